@@ -1,0 +1,1 @@
+"""Shells around the pure parts: command line, HTTP service, workers."""

@@ -1,0 +1,1 @@
+"""Benchmarks: registered cases whose answers are checked before they are timed."""

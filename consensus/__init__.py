@@ -1,0 +1,1 @@
+"""Verified proofs to agreed blocks: lightweight nodes that verify, vote and finalize."""

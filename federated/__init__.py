@@ -1,0 +1,1 @@
+"""The clients: data, training, quantization from torch, experiments."""

@@ -1,0 +1,1 @@
+"""BN254 arithmetic on devices: fields, curves, transforms, multi-exponentiations, pairings."""

@@ -1,0 +1,157 @@
+"""The backend protocol (what a device must compute) and the registry (who computes it).
+
+A new device is one file plus one row of `_BACKENDS`; it is accepted when
+`pytest tests/conformance --backend=NAME` passes. `kernels.reference` is the living definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
+
+Progress = Callable[[int, int], None]
+"""Called as progress(done, total) in units of work of the one call, never decreasing, last with done == total."""
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class BackendUnavailable(RuntimeError):
+    """The named backend cannot run here; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackendInfo:
+    """What a backend uses: nothing is chosen silently."""
+
+    name: str
+    lanes: str
+    n_threads: int
+    detail: dict[str, str] = field(default_factory=dict)
+
+
+class FixedG1(Protocol):
+    """Prepared G1 bases (device form, possibly with precomputed window multiples)."""
+
+    def __len__(self) -> int: ...
+    @property
+    def n_bytes(self) -> int: ...
+
+
+class FixedG2(Protocol):
+    """Prepared G2 bases."""
+
+    def __len__(self) -> int: ...
+    @property
+    def n_bytes(self) -> int: ...
+
+
+class Backend(Protocol):
+    """All results are canonical and identical for every backend and thread count."""
+
+    def info(self) -> BackendInfo: ...
+
+    # -- F_r, elementwise over equal shapes ------------------------------------------------------
+    def to_mont(self, a: FrArray) -> FrMont: ...
+    def from_mont(self, a: FrMont) -> FrArray: ...
+    def add(self, a: FrMont, b: FrMont) -> FrMont: ...
+    def sub(self, a: FrMont, b: FrMont) -> FrMont: ...
+    def mul(self, a: FrMont, b: FrMont) -> FrMont: ...
+    def scale(self, a: FrMont, factor: int) -> FrMont:
+        """factor * a, factor any integer (taken mod r)."""
+        ...
+
+    def batch_inverse(self, a: FrMont) -> FrMont:
+        """Elementwise inverses. Raises ZeroDivisionError naming the first zero's index."""
+        ...
+
+    def powers(self, base: int, n: int, *, first: int = 1) -> FrMont:
+        """first * base^i for 0 <= i < n."""
+        ...
+
+    def dot(self, a: FrMont, b: FrMont) -> int:
+        """sum a_i b_i mod r, as a canonical integer."""
+        ...
+
+    # -- transforms ------------------------------------------------------------------------------
+    def ntt(
+        self,
+        a: FrMont,
+        *,
+        inverse: bool = False,
+        shift: int = 1,
+        progress: Progress | None = None,
+    ) -> FrMont:
+        """Number-theoretic transform over the last axis, natural order in and out.
+
+        a       : [n] or [batch, n], n = 2^lg_n, 0 <= lg_n <= 28 (else ValueError)
+        forward : out[i] = sum_j a[j] (shift * w^i)^j        evaluation on the coset shift * <w>
+        inverse : the inverse map of `forward` with the same shift (1/n included)
+        """
+        ...
+
+    # -- groups ----------------------------------------------------------------------------------
+    def msm_g1(
+        self, scalars: FrArray, bases: G1Array | FixedG1, *, progress: Progress | None = None
+    ) -> G1Array:
+        """sum s_i P_i as a G1Array of length 1; any length incl. 0; any bases incl. infinity."""
+        ...
+
+    def msm_g2(
+        self, scalars: FrArray, bases: G2Array | FixedG2, *, progress: Progress | None = None
+    ) -> G2Array: ...
+
+    def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:
+        """Prepare bases for many MSMs; uses precomputed multiples up to `max_bytes` (default: none)."""
+        ...
+
+    def fix_g2(self, bases: G2Array, *, max_bytes: int | None = None) -> FixedG2: ...
+
+    def fixed_base_g1(
+        self, scalars: FrArray, base: G1Array, *, progress: Progress | None = None
+    ) -> G1Array:
+        """s_i * base for every i (`base` has length 1): key generation."""
+        ...
+
+    def fixed_base_g2(
+        self, scalars: FrArray, base: G2Array, *, progress: Progress | None = None
+    ) -> G2Array: ...
+
+    def is_on_curve_g1(self, points: G1Array) -> BoolArray:
+        """Per point: coordinates < p and on E, or infinity. (E(F_p) has prime order: no cofactor.)"""
+        ...
+
+    def is_in_subgroup_g2(self, points: G2Array) -> BoolArray:
+        """Per point: coordinates < p, on E' and of order r, or infinity."""
+        ...
+
+    # -- sparse ----------------------------------------------------------------------------------
+    def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
+        """m z over F_r."""
+        ...
+
+
+_BACKENDS = {
+    "reference": "kernels.reference:Reference",
+    "cpu": "kernels.cpu.backend:CpuBackend",
+}
+
+
+@cache
+def get_backend(name: str = "cpu") -> Backend:
+    """The backend of that name, loaded once per process.
+
+    Raises ValueError for an unknown name and BackendUnavailable when it cannot run here.
+    """
+    if name not in _BACKENDS:
+        raise ValueError(f"unknown backend {name!r}; known: {', '.join(sorted(_BACKENDS))}")
+    module, attribute = _BACKENDS[name].split(":")
+    backend: Backend = getattr(import_module(module), attribute)()
+    return backend
