@@ -1,0 +1,52 @@
+# Each target sets up what it needs in .venv; a second call finds it ready.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+NO_DEVICE := not gpu and not browser
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench gpu up
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMPS)/base ## Show the project at work on known answers
+	$(BIN)/zkpot demo
+
+check: $(STAMPS)/dev ## Style, types, import contracts and the quick tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) tests/unit tests/arch -m "not slow and $(NO_DEVICE)" -n auto
+
+test: $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated ## Every test that needs no GPU and no browser
+	$(PYTEST) tests -m "$(NO_DEVICE)" -n auto --durations=15
+
+bench: $(STAMPS)/bench $(STAMPS)/federated ## Every benchmark suite; tables, and JSON in bench/out
+	$(BIN)/zkpot bench all
+
+gpu: $(STAMPS)/dev $(STAMPS)/gpu ## Tests and benchmarks on a CUDA device
+	$(PYTEST) tests -m gpu
+	$(BIN)/zkpot bench cuda
+
+# Not listed by help until `zkpot serve` exists.
+up: $(STAMPS)/base
+	$(BIN)/zkpot serve
+
+$(BIN)/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "zkpot needs Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(STAMPS)/base: pyproject.toml | $(BIN)/python
+	$(PIP) install --quiet --editable .
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated $(STAMPS)/gpu: $(STAMPS)/%: $(STAMPS)/base
+	$(PIP) install --quiet --editable '.[$*]'
+	@touch $@
