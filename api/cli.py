@@ -1,0 +1,34 @@
+"""The `zkpot` program.
+
+A command group is a module of `api.commands` with `register(app: typer.Typer) -> None`, listed
+here. Such a module imports only typer and `api.console` at its top; what a command needs is
+imported when the command runs, so that `zkpot --help` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+
+COMMANDS = ("info", "demo", "bench")
+"""Modules of `api.commands`, in the order of the help."""
+
+
+def build_app() -> typer.Typer:
+    """The program with every command group registered."""
+    app = typer.Typer(
+        name="zkpot",
+        help="Zero-knowledge proof of training: a private model's accuracy in one short proof.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,  # a traceback with local variables would show secrets
+    )
+    for name in COMMANDS:
+        import_module(f"api.commands.{name}").register(app)
+    return app
+
+
+def main() -> None:
+    """Entry point of the console command."""
+    build_app()()

@@ -1,0 +1,1 @@
+"""Command groups, one module each: `register(app)` adds its commands to the `zkpot` program."""

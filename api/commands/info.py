@@ -1,0 +1,66 @@
+"""`zkpot info`: what this installation would use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from api.console import AsJson, emit_json, refuse
+
+PARTS = ("zkpot", "numpy", "numba", "llvmlite")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(info)
+
+
+def info(backend: str = "cpu", as_json: AsJson = False) -> None:
+    """Show the backend, its lanes and threads, the device and the versions."""
+    from kernels.backend import BackendUnavailable
+
+    try:
+        found = describe(backend)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--backend") from error
+    except BackendUnavailable as error:
+        refuse(str(error), code="backend_unavailable", as_json=as_json)
+    if as_json:
+        emit_json(found)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    for key, value in found.items():
+        shown = (
+            ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        )
+        table.add_row(key, str(shown))
+    Console().print(table)
+
+
+def describe(backend: str) -> dict[str, Any]:
+    """Facts as JSON types. Raises as `kernels.backend.get_backend` does."""
+    import platform
+    from importlib.metadata import version
+
+    from bench.device import describe_commit, describe_device
+    from kernels.backend import get_backend
+
+    used = get_backend(backend).info()
+    return {
+        "backend": used.name,
+        "lanes": used.lanes,
+        "threads": used.n_threads,
+        "detail": dict(used.detail),
+        "device": describe_device(),
+        "commit": describe_commit(),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in PARTS}},
+    }
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {what}" for name, what in value.items())
+    return str(value)

@@ -1,0 +1,1 @@
+"""Adapters to other implementations of the same operations, each optional."""

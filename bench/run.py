@@ -1,0 +1,142 @@
+"""Runs a suite: prints a table and writes `SUITE.json`.
+
+{device, commit, rows: [{id, params, value, unit, iqr, n, peers: {name: value}}]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.device import describe_commit, describe_device
+from bench.registry import BenchCase, Row, Suite, Unavailable, WrongAnswer
+from bench.timing import Measurement, measure
+
+BUDGET_S = 5.0
+QUICK_BUDGET_S = 0.5
+
+
+class Report(TypedDict):
+    """The content of `bench/out/SUITE.json`."""
+
+    device: str
+    commit: str
+    rows: list[Row]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run produced: rows, what could not run here and why, and what was wrong."""
+
+    rows: list[Row] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+
+def run_suite(
+    name: str, suite: Suite, *, out: Path, console: Console, budget_s: float = BUDGET_S
+) -> Outcome:
+    """Runs every case, prints the table to `console`, writes `out/NAME.json` and the plots.
+
+    A wrong answer costs its row, is listed in `Outcome.wrong`, and does not stop the others.
+    """
+    outcome = Outcome()
+    for i, case in enumerate(suite.cases):
+        console.print(f"[dim]{i + 1}/{len(suite.cases)} {case.id}[/dim]", highlight=False)
+        row = run_case(case, outcome, budget_s=budget_s)
+        if row is not None:
+            outcome.rows.append(row)
+    report = Report(device=describe_device(), commit=describe_commit(), rows=outcome.rows)
+    outcome.files.append(write_report(report, out / f"{name}.json"))
+    if suite.draw is not None:
+        try:
+            outcome.files.extend(suite.draw(outcome.rows, out))
+        except Unavailable as why:
+            outcome.absent.append(f"plot: {why}")
+    print_table(name, report, outcome, console)
+    return outcome
+
+
+def run_case(case: BenchCase, outcome: Outcome, *, budget_s: float) -> Row | None:
+    """One row with its peers; None, and a line in `outcome`, if the case is absent or wrong."""
+    try:
+        task = case.make()
+        expected = case.expect()
+        own = measure(case, task, expected, budget_s=budget_s)
+    except Unavailable as why:
+        outcome.absent.append(f"{case.id}: {why}")
+        return None
+    except WrongAnswer as why:
+        outcome.wrong.append(str(why))
+        return None
+    del task
+    peers = {}
+    for peer in case.peers:
+        found = _run_peer(case, peer, expected, outcome, budget_s=budget_s)
+        if found is not None:
+            peers[peer] = found.value
+    return Row(
+        id=case.id,
+        params=dict(case.params),
+        value=own.value,
+        unit=case.unit,
+        iqr=own.iqr,
+        n=own.n,
+        peers=peers,
+    )
+
+
+def _run_peer(
+    case: BenchCase, peer: str, expected: object, outcome: Outcome, *, budget_s: float
+) -> Measurement | None:
+    try:
+        return measure(case, case.peers[peer](), expected, budget_s=budget_s)
+    except Unavailable as why:
+        note = f"{peer}: {why}"
+        if note not in outcome.absent:
+            outcome.absent.append(note)
+    except WrongAnswer as why:
+        outcome.wrong.append(f"{peer}: {why}")
+    return None
+
+
+def write_report(report: Report, path: Path) -> Path:
+    """Writes the JSON, making the folder if it has to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    return path
+
+
+def print_table(name: str, report: Report, outcome: Outcome, console: Console) -> None:
+    """Our value, its spread, and how many times slower or faster each peer is."""
+    peers = sorted({peer for row in report["rows"] for peer in row["peers"]})
+    table = Table(title=f"{name} on {report['device']}", caption=report["commit"])
+    for heading, right in [("id", False), ("unit", False), ("median", True), ("iqr", True)]:
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    table.add_column("n", justify="right")
+    for peer in peers:
+        table.add_column(peer, justify="right", no_wrap=True)
+    for row in report["rows"]:
+        table.add_row(*_cells(row, peers))
+    console.print(table)
+    for line in outcome.absent:
+        console.print(f"not measured  {line}", highlight=False, markup=False)
+    for line in outcome.wrong:
+        console.print(f"WRONG  {line}", style="red", highlight=False, markup=False)
+    for path in outcome.files:
+        console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _cells(row: Row, peers: Sequence[str]) -> list[str]:
+    cells = [row["id"], row["unit"], f"{row['value']:.4g}", f"{row['iqr']:.2g}", str(row["n"])]
+    for peer in peers:
+        value = row["peers"].get(peer)
+        cells.append("" if value is None else f"{value:.4g} ({value / row['value']:.1f}x)")
+    return cells

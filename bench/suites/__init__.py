@@ -1,0 +1,1 @@
+"""Benchmark suites, one module each: `build_suite(*, quick)` returns its cases."""
