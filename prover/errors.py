@@ -1,19 +1,33 @@
 """Everything `prover` raises on purpose.
 
 ProverError
-└── FormatError   bytes of a file are not what the format demands
+├── ArchitectureInvalid       a public description of a network cannot be meant
+│   └── QuantizationOverflow  a layer can exceed its accumulator bound, whatever its weights
+├── FormatError               bytes of a file are not what the format demands
+│   └── ModelFormatError      the bytes are no quantized model
+├── ShapeMismatch             samples or tensors do not fit the architecture
+└── RangeExceeded             a model's own numbers leave a range of the circuit; owner's eyes only
 
 An error carries a stable `code` for machines, and a sentence for people that ends in what to do
-next. It never carries secrets: no witness value, no weight, no blinding.
+next. It never carries secrets: no witness value, no weight, no blinding. The one exception says so
+by `carries_private_values`: a logger or a server prints `public_message` and nothing else.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 class ProverError(Exception):
     """Root of the tree: `except ProverError` catches everything `prover` raises on purpose."""
 
     code = "prover_error"
+    carries_private_values: ClassVar[bool] = False
+
+    @property
+    def public_message(self) -> str:
+        """What may leave the owner's machine."""
+        return str(self)
 
 
 class FormatError(ProverError):
@@ -29,3 +43,63 @@ class FormatError(ProverError):
     def __init__(self, what: str, *, where: str, next_step: str) -> None:
         self.what, self.where, self.next_step = what, where, next_step
         super().__init__(f"{where}: {what}; {next_step}")
+
+
+class ArchitectureInvalid(ProverError):
+    """A public description of a network (widths, shifts, names) is malformed or inconsistent."""
+
+    code = "architecture_invalid"
+
+
+class QuantizationOverflow(ArchitectureInvalid):
+    """Some weights that the circuit accepts could drive |m*z| of a layer to 2^47 or beyond.
+
+    Then equality mod r would no longer be equality of integers. Public numbers only.
+    """
+
+    code = "quantization_overflow"
+
+    def __init__(self, *, layer: int, bound: int, limit: int, next_step: str) -> None:
+        self.layer, self.bound, self.limit, self.next_step = layer, bound, limit, next_step
+        super().__init__(f"layer {layer}: |m*z| can reach {bound}, limit {limit}; {next_step}")
+
+
+class ModelFormatError(FormatError):
+    """The bytes are no quantized model (.zkq); never carries a weight or a bias."""
+
+    code = "bad_model"
+
+
+class ShapeMismatch(ProverError):
+    """Samples, labels or tensors have another dtype or shape than the architecture asks for."""
+
+    code = "shape_mismatch"
+
+
+class RangeExceeded(ProverError):
+    """A number of this model, at worst over all inputs, leaves a range that the circuit proves.
+
+    Its text and `value` tell about private weights: they stay with the model's owner.
+
+    layer     : index of the layer
+    quantity  : "weight", "bias", "quotient" or "logit margin"
+    value     : the offending (worst-case) value, private
+    bound     : least and greatest allowed value, public
+    next_step : what the owner can do about it
+    """
+
+    code = "range_exceeded"
+    carries_private_values = True
+
+    def __init__(
+        self, *, layer: int, quantity: str, value: int, bound: tuple[int, int], next_step: str
+    ) -> None:
+        self.layer, self.quantity, self.value = layer, quantity, value
+        self.bound, self.next_step = bound, next_step
+        super().__init__(
+            f"layer {layer}: {quantity} {value} is outside [{bound[0]}, {bound[1]}]; {next_step}"
+        )
+
+    @property
+    def public_message(self) -> str:
+        return f"layer {self.layer}: {self.quantity} out of range; {self.next_step}"

@@ -1,0 +1,337 @@
+"""The integer model: public architecture, private tensors, and the definition of its semantics.
+
+PROTOCOL section 1. `QuantizedModel.trace` is the definition; the circuit accepts exactly its
+results. What is public (shapes, shift, multiplier, ReLU flag, table sizes) lives in `Architecture`;
+what is private (weights, biases) lives in `QuantizedModel` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prover.errors import ArchitectureInvalid, QuantizationOverflow, RangeExceeded, ShapeMismatch
+from prover.layers import (
+    BIAS_BITS,
+    INPUT_RANGE,
+    MAX_DIMENSION,
+    PRODUCT_BITS,
+    WEIGHT_MAX,
+    Int8Array,
+    Int32Array,
+    Int64Array,
+    Layer,
+    Linear,
+    Requant,
+    RequantTrace,
+    Shape,
+    layer_from_manifest,
+)
+
+UInt8Array = npt.NDArray[np.uint8]
+
+MAX_LAYERS = 256
+MAX_PARAMETERS = 1 << 26
+MAX_CLASSES = 1 << 10
+MAX_MARGIN_BITS = 48
+ARCHITECTURE_DOMAIN = b"zkpot architecture v1\x00"
+_NAME = re.compile(r"mlp(?:-[1-9][0-9]{0,6}){2,64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """Public description of a network: a sequence of layers and the shape of one uint8 sample.
+
+    Every layer but the last requantizes; the last one's accumulators are the logits.
+    margin_bits : w of the correctness count: differences of two logits lie in (-2^w, 2^w)
+    raises      : ArchitectureInvalid; QuantizationOverflow when a layer could reach |m*z| >= 2^47
+    """
+
+    input_shape: Shape
+    layers: tuple[Layer, ...]
+    margin_bits: int
+
+    def __post_init__(self) -> None:
+        self._check_sizes()
+        shapes = self.shapes
+        for index, layer in enumerate(self.layers):
+            if (layer.requant is None) != (index == len(self.layers) - 1):
+                raise ArchitectureInvalid(
+                    f"layer {index}: every layer but the last requantizes, the last one does not"
+                )
+            self._check_product(index)
+        if sum(map(_size, self.weight_shapes)) > MAX_PARAMETERS:
+            raise ArchitectureInvalid(f"more than {MAX_PARAMETERS} weights")
+        if len(shapes[-1]) != 1 or not 2 <= shapes[-1][0] <= MAX_CLASSES:
+            raise ArchitectureInvalid(
+                f"the last layer must give a vector of 2 to {MAX_CLASSES} logits, "
+                f"not shape {list(shapes[-1])}"
+            )
+
+    @classmethod
+    def mlp(
+        cls,
+        sizes: Sequence[int],
+        *,
+        requant: Requant | Sequence[Requant] | None = None,
+        margin_bits: int | None = None,
+    ) -> Architecture:
+        """Linear layers `sizes[0] -> sizes[1] -> ...`, all hidden ones requantized.
+
+        requant     : of all hidden layers, or one per hidden layer; default `Requant()`
+        margin_bits : default: the least that no accepted weights can exceed
+        """
+        if len(sizes) < 2:
+            raise ArchitectureInvalid("an MLP needs an input width and a number of classes")
+        n_hidden = len(sizes) - 2
+        if requant is None or isinstance(requant, Requant):
+            hidden: Sequence[Requant] = [requant or Requant()] * n_hidden
+        else:
+            hidden = requant
+        if len(hidden) != n_hidden:
+            raise ArchitectureInvalid(f"{n_hidden} hidden layers, {len(hidden)} requantizations")
+        layers = tuple(
+            Linear(n_out=n_out, requant=r)
+            for n_out, r in zip(sizes[1:], [*hidden, None], strict=True)
+        )
+        draft = cls(input_shape=(sizes[0],), layers=layers, margin_bits=MAX_MARGIN_BITS)
+        if margin_bits is None:
+            margin_bits = (2 * draft.public_bounds[-1]).bit_length()
+        return replace(draft, margin_bits=margin_bits)
+
+    @classmethod
+    def parse(cls, name: str, *, requant: Requant | None = None) -> Architecture:
+        """`mlp-784-128-10` and the like; ArchitectureInvalid for every other text."""
+        if not _NAME.fullmatch(name):
+            raise ArchitectureInvalid(
+                "an architecture is named by its widths, such as mlp-784-128-10"
+            )
+        return cls.mlp([int(width) for width in name.split("-")[1:]], requant=requant)
+
+    @property
+    def name(self) -> str:
+        """`mlp-784-128-10`: widths only; `digest` tells apart what has the same widths."""
+        return "-".join(["mlp", *(str(_size(shape)) for shape in self.shapes)])
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Shape of one sample before the first layer and after each layer."""
+        shapes = [self.input_shape]
+        for layer in self.layers:
+            shapes.append(layer.output_shape(shapes[-1]))
+        return tuple(shapes)
+
+    @property
+    def weight_shapes(self) -> tuple[Shape, ...]:
+        return tuple(x.weight_shape(s) for x, s in zip(self.layers, self.shapes[:-1], strict=True))
+
+    @property
+    def bias_shapes(self) -> tuple[Shape, ...]:
+        return tuple(x.bias_shape(s) for x, s in zip(self.layers, self.shapes[:-1], strict=True))
+
+    @property
+    def activation_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Least and greatest value that enters each layer."""
+        return (INPUT_RANGE, *(x.requant.y_range for x in self.layers[:-1] if x.requant))
+
+    @property
+    def public_bounds(self) -> tuple[int, ...]:
+        """Per layer the greatest |z| of any weights and biases the circuit accepts."""
+        rows = zip(self.layers, self.shapes[:-1], self.activation_ranges, strict=True)
+        return tuple(x.public_bound(shape, max(-lo, hi)) for x, shape, (lo, hi) in rows)
+
+    @property
+    def multipliers(self) -> tuple[int, ...]:
+        """m of each requantizing layer: statement values, so one key serves all of them."""
+        return tuple(x.requant.multiplier for x in self.layers if x.requant is not None)
+
+    @property
+    def n_classes(self) -> int:
+        return self.shapes[-1][0]
+
+    @property
+    def n_parameters(self) -> int:
+        return sum(map(_size, self.weight_shapes)) + sum(map(_size, self.bias_shapes))
+
+    def to_manifest(self) -> dict[str, Any]:
+        """JSON value: integers, booleans, null, strings, lists and objects only."""
+        return {
+            "input_shape": list(self.input_shape),
+            "layers": [layer.to_manifest() for layer in self.layers],
+            "margin_bits": self.margin_bits,
+        }
+
+    @classmethod
+    def from_manifest(cls, value: object) -> Architecture:
+        """Inverse of `to_manifest`; ArchitectureInvalid for every other value."""
+        if not isinstance(value, dict) or set(value) != {"input_shape", "layers", "margin_bits"}:
+            raise ArchitectureInvalid(
+                "an architecture is an object with input_shape, layers and margin_bits"
+            )
+        shape, layers = value["input_shape"], value["layers"]
+        if not isinstance(shape, list) or not isinstance(layers, list):
+            raise ArchitectureInvalid("input_shape and layers must be lists")
+        if len(layers) > MAX_LAYERS:
+            raise ArchitectureInvalid(f"more than {MAX_LAYERS} layers")
+        return cls(
+            input_shape=tuple(shape),
+            layers=tuple(map(layer_from_manifest, layers)),
+            margin_bits=value["margin_bits"],
+        )
+
+    def encode(self) -> bytes:
+        """Canonical JSON: sorted keys, no spaces, ASCII."""
+        return canonical_json(self.to_manifest())
+
+    @property
+    def digest(self) -> bytes:
+        """sha256 over a domain tag and the canonical bytes; 32 bytes."""
+        return hashlib.sha256(ARCHITECTURE_DOMAIN + self.encode()).digest()
+
+    def _check_sizes(self) -> None:
+        if not 1 <= len(self.layers) <= MAX_LAYERS:
+            raise ArchitectureInvalid(f"a network has 1 to {MAX_LAYERS} layers")
+        shape = self.input_shape
+        if not 1 <= len(shape) <= 3 or not all(
+            type(n) is int and 1 <= n <= MAX_DIMENSION for n in shape
+        ):
+            raise ArchitectureInvalid(
+                f"input_shape must be 1 to 3 integers from 1 to {MAX_DIMENSION}"
+            )
+        if type(self.margin_bits) is not int or not 1 <= self.margin_bits <= MAX_MARGIN_BITS:
+            raise ArchitectureInvalid(f"margin_bits must be from 1 to {MAX_MARGIN_BITS}")
+
+    def _check_product(self, index: int) -> None:
+        requant = self.layers[index].requant
+        bound = self.public_bounds[index] * (requant.multiplier if requant else 1)
+        if bound >= 1 << PRODUCT_BITS:
+            raise QuantizationOverflow(
+                layer=index,
+                bound=bound,
+                limit=1 << PRODUCT_BITS,
+                next_step="take a smaller multiplier or fewer inputs for this layer",
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerTrace:
+    """One layer at work on N samples: inputs x, accumulators z, and requantization if any."""
+
+    x: Int64Array
+    z: Int64Array
+    requant: RequantTrace | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class QuantizedModel:
+    """An architecture with its private integers.
+
+    weights : per layer int8 of `architecture.weight_shapes`, values in [-127, 127]
+    biases  : per layer int32 of `architecture.bias_shapes`, |b| < 2^23
+    raises  : ShapeMismatch; RangeExceeded for a single weight or bias (worst cases over all
+              inputs are the business of `prover.ranges`)
+    """
+
+    architecture: Architecture
+    weights: tuple[Int8Array, ...]
+    biases: tuple[Int32Array, ...]
+
+    def __post_init__(self) -> None:
+        arch = self.architecture
+        _check_tensors("weight", self.weights, arch.weight_shapes, np.dtype(np.int8))
+        _check_tensors("bias", self.biases, arch.bias_shapes, np.dtype(np.int32))
+        _check_values("weight", self.weights, WEIGHT_MAX, "requantize with a greater weight scale")
+        _check_values("bias", self.biases, (1 << BIAS_BITS) - 1, "take a greater activation scale")
+
+    def __repr__(self) -> str:
+        """Names the public part only, so that a log line cannot show a weight."""
+        return f"QuantizedModel({self.architecture.name})"
+
+    def trace(self, images: UInt8Array) -> tuple[LayerTrace, ...]:
+        """Everything computed on the way to the logits, int64[N, ...] each.
+
+        images : uint8[N, *input_shape]
+        holds  : |z| < 2^47 by `Architecture`, so neither float64 products nor int64 can be inexact
+        """
+        expected = self.architecture.input_shape
+        if images.dtype != np.uint8 or images.shape[1:] != expected:
+            raise ShapeMismatch(
+                f"samples must be uint8[N, {', '.join(map(str, expected))}], "
+                f"got {images.dtype}{list(images.shape)}"
+            )
+        steps = []
+        x: Int64Array = images.astype(np.int64)
+        for layer, w, b in zip(self.architecture.layers, self.weights, self.biases, strict=True):
+            z = layer.accumulate(x, w, b)
+            requant = None if layer.requant is None else layer.requant.apply(z)
+            steps.append(LayerTrace(x=x, z=z, requant=requant))
+            x = z if requant is None else requant.y
+        return tuple(steps)
+
+    def logits(self, images: UInt8Array) -> Int64Array:
+        """Raw accumulators of the last layer, int64[N, n_classes], for uint8[N, *input_shape]."""
+        return self.trace(images)[-1].z
+
+
+def is_correct(logits: Int64Array, labels: UInt8Array) -> npt.NDArray[np.bool_]:
+    """Per sample: logit[label] > logit[c] for every other class c; a tie is wrong.
+
+    logits : int64[N, n_classes]; labels : integers[N] in [0, n_classes)
+    """
+    n, n_classes = logits.shape
+    if labels.shape != (n,) or (n and int(labels.max()) >= n_classes):
+        raise ShapeMismatch(f"labels must be {n} integers below {n_classes}")
+    index = labels.astype(np.int64)[:, None]
+    own = np.take_along_axis(logits, index, axis=1)
+    result: npt.NDArray[np.bool_] = (logits < own).sum(axis=1) == n_classes - 1
+    return result
+
+
+def canonical_json(value: object) -> bytes:
+    """One value, one encoding: sorted keys, no spaces, ASCII, no NaN."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
+    return text.encode("ascii")
+
+
+def _size(shape: Shape) -> int:
+    return int(np.prod(shape, dtype=object))
+
+
+def _check_tensors(
+    quantity: str,
+    tensors: Sequence[npt.NDArray[Any]],
+    shapes: Sequence[Shape],
+    dtype: np.dtype[Any],
+) -> None:
+    found = [(t.dtype, t.shape) for t in tensors]
+    if found != [(dtype, shape) for shape in shapes]:
+        raise ShapeMismatch(
+            f"{quantity} tensors must be {dtype} of shapes {[list(s) for s in shapes]}, "
+            f"got {[f'{d}{list(s)}' for d, s in found]}"
+        )
+
+
+def _check_values(
+    quantity: str, tensors: Sequence[npt.NDArray[Any]], limit: int, next_step: str
+) -> None:
+    for layer, tensor in enumerate(tensors):
+        if tensor.size == 0:
+            continue
+        value = max(int(tensor.max()), int(tensor.min()), key=abs)
+        if abs(value) > limit:
+            raise RangeExceeded(
+                layer=layer,
+                quantity=quantity,
+                value=value,
+                bound=(-limit, limit),
+                next_step=next_step,
+            )
