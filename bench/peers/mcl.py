@@ -9,10 +9,10 @@ as four 64-bit words in Montgomery form with radix 2^256, as our arrays do, and 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from mclbn256.mclbn256 import lib
 
 from bench.registry import Task, Unavailable
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array
@@ -28,21 +28,26 @@ class Mcl:
     """The `Peer` protocol over the C interface of mcl (bn.h); one thread."""
 
     def __init__(self) -> None:
+        # Here and not at the top: importing the wrapper starts a process and writes files.
+        from mclbn256.mclbn256 import lib
+
         if lib.mclBn_init(ALT_BN128, COMPILED_FOR) != 0:
             raise Unavailable("mclBn_init refuses alt_bn128")
+        self._lib = lib
 
     def msm_g1(self, scalars: FrArray, bases: G1Array) -> Task[Any]:
-        run = _msm(lib.mclBnG1_mulVec, lib.mclBnG1_normalize, scalars, _jacobian(bases.data, 1))
+        run = self._msm("G1", scalars, _jacobian(bases.data, 1))
         return Task(run=run, answer=lambda p: G1Array(p[:, : G1Array.WORDS]).to_ints()[0])
 
     def msm_g2(self, scalars: FrArray, bases: G2Array) -> Task[Any]:
-        run = _msm(lib.mclBnG2_mulVec, lib.mclBnG2_normalize, scalars, _jacobian(bases.data, 2))
+        run = self._msm("G2", scalars, _jacobian(bases.data, 2))
         return Task(run=run, answer=lambda p: G2Array(p[:, : G2Array.WORDS]).to_ints()[0])
 
     def ntt(self, a: FrMont) -> Task[Any]:
         raise Unavailable("has no NTT")
 
     def pairing_check(self, g1: G1Array, g2: G2Array) -> Task[Any]:
+        lib = self._lib
         left, right = _jacobian(g1.data, 1), _jacobian(g2.data, 2)
         doubled = left.copy()
         lib.mclBnG1_dbl(_pointer(doubled), _pointer(left))
@@ -57,6 +62,21 @@ class Mcl:
 
         return Task(run=run, answer=lambda verdict: (verdict, run(doubled)))
 
+    def _msm(self, group: str, scalars: FrArray, points: U64) -> Callable[[], U64]:
+        """mulVec may normalize its points in place, so they are normal (z = 1) from the start."""
+        multiply = getattr(self._lib, f"mclBn{group}_mulVec")
+        normalize = getattr(self._lib, f"mclBn{group}_normalize")
+        in_mont = FrMont.from_ints(scalars.to_ints()).data
+
+        def run() -> U64:
+            total = np.zeros((1, points.shape[1]), dtype=np.uint64)
+            n = ctypes.c_size_t(len(points))
+            multiply(_pointer(total), _pointer(points), _pointer(in_mont), n)
+            normalize(_pointer(total), _pointer(total))
+            return total
+
+        return run
+
 
 def _pointer(words: U64) -> ctypes.c_void_p:
     return ctypes.c_void_p(words.ctypes.data)
@@ -68,17 +88,3 @@ def _jacobian(affine: U64, degree: int) -> U64:
     z = np.zeros((len(affine), degree * FIELD_WORDS), dtype=np.uint64)
     z[affine.any(axis=1), :FIELD_WORDS] = one
     return np.ascontiguousarray(np.concatenate([affine, z], axis=1))
-
-
-def _msm(multiply: Any, normalize: Any, scalars: FrArray, points: U64) -> Any:
-    """mulVec may normalize its points in place, so they are normal (z = 1) from the start."""
-    in_mont = FrMont.from_ints(scalars.to_ints()).data
-
-    def run() -> U64:
-        total = np.zeros((1, points.shape[1]), dtype=np.uint64)
-        n = ctypes.c_size_t(len(points))
-        multiply(_pointer(total), _pointer(points), _pointer(in_mont), n)
-        normalize(_pointer(total), _pointer(total))
-        return total
-
-    return run

@@ -93,9 +93,11 @@ class Engine:
 class Builder:
     """Makes the cases; inputs and peers are built when first needed and shared."""
 
-    def __init__(self, engine: Engine, sizes: Sizes) -> None:
-        self.engine = engine
+    def __init__(self, sizes: Sizes, engine_type: type[Engine] = Engine) -> None:
         self.sizes = sizes
+        self.engine_type = engine_type
+        self.engine = engine_type()
+        self.scalar_engine = engine_type(lanes="scalar")
 
     @cached_property
     def inputs(self) -> known.Inputs:
@@ -104,10 +106,22 @@ class Builder:
     def peers(self, work: PeerWork) -> Mapping[str, Maker]:
         return {name: partial(_peer_task, name, work) for name in PEERS}
 
+    def cases(self) -> list[BenchCase]:
+        """Every case, in the order of the table."""
+        return [
+            *self.probes(),
+            *self.msms(),
+            *self.ntts(),
+            self.pairings(),
+            self.memory(),
+            *self.starts(),
+            *self.scaling(),
+        ]
+
     # -- field and buckets -----------------------------------------------------------------------
     def probe(self, what: str, lanes: str, function: str, *arguments: str) -> BenchCase:
         """A cost measured inside a kernel, by `kernels.cpu.probe`; the lanes' MSM is the check."""
-        engine = Engine(lanes=lanes, threads=1)
+        engine = self.engine_type(lanes=lanes, threads=1)
         scalars = known.random_scalars(1 << 10)
 
         def make() -> Task[Any]:
@@ -184,12 +198,11 @@ class Builder:
 
     def msms(self) -> list[BenchCase]:
         full, main = known.random_scalars, self.sizes.msm_main
-        scalar = Engine(lanes="scalar")
         return [
             *(self.msm_g1(f"full.lg{lg_n}", full, lg_n) for lg_n in self.sizes.msm_g1),
             self.msm_g1(f"witness.lg{main}", known.witness_scalars, main),
             self.msm_g1(f"fixed.lg{main}", full, main, fixed=True),
-            self.msm_g1(f"full.lg{main}.scalar", full, main, engine=scalar),
+            self.msm_g1(f"full.lg{main}.scalar", full, main, engine=self.scalar_engine),
             self.msm_g2(self.sizes.msm_g2),
         ]
 
@@ -217,7 +230,7 @@ class Builder:
         main = self.sizes.ntt_main
         return [
             *(self.ntt(f"lg{lg_n}", lg_n) for lg_n in self.sizes.ntt),
-            self.ntt(f"lg{main}.scalar", main, engine=Engine(lanes="scalar")),
+            self.ntt(f"lg{main}.scalar", main, engine=self.scalar_engine),
         ]
 
     def pairings(self) -> BenchCase:
@@ -284,17 +297,8 @@ class Builder:
 
 def build_suite(*, quick: bool) -> Suite:
     """All cases of the suite; `quick` at sizes that take a minute, with the same checks."""
-    build = Builder(Engine(), QUICK if quick else FULL)
-    cases = [
-        *build.probes(),
-        *build.msms(),
-        *build.ntts(),
-        build.pairings(),
-        build.memory(),
-        *build.starts(),
-        *build.scaling(),
-    ]
-    return Suite(cases=cases, draw=draw)
+    build = Builder(QUICK if quick else FULL)
+    return Suite(cases=build.cases(), draw=draw)
 
 
 def draw(rows: Sequence[Row], out: Path) -> Sequence[Path]:

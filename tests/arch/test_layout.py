@@ -1,0 +1,108 @@
+"""The shape of the source tree: import contracts, file sizes, empty `__init__`, settings."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGES = ("kernels", "prover", "consensus", "federated", "api", "bench")
+MAX_LINES = 450
+
+# The directory of compiled kernels; beside it one file of kernels/cpu may read lanes and threads.
+CACHE_FILE = "kernels/cpu/jit.py"
+
+
+def list_sources(root: Path) -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
+
+
+def is_docstring_only(source: str) -> bool:
+    body = ast.parse(source).body
+    return len(body) == 1 and ast.get_docstring(ast.Module(body, [])) is not None
+
+
+def reads_environment(source: str) -> bool:
+    """Whether the source names os.environ or os.getenv, in any of the ways to import them."""
+    names = {"environ", "environb", "getenv", "getenvb"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in names:
+            return True
+        if not isinstance(node, ast.ImportFrom) or node.module != "os":
+            continue
+        if names & {alias.name for alias in node.names}:
+            return True
+    return False
+
+
+def test_import_contracts(root: Path) -> None:
+    program = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run(
+        [program, "--no-cache"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_init_files_hold_a_docstring_only(root: Path) -> None:
+    inits = [path for path in list_sources(root) if path.name == "__init__.py"]
+    assert len(inits) >= len(PACKAGES)
+    assert [str(path) for path in inits if not is_docstring_only(path.read_text())] == []
+
+
+def test_every_folder_is_a_package(root: Path) -> None:
+    folders = {path.parent for path in list_sources(root)}
+    assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_files_are_short(root: Path) -> None:
+    lengths = {str(path): len(path.read_text().splitlines()) for path in list_sources(root)}
+    assert {path: n for path, n in lengths.items() if n > MAX_LINES} == {}
+
+
+def test_only_settings_read_the_environment(root: Path) -> None:
+    readers = {
+        path.relative_to(root).as_posix()
+        for path in list_sources(root)
+        if reads_environment(path.read_text()) and path.name != "settings.py"
+    }
+    assert CACHE_FILE in readers
+    others = readers - {CACHE_FILE}
+    assert len(others) <= 1
+    assert all(Path(path).parent == Path("kernels/cpu") for path in others)
+
+
+def test_every_command_module_is_registered(root: Path) -> None:
+    from api.cli import COMMANDS
+
+    modules = {path.stem for path in (root / "api" / "commands").glob("*.py")} - {"__init__"}
+    assert modules == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ('"""Text."""', True),
+        ("", False),
+        ('"""Text."""\nfrom x import y', False),
+        ("import x", False),
+    ],
+)
+def test_is_docstring_only(source: str, expected: bool) -> None:
+    assert is_docstring_only(source) is expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("import os\nos.environ['X']", True),
+        ("import os as o\no.getenv('X')", True),
+        ("from os import environ", True),
+        ("import os\nos.path", False),
+        ("'os.environ'", False),
+    ],
+)
+def test_reads_environment(source: str, expected: bool) -> None:
+    assert reads_environment(source) is expected

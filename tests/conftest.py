@@ -1,0 +1,25 @@
+"""What every test shares: tests are deterministic, from seeds that do not change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import settings
+
+# The same examples on every run; no deadline, since the first call of a kernel compiles it.
+settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("deterministic")
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> Random:
+    """A source of its own for each test, seeded by the test's name."""
+    return Random(request.node.nodeid)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the repository."""
+    return Path(__file__).resolve().parent.parent

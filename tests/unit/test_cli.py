@@ -1,0 +1,120 @@
+"""The `zkpot` program: exit codes, messages and machine-readable output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from api.cli import build_app
+from api.console import refuse
+from bench import registry
+from bench.registry import BenchCase, Suite, Task
+
+
+@pytest.fixture
+def runner() -> CliRunner:
+    return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+
+
+def toy_suite(*, quick: bool) -> Suite:
+    """One case; at full size its answer is wrong."""
+    case = BenchCase(
+        id="toy.one",
+        params={},
+        unit="ns",
+        make=lambda: Task(run=lambda: 1, answer=lambda x: x),
+        expect=lambda: 1 if quick else 2,
+    )
+    return Suite(cases=[case])
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "SUITES", {"toy": f"{__name__}:toy_suite"})
+
+
+def test_help_lists_the_commands(runner: CliRunner) -> None:
+    result = runner.invoke(build_app(), ["--help"])
+    assert result.exit_code == 0
+    assert all(name in result.stdout for name in ("info", "demo", "bench"))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom api.cli import build_app\nbuild_app()\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & "
+        "{'numpy', 'numba', 'torch', 'bench', 'kernels', 'matplotlib'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_unknown_suite_is_a_usage_error(runner: CliRunner) -> None:
+    result = runner.invoke(build_app(), ["bench", "nothing"])
+    assert result.exit_code == 2
+    assert "no suite 'nothing'; there are: kernels, all" in result.output
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize("name", ["toy", "all"])
+def test_bench_writes_the_report(runner: CliRunner, tmp_path: Path, name: str) -> None:
+    arguments = ["bench", name, "--quick", "--out", str(tmp_path), "--json"]
+    result = runner.invoke(build_app(), arguments)
+    assert result.exit_code == 0, result.output
+    path = tmp_path / "toy.json"
+    assert json.loads(result.stdout) == {"files": [str(path)], "wrong": {}}
+    assert json.loads(path.read_text())["rows"][0]["id"] == "toy.one"
+
+
+@pytest.mark.usefixtures("toy")
+def test_bench_with_a_wrong_answer_fails(runner: CliRunner, tmp_path: Path) -> None:
+    result = runner.invoke(build_app(), ["bench", "toy", "--out", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "WRONG  toy.one: wrong answer, so no time" in result.stdout
+    assert json.loads((tmp_path / "toy.json").read_text())["rows"] == []
+
+
+def test_info_says_what_is_used(runner: CliRunner) -> None:
+    result = runner.invoke(build_app(), ["info", "--backend", "reference", "--json"])
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    assert found["backend"] == "reference"
+    assert {"lanes", "threads", "device", "versions"} <= set(found)
+    assert runner.invoke(build_app(), ["info", "--backend", "reference"]).exit_code == 0
+
+
+def test_info_refuses_an_unknown_backend(runner: CliRunner) -> None:
+    result = runner.invoke(build_app(), ["info", "--backend", "abacus"])
+    assert result.exit_code == 2
+    assert "unknown backend 'abacus'" in result.output
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_refusal_tells_the_reason(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    with pytest.raises(typer.Exit) as stopped:
+        refuse("the key is for another circuit", code="key_mismatch", as_json=as_json)
+    assert stopped.value.exit_code == 1
+    shown = capsys.readouterr()
+    if as_json:
+        assert json.loads(shown.out) == {
+            "refused": "key_mismatch",
+            "reason": "the key is for another circuit",
+        }
+    else:
+        assert shown.err == "refused (key_mismatch): the key is for another circuit\n"
+
+
+@pytest.mark.slow
+def test_demo_shows_right_answers(runner: CliRunner) -> None:
+    result = runner.invoke(build_app(), ["demo", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert len(found["steps"]) == 4
+    assert all(step["right"] for step in found["steps"])
