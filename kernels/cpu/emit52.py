@@ -1,0 +1,334 @@
+"""Vector field arithmetic in 5 limbs of 52 bits: one set of formulas, two lowerings (LLVM IR).
+
+Elements stand for x * 2^260 mod q (q is p or r; the constants come in by pointer, so each body is
+compiled once for both fields). A vector of W elements in registers is a list of 5 LLVM vectors, in
+memory a *block* of 5 x W words.
+
+    Fma52    W = 4 doubles (AVX2 + FMA): limbs are integers in [-2^51, 2^51], a product's high and low
+             halves come from two fused multiply-adds that round toward zero (Emmart, ARITH-25;
+             Gueron and Krasnov, 2013), so kernels run with MXCSR in that mode.
+    Ifma52   W = 8 words (AVX-512 IFMA): limbs in [0, 2^52), `vpmadd52{l,h}uq`.
+
+Kinds of elements, in terms of which every operation states its contract:
+    normal   limbs in the range above and |x| <= 16 q
+    lazy     Fma52: limbs up to twice that range (a sum or difference of two normal elements);
+             Ifma52: limbs carried at once, so lazy = normal.  |x| <= 40 q
+
+Montgomery reduction without its serial chain: with T = sum t_i 2^(52 i), the four low digits leave
+in parallel, T / 2^208 = sum_{i>=4} t_i 2^(52(i-4)) + sum_{i<4} t_i (2^(-52(4-i)) mod q), and one
+ordinary Montgomery step removes the fifth. Bounds: |a b / 2^260| <= 40*16 q^2/2^260 < 7.6 q, the
+digits add at most 4 q (Ifma52) or q (Fma52), the last step at most q: a product is normal.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from llvmlite import ir
+
+LIMBS = 5
+MASK = (1 << 52) - 1
+HALF = 1 << 51
+BIAS = 1 << 57  # added to column totals so that logical shifts serve; a multiple of 2^52
+
+I64 = ir.IntType(64)
+Value = Any  # an llvmlite IR value
+Element = list[Any]
+
+
+def bits_of(x: float) -> int:
+    """IEEE-754 bits of a double."""
+    return int(struct.unpack("<Q", struct.pack("<d", x))[0])
+
+
+def balanced_digits(x: int) -> list[int]:
+    """x = sum d_i 2^(52 i) with d_0..d_3 in [-2^51, 2^51); d_4 takes the rest."""
+    digits = []
+    for _ in range(LIMBS - 1):
+        d = ((x + HALF) & MASK) - HALF
+        digits.append(d)
+        x = (x - d) >> 52
+    return [*digits, x]
+
+
+def unsigned_digits(x: int) -> list[int]:
+    """x = sum d_i 2^(52 i) with d_0..d_3 in [0, 2^52); d_4 takes the rest."""
+    return [(x >> (52 * i)) & MASK for i in range(LIMBS - 1)] + [x >> (52 * (LIMBS - 1))]
+
+
+def centered(x: int, q: int) -> int:
+    """The representative of x mod q in (-q/2, q/2]."""
+    x %= q
+    return x - q if x > q // 2 else x
+
+
+# Layout of a field's constant table, in vectors of W words (see `constant_rows`).
+K_MODULUS = 0  # q, as digits of the lowering
+K_FOLD = 5  # 2^(-52(4-i)) mod q, i = 0..3
+K_INVERSE = 25  # -1/q mod 2^52
+K_QUOTIENT = 26  # estimates floor(x / q) from the top limb
+K_TWICE = 27  # 2 q
+K_SIXTEEN = 32  # 16 q
+K_EIGHT = 37  # 8 q
+K_PLAIN = 42  # q in unsigned digits, as words
+K_FROM_256 = 47  # 2^264 mod q: x * 2^256 -> x * 2^260
+K_TO_256 = 52  # 2^256 mod q: x * 2^260 -> x * 2^256
+K_ONE = 57  # 2^260 mod q
+K_ROWS = 62
+
+
+class Emitter52:
+    """Formulas over a builder `b` and a constant table `k`; subclasses lower the primitives."""
+
+    width: int
+    name: str
+    word: ir.Type
+    bias: int  # of column totals
+    half: int  # added before a digit is cut off: rounds (Fma52) or truncates (Ifma52)
+    butterfly_growth: int  # in q
+    packed_offset: int  # what the packed form adds to x so that its digits are biased limbs
+
+    def __init__(self, b: ir.IRBuilder, k: Value) -> None:
+        self.b = b
+        self.k = k
+        self.vi = ir.VectorType(I64, self.width)
+        self.vw = ir.VectorType(self.word, self.width)
+
+    # -- memory ----------------------------------------------------------------------------------
+    def const(self, row: int) -> Value:
+        """Vector `row` of the constant table."""
+        p = self.b.gep(self.k, [ir.Constant(I64, row)])
+        return self.b.load(p, align=8 * self.width)
+
+    def load(self, p: Value) -> Element:
+        return [
+            self.b.load(self.b.gep(p, [ir.Constant(I64, i)]), align=8 * self.width)
+            for i in range(LIMBS)
+        ]
+
+    def store(self, p: Value, x: Element) -> None:
+        for i in range(LIMBS):
+            self.b.store(x[i], self.b.gep(p, [ir.Constant(I64, i)]), align=8 * self.width)
+
+    def splat(self, p: Value) -> Element:
+        """5 words at `p`, each broadcast to all lanes."""
+        out = []
+        for i in range(LIMBS):
+            word = self.b.load(self.b.gep(p, [ir.Constant(I64, i)]), align=8)
+            vec = self.b.insert_element(ir.Constant(self.vw, ir.Undefined), word, ir.Constant(ir.IntType(32), 0))
+            zero = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
+            out.append(self.b.shuffle_vector(vec, ir.Constant(self.vw, ir.Undefined), zero))
+        return out
+
+    def ints(self, v: int) -> Value:
+        return ir.Constant(self.vi, [v % (1 << 64)] * self.width)
+
+    # -- primitives of a lowering ----------------------------------------------------------------
+    def mac(self, cols: list[Column], at: int, x: Value, y: Value) -> None:
+        """cols[at] += low half of x*y, cols[at + 1] += high half."""
+        raise NotImplementedError
+
+    def digit(self, total: Value) -> Value:
+        """The low 52 bits of a column total (with `half` added) as a limb."""
+        raise NotImplementedError
+
+    def low_product(self, x: Value, y: Value) -> Value:
+        """The limb x*y mod 2^52."""
+        raise NotImplementedError
+
+    def word_of_limb(self, x: Value) -> Column:
+        """An integer column holding a limb."""
+        raise NotImplementedError
+
+    def top(self, total: Value) -> Value:
+        """The last limb, signed where limbs are."""
+        raise NotImplementedError
+
+    # -- product ---------------------------------------------------------------------------------
+    def mul(self, x: Element, y: Element) -> Element:
+        """x lazy, y normal -> normal x*y/2^260."""
+        cols = [Column() for _ in range(2 * LIMBS)]
+        for k in range(2 * LIMBS - 1):
+            for i in range(LIMBS):
+                if 0 <= k - i < LIMBS:
+                    self.mac(cols, k, x[i], y[k - i])
+        return self.reduce(cols)
+
+    def sqr(self, x: Element) -> Element:
+        """x normal -> normal x^2/2^260, cross products once and doubled."""
+        cross = [Column() for _ in range(2 * LIMBS)]
+        cols = [Column() for _ in range(2 * LIMBS)]
+        for k in range(2 * LIMBS - 1):
+            for i in range(LIMBS):
+                j = k - i
+                if i < j < LIMBS:
+                    self.mac(cross, k, x[i], x[j])
+                elif i == j:
+                    self.mac(cols, k, x[i], x[i])
+        for col, twice in zip(cols, cross, strict=True):
+            if twice.value is not None:
+                col.put(self.b, self.b.add(twice.value, twice.value), 2 * twice.offset)
+        return self.reduce(cols)
+
+    def reduce(self, cols: list[Column]) -> Element:
+        """The ten columns of T -> normal T/2^260."""
+        unit = self.bias >> 52
+        low = []
+        for k in range(4):
+            total = cols[k].total(self, self.half + self.bias)
+            low.append(self.digit(total))
+            cols[k + 1].put(self.b, self.b.lshr(total, self.ints(52)), -unit)
+        for j in range(LIMBS):
+            for i in range(4):
+                self.mac(cols, 4 + j, low[i], self.const(K_FOLD + LIMBS * i + j))
+        total = cols[4].total(self, self.half + self.bias)
+        fifth = self.digit(total)
+        cols[5].put(self.b, self.b.lshr(total, self.ints(52)), -unit)
+        m = self.low_product(fifth, self.const(K_INVERSE))
+        last = [self.word_of_limb(fifth), *cols[5:]]
+        for j in range(LIMBS):
+            self.mac(last, j, m, self.const(K_MODULUS + j))
+        carry = self.b.lshr(last[0].total(self, self.bias), self.ints(52))
+        last[1].put(self.b, carry, -unit)
+        return self.carry(last[1 : LIMBS + 1])
+
+    def carry(self, cols: list[Column]) -> Element:
+        """Five columns -> limbs in range, the last one taking what is left."""
+        unit = self.bias >> 52
+        out = []
+        for k in range(LIMBS - 1):
+            total = cols[k].total(self, self.half + self.bias)
+            out.append(self.digit(total))
+            cols[k + 1].put(self.b, self.b.lshr(total, self.ints(52)), -unit)
+        return [*out, self.top(cols[LIMBS - 1].total(self, 0))]
+
+    # -- packed words ----------------------------------------------------------------------------
+    def split_words(self, w: list[Value]) -> list[Value]:
+        """Four 64-bit words -> five digits of 52 bits."""
+        b = self.b
+        out = [b.and_(w[0], self.ints(MASK))]
+        for i in range(1, 4):
+            low = b.lshr(w[i - 1], self.ints(64 - 12 * i))
+            out.append(b.and_(b.or_(low, b.shl(w[i], self.ints(12 * i))), self.ints(MASK)))
+        return [*out, b.lshr(w[3], self.ints(16))]
+
+    def join_words(self, d: list[Value]) -> list[Value]:
+        """Five digits below 2^52 (the last below 2^48) -> four 64-bit words."""
+        b = self.b
+        return [
+            b.or_(b.lshr(d[i], self.ints(12 * i)) if i else d[0], b.shl(d[i + 1], self.ints(52 - 12 * i)))
+            for i in range(4)
+        ]
+
+    def from_digits(self, d: list[Value], *, packed: bool) -> Element:
+        """Digits -> element: packed digits give normal limbs, plain ones lazy."""
+        raise NotImplementedError
+
+    def remainder(self, x: Element) -> list[Column]:
+        """Columns of x - floor'(x / q) q in [0, q + 2^-40 q], for lazy x."""
+        raise NotImplementedError
+
+    # -- sums (bounds: see each lowering) --------------------------------------------------------
+    def add(self, x: Element, y: Element) -> Element:
+        """Normal + normal -> lazy."""
+        raise NotImplementedError
+
+    def sub(self, x: Element, y: Element) -> Element:
+        """Normal - normal -> lazy, congruent mod q."""
+        raise NotImplementedError
+
+    def norm(self, x: Element) -> Element:
+        """Lazy -> limbs of a normal element, the same value."""
+        raise NotImplementedError
+
+    def negate_where(self, x: Element, mask: Value) -> Element:
+        """Congruent to -x in the lanes whose mask word is all ones, x where it is zero; x <= 2 q."""
+        raise NotImplementedError
+
+    def butterfly(self, x: Element, t: Element) -> tuple[Element, Element]:
+        """(x + t, x - t) with limbs of normal elements; each grows by `butterfly_growth` q."""
+        raise NotImplementedError
+
+    def fold(self, x: Element) -> Element:
+        """|x| <= 40 q -> the same residue in [0, q + 2^-40 q]."""
+        return self.carry(self.remainder(x))
+
+    def pack(self, x: Element) -> list[Value]:
+        """Lazy x -> words of (x mod q) + packed_offset, where x mod q may be q + tiny."""
+        cols = self.remainder(x)
+        digits = []
+        for k in range(LIMBS - 1):
+            total = cols[k].total(self, self.half + self.bias)
+            digits.append(self.b.and_(total, self.ints(MASK)))
+            cols[k + 1].put(self.b, self.b.lshr(total, self.ints(52)), -(self.bias >> 52))
+        digits.append(cols[LIMBS - 1].total(self, 0))
+        return self.join_words(digits)
+
+    def pack_canonical(self, x: Element) -> list[Value]:
+        """Lazy x -> words of x mod q in [0, q)."""
+        b = self.b
+        cols = self.remainder(x)
+        unit = 1 << 5
+        digits, less = [], []
+        carry = borrow = None
+        for k in range(LIMBS):
+            total = cols[k].total(self, BIAS if k == 0 else BIAS - unit)
+            total = total if carry is None else b.add(total, carry)
+            carry = b.lshr(total, self.ints(52))
+            digit = b.and_(total, self.ints(MASK))
+            digits.append(digit)
+            diff = b.sub(b.add(digit, self.ints(1 << 52)), self.plain_modulus(k))
+            diff = diff if borrow is None else b.sub(diff, borrow)
+            borrow = b.sub(self.ints(1), b.lshr(diff, self.ints(52)))
+            less.append(b.and_(diff, self.ints(MASK)))
+        keep = b.icmp_unsigned("!=", borrow, self.ints(0))
+        return self.join_words([b.select(keep, d, s) for d, s in zip(digits, less, strict=True)])
+
+    def plain_modulus(self, k: int) -> Value:
+        return self.b.bitcast(self.const(K_PLAIN + k), self.vi)
+
+
+class Column:
+    """A column sum: an IR value plus a compile-time constant (both mod 2^64)."""
+
+    __slots__ = ("offset", "value")
+
+    def __init__(self, value: Value | None = None, offset: int = 0) -> None:
+        self.value = value
+        self.offset = offset
+
+    def put(self, b: ir.IRBuilder, term: Value, offset: int) -> None:
+        """Add `term` + `offset`."""
+        self.value = term if self.value is None else b.add(self.value, term)
+        self.offset += offset
+
+    def total(self, emitter: Emitter52, extra: int) -> Value:
+        """The sum plus `extra`."""
+        constant = emitter.ints(self.offset + extra)
+        if self.value is None:
+            return constant
+        if (self.offset + extra) % (1 << 64) == 0:
+            return self.value
+        return emitter.b.add(self.value, constant)
+
+
+def constant_rows(q: int, *, signed: bool) -> list[int | float]:
+    """The K_ROWS scalars (each fills a vector of the table) for modulus q; signed: balanced limbs."""
+    digits = balanced_digits if signed else unsigned_digits
+
+    def residue(x: int) -> list[int]:
+        return digits(centered(x, q) if signed else x % q)
+
+    rows: list[int | float] = [*digits(q)]
+    for i in range(4):
+        rows += residue(pow(2, -52 * (4 - i), q))
+    inverse = -pow(q, -1, 1 << 52) % (1 << 52)
+    rows.append(inverse - (1 << 52) if signed and inverse >= HALF else inverse)
+    rows.append(2.0**208 / q if signed else (1 << (260 + 45)) // q)
+    rows += digits(2 * q) + digits(16 * q) + digits(8 * q) + unsigned_digits(q)
+    for power in (264, 256, 260):
+        rows += residue(pow(2, power, q))
+    if len(rows) != K_ROWS:
+        raise AssertionError("constant table out of step with its layout")
+    return rows
