@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
+TESTING := $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated
 NO_DEVICE := not gpu and not browser
 
 .DEFAULT_GOAL := help
@@ -17,14 +18,14 @@ help: ## List the targets
 demo: $(STAMPS)/base ## Show the project at work on known answers
 	$(BIN)/zkpot demo
 
-check: $(STAMPS)/dev ## Style, types, import contracts and the quick tests
+check: $(TESTING) ## Style, types, import contracts and the quick tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(PYTEST) tests/unit tests/arch -m "not slow and $(NO_DEVICE)" -n auto
 
-test: $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated ## Every test that needs no GPU and no browser
+test: $(TESTING) ## Every test that needs no GPU and no browser
 	$(PYTEST) tests -m "$(NO_DEVICE)" -n auto --durations=15
 
 bench: $(STAMPS)/bench $(STAMPS)/federated ## Every benchmark suite; tables, and JSON in bench/out
