@@ -39,7 +39,7 @@ UInt8Array = npt.NDArray[np.uint8]
 
 MAX_LAYERS = 256
 MAX_PARAMETERS = 1 << 26
-MAX_CLASSES = 1 << 10
+MAX_CLASSES = 256  # labels are uint8
 MAX_MARGIN_BITS = 48
 ARCHITECTURE_DOMAIN = b"zkpot architecture v1\x00"
 _NAME = re.compile(r"mlp(?:-[1-9][0-9]{0,6}){2,64}", re.ASCII)
@@ -60,13 +60,11 @@ class Architecture:
 
     def __post_init__(self) -> None:
         self._check_sizes()
+        last = len(self.layers) - 1
+        if any((x.requant is None) != (i == last) for i, x in enumerate(self.layers)):
+            raise ArchitectureInvalid("every layer but the last requantizes, the last one does not")
         shapes = self.shapes
-        for index, layer in enumerate(self.layers):
-            if (layer.requant is None) != (index == len(self.layers) - 1):
-                raise ArchitectureInvalid(
-                    f"layer {index}: every layer but the last requantizes, the last one does not"
-                )
-            self._check_product(index)
+        self._check_products()
         if sum(map(_size, self.weight_shapes)) > MAX_PARAMETERS:
             raise ArchitectureInvalid(f"more than {MAX_PARAMETERS} weights")
         if len(shapes[-1]) != 1 or not 2 <= shapes[-1][0] <= MAX_CLASSES:
@@ -208,16 +206,17 @@ class Architecture:
         if type(self.margin_bits) is not int or not 1 <= self.margin_bits <= MAX_MARGIN_BITS:
             raise ArchitectureInvalid(f"margin_bits must be from 1 to {MAX_MARGIN_BITS}")
 
-    def _check_product(self, index: int) -> None:
-        requant = self.layers[index].requant
-        bound = self.public_bounds[index] * (requant.multiplier if requant else 1)
-        if bound >= 1 << PRODUCT_BITS:
-            raise QuantizationOverflow(
-                layer=index,
-                bound=bound,
-                limit=1 << PRODUCT_BITS,
-                next_step="take a smaller multiplier or fewer inputs for this layer",
-            )
+    def _check_products(self) -> None:
+        """Public, not by the actual weights: it must bind a prover who picks the worst ones."""
+        for index, (layer, bound) in enumerate(zip(self.layers, self.public_bounds, strict=True)):
+            product = bound * (1 if layer.requant is None else layer.requant.multiplier)
+            if product >= 1 << PRODUCT_BITS:
+                raise QuantizationOverflow(
+                    layer=index,
+                    bound=product,
+                    limit=1 << PRODUCT_BITS,
+                    next_step="take a smaller multiplier or fewer inputs for this layer",
+                )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,11 +282,11 @@ class QuantizedModel:
 def is_correct(logits: Int64Array, labels: UInt8Array) -> npt.NDArray[np.bool_]:
     """Per sample: logit[label] > logit[c] for every other class c; a tie is wrong.
 
-    logits : int64[N, n_classes]; labels : integers[N] in [0, n_classes)
+    logits : int64[N, n_classes]; labels : uint8[N] below n_classes
     """
     n, n_classes = logits.shape
-    if labels.shape != (n,) or (n and int(labels.max()) >= n_classes):
-        raise ShapeMismatch(f"labels must be {n} integers below {n_classes}")
+    if labels.dtype != np.uint8 or labels.shape != (n,) or (n and labels.max() >= n_classes):
+        raise ShapeMismatch(f"labels must be uint8[{n}] below {n_classes}")
     index = labels.astype(np.int64)[:, None]
     own = np.take_along_axis(logits, index, axis=1)
     result: npt.NDArray[np.bool_] = (logits < own).sum(axis=1) == n_classes - 1
