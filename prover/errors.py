@@ -3,9 +3,15 @@
 ProverError
 ├── ArchitectureInvalid       a public description of a network cannot be meant
 │   └── QuantizationOverflow  a layer can exceed its accumulator bound, whatever its weights
+├── DependentColumns          a circuit whose key would let statements or commitments be shifted
 ├── FormatError               bytes of a file are not what the format demands
 │   └── ModelFormatError      the bytes are no quantized model
+├── KeyMismatch               key, circuit, witness or commitment do not belong together
+├── CeremonyRequired          a development key where a ceremony's key is demanded
+├── TrapdoorInvalid           a setup scalar would make a point of the key the identity
+├── SelfCheckFailed           a proof that was made does not verify; it is not published
 ├── ShapeMismatch             samples or tensors do not fit the architecture
+├── UnsatisfiedConstraint     the witness does not solve the circuit
 └── RangeExceeded             a model's own numbers leave a range of the circuit; owner's eyes only
 
 An error carries a stable `code` for machines, and a sentence for people that ends in what to do
@@ -103,3 +109,78 @@ class RangeExceeded(ProverError):
     @property
     def public_message(self) -> str:
         return f"layer {self.layer}: {self.quantity} out of range; {self.next_step}"
+
+
+class KeyMismatch(ProverError):
+    """Two things of one proof do not belong together; `what` names both and never holds a secret."""
+
+    code = "key_mismatch"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what}; use the key that `setup` made for this circuit")
+
+
+class CeremonyRequired(ProverError):
+    """The key's origin is no ceremony: whoever made it can prove false statements."""
+
+    code = "ceremony_required"
+
+    def __init__(self, *, origin: str) -> None:
+        self.origin = origin
+        super().__init__(f"this key comes from a {origin}; take a key made by a ceremony")
+
+
+class TrapdoorInvalid(ProverError):
+    """A setup scalar is zero, or tau lies on the domain or its coset; `name` says which."""
+
+    code = "trapdoor_invalid"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"setup scalar {name} is degenerate; draw fresh randomness")
+
+
+class SelfCheckFailed(ProverError):
+    """The prover's own verifier refused its proof: the witness or the device is wrong."""
+
+    code = "self_check_failed"
+
+    def __init__(self, verdict: str) -> None:
+        self.verdict = verdict
+        super().__init__(
+            f"the new proof does not verify ({verdict}) and is not published; check the witness "
+            "against the circuit, or prove again on the reference device"
+        )
+
+
+class DependentColumns(ProverError):
+    """Columns of a circuit are not shown to be independent: no key is made for it.
+
+    group : "model" or "public"; n_wires : how many of its wires have no place of their own
+    """
+
+    code = "dependent_columns"
+
+    def __init__(self, *, group: str, n_wires: int) -> None:
+        self.group, self.n_wires = group, n_wires
+        super().__init__(
+            f"{n_wires} {group} wires have columns that may depend on others; "
+            "add a row x * 0 = 0 for each"
+        )
+
+
+class UnsatisfiedConstraint(ProverError):
+    """Names the first failing constraint; never carries witness values (they are private).
+
+    label : its block; index : its place in the block's tensor; n_failing : how many fail in all
+    """
+
+    code = "unsatisfied_constraint"
+
+    def __init__(self, *, label: str, index: tuple[int, ...], n_failing: int) -> None:
+        self.label, self.index, self.n_failing = label, index, n_failing
+        super().__init__(
+            f"constraint {label!r} {list(index)} fails, {n_failing} in all; "
+            "the model, the samples or the claim do not fit the circuit"
+        )

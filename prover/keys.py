@@ -1,0 +1,200 @@
+"""The two halves of a key, and the canonical bytes of the verifying half.
+
+The verifying half is a few points, one more per public wire; its digest names the key in every
+statement. It holds the digest of the circuit and the digest of the proving half, so a statement
+that names the key names both. `prover.keyfile` keeps the halves in two files.
+
+    verifying.key = "zkpotvky" | version, 2 bytes | fields as in `prover.statement`: origin,
+                    circuit digest, proving digest, number of challenges (8 bytes),
+                    G1 points: alpha, public basis; G2 points: beta, gamma, delta, delta_A, sigma_W
+    uncompressed points; delta_A or sigma_W at infinity says that the circuit has no such group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import G1Array, G2Array
+from kernels.backend import FixedG1, FixedG2
+from kernels.encoding import Refused, decode_g1, decode_g2, encode_g1, encode_g2
+from prover.errors import CeremonyRequired, FormatError
+from prover.statement import decode_fields, encode_fields
+
+MAGIC = b"zkpotvky"
+VERSION = 1
+DIGEST_BYTES = 32
+MAX_PUBLIC = 1 << 20
+MAX_CHALLENGES = 64
+
+_G1_BYTES = 64
+_G2_BYTES = 128
+_N_G2 = 5
+
+G1Bases = G1Array | FixedG1
+G2Bases = G2Array | FixedG2
+
+
+class KeyOrigin(StrEnum):
+    """Who knew the trapdoor. Whoever knows it can prove anything."""
+
+    DEVELOPMENT = "single-party development setup"
+    CEREMONY = "multi-party ceremony"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VerifyingKey:
+    """What a verifier needs (PROTOCOL section 3); every point array but `public` has length 1.
+
+    public         : [K_k/gamma]_1 for the constant one and the public wires, length 1 + n_public
+    delta_a        : infinity when the circuit has no advice group; D_A must then be infinity
+    sigma_w        : infinity when it has no model group; D_W and PoK_W must then be infinity
+    circuit_digest : 32 bytes; covers R1CS, tables and limb widths
+    proving_digest : 32 bytes; of the proving half as it lies on disk
+    """
+
+    origin: KeyOrigin
+    circuit_digest: bytes
+    proving_digest: bytes
+    n_challenges: int
+    alpha: G1Array
+    public: G1Array
+    beta: G2Array
+    gamma: G2Array
+    delta: G2Array
+    delta_a: G2Array
+    sigma_w: G2Array
+
+    @property
+    def n_public(self) -> int:
+        """Public wires, the constant one not counted."""
+        return len(self.public) - 1
+
+    @property
+    def has_model(self) -> bool:
+        return bool(self.sigma_w.data.any())
+
+    @property
+    def has_advice(self) -> bool:
+        return bool(self.delta_a.data.any())
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of `encode()`: the key's name in statements."""
+        return sha256(self.encode()).digest()
+
+    def require_ceremony(self) -> None:
+        """Raises CeremonyRequired for a key whose trapdoor one party knew."""
+        if self.origin is not KeyOrigin.CEREMONY:
+            raise CeremonyRequired(origin=self.origin.value)
+
+    def encode(self) -> bytes:
+        g2 = G2Array.concat([self.beta, self.gamma, self.delta, self.delta_a, self.sigma_w])
+        fields = (
+            self.origin.value.encode("ascii"),
+            self.circuit_digest,
+            self.proving_digest,
+            self.n_challenges.to_bytes(8, "little"),
+            encode_g1(G1Array.concat([self.alpha, self.public]), compressed=False),
+            encode_g2(g2, compressed=False),
+        )
+        return MAGIC + VERSION.to_bytes(2, "little") + encode_fields(fields)
+
+    @classmethod
+    def decode(cls, raw: bytes, *, where: str = "verifying key") -> VerifyingKey:
+        """Inverse of `encode`. Raises FormatError for every other byte string."""
+        header = len(MAGIC) + 2
+        if raw[:header] != MAGIC + VERSION.to_bytes(2, "little"):
+            raise _malformed("it is no verifying key of version 1", where)
+        fields = decode_fields(raw[header:], n_fields=6)
+        if fields is None:
+            raise _malformed("it is truncated, or longer than its fields", where)
+        origin, circuit_digest, proving_digest, n_challenges, g1_bytes, g2_bytes = fields
+        if origin not in (o.value.encode("ascii") for o in KeyOrigin):
+            raise _malformed("the origin of the key is unknown", where)
+        if len(circuit_digest) != DIGEST_BYTES or len(proving_digest) != DIGEST_BYTES:
+            raise _malformed("a digest has not 32 bytes", where)
+        if len(n_challenges) != 8 or int.from_bytes(n_challenges, "little") > MAX_CHALLENGES:
+            raise _malformed("the number of challenges is out of range", where)
+        n_g1 = len(g1_bytes) // _G1_BYTES
+        if not 2 <= n_g1 <= MAX_PUBLIC:
+            raise _malformed("the number of public wires is out of range", where)
+        g1 = decode_g1(g1_bytes, n_g1, compressed=False)
+        g2 = decode_g2(g2_bytes, _N_G2, compressed=False)
+        if isinstance(g1, Refused) or isinstance(g2, Refused):
+            raise _malformed("a point is not canonical, not on its curve or of wrong order", where)
+        if not (g1.data[0].any() and g2.data[:3].any(axis=1).all()):
+            raise _malformed("alpha, beta, gamma or delta is the identity", where)
+        return cls(
+            origin=KeyOrigin(origin.decode("ascii")),
+            circuit_digest=circuit_digest,
+            proving_digest=proving_digest,
+            n_challenges=int.from_bytes(n_challenges, "little"),
+            alpha=g1[0:1],
+            public=g1[1:],
+            beta=g2[0:1],
+            gamma=g2[1:2],
+            delta=g2[2:3],
+            delta_a=g2[3:4],
+            sigma_w=g2[4:5],
+        )
+
+
+def _malformed(what: str, where: str) -> FormatError:
+    return FormatError(what, where=where, next_step="fetch the key again, or run the setup again")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProvingKey:
+    """What a prover needs: queries over the wires where they are not zero.
+
+    The last bases of a query are its constant terms, so one multi-exponentiation gives the point:
+
+    a_wires, a        : [u_k]_1 for wires of A, then alpha, delta        scalars z, 1, a
+    b_wires, b1, b2   : [v_k]_1, [v_k]_2 for wires of B, then beta, delta    scalars z, 1, b
+    c_wires, c        : [K_k/delta + w_k Z/(2 delta)]_1 for private wires,
+                        [w_k Z/(2 delta)]_1 for other wires of C         (the quotient's C part)
+    h                 : [-L~_i(tau) Z(tau)/(2 delta)]_1, length 2^lg_n
+    model, model_pok  : [K_k/gamma]_1, then [eta_W/gamma]_1; all times sigma_W    scalars z, rho_W
+    advice            : [K_k/delta_A]_1, then [eta_A/delta_A]_1          scalars z, rho_A
+    correction        : delta, [eta_W/delta]_1, [eta_A/delta]_1          length 3
+
+    An absent group has no bases (length 0) and infinity in `correction`. Bases are arrays as they
+    lie on disk, or what `prover.prove.prepare` makes of them.
+    """
+
+    verifying: VerifyingKey
+    lg_n: int
+    n_wires: int
+    n_model: int
+    n_advice: int
+    a_wires: npt.NDArray[np.uint32]
+    b_wires: npt.NDArray[np.uint32]
+    c_wires: npt.NDArray[np.uint32]
+    a: G1Bases
+    b1: G1Bases
+    b2: G2Bases
+    c: G1Bases
+    h: G1Bases
+    model: G1Bases
+    model_pok: G1Bases
+    advice: G1Bases
+    correction: G1Array
+
+    @property
+    def n_public(self) -> int:
+        return self.verifying.n_public
+
+    @property
+    def model_wires(self) -> slice:
+        return slice(1 + self.n_public, 1 + self.n_public + self.n_model)
+
+    @property
+    def advice_wires(self) -> slice:
+        start = self.model_wires.stop
+        return slice(start, start + self.n_advice)

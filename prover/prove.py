@@ -1,0 +1,127 @@
+"""The three points A, B, C of a proof, from a whole witness (PROTOCOL section 3).
+
+    A = alpha + sum z_k u_k + a delta                B = beta + sum z_k v_k + b delta
+    C = sum over the C query + sum over the H query + b A + a B - a b delta
+        - rho_W [eta_W/delta] - rho_A [eta_A/delta]
+
+a and b are fresh for every proof: with them A and B are uniform, and C is determined by the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrArray, FrMont, G1Array, G2Array
+from kernels.backend import Backend
+from prover.errors import KeyMismatch
+from prover.keys import G1Bases, ProvingKey
+from prover.progress import StageProgress, silent
+from prover.quotient import compute_quotient_scalars
+from prover.r1cs import R1CS
+from prover.randomness import RandomBytes, draw_scalar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groth16Points:
+    """A, B and C, each an array of length 1."""
+
+    a: G1Array
+    b: G2Array
+    c: G1Array
+
+
+def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) -> ProvingKey:
+    """The key with its bases prepared for many proofs on this backend.
+
+    max_bytes : for each query, how much precomputation may take (default: none)
+    """
+
+    def fix(bases: G1Bases) -> G1Bases:
+        return backend.fix_g1(bases, max_bytes=max_bytes) if isinstance(bases, G1Array) else bases
+
+    b2 = key.b2
+    return replace(
+        key,
+        a=fix(key.a),
+        b1=fix(key.b1),
+        b2=backend.fix_g2(b2, max_bytes=max_bytes) if isinstance(b2, G2Array) else b2,
+        c=fix(key.c),
+        h=fix(key.h),
+        model=fix(key.model),
+        model_pok=fix(key.model_pok),
+        advice=fix(key.advice),
+    )
+
+
+def compute_points(
+    key: ProvingKey,
+    r1cs: R1CS,
+    wires: FrArray,
+    *,
+    rho_w: int,
+    rho_a: int,
+    random_bytes: RandomBytes,
+    backend: Backend,
+    progress: StageProgress | None = None,
+) -> Groth16Points:
+    """A, B and C for wires that satisfy the circuit.
+
+    wires        : (1 | public | model | advice | private), shape [n_wires]
+    rho_w, rho_a : the blindings of D_W and D_A; 0 for a group that the circuit has not
+    cost         : two sparse products, four transforms, MSMs over the four queries
+    A witness that does not satisfy the circuit gives points that do not verify: check it first, and
+    verify the proof before it leaves.
+    """
+    _check_fit(key, r1cs, wires)
+    report = progress or silent
+    h_scalars = _quotient(r1cs, wires, backend, report)
+    a, b = draw_scalar(random_bytes), draw_scalar(random_bytes)
+    b_scalars = _gather(wires, key.b_wires, 1, b)
+    point_a = backend.msm_g1(
+        _gather(wires, key.a_wires, 1, a), key.a, progress=lambda i, n: report("A", i, n)
+    )
+    point_b1 = backend.msm_g1(b_scalars, key.b1, progress=lambda i, n: report("B in G1", i, n))
+    point_b2 = backend.msm_g2(b_scalars, key.b2, progress=lambda i, n: report("B in G2", i, n))
+    own = backend.msm_g1(
+        FrArray(wires.data[key.c_wires]), key.c, progress=lambda i, n: report("C", i, n)
+    )
+    quotient = backend.msm_g1(h_scalars, key.h, progress=lambda i, n: report("C quotient", i, n))
+    point_c = backend.msm_g1(
+        FrArray.from_ints([1, 1, b, a, -a * b, -rho_w, -rho_a]),
+        G1Array.concat([own, quotient, point_a, point_b1, key.correction]),
+    )
+    return Groth16Points(a=point_a, b=point_b2, c=point_c)
+
+
+def _quotient(r1cs: R1CS, wires: FrArray, backend: Backend, report: StageProgress) -> FrArray:
+    report("products", 0, 2)
+    z: FrMont = backend.to_mont(wires)
+    a_rows = backend.matvec(r1cs.a, z)
+    report("products", 1, 2)
+    b_rows = backend.matvec(r1cs.b, z)
+    report("products", 2, 2)
+    return compute_quotient_scalars(
+        a_rows,
+        b_rows,
+        lg_n=r1cs.lg_n,
+        backend=backend,
+        progress=lambda i, n: report("transforms", i, n),
+    )
+
+
+def _gather(wires: FrArray, index: npt.NDArray[np.uint32], *constants: int) -> FrArray:
+    """The scalars of a query: the wires it runs over, then its constant terms."""
+    return FrArray.concat([FrArray(wires.data[index]), FrArray.from_ints(constants)])
+
+
+def _check_fit(key: ProvingKey, r1cs: R1CS, wires: FrArray) -> None:
+    found = (r1cs.lg_n, r1cs.n_wires, r1cs.n_public, r1cs.n_model, r1cs.n_advice)
+    if found != (key.lg_n, key.n_wires, key.n_public, key.n_model, key.n_advice):
+        raise KeyMismatch("the circuit has other sizes than the key's")
+    if wires.shape != (key.n_wires,):
+        raise KeyMismatch(f"a witness of shape {list(wires.shape)} for {key.n_wires} wires")
+    if wires.data[0].tolist() != [1, 0, 0, 0]:
+        raise KeyMismatch("wire 0 of the witness is not the constant one")
