@@ -1,0 +1,1 @@
+"""Foreign files: the formats of circom and snarkjs."""

@@ -1,0 +1,284 @@
+"""`.zkey` of Groth16 over BN254: snarkjs's proving key.
+
+    section 1  : protocol u32 = 1
+    section 2  : n8q u32 = 32 | p [32] | n8r u32 = 32 | r [32] | n_wires u32 | n_public u32 | n u32
+                 | alpha1 | beta1 | beta2 | gamma2 | delta1 | delta2
+    section 3  : 1 + n_public   x G1   [K_k/gamma]_1, "IC"
+    section 4  : count u32 | count x ( matrix u32 | row u32 | wire u32 | value * 2^512 mod r [32] )
+                 matrix 0 is A, 1 is B; C is left out: a prover takes C z to be A z o B z
+    section 5  : n_wires        x G1   [u_k]_1
+    section 6  : n_wires        x G1   [v_k]_1
+    section 7  : n_wires        x G2   [v_k]_2
+    section 8  : n_wires - 1 - n_public x G1   [K_k/delta]_1
+    section 9  : n              x G1   [-L~_i(tau) Z(tau) / (2 delta)]_1, L~ the Lagrange basis of
+                 the odd coset zeta * H, zeta a primitive 2n-th root of one
+    section 10 : circuit hash [64] | count u32 | contributions (optional; not interpreted here)
+
+Points are affine, coordinates times 2^256 mod p, all-zero for infinity: the words of `G1Array` and
+`G2Array`. After the circuit's rows, A has one row per public wire with its only entry 1 there.
+Source: snarkjs 0.7.6, src/zkey_new.js, zkey_utils.js, groth16_prove.js.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import numpy as np
+
+from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
+from kernels.backend import Backend
+from kernels.bn254 import TWO_ADICITY, P, R
+from prover.formats.binfile import BinFile, Buffer, require_below, write_binfile
+from prover.formats.coefficients import build_matrix, list_rows, list_values
+from prover.formats.elements import Groth16Key, require_finite, require_g1, require_g2
+
+_GROTH16 = 1
+_SIZES = struct.Struct("<I32sI32sIII")
+_G1, _G2 = 64, 128  # bytes
+_HEADER_BYTES = _SIZES.size + 3 * _G1 + 3 * _G2
+_ENTRY = np.dtype([("matrix", "<u4"), ("row", "<u4"), ("wire", "<u4"), ("value", "<u8", (4,))])
+_HASH_BYTES = 64
+_MIN_CONTRIBUTION = 3 * _G1 + _G2 + 64 + 4 + 4
+_P_BYTES, _R_BYTES = P.to_bytes(32, "little"), R.to_bytes(32, "little")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Zkey:
+    """A proving key; single points are arrays of length 1.
+
+    matrix_a, matrix_b : n x n_wires, n = 2^lg_n, empty rows at the end
+    contributions      : section 10 as it is, or empty
+    """
+
+    n_wires: int
+    lg_n: int
+    beta1: G1Array
+    delta1: G1Array
+    verifying: Groth16Key
+    matrix_a: SparseMatrix
+    matrix_b: SparseMatrix
+    a: G1Array
+    b1: G1Array
+    b2: G2Array
+    c: G1Array
+    h: G1Array
+    contributions: bytes
+
+    @property
+    def n_public(self) -> int:
+        """Public wires, the constant one not counted."""
+        return self.verifying.n_public
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    n_wires: int
+    n_public: int
+    lg_n: int
+    g1: G1Array  # alpha, beta, delta
+    g2: G2Array  # beta, gamma, delta
+
+
+def read_zkey(path: str | os.PathLike[str], backend: Backend, *, check_points: bool = True) -> Zkey:
+    """The key of a file.
+
+    check_points : test every point of the queries for its curve and group. A key from a stranger
+                   with points elsewhere can make proofs that tell about the witness; switch this
+                   off only for keys that were checked before. Header and IC are always tested.
+    raises       : FormatError; OSError as `open` does
+    """
+    with BinFile(path, magic=b"zkey", versions=(1,)) as file:
+        header = _read_header(file, backend)
+        n_wires, n_public, n = header.n_wires, header.n_public, 1 << header.lg_n
+        n_private = n_wires - 1 - n_public
+        ic = _read_g1(file, 3, 1 + n_public, backend, check=True)
+        matrix_a, matrix_b = _read_matrices(file, n_rows=n, n_wires=n_wires, backend=backend)
+        return Zkey(
+            n_wires=n_wires,
+            lg_n=header.lg_n,
+            beta1=header.g1[1:2],
+            delta1=header.g1[2:3],
+            verifying=Groth16Key(
+                alpha1=header.g1[0:1],
+                beta2=header.g2[0:1],
+                gamma2=header.g2[1:2],
+                delta2=header.g2[2:3],
+                ic=ic,
+            ),
+            matrix_a=matrix_a,
+            matrix_b=matrix_b,
+            a=_read_g1(file, 5, n_wires, backend, check=check_points),
+            b1=_read_g1(file, 6, n_wires, backend, check=check_points),
+            b2=_read_g2(file, 7, n_wires, backend, check=check_points),
+            c=_read_g1(file, 8, n_private, backend, check=check_points),
+            h=_read_g1(file, 9, n, backend, check=check_points),
+            contributions=_read_contributions(file),
+        )
+
+
+def write_zkey(path: str | os.PathLike[str], key: Zkey, backend: Backend) -> None:
+    """Inverse of `read_zkey`: entries of section 4 by row, A before B.
+
+    A key without contributions gets a section 10 that says so: zero contributions, and as hash
+    BLAKE2b-512 of sections 2 to 9. (snarkjs's own hash also covers powers of tau, which a key has
+    not.) snarkjs proves, verifies and exports with such a key; its `zkey verify` refuses it.
+    """
+    sections = [(1, [struct.pack("<I", _GROTH16)]), *_encode_body(key, backend)]
+    contributions = key.contributions
+    if not contributions:
+        digest = blake2b(digest_size=_HASH_BYTES)
+        for _, buffers in sections[1:]:
+            for b in buffers:
+                digest.update(np.ascontiguousarray(b).data if isinstance(b, np.ndarray) else b)
+        contributions = digest.digest() + struct.pack("<I", 0)
+    sections.append((10, [contributions]))
+    write_binfile(path, magic=b"zkey", version=1, sections=sections)
+
+
+def _encode_body(key: Zkey, backend: Backend) -> list[tuple[int, Sequence[Buffer]]]:
+    """Sections 2 to 9."""
+    v = key.verifying
+    sizes = _SIZES.pack(32, _P_BYTES, 32, _R_BYTES, key.n_wires, key.n_public, 1 << key.lg_n)
+    points = (v.alpha1, key.beta1, v.beta2, v.gamma2, key.delta1, v.delta2)
+    entries = _encode_matrices(key, backend)
+    return [
+        (2, [sizes, *(_bytes_of(p) for p in points)]),
+        (3, [_bytes_of(v.ic)]),
+        (4, [struct.pack("<I", len(entries)), entries.view(np.uint8)]),
+        (5, [_bytes_of(key.a)]),
+        (6, [_bytes_of(key.b1)]),
+        (7, [_bytes_of(key.b2)]),
+        (8, [_bytes_of(key.c)]),
+        (9, [_bytes_of(key.h)]),
+    ]
+
+
+def _bytes_of(points: G1Array | G2Array) -> Buffer:
+    return points.data.astype("<u8", copy=False)
+
+
+def _encode_matrices(key: Zkey, backend: Backend) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """Records of section 4."""
+    matrices = (key.matrix_a, key.matrix_b)
+    rows = np.concatenate([list_rows(m) for m in matrices])
+    order = np.argsort(rows, kind="stable")
+    values = FrArray.concat([list_values(m, backend) for m in matrices])
+    once = backend.to_mont(values)
+    twice = backend.to_mont(FrArray(once.data))  # as a plain scalar: one more factor 2^256
+    entries = np.empty(len(order), dtype=_ENTRY)
+    entries["matrix"] = np.repeat(np.arange(2), [m.nnz for m in matrices])[order]
+    entries["row"] = rows[order]
+    entries["wire"] = np.concatenate([m.cols for m in matrices])[order]
+    entries["value"] = twice.data[order]
+    return entries
+
+
+def _read_header(file: BinFile, backend: Backend) -> _Header:
+    """Sections 1 and 2; every count is checked against the size of the section it rules."""
+    file.require_bytes(1, 4, "a protocol number")
+    (protocol,) = struct.unpack("<I", file.read(1))
+    if protocol != _GROTH16:
+        raise file.refuse(
+            f"protocol {protocol} is not Groth16", section=1, next_step="use a Groth16 key"
+        )
+    file.require_bytes(2, _HEADER_BYTES, "the header of a BN254 key")
+    raw = file.read(2)
+    n8q, p, n8r, r, n_wires, n_public, n = _SIZES.unpack_from(raw)
+    if (n8q, p, n8r, r) != (32, _P_BYTES, 32, _R_BYTES):
+        raise file.refuse("the curve is not BN254", section=2, next_step="use a BN254 key")
+    lg_n = int(n).bit_length() - 1
+    if n < 2 or n != 1 << lg_n or lg_n >= TWO_ADICITY:
+        raise file.refuse(
+            f"domain size {n} is no power of two from 2 to 2^{TWO_ADICITY - 1}", section=2
+        )
+    if n_wires < 1 + n_public:
+        raise file.refuse(f"{n_wires} wires are too few for {n_public} public ones", section=2)
+    for section, count, size in (
+        (3, 1 + n_public, _G1),
+        (5, n_wires, _G1),
+        (6, n_wires, _G1),
+        (7, n_wires, _G2),
+        (8, n_wires - 1 - n_public, _G1),
+        (9, n, _G1),
+    ):
+        file.require_bytes(section, count * size, f"{count} points")
+    g1, g2 = _split_points(raw[_SIZES.size :])
+    require_g1(g1, backend, where=file.where(2))
+    require_g2(g2, backend, where=file.where(2))
+    require_finite(g1, where=file.where(2))
+    require_finite(g2, where=file.where(2))
+    return _Header(n_wires=n_wires, n_public=n_public, lg_n=lg_n, g1=g1, g2=g2)
+
+
+def _split_points(raw: bytes) -> tuple[G1Array, G2Array]:
+    """The header's points by group: (alpha, beta, delta) and (beta, gamma, delta)."""
+    words = np.frombuffer(raw, dtype="<u8").astype(np.uint64)
+    g1 = np.concatenate([words[:16], words[48:56]]).reshape(3, 8)
+    g2 = np.concatenate([words[16:48], words[56:72]]).reshape(3, 16)
+    return G1Array(g1), G2Array(g2)
+
+
+def _read_g1(file: BinFile, section: int, n: int, backend: Backend, *, check: bool) -> G1Array:
+    file.require_bytes(section, _G1 * n, f"{n} points")
+    points = G1Array(file.words(section, 8))
+    if check:
+        require_g1(points, backend, where=file.where(section))
+    return points
+
+
+def _read_g2(file: BinFile, section: int, n: int, backend: Backend, *, check: bool) -> G2Array:
+    file.require_bytes(section, _G2 * n, f"{n} points")
+    points = G2Array(file.words(section, 16))
+    if check:
+        require_g2(points, backend, where=file.where(section))
+    return points
+
+
+def _read_matrices(
+    file: BinFile, *, n_rows: int, n_wires: int, backend: Backend
+) -> list[SparseMatrix]:
+    """A and B of section 4."""
+    if file.n_bytes(4) < 4:
+        raise file.refuse("too short for a count", section=4)
+    entries = file.array(4, _ENTRY, offset=4)
+    (count,) = struct.unpack("<I", file.head(4, 4))
+    if count != len(entries):
+        raise file.refuse(f"{len(entries)} entries where the count says {count}", section=4)
+    for name, bound in (("matrix", 2), ("row", n_rows), ("wire", n_wires)):
+        if count and int(entries[name].max()) >= bound:
+            raise file.refuse(f"{name} {int(entries[name].max())} is not below {bound}", section=4)
+    stored = np.ascontiguousarray(entries["value"]).astype(np.uint64, copy=False)
+    require_below(stored, R, where=file.where(4))
+    once = backend.from_mont(FrMont(stored))  # value * 2^256
+    values = backend.from_mont(FrMont(once.data))
+    matrices = []
+    for k in range(2):
+        mine = np.flatnonzero(entries["matrix"] == k)
+        matrices.append(
+            build_matrix(
+                entries["row"][mine],
+                entries["wire"][mine],
+                values[mine],
+                n_rows=n_rows,
+                n_cols=n_wires,
+                backend=backend,
+            )
+        )
+    return matrices
+
+
+def _read_contributions(file: BinFile) -> bytes:
+    """Section 10, if it is there and as long as its count demands at least."""
+    if not file.has(10):
+        return b""
+    raw = file.read(10)
+    if len(raw) < _HASH_BYTES + 4:
+        raise file.refuse("too short for a hash and a count", section=10)
+    (count,) = struct.unpack_from("<I", raw, _HASH_BYTES)
+    if len(raw) < _HASH_BYTES + 4 + count * _MIN_CONTRIBUTION:
+        raise file.refuse(f"too short for {count} contributions", section=10)
+    return raw
