@@ -1,0 +1,17 @@
+"""From a name on the command line to a backend."""
+
+from functools import cache
+
+from kernels.backend import Backend, get_backend
+
+CPU = "cpu"
+
+
+@cache
+def build_backend(name: str, n_threads: int | None = None) -> Backend:
+    """The backend of that name; `n_threads` only for the CPU. Raises BackendUnavailable."""
+    if name != CPU and not name.startswith(f"{CPU}-"):
+        return get_backend(name)
+    from kernels.cpu.backend import CpuBackend  # not at import: only where it is asked for
+
+    return CpuBackend(lanes=name.removeprefix(CPU).removeprefix("-") or None, threads=n_threads)

@@ -1,0 +1,68 @@
+"""One suite for every backend: `pytest tests/conformance --backend=NAME` (may be repeated).
+
+NAME is a registered backend (`kernels.backend`), or `cpu-LANES` for the CPU backend with those
+lanes. Without the option every backend in `DEFAULT` is judged. A backend that cannot run here is
+skipped with its own reason (`BackendUnavailable`); nothing else is ever skipped.
+
+Tests marked `bulk` are too long for a backend that works number by number (`SLOW`); they are left
+out for those, and so are tests marked `threads` for backends without threads.
+"""
+
+import pytest
+
+from kernels.backend import Backend, BackendUnavailable
+from tests.conformance.backends import CPU, build_backend
+
+DEFAULT = ("reference", "cpu", "cpu-ifma", "cpu-avx2", "cpu-scalar", "cpu-ifma-emulated")
+SLOW = ("reference", "cpu-ifma-emulated")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        metavar="NAME",
+        help="judge this backend (may be repeated); default: " + ", ".join(DEFAULT),
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "bulk: too long for a backend that works number by number")
+    config.addinivalue_line("markers", "threads: needs a backend with a choice of threads")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "backend_name" in metafunc.fixturenames:
+        names = metafunc.config.getoption("backend", default=None) or DEFAULT
+        metafunc.parametrize("backend_name", names, scope="session")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    kept, dropped = [], []
+    for item in items:
+        (dropped if is_out_of_reach(item) else kept).append(item)
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = kept
+
+
+def is_out_of_reach(item: pytest.Item) -> bool:
+    name = item.callspec.params.get("backend_name") if hasattr(item, "callspec") else None
+    if name is None:
+        return False
+    if item.get_closest_marker("threads") and not name.startswith(CPU):
+        return True
+    return item.get_closest_marker("bulk") is not None and name in SLOW
+
+
+@pytest.fixture(scope="session")
+def backend(backend_name: str) -> Backend:
+    try:
+        return build_backend(backend_name)
+    except BackendUnavailable as reason:
+        pytest.skip(f"{backend_name}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def max_length(backend_name: str) -> int:
+    """The longest MSM that a property test may draw."""
+    return 9 if backend_name in SLOW else 300
