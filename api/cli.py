@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("info", "demo", "bench")
+COMMANDS = ("info", "demo", "bench", "data")
 """Modules of `api.commands`, in the order of the help."""
 
 

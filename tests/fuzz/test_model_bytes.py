@@ -82,10 +82,10 @@ def test_one_altered_byte(position: int, mask: int) -> None:
     require_total(bytes(altered))
 
 
-@pytest.mark.parametrize("n", range(len(RAW)))
-def test_every_truncation_is_refused(n: int) -> None:
-    with pytest.raises(ModelFormatError):
-        decode_model(RAW[:n])
+def test_every_truncation_is_refused() -> None:
+    for n in range(len(RAW)):
+        with pytest.raises(ModelFormatError):
+            decode_model(RAW[:n])
 
 
 JSON_VALUES = st.recursive(

@@ -1,0 +1,71 @@
+"""Everything `federated` raises on purpose; each message ends in what to do next.
+
+FederatedError
+├── DatasetRefInvalid   text that names no samples
+├── DatasetMissing      samples that are not on this machine
+├── DatasetCorrupt      a data file is not the one that its sha256 says
+├── FetchFailed         no source delivered a data set
+├── FloatModelInvalid   a file is no trained model of ours
+└── CalibrationFailed   no scale keeps the quantized model inside its ranges
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from prover.errors import RangeExceeded
+
+
+class FederatedError(Exception):
+    """Root of the tree."""
+
+    code = "federated_error"
+    carries_private_values: ClassVar[bool] = False
+
+
+class DatasetRefInvalid(FederatedError):
+    """The text is no data-set reference of this program."""
+
+    code = "dataset_ref_invalid"
+
+
+class DatasetMissing(FederatedError):
+    """The samples exist, but not on this machine."""
+
+    code = "dataset_missing"
+
+
+class DatasetCorrupt(FederatedError):
+    """A data file is truncated, malformed, or not the one its sha256 says."""
+
+    code = "dataset_corrupt"
+
+
+class FetchFailed(FederatedError):
+    """Every source of a data set failed.
+
+    reasons : one sentence per source, in the order in which they were tried
+    """
+
+    code = "fetch_failed"
+
+    def __init__(self, name: str, reasons: list[str], *, next_step: str) -> None:
+        self.name, self.reasons, self.next_step = name, reasons, next_step
+        super().__init__(f"{name}: no source worked ({'; '.join(reasons)}); {next_step}")
+
+
+class FloatModelInvalid(FederatedError):
+    """The file is no model that `zkpot train` writes."""
+
+    code = "float_model_invalid"
+
+
+class CalibrationFailed(FederatedError):
+    """No weight scale keeps a layer inside the ranges of the circuit. Owner's eyes only."""
+
+    code = "calibration_failed"
+    carries_private_values = True
+
+    def __init__(self, *, layer: int, last: RangeExceeded) -> None:
+        self.layer, self.last = layer, last
+        super().__init__(f"layer {layer}: no weight scale fits; the widest one tried gives: {last}")
