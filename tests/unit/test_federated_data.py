@@ -62,7 +62,7 @@ class Seen:
         self.last: dict[str, tuple[int, int]] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        assert self.last.get(what, (0, total))[0] <= done <= total
+        assert 0 <= done <= total
         self.last[what] = (done, total)
 
 
