@@ -1,0 +1,361 @@
+"""The statement "these committed weights classify at least k of N samples correctly", as a circuit.
+
+One circuit, hence one key, per (architecture, N): it holds shapes, shifts, table sizes and nothing
+private, no sample, no label, no multiplier. PROTOCOL sections 2 and 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrArray
+from prover.constraints import Circuit, Group, System
+from prover.errors import ArchitectureInvalid
+from prover.gadgets.activation import (
+    Activation,
+    build_activation,
+    build_pair_table,
+    compute_clamp_rows,
+)
+from prover.gadgets.correctness import build_correctness
+from prover.gadgets.linear import (
+    build_combinations,
+    build_outputs,
+    require_logits,
+    require_requantized,
+)
+from prover.gadgets.lookup import (
+    RangeDemand,
+    RangeTable,
+    Table,
+    WidthChoice,
+    build_integer_table,
+    choose_table_bits,
+)
+from prover.layers import BIAS_BITS, WEIGHT_TABLE_MAX, Linear, Requant
+from prover.linear_form import LinearForm
+from prover.model import Architecture
+from prover.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
+from prover.r1cs import R1CS
+
+UInt8Array = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportLine:
+    """Rows and wires of one gadget in one part of the circuit, and why they are there."""
+
+    part: str
+    gadget: str
+    rows: int
+    private_wires: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitReport:
+    """What `inspect` shows. All of it is public."""
+
+    architecture: str
+    n_samples: int
+    rows: int
+    lg_rows: int
+    rows_per_sample: float
+    wires: dict[str, int]
+    entries: dict[str, int]
+    tables: dict[str, Any]
+    width_reason: str
+    lines: tuple[ReportLine, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AccuracyCircuit:
+    """The compiled statement for one architecture and number of samples."""
+
+    architecture: Architecture
+    n_samples: int
+    circuit: Circuit
+    public_layout: PublicLayout
+    widths: WidthChoice
+
+    @property
+    def r1cs(self) -> R1CS:
+        return self.circuit.r1cs
+
+    @property
+    def digest(self) -> bytes:
+        """sha256 over the circuit, its tables and limb widths."""
+        return self.circuit.digest
+
+    @property
+    def n_challenges(self) -> int:
+        return len(self.public_layout.challenges)
+
+    def public_inputs(
+        self,
+        *,
+        claimed: int,
+        images: UInt8Array,
+        labels: UInt8Array,
+        challenges: Sequence[int],
+    ) -> FrArray:
+        """`PublicLayout.compute` with the architecture's multipliers, shape [n_public]."""
+        return self.public_layout.compute(
+            claimed=claimed,
+            multipliers=self.architecture.multipliers,
+            images=images,
+            labels=labels,
+            challenges=challenges,
+        )
+
+    def explain(self) -> CircuitReport:
+        """Rows and wires per part and gadget, and the reasons of the compiler."""
+        r1cs = self.r1cs
+        return CircuitReport(
+            architecture=self.architecture.name,
+            n_samples=self.n_samples,
+            rows=r1cs.n_rows,
+            lg_rows=r1cs.lg_n,
+            rows_per_sample=r1cs.n_rows / self.n_samples,
+            wires={
+                "public": r1cs.n_public,
+                "model": r1cs.n_model,
+                "advice": r1cs.n_advice,
+                "private": r1cs.n_private,
+            },
+            entries={"a": r1cs.a.nnz, "b": r1cs.b.nnz, "c": r1cs.c.nnz},
+            tables=dict(self.circuit.parameters["tables"]),
+            width_reason=self.widths.reason,
+            lines=_report_lines(self.circuit),
+        )
+
+
+def compile_accuracy(architecture: Architecture, n_samples: int) -> AccuracyCircuit:
+    """The circuit for `n_samples` samples (padding allowed) of any dataset of the right shape.
+
+    raises : ArchitectureInvalid for a kind of layer without a gadget, or n_samples out of range
+    cost   : about a second per million rows
+    """
+    layout = PublicLayout(architecture, n_samples)
+    for layer in architecture.layers:
+        if not isinstance(layer, Linear):
+            raise ArchitectureInvalid(f"no gadget for layers of kind {layer.kind!r}")
+    widths = choose_table_bits(list_range_demands(architecture, n_samples))
+    compiler = _Compiler.start(layout, widths)
+    compiler.add_layers()
+    compiler.close_tables()
+    return AccuracyCircuit(
+        architecture=architecture,
+        n_samples=n_samples,
+        circuit=compiler.system.build(compiler.parameters()),
+        public_layout=layout,
+        widths=widths,
+    )
+
+
+def list_range_demands(architecture: Architecture, n_samples: int) -> list[RangeDemand]:
+    """Every value that the shared range table has to serve."""
+    demands = [
+        RangeDemand(what="margin", count=n_samples * architecture.n_classes,
+                    bits=architecture.margin_bits),
+        RangeDemand(what="bias", count=sum(prod(s) for s in architecture.bias_shapes),
+                    bits=BIAS_BITS + 1, exact=True),
+    ]  # fmt: skip
+    for index, layer in enumerate(architecture.layers):
+        if layer.requant is not None:
+            count = n_samples * prod(architecture.shapes[index + 1])
+            demands.append(
+                RangeDemand(what=f"remainder {index}", count=count, bits=layer.requant.shift)
+            )
+    return demands
+
+
+@dataclass(slots=True, kw_only=True)
+class _Compiler:
+    """The shared wires and tables of a circuit while its layers are added."""
+
+    system: System
+    layout: PublicLayout
+    widths: WidthChoice
+    public: dict[str, LinearForm]
+    ranges: RangeTable
+    weights: Table
+    clamps: dict[ClampKind, Table]
+    powers: LinearForm
+    power_sum: LinearForm
+
+    @classmethod
+    def start(cls, layout: PublicLayout, widths: WidthChoice) -> _Compiler:
+        system = System()
+        public = {label: system.public(label, shape) for label, shape in layout.blocks.items()}
+        limit = WEIGHT_TABLE_MAX
+        weights = build_integer_table(
+            system, "weight table", public["challenge/weight"], np.arange(-limit, limit)
+        )
+        clamps = {
+            kind: build_pair_table(
+                system,
+                f"clamp table {i}",
+                public[f"challenge/clamp {i}"],
+                public["challenge/pair"],
+                compute_clamp_rows(*kind),
+            )
+            for i, kind in enumerate(list_clamp_kinds(layout.architecture))
+        }
+        powers = system.powers(
+            "samples/powers/power", public["challenge/s"], layout.n_samples, why="one per sample"
+        )
+        return cls(
+            system=system,
+            layout=layout,
+            widths=widths,
+            public=public,
+            ranges=RangeTable.build(
+                system, "range table", public["challenge/range"], widths.table_bits
+            ),
+            weights=weights,
+            clamps=clamps,
+            powers=powers,
+            power_sum=system.total("samples/powers/sum", powers.sum(0)),
+        )
+
+    def add_layers(self) -> None:
+        """All layers in order, then the count over the last one's logits."""
+        inputs, n_hidden = self.public["first layer"], 0
+        for index, layer in enumerate(self.layout.architecture.layers):
+            part = f"layer {index}"
+            outputs = self._add_parameters(index, inputs)
+            if layer.requant is None:
+                self._add_count(part, outputs)
+                continue
+            activation = self._add_activation(part, index, layer.requant)
+            require_requantized(
+                self.system,
+                f"{part}/linear",
+                outputs=outputs,
+                multiplier=self.public["multiplier"][n_hidden],
+                powers=self.powers,
+                power_sum=self.power_sum,
+                activation=activation,
+                shift=layer.requant.shift,
+            )
+            n_hidden += 1
+            inputs = build_combinations(
+                self.system, f"layer {index + 1}/input", self.powers, activation.y
+            )
+
+    def close_tables(self) -> None:
+        for table in (self.ranges.table, self.weights, *self.clamps.values()):
+            table.close()
+
+    def parameters(self) -> dict[str, Any]:
+        """What the digest covers beside the matrices: the choices a reader would ask for."""
+        architecture = self.layout.architecture
+        return {
+            "n_samples": self.layout.n_samples,
+            "challenges": list(self.layout.challenges),
+            "margin_bits": architecture.margin_bits,
+            "shifts": [x.requant.shift for x in architecture.layers if x.requant is not None],
+            "tables": {
+                "range": {"bits": self.widths.table_bits},
+                "weight": {"least": -WEIGHT_TABLE_MAX, "greatest": WEIGHT_TABLE_MAX - 1},
+                **{
+                    f"clamp {i}": {"q": list(q), "y": list(y)}
+                    for i, (q, y) in enumerate(self.clamps)
+                },
+            },
+        }
+
+    def _add_parameters(self, index: int, inputs: LinearForm) -> LinearForm:
+        """Weights and biases of a layer, in range, and its outputs at the random combination."""
+        architecture, part = self.layout.architecture, f"layer {index}"
+        weights = self.system.model(f"{part}/weights", architecture.weight_shapes[index])
+        biases = self.system.model(f"{part}/biases", architecture.bias_shapes[index])
+        self.weights.lookup(
+            f"{part}/weights/range",
+            weights,
+            index=weights + WEIGHT_TABLE_MAX,
+            why="a weight is one byte",
+        )
+        # Exact: nothing else makes a bias an integer, and B/2^a mod r would poison the aggregate.
+        self.ranges.require_range(
+            f"{part}/biases/range",
+            biases + (1 << BIAS_BITS),
+            BIAS_BITS + 1,
+            exact=True,
+            why="an unchecked bias could be any field element",
+        )
+        return build_outputs(
+            self.system,
+            f"{part}/linear",
+            inputs=inputs,
+            power_sum=self.power_sum,
+            weights=weights,
+            biases=biases,
+        )
+
+    def _add_activation(self, part: str, index: int, requant: Requant) -> Activation:
+        kind = (requant.q_range, requant.y_range)
+        return build_activation(
+            self.system,
+            f"{part}/activation",
+            shape=(self.layout.n_samples, prod(self.layout.architecture.shapes[index + 1])),
+            shift=requant.shift,
+            q_min=requant.q_range[0],
+            clamp=self.clamps[kind],
+            g=self.public["challenge/pair"],
+            ranges=self.ranges,
+        )
+
+    def _add_count(self, part: str, outputs: LinearForm) -> None:
+        architecture = self.layout.architecture
+        logits = self.system.advice(
+            f"{part}/logits", (self.layout.n_samples, architecture.n_classes)
+        )
+        require_logits(
+            self.system, f"{part}/linear", outputs=outputs, powers=self.powers, logits=logits
+        )
+        build_correctness(
+            self.system,
+            "correctness/count",
+            logits=logits,
+            powers=self.powers,
+            label_sum=self.public["label sum"],
+            claimed=self.public["claimed"],
+            margin_bits=architecture.margin_bits,
+            ranges=self.ranges,
+        )
+
+
+def _report_lines(circuit: Circuit) -> tuple[ReportLine, ...]:
+    """Blocks summed up by the first two parts of their labels, in order of first use."""
+    rows: dict[tuple[str, str], int] = {}
+    wires: dict[tuple[str, str], int] = {}
+    reasons: dict[tuple[str, str], dict[str, None]] = {}
+    for block in circuit.row_blocks:
+        part, gadget = block.label.split("/")[:2]
+        key = (part, gadget)
+        rows[key] = rows.get(key, 0) + block.size
+        if block.defines is not None and block.defines.group == Group.PRIVATE:
+            wires[key] = wires.get(key, 0) + block.size
+        if block.why:
+            reasons.setdefault(key, {})[block.why] = None
+    return tuple(
+        ReportLine(
+            part=key[0],
+            gadget=key[1],
+            rows=rows[key],
+            private_wires=wires.get(key, 0),
+            why="; ".join(reasons.get(key, {})),
+        )
+        for key in rows
+    )

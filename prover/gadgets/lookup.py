@@ -1,0 +1,190 @@
+"""Tables and ranges by LogUp: one sum of fractions per table (PROTOCOL 4.2; eprint 2022/1530).
+
+    sum_i 1/(X + f_i)  =  sum_j m_j/(X + t_j),      X drawn after all f_i and m_j are committed
+
+As rational functions of X, the left side has a pole at every -f_i (fewer than r lookups, so no pole
+cancels), the right side only at the -t_j: each f_i is some t_j. At a random X the two sides of a
+wrong claim agree with chance (lookups + rows)/r. For that reason looked-up values and
+multiplicities are linear in COMMITTED wires, or products of those with a challenge; and table rows
+are distinct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from prover.constraints import Read, System
+from prover.linear_form import LinearForm
+
+Int64Array = npt.NDArray[np.int64]
+
+
+class TableCollision(ValueError):
+    """Two rows of a table are the same: a multiplicity could move between them."""
+
+
+@dataclass(slots=True, eq=False)
+class Table:
+    """A table under construction: collects lookups, then `close` states the sum.
+
+    challenge : the wire X
+    values    : the rows t_j, LinearForm[n]; distinct, which the caller's constructor checks
+    """
+
+    system: System
+    label: str
+    challenge: LinearForm
+    values: LinearForm
+    _inverses: list[LinearForm] = field(default_factory=list)
+    _indices: list[LinearForm] = field(default_factory=list)
+
+    @property
+    def n_rows(self) -> int:
+        return self.values.shape[0]
+
+    def lookup(self, label: str, value: LinearForm, *, index: LinearForm, why: str = "") -> None:
+        """value is a row of the table. One row and one private wire per lookup.
+
+        index : which row it is when the owner is honest, over committed wires; not a constraint
+        """
+        one = LinearForm.constant(1)
+        # The inverse has full size and stands on the A side; the committed value on the B side.
+        inverse = self.system.quotient(label, one, self.challenge + value, why=why)
+        self._inverses.append(inverse.flat())
+        self._indices.append(index.flat())
+        self.system.record_lookup(label, index, self.n_rows)
+
+    def close(self) -> None:
+        """Multiplicities, one row per table row, and the one sum."""
+        if not self._inverses:
+            raise ValueError(f"table {self.label!r} is never used: its challenge would be free")
+        counts = self.system.advice(
+            f"{self.label}/multiplicity", (self.n_rows,), hint=self._count_lookups
+        )
+        shares = self.system.quotient(
+            f"{self.label}/row",
+            counts,
+            self.challenge + self.values,
+            why=f"a table of {self.n_rows} rows costs as many",
+        )
+        total = LinearForm.zero()
+        for inverse in self._inverses:
+            total = total + inverse.sum(0)
+        self.system.require(f"{self.label}/sum", c=total - shares.sum(0))
+
+    def _count_lookups(self, read: Read) -> Int64Array:
+        counts = np.zeros(self.n_rows, dtype=np.int64)
+        for form in self._indices:
+            index = read(form)
+            inside = index[(index >= 0) & (index < self.n_rows)]
+            counts += np.bincount(inside, minlength=self.n_rows)
+        return counts
+
+
+def build_integer_table(
+    system: System, label: str, challenge: LinearForm, values: Sequence[int] | Int64Array
+) -> Table:
+    """A table of public integers. TableCollision when two are equal."""
+    numbers = np.asarray(values, dtype=np.int64)
+    if len(np.unique(numbers)) != len(numbers):
+        raise TableCollision(f"table {label!r} holds a value twice")
+    return Table(system, label, challenge, LinearForm.constant(numbers))
+
+
+def split_widths(bits: int, table_bits: int) -> tuple[int, ...]:
+    """Limb widths of a range of `bits`, lowest first: the short limb is the LOWEST.
+
+    Were the short limb on top and scaled, x = hi * 2^w + lo would hold with hi = j / 2^a for
+    integers j that 2^a does not divide: hi * 2^w is an integer all the same, and x is not unique.
+    """
+    n_limbs = -(-bits // table_bits)
+    return (bits - (n_limbs - 1) * table_bits, *([table_bits] * (n_limbs - 1)))
+
+
+@dataclass(slots=True, eq=False)
+class RangeTable:
+    """All ranges of a circuit in one table [0, 2^table_bits)."""
+
+    system: System
+    table: Table
+    table_bits: int
+
+    @classmethod
+    def build(cls, system: System, label: str, challenge: LinearForm, bits: int) -> RangeTable:
+        table = build_integer_table(system, label, challenge, np.arange(1 << bits, dtype=np.int64))
+        return cls(system, table, bits)
+
+    def require_range(
+        self, label: str, value: LinearForm, bits: int, *, exact: bool = False, why: str = ""
+    ) -> None:
+        """value * 2^a is an integer of [0, 2^(bits + a)), a = table_bits - lowest limb's width.
+
+        value : linear in committed wires; full limbs become advice, the lowest is what is left of
+                it
+        exact : adds an unscaled lookup of the lowest limb, so value itself is an integer of [0,
+                2^bits)
+        holds : full limbs are integers of the table; the lowest limb x is looked up as 2^a x, so it
+                is j / 2^a with 0 <= j < 2^table_bits. Callers that leave `exact` out say why a
+                fraction does no harm, or what else makes value an integer.
+        """
+        widths = split_widths(bits, self.table_bits)
+        low = value
+        if len(widths) > 1:
+            shifts = np.cumsum(np.array(widths, dtype=np.int64))[:-1]
+            limbs = self.system.advice(
+                f"{label}/limbs",
+                (*value.shape, len(shifts)),
+                hint=lambda read: (read(value)[..., None] >> shifts) & ((1 << self.table_bits) - 1),
+            )
+            self.table.lookup(f"{label}/high", limbs, index=limbs, why=why)
+            low = value - (limbs * (1 << shifts)).sum(len(value.shape))
+        scaled = low * (1 << (self.table_bits - widths[0]))
+        self.table.lookup(f"{label}/low", scaled, index=scaled, why=why)
+        if exact and widths[0] < self.table_bits:
+            self.table.lookup(
+                f"{label}/whole", low, index=low, why="the lowest limb is no fraction"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeDemand:
+    """`count` values of `bits` bits each are to be range-checked."""
+
+    what: str
+    count: int
+    bits: int
+    exact: bool = False
+
+    def count_lookups(self, table_bits: int) -> int:
+        widths = split_widths(self.bits, table_bits)
+        return self.count * (len(widths) + (self.exact and widths[0] < table_bits))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WidthChoice:
+    """The chosen table width, and the rows that each width would have cost."""
+
+    table_bits: int
+    rows_by_bits: dict[int, int]
+
+    @property
+    def reason(self) -> str:
+        best, alternatives = self.rows_by_bits[self.table_bits], []
+        for bits in (self.table_bits - 1, self.table_bits + 1):
+            if bits in self.rows_by_bits:
+                alternatives.append(f"2^{bits} would cost {self.rows_by_bits[bits]}")
+        text = f"a range table of 2^{self.table_bits} rows costs {best} rows with its lookups"
+        return "; ".join([text, *alternatives])
+
+
+def choose_table_bits(demands: Sequence[RangeDemand], *, max_bits: int = 16) -> WidthChoice:
+    """The width with the fewest rows: 2^w for the table, one per limb; least w on a tie."""
+    rows = {
+        bits: (1 << bits) + sum(d.count_lookups(bits) for d in demands)
+        for bits in range(1, max_bits + 1)
+    }
+    return WidthChoice(table_bits=min(rows, key=lambda bits: (rows[bits], bits)), rows_by_bits=rows)

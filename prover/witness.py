@@ -1,0 +1,226 @@
+"""The witness in two phases around the commitments, and the check that names what fails.
+
+Phase 1 (`solve_committed`): integer inference gives model and advice wires, all small integers.
+Phase 2 (`solve_private`): once the challenges are drawn, every private wire follows from its
+defining rows. An array of wire values never enters an error or a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrArray, FrMont
+from kernels.backend import Backend
+from kernels.bn254 import R
+from prover.accuracy import AccuracyCircuit
+from prover.constraints import Circuit, Group, RowBlock, Rule, WireBlock
+from prover.csr import slice_rows
+from prover.errors import ShapeMismatch, UnsatisfiedConstraint
+from prover.linear_form import LinearForm
+from prover.model import LayerTrace, QuantizedModel, UInt8Array, is_correct
+
+Int64Array = npt.NDArray[np.int64]
+_WORD = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Committed:
+    """Phase 1: all committed wires, int64, and the count claimed. Private but for `claimed`."""
+
+    model: Int64Array
+    advice: Int64Array
+    claimed: int
+
+    def __repr__(self) -> str:
+        return f"Committed({len(self.model)} model wires, {len(self.advice)} advice wires)"
+
+    @property
+    def model_scalars(self) -> FrArray:
+        return to_scalars(self.model)
+
+    @property
+    def advice_scalars(self) -> FrArray:
+        return to_scalars(self.advice)
+
+
+def solve_committed(
+    accuracy: AccuracyCircuit,
+    model: QuantizedModel,
+    images: UInt8Array,
+    labels: UInt8Array,
+    *,
+    claimed: int | None = None,
+) -> Committed:
+    """Phase 1 for a model on n_real <= N samples; the rest is padding (zero samples, y = 0).
+
+    claimed : how many correct samples to count, default all; a claim may be lower than the truth
+    raises  : ShapeMismatch; UnsatisfiedConstraint when the claim is too high or a value leaves a
+              table (`prover.ranges` tells the owner which, before anything is committed)
+    """
+    if model.architecture.encode() != accuracy.architecture.encode():
+        raise ShapeMismatch("the model has another architecture than the circuit")
+    accuracy.public_layout.check_shard(images, labels)
+    n_padding = accuracy.n_samples - len(labels)
+    blank = np.zeros((n_padding, *accuracy.architecture.input_shape), dtype=np.uint8)
+    steps = model.trace(np.concatenate([images, blank]))
+    inputs: dict[str, Int64Array] = {}
+    for index, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
+        inputs[f"layer {index}/weights"] = w.astype(np.int64)
+        inputs[f"layer {index}/biases"] = b.astype(np.int64)
+    inputs |= _solve_activations(steps)
+    count, claimed = _solve_count(steps[-1].z, labels, claimed)
+    values = solve_advice(accuracy.circuit, inputs | count)
+    r1cs = accuracy.r1cs
+    return Committed(model=values[r1cs.model], advice=values[r1cs.advice], claimed=claimed)
+
+
+def solve_advice(circuit: Circuit, inputs: Mapping[str, Int64Array]) -> Int64Array:
+    """Committed wires from the labelled inputs and the circuit's hints.
+
+    inputs  : one array per block of model and advice wires that has no hint
+    returns : int64 over (1 | public | model | advice); public entries stay 0, no hint reads them
+    raises  : ShapeMismatch for a missing, unknown or misshapen block; UnsatisfiedConstraint for a
+              lookup outside its table
+    """
+    hinted = {hint.block.label for hint in circuit.hints}
+    committed = {
+        label: block
+        for label, block in circuit.wire_blocks.items()
+        if block.group in (Group.MODEL, Group.ADVICE)
+    }
+    if set(inputs) != set(committed) - hinted:
+        raise ShapeMismatch(f"expected inputs {sorted(set(committed) - hinted)}")
+    values = np.zeros(circuit.r1cs.advice.stop, dtype=np.int64)
+    values[0] = 1
+
+    def write(block: WireBlock, tensor: Int64Array) -> None:
+        if tensor.shape != block.shape:
+            raise ShapeMismatch(f"{block.label!r} has shape {list(block.shape)}")
+        values[circuit.columns(block)] = tensor.reshape(-1)
+
+    def read(form: LinearForm) -> Int64Array:
+        return form.evaluate(lambda wires: values[circuit.resolve(wires)])
+
+    for label, tensor in inputs.items():
+        write(committed[label], tensor)
+    for hint in circuit.hints:
+        write(hint.block, hint.solve(read))
+    for lookup in circuit.lookups:
+        index = read(lookup.index)
+        outside = np.argwhere((index < 0) | (index >= lookup.n_rows))
+        if len(outside):
+            place = tuple(int(i) for i in outside[0])
+            raise UnsatisfiedConstraint(label=lookup.label, index=place, n_failing=len(outside))
+    return values
+
+
+def solve_private(
+    circuit: Circuit, *, public: FrArray, model: FrArray, advice: FrArray, backend: Backend
+) -> FrMont:
+    """Phase 2: the whole assignment z = (1 | public | model | advice | private), [n_wires].
+
+    holds  : every private wire has one defining row, so what comes out is the only candidate;
+             `check` says whether it satisfies the other rows
+    raises : ShapeMismatch; UnsatisfiedConstraint where a defining quotient divides by zero
+    """
+    r1cs = circuit.r1cs
+    sizes = (len(public), len(model), len(advice))
+    if sizes != (r1cs.n_public, r1cs.n_model, r1cs.n_advice):
+        raise ShapeMismatch("public, model or advice wires do not fit the circuit")
+    known = backend.to_mont(FrArray.concat([FrArray.from_ints([1]), public, model, advice]))
+    z = FrMont.zeros(r1cs.n_wires)
+    z.data[: len(known)] = known.data
+    for block in circuit.row_blocks:
+        if block.rule is not None and block.defines is not None:
+            z.data[circuit.columns(block.defines)] = _solve_block(circuit, block, z, backend).data
+    return z
+
+
+def check(circuit: Circuit, z: FrMont, backend: Backend) -> None:
+    """Raises UnsatisfiedConstraint naming the first row of A z o B z = C z that fails."""
+    failing = find_failing_rows(circuit, z, backend)
+    if len(failing):
+        label, index = circuit.locate(int(failing[0]))
+        raise UnsatisfiedConstraint(label=label, index=index, n_failing=len(failing))
+
+
+def find_failing_rows(circuit: Circuit, z: FrMont, backend: Backend) -> Int64Array:
+    """Rows of A z o B z = C z that fail, ascending."""
+    r1cs = circuit.r1cs
+    left = backend.mul(backend.matvec(r1cs.a, z), backend.matvec(r1cs.b, z))
+    different = (left.data != backend.matvec(r1cs.c, z).data).any(axis=-1)
+    return np.flatnonzero(different).astype(np.int64)
+
+
+def to_scalars(values: Int64Array) -> FrArray:
+    """int64[n] with |x| < 2^62 as canonical scalars, x mod r.
+
+    holds : the lowest word of r exceeds 2^62, so r - |x| borrows from no other word
+    """
+    words = np.zeros((len(values), 4), dtype=np.uint64)
+    negative = values < 0
+    words[:, 0] = np.where(negative, R & _WORD, 0).astype(np.uint64) + values.astype(np.uint64)
+    for i in range(1, 4):
+        words[negative, i] = np.uint64(R >> (64 * i) & _WORD)
+    return FrArray(words)
+
+
+def _solve_block(circuit: Circuit, block: RowBlock, z: FrMont, backend: Backend) -> FrMont:
+    """Values of the wires that a block of rows defines; they are still zero in z."""
+    r1cs = circuit.r1cs
+    a, b, c = (slice_rows(m, block.start, block.stop) for m in (r1cs.a, r1cs.b, r1cs.c))
+    match block.rule:
+        case Rule.PRODUCT:
+            return backend.mul(backend.matvec(a, z), backend.matvec(b, z))
+        case Rule.QUOTIENT:
+            try:
+                inverse = backend.batch_inverse(backend.matvec(b, z))
+            except ZeroDivisionError:
+                index = (0,) * len(block.shape)
+                raise UnsatisfiedConstraint(label=block.label, index=index, n_failing=1) from None
+            return backend.mul(backend.matvec(c, z), inverse)
+        case Rule.TOTAL:
+            return backend.matvec(c, z)
+        case _:
+            base = backend.from_mont(backend.matvec(slice_rows(b, 0, 1), z)).to_ints()[0]
+            return backend.powers(base, block.size, first=base * base % R)
+
+
+def _solve_activations(steps: tuple[LayerTrace, ...]) -> dict[str, Int64Array]:
+    """Advice of every layer, from the integer model's own trace."""
+    inputs: dict[str, Int64Array] = {}
+    for index, step in enumerate(steps):
+        n = len(step.z)
+        if step.requant is None:
+            inputs[f"layer {index}/logits"] = step.z
+            continue
+        part = f"layer {index}/activation"
+        inputs[f"{part}/q"] = step.requant.q.reshape(n, -1)
+        inputs[f"{part}/rem"] = step.requant.rem.reshape(n, -1)
+        inputs[f"{part}/y"] = step.requant.y.reshape(n, -1)
+    return inputs
+
+
+def _solve_count(
+    logits: Int64Array, labels: UInt8Array, claimed: int | None
+) -> tuple[dict[str, Int64Array], int]:
+    """Labels, hits and levels; the first `claimed` correct samples are counted."""
+    n, n_real = len(logits), len(labels)
+    correct = np.flatnonzero(is_correct(logits[:n_real], labels))
+    wanted = len(correct) if claimed is None else claimed
+    if not 0 <= wanted <= len(correct):
+        raise UnsatisfiedConstraint(label="correctness/count/count", index=(), n_failing=1)
+    counted = correct[:wanted]
+    classes = labels[counted].astype(np.int64)
+    y = np.zeros(n, dtype=np.int64)
+    y[:n_real] = labels.astype(np.int64) + 1
+    hit = np.zeros_like(logits)
+    hit[counted, classes] = 1
+    level = logits.max(axis=1) + 1
+    level[counted] = logits[counted, classes]
+    part = "correctness/count"
+    return {f"{part}/label": y, f"{part}/hit": hit, f"{part}/level": level}, wanted
