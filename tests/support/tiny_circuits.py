@@ -99,8 +99,11 @@ def solve_chain(n_steps: int, x: int) -> list[int]:
 
 # -- a toy of the real statement: one linear layer over a public dataset ---------------------------
 
-# wires:  0 one | 1 k, 2 s, 3 P0, 4 P1 | 5 w0, 6 w1 | 7 z0, 8 z1 | 9 s*z1, 10 P0*w0, 11 P1*w1
-K, S, P0, P1, W0, W1, Z0, Z1, SZ1, PW0, PW1 = range(1, 12)
+
+class ToyWires:
+    """0 one | 1 k, 2 s, 3 P0, 4 P1 | 5 w0, 6 w1 | 7 z0, 8 z1 | 9 s*z1, 10 P0*w0, 11 P1*w1"""
+
+    K, S, P0, P1, W0, W1, Z0, Z1, SZ1, PW0, PW1 = range(1, 12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,18 +119,19 @@ class ToyCircuit:
 
     @property
     def r1cs(self) -> R1CS:
+        t = ToyWires
         rows: list[tuple[Row, Row, Row]] = [
-            ({W0: 1}, {W0: 1, 0: -1}, {}),  # w0 is a bit
-            ({W1: 1}, {W1: 1, 0: -1}, {}),
-            ({S: 1}, {Z1: 1}, {SZ1: 1}),
-            ({P0: 1}, {W0: 1}, {PW0: 1}),
-            ({P1: 1}, {W1: 1}, {PW1: 1}),
-            ({}, {}, {Z0: 1, SZ1: 1, PW0: -1, PW1: -1}),
-            ({}, {}, {K: 1, Z0: -1, Z1: -1}),
-            ({K: 1}, {}, {}),
-            ({S: 1}, {}, {}),
-            ({P0: 1}, {}, {}),
-            ({P1: 1}, {}, {}),
+            ({t.W0: 1}, {t.W0: 1, 0: -1}, {}),  # w0 is a bit
+            ({t.W1: 1}, {t.W1: 1, 0: -1}, {}),
+            ({t.S: 1}, {t.Z1: 1}, {t.SZ1: 1}),
+            ({t.P0: 1}, {t.W0: 1}, {t.PW0: 1}),
+            ({t.P1: 1}, {t.W1: 1}, {t.PW1: 1}),
+            ({}, {}, {t.Z0: 1, t.SZ1: 1, t.PW0: -1, t.PW1: -1}),
+            ({}, {}, {t.K: 1, t.Z0: -1, t.Z1: -1}),
+            ({t.K: 1}, {}, {}),
+            ({t.S: 1}, {}, {}),
+            ({t.P0: 1}, {}, {}),
+            ({t.P1: 1}, {}, {}),
         ]
         return build_r1cs(rows, n_public=4, n_model=2, n_advice=2, n_private=3)
 

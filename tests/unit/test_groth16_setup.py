@@ -1,0 +1,225 @@
+"""The key in the exponent, against the definitions: polynomials over plain integers."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from random import Random
+
+import numpy as np
+import pytest
+
+from kernels.array import FrArray, FrMont, SparseMatrix
+from kernels.bn254 import G1, R, root_of_unity
+from kernels.reference import Reference, mul_g1
+from prover.errors import DependentColumns, TrapdoorInvalid
+from prover.quotient import MAX_LG_N, compute_quotient_scalars, coset_shift
+from prover.r1cs import R1CS
+from prover.setup import (
+    Trapdoor,
+    compute_columns,
+    compute_exponents,
+    compute_h_query,
+    draw_trapdoor,
+    lagrange_at,
+    setup,
+    transpose,
+)
+from tests.support.tiny_circuits import (
+    ToyCircuit,
+    ToyWires,
+    build_chain,
+    build_r1cs,
+    is_satisfied,
+    seeded,
+    solve_chain,
+    sparse,
+)
+from tests.support.toy_protocol import toy_key, toy_trapdoor
+
+BACKEND = Reference()
+
+
+def dense(m: SparseMatrix) -> list[list[int]]:
+    wide = m.wide.to_ints()
+    out = [[0] * m.n_cols for _ in range(m.n_rows)]
+    for row in range(m.n_rows):
+        for i in range(int(m.indptr[row]), int(m.indptr[row + 1])):
+            c = int(m.coeffs[i])
+            out[row][int(m.cols[i])] += wide[c - m.WIDE] if c >= m.WIDE else c
+    return out
+
+
+def interpolate_at(values: list[int], points: list[int], x: int) -> int:
+    """Lagrange's formula, term by term."""
+    total = 0
+    for i, (xi, y) in enumerate(zip(points, values, strict=True)):
+        for j, xj in enumerate(points):
+            if i != j:
+                y = y * (x - xj) * pow(xi - xj, -1, R) % R
+        total += y
+    return total % R
+
+
+@pytest.mark.parametrize("lg_n", [0, 1, 3])
+@pytest.mark.parametrize("on_coset", [False, True])
+def test_lagrange_values(lg_n: int, on_coset: bool, rng: Random) -> None:
+    shift = coset_shift(lg_n) if on_coset else 1
+    tau, values = rng.randrange(R), [rng.randrange(R) for _ in range(1 << lg_n)]
+    points = [shift * pow(root_of_unity(lg_n), i, R) % R for i in range(1 << lg_n)]
+    lagrange = lagrange_at(tau, lg_n=lg_n, shift=shift, backend=BACKEND)
+    assert BACKEND.dot(lagrange, FrMont.from_ints(values)) == interpolate_at(values, points, tau)
+
+
+def test_transpose_keeps_every_entry() -> None:
+    m = sparse([{0: 2, 3: -1}, {}, {3: R - 5, 1: 7}], n_cols=5)
+    t = transpose(m)
+    assert (t.n_rows, t.n_cols) == (5, 3)
+    assert dense(t) == [list(column) for column in zip(*dense(m), strict=True)]
+
+
+def test_columns_are_interpolations() -> None:
+    r1cs, trapdoor = ToyCircuit().r1cs, toy_trapdoor()
+    columns = compute_columns(r1cs, trapdoor, BACKEND)
+    n = 1 << r1cs.lg_n
+    points = [pow(root_of_unity(r1cs.lg_n), i, R) for i in range(n)]
+    padding = [0] * (n - r1cs.n_rows)
+    for matrix, found in ((r1cs.a, columns.u), (r1cs.b, columns.v), (r1cs.c, columns.w)):
+        expected = [
+            interpolate_at([*column, *padding], points, trapdoor.tau)
+            for column in zip(*dense(matrix), strict=True)
+        ]
+        assert any(expected)
+        assert found.to_ints() == expected
+    mixed = [
+        (trapdoor.beta * u + trapdoor.alpha * v + w) % R
+        for u, v, w in zip(
+            columns.u.to_ints(), columns.v.to_ints(), columns.w.to_ints(), strict=True
+        )
+    ]
+    assert columns.k.to_ints() == mixed
+
+
+def solved(n_rows: int) -> tuple[R1CS, list[int]]:
+    return build_chain(n_rows - 1), solve_chain(n_rows - 1, 3)
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 4, 5, 8, 9])
+def test_quotient_in_four_transforms_is_the_quotient(n_rows: int) -> None:
+    """Both brackets together are (a(tau) b(tau) - c(tau)) / delta."""
+    r1cs, wires = solved(n_rows)
+    assert is_satisfied(r1cs, wires)
+    trapdoor = draw_trapdoor(seeded(n_rows))
+    z = FrMont.from_ints(wires)
+    scalars = compute_quotient_scalars(
+        BACKEND.matvec(r1cs.a, z), BACKEND.matvec(r1cs.b, z), lg_n=r1cs.lg_n, backend=BACKEND
+    )
+    first = BACKEND.dot(compute_h_query(r1cs.lg_n, trapdoor, BACKEND), BACKEND.to_mont(scalars))
+    columns = compute_columns(r1cs, trapdoor, BACKEND)
+    a, b, c = (BACKEND.dot(column, z) for column in (columns.u, columns.v, columns.w))
+    z_tau = (pow(trapdoor.tau, 1 << r1cs.lg_n, R) - 1) % R
+    second = c * z_tau * pow(2 * trapdoor.delta, -1, R)
+    assert (first + second) % R == (a * b - c) * pow(trapdoor.delta, -1, R) % R
+
+
+def test_the_c_side_holds_private_wires_and_the_fold_of_all_others() -> None:
+    r1cs, t = ToyCircuit().r1cs, toy_trapdoor()
+    e = compute_exponents(r1cs, t, BACKEND)
+    columns = compute_columns(r1cs, t, BACKEND)
+    k, w = columns.k.to_ints(), columns.w.to_ints()
+    fold = (pow(t.tau, 1 << r1cs.lg_n, R) - 1) * pow(2 * t.delta, -1, R)
+    found = dict(zip(e.c_wires.tolist(), e.c.to_ints(), strict=True))
+    in_c = {i for row in dense(r1cs.c) for i, c in enumerate(row) if c}
+    assert found.keys() == in_c | set(range(r1cs.private.start, r1cs.private.stop))
+    assert ToyWires.K in found
+    assert ToyWires.Z0 in found
+    for wire, value in found.items():
+        own = k[wire] * pow(t.delta, -1, R) if wire >= r1cs.private.start else 0
+        assert value == (own + w[wire] * fold) % R
+
+
+def test_no_committed_or_public_wire_is_published_over_delta() -> None:
+    """The knowledge that pins D_W and D_A: no K_k/delta of their wires in the key."""
+    r1cs, t = ToyCircuit().r1cs, toy_trapdoor()
+    e = compute_exponents(r1cs, t, BACKEND)
+    k = compute_columns(r1cs, t, BACKEND).k.to_ints()
+    over_delta = {k[i] * pow(t.delta, -1, R) % R for i in range(r1cs.private.start)}
+    published = {
+        x
+        for f in fields(e)
+        if isinstance(getattr(e, f.name), FrArray)
+        for x in getattr(e, f.name).to_ints()
+    }
+    assert not over_delta & published
+
+
+def test_points_of_the_key_are_its_exponents_times_the_generator() -> None:
+    key, e = toy_key(), compute_exponents(ToyCircuit().r1cs, toy_trapdoor(), BACKEND)
+    for name in ("a", "c", "model", "model_pok", "advice", "correction"):
+        points = getattr(key, name).to_ints()
+        assert points == [mul_g1(x, G1) for x in getattr(e, name).to_ints()]
+        assert None not in points
+    assert len(key.b1) == len(key.b2) == len(e.b)
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Trapdoor)])
+def test_a_zero_in_the_trapdoor_is_refused(name: str) -> None:
+    bad = replace(toy_trapdoor(), **{name: R})
+    with pytest.raises(TrapdoorInvalid, match=f"scalar {name} is"):
+        setup(
+            ToyCircuit().r1cs,
+            circuit_digest=bytes(32),
+            n_challenges=1,
+            trapdoor=bad,
+            backend=BACKEND,
+        )
+
+
+@pytest.mark.parametrize("tau", [1, root_of_unity(4), root_of_unity(5)])
+def test_tau_on_the_domain_or_its_coset_is_refused(tau: int) -> None:
+    with pytest.raises(TrapdoorInvalid, match="scalar tau is"):
+        replace(toy_trapdoor(), tau=tau).check(4)
+
+
+def test_trapdoors_are_fresh_and_hide() -> None:
+    source = seeded(5)
+    first, second = draw_trapdoor(source), draw_trapdoor(source)
+    scalars = [getattr(t, f.name) for t in (first, second) for f in fields(Trapdoor)]
+    assert len(set(scalars)) == len(scalars)
+    assert str(first) == "Trapdoor(hidden)"
+
+
+def test_dependent_public_columns_are_refused() -> None:
+    """Two public wires that occur only in a sum: (1, 2) and (2, 1) would be one statement."""
+    r1cs = build_r1cs([({1: 1, 2: 1}, {0: 1}, {3: 1})], n_public=2, n_private=1)
+    with pytest.raises(DependentColumns):
+        setup(
+            r1cs,
+            circuit_digest=bytes(32),
+            n_challenges=0,
+            trapdoor=toy_trapdoor(),
+            backend=BACKEND,
+        )
+
+
+def test_domain_sizes_have_a_limit() -> None:
+    assert pow(coset_shift(3), 8, R) == R - 1
+    for lg_n in (-1, MAX_LG_N + 1):
+        with pytest.raises(ValueError, match="rows: a domain has"):
+            coset_shift(lg_n)
+
+
+def test_setup_reports_progress_in_stages() -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+    setup(
+        build_chain(2),
+        circuit_digest=bytes(32),
+        n_challenges=0,
+        trapdoor=toy_trapdoor(),
+        backend=BACKEND,
+        progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
+    )
+    assert {"columns", "A query", "B query in G2", "quotient query"} <= seen.keys()
+    for steps in seen.values():
+        assert steps == sorted(steps)
+        assert steps[-1][0] == steps[-1][1]
+    assert np.all([total > 0 for steps in seen.values() for _, total in steps])
