@@ -71,11 +71,12 @@ K_QUOTIENT = 26  # estimates floor(x / q) from the top limb
 K_TWICE = 27  # 2 q
 K_SIXTEEN = 32  # 16 q
 K_EIGHT = 37  # 8 q
-K_PLAIN = 42  # q in unsigned digits, as words
-K_FROM_256 = 47  # 2^264 mod q: x * 2^256 -> x * 2^260
-K_TO_256 = 52  # 2^256 mod q: x * 2^260 -> x * 2^256
-K_ONE = 57  # 2^260 mod q
-K_ROWS = 62
+K_THIRTYTWO = 42  # 32 q
+K_PLAIN = 47  # q in unsigned digits, as words
+K_FROM_256 = 52  # 2^264 mod q: x * 2^256 -> x * 2^260
+K_TO_256 = 57  # 2^256 mod q: x * 2^260 -> x * 2^256
+K_ONE = 62  # 2^260 mod q
+K_ROWS = 67
 
 
 class Emitter52:
@@ -116,7 +117,9 @@ class Emitter52:
         out = []
         for i in range(LIMBS):
             word = self.b.load(self.b.gep(p, [ir.Constant(I64, i)]), align=8)
-            vec = self.b.insert_element(ir.Constant(self.vw, ir.Undefined), word, ir.Constant(ir.IntType(32), 0))
+            vec = self.b.insert_element(
+                ir.Constant(self.vw, ir.Undefined), word, ir.Constant(ir.IntType(32), 0)
+            )
             zero = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
             out.append(self.b.shuffle_vector(vec, ir.Constant(self.vw, ir.Undefined), zero))
         return out
@@ -217,7 +220,10 @@ class Emitter52:
         """Five digits below 2^52 (the last below 2^48) -> four 64-bit words."""
         b = self.b
         return [
-            b.or_(b.lshr(d[i], self.ints(12 * i)) if i else d[0], b.shl(d[i + 1], self.ints(52 - 12 * i)))
+            b.or_(
+                b.lshr(d[i], self.ints(12 * i)) if i else d[0],
+                b.shl(d[i + 1], self.ints(52 - 12 * i)),
+            )
             for i in range(4)
         ]
 
@@ -250,9 +256,33 @@ class Emitter52:
         """(x + t, x - t) with limbs of normal elements; each grows by `butterfly_growth` q."""
         raise NotImplementedError
 
+    def difference(self, x: Element, y: Element, z: Element) -> Element:
+        """x - y - z of normal elements, congruent mod q, to be folded at once."""
+        raise NotImplementedError
+
     def fold(self, x: Element) -> Element:
-        """|x| <= 40 q -> the same residue in [0, q + 2^-40 q]."""
+        """A lazy element or a `difference` -> the same residue in [0, q + 2^-40 q], normal."""
         return self.carry(self.remainder(x))
+
+    def sub_fold(self, x: Element, y: Element) -> Element:
+        """Normal - normal -> the residue in [0, q + 2^-40 q], normal."""
+        return self.fold(self.sub(x, y))
+
+    def sub2_fold(self, x: Element, y: Element, z: Element) -> Element:
+        """x - y - z of normal elements -> the residue in [0, q + 2^-40 q], normal."""
+        return self.fold(self.difference(x, y, z))
+
+    def sub_normal(self, x: Element, y: Element) -> Element:
+        """Normal - normal -> normal, by the cheapest way."""
+        raise NotImplementedError
+
+    def sub2_normal(self, x: Element, y: Element, z: Element) -> Element:
+        """x - y - z of normal elements -> normal, by the cheapest way."""
+        raise NotImplementedError
+
+    def add_normal(self, x: Element, y: Element) -> Element:
+        """Normal + normal -> normal; the caller knows that the sum stays below 16 q."""
+        return self.norm(self.add(x, y))
 
     def pack(self, x: Element) -> list[Value]:
         """Lazy x -> words of (x mod q) + packed_offset, where x mod q may be q + tiny."""
@@ -264,6 +294,10 @@ class Emitter52:
             cols[k + 1].put(self.b, self.b.lshr(total, self.ints(52)), -(self.bias >> 52))
         digits.append(cols[LIMBS - 1].total(self, 0))
         return self.join_words(digits)
+
+    def pack_folded(self, x: Element) -> list[Value]:
+        """The result of a fold -> words of x + packed_offset."""
+        raise NotImplementedError
 
     def pack_canonical(self, x: Element) -> list[Value]:
         """Lazy x -> words of x mod q in [0, q)."""
@@ -326,7 +360,7 @@ def constant_rows(q: int, *, signed: bool) -> list[int | float]:
     inverse = -pow(q, -1, 1 << 52) % (1 << 52)
     rows.append(inverse - (1 << 52) if signed and inverse >= HALF else inverse)
     rows.append(2.0**208 / q if signed else (1 << (260 + 45)) // q)
-    rows += digits(2 * q) + digits(16 * q) + digits(8 * q) + unsigned_digits(q)
+    rows += digits(2 * q) + digits(16 * q) + digits(8 * q) + digits(32 * q) + unsigned_digits(q)
     for power in (264, 256, 260):
         rows += residue(pow(2, power, q))
     if len(rows) != K_ROWS:

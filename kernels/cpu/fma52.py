@@ -82,6 +82,22 @@ class Fma52(Emitter52):
         """Normal - normal -> lazy."""
         return [self.b.fsub(u, v) for u, v in zip(x, y, strict=True)]
 
+    def difference(self, x: Element, y: Element, z: Element) -> Element:
+        return self.sub(self.sub(x, y), z)
+
+    def sub_normal(self, x: Element, y: Element) -> Element:
+        """Bounds add up: the caller knows that the difference stays below 16 q."""
+        return self.norm(self.sub(x, y))
+
+    def sub2_normal(self, x: Element, y: Element, z: Element) -> Element:
+        return self.norm(self.difference(x, y, z))
+
+    def pack_folded(self, x: Element) -> list[Value]:
+        raised = [self.b.fadd(v, self.reals(_UNIT + HALF)) for v in x[: LIMBS - 1]]
+        raised.append(self.b.fadd(x[LIMBS - 1], self.reals(_UNIT)))
+        words = [self.b.and_(self.b.bitcast(v, self.vi), self.ints(MASK)) for v in raised]
+        return self.join_words(words)
+
     def norm(self, x: Element) -> Element:
         """Lazy -> normal, the same value."""
         out = []
@@ -100,9 +116,7 @@ class Fma52(Emitter52):
     def negate_where(self, x: Element, mask: Value) -> Element:
         """-x in the lanes whose mask word is all ones, x where it is zero."""
         sign = self.b.and_(mask, self.ints(1 << 63))
-        return [
-            self.b.bitcast(self.b.xor(self.b.bitcast(v, self.vi), sign), self.vw) for v in x
-        ]
+        return [self.b.bitcast(self.b.xor(self.b.bitcast(v, self.vi), sign), self.vw) for v in x]
 
     def from_digits(self, d: list[Value], *, packed: bool) -> Element:
         offset = float(HALF) if packed else 0.0

@@ -24,6 +24,7 @@ from kernels.cpu.scalar64 import (
     FP,
     I256,
     copy,
+    difference,
     fp_add,
     fp_inverse,
     fp_mul,
@@ -32,6 +33,7 @@ from kernels.cpu.scalar64 import (
     fp_sub,
     is_equal,
     is_zero,
+    products,
     sum_of,
 )
 
@@ -58,6 +60,50 @@ def _add_b(e: Emitter, out: Any, a: Any) -> None:
     e.store(out, sum_of(e, FP.field, e.load(a), e.load(e.constant(FP.field.mont(B1)))))
 
 
+def _difference_of_x(e: Emitter, out: Any, p: Any, q: Any) -> Any:
+    """out = x_q - x_p; returns whether p + q is the common case: slope defined, neither infinite.
+
+    (A finite point has y != 0: the order of the curve is odd.)
+    """
+    b = e.builder
+    delta = difference(e, FP.field, e.load(q), e.load(p))
+    e.store(out, delta)
+    y_p, y_q = e.load(e.at(p, 4)), e.load(e.at(q, 4))
+    common = [b.icmp_unsigned("!=", value, I256(0)) for value in (delta, y_p, y_q)]
+    return b.zext(b.and_(b.and_(common[0], common[1]), common[2]), I64)
+
+
+def _push(e: Emitter, row: Any, running: Any) -> None:
+    """row[0:4] = running, running *= row[4:8]."""
+    e.copy(row, running, 4)
+    e.store(running, products(e, FP.field, [(row, e.at(row, 4))]))
+
+
+def _pop(e: Emitter, inverse: Any, row: Any, running: Any) -> None:
+    """inverse = running row[0:4], running *= row[4:8]: undoes `_push` once running is inverted."""
+    e.store(inverse, products(e, FP.field, [(running, row)]))
+    e.store(running, products(e, FP.field, [(running, e.at(row, 4))]))
+
+
+def _common_addition(e: Emitter, out: Any, p: Any, q: Any, inverse: Any) -> None:
+    """out = p + q with inverse = 1 / (x_q - x_p)."""
+    f = FP.field
+    slope, fall = e.temp(4), e.temp(4)
+    (x_p, y_p), (x_q, y_q) = ((e.load(a), e.load(e.at(a, 4))) for a in (p, q))
+    e.store(slope, difference(e, f, y_q, y_p))
+    e.store(slope, products(e, f, [(slope, inverse)]))
+    x = products(e, f, [(slope, slope)])
+    x = difference(e, f, difference(e, f, x, x_p), x_q)
+    e.store(fall, difference(e, f, x_p, x))
+    y = difference(e, f, products(e, f, [(slope, fall)]), y_p)
+    e.store(out, x)
+    e.store(e.at(out, 4), y)
+
+
+push = Routine(f"{FP.tag}.batch_push", "pp", _push).intrinsic()
+pop = Routine(f"{FP.tag}.batch_pop", "ppp", _pop).intrinsic()
+difference_of_x = Routine("fp.difference_of_x", "ppp", _difference_of_x, returns=True).intrinsic()
+common_addition = Routine(f"{FP.tag}.common_addition", "pppp", _common_addition).intrinsic()
 is_zero8 = Routine("is_zero8", "p", _is_zero8, returns=True).intrinsic()
 fp_is_canonical = Routine("fp.is_below", "p", _is_below, returns=True).intrinsic()
 fp_set_one = Routine("fp.set_one", "p", _set_one).intrinsic()
@@ -253,15 +299,12 @@ _ADD, _DOUBLE, _LEFT, _RIGHT, _ZERO = range(5)
 
 @kernel(signature="int64(uintp, uintp, uintp)")
 def _denominator(out: int, p: int, q: int) -> Any:
-    """Which case p + q is, and the denominator of its slope (1 where there is none)."""
+    """Which rare case p + q is, and the denominator of its slope (1 where there is none)."""
     fp_set_one(out)
     if is_zero8(q):
         return _LEFT
     if is_zero8(p):
         return _RIGHT
-    if not is_equal(p, q):
-        fp_sub(out, q, p)
-        return _ADD
     if not is_equal(p + 32, q + 32):
         return _ZERO
     fp_add(out, p + 32, p + 32)
@@ -269,8 +312,8 @@ def _denominator(out: int, p: int, q: int) -> Any:
 
 
 @kernel(signature="void(uintp, uintp, uintp, uintp, int64)")
-def _finish_addition(out: int, p: int, q: int, inverse: int, case: int) -> None:
-    """out = p + q, given 1 / denominator."""
+def _finish_rare_addition(out: int, p: int, q: int, inverse: int, case: int) -> None:
+    """out = p + q when one is infinite, both are equal or they are opposite."""
     slope, x, y = stack(4), stack(4), stack(4)
     if case in (_LEFT, _RIGHT):
         source = p if case == _LEFT else q
@@ -281,12 +324,9 @@ def _finish_addition(out: int, p: int, q: int, inverse: int, case: int) -> None:
         fp_sub(out, p, p)
         fp_sub(out + 32, p, p)
         return
-    if case == _DOUBLE:
-        fp_sqr(x, p)
-        fp_add(slope, x, x)
-        fp_add(slope, slope, x)
-    else:
-        fp_sub(slope, q + 32, p + 32)
+    fp_sqr(x, p)
+    fp_add(slope, x, x)
+    fp_add(slope, slope, x)
     fp_mul(slope, slope, inverse)
     fp_sqr(x, slope)
     fp_sub(x, x, p)
@@ -307,17 +347,20 @@ def batch_add(pairs: U64, n: int, work: U64) -> None:
     running, inverse, base = stack(4), stack(4), work.ctypes.data
     fp_set_one(running)
     for k in range(n):
-        row = base + 72 * k
-        copy(row, running)
-        case = _denominator(row + 32, pairs[k, 1], pairs[k, 2])
+        row, case = base + 72 * k, _ADD
+        if not difference_of_x(row + 32, pairs[k, 1], pairs[k, 2]):
+            case = _denominator(row + 32, pairs[k, 1], pairs[k, 2])
         store_word(row + 64, case)
-        fp_mul(running, running, row + 32)
+        push(row, running)
     fp_inverse(running, running)
     for k in range(n - 1, -1, -1):
         row = base + 72 * k
-        fp_mul(inverse, running, row)
-        fp_mul(running, running, row + 32)
-        _finish_addition(pairs[k, 0], pairs[k, 1], pairs[k, 2], inverse, load_word(row + 64))
+        pop(inverse, row, running)
+        case = load_word(row + 64)
+        if case == _ADD:
+            common_addition(pairs[k, 0], pairs[k, 1], pairs[k, 2], inverse)
+        else:
+            _finish_rare_addition(pairs[k, 0], pairs[k, 1], pairs[k, 2], inverse, case)
 
 
 @kernel(signature="void(uintp, uintp, uintp, int64, uint64[:,::1], uint64[:,::1])")

@@ -10,6 +10,7 @@ from kernels.cpu.emit52 import (
     K_MODULUS,
     K_QUOTIENT,
     K_SIXTEEN,
+    K_THIRTYTWO,
     K_TWICE,
     LIMBS,
     MASK,
@@ -18,6 +19,7 @@ from kernels.cpu.emit52 import (
     Emitter52,
     Value,
 )
+
 
 class Ifma52(Emitter52):
     """8 words (AVX-512 IFMA); limbs in [0, 2^52)."""
@@ -89,6 +91,22 @@ class Ifma52(Emitter52):
             ]
         )
 
+    def difference(self, x: Element, y: Element, z: Element) -> Element:
+        """x - y - z + 32 q, below 48 q < 2^260."""
+        terms = [self.b.sub(self.b.sub(u, v), w) for u, v, w in zip(x, y, z, strict=True)]
+        return self._signed_carry(
+            [self.b.add(t, self.const(K_THIRTYTWO + i)) for i, t in enumerate(terms)]
+        )
+
+    def sub_normal(self, x: Element, y: Element) -> Element:
+        return self.sub_fold(x, y)
+
+    def sub2_normal(self, x: Element, y: Element, z: Element) -> Element:
+        return self.sub2_fold(x, y, z)
+
+    def pack_folded(self, x: Element) -> list[Value]:
+        return self.join_words(x)
+
     def norm(self, x: Element) -> Element:
         return x
 
@@ -116,9 +134,7 @@ class Ifma52(Emitter52):
         products = [Column() for _ in range(LIMBS + 1)]
         for j in range(LIMBS):
             self.mac(products, j, quotient, self.const(K_MODULUS + j))
-        terms = [
-            self.b.sub(v, c.total(self, 0)) for v, c in zip(x, products[:LIMBS], strict=True)
-        ]
+        terms = [self.b.sub(v, c.total(self, 0)) for v, c in zip(x, products[:LIMBS], strict=True)]
         return [Column(v) for v in self._signed_carry(terms)]
 
 

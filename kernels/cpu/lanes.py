@@ -23,7 +23,16 @@ from numba.extending import intrinsic
 
 from kernels.backend import BackendUnavailable
 from kernels.bn254 import P, R
-from kernels.cpu.emit52 import K_PLAIN, K_ROWS, LIMBS, Emitter52, constant_rows
+from kernels.cpu.emit52 import (
+    K_FROM_256,
+    K_ONE,
+    K_PLAIN,
+    K_ROWS,
+    K_TO_256,
+    LIMBS,
+    Emitter52,
+    constant_rows,
+)
 from kernels.cpu.fma52 import Fma52
 from kernels.cpu.ifma52 import Ifma52, Ifma52Emulated
 from kernels.cpu.vector_ops import VectorOps
@@ -45,9 +54,9 @@ _VECTOR: dict[str, type[Emitter52]] = {
 
 
 def aligned_words(n: int) -> U64:
-    """n zero words that start on a cache line."""
-    raw = np.zeros(n + 7, dtype=np.uint64)
-    skip = (-raw.ctypes.data % 64) // 8
+    """n zero words that start on a multiple of 128 bytes (a G2 record, two cache lines)."""
+    raw = np.zeros(n + 15, dtype=np.uint64)
+    skip = (-raw.ctypes.data % 128) // 8
     return raw[skip : skip + n]
 
 
@@ -55,23 +64,29 @@ def aligned_words(n: int) -> U64:
 class Lanes:
     """One lowering: its operations and the constant tables of both fields.
 
-    ops           the intrinsics (`VectorOps` or scalar operations of the same names)
+    ops_p, ops_r  the intrinsics over F_p and F_r (`VectorOps`, or scalar operations of the same names)
     width         elements per block
     block         bytes per block
     limbs         words per element inside a block
     radix_bits    elements stand for x * 2^radix_bits
     packed_offset added to every packed element (four words)
+    row_one, row_from_256, row_to_256   rows of the constant tables: 1, and the factors (as elements)
+                  that take x * 2^256 to x * 2^radix and back
     fold_stages   butterflies an element survives between two folds, starting from [0, q]
     """
 
     name: str
-    ops: Any
+    ops_p: Any
+    ops_r: Any
     width: int
     block: int
     limbs: int
     radix_bits: int
     packed_offset: int
     fold_stages: int
+    row_one: int
+    row_from_256: int
+    row_to_256: int
     table_p: U64
     table_r: U64
 
@@ -84,6 +99,11 @@ class Lanes:
     def r(self) -> int:
         """Address of the constants mod r."""
         return int(self.table_r.ctypes.data)
+
+    @property
+    def one_p(self) -> int:
+        """Address of a block of ones in F_p."""
+        return self.p + 8 * self.width * self.row_one
 
     def splat_words(self, values: list[int], modulus: int) -> U64:
         """Elements as `mul_splat` takes them: uint64[n, limbs] holding the words of x * 2^radix."""
@@ -117,15 +137,20 @@ def get_lanes(name: str) -> Lanes:
         return make_scalar_lanes()
     emitter = _VECTOR[name]
     signed = issubclass(emitter, Fma52)
+    ops = VectorOps(emitter)
     return Lanes(
         name=name,
-        ops=VectorOps(emitter),
+        ops_p=ops,
+        ops_r=ops,
         width=emitter.width,
         block=8 * LIMBS * emitter.width,
         limbs=LIMBS,
         radix_bits=260,
         packed_offset=emitter.packed_offset,
         fold_stages=(40 - 2) // emitter.butterfly_growth - 1,
+        row_one=K_ONE,
+        row_from_256=K_FROM_256,
+        row_to_256=K_TO_256,
         table_p=_constant_table(emitter.width, P, signed),
         table_r=_constant_table(emitter.width, R, signed),
     )
@@ -149,7 +174,9 @@ def _splat_words(lanes: Lanes, values: list[int], modulus: int) -> U64:
         return np.ascontiguousarray(digits.astype(np.float64).view(np.uint64))
     if lanes.limbs == LIMBS:
         return np.array([unsigned_digits(v) for v in scaled], dtype=np.uint64)
-    return np.array([[(v >> (64 * i)) & (2**64 - 1) for i in range(4)] for v in scaled], dtype=np.uint64)
+    return np.array(
+        [[(v >> (64 * i)) & (2**64 - 1) for i in range(4)] for v in scaled], dtype=np.uint64
+    )
 
 
 _TOWARD_ZERO = 0x6000  # MXCSR rounding control
@@ -201,3 +228,10 @@ def no_rounding_before(typing_context: Any) -> Any:
 def no_rounding_after(typing_context: Any, before: Any) -> Any:
     """`restore_rounding` for lanes without floating point."""
     return types.void(types.uint32), lambda context, b, signature, args: context.get_dummy_value()
+
+
+def rounding_of(lanes_name: str) -> tuple[Any, Any]:
+    """The intrinsics that a kernel calls before and after vector arithmetic."""
+    if lanes_name == "avx2":
+        return round_toward_zero, restore_rounding
+    return no_rounding_before, no_rounding_after

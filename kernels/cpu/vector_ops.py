@@ -9,13 +9,16 @@ Contracts on normal and lazy elements: `kernels.cpu.emit52`. `k` is a field's co
     sqr(d, x, k)           d = x^2 / 2^260            x normal
     add, sub (d, x, y, k)  lazy                       x, y normal
     norm(d, x, k)          lazy -> normal limbs
-    fold(d, x, k)          |x| <= 40 q -> [0, q]
+    fold(d, x, k)          lazy -> [0, q], normal
+    sub_fold(d, x, y, k), sub2_fold(d, x, y, z, k)       x - y (- z) of normal elements -> [0, q]
+    add_normal, sub_normal(d, x, y, k), sub2_normal(d, x, y, z, k)   the same -> normal
     butterfly(x, y, w, k)  (x, y) = (x + w y, x - w y), w one element for all lanes
     gather(d, base, refs, offset, stride, k)    packed elements at base + (ref >> 1) * stride + offset
     gather_signed          the same, negated where ref & 1
     unpack(d, p, stride, k)       W plain elements (4 words each) -> lazy
     unpack_packed(d, p, stride, k)  W packed elements -> normal
     pack(p, stride, x, k)         lazy -> W packed elements
+    pack_folded(p, stride, x, k)     [0, q] -> W packed elements
     pack_canonical(p, stride, x, k)  lazy -> W plain elements in [0, q)
 """
 
@@ -73,8 +76,10 @@ class VectorOps:
         self.W = emitter.width
         self.BLOCK = 5 * 8 * emitter.width
         self.vector = ir.VectorType(emitter.word, emitter.width)
-        for name in ("add", "sub", "mul"):
+        for name in ("add", "sub", "mul", "sub_fold", "sub_normal", "add_normal"):
             setattr(self, name, self._binary(name))
+        for name in ("sub2_fold", "sub2_normal"):
+            setattr(self, name, self._ternary(name))
         for name in ("sqr", "norm", "fold"):
             setattr(self, name, self._unary(name))
         self.mul_splat = self._op("mul_splat", 4, self._mul_splat)
@@ -84,6 +89,7 @@ class VectorOps:
         self.unpack = self._op("unpack", 4, self._unpack)
         self.unpack_packed = self._op("unpack_packed", 4, self._unpack_packed)
         self.pack = self._op("pack", 4, self._pack)
+        self.pack_folded = self._op("pack_folded", 4, self._pack_folded)
         self.pack_canonical = self._op("pack_canonical", 4, self._pack_canonical)
 
     def _op(self, name: str, n_args: int, body: Body) -> Any:
@@ -102,6 +108,14 @@ class VectorOps:
             e.store(self._at(b, d), result)
 
         return self._op(name, 4, body)
+
+    def _ternary(self, name: str) -> Any:
+        def body(b: ir.IRBuilder, d: Value, x: Value, y: Value, z: Value, k: Value) -> None:
+            e = self._start(b, k)
+            operands = [e.load(self._at(b, v)) for v in (x, y, z)]
+            e.store(self._at(b, d), getattr(e, name)(*operands))
+
+        return self._op(name, 5, body)
 
     def _unary(self, name: str) -> Any:
         def body(b: ir.IRBuilder, d: Value, x: Value, k: Value) -> None:
@@ -165,14 +179,28 @@ class VectorOps:
         return e.from_digits(e.split_words(self._load_words(b, addresses)), packed=True)
 
     def _gather(
-        self, b: ir.IRBuilder, d: Value, base: Value, refs: Value, offset: Value, stride: Value, k: Value
+        self,
+        b: ir.IRBuilder,
+        d: Value,
+        base: Value,
+        refs: Value,
+        offset: Value,
+        stride: Value,
+        k: Value,
     ) -> None:
         e = self._start(b, k)
         ref = self._refs(b, refs)
         e.store(self._at(b, d), self._gathered(b, e, base, ref, offset, stride))
 
     def _gather_signed(
-        self, b: ir.IRBuilder, d: Value, base: Value, refs: Value, offset: Value, stride: Value, k: Value
+        self,
+        b: ir.IRBuilder,
+        d: Value,
+        base: Value,
+        refs: Value,
+        offset: Value,
+        stride: Value,
+        k: Value,
     ) -> None:
         e = self._start(b, k)
         ref = self._refs(b, refs)
@@ -180,7 +208,9 @@ class VectorOps:
         mask = b.sub(e.ints(0), b.and_(ref, e.ints(1)))
         e.store(self._at(b, d), e.negate_where(x, mask))
 
-    def _unpacked(self, b: ir.IRBuilder, d: Value, p: Value, stride: Value, k: Value, packed: bool) -> None:
+    def _unpacked(
+        self, b: ir.IRBuilder, d: Value, p: Value, stride: Value, k: Value, packed: bool
+    ) -> None:
         e = self._start(b, k)
         words = self._load_words(b, self._strided(b, p, stride))
         e.store(self._at(b, d), e.from_digits(e.split_words(words), packed=packed))
@@ -194,6 +224,11 @@ class VectorOps:
     def _pack(self, b: ir.IRBuilder, p: Value, stride: Value, x: Value, k: Value) -> None:
         e = self._start(b, k)
         self._store_words(b, e.pack(e.load(self._at(b, x))), self._strided(b, p, stride))
+
+    def _pack_folded(self, b: ir.IRBuilder, p: Value, stride: Value, x: Value, k: Value) -> None:
+        e = self._start(b, k)
+        words = e.pack_folded(e.load(self._at(b, x)))
+        self._store_words(b, words, self._strided(b, p, stride))
 
     def _pack_canonical(self, b: ir.IRBuilder, p: Value, stride: Value, x: Value, k: Value) -> None:
         e = self._start(b, k)

@@ -1,0 +1,290 @@
+"""Multi-scalar multiplication: Pippenger with signed digits, counting sort and batched affine sums.
+
+sum_i s_i P_i. Each scalar becomes min(s, r - s) with a sign and then signed c-bit digits (Bernstein et
+al., CHES 2012). With T tables (multiples 2^(c S j) P_i, j < T, precomputed for a fixed key) the windows
+fall into S = ceil(W / T) sets; digit w = j S + t of scalar i adds +-base[j n + i] to bucket |digit| of
+set t. Bucket sums are pairwise trees (`kernels.cpu.runs`), the weighted sum over buckets is found by
+halving (`kernels.cpu.buckets`), and 254 doublings join what is left.
+
+c is chosen by counting the digits that the scalars at hand really have, so zero, one and small scalars
+cost what they must. The running time depends on the scalars: a prover that shares its machine with an
+observer leaks how many of its witness values are small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import U64, FrArray
+from kernels.backend import Progress
+from kernels.cpu.buckets import get_converters, merge_parts, reduce_sets, sum_buckets
+from kernels.cpu.curve_ops import get_curve_ops
+from kernels.cpu.digits import (
+    count_digits,
+    count_lengths,
+    place_entries,
+    plan_tasks,
+    write_digits,
+)
+from kernels.cpu.join import join_g1, join_g2
+from kernels.cpu.lanes import aligned_words
+from kernels.cpu.pool import Pool
+from kernels.cpu.runs import group_words, work_words
+
+TASK_ENTRIES = 8192  # sorted entries per task: its records stay in the second-level cache
+MAX_WINDOW = 20
+_REDUCTION = 2.0  # additions per bucket in the weighted reduction
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedBases:
+    """Bases in packed form, with `n_tables` multiples of each (1: none precomputed).
+
+    table    : uint64[n_tables * n * 8 d + padding], record j n + i holds 2^(window * n_sets * j) P_i
+    infinite : bool[n], bases that are the point at infinity
+    window, n_sets : digits are fixed to c = window in S = n_sets sets when n_tables > 1
+    """
+
+    table: U64
+    infinite: npt.NDArray[np.bool_]
+    degree: int
+    n_tables: int
+    window: int
+    n_sets: int
+
+    def __len__(self) -> int:
+        return len(self.infinite)
+
+    @property
+    def n_bytes(self) -> int:
+        return int(self.table.nbytes + self.infinite.nbytes)
+
+
+class Msm:
+    """Multi-exponentiation in one group (degree 1: G1, 2: G2) on one kind of lanes."""
+
+    def __init__(self, lanes_name: str, degree: int, pool: Pool) -> None:
+        curve = get_curve_ops(lanes_name, degree)
+        self.lanes = curve.lanes
+        self.group = group_words(curve)
+        self.to_packed, self.to_mont = get_converters(lanes_name)
+        self.degree = degree
+        self.pool = pool
+        self.words = 8 * degree  # of a record
+
+    # -- preparation -----------------------------------------------------------------------------
+    def convert(self, points: U64, *, packed: bool) -> U64:
+        """2^256-Montgomery records to packed ones (`packed`) or back; n records, padding after them."""
+        n = 2 * self.degree * len(points)
+        width = self.lanes.width
+        source = aligned_words(4 * (n + width))
+        source[: points.size] = points.reshape(-1)
+        target = aligned_words(4 * (n + width))
+        kernel = self.to_packed if packed else self.to_mont
+
+        def part(first: int, last: int) -> None:
+            work = aligned_words(4 * self.lanes.block // 8)
+            at = 32 * first
+            kernel(
+                source.ctypes.data + at, target.ctypes.data + at, last - first, work, self.lanes.p
+            )
+
+        self.pool.ranges(n, part, multiple=width)
+        return target
+
+    def prepare(self, points: U64) -> PreparedBases:
+        """Packed bases without precomputed multiples."""
+        infinite = ~points.any(axis=1)
+        table = self.convert(points, packed=True)
+        return PreparedBases(table, infinite, self.degree, 1, 0, 0)
+
+    # -- the sum ---------------------------------------------------------------------------------
+    def run(self, scalars: FrArray, bases: PreparedBases, progress: Progress | None = None) -> U64:
+        """The sum as 2^256-Montgomery affine words, uint64[8 d]; zeros for infinity."""
+        if len(scalars) != len(bases):
+            raise ValueError(f"MSM: {len(scalars)} scalars for {len(bases)} bases")
+        report = progress or (lambda done, total: None)
+        lengths = self._lengths(scalars.data, bases.infinite)
+        longest = int(np.flatnonzero(lengths)[-1]) if lengths.any() else 0
+        if longest == 0:
+            report(1, 1)
+            return np.zeros(self.words, np.uint64)
+        c = bases.window if bases.n_tables > 1 else choose_window(lengths)
+        n_windows = longest // c + 1  # (longest + 1) bits, the last for the carry
+        n_sets = bases.n_sets if bases.n_tables > 1 else n_windows
+        plan = _Plan(n=len(bases), c=c, n_sets=min(n_sets, n_windows), n_windows=n_windows)
+        results, found = self._set_sums(scalars.data, bases, plan, report)
+        join = join_g1 if self.degree == 1 else join_g2
+        out = np.zeros(self.words, np.uint64)
+        join(results, found, plan.n_sets, c, out)
+        return out
+
+    def _lengths(self, scalars: U64, infinite: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        parts: list[npt.NDArray[np.int64]] = []
+
+        def part(first: int, last: int) -> None:
+            histogram = np.zeros(256, np.int64)
+            count_lengths(scalars[first:last], infinite[first:last], histogram)
+            parts.append(histogram)
+
+        self.pool.ranges(len(scalars), part)
+        return np.sum(parts, axis=0) if parts else np.zeros(256, np.int64)
+
+    def _set_sums(
+        self, scalars: U64, bases: PreparedBases, plan: _Plan, report: Callable[[int, int], None]
+    ) -> tuple[U64, npt.NDArray[np.uint8]]:
+        """The c partial sums of every set (see `reduce_sets`), as 2^256-Montgomery records."""
+        entries, offsets = self._sorted_entries(scalars, bases.infinite, plan)
+        n_buckets, n_sets = plan.n_buckets, plan.n_sets
+        n_entries = int((offsets[:, -1] - offsets[:, 0]).sum())
+        tasks = np.empty((n_entries // TASK_ENTRIES * 2 + 2 * n_sets + 2, 5), np.int64)
+        # neighbouring tasks hold more than TASK_ENTRIES together, so this bound is never passed
+        n_tasks = plan_tasks(offsets, n_sets, n_buckets, TASK_ENTRIES, tasks)
+        n_records = n_sets * n_buckets + n_tasks
+        sums = aligned_words(n_records * self.words)
+        present = np.zeros(n_records, np.uint8)
+        base = bases.table.ctypes.data
+        at, counter = sums.ctypes.data, np.zeros(1, np.int64)
+        total = n_tasks + n_sets
+
+        def sum_part() -> None:
+            arena, work = self._arena(TASK_ENTRIES), self._work()
+            sum_buckets(
+                *self.group, base, entries, offsets, tasks, n_tasks, TASK_ENTRIES, at, present, n_buckets,
+                arena, work, counter,
+            )  # fmt: skip
+
+        self.pool.workers(n_tasks, sum_part, lambda: report(min(int(counter[0]), n_tasks), total))
+        arena, work = self._arena(max(n_tasks, 1)), self._work()
+        merge_parts(
+            *self.group,
+            base,
+            offsets,
+            tasks,
+            n_tasks,
+            TASK_ENTRIES,
+            at,
+            present,
+            n_buckets,
+            arena,
+            work,
+        )
+        n_results = n_sets * (plan.c - 1 + 1)
+        results, found = aligned_words(n_results * self.words), np.zeros(n_results, np.uint8)
+        next_set = np.zeros(1, np.int64)
+
+        def reduce_part() -> None:
+            arena, work = self._arena(2 * n_buckets), self._work()
+            reduce_sets(
+                *self.group, base, at, present, n_sets, n_buckets, plan.c - 1, arena, work,
+                results.ctypes.data, found, next_set,
+            )  # fmt: skip
+
+        self.pool.workers(
+            n_sets, reduce_part, lambda: report(n_tasks + min(int(next_set[0]), n_sets), total)
+        )
+        report(total, total)
+        mont = self.convert(results.reshape(-1, self.words), packed=False)
+        return mont[: n_results * self.words].reshape(-1, self.words), found
+
+    def _arena(self, n_records: int) -> U64:
+        """Scratch records whose distance to any table is a whole number of records."""
+        return aligned_words((n_records + 4 * self.lanes.width) * self.words)
+
+    def _work(self) -> U64:
+        return aligned_words(work_words(self.lanes, self.degree))
+
+    def _sorted_entries(
+        self, scalars: U64, infinite: npt.NDArray[np.bool_], plan: _Plan
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """Per set: entries sorted by bucket, and where each bucket begins (zeros left out)."""
+        n, per_set = plan.n, plan.n_tables * plan.n
+        digits = np.zeros((plan.n_sets * plan.n_tables, n), np.int32)
+        rows = digits.reshape(plan.n_sets, plan.n_tables, n).transpose(1, 0, 2)
+        flat = digits if plan.n_tables == 1 else None
+
+        def write(first: int, last: int) -> None:
+            if flat is not None:
+                write_digits(scalars, infinite, first, last, plan.c, plan.n_windows, flat)
+                return
+            part = np.zeros((plan.n_tables * plan.n_sets, last - first), np.int32)
+            write_digits(
+                scalars[first:last],
+                infinite[first:last],
+                0,
+                last - first,
+                plan.c,
+                plan.n_windows,
+                part,
+            )
+            rows[:, :, first:last] = part.reshape(plan.n_tables, plan.n_sets, last - first)
+
+        self.pool.ranges(n, write)
+        by_set = digits.reshape(plan.n_sets, per_set)
+        parts = 1 if plan.n_sets >= 4 * self.pool.n_threads else self.pool.n_threads
+        cuts = [per_set * p // parts for p in range(parts + 1)]
+        counts = np.zeros((plan.n_sets, parts, plan.n_buckets + 1), np.int64)
+        jobs = [(s, p) for s in range(plan.n_sets) for p in range(parts)]
+
+        def count(s: int, p: int) -> None:
+            count_digits(by_set[s], cuts[p], cuts[p + 1], counts[s, p])
+
+        self.pool.each(jobs, count)
+        counts[:, :, 0] = 0
+        # entries of a bucket: part after part; positions are exclusive prefix sums in that order
+        ordered = counts.transpose(0, 2, 1).reshape(plan.n_sets, -1)
+        starts = np.zeros_like(ordered)
+        np.cumsum(ordered[:, :-1], axis=1, out=starts[:, 1:])
+        starts = starts.reshape(plan.n_sets, plan.n_buckets + 1, parts)
+        positions = np.ascontiguousarray(starts.transpose(0, 2, 1))
+        totals = ordered.sum(axis=1)
+        offsets = np.ascontiguousarray(
+            np.concatenate([starts[:, 1:, 0], totals[:, None]], axis=1)
+        )  # bucket b has |digit| = b + 1
+        entries = np.empty((plan.n_sets, per_set), np.uint32)
+
+        def place(s: int, p: int) -> None:
+            place_entries(by_set[s], cuts[p], cuts[p + 1], positions[s, p], entries[s])
+
+        self.pool.each(jobs, place)
+        return entries, offsets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    n: int
+    c: int
+    n_sets: int
+    n_windows: int
+
+    @property
+    def n_tables(self) -> int:
+        return -(-self.n_windows // self.n_sets)
+
+    @property
+    def n_buckets(self) -> int:
+        return 1 << (self.c - 1)
+
+
+def choose_window(lengths: npt.NDArray[np.int64]) -> int:
+    """The digit width c with the fewest additions for scalars of these bit lengths.
+
+    lengths[b]: how many scalars have b bits. A scalar of b bits has about b/c + 1 nonzero digits, less
+    the share 2^-c that is zero; the buckets of all windows are reduced whatever they hold.
+    """
+    bits = np.flatnonzero(lengths)
+    bits = bits[bits > 0]
+    longest = int(bits[-1])
+    best, best_cost = 1, float("inf")
+    for c in range(2, MAX_WINDOW + 1):
+        digits = np.ceil((bits + 0.5) / c) * (1 - 2.0**-c)
+        n_windows = longest // c + 1
+        cost = float((lengths[bits] * digits).sum()) + _REDUCTION * n_windows * 2 ** (c - 1)
+        if cost < best_cost:
+            best, best_cost = c, cost
+    return best
