@@ -1,0 +1,132 @@
+"""`zkpot groth16 prove` and `zkpot groth16 verify`: files of circom and snarkjs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.console import AsJson, emit_json, refuse
+
+if TYPE_CHECKING:
+    from kernels.backend import Backend
+
+
+def _existing(help_text: str) -> typer.models.ArgumentInfo:
+    argument: typer.models.ArgumentInfo = typer.Argument(
+        help=help_text, exists=True, dir_okay=False, readable=True
+    )
+    return argument
+
+
+BackendName = Annotated[str, typer.Option("--backend", help="Which device computes.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Groth16 with the files of circom and snarkjs.", no_args_is_help=True)
+    group.command()(prove)
+    group.command()(verify)
+    app.add_typer(group, name="groth16")
+
+
+def prove(
+    zkey: Annotated[Path, _existing("Proving key, .zkey.")],
+    witness: Annotated[Path, _existing("Values of all wires, .wtns.")],
+    proof: Annotated[Path, typer.Argument(help="Where the proof goes, JSON.", dir_okay=False)],
+    public: Annotated[Path, typer.Argument(help="Where public inputs go, JSON.", dir_okay=False)],
+    trust_key: Annotated[
+        bool,
+        typer.Option(
+            "--trust-key",
+            help="Do not test the key's points: only for a key that was tested here before.",
+        ),
+    ] = False,
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Make a proof, verify it, and write it for `snarkjs groth16 verify`."""
+    import secrets
+    import time
+
+    from api.progress import show_steps
+    from prover.errors import ProverError
+    from prover.formats.json_io import write_proof, write_public
+    from prover.formats.snarkjs import ForeignProver
+    from prover.formats.wtns import read_wtns
+    from prover.formats.zkey import read_zkey
+
+    device = _load_backend(backend, as_json=as_json)
+    started = time.perf_counter()
+    try:
+        wires = read_wtns(witness)
+        key = read_zkey(zkey, device, check_points=not trust_key)
+        loaded = time.perf_counter()
+        with show_steps() as progress:
+            made = ForeignProver(key, device).prove(wires, secrets.token_bytes, progress=progress)
+        proven = time.perf_counter()
+        write_proof(proof, made)
+        write_public(public, wires[1 : 1 + key.n_public])
+    except ProverError as error:
+        refuse(error.public_message, code=error.code, as_json=as_json)
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}", code="io_error", as_json=as_json)
+    facts = {
+        "proof": str(proof),
+        "public": str(public),
+        "wires": key.n_wires,
+        "n_public": key.n_public,
+        "lg_rows": key.lg_n,
+        "load_s": loaded - started,
+        "prove_s": proven - loaded,
+    }
+    if as_json:
+        emit_json(facts)
+    else:
+        typer.echo(
+            f"proof of 2^{key.lg_n} rows, {key.n_wires} wires, in {facts['prove_s']:.2f} s "
+            f"(key and witness read in {facts['load_s']:.2f} s)"
+        )
+
+
+def verify(
+    vkey: Annotated[Path, _existing("Verification key, JSON.")],
+    public: Annotated[Path, _existing("Public outputs and inputs, JSON.")],
+    proof: Annotated[Path, _existing("Proof, JSON.")],
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Exit with 0 for a valid proof, with 1 and the reason for any other."""
+    from prover.errors import ProverError
+    from prover.formats.json_io import read_proof, read_public, read_vkey
+    from prover.formats.snarkjs import verify_foreign
+    from prover.verdict import Verdict
+
+    device = _load_backend(backend, as_json=as_json)
+    try:
+        verdict = verify_foreign(read_vkey(vkey), read_public(public), read_proof(proof), device)
+    except ProverError as error:
+        refuse(error.public_message, code=error.code, as_json=as_json)
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}", code="io_error", as_json=as_json)
+    if verdict is not Verdict.VALID:
+        reason = {
+            Verdict.WRONG_STATEMENT: "the key is for another number of public inputs",
+            Verdict.PAIRING_FAILED: "the proof does not hold for this key and these public inputs",
+        }[verdict]
+        refuse(reason, code=verdict.value, as_json=as_json)
+    if as_json:
+        emit_json({"verdict": verdict.value})
+    else:
+        typer.echo("valid")
+
+
+def _load_backend(name: str, *, as_json: bool) -> Backend:
+    from kernels.backend import BackendUnavailable, get_backend
+
+    try:
+        return get_backend(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--backend") from error
+    except BackendUnavailable as error:
+        refuse(str(error), code="backend_unavailable", as_json=as_json)

@@ -1,0 +1,87 @@
+"""`zkpot groth16`: files in, files out, and an exit code that tells."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from api.cli import build_app
+from kernels.bn254 import R
+from tests.support.foreign import vector
+
+
+def run(*arguments: object) -> Result:
+    runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    words = ["groth16", *map(str, arguments), "--backend", "reference"]
+    return runner.invoke(build_app(), words)
+
+
+def run_verify(*, public: Path | None = None, proof: Path | None = None) -> Result:
+    return run(
+        "verify",
+        vector("multiplier", "_vkey.json"),
+        public or vector("multiplier", "_public.json"),
+        proof or vector("multiplier", "_proof.json"),
+        "--json",
+    )
+
+
+def test_prove_then_verify(tmp_path: Path) -> None:
+    files = (vector("multiplier", ".zkey"), vector("multiplier", ".wtns"))
+    proof, public = tmp_path / "proof.json", tmp_path / "public.json"
+    made = run("prove", *files, proof, public, "--json")
+    assert made.exit_code == 0, made.output
+    facts = json.loads(made.stdout)
+    assert (facts["wires"], facts["n_public"], facts["lg_rows"]) == (4, 1, 2)
+    assert public.read_bytes() == vector("multiplier", "_public.json").read_bytes()
+    checked = run_verify(public=public, proof=proof)
+    assert checked.exit_code == 0
+    assert json.loads(checked.stdout) == {"verdict": "valid"}
+    plain = run("prove", *files, proof, public, "--trust-key")
+    assert plain.exit_code == 0
+    assert "2^2 rows, 4 wires" in plain.stdout
+    plain = run("verify", vector("multiplier", "_vkey.json"), public, proof)
+    assert plain.stdout == "valid\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('["34"]', "pairing_failed"),
+        ("[]", "wrong_statement"),
+        (f'["{R + 33}"]', "bad_format"),
+        ("", "bad_format"),
+    ],
+)
+def test_refused_public_inputs(text: str, code: str, tmp_path: Path) -> None:
+    (tmp_path / "public.json").write_text(text)
+    result = run_verify(public=tmp_path / "public.json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["refused"] == code
+
+
+def test_refused_witness(tmp_path: Path) -> None:
+    arguments = (vector("multiplier", ".zkey"), vector("mixed", ".wtns"))
+    proof, public = tmp_path / "proof.json", tmp_path / "public.json"
+    result = run("prove", *arguments, proof, public)
+    assert result.exit_code == 1
+    assert "refused (key_mismatch)" in result.stderr
+    assert not proof.exists()
+    assert not public.exists()
+
+
+def test_unwritable_proof(tmp_path: Path) -> None:
+    arguments = (vector("multiplier", ".zkey"), vector("multiplier", ".wtns"))
+    result = run("prove", *arguments, tmp_path / "no" / "p", tmp_path / "s", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["refused"] == "io_error"
+
+
+def test_wrong_usage(tmp_path: Path) -> None:
+    assert run_verify(proof=tmp_path / "missing.json").exit_code == 2
+    assert run("verify").exit_code == 2
+    runner = CliRunner()
+    words = ["groth16", "verify", *(str(vector("mixed", "_vkey.json")) for _ in range(3))]
+    assert runner.invoke(build_app(), [*words, "--backend", "none"]).exit_code == 2
