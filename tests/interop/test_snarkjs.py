@@ -1,0 +1,160 @@
+"""snarkjs itself: it accepts our proofs, keys, circuits and witnesses, and we accept its.
+
+npm installs the pinned version once into `build/`; without node, npm or a registry these skip.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kernels.array import FrArray
+from kernels.backend import Backend, get_backend
+from prover.formats.elements import Groth16Proof
+from prover.formats.json_io import (
+    read_proof,
+    read_public,
+    read_vkey,
+    write_proof,
+    write_public,
+    write_vkey,
+)
+from prover.formats.r1cs import read_r1cs, write_r1cs
+from prover.formats.snarkjs import prove_foreign, verify_foreign
+from prover.formats.wtns import read_wtns, write_wtns
+from prover.formats.zkey import read_zkey, write_zkey
+from prover.formats.zkey_setup import setup_zkey
+from prover.setup import draw_trapdoor
+from prover.verdict import Verdict
+from tests.support.foreign import CIRCUITS, vector
+from tests.support.tiny_circuits import seeded
+
+PACKAGE = "snarkjs@0.7.6"
+SnarkJs = Callable[..., bool]
+
+
+def install(folder: Path) -> Path:
+    """The command-line program of the package, installed by the first process that asks."""
+    program = folder / "node_modules" / "snarkjs" / "build" / "cli.cjs"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock")
+            words = ["npm", "install", *quiet, "--prefix", str(folder), PACKAGE]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+            if done.returncode or not program.exists():
+                pytest.skip(f"npm cannot install {PACKAGE}: {done.stderr.strip()[-200:]}")
+    return program
+
+
+@pytest.fixture(scope="session")
+def snarkjs(root: Path) -> SnarkJs:
+    """snarkjs(*arguments): whether it exits with 0."""
+    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not found: install Node.js to run snarkjs")
+    program = install(root / "build" / "interop" / PACKAGE)
+
+    def run(*arguments: object) -> bool:
+        words = ["node", str(program), *map(str, arguments)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode in (0, 1), done.stderr  # anything else: it could not run
+        return done.returncode == 0
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def backend() -> Backend:
+    return get_backend("reference")
+
+
+def our_proof(circuit: str, backend: Backend, folder: Path) -> tuple[Path, Path]:
+    """Files of a proof under snarkjs's key for the circuit, and of its public inputs."""
+    key = read_zkey(vector(circuit, ".zkey"), backend)
+    witness = read_wtns(vector(circuit, ".wtns"))
+    write_proof(folder / "proof.json", prove_foreign(key, witness, seeded(1), backend))
+    write_public(folder / "public.json", witness[1 : 1 + key.n_public])
+    return folder / "proof.json", folder / "public.json"
+
+
+@pytest.mark.parametrize("circuit", CIRCUITS)
+def test_snarkjs_accepts_our_proof(
+    circuit: str, snarkjs: SnarkJs, backend: Backend, tmp_path: Path
+) -> None:
+    proof, public = our_proof(circuit, backend, tmp_path)
+    assert snarkjs("groth16", "verify", vector(circuit, "_vkey.json"), public, proof)
+
+
+def test_snarkjs_refuses_what_we_refuse(snarkjs: SnarkJs, backend: Backend, tmp_path: Path) -> None:
+    proof_file, public_file = our_proof("mixed", backend, tmp_path)
+    vkey = vector("mixed", "_vkey.json")
+    key, proof, public = read_vkey(vkey), read_proof(proof_file), read_public(public_file)
+    assert verify_foreign(key, public, proof, backend) is Verdict.VALID
+
+    other = FrArray.from_ints([v + (i == 3) for i, v in enumerate(public.to_ints())])
+    write_public(tmp_path / "other.json", other)
+    assert verify_foreign(key, other, proof, backend) is Verdict.PAIRING_FAILED
+    assert not snarkjs("groth16", "verify", vkey, tmp_path / "other.json", proof_file)
+
+    swapped = Groth16Proof(a=proof.c, b=proof.b, c=proof.a)
+    write_proof(tmp_path / "swapped.json", swapped)
+    assert verify_foreign(key, public, swapped, backend) is Verdict.PAIRING_FAILED
+    assert not snarkjs("groth16", "verify", vkey, public_file, tmp_path / "swapped.json")
+
+
+@pytest.mark.parametrize("circuit", CIRCUITS)
+def test_we_accept_a_fresh_proof(
+    circuit: str, snarkjs: SnarkJs, backend: Backend, tmp_path: Path
+) -> None:
+    proof, public = tmp_path / "proof.json", tmp_path / "public.json"
+    files = (vector(circuit, ".zkey"), vector(circuit, ".wtns"), proof, public)
+    assert snarkjs("groth16", "prove", *files)
+    assert proof.read_bytes() != vector(circuit, "_proof.json").read_bytes()
+    key = read_vkey(vector(circuit, "_vkey.json"))
+    verdict = verify_foreign(key, read_public(public), read_proof(proof), backend)
+    assert verdict is Verdict.VALID
+
+
+def test_snarkjs_proves_and_verifies_under_our_key(
+    snarkjs: SnarkJs, backend: Backend, tmp_path: Path
+) -> None:
+    circuit = read_r1cs(vector("mixed", ".r1cs"), backend).r1cs
+    key = setup_zkey(circuit, draw_trapdoor(seeded(2)), backend)
+    zkey, vkey, exported = (tmp_path / name for name in ("c.zkey", "v.json", "e.json"))
+    write_zkey(zkey, key, backend)
+    write_vkey(vkey, key.verifying)
+
+    assert snarkjs("zkey", "export", "verificationkey", zkey, exported)
+    assert json.loads(exported.read_text()) == json.loads(vkey.read_text())
+
+    proof, public = tmp_path / "proof.json", tmp_path / "public.json"
+    assert snarkjs("groth16", "prove", zkey, vector("mixed", ".wtns"), proof, public)
+    assert snarkjs("groth16", "verify", vkey, public, proof)
+    made = read_proof(proof)
+    assert verify_foreign(key.verifying, read_public(public), made, backend) is Verdict.VALID
+
+    witness = read_wtns(vector("mixed", ".wtns"))
+    write_proof(proof, prove_foreign(key, witness, seeded(3), backend))
+    assert snarkjs("groth16", "verify", vkey, public, proof)
+    assert not snarkjs("groth16", "verify", vector("mixed", "_vkey.json"), public, proof)
+
+
+def test_snarkjs_reads_our_circuits_and_witnesses(
+    snarkjs: SnarkJs, backend: Backend, tmp_path: Path
+) -> None:
+    circuit, witness = tmp_path / "c.r1cs", tmp_path / "w.wtns"
+    write_r1cs(circuit, read_r1cs(vector("mixed", ".r1cs"), backend), backend)
+    values = read_wtns(vector("mixed", ".wtns"))
+    write_wtns(witness, values)
+    assert snarkjs("wtns", "check", circuit, witness)
+    wrong = [v + (i == 1) for i, v in enumerate(values.to_ints())]
+    write_wtns(witness, FrArray.from_ints(wrong))
+    assert not snarkjs("wtns", "check", circuit, witness)
