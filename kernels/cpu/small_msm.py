@@ -14,15 +14,9 @@ import numpy.typing as npt
 
 from kernels.array import U64, FrArray, G1Array, ShapeError
 from kernels.bn254 import R
+from kernels.cpu.affine_sum import addition_workspace, batch_add
 from kernels.cpu.emit import load_word, stack
-from kernels.cpu.group import (
-    addition_workspace,
-    batch_add,
-    g1_add_affine,
-    g1_double,
-    g1_to_affine,
-    neg_g1,
-)
+from kernels.cpu.group import g1_add_affine, g1_double, g1_to_affine, neg_g1
 from kernels.cpu.jit import kernel
 from kernels.cpu.scalar64 import copy
 
