@@ -1,6 +1,7 @@
 """From a name on the command line to a backend."""
 
 from functools import cache
+from typing import Any
 
 from kernels.backend import Backend, get_backend
 
@@ -14,4 +15,7 @@ def build_backend(name: str, n_threads: int | None = None) -> Backend:
         return get_backend(name)
     from kernels.cpu.backend import CpuBackend  # not at import: only where it is asked for
 
-    return CpuBackend(lanes=name.removeprefix(CPU).removeprefix("-") or None, threads=n_threads)
+    options: dict[str, Any] = {} if n_threads is None else {"threads": n_threads}
+    if name != CPU:
+        options["lanes"] = name.removeprefix(f"{CPU}-")
+    return CpuBackend(**options)
