@@ -149,8 +149,8 @@ class SelfCheckFailed(ProverError):
     def __init__(self, verdict: str) -> None:
         self.verdict = verdict
         super().__init__(
-            f"the new proof does not verify ({verdict}) and is not published; check the witness "
-            "against the circuit, or prove again on the reference device"
+            f"the new proof does not verify ({verdict}) and is not published; use the model, "
+            "commitment and blinding that belong together, or prove again on another device"
         )
 
 

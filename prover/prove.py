@@ -59,7 +59,7 @@ def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) 
 def compute_points(
     key: ProvingKey,
     r1cs: R1CS,
-    wires: FrArray,
+    z: FrMont,
     *,
     rho_w: int,
     rho_a: int,
@@ -67,17 +67,18 @@ def compute_points(
     backend: Backend,
     progress: StageProgress | None = None,
 ) -> Groth16Points:
-    """A, B and C for wires that satisfy the circuit.
+    """A, B and C for a witness that satisfies the circuit.
 
-    wires        : (1 | public | model | advice | private), shape [n_wires]
+    z            : (1 | public | model | advice | private), shape [n_wires]
     rho_w, rho_a : the blindings of D_W and D_A; 0 for a group that the circuit has not
     cost         : two sparse products, four transforms, MSMs over the four queries
     A witness that does not satisfy the circuit gives points that do not verify: check it first, and
     verify the proof before it leaves.
     """
+    wires = backend.from_mont(z)
     _check_fit(key, r1cs, wires)
     report = progress or silent
-    h_scalars = _quotient(r1cs, wires, backend, report)
+    h_scalars = _quotient(r1cs, z, backend, report)
     a, b = draw_scalar(random_bytes), draw_scalar(random_bytes)
     b_scalars = _gather(wires, key.b_wires, 1, b)
     point_a = backend.msm_g1(
@@ -96,9 +97,8 @@ def compute_points(
     return Groth16Points(a=point_a, b=point_b2, c=point_c)
 
 
-def _quotient(r1cs: R1CS, wires: FrArray, backend: Backend, report: StageProgress) -> FrArray:
+def _quotient(r1cs: R1CS, z: FrMont, backend: Backend, report: StageProgress) -> FrArray:
     report("products", 0, 2)
-    z: FrMont = backend.to_mont(wires)
     a_rows = backend.matvec(r1cs.a, z)
     report("products", 1, 2)
     b_rows = backend.matvec(r1cs.b, z)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from kernels.array import FrArray, G1Array
+from kernels.array import FrArray, FrMont, G1Array
 from kernels.encoding import encode_g1
 from kernels.reference import Reference
 from prover.commitment import (
@@ -105,7 +105,7 @@ def prove_toy(
     points = compute_points(
         key,
         TOY.r1cs,
-        FrArray.from_ints(wires),
+        FrMont.from_ints(wires),
         rho_w=blinding.rho,
         rho_a=rho_a,
         random_bytes=random_bytes,

@@ -1,0 +1,248 @@
+"""READ FIRST: one proof from model and data to bytes, one call per stage.
+
+    commit_job   model ──ranges──> model wires ──commit──> D_W, PoK_W        once per model
+    prove_job    model, shard
+                   │ witness 1   integer inference: every wire that is fixed before the challenges
+                   │ commit      D_A, under a blinding of its own
+                   │ challenges  from statement | PoK_W | D_A; public wires as verifiers do
+                   │ witness 2   products and inverses
+                   │ prove       quotient, A, B, C
+                   │ verify      its own proof, with the verifier's code
+                   v
+                 envelope: statement and 224 bytes
+
+Time, randomness and the device are arguments. A proof that does not verify never leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrArray
+from kernels.backend import Backend
+from kernels.encoding import encode_g1
+from prover.accuracy import AccuracyCircuit
+from prover.commitment import Blinding, ModelCommitment, commit_advice, commit_model
+from prover.constraints import Group
+from prover.errors import KeyMismatch, SelfCheckFailed
+from prover.keys import ProvingKey
+from prover.model import QuantizedModel
+from prover.progress import StageProgress, silent
+from prover.prove import compute_points
+from prover.public_inputs import ShardInputs
+from prover.randomness import RandomBytes, draw_scalar
+from prover.ranges import compute_ranges
+from prover.statement import Statement
+from prover.transcript import compute_challenges
+from prover.verdict import Verdict
+from prover.verify import verify
+from prover.wire import Envelope, Proof
+from prover.witness import check, solve_committed, solve_private, to_scalars
+
+UInt8Array = npt.NDArray[np.uint8]
+Clock = Callable[[], float]
+"""Seconds since any fixed moment, never decreasing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """Where a proof counts: the part of its statement that neither model nor data decide."""
+
+    chain_id: bytes
+    task_id: bytes
+    round_index: int
+    commit_height: int
+    client_key: bytes
+    shard_index: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedJob:
+    """What a job publishes, and how long its stages took."""
+
+    envelope: bytes
+    statement: Statement
+    timings_s: dict[str, float]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Stages:
+    """Names the stage under way to the caller, and keeps the time."""
+
+    clock: Clock
+    report: StageProgress
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = self.clock()
+        self.report(name, 0, 1)
+        yield
+        self.report(name, 1, 1)
+        self.timings_s[name] = self.clock() - started
+
+
+def commit_job(
+    accuracy: AccuracyCircuit,
+    key: ProvingKey,
+    model: QuantizedModel,
+    blinding: Blinding,
+    *,
+    backend: Backend,
+) -> ModelCommitment:
+    """D_W and PoK_W of a model that can be proven on every sample of every dataset.
+
+    raises : RangeExceeded (for the owner's eyes) before anything is committed; KeyMismatch
+    """
+    require_same_circuit(accuracy, key)
+    compute_ranges(model)
+    return commit_model(key, collect_model_wires(accuracy, model), blinding, backend)
+
+
+def prove_job(
+    accuracy: AccuracyCircuit,
+    key: ProvingKey,
+    model: QuantizedModel,
+    *,
+    images: UInt8Array,
+    labels: UInt8Array,
+    occasion: Occasion,
+    commitment: ModelCommitment,
+    blinding: Blinding,
+    random_bytes: RandomBytes,
+    backend: Backend,
+    clock: Clock,
+    claimed: int | None = None,
+    progress: StageProgress | None = None,
+) -> ProvedJob:
+    """One verified proof about one shard, under a commitment made before.
+
+    images, labels : uint8[n_real, ...] and uint8[n_real], n_real <= the circuit's samples
+    commitment     : by `commit_job`, of this model with this blinding; it serves every shard
+    claimed        : how many correct samples to claim; default all that are
+    raises         : KeyMismatch, ShapeMismatch, UnsatisfiedConstraint (by label, without values),
+                     SelfCheckFailed
+    """
+    require_same_circuit(accuracy, key)
+    if commitment.key_digest != key.verifying.digest:
+        raise KeyMismatch("the commitment was made under another key")
+    report = progress or silent
+    stages = _Stages(clock=clock, report=report)
+    inputs = ShardInputs.of(accuracy.public_layout, images, labels)
+
+    with stages.stage("witness 1"):
+        committed = solve_committed(accuracy, model, images, labels, claimed=claimed)
+        model_wires, advice_wires = committed.model_scalars, committed.advice_scalars
+
+    with stages.stage("commit"):
+        rho_a = draw_scalar(random_bytes)
+        d_a = commit_advice(key, advice_wires, rho_a, backend)
+
+    with stages.stage("challenges"):
+        statement = build_statement(
+            accuracy, key, inputs, occasion, commitment, claimed=committed.claimed
+        )
+        challenges = compute_challenges(
+            statement.encode(),
+            pok_w=encode_g1(commitment.pok_w),
+            d_a=encode_g1(d_a),
+            n_challenges=accuracy.n_challenges,
+        )
+        public = inputs(statement, challenges)
+        assert public is not None, "the statement was built from these inputs"
+
+    with stages.stage("witness 2"):
+        z = solve_private(
+            accuracy.circuit,
+            public=public,
+            model=model_wires,
+            advice=advice_wires,
+            backend=backend,
+        )
+
+    with stages.stage("prove"):
+        points = compute_points(
+            key,
+            accuracy.r1cs,
+            z,
+            rho_w=blinding.rho,
+            rho_a=rho_a,
+            random_bytes=random_bytes,
+            backend=backend,
+            progress=report,
+        )
+        proof = Proof(
+            a=points.a,
+            b=points.b,
+            c=points.c,
+            d_w=commitment.d_w,
+            pok_w=commitment.pok_w,
+            d_a=d_a,
+        )
+        envelope = Envelope(statement=statement, proof=proof.encode()).encode()
+
+    with stages.stage("verify"):
+        verdict = verify(
+            envelope, key=key.verifying, public_inputs=inputs, random_bytes=random_bytes
+        )
+        if verdict is not Verdict.VALID:
+            check(accuracy.circuit, z, backend)  # a witness at fault is named by its constraint
+            raise SelfCheckFailed(verdict.value)
+
+    return ProvedJob(envelope=envelope, statement=statement, timings_s=stages.timings_s)
+
+
+def build_statement(
+    accuracy: AccuracyCircuit,
+    key: ProvingKey,
+    inputs: ShardInputs,
+    occasion: Occasion,
+    commitment: ModelCommitment,
+    *,
+    claimed: int,
+) -> Statement:
+    """The statement that a prover makes and every verifier reads from the envelope."""
+    return Statement(
+        chain_id=occasion.chain_id,
+        task_id=occasion.task_id,
+        round_index=occasion.round_index,
+        commit_height=occasion.commit_height,
+        client_key=occasion.client_key,
+        verifying_key_digest=key.verifying.digest,
+        shard_index=occasion.shard_index,
+        n_real=len(inputs.labels),
+        dataset_digest=inputs.digest,
+        multipliers=accuracy.architecture.multipliers,
+        claimed_correct=claimed,
+        d_w=encode_g1(commitment.d_w),
+    )
+
+
+def collect_model_wires(accuracy: AccuracyCircuit, model: QuantizedModel) -> FrArray:
+    """The model group of the witness: weights and biases, shape [n_model].
+
+    raises : KeyMismatch when the model has another architecture than the circuit
+    """
+    if model.architecture.encode() != accuracy.architecture.encode():
+        raise KeyMismatch("the model has another architecture than the circuit")
+    circuit, r1cs = accuracy.circuit, accuracy.r1cs
+    tensors: dict[str, npt.NDArray[np.integer]] = {}
+    for index, (weights, biases) in enumerate(zip(model.weights, model.biases, strict=True)):
+        tensors[f"layer {index}/weights"] = weights
+        tensors[f"layer {index}/biases"] = biases
+    values = np.zeros(r1cs.n_wires - r1cs.n_private, dtype=np.int64)
+    for block in circuit.wire_blocks.values():
+        if block.group is Group.MODEL:
+            values[circuit.columns(block)] = tensors[block.label].reshape(-1)
+    return to_scalars(values[r1cs.model])
+
+
+def require_same_circuit(accuracy: AccuracyCircuit, key: ProvingKey) -> None:
+    """KeyMismatch unless the key was set up for this very circuit."""
+    if key.verifying.circuit_digest != accuracy.digest:
+        raise KeyMismatch("the key was made for another circuit")
