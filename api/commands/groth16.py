@@ -93,7 +93,6 @@ def verify(
     vkey: Annotated[Path, _existing("Verification key, JSON.")],
     public: Annotated[Path, _existing("Public outputs and inputs, JSON.")],
     proof: Annotated[Path, _existing("Proof, JSON.")],
-    backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Exit with 0 for a valid proof, with 1 and the reason for any other."""
@@ -102,9 +101,8 @@ def verify(
     from prover.formats.snarkjs import verify_foreign
     from prover.verdict import Verdict
 
-    device = _load_backend(backend, as_json=as_json)
     try:
-        verdict = verify_foreign(read_vkey(vkey), read_public(public), read_proof(proof), device)
+        verdict = verify_foreign(read_vkey(vkey), read_public(public), read_proof(proof))
     except ProverError as error:
         refuse(error.public_message, code=error.code, as_json=as_json)
     except OSError as error:

@@ -66,18 +66,23 @@ def list_values(m: SparseMatrix, backend: Backend) -> FrArray:
 
 def _shorten(values: FrArray) -> tuple[npt.NDArray[np.int64], FrArray]:
     """int64[n] as `SparseMatrix.coeffs` wants it, and the table of those that are not small."""
-    words, negated = values.data, _negate(values.data)
-    is_small, is_small_negated = _is_small(words), _is_small(negated)
+    words = values.data
+    is_small = _is_small(words)
     coeffs = np.where(is_small, words[:, 0], np.uint64(0)).astype(np.int64)
-    coeffs -= np.where(is_small_negated, negated[:, 0], np.uint64(0)).astype(np.int64)
-    is_wide = ~(is_small | is_small_negated)
-    coeffs[is_wide] = SparseMatrix.WIDE + np.arange(np.count_nonzero(is_wide), dtype=np.int64)
-    return coeffs, FrArray(words[is_wide])
+    others = np.flatnonzero(~is_small)
+    negated = _negate(words[others])
+    is_small = _is_small(negated)
+    coeffs[others] = -negated[:, 0].astype(np.int64)
+    wide = others[~is_small]
+    coeffs[wide] = SparseMatrix.WIDE + np.arange(len(wide), dtype=np.int64)
+    return coeffs, FrArray(words[wide])
 
 
 def _is_small(words: U64) -> npt.NDArray[np.bool_]:
     """Per element: below 2^62."""
-    return ~words[:, 1:].any(axis=1) & (words[:, 0] < _SMALL)
+    high = words[:, 1] | words[:, 2] | words[:, 3]
+    small: npt.NDArray[np.bool_] = (high == 0) & (words[:, 0] < _SMALL)
+    return small
 
 
 def _negate(words: U64) -> U64:

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend, FixedG1, FixedG2
-from kernels.bn254 import R
+from kernels.cpu.group import neg_g1
+from kernels.cpu.small_msm import small_msm_g1
 from kernels.pairing import pairing_product_is_one
 from prover.errors import KeyMismatch, SelfCheckFailed
 from prover.formats.elements import Groth16Key, Groth16Proof, is_infinity
@@ -88,7 +89,7 @@ class ForeignProver:
             raise KeyMismatch("wire 0 of the witness is not the constant one")
         proof = self._compute(witness, random_bytes, progress or silent)
         public = witness[1 : 1 + self.verifying.n_public]
-        verdict = verify_foreign(self.verifying, public, proof, self._backend)
+        verdict = verify_foreign(self.verifying, public, proof)
         if verdict is not Verdict.VALID:
             raise SelfCheckFailed(verdict.value)
         return proof
@@ -178,20 +179,16 @@ def prove_foreign(
     return ForeignProver(key, backend).prove(witness, random_bytes, progress=progress)
 
 
-def verify_foreign(
-    key: Groth16Key, public: FrArray, proof: Groth16Proof, backend: Backend
-) -> Verdict:
+def verify_foreign(key: Groth16Key, public: FrArray, proof: Groth16Proof) -> Verdict:
     """VALID, WRONG_STATEMENT (another number of public inputs), or PAIRING_FAILED.
 
     The arguments come from the readers of this package, which refuse points outside their groups
-    and scalars that are not canonical.
+    and scalars that are not canonical. It runs on any CPU, whatever device proved.
     """
     if public.shape != (key.n_public,):
         return Verdict.WRONG_STATEMENT
-    scalars = FrArray.concat([FrArray.from_ints([1]), public])
-    statement = backend.msm_g1(scalars, key.ic)
-    minus_a = backend.msm_g1(FrArray.from_ints([R - 1]), proof.a)
-    g1 = G1Array.concat([minus_a, key.alpha1, statement, proof.c])
+    statement = small_msm_g1(FrArray.concat([FrArray.from_ints([1]), public]), key.ic)
+    g1 = G1Array.concat([neg_g1(proof.a), key.alpha1, statement, proof.c])
     g2 = G2Array.concat([proof.b, key.beta2, key.gamma2, key.delta2])
     return Verdict.VALID if pairing_product_is_one(g1, g2) else Verdict.PAIRING_FAILED
 

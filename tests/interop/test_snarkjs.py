@@ -97,29 +97,27 @@ def test_snarkjs_refuses_what_we_refuse(snarkjs: SnarkJs, backend: Backend, tmp_
     proof_file, public_file = our_proof("mixed", backend, tmp_path)
     vkey = vector("mixed", "_vkey.json")
     key, proof, public = read_vkey(vkey), read_proof(proof_file), read_public(public_file)
-    assert verify_foreign(key, public, proof, backend) is Verdict.VALID
+    assert verify_foreign(key, public, proof) is Verdict.VALID
 
     other = FrArray.from_ints([v + (i == 3) for i, v in enumerate(public.to_ints())])
     write_public(tmp_path / "other.json", other)
-    assert verify_foreign(key, other, proof, backend) is Verdict.PAIRING_FAILED
+    assert verify_foreign(key, other, proof) is Verdict.PAIRING_FAILED
     assert not snarkjs("groth16", "verify", vkey, tmp_path / "other.json", proof_file)
 
     swapped = Groth16Proof(a=proof.c, b=proof.b, c=proof.a)
     write_proof(tmp_path / "swapped.json", swapped)
-    assert verify_foreign(key, public, swapped, backend) is Verdict.PAIRING_FAILED
+    assert verify_foreign(key, public, swapped) is Verdict.PAIRING_FAILED
     assert not snarkjs("groth16", "verify", vkey, public_file, tmp_path / "swapped.json")
 
 
 @pytest.mark.parametrize("circuit", CIRCUITS)
-def test_we_accept_a_fresh_proof(
-    circuit: str, snarkjs: SnarkJs, backend: Backend, tmp_path: Path
-) -> None:
+def test_we_accept_a_fresh_proof(circuit: str, snarkjs: SnarkJs, tmp_path: Path) -> None:
     proof, public = tmp_path / "proof.json", tmp_path / "public.json"
     files = (vector(circuit, ".zkey"), vector(circuit, ".wtns"), proof, public)
     assert snarkjs("groth16", "prove", *files)
     assert proof.read_bytes() != vector(circuit, "_proof.json").read_bytes()
     key = read_vkey(vector(circuit, "_vkey.json"))
-    verdict = verify_foreign(key, read_public(public), read_proof(proof), backend)
+    verdict = verify_foreign(key, read_public(public), read_proof(proof))
     assert verdict is Verdict.VALID
 
 
@@ -139,7 +137,7 @@ def test_snarkjs_proves_and_verifies_under_our_key(
     assert snarkjs("groth16", "prove", zkey, vector("mixed", ".wtns"), proof, public)
     assert snarkjs("groth16", "verify", vkey, public, proof)
     made = read_proof(proof)
-    assert verify_foreign(key.verifying, read_public(public), made, backend) is Verdict.VALID
+    assert verify_foreign(key.verifying, read_public(public), made) is Verdict.VALID
 
     witness = read_wtns(vector("mixed", ".wtns"))
     write_proof(proof, prove_foreign(key, witness, seeded(3), backend))

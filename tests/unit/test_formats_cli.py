@@ -14,8 +14,11 @@ from tests.support.foreign import vector
 
 def run(*arguments: object) -> Result:
     runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
-    words = ["groth16", *map(str, arguments), "--backend", "reference"]
-    return runner.invoke(build_app(), words)
+    return runner.invoke(build_app(), ["groth16", *map(str, arguments)])
+
+
+def run_prove(*arguments: object) -> Result:
+    return run("prove", *arguments, "--backend", "reference")
 
 
 def run_verify(*, public: Path | None = None, proof: Path | None = None) -> Result:
@@ -31,7 +34,7 @@ def run_verify(*, public: Path | None = None, proof: Path | None = None) -> Resu
 def test_prove_then_verify(tmp_path: Path) -> None:
     files = (vector("multiplier", ".zkey"), vector("multiplier", ".wtns"))
     proof, public = tmp_path / "proof.json", tmp_path / "public.json"
-    made = run("prove", *files, proof, public, "--json")
+    made = run_prove(*files, proof, public, "--json")
     assert made.exit_code == 0, made.output
     facts = json.loads(made.stdout)
     assert (facts["wires"], facts["n_public"], facts["lg_rows"]) == (4, 1, 2)
@@ -39,7 +42,7 @@ def test_prove_then_verify(tmp_path: Path) -> None:
     checked = run_verify(public=public, proof=proof)
     assert checked.exit_code == 0
     assert json.loads(checked.stdout) == {"verdict": "valid"}
-    plain = run("prove", *files, proof, public, "--trust-key")
+    plain = run_prove(*files, proof, public, "--trust-key")
     assert plain.exit_code == 0
     assert "2^2 rows, 4 wires" in plain.stdout
     plain = run("verify", vector("multiplier", "_vkey.json"), public, proof)
@@ -65,7 +68,7 @@ def test_refused_public_inputs(text: str, code: str, tmp_path: Path) -> None:
 def test_refused_witness(tmp_path: Path) -> None:
     arguments = (vector("multiplier", ".zkey"), vector("mixed", ".wtns"))
     proof, public = tmp_path / "proof.json", tmp_path / "public.json"
-    result = run("prove", *arguments, proof, public)
+    result = run_prove(*arguments, proof, public)
     assert result.exit_code == 1
     assert "refused (key_mismatch)" in result.stderr
     assert not proof.exists()
@@ -74,7 +77,7 @@ def test_refused_witness(tmp_path: Path) -> None:
 
 def test_unwritable_proof(tmp_path: Path) -> None:
     arguments = (vector("multiplier", ".zkey"), vector("multiplier", ".wtns"))
-    result = run("prove", *arguments, tmp_path / "no" / "p", tmp_path / "s", "--json")
+    result = run_prove(*arguments, tmp_path / "no" / "p", tmp_path / "s", "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["refused"] == "io_error"
 
@@ -82,6 +85,7 @@ def test_unwritable_proof(tmp_path: Path) -> None:
 def test_wrong_usage(tmp_path: Path) -> None:
     assert run_verify(proof=tmp_path / "missing.json").exit_code == 2
     assert run("verify").exit_code == 2
-    runner = CliRunner()
-    words = ["groth16", "verify", *(str(vector("mixed", "_vkey.json")) for _ in range(3))]
-    assert runner.invoke(build_app(), [*words, "--backend", "none"]).exit_code == 2
+    files = (vector("multiplier", ".zkey"), vector("multiplier", ".wtns"), tmp_path, tmp_path)
+    assert run_prove(*files).exit_code == 2
+    files = (*files[:2], tmp_path / "p", tmp_path / "s")
+    assert run("prove", *files, "--backend", "none").exit_code == 2

@@ -43,11 +43,11 @@ def shift(point: G1Array) -> G1Array:
 
 
 @pytest.mark.parametrize("circuit", CIRCUITS)
-def test_snarkjs_proofs_hold(circuit: str, backend: Backend) -> None:
+def test_snarkjs_proofs_hold(circuit: str) -> None:
     key = read_vkey(vector(circuit, "_vkey.json"))
     public = read_public(vector(circuit, "_public.json"))
     proof = read_proof(vector(circuit, "_proof.json"))
-    assert verify_foreign(key, public, proof, backend) is Verdict.VALID
+    assert verify_foreign(key, public, proof) is Verdict.VALID
 
 
 @pytest.mark.parametrize(
@@ -62,30 +62,28 @@ def test_snarkjs_proofs_hold(circuit: str, backend: Backend) -> None:
     ],
     ids=["A", "C", "B", "-A", "A and C", "infinity"],
 )
-def test_altered_proofs_do_not_hold(
-    alter: Callable[[Groth16Proof], Groth16Proof], backend: Backend
-) -> None:
+def test_altered_proofs_do_not_hold(alter: Callable[[Groth16Proof], Groth16Proof]) -> None:
     key = read_vkey(vector("mixed", "_vkey.json"))
     public = read_public(vector("mixed", "_public.json"))
     proof = alter(read_proof(vector("mixed", "_proof.json")))
-    assert verify_foreign(key, public, proof, backend) is Verdict.PAIRING_FAILED
+    assert verify_foreign(key, public, proof) is Verdict.PAIRING_FAILED
 
 
 @pytest.mark.parametrize("index", range(5))
-def test_other_public_inputs_do_not_hold(index: int, backend: Backend) -> None:
+def test_other_public_inputs_do_not_hold(index: int) -> None:
     key = read_vkey(vector("mixed", "_vkey.json"))
     values = read_public(vector("mixed", "_public.json")).to_ints()
     values[index] += 1  # the fourth is in no row of the circuit, and bound all the same
     proof = read_proof(vector("mixed", "_proof.json"))
-    verdict = verify_foreign(key, FrArray.from_ints(values), proof, backend)
+    verdict = verify_foreign(key, FrArray.from_ints(values), proof)
     assert verdict is Verdict.PAIRING_FAILED
 
 
 @pytest.mark.parametrize("n", [0, 4, 6])
-def test_another_number_of_public_inputs(n: int, backend: Backend) -> None:
+def test_another_number_of_public_inputs(n: int) -> None:
     key = read_vkey(vector("mixed", "_vkey.json"))
     proof = read_proof(vector("mixed", "_proof.json"))
-    assert verify_foreign(key, FrArray.zeros(n), proof, backend) is Verdict.WRONG_STATEMENT
+    assert verify_foreign(key, FrArray.zeros(n), proof) is Verdict.WRONG_STATEMENT
 
 
 @pytest.mark.parametrize(
@@ -98,13 +96,11 @@ def test_another_number_of_public_inputs(n: int, backend: Backend) -> None:
         lambda k: replace(k, ic=G1Array.concat([shift(k.ic[:1]), k.ic[1:]])),
     ],
 )
-def test_other_keys_do_not_hold(
-    alter: Callable[[Groth16Key], Groth16Key], backend: Backend
-) -> None:
+def test_other_keys_do_not_hold(alter: Callable[[Groth16Key], Groth16Key]) -> None:
     key = alter(read_vkey(vector("multiplier", "_vkey.json")))
     public = read_public(vector("multiplier", "_public.json"))
     proof = read_proof(vector("multiplier", "_proof.json"))
-    assert verify_foreign(key, public, proof, backend) is Verdict.PAIRING_FAILED
+    assert verify_foreign(key, public, proof) is Verdict.PAIRING_FAILED
 
 
 def test_keys_agree_with_their_zkeys(keys: dict[str, Zkey]) -> None:
@@ -125,7 +121,7 @@ def test_our_proof_holds(keys: dict[str, Zkey], backend: Backend) -> None:
     )
     public = read_public(vector("mixed", "_public.json"))
     key = read_vkey(vector("mixed", "_vkey.json"))
-    assert verify_foreign(key, public, proof, backend) is Verdict.VALID
+    assert verify_foreign(key, public, proof) is Verdict.VALID
     assert set(stages) >= {"products", "transforms", "A", "B in G1", "B in G2", "C", "C quotient"}
     for steps in stages.values():
         assert [done for done, _ in steps] == sorted(done for done, _ in steps)
@@ -142,7 +138,7 @@ def test_each_proof_is_blinded_afresh(keys: dict[str, Zkey], backend: Backend) -
     for name in ("a", "b", "c"):
         assert not getattr(one, name).equals(getattr(two, name))
         assert getattr(one, name).equals(getattr(again, name))
-    assert verify_foreign(prover.verifying, witness[1:2], two, backend) is Verdict.VALID
+    assert verify_foreign(prover.verifying, witness[1:2], two) is Verdict.VALID
 
 
 def test_a_wrong_witness_gives_no_proof(keys: dict[str, Zkey], backend: Backend) -> None:
@@ -165,11 +161,11 @@ def test_our_key_proves(backend: Backend) -> None:
     key = setup_zkey(circuit, draw_trapdoor(seeded(4)), backend)
     witness = read_wtns(vector("multiplier", ".wtns"))
     proof = prove_foreign(key, witness, seeded(5), backend)
-    assert verify_foreign(key.verifying, witness[1:2], proof, backend) is Verdict.VALID
+    assert verify_foreign(key.verifying, witness[1:2], proof) is Verdict.VALID
     other = FrArray.from_ints([34])
-    assert verify_foreign(key.verifying, other, proof, backend) is Verdict.PAIRING_FAILED
+    assert verify_foreign(key.verifying, other, proof) is Verdict.PAIRING_FAILED
     foreign = read_vkey(vector("multiplier", "_vkey.json"))
-    assert verify_foreign(foreign, witness[1:2], proof, backend) is Verdict.PAIRING_FAILED
+    assert verify_foreign(foreign, witness[1:2], proof) is Verdict.PAIRING_FAILED
 
 
 def test_our_layout_is_theirs(keys: dict[str, Zkey], backend: Backend) -> None:
@@ -197,7 +193,7 @@ def test_a_circuit_of_nothing_has_a_key(backend: Backend) -> None:
     assert key.lg_n == 1
     one = FrArray.from_ints([1])
     proof = prove_foreign(key, one, seeded(8), backend)
-    assert verify_foreign(key.verifying, one[1:], proof, backend) is Verdict.VALID
+    assert verify_foreign(key.verifying, one[1:], proof) is Verdict.VALID
 
 
 @pytest.mark.parametrize("change", [{"tau": 1}, {"tau": 0}, {"delta": R}, {"gamma": 0}])
@@ -229,7 +225,7 @@ def test_large_foreign_files_are_read(circuit: str, root: Path, backend: Backend
     public = read_public(folder / f"{circuit}_public.json")
     proof = read_proof(folder / f"{circuit}_proof.json")
     assert public.equals(witness[1 : 1 + key.n_public])
-    assert verify_foreign(key, public, proof, backend) is Verdict.VALID
+    assert verify_foreign(key, public, proof) is Verdict.VALID
 
 
 @pytest.mark.slow
@@ -245,4 +241,4 @@ def test_large_foreign_keys_prove(circuit: str, root: Path) -> None:
     proof = prove_foreign(key, witness, seeded(10), fast)
     exported = read_vkey(folder / f"{circuit}_vkey.json")
     public = read_public(folder / f"{circuit}_public.json")
-    assert verify_foreign(exported, public, proof, fast) is Verdict.VALID
+    assert verify_foreign(exported, public, proof) is Verdict.VALID
