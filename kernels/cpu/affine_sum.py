@@ -2,8 +2,8 @@
 
     slope = (y_q - y_p) / (x_q - x_p),  x = slope^2 - x_p - x_q,  y = slope (x_p - x) - y_p
 
-Six products a sum, three of them for the shared inversion. The common case is one routine; infinite,
-equal and opposite points take a path of their own, so the sums are complete on the curve.
+Six products a sum, three of them for the shared inversion. The common case is one routine;
+infinite, equal and opposite points take another path, so the sums are complete on the curve.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ import numba
 from numba.core import sigutils
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaWarning
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
@@ -271,4 +272,11 @@ class _Kernel(CPUDispatcher):  # type: ignore[misc]  # numba ships no types
         )
         if not convertible:
             raise TypeError(f"kernel {self.py_func.__qualname__}{wanted} called with {given}")
-        return super().compile(self._declared)
+        with global_compiler_lock:  # of several threads that find it uncompiled, the first compiles
+            if not self.overloads:
+                super().compile(self._declared)
+                # With nothing left to compile, numba itself converts arguments of other types or
+                # refuses them; else each such call would come back here, for 0.3 ms.
+                self.disable_compile()
+            (result,) = self.overloads.values()
+        return result.entry_point

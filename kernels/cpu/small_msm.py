@@ -21,7 +21,8 @@ from kernels.cpu.jit import kernel
 from kernels.cpu.scalar64 import copy
 
 I64Array = npt.NDArray[np.int64]
-_FOLD = "void(uint64[:,:,::1], uint64[::1], int64[::1], int64, uint64[:,::1], uint64[:,::1])"
+_FOLD = "void(uint64[:,:,::1], uint64[::1], int64[:,::1], int64, uint64[:,::1], uint64[:,::1])"
+_HALVE = "int64(uint64[::1], int64[:,::1], int64[::1], int64, uintp, uint64[:,::1], uint64[:,::1])"
 
 
 def window_bits(n: int) -> int:
@@ -64,47 +65,61 @@ def _fill_buckets(
                 ends[bucket] += 1
 
 
-@kernel(signature="int64(uint64[::1], int64[::1], uintp, uint64[:,::1], uint64[:,::1])")
-def _halve_buckets(entries: U64, counts: I64Array, fresh: int, pairs: U64, work: U64) -> Any:
-    """Add neighbours in every bucket and pack the entries; the largest count that remains.
+@kernel(signature=_HALVE)
+def _halve_buckets(
+    entries: U64,
+    buckets: I64Array,
+    active: I64Array,
+    n_active: int,
+    fresh: int,
+    pairs: U64,
+    work: U64,
+) -> int:
+    """Add neighbours in every active bucket; how many buckets still hold more than one entry.
 
-    Sums go to new places from `fresh` on in the first round, when entries are the caller's points.
-    Later (fresh = 0) they replace their left operands: the one entry of a bucket that can still be
-    a point of the caller's is its last.
+    active : indices of the buckets with more than one entry; shortened to those of the result
+    fresh  : where sums go in the first round, when entries are the caller's points. Later 0: they
+             replace their left operands, since the one entry of a bucket that can still be a point
+             of the caller's is its last
     """
-    read, write, largest, n = 0, 0, 0, 0
-    for b in range(counts.shape[0]):
-        for _ in range(counts[b] // 2):
-            target = entries[read]
+    n, kept = 0, 0
+    for a in range(n_active):
+        bucket = active[a]
+        start, count = buckets[bucket, 0], buckets[bucket, 1]
+        for k in range(count // 2):
+            left = start + 2 * k
+            target = entries[left]
             if fresh != 0:
                 target = fresh
                 fresh += 64
-            pairs[n, 0], pairs[n, 1], pairs[n, 2] = target, entries[read], entries[read + 1]
-            entries[write] = target
-            n, read, write = n + 1, read + 2, write + 1
+            pairs[n, 0], pairs[n, 1], pairs[n, 2] = target, entries[left], entries[left + 1]
+            entries[start + k] = target
+            n += 1
             if n == pairs.shape[0]:
                 batch_add(pairs, n, work)
                 n = 0
-        if counts[b] & 1:
-            entries[write] = entries[read]
-            read, write = read + 1, write + 1
-        counts[b] = (counts[b] + 1) // 2
-        largest = max(largest, counts[b])
+        if count & 1:
+            entries[start + count // 2] = entries[start + count - 1]
+        buckets[bucket, 1] = (count + 1) // 2
+        if count > 2:
+            active[kept] = bucket
+            kept += 1
     batch_add(pairs, n, work)
-    return largest
+    return kept
 
 
 @kernel(signature=_FOLD)
 def _fold_buckets(
-    sums: U64, entries: U64, counts: I64Array, half: int, pairs: U64, work: U64
+    sums: U64, entries: U64, buckets: I64Array, half: int, pairs: U64, work: U64
 ) -> None:
     """sums[0, w] = sum_j j * bucket(w, j), by running sums over all windows side by side.
 
-    sums : zero, uint64[3, n_windows + 1, 8]; rows 1 and 2 hold the running sums in turn. The last
-           column stays infinite and stands for an empty bucket.
+    buckets : rows (index of the first entry, 1 or 0 entries)
+    sums    : zero, uint64[3, n_windows + 1, 8]; rows 1 and 2 hold the running sums in turn, the
+              last column stays infinite and stands for an empty bucket
     """
     n_windows = sums.shape[1] - 1
-    row, position = 64 * (n_windows + 1), np.cumsum(counts) - counts
+    row = 64 * (n_windows + 1)
     base = sums.ctypes.data
     empty = base + 64 * n_windows
     for j in range(half, -1, -1):  # total + running(j + 1), and running(j + 1) + bucket(j)
@@ -115,7 +130,7 @@ def _fold_buckets(
             n += 1
             if j > 0:
                 bucket = w * half + j - 1
-                entry = entries[position[bucket]] if counts[bucket] else empty
+                entry = entries[buckets[bucket, 0]] if buckets[bucket, 1] else empty
                 pairs[n, 0], pairs[n, 1], pairs[n, 2] = new + 64 * w, old + 64 * w, entry
                 n += 1
         batch_add(pairs, n, work)
@@ -155,12 +170,14 @@ def small_msm_g1(scalars: FrArray, bases: G1Array) -> G1Array:
     _fill_buckets(entries, digits, ends, *points, c)
     pool = np.empty((len(entries) // 2 + 1, 8), dtype=np.uint64)
     workspace = addition_workspace()
-    fresh, largest = pool.ctypes.data, int(counts.max())
-    while largest > 1:
-        largest = _halve_buckets(entries, counts, fresh, *workspace)
+    buckets = np.stack([ends - counts, counts], axis=1)
+    active = np.flatnonzero(counts > 1)
+    n_active, fresh = len(active), pool.ctypes.data
+    while n_active:
+        n_active = _halve_buckets(entries, buckets, active, n_active, fresh, *workspace)
         fresh = 0
     sums = np.zeros((3, n_windows + 1, 8), dtype=np.uint64)
-    _fold_buckets(sums, entries, counts, half, *workspace)
+    _fold_buckets(sums, entries, buckets, half, *workspace)
     out = np.empty((1, 8), dtype=np.uint64)
     _join_windows(out.ctypes.data, sums, c)
     return G1Array(out)

@@ -139,6 +139,9 @@ def test_declared_signature_converts_or_refuses() -> None:
     values = np.arange(5, dtype=np.uint64)
     assert pick(values, np.uint8(3)) == 3
     assert len(pick.signatures) == 1  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:  # converting takes no way through the compiler
+        patch.setattr(type(pick), "compile", None)
+        assert pick(values, np.uint8(4)) == 4
     for wrong in (values[::2], values.astype(np.float64), values.reshape(1, 5)):
         with pytest.raises(TypeError):
             pick(wrong, 1)
