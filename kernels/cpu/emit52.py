@@ -253,7 +253,10 @@ class Emitter52:
         raise NotImplementedError
 
     def butterfly(self, x: Element, t: Element) -> tuple[Element, Element]:
-        """(x + t, x - t) with limbs of normal elements; each grows by `butterfly_growth` q."""
+        """(x + t, x - t) with limbs of normal elements; |x| <= 38 q, t a product or in [0, q].
+
+        Either result exceeds x by at most `butterfly_growth` q.
+        """
         raise NotImplementedError
 
     def difference(self, x: Element, y: Element, z: Element) -> Element:

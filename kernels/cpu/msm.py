@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kernels.array import U64, FrArray
+from kernels.array import U64, FrArray, G1Array, G2Array
 from kernels.backend import Progress
+from kernels.bn254 import G1, G2
 from kernels.cpu.buckets import get_converters, merge_parts, reduce_sets, sum_buckets
 from kernels.cpu.curve_ops import get_curve_ops
 from kernels.cpu.digits import (
@@ -31,6 +31,7 @@ from kernels.cpu.digits import (
     plan_tasks,
     write_digits,
 )
+from kernels.cpu.doubling import double_bases
 from kernels.cpu.join import join_g1, join_g2
 from kernels.cpu.lanes import aligned_words
 from kernels.cpu.pool import Pool
@@ -38,6 +39,7 @@ from kernels.cpu.runs import group_words, work_words
 
 TASK_ENTRIES = 8192  # sorted entries per task: its records stay in the second-level cache
 MAX_WINDOW = 20
+SCALAR_BITS = 253  # of min(s, r - s)
 _REDUCTION = 2.0  # additions per bucket in the weighted reduction
 
 
@@ -73,6 +75,8 @@ class Msm:
         self.lanes = curve.lanes
         self.group = group_words(curve)
         self.to_packed, self.to_mont = get_converters(lanes_name)
+        one = G1Array.from_ints([G1]) if degree == 1 else G2Array.from_ints([G2])
+        self.generator = one.data[0]
         self.degree = degree
         self.pool = pool
         self.words = 8 * degree  # of a record
@@ -100,8 +104,24 @@ class Msm:
     def prepare(self, points: U64) -> PreparedBases:
         """Packed bases without precomputed multiples."""
         infinite = ~points.any(axis=1)
-        table = self.convert(points, packed=True)
-        return PreparedBases(table, infinite, self.degree, 1, 0, 0)
+        return PreparedBases(self.convert(points, packed=True), infinite, self.degree, 1, 0, 0)
+
+    def prepare_tables(self, points: U64, max_bytes: int) -> PreparedBases:
+        """Packed bases with as many precomputed multiples as pay and fit into `max_bytes`."""
+        n = len(points)
+        window, n_sets, n_tables = choose_tables(n, max_bytes // max(8 * self.words * n, 1))
+        if n_tables < 2:
+            return self.prepare(points)
+        infinite = ~points.any(axis=1)
+        filled = points.copy()
+        filled[infinite] = self.generator
+        table = aligned_words((n_tables * n + self.lanes.width) * self.words)
+        rows = table[: n_tables * n * self.words].reshape(n_tables, -1)
+        rows[0] = self.convert(filled, packed=True)[: n * self.words]
+        for j in range(1, n_tables):
+            rows[j] = rows[j - 1]
+            double_bases(self, table, j * n, (j + 1) * n, window * n_sets)
+        return PreparedBases(table, infinite, self.degree, n_tables, window, n_sets)
 
     # -- the sum ---------------------------------------------------------------------------------
     def run(self, scalars: FrArray, bases: PreparedBases, progress: Progress | None = None) -> U64:
@@ -153,14 +173,14 @@ class Msm:
         total = n_tasks + n_sets
 
         def sum_part() -> None:
-            arena, work = self._arena(TASK_ENTRIES), self._work()
+            arena, work = self.arena(TASK_ENTRIES), self.work()
             sum_buckets(
                 *self.group, base, entries, offsets, tasks, n_tasks, TASK_ENTRIES, at, present, n_buckets,
                 arena, work, counter,
             )  # fmt: skip
 
         self.pool.workers(n_tasks, sum_part, lambda: report(min(int(counter[0]), n_tasks), total))
-        arena, work = self._arena(max(n_tasks, 1)), self._work()
+        arena, work = self.arena(max(n_tasks, 1)), self.work()
         merge_parts(
             *self.group,
             base,
@@ -179,7 +199,7 @@ class Msm:
         next_set = np.zeros(1, np.int64)
 
         def reduce_part() -> None:
-            arena, work = self._arena(2 * n_buckets), self._work()
+            arena, work = self.arena(2 * n_buckets), self.work()
             reduce_sets(
                 *self.group, base, at, present, n_sets, n_buckets, plan.c - 1, arena, work,
                 results.ctypes.data, found, next_set,
@@ -192,11 +212,12 @@ class Msm:
         mont = self.convert(results.reshape(-1, self.words), packed=False)
         return mont[: n_results * self.words].reshape(-1, self.words), found
 
-    def _arena(self, n_records: int) -> U64:
+    def arena(self, n_records: int) -> U64:
         """Scratch records whose distance to any table is a whole number of records."""
         return aligned_words((n_records + 4 * self.lanes.width) * self.words)
 
-    def _work(self) -> U64:
+    def work(self) -> U64:
+        """A thread's scratch for batched additions."""
         return aligned_words(work_words(self.lanes, self.degree))
 
     def _sorted_entries(
@@ -269,6 +290,18 @@ class _Plan:
     @property
     def n_buckets(self) -> int:
         return 1 << (self.c - 1)
+
+
+def choose_tables(n: int, most_tables: int) -> tuple[int, int, int]:
+    """(c, S, T): digit width, sets and tables with the fewest additions for full-width scalars."""
+    best, best_cost = (1, SCALAR_BITS, 1), float("inf")
+    for c in range(4, MAX_WINDOW + 1):
+        n_windows = SCALAR_BITS // c + 1
+        n_sets = -(-n_windows // max(min(most_tables, n_windows), 1))
+        cost = n_windows * n + _REDUCTION * n_sets * 2 ** (c - 1)
+        if cost < best_cost:
+            best, best_cost = (c, n_sets, -(-n_windows // n_sets)), cost
+    return best
 
 
 def choose_window(lengths: npt.NDArray[np.int64]) -> int:

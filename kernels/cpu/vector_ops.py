@@ -13,6 +13,7 @@ Contracts on normal and lazy elements: `kernels.cpu.emit52`. `k` is a field's co
     sub_fold(d, x, y, k), sub2_fold(d, x, y, z, k)       x - y (- z) of normal elements -> [0, q]
     add_normal, sub_normal(d, x, y, k), sub2_normal(d, x, y, z, k)   the same -> normal
     butterfly(x, y, w, k)  (x, y) = (x + w y, x - w y), w one element for all lanes
+    butterfly_one(x, y, k) the same for w = 1, y in [0, q]
     gather(d, base, refs, offset, stride, k)    packed elements at base + (ref >> 1) * stride + offset
     gather_signed          the same, negated where ref & 1
     unpack(d, p, stride, k)       W plain elements (4 words each) -> lazy
@@ -84,6 +85,7 @@ class VectorOps:
             setattr(self, name, self._unary(name))
         self.mul_splat = self._op("mul_splat", 4, self._mul_splat)
         self.butterfly = self._op("butterfly", 4, self._butterfly)
+        self.butterfly_one = self._op("butterfly_one", 3, self._butterfly_one)
         self.gather = self._op("gather", 6, self._gather)
         self.gather_signed = self._op("gather_signed", 6, self._gather_signed)
         self.unpack = self._op("unpack", 4, self._unpack)
@@ -135,6 +137,12 @@ class VectorOps:
         e = self._start(b, k)
         t = e.mul(e.load(self._at(b, y)), self._splat(b, e, w))
         plus, minus = e.butterfly(e.load(self._at(b, x)), t)
+        e.store(self._at(b, x), plus)
+        e.store(self._at(b, y), minus)
+
+    def _butterfly_one(self, b: ir.IRBuilder, x: Value, y: Value, k: Value) -> None:
+        e = self._start(b, k)
+        plus, minus = e.butterfly(e.load(self._at(b, x)), e.load(self._at(b, y)))
         e.store(self._at(b, x), plus)
         e.store(self._at(b, y), minus)
 

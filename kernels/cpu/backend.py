@@ -1,0 +1,187 @@
+"""The CPU backend: every method of `kernels.backend.Backend` on the lanes this host has."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
+from kernels.backend import BackendInfo, BoolArray, FixedG1, FixedG2, Progress
+from kernels.cpu import group, pointwise, sparse
+from kernels.cpu.fixed_base import FixedBase
+from kernels.cpu.jit import cache_directory
+from kernels.cpu.lanes import choose_lanes
+from kernels.cpu.msm import Msm, PreparedBases
+from kernels.cpu.ntt import Ntt
+from kernels.cpu.pool import Pool
+
+
+class CpuBackend:
+    """F_r, transforms and groups in numba kernels.
+
+    lanes   : auto, ifma, avx2, scalar (see `kernels.cpu.lanes`); default `$ZKPOT_LANES`, else auto
+    threads : default `$ZKPOT_THREADS`, else the processors this process may use
+
+    Raises BackendUnavailable when the host lacks what the lanes need.
+    """
+
+    def __init__(self, lanes: str | None = None, threads: int | None = None) -> None:
+        self._lanes = choose_lanes(lanes or os.environ.get("ZKPOT_LANES") or "auto")
+        self._pool = Pool(threads or _default_threads())
+
+    @cached_property
+    def _g1(self) -> Msm:
+        return Msm(self._lanes, 1, self._pool)
+
+    @cached_property
+    def _g2(self) -> Msm:
+        return Msm(self._lanes, 2, self._pool)
+
+    @cached_property
+    def _ntt(self) -> Ntt:
+        return Ntt(self._lanes, self._pool)
+
+    def info(self) -> BackendInfo:
+        """Lanes, threads and where compiled kernels are kept."""
+        return BackendInfo(
+            name="cpu",
+            lanes=self._lanes,
+            n_threads=self._pool.n_threads,
+            detail={"kernel_cache": str(cache_directory())},
+        )
+
+    # -- F_r ---------------------------------------------------------------------------------------
+    def to_mont(self, a: FrArray) -> FrMont:
+        """x -> x * 2^256 mod r."""
+        return pointwise.to_mont(self._pool, a)
+
+    def from_mont(self, a: FrMont) -> FrArray:
+        """x * 2^256 mod r -> x."""
+        return pointwise.from_mont(self._pool, a)
+
+    def add(self, a: FrMont, b: FrMont) -> FrMont:
+        """Elementwise a + b."""
+        return pointwise.add(self._pool, a, b)
+
+    def sub(self, a: FrMont, b: FrMont) -> FrMont:
+        """Elementwise a - b."""
+        return pointwise.sub(self._pool, a, b)
+
+    def mul(self, a: FrMont, b: FrMont) -> FrMont:
+        """Elementwise a b."""
+        return pointwise.mul(self._pool, a, b)
+
+    def scale(self, a: FrMont, factor: int) -> FrMont:
+        """factor * a."""
+        return pointwise.scale(self._pool, a, factor)
+
+    def batch_inverse(self, a: FrMont) -> FrMont:
+        """Elementwise 1/a; ZeroDivisionError names the first zero."""
+        return pointwise.batch_inverse(self._pool, a)
+
+    def powers(self, base: int, n: int, *, first: int = 1) -> FrMont:
+        """first * base^i for 0 <= i < n."""
+        return pointwise.powers(self._pool, base, n, first)
+
+    def dot(self, a: FrMont, b: FrMont) -> int:
+        """sum a_i b_i mod r."""
+        return pointwise.dot(self._pool, a, b)
+
+    def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
+        """m z."""
+        return sparse.matvec(self._pool, m, z)
+
+    # -- transforms --------------------------------------------------------------------------------
+    def ntt(
+        self,
+        a: FrMont,
+        *,
+        inverse: bool = False,
+        shift: int = 1,
+        progress: Progress | None = None,
+    ) -> FrMont:
+        """See `Backend.ntt`."""
+        return self._ntt.run(a, inverse=inverse, shift=shift, progress=progress)
+
+    # -- groups ------------------------------------------------------------------------------------
+    def msm_g1(
+        self, scalars: FrArray, bases: G1Array | FixedG1, *, progress: Progress | None = None
+    ) -> G1Array:
+        """sum s_i P_i."""
+        prepared = self.fix_g1(bases) if isinstance(bases, G1Array) else bases
+        return G1Array(_sum(self._g1, scalars, prepared, progress))
+
+    def msm_g2(
+        self, scalars: FrArray, bases: G2Array | FixedG2, *, progress: Progress | None = None
+    ) -> G2Array:
+        """sum s_i Q_i."""
+        prepared = self.fix_g2(bases) if isinstance(bases, G2Array) else bases
+        return G2Array(_sum(self._g2, scalars, prepared, progress))
+
+    def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:
+        """Bases in the lanes' form, with precomputed multiples if `max_bytes` is given."""
+        return _fix(self._g1, bases.data, max_bytes)
+
+    def fix_g2(self, bases: G2Array, *, max_bytes: int | None = None) -> FixedG2:
+        """Bases in the lanes' form, with precomputed multiples if `max_bytes` is given."""
+        return _fix(self._g2, bases.data, max_bytes)
+
+    def fixed_base_g1(
+        self, scalars: FrArray, base: G1Array, *, progress: Progress | None = None
+    ) -> G1Array:
+        """s_i * base for every i."""
+        return G1Array(FixedBase(self._g1).run(scalars, base.data, progress))
+
+    def fixed_base_g2(
+        self, scalars: FrArray, base: G2Array, *, progress: Progress | None = None
+    ) -> G2Array:
+        """s_i * base for every i."""
+        return G2Array(FixedBase(self._g2).run(scalars, base.data, progress))
+
+    def is_on_curve_g1(self, points: G1Array) -> BoolArray:
+        """Per point, on all threads."""
+        out = np.zeros(len(points), np.bool_)
+
+        def part(first: int, last: int) -> None:
+            out[first:last] = group.is_on_curve_g1(points[first:last])
+
+        self._pool.ranges(len(points), part)
+        return out
+
+    def is_in_subgroup_g2(self, points: G2Array) -> BoolArray:
+        """Per point, on all threads."""
+        out = np.zeros(len(points), np.bool_)
+
+        def part(first: int, last: int) -> None:
+            out[first:last] = group.is_in_subgroup_g2(points[first:last])
+
+        self._pool.ranges(len(points), part)
+        return out
+
+
+def _default_threads() -> int:
+    wanted = os.environ.get("ZKPOT_THREADS")
+    if wanted is not None:
+        if not wanted.isdecimal() or int(wanted) < 1:
+            raise ValueError(f"ZKPOT_THREADS={wanted!r}: expected a whole number of at least 1")
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _fix(msm: Msm, points: npt.NDArray[np.uint64], max_bytes: int | None) -> PreparedBases:
+    if points.ndim != 2:
+        raise ValueError(f"bases: expected shape [n], got {list(points.shape[:-1])}")
+    return msm.prepare(points) if max_bytes is None else msm.prepare_tables(points, max_bytes)
+
+
+def _sum(
+    msm: Msm, scalars: FrArray, bases: object, progress: Progress | None
+) -> npt.NDArray[np.uint64]:
+    if not isinstance(bases, PreparedBases):
+        raise TypeError(f"bases prepared by another backend: {type(bases).__name__}")
+    if len(scalars.shape) != 1:
+        raise ValueError(f"MSM: expected scalars of shape [n], got {list(scalars.shape)}")
+    return msm.run(scalars, bases, progress).reshape(1, -1)
