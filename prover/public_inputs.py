@@ -32,7 +32,9 @@ ClampKind = tuple[tuple[int, int], tuple[int, int]]
 
 MAX_SAMPLES = 1 << 20
 _LIMB_BITS = 32
-_CHUNK = 4096  # 255 * 2^32 * 4096 < 2^53, so float64 sums of a chunk are exact integers
+# Products this small stay on one thread in OpenBLAS: on a busy machine threads would wait longer for
+# each other than the product takes. With 8 limbs it is also at most 2^13 samples at a time.
+_MATMUL_TERMS = 1 << 16
 
 
 def list_clamp_kinds(architecture: Architecture) -> tuple[ClampKind, ...]:
@@ -177,14 +179,28 @@ def compute_weighted_sums(samples: UInt8Array, weights: Sequence[int]) -> list[i
     """sum_n weights_n * samples_nk mod r for every k.
 
     samples : uint8[n, d]; weights : n scalars below r
-    holds   : weights are cut into 32-bit limbs; a limb's sum over at most 4,096 samples is below
-              2^53, hence exact in float64, and the BLAS may add in any order
+    holds   : weights are cut into 32-bit limbs; a limb's sum over a chunk of at most 2^13 samples
+              is below 2^53, hence exact in float64, and the BLAS may add in any order; over all of
+              MAX_SAMPLES it is below 2^60, hence exact in int64
     """
-    limbs = words_from_ints(weights).view(np.uint32).astype(np.float64)
-    totals = [0] * samples.shape[1]
-    for start in range(0, len(samples), _CHUNK):
-        chunk = samples[start : start + _CHUNK].astype(np.float64)
-        sums = (chunk.T @ limbs[start : start + _CHUNK]).astype(np.int64).tolist()
-        for k, row in enumerate(sums):
-            totals[k] += sum(value << (_LIMB_BITS * i) for i, value in enumerate(row))
-    return [total % R for total in totals]
+    limbs = words_from_ints(weights).view(np.uint32).T.astype(np.float64)
+    n, d = samples.shape
+    step = max(1, _MATMUL_TERMS // (len(limbs) * max(d, 1)))
+    sums = np.zeros((len(limbs), d), dtype=np.int64)
+    for start in range(0, n, step):
+        chunk = samples[start : start + step].astype(np.float64)
+        sums += (limbs[:, start : start + step] @ chunk).astype(np.int64)
+    return [total % R for total in _join_limbs(sums)]
+
+
+def _join_limbs(sums: npt.NDArray[np.int64]) -> list[int]:
+    """sum_i 2^(32 i) sums_ik for every k, from int64[n_limbs, d] of entries in [0, 2^62)."""
+    n_limbs, d = sums.shape
+    words = np.zeros((d, n_limbs + 1), dtype="<u4")
+    carry = np.zeros(d, dtype=np.int64)
+    for i in range(n_limbs):
+        carry = carry + sums[i]
+        words[:, i] = carry & ((1 << _LIMB_BITS) - 1)
+        carry = carry >> _LIMB_BITS
+    words[:, n_limbs] = carry
+    return [int.from_bytes(row.tobytes(), "little") for row in words]

@@ -1,0 +1,140 @@
+"""What the verifier computes: against plain sums, and refusals by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+
+from kernels.bn254 import R
+from prover.dataset import shard_digest
+from prover.errors import ArchitectureInvalid, ShapeMismatch
+from prover.layers import Requant
+from prover.model import Architecture
+from prover.public_inputs import PublicLayout, ShardInputs, compute_powers, compute_weighted_sums
+from prover.statement import Statement
+from tests.support.assignments import draw_scalars
+
+ARCHITECTURE = Architecture.mlp(
+    [5, 4, 4, 3], requant=[Requant(multiplier=3), Requant(multiplier=2, relu=False)]
+)
+LAYOUT = PublicLayout(ARCHITECTURE, 4)
+IMAGES = np.arange(15, dtype=np.uint8).reshape(3, 5)
+LABELS = np.array([2, 0, 1], dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("n", "d"), [(1, 1), (3, 0), (2, 7), (9000, 1), (300, 784)])
+def test_weighted_sums_are_exact(n: int, d: int, rng: Random) -> None:
+    samples = np.random.default_rng(n).integers(0, 256, (n, d), dtype=np.uint8)
+    samples[:, : d // 2] = 255
+    weights = [R - 1 - rng.randrange(3) for _ in range(n)]
+    columns = samples.astype(object)
+    expected = [int((columns[:, k] * weights).sum()) % R for k in range(d)]
+    assert compute_weighted_sums(samples, weights) == expected
+
+
+def test_layout_names_every_wire() -> None:
+    assert LAYOUT.challenges == ("s", "range", "weight", "pair", "clamp 0", "clamp 1")
+    assert list(LAYOUT.blocks)[:2] == ["claimed", "multiplier"]
+    assert LAYOUT.n_public == 1 + 2 + 6 + 1 + 5
+    flat = PublicLayout(Architecture.mlp([5, 3]), 4)
+    assert flat.challenges == ("s", "range", "weight")
+    assert flat.n_public == 1 + 3 + 1 + 5
+
+
+def test_values_are_the_formulas(rng: Random) -> None:
+    challenges = draw_scalars(rng, 6)
+    values = LAYOUT.compute(
+        claimed=2, multipliers=(3, 2), images=IMAGES, labels=LABELS, challenges=challenges
+    ).to_ints()
+    powers = compute_powers(challenges[0], 3)
+    assert powers == [1, challenges[0], challenges[0] ** 2 % R]
+    assert values[:9] == [2, 3, 2, *challenges]
+    assert values[9] == (3 + 1 * powers[1] + 2 * powers[2]) % R
+    sums = [sum(p * int(row[k]) for p, row in zip(powers, IMAGES, strict=True)) for k in range(5)]
+    assert values[10:] == [v % R for v in sums]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"claimed": 4},
+        {"claimed": -1},
+        {"multipliers": (3,)},
+        {"multipliers": (0, 2)},
+        {"multipliers": (1 << 15, 2)},
+        {"challenges": [1] * 5},
+        {"challenges": [R] * 6},
+        {"images": IMAGES[:, :4]},
+        {"images": IMAGES.astype(np.int64)},
+        {"labels": LABELS[:2]},
+        {"labels": LABELS.astype(np.int64)},
+        {"labels": np.array([0, 1, 3], dtype=np.uint8)},
+        {"images": IMAGES[:0], "labels": LABELS[:0]},
+        {"images": IMAGES.repeat(2, axis=0), "labels": LABELS.repeat(2)},
+    ],
+)
+def test_misfits_are_refused(change: dict[str, object]) -> None:
+    arguments: dict[str, object] = {
+        "claimed": 2,
+        "multipliers": (3, 2),
+        "images": IMAGES,
+        "labels": LABELS,
+        "challenges": [5] * 6,
+    }
+    LAYOUT.compute(**arguments)  # type: ignore[arg-type]
+    with pytest.raises(ShapeMismatch):
+        LAYOUT.compute(**(arguments | change))  # type: ignore[arg-type]
+
+
+def test_multipliers_may_not_reach_the_wrap() -> None:
+    """m |z| < 2^47 whatever weights the circuit accepts; here |z| can reach 2^35."""
+    wide = Architecture.mlp([1 << 20, 4, 3])
+    layout = PublicLayout(wide, 2)
+    images, labels = np.zeros((1, 1 << 20), dtype=np.uint8), np.zeros(1, dtype=np.uint8)
+    limit = ((1 << 47) - 1) // wide.public_bounds[0]
+    for m, accepted in ((limit, True), (limit + 1, False)):
+        try:
+            layout.compute(
+                claimed=0, multipliers=(m,), images=images, labels=labels, challenges=[2] * 5
+            )
+        except ShapeMismatch:
+            assert not accepted
+        else:
+            assert accepted
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, (1 << 20) + 1])
+def test_number_of_samples_is_bounded(n_samples: int) -> None:
+    with pytest.raises(ArchitectureInvalid):
+        PublicLayout(ARCHITECTURE, n_samples)
+
+
+def test_shard_answers_only_for_its_own_statement() -> None:
+    inputs = ShardInputs.of(LAYOUT, IMAGES, LABELS)
+    statement = Statement(
+        chain_id=b"c",
+        task_id=b"t",
+        round_index=0,
+        commit_height=0,
+        client_key=b"k",
+        verifying_key_digest=bytes(32),
+        shard_index=0,
+        n_real=3,
+        dataset_digest=shard_digest(IMAGES, LABELS),
+        multipliers=(3, 2),
+        claimed_correct=1,
+        d_w=bytes(32),
+    )
+    answer = inputs(statement, [5] * 6)
+    assert answer is not None
+    assert answer.shape == (LAYOUT.n_public,)
+    for other in (
+        replace(statement, n_real=2),
+        replace(statement, dataset_digest=bytes(32)),
+        replace(statement, multipliers=(2, 3)),
+        replace(statement, multipliers=()),
+    ):
+        assert inputs(other, [5] * 6) is None
