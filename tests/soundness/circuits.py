@@ -1,0 +1,47 @@
+"""The circuits whose sizes are written down in counts.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prover.accuracy import compile_accuracy
+from prover.layers import Requant
+from prover.model import Architecture
+from prover.r1cs import R1CS
+
+SMALL = Requant(shift=10, multiplier=3, q_bits=9)
+COLUMNS = ("rows", "public", "model", "advice", "private", "nnz_a", "nnz_b", "nnz_c")
+
+CIRCUITS: Mapping[str, tuple[Architecture, int]] = {
+    "mlp-6-4-3 N=4": (Architecture.mlp([6, 4, 3], requant=SMALL), 4),
+    "mlp-6-4-3 N=8": (Architecture.mlp([6, 4, 3], requant=SMALL), 8),
+    "mlp-6-5-4-3 N=4, one layer without ReLU": (
+        Architecture.mlp([6, 5, 4, 3], requant=[SMALL, Requant(shift=3, relu=False, q_bits=10)]),
+        4,
+    ),
+    "mlp-784-10 N=16": (Architecture.mlp([784, 10]), 16),
+    "mlp-784-128-10 N=1024": (Architecture.parse("mlp-784-128-10"), 1024),
+}
+
+
+def count(r1cs: R1CS) -> tuple[int, ...]:
+    """The numbers of COLUMNS."""
+    return (
+        r1cs.n_rows,
+        r1cs.n_public,
+        r1cs.n_model,
+        r1cs.n_advice,
+        r1cs.n_private,
+        r1cs.a.nnz,
+        r1cs.b.nnz,
+        r1cs.c.nnz,
+    )
+
+
+def count_all() -> list[tuple[str, ...]]:
+    """All lines of counts.csv, the header first."""
+    lines: list[tuple[str, ...]] = [("circuit", *COLUMNS)]
+    for name, (architecture, n_samples) in CIRCUITS.items():
+        counts = count(compile_accuracy(architecture, n_samples).r1cs)
+        lines.append((name, *map(str, counts)))
+    return lines

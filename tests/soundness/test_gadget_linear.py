@@ -1,0 +1,130 @@
+"""Freivalds' check of linear layers: accepted, refused and forged accumulators."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+import pytest
+
+from kernels.bn254 import R
+from prover.constraints import Circuit, System
+from prover.gadgets.activation import Activation
+from prover.gadgets.linear import (
+    build_combinations,
+    build_outputs,
+    require_logits,
+    require_requantized,
+)
+from tests.support.assignments import Assignment, draw_scalars
+from tests.support.detectors import committed_freedom, private_freedom, vacuous
+
+N, D_IN, D_OUT, SHIFT = 3, 2, 2, 4
+
+
+def build_layer(*, requantized: bool) -> Circuit:
+    """One layer over committed inputs x, with no ranges: the equations alone."""
+    system = System()
+    s = system.public("s")
+    powers = system.powers("samples/powers/power", s, N)
+    power_sum = system.total("samples/powers/sum", powers.sum(0))
+    weights, biases = system.model("weights", (D_OUT, D_IN)), system.model("biases", (D_OUT,))
+    inputs = build_combinations(system, "layer/input", powers, system.advice("x", (N, D_IN)))
+    outputs = build_outputs(
+        system, "layer/linear", inputs=inputs, power_sum=power_sum, weights=weights, biases=biases
+    )
+    if requantized:
+        m = system.public("m")
+        q, rem = system.advice("q", (N, D_OUT)), system.advice("rem", (N, D_OUT))
+        require_requantized(
+            system,
+            "layer/linear",
+            outputs=outputs,
+            multiplier=m,
+            powers=powers,
+            power_sum=power_sum,
+            activation=Activation(q, rem, q),
+            shift=SHIFT,
+        )
+    else:
+        logits = system.advice("logits", (N, D_OUT))
+        require_logits(system, "layer/linear", outputs=outputs, powers=powers, logits=logits)
+    return system.build({})
+
+
+def assign(circuit: Circuit, rng: Random, *, multiplier: int = 3) -> Assignment:
+    """An honest layer with random tensors."""
+    draw = np.random.default_rng(rng.randrange(1 << 32))
+    x = draw.integers(0, 256, (N, D_IN))
+    weights, biases = draw.integers(-127, 128, (D_OUT, D_IN)), draw.integers(-999, 999, D_OUT)
+    z = x @ weights.T + biases
+    inputs: dict[str, object] = {"x": x, "weights": weights, "biases": biases}
+    if "q" in circuit.wire_blocks:
+        t = z * multiplier + (1 << (SHIFT - 1))
+        inputs |= {"q": t >> SHIFT, "rem": t & ((1 << SHIFT) - 1), "m": multiplier}
+    else:
+        inputs["logits"] = z
+    return Assignment.of(circuit, {**inputs, "s": draw_scalars(rng, 1)[0]})
+
+
+@pytest.mark.parametrize("requantized", [True, False])
+def test_layer_is_accepted_and_not_vacuous(requantized: bool, rng: Random) -> None:
+    circuit = build_layer(requantized=requantized)
+    honest = assign(circuit, rng)
+    assert honest.failing() == []
+    assert vacuous(circuit, rng) == []
+    assert private_freedom(circuit, honest.complete()) == 0
+
+
+@pytest.mark.parametrize("requantized", [True, False])
+def test_layer_is_worth_one_equation_per_accumulator(requantized: bool, rng: Random) -> None:
+    """N * D_OUT equations in all, though each challenge shows only D_OUT of them."""
+    circuit = build_layer(requantized=requantized)
+    honest = assign(circuit, rng)
+    draws = []
+    for _ in range(N + 2):
+        honest["s"] = draw_scalars(rng, 1)[0]
+        draws.append(honest.complete())
+    n_committed = circuit.r1cs.n_model + circuit.r1cs.n_advice
+    assert committed_freedom(circuit, draws) == n_committed - N * D_OUT
+
+
+@pytest.mark.parametrize(
+    ("label", "place", "step"),
+    [
+        ("x", (0, 0), 1),
+        ("weights", (1, 0), -1),
+        ("biases", (0,), 1),
+        ("q", (2, 1), 1),
+        ("rem", (0, 1), R - 1),
+    ],
+)
+def test_one_wrong_wire_is_refused(
+    label: str, place: tuple[int, ...], step: int, rng: Random
+) -> None:
+    forged = assign(build_layer(requantized=True), rng)
+    forged[label][place] += step
+    assert forged.failing() == ["layer/linear/equation"]
+
+
+def test_errors_that_cancel_over_samples_are_refused(rng: Random) -> None:
+    """A plain sum over samples would accept both; weights s^n do not."""
+    forged = assign(build_layer(requantized=False), rng)
+    logits = forged["logits"]
+    logits[0, 0] += 5
+    logits[1, 0] -= 5
+    assert forged.failing() == ["layer/linear/equation"]
+    swapped = assign(build_layer(requantized=False), rng)
+    swapped["logits"] = swapped["logits"][[1, 0, 2]]
+    assert swapped.failing() == ["layer/linear/equation"]
+
+
+def test_a_challenge_known_in_advance_would_be_no_challenge(rng: Random) -> None:
+    """Why s is drawn after the commitment: errors that cancel at one s fail at another."""
+    forged = assign(build_layer(requantized=False), rng)
+    logits = forged["logits"]
+    logits[0, 0] += int(forged["s"])
+    logits[1, 0] -= 1
+    assert forged.failing() == []
+    forged["s"] = draw_scalars(rng, 1)[0]
+    assert forged.failing() == ["layer/linear/equation"]
