@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prover.accuracy import compile_accuracy
+from prover.accuracy import AccuracyCircuit, compile_accuracy
 from prover.layers import Requant
 from prover.model import Architecture
-from prover.r1cs import R1CS
 
 SMALL = Requant(shift=10, multiplier=3, q_bits=9)
-COLUMNS = ("rows", "public", "model", "advice", "private", "nnz_a", "nnz_b", "nnz_c")
+COLUMNS = ("rows", "public", "model", "advice", "private", "nnz_a", "nnz_b", "nnz_c", "digest")
 
 CIRCUITS: Mapping[str, tuple[Architecture, int]] = {
     "mlp-6-4-3 N=4": (Architecture.mlp([6, 4, 3], requant=SMALL), 4),
@@ -24,8 +23,9 @@ CIRCUITS: Mapping[str, tuple[Architecture, int]] = {
 }
 
 
-def count(r1cs: R1CS) -> tuple[int, ...]:
-    """The numbers of COLUMNS."""
+def count(accuracy: AccuracyCircuit) -> tuple[object, ...]:
+    """The values of COLUMNS; the digest says whether anything else changed, so that keys expire."""
+    r1cs = accuracy.r1cs
     return (
         r1cs.n_rows,
         r1cs.n_public,
@@ -35,6 +35,7 @@ def count(r1cs: R1CS) -> tuple[int, ...]:
         r1cs.a.nnz,
         r1cs.b.nnz,
         r1cs.c.nnz,
+        accuracy.digest.hex()[:16],
     )
 
 
@@ -42,6 +43,6 @@ def count_all() -> list[tuple[str, ...]]:
     """All lines of counts.csv, the header first."""
     lines: list[tuple[str, ...]] = [("circuit", *COLUMNS)]
     for name, (architecture, n_samples) in CIRCUITS.items():
-        counts = count(compile_accuracy(architecture, n_samples).r1cs)
+        counts = count(compile_accuracy(architecture, n_samples))
         lines.append((name, *map(str, counts)))
     return lines

@@ -17,6 +17,7 @@ from prover.constraints import Group
 from prover.layers import Requant
 from prover.model import Architecture
 from prover.witness import solve_committed, to_scalars
+from tests.soundness.circuits import CIRCUITS
 from tests.support.assignments import draw_scalars
 from tests.support.detectors import private_freedom, vacuous
 from tests.support.forgeries import FORGERIES, Lie, Scene
@@ -55,6 +56,11 @@ def test_forgery_is_refused(lie: Lie, scene: Scene, rng: Random) -> None:
     challenges = draw_scalars(rng, scene.accuracy.n_challenges)
     scene.publish(forgery.assignment, forgery.claimed, challenges)
     assert tuple(forgery.assignment.failing()) == forgery.refused_by
+
+
+@pytest.mark.parametrize("name", [name for name in CIRCUITS if "784" not in name])
+def test_no_row_is_vacuous(name: str, rng: Random) -> None:
+    assert vacuous(compile_accuracy(*CIRCUITS[name]).circuit, rng) == []
 
 
 def test_circuit_is_neither_vacuous_nor_free(scene: Scene, rng: Random) -> None:

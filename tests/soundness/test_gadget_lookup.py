@@ -36,7 +36,9 @@ def assign(circuit: Circuit, x: int, rng: Random) -> Assignment:
 @pytest.mark.parametrize(("bits", "table_bits"), [(3, 3), (2, 3), (5, 3), (6, 3), (8, 3), (1, 4)])
 def test_range_accepts_exactly_its_integers(bits: int, table_bits: int, rng: Random) -> None:
     circuit = build_range(bits, table_bits, exact=True)
-    edges = {-(1 << bits), -1, 0, 1, (1 << bits) // 2, (1 << bits) - 1, 1 << bits, R // 2}
+    half, scaled = pow(2, -1, R), pow(2, -table_bits, R)
+    edges = {-(1 << bits), -3, -1, 0, 1, (1 << bits) - 1, 1 << bits, (1 << bits) + 1, half, scaled}
+    edges |= {1 << 64, 1 << 128, R // 2, R - (1 << bits)}
     for x in sorted(edges | {rng.randrange(1 << bits) for _ in range(3)}):
         accepted = assign(circuit, x, rng).failing() == []
         assert accepted == (0 <= x < 1 << bits), x

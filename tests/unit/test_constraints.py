@@ -189,7 +189,7 @@ def two_wires(group: str, rows: list[dict[str, tuple[int, int]]]) -> System:
     wires = system.model("x", (2,)) if group == "model" else system.public("x", (2,))
     for i, sides in enumerate(rows):
         forms = {side: (wires * np.array(c)).sum(0) for side, c in sides.items()}
-        system.require(f"row/{i}/x", **forms)
+        system.require(f"row/{i}/x", a=forms.get("a"), b=forms.get("b"), c=forms.get("c"))
     return system
 
 
