@@ -14,7 +14,7 @@ from kernels.backend import Backend, BackendUnavailable
 from tests.conformance.backends import CPU, build_backend
 
 DEFAULT = ("reference", "cpu", "cpu-ifma", "cpu-avx2", "cpu-scalar", "cpu-ifma-emulated")
-SLOW = ("reference", "cpu-ifma-emulated")
+SLOW = ("reference",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
