@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
@@ -24,6 +26,7 @@ from kernels.cpu.jit import kernel
 from kernels.cpu.lanes import Lanes, get_lanes, rounding_of
 from kernels.cpu.scalar64 import copy, fp_inverse, fp_mul, is_zero
 
+_AHEAD = 6  # groups between the fetch of records from memory and their use
 TEMPS = 16  # blocks of scratch of the field operations
 _MASK64 = (1 << 64) - 1
 _ADD_BATCH = f"int64({', '.join(['int64'] * 9)})"
@@ -40,6 +43,23 @@ def address(typing_context: Any, array: Any) -> Any:
         return b.ptrtoint(view.data, context.get_value_type(types.int64))
 
     return types.int64(array), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing_context: Any, at: Any) -> Any:
+    """Bring the cache line at an address closer; any address will do."""
+
+    def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
+        word, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
+        name = "llvm.prefetch.p0i8"
+        fn = b.module.globals.get(name)
+        if fn is None:
+            fn = ir.Function(b.module, ir.FunctionType(ir.VoidType(), [word, *[flag] * 3]), name)
+        read, keep, data = (ir.Constant(flag, v) for v in (0, 3, 1))
+        b.call(fn, [b.inttoptr(args[0], word), read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -281,6 +301,13 @@ def get_curve_ops(lanes_name: str, degree: int) -> CurveOps:
     before, after = rounding_of(lanes_name)
     width, size, record = lanes.width, degree * lanes.block, 64 * degree
 
+    @kernel(key=f"{lanes.name}.{degree}")
+    def fetch_ahead(base: int, refs: int) -> None:
+        for lane in range(width):
+            at = base + (np.int64(load_word(refs + 8 * lane)) >> 1) * record
+            for line in range(degree):
+                prefetch(at + 64 * line)
+
     @kernel(key=f"{lanes.name}.{degree}", signature=_ADD_BATCH)
     def add_batch(
         base: int, a: int, b: int, n: int, out: int, work: int, k: int, one: int, doubling: int
@@ -304,6 +331,9 @@ def get_curve_ops(lanes_name: str, degree: int) -> CurveOps:
                 gather_y(y1, base, a + 8 * width * g, k)
                 add(den, y1, y1, k)
             else:
+                if g + _AHEAD < n_groups:
+                    fetch_ahead(base, a + 8 * width * (g + _AHEAD))
+                    fetch_ahead(base, b + 8 * width * (g + _AHEAD))
                 gather(x1, base, a + 8 * width * g, k)
                 gather(x2, base, b + 8 * width * g, k)
                 sub(den, x2, x1, k)
