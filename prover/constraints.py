@@ -338,8 +338,11 @@ def check_independence(r1cs: R1CS) -> None:
              to be zero forces that coefficient to be zero; repeat. It suffices, because each step
              uses one coordinate of the vector equation sum_k c_k col_k = 0. Rows x*0 = 0 mend a
              refusal: they give x a place of its own.
+             The trapdoors alpha, beta and tau are unknown, so K_k = beta u_k + alpha v_k + w_k are
+             as independent as the stacked columns, whose coordinates are the rows.
+    cost   : a few passes over the entries
     The constant one needs no place: its value is 1 for everyone, so what tells two statements apart
-    has coefficient 0 there. cost: a few passes over the entries.
+    has coefficient 0 there.
     """
     places, cols = _places(r1cs)
     is_model = np.zeros(r1cs.n_wires, dtype=np.bool_)
@@ -362,10 +365,19 @@ def _places(r1cs: R1CS) -> tuple[Int64Array, Int64Array]:
     places, cols = [], []
     for side, m in enumerate((r1cs.a, r1cs.b, r1cs.c)):
         rows = np.repeat(np.arange(m.n_rows, dtype=np.int64), np.diff(m.indptr))
-        kept = m.coeffs != 0
+        kept = ~_are_zero(m)
         places.append(rows[kept] + side * m.n_rows)
         cols.append(m.cols[kept].astype(np.int64))
     return np.concatenate(places), np.concatenate(cols)
+
+
+def _are_zero(m: SparseMatrix) -> npt.NDArray[np.bool_]:
+    """Entries that are written down though their coefficient is zero, the small and the wide."""
+    wide_zero = np.append(~m.wide.data.any(axis=-1), False)  # the last one for small coefficients
+    is_wide = m.coeffs >= m.WIDE
+    index = np.where(is_wide, m.coeffs - m.WIDE, len(m.wide))
+    zero: npt.NDArray[np.bool_] = (m.coeffs == 0) | wide_zero[index]
+    return zero
 
 
 def _peel(

@@ -1,8 +1,7 @@
 """Requantization and clamp: q = floor((m z + 2^(s-1)) / 2^s), y = clamp(q) (PROTOCOL 1 and 4.2).
 
-Four rows per activation: one for rem in [0, 2^s), two for the pair (q, y) in the clamp table, one
-                          for the
-accumulator's share of the Freivalds sum (`linear.require_requantized`).
+Four rows per activation: one for rem in [0, 2^s), two for the pair (q, y) in the clamp table, and
+one for the accumulator's share of the Freivalds sum (`linear.require_requantized`).
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ def build_pair_table(
 
     g     : a wire whose value is a challenge. With a constant in its place, some wrong pair would
             have the sum of a right one; at a random g two pairs agree with chance 1/r.
-    raises: TableCollision when a first column repeats, so that distinct rows are distinct at every
-            g but one
+    raises: TableCollision when a first column repeats; two rows with distinct first columns have
+            the same sum for at most one g
     """
     first, second = rows
     if len(np.unique(first)) != len(first):
@@ -70,9 +69,9 @@ def build_activation(
     """Advice q, rem, y with (q, y) in the clamp table and rem in [0, 2^shift).
 
     holds : q is an integer of the table. Together with q 2^s + rem = m z + 2^(s-1), an equation of
-            integers in q and z, rem is an integer as well, so its scaled lookup pins 0 <= rem <
-            2^s, and (q, rem) is the one result of a division with remainder. Unscaled, rem could
-            reach past 2^s and q would not be unique.
+            integers in q and z, rem is an integer as well, so its scaled lookup pins
+            0 <= rem < 2^s, and (q, rem) is the one result of a division with remainder. Unscaled,
+            rem could reach past 2^s and q would not be unique.
     """
     q = system.advice(f"{label}/q", shape)
     rem = system.advice(f"{label}/rem", shape)

@@ -29,11 +29,11 @@ def build_correctness(
     advice    : y_n; e_nc, 1 when sample n is counted for class c; l_n, a level between the logits
     holds     : the sum over s^n pins y_n. b_n = sum_c e_nc is boolean, so at most one e_nc is 1,
                 and b_n y_n = sum_c (c + 1) e_nc makes it the label's class (never so for y_n = 0).
-                Then the margins say l_n <= logit[label], and l_n >= logit_c + 1 for the others. A
-                margin's low limb may be a fraction j/2^a, l_n being free: 2^a l_n <= 2^a
-                logit[label] + 2^a - 1 and 2^a l_n >= 2^a logit_c + 2^a still give logit_c <
-                logit[label], both being integers. A sample that is not counted asks nothing of its
-                logits but to lie within 2^w.
+                Then the margins say l_n <= logit[label], and l_n >= logit_c + 1 for the others.
+                A sample that is not counted asks of its logits only to lie within 2^w.
+    fractions : l_n is free, so a margin's low limb may be j/2^a. Still, with L = 2^a l_n,
+                    L <= 2^a logit[label] + 2^a - 1    and    L >= 2^a logit_c + 2^a
+                give logit_c < logit[label], both logits being integers.
     """
     n, n_classes = logits.shape
     y = system.advice(f"{label}/label", (n,))

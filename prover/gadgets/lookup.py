@@ -123,10 +123,9 @@ class RangeTable:
     ) -> None:
         """value * 2^a is an integer of [0, 2^(bits + a)), a = table_bits - lowest limb's width.
 
-        value : linear in committed wires; full limbs become advice, the lowest is what is left of
-                it
-        exact : adds an unscaled lookup of the lowest limb, so value itself is an integer of [0,
-                2^bits)
+        value : linear in committed wires; full limbs become advice, the lowest is what is left
+        exact : adds an unscaled lookup of the lowest limb, so that value itself is an integer of
+                [0, 2^bits)
         holds : full limbs are integers of the table; the lowest limb x is looked up as 2^a x, so it
                 is j / 2^a with 0 <= j < 2^table_bits. Callers that leave `exact` out say why a
                 fraction does no harm, or what else makes value an integer.

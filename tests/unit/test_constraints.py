@@ -8,13 +8,14 @@ from random import Random
 import numpy as np
 import pytest
 
-from kernels.array import SparseMatrix
+from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import R
 from kernels.reference import Reference
 from prover.constraints import Circuit, Group, System, check_independence
 from prover.csr import pack_rows, slice_rows, stack_rows
 from prover.errors import DependentColumns, ShapeMismatch, UnsatisfiedConstraint
 from prover.linear_form import LinearForm
+from prover.r1cs import R1CS
 from prover.witness import check, solve_advice
 from tests.support.assignments import Assignment
 
@@ -227,6 +228,32 @@ def test_public_wires_are_judged_modulo_the_rest() -> None:
         system.build({})
     system.require("a/b/mend", a=x)
     check_independence(system.build({}).r1cs)
+
+
+def test_zero_entries_give_no_place() -> None:
+    """A foreign matrix may write zeros down, small or wide."""
+    ends, col = np.array([0, 1], dtype=np.int64), np.array([1], dtype=np.uint32)
+    none = SparseMatrix(
+        indptr=np.zeros(2, dtype=np.int64),
+        cols=np.zeros(0, dtype=np.uint32),
+        coeffs=np.zeros(0, dtype=np.int64),
+        n_cols=2,
+        wide=FrMont.zeros(0),
+    )
+    wide = FrMont.from_ints([0, 7])
+    for coefficient, independent in (
+        (0, False),
+        (1, True),
+        (1 << 62, False),
+        ((1 << 62) + 1, True),
+    ):
+        a = SparseMatrix(indptr=ends, cols=col, coeffs=np.array([coefficient]), n_cols=2, wide=wide)
+        r1cs = R1CS(n_public=1, n_model=0, n_advice=0, n_private=0, a=a, b=none, c=none)
+        if independent:
+            check_independence(r1cs)
+        else:
+            with pytest.raises(DependentColumns):
+                check_independence(r1cs)
 
 
 def test_model_wires_are_judged_among_themselves() -> None:
