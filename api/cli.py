@@ -11,7 +11,7 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("info", "demo", "bench", "data", "groth16")
+COMMANDS = ("info", "demo", "bench", "data", "train", "groth16")
 """Modules of `api.commands`, in the order of the help."""
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from prover.errors import RangeExceeded
 from prover.layers import INPUT_RANGE, Interval, Requant
-from prover.model import QuantizedModel
+from prover.model import Architecture, QuantizedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,18 +31,14 @@ class LayerRange:
 def compute_ranges(model: QuantizedModel) -> tuple[LayerRange, ...]:
     """Worst-case bounds per layer; RangeExceeded when the circuit could not prove some sample."""
     arch = model.architecture
-    low, high = INPUT_RANGE
-    x = Interval(
-        np.full(arch.input_shape, low, dtype=np.int64),
-        np.full(arch.input_shape, high, dtype=np.int64),
-    )
+    x = compute_start(arch)
     ranges = []
     for index, layer in enumerate(arch.layers):
         z = layer.bounds(x, model.weights[index], model.biases[index])
         q = None
         if layer.requant is not None:
             bounds = layer.requant.bounds(z)
-            q = _require_quotients(index, bounds, layer.requant)
+            q = require_quotients(index, bounds, layer.requant)
             x = Interval(layer.requant.clamp(bounds.lo), layer.requant.clamp(bounds.hi))
         ranges.append(
             LayerRange(
@@ -53,11 +49,19 @@ def compute_ranges(model: QuantizedModel) -> tuple[LayerRange, ...]:
     return tuple(ranges)
 
 
+def compute_start(architecture: Architecture) -> Interval:
+    """Every uint8 sample."""
+    low, high = INPUT_RANGE
+    shape = architecture.input_shape
+    return Interval(np.full(shape, low, dtype=np.int64), np.full(shape, high, dtype=np.int64))
+
+
 def _ends(interval: Interval) -> tuple[int, int]:
     return int(interval.lo.min()), int(interval.hi.max())
 
 
-def _require_quotients(index: int, bounds: Interval, requant: Requant) -> tuple[int, int]:
+def require_quotients(index: int, bounds: Interval, requant: Requant) -> tuple[int, int]:
+    """Least and greatest quotient of a layer; RangeExceeded when the table does not hold them."""
     q = _ends(bounds)
     least, greatest = requant.q_range
     for value, fits in ((q[0], q[0] >= least), (q[1], q[1] <= greatest)):

@@ -1,0 +1,185 @@
+"""`zkpot train` and `zkpot quantize`: from samples to a model that can be proven."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.console import AsJson, emit_json, refuse
+
+if TYPE_CHECKING:
+    from federated.data import Samples
+    from prover.model import Architecture
+
+DatasetName = Annotated[str, typer.Option(help="A data set, such as mnist.")]
+Architectures = Annotated[str, typer.Option(help="Widths, such as mlp-784-128-10.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(train)
+    app.command()(quantize)
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="File for the trained float model.")],
+    dataset: DatasetName = "mnist",
+    arch: Architectures = "mlp-784-128-10",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the samples.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same model.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Train a float MLP on the training split; report its accuracy on the test split."""
+    from api.files import write_private
+    from api.progress import show_steps
+
+    _require_folder(out)
+    architecture = _parse_architecture(arch)
+    fit, test = _load_splits(dataset, as_json=as_json)
+    _require_fit(architecture, fit, dataset)
+    try:
+        from federated.train import TrainSettings
+        from federated.train import train as fit_model
+    except ModuleNotFoundError as error:
+        refuse(
+            f"training needs {error.name}: pip install 'zkpot[federated]'",
+            code="missing_package",
+            as_json=as_json,
+        )
+    from federated.float_model import encode_float_model
+
+    settings = (
+        TrainSettings(seed=seed) if epochs is None else TrainSettings(epochs=epochs, seed=seed)
+    )
+    sizes = tuple(shape[0] for shape in architecture.shapes)
+    record = {"dataset": dataset, "samples": len(fit.labels), "origin": fit.origin}
+    with show_steps() as progress:
+        model = fit_model(fit.images, fit.labels, sizes, settings, progress, record=record)
+    try:
+        write_private(out, encode_float_model(model))
+    except OSError as error:
+        refuse(f"cannot write {out}: {error}", code="io_error", as_json=as_json)
+    found = {
+        "out": str(out),
+        "architecture": architecture.name,
+        "trained_on": _describe(fit),
+        "tested_on": _describe(test),
+        "accuracy": model.accuracy(test.images, test.labels),
+    }
+    if as_json:
+        emit_json(found)
+        return
+    _say_origin(dataset, fit)
+    typer.echo(f"trained {architecture.name} on {found['trained_on']}")
+    typer.echo(f"accuracy {found['accuracy']:.2%} on {found['tested_on']}")
+    typer.echo(f"wrote {out} (private: readable by you only)")
+
+
+def quantize(
+    model: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A file of `zkpot train`.")
+    ],
+    out: Annotated[Path, typer.Option(help="File for the quantized model (.zkq).")],
+    dataset: DatasetName = "mnist",
+    as_json: AsJson = False,
+) -> None:
+    """Quantize to integers: calibrate on the training split, compare on the test split."""
+    from api.files import write_private
+    from api.progress import show_steps
+    from federated.errors import FederatedError
+    from federated.float_model import load_float_model
+    from federated.quantize import quantize as quantize_model
+    from prover.errors import ProverError
+    from prover.model import Architecture, is_correct
+    from prover.model_bytes import encode_model
+
+    _require_folder(out)
+    fit, test = _load_splits(dataset, as_json=as_json)
+    try:
+        trained = load_float_model(model)
+        architecture = Architecture.mlp(trained.sizes)
+        _require_fit(architecture, fit, dataset)
+        with show_steps() as progress:
+            quantized = quantize_model(trained, fit.images, progress, architecture=architecture)
+        raw = encode_model(quantized)
+        write_private(out, raw)
+    except (FederatedError, ProverError) as error:
+        # The command runs on the model owner's side, who may see private values.
+        refuse(f"{model}: {error}", code=error.code, as_json=as_json)
+    except OSError as error:
+        refuse(str(error), code="io_error", as_json=as_json)
+    found = {
+        "out": str(out),
+        "bytes": len(raw),
+        "architecture": architecture.name,
+        "architecture_digest": architecture.digest.hex(),
+        "tested_on": _describe(test),
+        "float_accuracy": trained.accuracy(test.images, test.labels),
+        "accuracy": float(is_correct(quantized.logits(test.images), test.labels).mean()),
+    }
+    if as_json:
+        emit_json(found)
+        return
+    _say_origin(dataset, test)
+    typer.echo(f"quantized {architecture.name}: {len(raw)} bytes, every range of the circuit holds")
+    typer.echo(
+        f"accuracy {found['accuracy']:.2%} as integers, {found['float_accuracy']:.2%} as float, "
+        f"on {found['tested_on']}"
+    )
+    typer.echo(f"wrote {out} (private: readable by you only)")
+
+
+def _require_folder(out: Path) -> None:
+    """Usage error before the work rather than after it."""
+    if not out.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
+
+
+def _parse_architecture(name: str) -> Architecture:
+    from prover.errors import ArchitectureInvalid
+    from prover.model import Architecture
+
+    try:
+        return Architecture.parse(name)
+    except ArchitectureInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="--arch") from error
+
+
+def _load_splits(name: str, *, as_json: bool) -> tuple[Samples, Samples]:
+    """Training and test split, as much of them as this machine has."""
+    from federated.data import DatasetRef, load_samples
+    from federated.errors import DatasetRefInvalid, FederatedError
+    from federated.settings import Settings
+
+    data_dir = Settings.from_environment().data_dir
+    try:
+        train_ref, test_ref = (DatasetRef.parse(f"{name}:{s}") for s in ("train", "test"))
+        return load_samples(train_ref, data_dir), load_samples(test_ref, data_dir)
+    except DatasetRefInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="--dataset") from error
+    except FederatedError as error:
+        refuse(str(error), code=error.code, as_json=as_json)
+
+
+def _require_fit(architecture: Architecture, samples: Samples, name: str) -> None:
+    """Usage error when the samples do not fit the network's ends."""
+    from federated.data import get_dataset
+
+    width, n_classes = samples.images.shape[1], get_dataset(name).n_classes
+    if architecture.input_shape != (width,) or architecture.n_classes != n_classes:
+        raise typer.BadParameter(
+            f"{name} has {width} values per sample and {n_classes} classes, "
+            f"{architecture.name} does not fit it",
+            param_hint="--dataset",
+        )
+
+
+def _describe(samples: Samples) -> str:
+    return f"{len(samples.labels)} {samples.origin} samples"
+
+
+def _say_origin(name: str, samples: Samples) -> None:
+    """Says so when only the packaged part was at hand."""
+    if samples.origin == "packaged":
+        typer.echo(f"using the packaged part of {name}; `zkpot data fetch {name}` brings all of it")
