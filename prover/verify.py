@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.bn254 import G2, R
+from kernels.bn254 import G2
 from kernels.cpu.group import mul_g1, neg_g1
 from kernels.cpu.small_msm import small_msm_g1
 from kernels.pairing import pairing_product_is_one
@@ -152,12 +152,10 @@ def equations_hold(
 
 def _combine_public(claims: Sequence[Claim], weights: Sequence[int]) -> list[int]:
     """sum_i r_i z_ik for the constant one and every public wire: one MSM serves the batch."""
-    columns = [c.public.to_ints() for c in claims]
-    totals = [
-        sum(w * x for w, x in zip(weights, values, strict=True)) % R
-        for values in zip(*columns, strict=True)
-    ]
-    return [sum(weights) % R, *totals]
+    totals = [0] * len(claims[0].public)
+    for claim, w in zip(claims, weights, strict=True):
+        totals = [t + w * x for t, x in zip(totals, claim.public.to_ints(), strict=True)]
+    return [sum(weights), *totals]  # not yet reduced mod r
 
 
 def _sum(points: G1Array, scalars: Sequence[int]) -> G1Array:

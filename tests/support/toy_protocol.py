@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 from kernels.array import FrArray, FrMont, G1Array
+from kernels.backend import get_backend
 from kernels.encoding import encode_g1
-from kernels.reference import Reference
 from prover.commitment import (
     Blinding,
     ModelCommitment,
@@ -28,7 +28,7 @@ from prover.wire import Envelope, Proof
 from tests.support.tiny_circuits import ToyCircuit, seeded
 
 TOY = ToyCircuit()
-BACKEND = Reference()
+BACKEND = get_backend("cpu")
 
 
 @cache

@@ -1,0 +1,82 @@
+"""A small accuracy circuit with its key, and a prover of whatever assignment it is given."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from kernels.backend import Backend, get_backend
+from kernels.encoding import encode_g1
+from prover.commitment import commit_advice, commit_model, draw_blinding
+from prover.constraints import Group
+from prover.keys import ProvingKey
+from prover.pipeline import Occasion, build_statement
+from prover.prove import compute_points
+from prover.public_inputs import ShardInputs
+from prover.randomness import draw_scalar
+from prover.setup import draw_trapdoor, setup
+from prover.transcript import compute_challenges
+from prover.wire import Envelope, Proof
+from tests.support.assignments import Assignment
+from tests.support.forgeries import Scene
+from tests.support.tiny_circuits import seeded
+
+OCCASION = Occasion(
+    chain_id=b"chain", task_id=b"task", round_index=1, commit_height=2, client_key=b"client"
+)
+
+
+@cache
+def scene() -> Scene:
+    return Scene.of()
+
+
+def backend() -> Backend:
+    return get_backend("cpu")
+
+
+@cache
+def accuracy_key() -> ProvingKey:
+    accuracy = scene().accuracy
+    return setup(
+        accuracy.r1cs,
+        circuit_digest=accuracy.digest,
+        n_challenges=accuracy.n_challenges,
+        trapdoor=draw_trapdoor(seeded(71)),
+        backend=backend(),
+    )
+
+
+def shard_inputs() -> ShardInputs:
+    s = scene()
+    return ShardInputs.of(s.accuracy.public_layout, s.images, s.labels)
+
+
+def prove_assignment(assignment: Assignment, *, claimed: int, seed: int) -> bytes:
+    """An envelope for committed wires that may be a lie: everything else is done by the book."""
+    s, key, source = scene(), accuracy_key(), seeded(seed)
+    blinding, rho_a = draw_blinding(source), draw_scalar(source)
+    commitment = commit_model(key, assignment.scalars(Group.MODEL), blinding, backend())
+    d_a = commit_advice(key, assignment.scalars(Group.ADVICE), rho_a, backend())
+    statement = build_statement(
+        s.accuracy, key, shard_inputs(), OCCASION, commitment, claimed=claimed
+    )
+    challenges = compute_challenges(
+        statement.encode(),
+        pok_w=encode_g1(commitment.pok_w),
+        d_a=encode_g1(d_a),
+        n_challenges=s.accuracy.n_challenges,
+    )
+    s.publish(assignment, claimed, challenges)
+    points = compute_points(
+        key,
+        s.accuracy.r1cs,
+        assignment.complete(backend()),
+        rho_w=blinding.rho,
+        rho_a=rho_a,
+        random_bytes=source,
+        backend=backend(),
+    )
+    proof = Proof(
+        a=points.a, b=points.b, c=points.c, d_w=commitment.d_w, pok_w=commitment.pok_w, d_a=d_a
+    )
+    return Envelope(statement=statement, proof=proof.encode()).encode()

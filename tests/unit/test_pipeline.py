@@ -1,0 +1,193 @@
+"""The whole job on a small network: model and shard in, verified envelope out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+import numpy as np
+import pytest
+
+from kernels.reference import Reference
+from prover.accuracy import compile_accuracy
+from prover.commitment import draw_blinding
+from prover.errors import KeyMismatch, RangeExceeded, SelfCheckFailed, UnsatisfiedConstraint
+from prover.model import Architecture, QuantizedModel
+from prover.pipeline import Occasion, ProvedJob, collect_model_wires, commit_job, prove_job
+from prover.progress import StageProgress, silent
+from prover.prove import prepare
+from prover.public_inputs import ShardInputs
+from prover.verdict import Verdict
+from prover.verify import verify, verify_batch
+from prover.wire import Envelope
+from prover.witness import solve_committed, to_scalars
+from tests.support.accuracy_protocol import (
+    OCCASION,
+    accuracy_key,
+    backend,
+    scene,
+    shard_inputs,
+)
+from tests.support.models import random_images, random_model
+from tests.support.tiny_circuits import seeded
+
+STAGES = ["witness 1", "commit", "challenges", "witness 2", "prove", "verify"]
+
+
+def run(
+    *,
+    seed: int = 1,
+    model: QuantizedModel | None = None,
+    committed: QuantizedModel | None = None,
+    inputs: ShardInputs | None = None,
+    claimed: int | None = None,
+    occasion: Occasion = OCCASION,
+    progress: StageProgress = silent,
+) -> ProvedJob:
+    s, key, source = scene(), accuracy_key(), seeded(seed)
+    inputs = inputs or shard_inputs()
+    blinding = draw_blinding(source)
+    commitment = commit_job(s.accuracy, key, committed or s.model, blinding, backend=backend())
+    ticks = count()
+    return prove_job(
+        s.accuracy,
+        key,
+        model or s.model,
+        images=inputs.images,
+        labels=inputs.labels,
+        occasion=occasion,
+        commitment=commitment,
+        blinding=blinding,
+        claimed=claimed,
+        random_bytes=source,
+        backend=backend(),
+        clock=lambda: float(next(ticks)),
+        progress=progress,
+    )
+
+
+def verdict_of(raw: bytes, inputs: ShardInputs | None = None) -> Verdict:
+    return verify(
+        raw,
+        key=accuracy_key().verifying,
+        public_inputs=inputs or shard_inputs(),
+        random_bytes=seeded(5),
+    )
+
+
+def test_a_job_gives_a_valid_envelope() -> None:
+    job = run()
+    envelope = Envelope.decode(job.envelope)
+    assert envelope is not None
+    assert envelope.statement == job.statement
+    assert job.statement.claimed_correct == scene().n_correct == 2
+    assert job.statement.n_real == 3
+    assert job.statement.multipliers == (3,)
+    assert verdict_of(job.envelope) is Verdict.VALID
+    assert list(job.timings_s) == STAGES
+    assert set(job.timings_s.values()) == {1.0}  # the clock of this test ticks once a call
+
+
+def test_a_job_reports_its_stages() -> None:
+    seen: list[str] = []
+    run(progress=lambda stage, done, total: seen.append(stage))
+    assert [s for s in dict.fromkeys(seen) if s in STAGES] == STAGES
+    assert {"transforms", "A", "B in G2", "C quotient"} <= set(seen)
+
+
+@pytest.mark.parametrize("claimed", [0, 1])
+def test_a_claim_may_be_lower_than_the_truth(claimed: int) -> None:
+    job = run(claimed=claimed)
+    assert job.statement.claimed_correct == claimed
+    assert verdict_of(job.envelope) is Verdict.VALID
+
+
+def test_a_claim_above_the_truth_is_named_and_tells_nothing_else() -> None:
+    with pytest.raises(UnsatisfiedConstraint, match="correctness/count"):
+        run(claimed=3)
+
+
+def test_shards_of_one_commitment_verify_as_a_batch() -> None:
+    """One D_W, another shard and shard index: all in one batch, each with its own data."""
+    s = scene()
+    rng = np.random.default_rng(3)
+    images = random_images(s.accuracy.architecture, 4, rng)
+    labels = s.model.logits(images).argmax(axis=1).astype(np.uint8)
+    shards = [
+        shard_inputs(),
+        ShardInputs.of(s.accuracy.public_layout, images, labels),
+    ]
+    jobs = [
+        run(inputs=inputs, occasion=replace(OCCASION, shard_index=i))
+        for i, inputs in enumerate(shards)
+    ]
+    assert jobs[0].statement.d_w == jobs[1].statement.d_w
+    verdicts = verify_batch(
+        [j.envelope for j in jobs],
+        key=accuracy_key().verifying,
+        public_inputs=lambda statement, challenges: shards[statement.shard_index](
+            statement, challenges
+        ),
+        random_bytes=seeded(6),
+    )
+    assert verdicts == [Verdict.VALID] * 2
+    assert verdict_of(jobs[1].envelope) is Verdict.WRONG_STATEMENT
+
+
+def test_a_proof_that_does_not_verify_does_not_leave() -> None:
+    """Another model than the committed one: the witness is fine, the proof is not."""
+    stranger = random_model(scene().accuracy.architecture, np.random.default_rng(9))
+    with pytest.raises(SelfCheckFailed, match="pairing_failed"):
+        run(model=stranger, claimed=0)
+
+
+def test_keys_circuits_and_models_must_belong_together() -> None:
+    s, key = scene(), accuracy_key()
+    source = seeded(2)
+    other = compile_accuracy(s.accuracy.architecture, 5)
+    with pytest.raises(KeyMismatch, match="another circuit"):
+        commit_job(other, key, s.model, draw_blinding(source), backend=backend())
+    stranger = random_model(Architecture.mlp([6, 3]), np.random.default_rng(1))
+    with pytest.raises(KeyMismatch, match="another architecture"):
+        commit_job(s.accuracy, key, stranger, draw_blinding(source), backend=backend())
+    blinding = draw_blinding(source)
+    commitment = commit_job(s.accuracy, key, s.model, blinding, backend=backend())
+    with pytest.raises(KeyMismatch, match="another key"):
+        prove_job(
+            s.accuracy,
+            key,
+            s.model,
+            images=s.images,
+            labels=s.labels,
+            occasion=OCCASION,
+            commitment=replace(commitment, key_digest=bytes(32)),
+            blinding=blinding,
+            random_bytes=source,
+            backend=backend(),
+            clock=lambda: 0.0,
+        )
+
+
+def test_a_model_out_of_range_is_not_committed() -> None:
+    s = scene()
+    biases = [b.copy() for b in s.model.biases]
+    biases[0][0] = (1 << 23) - 1
+    model = replace(s.model, biases=tuple(biases))
+    with pytest.raises(RangeExceeded):
+        commit_job(s.accuracy, accuracy_key(), model, draw_blinding(seeded(1)), backend=backend())
+
+
+def test_model_wires_are_those_of_the_witness() -> None:
+    s = scene()
+    committed = solve_committed(s.accuracy, s.model, s.images, s.labels)
+    wires = collect_model_wires(s.accuracy, s.model)
+    assert wires.equals(to_scalars(committed.model))
+    assert wires.data.any()
+
+
+def test_backends_agree_on_the_commitment() -> None:
+    s, blinding = scene(), draw_blinding(seeded(8))
+    prepared = prepare(accuracy_key(), backend())
+    fast = commit_job(s.accuracy, prepared, s.model, blinding, backend=backend())
+    slow = commit_job(s.accuracy, accuracy_key(), s.model, blinding, backend=Reference())
+    assert fast.encode() == slow.encode()
