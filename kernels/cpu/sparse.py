@@ -182,9 +182,9 @@ def matvec(pool: Pool, m: SparseMatrix, z: FrMont) -> FrMont:
     if z.shape != (m.n_cols,):
         raise ShapeError(f"matvec: {m.n_cols} columns times a vector of shape {list(z.shape)}")
     out = np.empty((m.n_rows, FrMont.WORDS), dtype=np.uint64)
-    layout = ["C", "ALIGNED"]
-    indptr, cols = np.require(m.indptr, None, layout), np.require(m.cols, None, layout)
-    coeffs = np.require(m.coeffs, None, layout)
+    indptr = np.require(m.indptr, None, ("C", "ALIGNED"))
+    cols = np.require(m.cols, None, ("C", "ALIGNED"))
+    coeffs = np.require(m.coeffs, None, ("C", "ALIGNED"))
     addresses = (z.data.ctypes.data, m.wide.data.ctypes.data, out.ctypes.data)
 
     def part(first: int, last: int) -> None:
