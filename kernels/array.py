@@ -1,11 +1,11 @@
 """Typed arrays: shape, form and Montgomery radix live in the type.
 
-Every array wraps a C-contiguous little-endian `uint64` NumPy array whose last axis is the words of one
-element. Conversions between forms are explicit (`Backend.to_mont`, `Backend.from_mont`) or go through
-Python integers (`from_ints`, `to_ints`: for tests and small inputs).
+Every array wraps a C-contiguous little-endian `uint64` NumPy array whose last axis is the words of
+one element. Conversions between forms are explicit (`Backend.to_mont`, `Backend.from_mont`) or go
+through Python integers (`from_ints`, `to_ints`: for tests and small inputs).
 
-    FrArray   [..., 4]   scalars x mod r, canonical 0 <= x < r      MSM and the wire format take these
-    FrMont    [..., 4]   scalars x * 2^256 mod r, canonical          NTT and pointwise kernels take these
+    FrArray   [..., 4]   scalars x mod r, canonical 0 <= x < r     for MSM and the wire format
+    FrMont    [..., 4]   scalars x * 2^256 mod r, canonical        for NTT and pointwise kernels
     G1Array   [n, 8]     affine (x, y), each x * 2^256 mod p         zero words = point at infinity
     G2Array   [n, 16]    affine (x0, x1, y0, y1), x = x0 + x1*u, same form
 """
@@ -22,6 +22,7 @@ import numpy.typing as npt
 from kernels.bn254 import MONT_BITS, P, R
 
 U64 = npt.NDArray[np.uint64]
+Index = slice | npt.NDArray[np.uint64] | npt.NDArray[np.int64] | npt.NDArray[np.bool_]
 AffineG1 = tuple[int, int]
 AffineG2 = tuple[tuple[int, int], tuple[int, int]]
 
@@ -52,7 +53,9 @@ class _Limbs:
         d = self.data
         if not isinstance(d, np.ndarray) or d.dtype != np.uint64 or d.ndim < 2:
             found = f"{d.dtype}{list(d.shape)}" if isinstance(d, np.ndarray) else type(d).__name__
-            raise ShapeError(f"{type(self).__name__}: expected uint64[n, {self.WORDS}], got {found}")
+            raise ShapeError(
+                f"{type(self).__name__}: expected uint64[n, {self.WORDS}], got {found}"
+            )
         if d.shape[-1] != self.WORDS:
             raise ShapeError(
                 f"{type(self).__name__}: expected uint64[n, {self.WORDS}], got uint64{list(d.shape)}"
@@ -73,7 +76,7 @@ class _Limbs:
         """All-zero words: zero scalars, points at infinity."""
         return cls(np.zeros((*shape, cls.WORDS), dtype=np.uint64))
 
-    def __getitem__(self, index: slice | U64 | npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Self:
+    def __getitem__(self, index: Index) -> Self:
         return type(self)(self.data[index])
 
     @classmethod
@@ -131,18 +134,13 @@ class G1Array(_Limbs):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class G2Array(_Limbs):
-    """Affine points of E'(F_p2), words (x0, x1, y0, y1), each times 2^256 mod p; zero = infinity."""
+    """Affine points of E'(F_p2), words (x0, x1, y0, y1), each times 2^256 mod p; 0 = infinity."""
 
     WORDS: ClassVar[int] = 16
 
     @classmethod
     def from_ints(cls, points: Iterable[AffineG2 | None]) -> G2Array:
-        flat = [
-            (v << MONT_BITS) % P
-            for pt in points
-            for c in (pt or ((0, 0), (0, 0)))
-            for v in c
-        ]
+        flat = [(v << MONT_BITS) % P for pt in points for c in (pt or ((0, 0), (0, 0))) for v in c]
         return cls(words_from_ints(flat).reshape(-1, 16))
 
     def to_ints(self) -> list[AffineG2 | None]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 
 Progress = Callable[[int, int], None]
-"""Called as progress(done, total) in units of work of the one call, never decreasing, last with done == total."""
+"""progress(done, total) in units of one call's work: never decreasing, last with done == total."""
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -109,7 +109,7 @@ class Backend(Protocol):
     ) -> G2Array: ...
 
     def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:
-        """Prepare bases for many MSMs; uses precomputed multiples up to `max_bytes` (default: none)."""
+        """Prepare bases for many MSMs; `max_bytes` allows that much for precomputed multiples."""
         ...
 
     def fix_g2(self, bases: G2Array, *, max_bytes: int | None = None) -> FixedG2: ...
@@ -125,7 +125,7 @@ class Backend(Protocol):
     ) -> G2Array: ...
 
     def is_on_curve_g1(self, points: G1Array) -> BoolArray:
-        """Per point: coordinates < p and on E, or infinity. (E(F_p) has prime order: no cofactor.)"""
+        """Per point: coordinates < p and on E, or infinity. (E(F_p) has prime order.)"""
         ...
 
     def is_in_subgroup_g2(self, points: G2Array) -> BoolArray:

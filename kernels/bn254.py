@@ -1,4 +1,4 @@
-"""BN254 (alt_bn128): every constant with its definition; `tests/unit/test_bn254.py` re-derives them.
+"""BN254 (alt_bn128): every constant with its definition; tests re-derive each of them.
 
 Sources: Barreto-Naehrig curves (eprint 2005/133); parameters as in EIP-196 and EIP-197.
 """
@@ -43,7 +43,7 @@ MONT_INV64_R = -pow(R, -1, 1 << 64) % (1 << 64)
 
 # Endomorphism (x, y) -> (BETA x, y) equals multiplication by LAMBDA on G1 (GLV, CRYPTO 2001).
 BETA = pow(3, (P - 1) // 3, P)  # a primitive cube root of one in F_p
-# Of the two primitive cube roots of one in F_r, the one that belongs to BETA: LAMBDA * G1 = (BETA, 2).
+# The primitive cube root of one in F_r that belongs to BETA: LAMBDA * G1 = (BETA, 2).
 LAMBDA = pow(GENERATOR, 2 * (R - 1) // 3, R)
 
 

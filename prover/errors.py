@@ -112,7 +112,7 @@ class RangeExceeded(ProverError):
 
 
 class KeyMismatch(ProverError):
-    """Two things of one proof do not belong together; `what` names both and never holds a secret."""
+    """Two things of one proof do not belong together; `what` names both, never a secret."""
 
     code = "key_mismatch"
 

@@ -11,8 +11,8 @@ from kernels.array import SparseMatrix
 class R1CS:
     """Three sparse matrices over F_r and the sizes of the wire groups (PROTOCOL section 3).
 
-    Wire 0 is the constant one. `n_public` counts the statement wires after it; the groups follow each
-    other without gaps. A plain Groth16 circuit has n_model = n_advice = 0.
+    Wire 0 is the constant one. `n_public` counts the statement wires after it; the groups follow
+    each other without gaps. A plain Groth16 circuit has n_model = n_advice = 0.
     """
 
     n_public: int
