@@ -57,9 +57,8 @@ class _Limbs:
                 f"{type(self).__name__}: expected uint64[n, {self.WORDS}], got {found}"
             )
         if d.shape[-1] != self.WORDS:
-            raise ShapeError(
-                f"{type(self).__name__}: expected uint64[n, {self.WORDS}], got uint64{list(d.shape)}"
-            )
+            wanted, found = f"uint64[n, {self.WORDS}]", f"uint64{list(d.shape)}"
+            raise ShapeError(f"{type(self).__name__}: expected {wanted}, got {found}")
         if not d.flags.c_contiguous:
             object.__setattr__(self, "data", np.ascontiguousarray(d))
 

@@ -32,8 +32,8 @@ ClampKind = tuple[tuple[int, int], tuple[int, int]]
 
 MAX_SAMPLES = 1 << 20
 _LIMB_BITS = 32
-# Products this small stay on one thread in OpenBLAS: on a busy machine threads would wait longer for
-# each other than the product takes. With 8 limbs it is also at most 2^13 samples at a time.
+# Products this small stay on one thread in OpenBLAS: on a busy machine threads would wait longer
+# for each other than the product takes. With 8 limbs it is also at most 2^13 samples at a time.
 _MATMUL_TERMS = 1 << 16
 
 
