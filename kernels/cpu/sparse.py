@@ -12,8 +12,9 @@ The reduction takes the quotient in two digits (Barrett, CRYPTO '86; S = 58 bits
     digit                    q = floor(floor(x / 2^253) floor(2^317 / r) / 2^64)
 
 where floor(x / 2^253) < 2^64: for x = H since V < 2^375, and for the second x since it is below
-r 2^S. Each of the three roundings costs less than one (2^253 < r), so x - q r is in [0, 3r), and 3r
-is below 2^256.
+r 2^S. The three roundings lower q by less than 2^253 / r < 0.67, by less than the fraction cut from
+2^317 / r times floor(x / 2^253) / 2^64 < 0.34 * 0.63, and by less than 1: by less than 2 together, so
+x - q r is in [0, 2r).
 """
 
 from __future__ import annotations
@@ -78,11 +79,9 @@ def _modulo(e: Emitter, value: Any) -> Any:
     digit = b.trunc(b.lshr(scaled, I128(64)), I64)
     low = [b.trunc(b.lshr(value, I384(64 * k)), I64) for k in range(4)]
     negated = [I64(w) for w in words_of((1 << 256) - R, 4)]
-    rest = e.join(_plus_product(e, low, negated, digit), 256)  # value - digit r, below 3r
-    for multiple in (2 * R, R):
-        less = b.sub(rest, I256(multiple))
-        rest = b.select(b.icmp_unsigned("<", rest, I256(multiple)), rest, less)
-    return rest
+    rest = e.join(_plus_product(e, low, negated, digit), 256)  # value - digit r, below 2r
+    less = b.sub(rest, I256(R))
+    return b.select(b.icmp_unsigned("<", rest, I256(R)), rest, less)
 
 
 def _reduce(e: Emitter, out: Any, sums: Any) -> None:

@@ -1,5 +1,6 @@
 """Sparse products over F_r on the CPU, and transposition, against Python integers."""
 
+from fractions import Fraction
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -97,10 +98,16 @@ def test_the_stated_bounds_hold() -> None:
     assert entries * (WIDE - 1) * (R - 1) < total < sparse.LIFT
     assert sparse.LIFT + total < 1 << 375
     assert 1 << sparse.QUOTIENT_SHIFT < R < 1 << sparse.QUOTIENT_SHIFT + 1
-    for largest in ((1 << 375) >> sparse.SHIFT, R << sparse.SHIFT):
-        assert largest >> sparse.QUOTIENT_SHIFT <= 1 << 64
     assert sparse.RECIPROCAL < 1 << 64
-    assert 3 * R < 1 << 256
+    exact = Fraction(1 << sparse.QUOTIENT_SHIFT + 64, R)
+    for value in ((sparse.LIFT + total) >> sparse.SHIFT, R << sparse.SHIFT):
+        top = value >> sparse.QUOTIENT_SHIFT
+        assert top < 1 << 64
+        cut = Fraction(1 << sparse.QUOTIENT_SHIFT, R) + (exact - sparse.RECIPROCAL) * top / (
+            1 << 64
+        )
+        assert cut + 1 < 2
+    assert 2 * R < 1 << 256
 
 
 # -- products -------------------------------------------------------------------------------------
