@@ -22,7 +22,9 @@ import numpy.typing as npt
 
 from kernels.array import G1Array, G2Array
 from kernels.backend import FixedG1, FixedG2
+from kernels.bn254 import G2
 from kernels.encoding import Refused, decode_g1, decode_g2, encode_g1, encode_g2
+from kernels.pairing import PreparedG2, prepare_g2
 from prover.errors import CeremonyRequired, FormatError
 from prover.statement import decode_fields, encode_fields
 
@@ -35,6 +37,7 @@ MAX_CHALLENGES = 64
 _G1_BYTES = 64
 _G2_BYTES = 128
 _N_G2 = 5
+_G2_GENERATOR = G2Array.from_ints([G2])
 
 G1Bases = G1Array | FixedG1
 G2Bases = G2Array | FixedG2
@@ -87,6 +90,15 @@ class VerifyingKey:
     def digest(self) -> bytes:
         """SHA-256 of `encode()`: the key's name in statements."""
         return sha256(self.encode()).digest()
+
+    @cached_property
+    def fixed_lines(self) -> PreparedG2:
+        """Pairing lines of beta, gamma, delta, delta_A, sigma_W, G2: the same in every check."""
+        return prepare_g2(
+            G2Array.concat(
+                [self.beta, self.gamma, self.delta, self.delta_a, self.sigma_w, _G2_GENERATOR]
+            )
+        )
 
     def require_ceremony(self) -> None:
         """Raises CeremonyRequired for a key whose trapdoor one party knew."""

@@ -26,10 +26,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.bn254 import G2
 from kernels.cpu.group import mul_g1, neg_g1
 from kernels.cpu.small_msm import small_msm_g1
-from kernels.pairing import pairing_product_is_one
+from kernels.pairing import PreparedG2, pairing_product_is_one, prepare_g2
 from prover.errors import KeyMismatch
 from prover.keys import VerifyingKey
 from prover.randomness import RandomBytes, draw_weight
@@ -41,8 +40,6 @@ from prover.wire import Envelope, Proof
 PublicInputs = Callable[[Statement, list[int]], FrArray | None]
 """public_inputs(statement, challenges): the public wires, shape [n_public], which the verifier
 computes from its own data; None when the statement is not one that it asks about."""
-
-_G2_GENERATOR = G2Array.from_ints([G2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,27 +124,28 @@ def judge(claims: Sequence[Claim], *, key: VerifyingKey, random_bytes: RandomByt
 def equations_hold(
     claims: Sequence[Claim], *, key: VerifyingKey, random_bytes: RandomBytes
 ) -> bool:
-    """All equations of all claims, with probability of error below 2^-127."""
+    """All equations of all claims, with probability of error below 2^-127.
+
+    A group that the circuit has not is infinity in key and proof, and such pairings are one.
+    """
     r = [draw_weight(random_bytes) for _ in claims]
     t = [draw_weight(random_bytes) for _ in claims]
-    proofs = [c.proof for c in claims]
-    d_w = G1Array.concat([p.d_w for p in proofs])
+    a, c, d_w, pok_w, d_a = (
+        G1Array.concat([getattr(claim.proof, name) for claim in claims])
+        for name in ("a", "c", "d_w", "pok_w", "d_a")
+    )
     combined = FrArray.from_ints(_combine_public(claims, r) + r)
     g1 = [
-        neg_g1(mul_g1(FrArray.from_ints(r), G1Array.concat([p.a for p in proofs]))),
+        neg_g1(mul_g1(FrArray.from_ints(r), a)),
         _sum(key.alpha, [sum(r)]),
         small_msm_g1(combined, G1Array.concat([key.public, d_w])),
-        _sum(G1Array.concat([p.c for p in proofs]), r),
+        _sum(c, r),
+        _sum(d_a, r),
+        _sum(d_w, t),
+        neg_g1(_sum(pok_w, t)),
     ]
-    g2 = [*(p.b for p in proofs), key.beta, key.gamma, key.delta]
-    if key.has_advice:
-        g1.append(_sum(G1Array.concat([p.d_a for p in proofs]), r))
-        g2.append(key.delta_a)
-    if key.has_model:
-        pok_w = _sum(G1Array.concat([p.pok_w for p in proofs]), t)
-        g1 += [_sum(d_w, t), neg_g1(pok_w)]
-        g2 += [key.sigma_w, _G2_GENERATOR]
-    return pairing_product_is_one(G1Array.concat(g1), G2Array.concat(g2))
+    b = prepare_g2(G2Array.concat([claim.proof.b for claim in claims]))
+    return pairing_product_is_one(G1Array.concat(g1), PreparedG2.concat([b, key.fixed_lines]))
 
 
 def _combine_public(claims: Sequence[Claim], weights: Sequence[int]) -> list[int]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -453,15 +454,17 @@ def test_a_challenge_known_before_the_advice_is_fixed_proves_a_false_count() -> 
 
 
 def test_one_more_than_the_truth() -> None:
-    for delta in (1, -1, 500):
-        raw = prove_toy(
-            random_bytes=seeded(52),
-            edit=lambda s, d=delta: replace(s, claimed_correct=s.claimed_correct + d),
-        ).envelope
+    truth = honest().statement.claimed_correct
+    for claimed in (truth + 1, truth - 1, truth + 500):
+
+        def edit(s: Statement, claimed: int = claimed) -> Statement:
+            return replace(s, claimed_correct=claimed)
+
+        raw = prove_toy(random_bytes=seeded(52), edit=edit).envelope
         assert verdict_of(raw) is Verdict.PAIRING_FAILED
 
 
-REPLAYS: list[dict[str, object]] = [
+REPLAYS: list[dict[str, Any]] = [
     {"client_key": b"another client"},
     {"round_index": 4},
     {"commit_height": 18},
@@ -473,7 +476,7 @@ REPLAYS: list[dict[str, object]] = [
 
 
 @pytest.mark.parametrize("change", REPLAYS, ids=lambda c: next(iter(c)))
-def test_replay_under_another_statement(change: dict[str, object]) -> None:
+def test_replay_under_another_statement(change: dict[str, Any]) -> None:
     statement = replace(honest().statement, **change)
     raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
     assert verdict_of(raw) is Verdict.PAIRING_FAILED
@@ -494,10 +497,11 @@ def test_replay_on_other_data() -> None:
 
 
 def test_other_multipliers_or_another_key() -> None:
-    for change, verdict in (
+    cases: list[tuple[dict[str, Any], Verdict]] = [
         ({"multipliers": (2,)}, Verdict.WRONG_STATEMENT),
         ({"verifying_key_digest": bytes(32)}, Verdict.WRONG_KEY),
-    ):
+    ]
+    for change, verdict in cases:
         statement = replace(honest().statement, **change)
         raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
         assert verdict_of(raw) is verdict
@@ -603,13 +607,13 @@ def test_under_one_commitment_all_else_differs() -> None:
         assert len({getattr(r.proof, name).data.tobytes() for r in runs}) == n_distinct
 
 
-def guesses(key: ProvingKey, d_w: G1Array, pok_w: G1Array) -> dict[tuple[int, int], bool]:
+def guesses(key: ProvingKey, d_w: G1Array, pok_w: G1Array) -> dict[tuple[int, ...], bool]:
     """For every model: does any check that a stranger can make tell that D_W is its commitment?
 
     The stranger subtracts the unblinded commitment from D_W and PoK_W. What is left must be
     infinity if there is no blinding, and satisfy the knowledge equation if the guess is right.
     """
-    results = {}
+    results: dict[tuple[int, ...], bool] = {}
     for model in product((0, 1), repeat=2):
         bare = commit_model(key, FrArray.from_ints(model), Blinding(rho=0), BACKEND)
         rest = combine([1, R - 1], [d_w, bare.d_w])

@@ -24,7 +24,10 @@ def seeded(seed: int) -> Callable[[int], bytes]:
 
 def sparse(rows: Sequence[Row], *, n_cols: int) -> SparseMatrix:
     """CSR matrix of rows {column: coefficient}; large coefficients go to the wide table."""
-    cols, coeffs, wide, indptr = [], [], [], [0]
+    cols: list[int] = []
+    coeffs: list[int] = []
+    wide: list[int] = []
+    indptr = [0]
     for row in rows:
         for col, coeff in sorted(row.items()):
             cols.append(col)

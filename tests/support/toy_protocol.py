@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import Any
 
 from kernels.array import FrArray, FrMont, G1Array
 from kernels.backend import get_backend
@@ -141,7 +142,7 @@ def verdict_of(raw: bytes, key: VerifyingKey | None = None, seed: int = 99) -> V
     )
 
 
-def with_proof(run: ToyProof, **points: object) -> bytes:
+def with_proof(run: ToyProof, **points: Any) -> bytes:
     """The envelope of a run with some points of its proof replaced."""
     proof = replace(run.proof, **points)
     return Envelope(statement=run.statement, proof=proof.encode()).encode()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,7 +119,8 @@ def test_each_combination_of_groups(n_model: int, n_advice: int) -> None:
     assert not holds(prove_wires(key, r1cs, [1, 21, 3, 8]), key)
     for group, name in ((n_model, "d_w"), (n_advice, "d_a")):
         if group:
-            proof = replace(claim.proof, **{name: G1Array.zeros(1)})
+            absent: dict[str, Any] = {name: G1Array.zeros(1)}
+            proof = replace(claim.proof, **absent)
             assert not holds(replace(claim, proof=proof), key)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -168,7 +169,7 @@ def test_any_altered_byte_of_the_verifying_half_is_refused_or_another_key() -> N
 @pytest.mark.parametrize("name", ["alpha", "beta", "gamma", "delta"])
 def test_identities_are_refused(name: str) -> None:
     key = toy_key().verifying
-    zero = G1Array.zeros(1) if name == "alpha" else G2Array.zeros(1)
+    zero: Any = G1Array.zeros(1) if name == "alpha" else G2Array.zeros(1)
     with pytest.raises(FormatError, match="identity"):
         VerifyingKey.decode(replace(key, **{name: zero}).encode())
 
@@ -186,7 +187,7 @@ def test_points_that_are_none_are_refused() -> None:
 @pytest.mark.parametrize(
     "change", [{"n_challenges": 65}, {"circuit_digest": b""}, {"proving_digest": bytes(33)}]
 )
-def test_fields_out_of_range_are_refused(change: dict[str, object]) -> None:
+def test_fields_out_of_range_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(FormatError):
         VerifyingKey.decode(replace(toy_key().verifying, **change).encode())
 

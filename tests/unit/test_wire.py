@@ -43,7 +43,7 @@ def example(**changes: Any) -> Statement:
     return replace(base, **changes)
 
 
-CHANGES = [
+CHANGES: list[dict[str, Any]] = [
     {"chain_id": b"other"},
     {"task_id": b"x" * 64},
     {"round_index": 2**63 - 1},
