@@ -13,8 +13,8 @@ The reduction takes the quotient in two digits (Barrett, CRYPTO '86; S = 58 bits
 
 where floor(x / 2^253) < 2^64: for x = H since V < 2^375, and for the second x since it is below
 r 2^S. The three roundings lower q by less than 2^253 / r < 0.67, by less than the fraction cut from
-2^317 / r times floor(x / 2^253) / 2^64 < 0.34 * 0.63, and by less than 1: by less than 2 together, so
-x - q r is in [0, 2r).
+2^317 / r times floor(x / 2^253) / 2^64 < 0.34 * 0.63, and by less than 1: together by less than 2,
+so x - q r is in [0, 2r).
 """
 
 from __future__ import annotations
