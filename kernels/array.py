@@ -190,3 +190,29 @@ class SparseMatrix:
     @property
     def nnz(self) -> int:
         return len(self.cols)
+
+    def transposed(self) -> SparseMatrix:
+        """The transposed matrix; entries of a row are in the order of their columns.
+
+        Raises ValueError for more than 2^32 rows, which are no columns of a SparseMatrix.
+        """
+        if self.n_rows > 1 << 32:
+            raise ValueError(f"transposed: {self.n_rows} rows cannot be columns, 2^32 at most")
+        order = _stable_order(self.cols)
+        rows = np.repeat(np.arange(self.n_rows, dtype=np.uint32), np.diff(self.indptr))
+        indptr = np.zeros(self.n_cols + 1, dtype=np.int64)
+        np.cumsum(np.bincount(self.cols, minlength=self.n_cols), out=indptr[1:])
+        return SparseMatrix(
+            indptr=indptr,
+            cols=rows[order],
+            coeffs=self.coeffs[order],
+            n_cols=self.n_rows,
+            wide=self.wide,
+        )
+
+
+def _stable_order(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+    """The stable sorting permutation, by halves: NumPy sorts 16-bit integers by counting."""
+    order = np.argsort(values.astype(np.uint16), kind="stable")  # the low half
+    high = (values >> np.uint32(16)).astype(np.uint16)
+    return order[np.argsort(high[order], kind="stable")] if high.any() else order

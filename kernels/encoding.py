@@ -23,12 +23,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from kernels.array import U64, AffineG1, AffineG2, FrArray, G1Array, G2Array, words_from_ints
-from kernels.backend import Backend, BoolArray
+from kernels.backend import BoolArray
 from kernels.bn254 import B1, B2, XI, P, R, X
 from kernels.reference import (
     Fp2,
@@ -50,6 +50,13 @@ _Y_IS_LARGER = 1 << 7
 _FLAGS = _INFINITY | _Y_IS_LARGER
 
 T = TypeVar("T")
+
+
+class GroupTests(Protocol):
+    """Tests of membership in bulk: any backend, or the module `kernels.cpu.group`."""
+
+    def is_on_curve_g1(self, points: G1Array) -> BoolArray: ...
+    def is_in_subgroup_g2(self, points: G2Array) -> BoolArray: ...
 
 
 class DecodeFault(StrEnum):
@@ -104,7 +111,7 @@ def encode_g2(points: G2Array, *, compressed: bool = True) -> bytes:
 
 
 def decode_g1(
-    raw: bytes, n: int, *, compressed: bool = True, backend: Backend | None = None
+    raw: bytes, n: int, *, compressed: bool = True, backend: GroupTests | None = None
 ) -> G1Array | Refused:
     """n points of G1 = E(F_p), whose order is prime.
 
@@ -128,7 +135,7 @@ def decode_g1(
 
 
 def decode_g2(
-    raw: bytes, n: int, *, compressed: bool = True, backend: Backend | None = None
+    raw: bytes, n: int, *, compressed: bool = True, backend: GroupTests | None = None
 ) -> G2Array | Refused:
     """n points of G2, the subgroup of order r in E'(F_p2).
 

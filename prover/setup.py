@@ -85,22 +85,11 @@ def lagrange_at(tau: int, *, lg_n: int, shift: int, backend: Backend) -> FrMont:
     return backend.scale(backend.mul(points, backend.batch_inverse(differences)), factor)
 
 
-def transpose(m: SparseMatrix) -> SparseMatrix:
-    """The CSR form of the transposed matrix."""
-    order = np.argsort(m.cols, kind="stable")
-    rows = np.repeat(np.arange(m.n_rows, dtype=np.uint32), np.diff(m.indptr))
-    indptr = np.zeros(m.n_cols + 1, dtype=np.int64)
-    np.cumsum(np.bincount(m.cols, minlength=m.n_cols), out=indptr[1:])
-    return SparseMatrix(
-        indptr=indptr, cols=rows[order], coeffs=m.coeffs[order], n_cols=m.n_rows, wide=m.wide
-    )
-
-
 def compute_columns(r1cs: R1CS, trapdoor: Trapdoor, backend: Backend) -> Columns:
     """The column polynomials of every wire at tau. Cost: three sparse products, one inversion."""
     lagrange = lagrange_at(trapdoor.tau, lg_n=r1cs.lg_n, shift=1, backend=backend)
     rows = lagrange[: r1cs.n_rows]
-    u, v, w = (backend.matvec(transpose(m), rows) for m in (r1cs.a, r1cs.b, r1cs.c))
+    u, v, w = (backend.matvec(m.transposed(), rows) for m in (r1cs.a, r1cs.b, r1cs.c))
     mixed = backend.add(backend.scale(u, trapdoor.beta), backend.scale(v, trapdoor.alpha))
     return Columns(u=u, v=v, w=w, k=backend.add(mixed, w))
 

@@ -12,10 +12,8 @@ envelopes is equality of `statement`, never of proof bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 from kernels.array import G1Array, G2Array
-from kernels.backend import Backend
 from kernels.cpu import group
 from kernels.encoding import (
     DecodeFault,
@@ -33,8 +31,6 @@ VERSION = 1
 PROOF_BYTES = 224
 MAX_ENVELOPE_BYTES = 8192  # the longest statement and the rest, with room
 
-# Decoding asks a backend for tests of membership only, and a verifier has those without one.
-_GROUP_TESTS = cast(Backend, group)
 _HEADER = len(MAGIC) + 2 + 4
 _A, _B, _C, _D_W, _POK_W, _D_A = (
     slice(0, 32),
@@ -78,7 +74,7 @@ class Proof:
         g1 = decode_g1(raw[_A] + raw[_C] + raw[_D_W] + raw[_POK_W] + raw[_D_A], 5)
         if isinstance(g1, Refused):
             return _FAULTS[g1.fault]
-        b = decode_g2(raw[_B], 1, backend=_GROUP_TESTS)
+        b = decode_g2(raw[_B], 1, backend=group)
         if isinstance(b, Refused):
             return _FAULTS[b.fault]
         return cls(a=g1[0:1], b=b, c=g1[1:2], d_w=g1[2:3], pok_w=g1[3:4], d_a=g1[4:5])

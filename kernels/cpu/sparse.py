@@ -192,29 +192,3 @@ def matvec(pool: Pool, m: SparseMatrix, z: FrMont) -> FrMont:
     n_parts = JOBS_PER_THREAD * pool.n_threads if pool.n_threads > 1 else 1
     pool.each(_cut_rows(indptr, n_parts), part)
     return FrMont(out)
-
-
-# -- transposition --------------------------------------------------------------------------------
-
-
-def _stable_order(values: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
-    """The stable sorting permutation, by halves: NumPy sorts 16-bit integers by counting."""
-    order = np.argsort(values.astype(np.uint16), kind="stable")  # the low half
-    high = (values >> np.uint32(16)).astype(np.uint16)
-    return order[np.argsort(high[order], kind="stable")] if high.any() else order
-
-
-def transpose(m: SparseMatrix) -> SparseMatrix:
-    """The transposed matrix; entries of a row are in the order of their columns.
-
-    Raises ValueError for more than 2^32 rows, which are no columns of a SparseMatrix.
-    """
-    if m.n_rows > 1 << 32:
-        raise ValueError(f"transpose: {m.n_rows} rows cannot become columns, of which 2^32 fit")
-    order = _stable_order(m.cols)
-    rows = np.repeat(np.arange(m.n_rows, dtype=np.uint32), np.diff(m.indptr))
-    indptr = np.zeros(m.n_cols + 1, dtype=np.int64)
-    np.cumsum(np.bincount(m.cols, minlength=m.n_cols), out=indptr[1:])
-    return SparseMatrix(
-        indptr=indptr, cols=rows[order], coeffs=m.coeffs[order], n_cols=m.n_rows, wide=m.wide
-    )

@@ -22,7 +22,6 @@ from prover.setup import (
     draw_trapdoor,
     lagrange_at,
     setup,
-    transpose,
 )
 from tests.support.tiny_circuits import (
     ToyCircuit,
@@ -32,7 +31,6 @@ from tests.support.tiny_circuits import (
     is_satisfied,
     seeded,
     solve_chain,
-    sparse,
 )
 from tests.support.toy_protocol import toy_key, toy_trapdoor
 
@@ -68,13 +66,6 @@ def test_lagrange_values(lg_n: int, on_coset: bool, rng: Random) -> None:
     points = [shift * pow(root_of_unity(lg_n), i, R) % R for i in range(1 << lg_n)]
     lagrange = lagrange_at(tau, lg_n=lg_n, shift=shift, backend=BACKEND)
     assert BACKEND.dot(lagrange, FrMont.from_ints(values)) == interpolate_at(values, points, tau)
-
-
-def test_transpose_keeps_every_entry() -> None:
-    m = sparse([{0: 2, 3: -1}, {}, {3: R - 5, 1: 7}], n_cols=5)
-    t = transpose(m)
-    assert (t.n_rows, t.n_cols) == (5, 3)
-    assert dense(t) == [list(column) for column in zip(*dense(m), strict=True)]
 
 
 def test_columns_are_interpolations() -> None:

@@ -209,10 +209,10 @@ def transposed(rows: list[Row], n_cols: int) -> list[Row]:
 def test_transpose(n_rows: int, n_cols: int, rng: Random) -> None:
     rows = random_rows(rng, n_rows, n_cols, 3) if n_cols else [[]] * n_rows
     m = build(rows, n_cols, [4, 5, 6])
-    t = sparse.transpose(m)
+    t = m.transposed()
     assert (t.n_rows, t.n_cols, t.wide) == (n_cols, n_rows, m.wide)
     assert rows_of(t) == transposed(rows, n_cols)
-    assert rows_of(sparse.transpose(t)) == [sorted(row, key=lambda entry: entry[0]) for row in rows]
+    assert rows_of(t.transposed()) == [sorted(row, key=lambda entry: entry[0]) for row in rows]
 
 
 def test_transpose_of_columns_past_16_bits(rng: Random) -> None:
@@ -220,10 +220,10 @@ def test_transpose_of_columns_past_16_bits(rng: Random) -> None:
     rows = [[(rng.choice(columns), rng.choice(SMALL)) for _ in range(3)] for _ in range(50)]
     n_cols = max(columns) + 1
     expected = transposed(rows, n_cols)
-    assert rows_of(sparse.transpose(build(rows, n_cols, []))) == expected
+    assert rows_of(build(rows, n_cols, []).transposed()) == expected
 
 
 def test_more_rows_than_columns_can_number_are_refused() -> None:
     matrix: Any = SimpleNamespace(n_rows=(1 << 32) + 1)
     with pytest.raises(ValueError, match="4294967297"):
-        sparse.transpose(matrix)
+        SparseMatrix.transposed(matrix)
