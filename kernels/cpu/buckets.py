@@ -1,4 +1,4 @@
-"""Bucket sums and their weighted reduction: MSM's second half, as tasks that threads take in turn."""
+"""Bucket sums and their weighted reduction: MSM's second half, in tasks that threads take."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def export(g: Any, f: Any, target: int, base: int, ref: int) -> None:
 
 @kernel
 def sum_buckets(
-    g: Any, f: Any, base: int, entries: Any, offsets: Any, tasks: Any, n_tasks: int, limit: int, sums: int,
-    present: Any, n_buckets: int, arena: Any, work: Any, next_task: Any,
+    g: Any, f: Any, base: int, entries: Any, offsets: Any, tasks: Any, n_tasks: int, limit: int,
+    sums: int, present: Any, n_buckets: int, arena: Any, work: Any, next_task: Any,
 ) -> None:  # fmt: skip
     """Take tasks until none is left. A task's bucket sums go to records at `sums`.
 
@@ -79,7 +79,7 @@ def sum_buckets(
 
 @kernel
 def merge_parts(
-    g: Any, f: Any, base: int, offsets: Any, tasks: Any, n_tasks: int, limit: int, sums: int, present: Any,
+    g: Any, f: Any, base: int, offsets: Any, tasks: Any, n_tasks: int, sums: int, present: Any,
     n_buckets: int, arena: Any, work: Any,
 ) -> None:  # fmt: skip
     """Sum the parts of every bucket that was cut over several tasks."""
@@ -111,8 +111,8 @@ def merge_parts(
 
 @kernel
 def reduce_sets(
-    g: Any, f: Any, base: int, sums: int, present: Any, n_sets: int, n_buckets: int, lg_buckets: int, arena: Any,
-    work: Any, results: int, found: Any, next_set: Any,
+    g: Any, f: Any, base: int, sums: int, present: Any, n_sets: int, n_buckets: int,
+    lg_buckets: int, arena: Any, work: Any, results: int, found: Any, next_set: Any,
 ) -> None:  # fmt: skip
     """Take sets until none is left: sum_j (j + 1) B_j = S + sum_l 2^l O_l over its buckets.
 

@@ -1,4 +1,4 @@
-"""Scalars to signed digits, and digits to entries sorted by bucket (counting sort): MSM's first half."""
+"""Scalars to signed digits, digits to entries sorted by bucket: the first half of an MSM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ R0, R1, R2, R3 = _R
 H0, H1, H2, H3 = _HALF
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fetch_add(typing_context: Any, array: Any, index: Any, amount: Any) -> Any:
     """Atomically add to an int64 array's element; returns the value before."""
 
@@ -45,29 +45,31 @@ def magnitude(scalars: Any, i: int, out: Any) -> bool:
         out[0], out[1], out[2], out[3] = w0, w1, w2, w3
         return False
     out[0] = R0 - w0
-    borrow = np.uint64(R0 < w0)
+    borrow = np.uint64(w0 > R0)
     out[1] = R1 - w1 - borrow
-    borrow = np.uint64(R1 < w1) | (np.uint64(R1 == w1) & borrow)
+    borrow = np.uint64(w1 > R1) | (np.uint64(w1 == R1) & borrow)
     out[2] = R2 - w2 - borrow
-    borrow = np.uint64(R2 < w2) | (np.uint64(R2 == w2) & borrow)
+    borrow = np.uint64(w2 > R2) | (np.uint64(w2 == R2) & borrow)
     out[3] = R3 - w3 - borrow
     return True
 
 
 @kernel
 def count_lengths(scalars: Any, infinite: Any, histogram: Any) -> None:
-    """histogram[b] += 1 for each finite base's scalar, b = bits of min(s, r - s)."""
+    """histogram[b] += 1 for each finite base's scalar, b = bits of min(s, r - s).
+
+    histogram : int64[257]; canonical scalars have b <= 253, all others (but r itself) b >= 254,
+                since r - s wraps round to 2^256 + r - s >= r
+    """
     w = np.empty(4, np.uint64)
     for i in range(scalars.shape[0]):
         if infinite[i]:
             continue
         magnitude(scalars, i, w)
-        bits = 0
-        for j in range(4):
-            if w[3 - j] != 0:
-                bits = 64 * (4 - j) - np.int64(leading_zeros(w[3 - j]))
-                break
-        histogram[bits] += 1
+        top = 3
+        while top > 0 and w[top] == 0:
+            top -= 1
+        histogram[64 * (top + 1) - np.int64(leading_zeros(w[top]))] += 1
 
 
 @kernel
@@ -113,7 +115,7 @@ def count_digits(digits: Any, first: int, last: int, counts: Any) -> None:
 
 @kernel
 def place_entries(digits: Any, first: int, last: int, positions: Any, entries: Any) -> None:
-    """entries[positions[|d|]++] = i << 1 | (d < 0) over the nonzero digits of digits[first:last]."""
+    """entries[positions[|d|]++] = i << 1 | (d < 0) for the nonzero digits of digits[first:last]."""
     for i in range(first, last):
         d = digits[i]
         if d != 0:
@@ -122,13 +124,25 @@ def place_entries(digits: Any, first: int, last: int, positions: Any, entries: A
             entries[at] = np.uint32(i << 1) | np.uint32(d < 0)
 
 
+def most_tasks(n_entries: int, n_sets: int, limit: int) -> int:
+    """A bound on the number of tasks that `plan_tasks` makes.
+
+    Per set with n entries in all, of them m in G buckets longer than `limit`: these make at most
+    m / limit + G tasks, and G <= m / limit. In each of the up to G + 1 stretches between them two
+    neighbouring tasks hold more than `limit` together: 2 (n - m) / limit + G + 1 tasks at most.
+    """
+    return 3 * n_entries // limit + n_sets + 1
+
+
 @kernel
 def plan_tasks(offsets: Any, n_sets: int, n_buckets: int, limit: int, tasks: Any) -> int:
     """Cut every set's sorted entries into tasks of at most `limit` entries; returns their number.
 
-    offsets : int64[n_sets, n_buckets + 1], bucket b of set s has entries offsets[s, b]:offsets[s, b+1]
+    offsets : int64[n_sets, n_buckets + 1], the entries of bucket b of set s are
+              offsets[s, b]:offsets[s, b + 1]
     tasks   : int64[m, 5] rows (set, first bucket, last bucket, first entry, last entry), half open;
-              a bucket longer than `limit` is cut into tasks of its own, all with that one bucket
+              a bucket longer than `limit` is cut into tasks of its own, all with that one bucket.
+              m >= `most_tasks` of the entries
     """
     n = 0
     for s in range(n_sets):

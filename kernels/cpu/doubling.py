@@ -44,7 +44,7 @@ def double_records(g: Any, base: int, first: int, last: int, spare: Any, work: A
 
 
 def double_bases(msm: Scratch, table: U64, first: int, last: int, times: int) -> None:
-    """Replace packed records first:last by 2^times times themselves (finite points), on all threads."""
+    """Multiply packed records first:last (finite points) by 2^times, on all threads."""
 
     def part(begin: int, end: int) -> None:
         spare, work = msm.arena(BATCH), msm.work()

@@ -4,20 +4,25 @@ Elements stand for x * 2^260 mod q (q is p or r; the constants come in by pointe
 compiled once for both fields). A vector of W elements in registers is a list of 5 LLVM vectors, in
 memory a *block* of 5 x W words.
 
-    Fma52    W = 4 doubles (AVX2 + FMA): limbs are integers in [-2^51, 2^51], a product's high and low
-             halves come from two fused multiply-adds that round toward zero (Emmart, ARITH-25;
-             Gueron and Krasnov, 2013), so kernels run with MXCSR in that mode.
+    Fma52    W = 4 doubles (AVX2 + FMA): limbs are integers in [-2^51, 2^51], the high and low half
+             of a product come from two fused multiply-adds that round toward zero (Emmart,
+             ARITH-25; Gueron and Krasnov, 2013), so kernels run with MXCSR in that mode. They are
+             exact while |limb * limb| <= 2^103.
     Ifma52   W = 8 words (AVX-512 IFMA): limbs in [0, 2^52), `vpmadd52{l,h}uq`.
 
-Kinds of elements, in terms of which every operation states its contract:
-    normal   limbs in the range above and |x| <= 16 q
-    lazy     Fma52: limbs up to twice that range (a sum or difference of two normal elements);
-             Ifma52: limbs carried at once, so lazy = normal.  |x| <= 40 q
+The last limb takes what the others leave. Kinds of elements, in which operations state contracts:
+    normal   limbs in the range above, |x| <= 16 q
+    wide     limbs in the range above, |x| <= 48 q
+    lazy     Fma52: limbs up to twice that range (a sum or difference of two such elements);
+             Ifma52: limbs are carried at once, so lazy = wide.  |x| <= 48 q
+    folded   limbs in the range above, 0 <= x <= q + 2^-39 q
 
 Montgomery reduction without its serial chain: with T = sum t_i 2^(52 i), the four low digits leave
 in parallel, T / 2^208 = sum_{i>=4} t_i 2^(52(i-4)) + sum_{i<4} t_i (2^(-52(4-i)) mod q), and one
-ordinary Montgomery step removes the fifth. Bounds: |a b / 2^260| <= 40*16 q^2/2^260 < 7.6 q, the
-digits add at most 4 q (Ifma52) or q (Fma52), the last step at most q: a product is normal.
+ordinary Montgomery step removes the fifth. Bounds, with q < 0.0119 * 2^260: |a b| / 2^260 is at
+most 48*16 q^2 / 2^260 < 9.2 q, the digits add at most 4 q (Ifma52) or q (Fma52), the last step at
+most q (Ifma52) or q / 2 (Fma52): |a b / 2^260| + 5 q or + 1.5 q, and a product is normal. The last
+limbs: 48 q < 2^260 (Ifma52), 48 q / 2^208 < 2^52 and 16 q / 2^208 < 2^51 (Fma52).
 """
 
 from __future__ import annotations
@@ -87,7 +92,7 @@ class Emitter52:
     word: ir.Type
     bias: int  # of column totals
     half: int  # added before a digit is cut off: rounds (Fma52) or truncates (Ifma52)
-    butterfly_growth: int  # in q
+    butterfly_growth: int  # in q: how much larger than its input a butterfly's output may be
     packed_offset: int  # what the packed form adds to x so that its digits are biased limbs
 
     def __init__(self, b: ir.IRBuilder, k: Value) -> None:
@@ -177,11 +182,7 @@ class Emitter52:
     def reduce(self, cols: list[Column]) -> Element:
         """The ten columns of T -> normal T/2^260."""
         unit = self.bias >> 52
-        low = []
-        for k in range(4):
-            total = cols[k].total(self, self.half + self.bias)
-            low.append(self.digit(total))
-            cols[k + 1].put(self.b, self.b.lshr(total, self.ints(52)), -unit)
+        low = self.low_digits(cols)
         for j in range(LIMBS):
             for i in range(4):
                 self.mac(cols, 4 + j, low[i], self.const(K_FOLD + LIMBS * i + j))
@@ -195,6 +196,16 @@ class Emitter52:
         carry = self.b.lshr(last[0].total(self, self.bias), self.ints(52))
         last[1].put(self.b, carry, -unit)
         return self.carry(last[1 : LIMBS + 1])
+
+    def low_digits(self, cols: list[Column]) -> list[Value]:
+        """The four low digits of T as factors of the fold; what is over goes into column 4."""
+        unit = self.bias >> 52
+        low = []
+        for k in range(4):
+            total = cols[k].total(self, self.half + self.bias)
+            low.append(self.digit(total))
+            cols[k + 1].put(self.b, self.b.lshr(total, self.ints(52)), -unit)
+        return low
 
     def carry(self, cols: list[Column]) -> Element:
         """Five columns -> limbs in range, the last one taking what is left."""
@@ -228,67 +239,73 @@ class Emitter52:
         ]
 
     def from_digits(self, d: list[Value], *, packed: bool) -> Element:
-        """Digits -> element: packed digits give normal limbs, plain ones lazy."""
+        """Digits -> element: packed digits give a wide element, plain ones a lazy one."""
         raise NotImplementedError
 
     def remainder(self, x: Element) -> list[Column]:
-        """Columns of x - floor'(x / q) q in [0, q + 2^-40 q], for lazy x."""
+        """Columns of x - floor'(x / q) q in [0, q + 2^-39 q], for lazy x or a `difference`.
+
+        The quotient is estimated from the last limb, never too large and too small by < 2^-39.
+        """
         raise NotImplementedError
 
     # -- sums (bounds: see each lowering) --------------------------------------------------------
     def add(self, x: Element, y: Element) -> Element:
-        """Normal + normal -> lazy."""
+        """Wide + wide -> lazy; the caller knows that the sum stays within 48 q."""
         raise NotImplementedError
 
     def sub(self, x: Element, y: Element) -> Element:
-        """Normal - normal -> lazy, congruent mod q."""
+        """Wide - normal -> lazy, congruent mod q: x - y, for Ifma52 x - y + 16 q (x <= 32 q)."""
         raise NotImplementedError
 
     def norm(self, x: Element) -> Element:
-        """Lazy -> limbs of a normal element, the same value."""
+        """Lazy (or a `difference`) -> wide, the same value."""
         raise NotImplementedError
 
     def negate_where(self, x: Element, mask: Value) -> Element:
-        """Congruent to -x in the lanes whose mask word is all ones, x where it is zero; x <= 2 q."""
+        """0 <= x <= 2 q, wide -> in the lanes whose mask word is all ones -x (Ifma52: 2 q - x)."""
         raise NotImplementedError
 
     def butterfly(self, x: Element, t: Element) -> tuple[Element, Element]:
-        """(x + t, x - t) with limbs of normal elements; |x| <= 38 q, t a product or in [0, q].
+        """(x + t, x - t) mod q, wide; t is a product by a canonical (Fma52: centered) element.
 
-        Either result exceeds x by at most `butterfly_growth` q.
+        Either result exceeds x by at most `butterfly_growth` q; the caller keeps it within 48 q.
         """
         raise NotImplementedError
 
     def difference(self, x: Element, y: Element, z: Element) -> Element:
-        """x - y - z of normal elements, congruent mod q, to be folded at once."""
+        """x - y - z of normal elements, congruent mod q, within 48 q, for `fold` or `norm` alone.
+
+        Fma52: limbs up to three times the range. Ifma52: x - y - z + 32 q.
+        """
         raise NotImplementedError
 
     def fold(self, x: Element) -> Element:
-        """A lazy element or a `difference` -> the same residue in [0, q + 2^-40 q], normal."""
+        """A lazy element or a `difference` -> the same residue, folded."""
         return self.carry(self.remainder(x))
 
     def sub_fold(self, x: Element, y: Element) -> Element:
-        """Normal - normal -> the residue in [0, q + 2^-40 q], normal."""
+        """Wide - normal (as `sub`) -> folded."""
         return self.fold(self.sub(x, y))
 
     def sub2_fold(self, x: Element, y: Element, z: Element) -> Element:
-        """x - y - z of normal elements -> the residue in [0, q + 2^-40 q], normal."""
+        """x - y - z of normal elements -> folded."""
         return self.fold(self.difference(x, y, z))
 
     def sub_normal(self, x: Element, y: Element) -> Element:
-        """Normal - normal -> normal, by the cheapest way."""
+        """Normal - normal -> wide. Ifma52: folded. Fma52: bounds add up, the caller minds them."""
         raise NotImplementedError
 
     def sub2_normal(self, x: Element, y: Element, z: Element) -> Element:
-        """x - y - z of normal elements -> normal, by the cheapest way."""
+        """x - y - z of normal elements -> wide, as `sub_normal`."""
         raise NotImplementedError
 
     def add_normal(self, x: Element, y: Element) -> Element:
-        """Normal + normal -> normal; the caller knows that the sum stays below 16 q."""
+        """Wide + wide -> wide; bounds add up, the caller minds them."""
         return self.norm(self.add(x, y))
 
     def pack(self, x: Element) -> list[Value]:
-        """Lazy x -> words of (x mod q) + packed_offset, where x mod q may be q + tiny."""
+        """Lazy -> words of x folded + packed_offset."""
         cols = self.remainder(x)
         digits = []
         for k in range(LIMBS - 1):
@@ -303,7 +320,7 @@ class Emitter52:
         raise NotImplementedError
 
     def pack_canonical(self, x: Element) -> list[Value]:
-        """Lazy x -> words of x mod q in [0, q)."""
+        """As `fold`, to words of x mod q in [0, q)."""
         b = self.b
         cols = self.remainder(x)
         unit = 1 << 5
@@ -351,7 +368,7 @@ class Column:
 
 
 def constant_rows(q: int, *, signed: bool) -> list[int | float]:
-    """The K_ROWS scalars (each fills a vector of the table) for modulus q; signed: balanced limbs."""
+    """K_ROWS scalars for modulus q, each fills a vector of the table; signed: balanced limbs."""
     digits = balanced_digits if signed else unsigned_digits
 
     def residue(x: int) -> list[int]:

@@ -1,5 +1,7 @@
-"""One base and many scalars, the additions of key generation: s_i B for every i. With w-bit windows a table holds d 2^(w j) B for 0 < d < 2^w;
-scalar i is the sum of the run of its windows' entries (`kernels.cpu.runs`), n (ceil(254 / w) - 1) additions in all.
+"""One base and many scalars, the additions of key generation: s_i B for every i.
+
+With w-bit windows a table holds d 2^(w j) B for 0 < d < 2^w; s_i B is the sum of the run of the
+entries of its windows (`kernels.cpu.runs`), n (ceil(254 / w) - 1) additions in all.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ _TASK_REFS = 8192
 
 @kernel(
     signature=(
-        "void(int64[::1], uint64[::1], int64, uint64[:,::1], int64, int64, int64, int64, uint8[::1],"
-        " uint64[::1], uint64[::1], int64[::1])"
+        "void(int64[::1], uint64[::1], int64, uint64[:,::1], int64, int64, int64, int64, "
+        "uint8[::1], uint64[::1], uint64[::1], int64[::1])"
     )
 )
 def multiply_tasks(

@@ -179,27 +179,39 @@ def _on_curve_g1(out: npt.NDArray[np.uint8], points: int, n: int) -> None:
             out[i] = is_equal(left, right)
 
 
+@kernel(signature="int64(uintp)")
+def _is_on_twist(q: int) -> int:
+    """Whether a point that is not infinity has coordinates < p and lies on E'."""
+    canonical = fp_is_canonical(q) and fp_is_canonical(q + 32)
+    if not (canonical and fp_is_canonical(q + 64) and fp_is_canonical(q + 96)):
+        return 0
+    left, right, b = stack(8), stack(8), stack(8)
+    tower.fp2_sqr(right, q)
+    tower.fp2_mul(right, right, q)
+    fp2_set_one(b)
+    fp2_mul_b(b, b)
+    tower.fp2_add(right, right, b)
+    tower.fp2_sqr(left, q + 64)
+    tower.fp2_sub(left, left, right)
+    return is_zero8(left)
+
+
+@kernel(signature="void(uint8[::1], uintp, int64)")
+def _on_curve_g2(out: npt.NDArray[np.uint8], points: int, n: int) -> None:
+    for i in range(n):
+        q = points + 128 * i
+        out[i] = (is_zero8(q) and is_zero8(q + 64)) or _is_on_twist(q)
+
+
 @kernel(signature="void(uint8[::1], uintp, int64)")
 def _in_subgroup_g2(out: npt.NDArray[np.uint8], points: int, n: int) -> None:
-    left, right, b, t, minus, image = (
-        stack(8), stack(8), stack(8), stack(24), stack(16), stack(16)
-    )  # fmt: skip
+    t, minus, image = stack(24), stack(16), stack(16)
     for i in range(n):
         q = points + 128 * i
         if is_zero8(q) and is_zero8(q + 64):
             out[i] = 1
             continue
-        canonical = fp_is_canonical(q) and fp_is_canonical(q + 32)
-        if not (canonical and fp_is_canonical(q + 64) and fp_is_canonical(q + 96)):
-            continue
-        tower.fp2_sqr(right, q)
-        tower.fp2_mul(right, right, q)
-        fp2_set_one(b)
-        fp2_mul_b(b, b)
-        tower.fp2_add(right, right, b)
-        tower.fp2_sqr(left, q + 64)
-        tower.fp2_sub(left, left, right)
-        if not is_zero8(left):
+        if not _is_on_twist(q):
             continue
         tower.fp2_copy(minus, q)
         tower.fp2_neg(minus + 64, q + 64)
@@ -220,6 +232,13 @@ def is_on_curve_g1(points: G1Array) -> BoolArray:
     """Per point: coordinates < p and y^2 = x^3 + 3, or infinity. (E(F_p) has order r.)"""
     out = np.zeros(len(points), dtype=np.uint8)
     _on_curve_g1(out, points.data.ctypes.data, len(points))
+    return out.astype(np.bool_)
+
+
+def is_on_curve_g2(points: G2Array) -> BoolArray:
+    """Per point: coordinates < p and on E', of whatever order, or infinity."""
+    out = np.zeros(len(points), dtype=np.uint8)
+    _on_curve_g2(out, points.data.ctypes.data, len(points))
     return out.astype(np.bool_)
 
 

@@ -83,7 +83,6 @@ class Ifma52(Emitter52):
         return self._signed_carry([self.b.add(u, v) for u, v in zip(x, y, strict=True)])
 
     def sub(self, x: Element, y: Element) -> Element:
-        """x - y + 16 q."""
         return self._signed_carry(
             [
                 self.b.add(self.b.sub(u, v), self.const(K_SIXTEEN + i))
@@ -92,11 +91,9 @@ class Ifma52(Emitter52):
         )
 
     def difference(self, x: Element, y: Element, z: Element) -> Element:
-        """x - y - z + 32 q, below 48 q < 2^260."""
         terms = [self.b.sub(self.b.sub(u, v), w) for u, v, w in zip(x, y, z, strict=True)]
-        return self._signed_carry(
-            [self.b.add(t, self.const(K_THIRTYTWO + i)) for i, t in enumerate(terms)]
-        )
+        raised = [self.b.add(t, self.const(K_THIRTYTWO + i)) for i, t in enumerate(terms)]
+        return self.fold(self._signed_carry(raised))
 
     def sub_normal(self, x: Element, y: Element) -> Element:
         return self.sub_fold(x, y)
@@ -111,7 +108,7 @@ class Ifma52(Emitter52):
         return x
 
     def butterfly(self, x: Element, t: Element) -> tuple[Element, Element]:
-        """(x + t, x - t + 8 q): a product with a canonical twiddle is below 6 q."""
+        """(x + t, x - t + 8 q): t < 48 q^2 / 2^260 + 5 q < 6 q."""
         difference = [
             self.b.add(self.b.sub(u, v), self.const(K_EIGHT + i))
             for i, (u, v) in enumerate(zip(x, t, strict=True))
@@ -119,7 +116,6 @@ class Ifma52(Emitter52):
         return self.add(x, t), self._signed_carry(difference)
 
     def negate_where(self, x: Element, mask: Value) -> Element:
-        """2 q - x in the lanes whose mask word is all ones (x <= 2 q there), x where it is zero."""
         terms = [self.b.sub(self.const(K_TWICE + i), v) for i, v in enumerate(x)]
         minus = self._signed_carry(terms)
         chosen = self.b.icmp_unsigned("!=", mask, self.ints(0))

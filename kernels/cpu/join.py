@@ -1,4 +1,4 @@
-"""The last step of an MSM: weight the few partial sums of each set by powers of two and add them."""
+"""The last step of an MSM: weight the partial sums of each set by powers of two and add them."""
 
 from __future__ import annotations
 

@@ -64,15 +64,15 @@ def aligned_words(n: int) -> U64:
 class Lanes:
     """One lowering: its operations and the constant tables of both fields.
 
-    ops_p, ops_r  the intrinsics over F_p and F_r (`VectorOps`, or scalar operations of the same names)
+    ops_p, ops_r  the intrinsics over F_p and F_r (`VectorOps`, or scalar ones of the same names)
     width         elements per block
     block         bytes per block
     limbs         words per element inside a block
     radix_bits    elements stand for x * 2^radix_bits
     packed_offset added to every packed element (four words)
-    row_one, row_from_256, row_to_256   rows of the constant tables: 1, and the factors (as elements)
-                  that take x * 2^256 to x * 2^radix and back
-    fold_stages   butterflies an element survives between two folds, starting from [0, q]
+    row_one, row_from_256, row_to_256   rows of the constant tables: 1, and the factors (as
+                  elements) that take x * 2^256 to x * 2^radix and back
+    fold_stages   butterflies an element survives between two folds, starting below 2^256
     """
 
     name: str
@@ -106,7 +106,7 @@ class Lanes:
         return self.p + 8 * self.width * self.row_one
 
     def splat_words(self, values: list[int], modulus: int) -> U64:
-        """Elements as `mul_splat` takes them: uint64[n, limbs] holding the words of x * 2^radix."""
+        """Elements as `butterfly` takes them: uint64[n, limbs] with the words of x * 2^radix."""
         return _splat_words(self, values, modulus)
 
 
@@ -147,7 +147,7 @@ def get_lanes(name: str) -> Lanes:
         limbs=LIMBS,
         radix_bits=260,
         packed_offset=emitter.packed_offset,
-        fold_stages=(40 - 2) // emitter.butterfly_growth - 1,
+        fold_stages=(48 - 6) // emitter.butterfly_growth,  # 2^256 < 6 q
         row_one=K_ONE,
         row_from_256=K_FROM_256,
         row_to_256=K_TO_256,

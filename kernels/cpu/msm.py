@@ -1,14 +1,14 @@
 """Multi-scalar multiplication: Pippenger with signed digits, counting sort and batched affine sums.
 
-sum_i s_i P_i. Each scalar becomes min(s, r - s) with a sign and then signed c-bit digits (Bernstein et
-al., CHES 2012). With T tables (multiples 2^(c S j) P_i, j < T, precomputed for a fixed key) the windows
-fall into S = ceil(W / T) sets; digit w = j S + t of scalar i adds +-base[j n + i] to bucket |digit| of
-set t. Bucket sums are pairwise trees (`kernels.cpu.runs`), the weighted sum over buckets is found by
-halving (`kernels.cpu.buckets`), and 254 doublings join what is left.
+sum_i s_i P_i. Each scalar becomes min(s, r - s) with a sign and then signed c-bit digits (Bernstein
+et al., CHES 2012). With T tables (multiples 2^(c S j) P_i, j < T, precomputed for a fixed key) the
+windows fall into S = ceil(W / T) sets; digit w = j S + t of scalar i adds +-base[j n + i] to bucket
+|digit| of set t. Bucket sums are pairwise trees (`kernels.cpu.runs`), the weighted sum over buckets
+is found by halving (`kernels.cpu.buckets`), and 254 doublings join what is left.
 
-c is chosen by counting the digits that the scalars at hand really have, so zero, one and small scalars
-cost what they must. The running time depends on the scalars: a prover that shares its machine with an
-observer leaks how many of its witness values are small.
+c is chosen by counting the digits that the scalars at hand really have, so zero, one and small
+scalars cost what they must. The running time depends on the scalars: a prover that shares its
+machine with an observer leaks how many of its witness values are small.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from kernels.cpu.curve_ops import get_curve_ops
 from kernels.cpu.digits import (
     count_digits,
     count_lengths,
+    most_tasks,
     place_entries,
     plan_tasks,
     write_digits,
@@ -47,7 +48,7 @@ _REDUCTION = 2.0  # additions per bucket in the weighted reduction
 class PreparedBases:
     """Bases in packed form, with `n_tables` multiples of each (1: none precomputed).
 
-    table    : uint64[n_tables * n * 8 d + padding], record j n + i holds 2^(window * n_sets * j) P_i
+    table    : uint64[n_tables * n * 8 d + padding], record j n + i is 2^(window * n_sets * j) P_i
     infinite : bool[n], bases that are the point at infinity
     window, n_sets : digits are fixed to c = window in S = n_sets sets when n_tables > 1
     """
@@ -83,7 +84,7 @@ class Msm:
 
     # -- preparation -----------------------------------------------------------------------------
     def convert(self, points: U64, *, packed: bool) -> U64:
-        """2^256-Montgomery records to packed ones (`packed`) or back; n records, padding after them."""
+        """2^256-Montgomery records to packed ones (`packed`) or back; padding comes after them."""
         n = 2 * self.degree * len(points)
         width = self.lanes.width
         source = aligned_words(4 * (n + width))
@@ -103,7 +104,8 @@ class Msm:
 
     def prepare(self, points: U64) -> PreparedBases:
         """Packed bases without precomputed multiples."""
-        infinite = ~points.any(axis=1)
+        _check_entries(len(points), 1)
+        infinite = _are_infinite(points)
         return PreparedBases(self.convert(points, packed=True), infinite, self.degree, 1, 0, 0)
 
     def prepare_tables(self, points: U64, max_bytes: int) -> PreparedBases:
@@ -112,7 +114,8 @@ class Msm:
         window, n_sets, n_tables = choose_tables(n, max_bytes // max(8 * self.words * n, 1))
         if n_tables < 2:
             return self.prepare(points)
-        infinite = ~points.any(axis=1)
+        _check_entries(n, n_tables)
+        infinite = _are_infinite(points)
         filled = points.copy()
         filled[infinite] = self.generator
         table = aligned_words((n_tables * n + self.lanes.width) * self.words)
@@ -125,7 +128,11 @@ class Msm:
 
     # -- the sum ---------------------------------------------------------------------------------
     def run(self, scalars: FrArray, bases: PreparedBases, progress: Progress | None = None) -> U64:
-        """The sum as 2^256-Montgomery affine words, uint64[8 d]; zeros for infinity."""
+        """The sum as 2^256-Montgomery affine words, uint64[8 d]; zeros for infinity.
+
+        Raises ValueError if the lengths differ or a scalar is not canonical. What it returns for
+        points that are not on the curve is unspecified.
+        """
         if len(scalars) != len(bases):
             raise ValueError(f"MSM: {len(scalars)} scalars for {len(bases)} bases")
         report = progress or (lambda done, total: None)
@@ -139,21 +146,39 @@ class Msm:
         n_sets = bases.n_sets if bases.n_tables > 1 else n_windows
         plan = _Plan(n=len(bases), c=c, n_sets=min(n_sets, n_windows), n_windows=n_windows)
         results, found = self._set_sums(scalars.data, bases, plan, report)
+        return self._join(results, found, plan.n_sets, c)
+
+    def digit_sums(self, scalars: U64, bases: PreparedBases, *, c: int, n_windows: int) -> U64:
+        """uint64[n_windows, 8 d]: sum_i d_(i,w) P_i for each w, zeros for infinity.
+
+        scalars : uint64[n, 4], below 2^(c n_windows - 1) and below r/2, so that none is negated:
+                  right for bases of any order
+        d_(i,w) : signed c-bit digits, s_i = sum_w d_(i,w) 2^(c w)
+        """
+        plan = _Plan(n=len(bases), c=c, n_sets=n_windows, n_windows=n_windows)
+        results, found = self._set_sums(scalars, bases, plan, lambda done, total: None)
+        cuts = [slice(c * w, c * (w + 1)) for w in range(n_windows)]
+        return np.stack([self._join(results[cut], found[cut], 1, c) for cut in cuts])
+
+    def _join(self, results: U64, found: npt.NDArray[np.uint8], n_sets: int, c: int) -> U64:
         join = join_g1 if self.degree == 1 else join_g2
         out = np.zeros(self.words, np.uint64)
-        join(results, found, plan.n_sets, c, out)
+        join(results, found, n_sets, c, out)
         return out
 
     def _lengths(self, scalars: U64, infinite: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         parts: list[npt.NDArray[np.int64]] = []
 
         def part(first: int, last: int) -> None:
-            histogram = np.zeros(256, np.int64)
+            histogram = np.zeros(257, np.int64)
             count_lengths(scalars[first:last], infinite[first:last], histogram)
             parts.append(histogram)
 
         self.pool.ranges(len(scalars), part)
-        return np.sum(parts, axis=0) if parts else np.zeros(256, np.int64)
+        lengths: npt.NDArray[np.int64] = np.sum(parts, axis=0) if parts else np.zeros(257, np.int64)
+        if lengths[SCALAR_BITS + 1 :].any():
+            raise ValueError("MSM: a scalar is not below the group order r")
+        return lengths
 
     def _set_sums(
         self, scalars: U64, bases: PreparedBases, plan: _Plan, report: Callable[[int, int], None]
@@ -162,8 +187,7 @@ class Msm:
         entries, offsets = self._sorted_entries(scalars, bases.infinite, plan)
         n_buckets, n_sets = plan.n_buckets, plan.n_sets
         n_entries = int((offsets[:, -1] - offsets[:, 0]).sum())
-        tasks = np.empty((n_entries // TASK_ENTRIES * 2 + 2 * n_sets + 2, 5), np.int64)
-        # neighbouring tasks hold more than TASK_ENTRIES together, so this bound is never passed
+        tasks = np.empty((most_tasks(n_entries, n_sets, TASK_ENTRIES), 5), np.int64)
         n_tasks = plan_tasks(offsets, n_sets, n_buckets, TASK_ENTRIES, tasks)
         n_records = n_sets * n_buckets + n_tasks
         sums = aligned_words(n_records * self.words)
@@ -175,26 +199,14 @@ class Msm:
         def sum_part() -> None:
             arena, work = self.arena(TASK_ENTRIES), self.work()
             sum_buckets(
-                *self.group, base, entries, offsets, tasks, n_tasks, TASK_ENTRIES, at, present, n_buckets,
-                arena, work, counter,
+                *self.group, base, entries, offsets, tasks, n_tasks, TASK_ENTRIES, at, present,
+                n_buckets, arena, work, counter,
             )  # fmt: skip
 
         self.pool.workers(n_tasks, sum_part, lambda: report(min(int(counter[0]), n_tasks), total))
         arena, work = self.arena(max(n_tasks, 1)), self.work()
-        merge_parts(
-            *self.group,
-            base,
-            offsets,
-            tasks,
-            n_tasks,
-            TASK_ENTRIES,
-            at,
-            present,
-            n_buckets,
-            arena,
-            work,
-        )
-        n_results = n_sets * (plan.c - 1 + 1)
+        merge_parts(*self.group, base, offsets, tasks, n_tasks, at, present, n_buckets, arena, work)
+        n_results = n_sets * plan.c
         results, found = aligned_words(n_results * self.words), np.zeros(n_results, np.uint8)
         next_set = np.zeros(1, np.int64)
 
@@ -259,9 +271,9 @@ class Msm:
         counts[:, :, 0] = 0
         # entries of a bucket: part after part; positions are exclusive prefix sums in that order
         ordered = counts.transpose(0, 2, 1).reshape(plan.n_sets, -1)
-        starts = np.zeros_like(ordered)
-        np.cumsum(ordered[:, :-1], axis=1, out=starts[:, 1:])
-        starts = starts.reshape(plan.n_sets, plan.n_buckets + 1, parts)
+        before = np.zeros_like(ordered)
+        np.cumsum(ordered[:, :-1], axis=1, out=before[:, 1:])
+        starts = before.reshape(plan.n_sets, plan.n_buckets + 1, parts)
         positions = np.ascontiguousarray(starts.transpose(0, 2, 1))
         totals = ordered.sum(axis=1)
         offsets = np.ascontiguousarray(
@@ -274,6 +286,18 @@ class Msm:
 
         self.pool.each(jobs, place)
         return entries, offsets
+
+
+def _check_entries(n: int, n_tables: int) -> None:
+    """Entries are references to table records in 32 bits, one of them the sign."""
+    if n * n_tables >= 1 << 31:
+        raise ValueError(f"MSM: {n_tables} multiples of {n} bases; at most 2^31 - 1 fit")
+
+
+def _are_infinite(points: U64) -> npt.NDArray[np.bool_]:
+    """bool[n]: which records are all zero words."""
+    infinite: npt.NDArray[np.bool_] = np.logical_not(np.any(points, axis=1))
+    return infinite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,8 +331,8 @@ def choose_tables(n: int, most_tables: int) -> tuple[int, int, int]:
 def choose_window(lengths: npt.NDArray[np.int64]) -> int:
     """The digit width c with the fewest additions for scalars of these bit lengths.
 
-    lengths[b]: how many scalars have b bits. A scalar of b bits has about b/c + 1 nonzero digits, less
-    the share 2^-c that is zero; the buckets of all windows are reduced whatever they hold.
+    lengths[b]: how many scalars have b bits. A scalar of b bits has about b/c + 1 nonzero digits,
+    less the share 2^-c that is zero; the buckets of all windows are reduced whatever they hold.
     """
     bits = np.flatnonzero(lengths)
     bits = bits[bits > 0]

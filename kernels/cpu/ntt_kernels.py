@@ -1,13 +1,14 @@
-"""Number-theoretic transform kernels: two passes over n = n1 n2 values, W columns or rows at a time.
+"""Number-theoretic transform kernels: two passes over n = n1 n2 values, W columns or rows at once.
 
 With j = i1 + n1 i2 and k = k2 + n2 k1 (Cooley and Tukey 1965, Bailey's two-pass form):
 
     X[k] = sum_i1 w_n1^(i1 k1) * ( w_n^(i1 k2) * sum_i2 w_n2^(i2 k2) a[j] )
 
-Pass 1 transforms W neighbouring columns i1 (contiguous loads), multiplies by the inner factor, which runs
-through a geometric sequence in k2, and stores row k2; pass 2 transforms W neighbouring rows k2 and stores
-columns k1. Input and output are in natural order; the bit reversal happens while a column is loaded.
-Evaluation on a coset costs nothing: the shift is folded into the twiddles and the inner factors.
+Pass 1 transforms W neighbouring columns i1 (contiguous loads), multiplies by the inner factor,
+which runs through a geometric sequence in k2, and stores row k2; pass 2 transforms W neighbouring
+rows k2 and stores columns k1. Input and output are in natural order; the bit reversal happens while
+a column is loaded. Evaluation on a coset costs nothing: the shift is folded into the twiddles and
+the inner factors.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def get_ntt_ops(lanes_name: str) -> NttOps:
 
     @kernel(key=key, signature="void(int64, int64, int64, int64, int64)")
     def transform(buf: int, n: int, twiddles: int, trivial: int, k: int) -> None:
-        """Decimation in time over n blocks in bit-reversed order, values in [0, q] on entry.
+        """Decimation in time over n blocks in bit-reversed order, 0 <= x < 2^256 on entry.
 
         trivial: the first stage's twiddle is one.
         """
@@ -79,7 +80,7 @@ def get_ntt_ops(lanes_name: str) -> NttOps:
                     stage(base, part, m, twiddles, k)
                 m *= 2
                 done += 1
-                if done % fold_stages == 0:
+                if done % fold_stages == 0 and m < n:
                     for j in range(part):
                         fold(base + j * size, base + j * size, k)
         m, done = part, 0
@@ -89,7 +90,7 @@ def get_ntt_ops(lanes_name: str) -> NttOps:
             stage(buf, n, m, twiddles, k)
             m *= 2
             done += 1
-            if done % fold_stages == 0:
+            if done % fold_stages == 0 and m < n:
                 for j in range(n):
                     fold(buf + j * size, buf + j * size, k)
 

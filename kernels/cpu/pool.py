@@ -1,13 +1,14 @@
 """Threads of the CPU backend: kernels release the GIL, so plain threads serve.
 
-Unlike numba's `prange` a pool may be called from several threads at once, its thread count is a value,
-and its kernels compile as plain loops. Results never depend on which thread takes which part.
+Unlike numba's `prange` a pool may be called from several threads at once, its thread count is a
+value, and its kernels compile as plain loops. Results never depend on which thread takes what.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from itertools import pairwise
 from typing import Any
 
 _POLL_S = 0.05  # how often progress is reported while workers run
@@ -31,7 +32,7 @@ class Pool:
         units = -(-n // multiple)
         parts = min(self.n_threads, units)
         cuts = [min(n, units * p // parts * multiple) for p in range(parts)] + [n]
-        self.each(list(zip(cuts[:-1], cuts[1:], strict=True)), work)
+        self.each(pairwise(cuts), work)
 
     def each(self, jobs: Iterable[tuple[Any, ...]], work: Callable[..., None]) -> None:
         """work(*job) for every job; the first exception is raised."""

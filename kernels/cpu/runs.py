@@ -1,11 +1,11 @@
 """Sums of runs of points: pairwise rounds of batched additions, exceptional pairs included.
 
-A run is a list of references to finite points; its sum is a reference, or NONE for infinity. In each
-round neighbours of every run are paired and all pairs added in one batch, so there are no conflicts and
-the number of inversions is the number of rounds, log2 of the longest run.
+A run is a list of references to finite points; its sum is a reference, or NONE for infinity. In
+each round neighbours of every run are paired and all pairs added in batches, so there are no
+conflicts and every batch costs one inversion; there are log2 of the longest run rounds.
 
-Sums are new records in an arena: slot i has reference (first_slot + i) << 1, and slots are never reused
-within a call, so no record is copied.
+Sums are new records in an arena: slot i has reference (first_slot + i) << 1, and slots are never
+reused within a call, so no record is copied.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from kernels.bn254 import P
-from kernels.cpu.calls import call_address, kernel_address, numba_function
+from kernels.cpu.calls import call_address, kernel_address
 from kernels.cpu.curve_ops import TEMPS, CurveOps, address
 from kernels.cpu.emit import load_word
 from kernels.cpu.jit import kernel
@@ -29,13 +29,13 @@ NONE = -(1 << 62)  # reference to infinity
 BATCH = 2048  # pairs per batch: its work area stays in the second-level cache
 
 
-# What the kernels must know of a group: int64 words `g`, and uint64 words `f` (offset, total for -y).
+# What kernels must know of a group: int64 words `g`, and uint64 words `f` (offset, total for -y).
 G_ADD, G_RECORD, G_WIDTH, G_DEGREE, G_K, G_ONE = range(6)
 _MODULUS = [np.uint64((P >> (64 * i)) & (2**64 - 1)) for i in range(4)]
 P0, P1, P2, P3 = _MODULUS
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def call_add_batch(
     typing_context: Any,
     g: Any,
@@ -47,7 +47,7 @@ def call_add_batch(
     work: Any,
     doubling: Any,
 ) -> Any:
-    """`add_batch` of the group g, called through its address: its code is compiled and stored once."""
+    """`add_batch` of the group g, called through its address: compiled and stored once."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         view = context.make_array(signature.args[0])(context, builder, args[0])
@@ -57,8 +57,8 @@ def call_add_batch(
             return builder.load(builder.gep(view.data, [ir.Constant(word, index)]))
 
         values = [*args[1:7], entry(G_K), entry(G_ONE), args[7]]
-        callee = numba_function(types.int64, [types.int64] * len(values))
-        return call_address(context, builder, entry(G_ADD), callee, values)
+        arguments = [types.int64] * len(values)
+        return call_address(context, builder, entry(G_ADD), types.int64, arguments, values)
 
     whole = types.int64
     return whole(g, *[whole] * 7), codegen

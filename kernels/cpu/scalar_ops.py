@@ -1,7 +1,8 @@
 """The scalar lanes: the operations of `kernels.cpu.vector_ops` for one element of 4 x 64 bits.
 
-Every element is canonical and in 2^256-Montgomery form, in blocks as in packed form, so conversions are
-copies and every sum is normal. The constant table `k` only serves the kernels' own rows (one, factors).
+Every element is canonical and in 2^256-Montgomery form, in blocks as in packed form, so conversions
+are copies and every sum is normal. The constant table `k` only serves the kernels' own rows (one,
+factors).
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ class ScalarOps:
         self.f = routines
         f = routines
         self.mul = self._op("mul", 4, lambda e, d, x, y, k: f.mul(e, d, x, y))
-        self.mul_splat = self.mul
         self.sqr = self._op("sqr", 3, lambda e, d, x, k: f.sqr(e, d, x))
         self.add = self._op("add", 4, lambda e, d, x, y, k: f.add(e, d, x, y))
         self.sub = self._op("sub", 4, lambda e, d, x, y, k: f.sub(e, d, x, y))

@@ -1,25 +1,26 @@
-"""The vector lanes as numba intrinsics: a memory-to-memory instruction set over blocks of W elements.
+"""The vector lanes as numba intrinsics: memory-to-memory instructions over blocks of W elements.
 
-Every operand is an address (int64). Bodies are LLVM functions, emitted once per compiled module and
-called, so that code stays small and compiles fast; kernels are plain numba loops over them.
-Contracts on normal and lazy elements: `kernels.cpu.emit52`. `k` is a field's constant table.
+Every operand is an address (int64), a block's a multiple of 8 W. Bodies are LLVM functions, emitted
+once per compiled module and called, so that code stays small and compiles fast; kernels are plain
+numba loops over them. What normal, wide, lazy and folded elements are, and the bounds of each
+operation: `kernels.cpu.emit52`. `k` is a field's constant table. `d` may be one of the operands.
 
     mul(d, x, y, k)        d = x y / 2^260            x lazy, y normal
-    mul_splat(d, x, w, k)  the same, w one normal element (5 words) for all lanes
     sqr(d, x, k)           d = x^2 / 2^260            x normal
-    add, sub (d, x, y, k)  lazy                       x, y normal
-    norm(d, x, k)          lazy -> normal limbs
-    fold(d, x, k)          lazy -> [0, q], normal
-    sub_fold(d, x, y, k), sub2_fold(d, x, y, z, k)       x - y (- z) of normal elements -> [0, q]
-    add_normal, sub_normal(d, x, y, k), sub2_normal(d, x, y, z, k)   the same -> normal
-    butterfly(x, y, w, k)  (x, y) = (x + w y, x - w y), w one element for all lanes
-    butterfly_one(x, y, k) the same for w = 1, y in [0, q]
-    gather(d, base, refs, offset, stride, k)    packed elements at base + (ref >> 1) * stride + offset
+    add, sub(d, x, y, k)   lazy
+    norm(d, x, k)          lazy -> wide
+    fold(d, x, k)          lazy -> folded
+    sub_fold(d, x, y, k), sub2_fold(d, x, y, z, k)                   x - y (- z) -> folded
+    add_normal, sub_normal(d, x, y, k), sub2_normal(d, x, y, z, k)   x +- y (- z) -> wide
+    butterfly(x, y, w, k)  (x, y) = (x + w y, x - w y), w one canonical element for all lanes
+    butterfly_one(x, y, k) the same for w = 1, 0 <= y < 2^256
+    gather(d, base, refs, offset, stride, k)
+                           packed elements at base + (ref >> 1) * stride + offset; refs: W words
     gather_signed          the same, negated where ref & 1
-    unpack(d, p, stride, k)       W plain elements (4 words each) -> lazy
-    unpack_packed(d, p, stride, k)  W packed elements -> normal
-    pack(p, stride, x, k)         lazy -> W packed elements
-    pack_folded(p, stride, x, k)     [0, q] -> W packed elements
+    unpack(d, p, stride, k)          W plain elements (4 words each, stride bytes apart) -> lazy
+    unpack_packed(d, p, stride, k)   W packed elements -> wide
+    pack(p, stride, x, k)            lazy -> W packed elements
+    pack_folded(p, stride, x, k)     folded (the result of a fold) -> W packed elements
     pack_canonical(p, stride, x, k)  lazy -> W plain elements in [0, q)
 """
 
@@ -70,12 +71,11 @@ def _pointer(b: ir.IRBuilder, address: Value, kind: ir.Type) -> Value:
 
 
 class VectorOps:
-    """Builds the intrinsics of one lowering; `W` lanes, blocks of `BLOCK` bytes."""
+    """Builds the intrinsics of one lowering."""
 
     def __init__(self, emitter: type[Emitter52]) -> None:
         self.emitter = emitter
-        self.W = emitter.width
-        self.BLOCK = 5 * 8 * emitter.width
+        self.width = emitter.width
         self.vector = ir.VectorType(emitter.word, emitter.width)
         for name in ("add", "sub", "mul", "sub_fold", "sub_normal", "add_normal"):
             setattr(self, name, self._binary(name))
@@ -83,7 +83,6 @@ class VectorOps:
             setattr(self, name, self._ternary(name))
         for name in ("sqr", "norm", "fold"):
             setattr(self, name, self._unary(name))
-        self.mul_splat = self._op("mul_splat", 4, self._mul_splat)
         self.butterfly = self._op("butterfly", 4, self._butterfly)
         self.butterfly_one = self._op("butterfly_one", 3, self._butterfly_one)
         self.gather = self._op("gather", 6, self._gather)
@@ -129,10 +128,6 @@ class VectorOps:
     def _splat(self, b: ir.IRBuilder, e: Emitter52, w: Value) -> Element:
         return e.splat(_pointer(b, w, self.emitter.word))
 
-    def _mul_splat(self, b: ir.IRBuilder, d: Value, x: Value, w: Value, k: Value) -> None:
-        e = self._start(b, k)
-        e.store(self._at(b, d), e.mul(e.load(self._at(b, x)), self._splat(b, e, w)))
-
     def _butterfly(self, b: ir.IRBuilder, x: Value, y: Value, w: Value, k: Value) -> None:
         e = self._start(b, k)
         t = e.mul(e.load(self._at(b, y)), self._splat(b, e, w))
@@ -150,7 +145,7 @@ class VectorOps:
     def _load_words(self, b: ir.IRBuilder, addresses: list[Value]) -> list[Value]:
         row = ir.VectorType(I64, 4)
         rows = [b.load(_pointer(b, a, row), align=8) for a in addresses]
-        halves = [_transpose(b, rows[i : i + 4]) for i in range(0, self.W, 4)]
+        halves = [_transpose(b, rows[i : i + 4]) for i in range(0, self.width, 4)]
         if len(halves) == 1:
             return halves[0]
         join = _lanes(range(8))
@@ -158,21 +153,21 @@ class VectorOps:
 
     def _store_words(self, b: ir.IRBuilder, words: list[Value], addresses: list[Value]) -> None:
         row = ir.VectorType(I64, 4)
-        for first in range(0, self.W, 4):
+        for first in range(0, self.width, 4):
             part = words
-            if self.W > 4:
+            if self.width > 4:
                 part = [b.shuffle_vector(w, w, _lanes(range(first, first + 4))) for w in words]
             for lane, vec in enumerate(_transpose(b, part)):
                 b.store(vec, _pointer(b, addresses[first + lane], row), align=8)
 
     def _strided(self, b: ir.IRBuilder, p: Value, stride: Value) -> list[Value]:
         out = [p]
-        for _ in range(self.W - 1):
+        for _ in range(self.width - 1):
             out.append(b.add(out[-1], stride))
         return out
 
     def _refs(self, b: ir.IRBuilder, refs: Value) -> Value:
-        lanes = ir.VectorType(I64, self.W)
+        lanes = ir.VectorType(I64, self.width)
         return b.load(_pointer(b, refs, lanes), align=8)
 
     def _gathered(
@@ -181,7 +176,7 @@ class VectorOps:
         index = b.ashr(ref, e.ints(1))
         start = b.add(base, offset)
         addresses = []
-        for lane in range(self.W):
+        for lane in range(self.width):
             one = b.extract_element(index, ir.Constant(ir.IntType(32), lane))
             addresses.append(b.add(start, b.mul(one, stride)))
         return e.from_digits(e.split_words(self._load_words(b, addresses)), packed=True)
