@@ -132,6 +132,14 @@ class Backend(Protocol):
         """Per point: coordinates < p, on E' and of order r, or infinity."""
         ...
 
+    def are_all_in_subgroup_g2(self, points: G2Array, random_bytes: Callable[[int], bytes]) -> bool:
+        """`is_in_subgroup_g2(points).all()`, much quicker: for the points of a stranger's key.
+
+        random_bytes : n -> n uniform bytes that whoever made the points could not foresee
+        errors       : False is certain; True may be wrong with probability at most 2^-128
+        """
+        ...
+
     # -- sparse ----------------------------------------------------------------------------------
     def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
         """m z over F_r."""

@@ -301,6 +301,9 @@ class Reference:
         rows = zip(_are_canonical(points), points.to_ints(), strict=True)
         return np.array([c and is_in_subgroup_g2(p) for c, p in rows], dtype=np.bool_)
 
+    def are_all_in_subgroup_g2(self, points: G2Array, random_bytes: Callable[[int], bytes]) -> bool:
+        return bool(self.is_in_subgroup_g2(points).all())
+
     # -- sparse ------------------------------------------------------------------------------------
     def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
         if z.shape != (m.n_cols,):

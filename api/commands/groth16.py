@@ -60,7 +60,7 @@ def prove(
     started = time.perf_counter()
     try:
         wires = read_wtns(witness)
-        key = read_zkey(zkey, device, check_points=not trust_key)
+        key = read_zkey(zkey, device, check_points=not trust_key, random_bytes=secrets.token_bytes)
         loaded = time.perf_counter()
         with show_steps() as progress:
             made = ForeignProver(key, device).prove(wires, secrets.token_bytes, progress=progress)

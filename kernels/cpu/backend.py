@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import BackendInfo, BoolArray, FixedG1, FixedG2, Progress
-from kernels.cpu import group, pointwise, sparse
+from kernels.cpu import group, membership, pointwise, sparse
 from kernels.cpu.fixed_base import FixedBase
 from kernels.cpu.jit import cache_directory
 from kernels.cpu.lanes import choose_lanes
@@ -160,6 +161,10 @@ class CpuBackend:
 
         self._pool.ranges(len(points), part)
         return out
+
+    def are_all_in_subgroup_g2(self, points: G2Array, random_bytes: Callable[[int], bytes]) -> bool:
+        """All points at once; see `kernels.cpu.membership`."""
+        return membership.are_all_in_subgroup_g2(self._g2, points, random_bytes)
 
 
 def _default_threads() -> int:

@@ -13,6 +13,7 @@ from kernels.array import G1Array, G2Array
 from kernels.backend import Backend, BoolArray
 from prover.errors import FormatError
 from prover.formats.binfile import REGENERATE
+from prover.randomness import RandomBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,8 +51,15 @@ def require_g1(points: G1Array, backend: Backend, *, where: str) -> None:
     _require(backend.is_on_curve_g1(points), "is not on the curve", where)
 
 
-def require_g2(points: G2Array, backend: Backend, *, where: str) -> None:
-    """Refuse points off the curve or outside the subgroup of order r; names the first."""
+def require_g2(
+    points: G2Array, backend: Backend, *, where: str, random_bytes: RandomBytes | None = None
+) -> None:
+    """Refuse points off the curve or outside the subgroup of order r; names the first.
+
+    random_bytes : to test all at once (`Backend.are_all_in_subgroup_g2`); else each by itself
+    """
+    if random_bytes is not None and backend.are_all_in_subgroup_g2(points, random_bytes):
+        return
     _require(backend.is_in_subgroup_g2(points), "is not in the group G2", where)
 
 

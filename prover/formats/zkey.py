@@ -35,6 +35,7 @@ from kernels.bn254 import TWO_ADICITY, P, R
 from prover.formats.binfile import BinFile, Buffer, require_below, write_binfile
 from prover.formats.coefficients import build_matrix, list_rows, list_values
 from prover.formats.elements import Groth16Key, require_finite, require_g1, require_g2
+from prover.randomness import RandomBytes
 
 _GROTH16 = 1
 _SIZES = struct.Struct("<I32sI32sIII")
@@ -83,12 +84,21 @@ class _Header:
     g2: G2Array  # beta, gamma, delta
 
 
-def read_zkey(path: str | os.PathLike[str], backend: Backend, *, check_points: bool = True) -> Zkey:
+def read_zkey(
+    path: str | os.PathLike[str],
+    backend: Backend,
+    *,
+    check_points: bool = True,
+    random_bytes: RandomBytes | None = None,
+) -> Zkey:
     """The key of a file.
 
     check_points : test every point of the queries for its curve and group. A key from a stranger
                    with points elsewhere can make proofs that tell about the witness; switch this
                    off only for keys that were checked before. Header and IC are always tested.
+    random_bytes : cryptographic; with it the query in G2 is tested all at once, and wrongly
+                   accepted with probability at most 2^-128. Without it each point is tested by
+                   itself, about 0.1 ms each.
     raises       : FormatError; OSError as `open` does
     """
     with BinFile(path, magic=b"zkey", versions=(1,)) as file:
@@ -113,7 +123,7 @@ def read_zkey(path: str | os.PathLike[str], backend: Backend, *, check_points: b
             matrix_b=matrix_b,
             a=_read_g1(file, 5, n_wires, backend, check=check_points),
             b1=_read_g1(file, 6, n_wires, backend, check=check_points),
-            b2=_read_g2(file, 7, n_wires, backend, check=check_points),
+            b2=_read_b2(file, n_wires, backend, check=check_points, random_bytes=random_bytes),
             c=_read_g1(file, 8, n_private, backend, check=check_points),
             h=_read_g1(file, 9, n, backend, check=check_points),
             contributions=_read_contributions(file),
@@ -230,11 +240,13 @@ def _read_g1(file: BinFile, section: int, n: int, backend: Backend, *, check: bo
     return points
 
 
-def _read_g2(file: BinFile, section: int, n: int, backend: Backend, *, check: bool) -> G2Array:
-    file.require_bytes(section, _G2 * n, f"{n} points")
-    points = G2Array(file.words(section, 16))
+def _read_b2(
+    file: BinFile, n: int, backend: Backend, *, check: bool, random_bytes: RandomBytes | None
+) -> G2Array:
+    file.require_bytes(7, _G2 * n, f"{n} points")
+    points = G2Array(file.words(7, 16))
     if check:
-        require_g2(points, backend, where=file.where(section))
+        require_g2(points, backend, where=file.where(7), random_bytes=random_bytes)
     return points
 
 

@@ -1,6 +1,6 @@
 """Which points are accepted: the curve for G1, curve and order for G2, canonical coordinates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -100,6 +100,57 @@ def test_every_length_finds_the_one_stranger(backend: Backend, n: int) -> None:
         assert backend.is_on_curve_g1(changed).tolist() == expected
         changed_g2 = G2Array(words_with(g2, {(i, 3): (stored(g2, i, 3) + 1) % P}))
         assert backend.is_in_subgroup_g2(changed_g2).tolist() == expected
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_all_of_a_few_points(backend: Backend, n: int) -> None:
+    points = G2Array.from_ints([None, *progression(GROUPS[1], n)[0]])
+    stranger = G2Array.from_ints(wild_twist_points(1))
+    assert backend.are_all_in_subgroup_g2(points, seeded_bytes(n))
+    assert not backend.are_all_in_subgroup_g2(G2Array.concat([points, stranger]), seeded_bytes(n))
+
+
+@pytest.mark.bulk
+def test_all_of_many_points(backend: Backend) -> None:
+    n = 300
+    points = G2Array.from_ints(progression(GROUPS[1], n)[0])
+    assert backend.are_all_in_subgroup_g2(points, seeded_bytes(1))
+    assert backend.are_all_in_subgroup_g2(
+        with_points(points, {7: None, n - 1: None}), seeded_bytes(2)
+    )
+    assert backend.are_all_in_subgroup_g2(G2Array.zeros(n), seeded_bytes(3))
+    wild = wild_twist_points(1)[0]
+    order_q = [mul_g2(R * (G2_COFACTOR // q), wild) for q in (10069, 5864401)]
+    strangers = [wild, *order_q, *(add_g2(p, G2) for p in order_q)]
+    for seed, stranger in enumerate(strangers):
+        for changes in (
+            {seed * 70 % n: stranger},
+            {0: stranger, n - 1: stranger},
+            {3: stranger, 4: mul_g2(-1, stranger)},  # they cancel in the plain sum
+            dict.fromkeys(range(n), stranger),
+        ):
+            judged = with_points(points, changes)
+            assert not backend.are_all_in_subgroup_g2(judged, seeded_bytes(seed))
+
+
+@pytest.mark.bulk
+def test_one_of_many_points_is_malformed(backend: Backend) -> None:
+    points = G2Array.from_ints(progression(GROUPS[1], 300)[0])
+    off_curve = G2Array(words_with(points, {(150, 3): (stored(points, 150, 3) + 1) % P}))
+    not_below_p = G2Array(words_with(points, {(299, 0): stored(points, 299, 0) + P}))
+    for judged in (off_curve, not_below_p):
+        assert not backend.are_all_in_subgroup_g2(judged, seeded_bytes(1))
+
+
+def with_points(points: G2Array, changes: dict[int, AffineG2 | None]) -> G2Array:
+    data = points.data.copy()
+    for i, point in changes.items():
+        data[i] = G2Array.from_ints([point]).data[0]
+    return G2Array(data)
+
+
+def seeded_bytes(seed: int) -> Callable[[int], bytes]:
+    return np.random.default_rng(seed).bytes
 
 
 @pytest.mark.bulk

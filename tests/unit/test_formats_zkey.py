@@ -104,7 +104,9 @@ def test_a_key_without_contributions_says_so(
     assert dict(sections)[10][:64] != read.contributions[:64]
     raw = replaced((tmp_path / "x.zkey").read_bytes(), 10, None)
     (tmp_path / "x.zkey").write_bytes(raw)
-    assert read_zkey(tmp_path / "x.zkey", backend).contributions == b""
+    for random_bytes in (None, np.random.default_rng(1).bytes):
+        read = read_zkey(tmp_path / "x.zkey", backend, random_bytes=random_bytes)
+        assert read.contributions == b""
 
 
 SIZES = 72  # offset in section 2: n_wires, n_public, domain size
@@ -195,8 +197,9 @@ def test_refuses_points_of_another_order(
         vector("multiplier", ".zkey").read_bytes(), section, offset, mont_bytes(x0, x1, y0, y1)
     )
     (tmp_path / "x.zkey").write_bytes(raw)
-    with pytest.raises(FormatError, match="is not in the group G2"):
-        read_zkey(tmp_path / "x.zkey", backend)
+    for random_bytes in (None, np.random.default_rng(1).bytes):
+        with pytest.raises(FormatError, match="is not in the group G2"):
+            read_zkey(tmp_path / "x.zkey", backend, random_bytes=random_bytes)
 
 
 @pytest.mark.parametrize("section", range(1, 10))
