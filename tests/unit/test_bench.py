@@ -276,9 +276,7 @@ def test_plot_draws_each_series(tmp_path: Path) -> None:
 
 
 def test_child_that_fails_is_unavailable() -> None:
-    with pytest.raises(
-        Unavailable, match=r"ended with 1: usage: python -m bench\.isolated"
-    ):
+    with pytest.raises(Unavailable, match=r"ended with 1: usage: python -m bench\.isolated"):
         isolated.run_child("nothing")
 
 
