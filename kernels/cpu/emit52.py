@@ -243,7 +243,7 @@ class Emitter52:
         raise NotImplementedError
 
     def remainder(self, x: Element) -> list[Column]:
-        """Columns of x - floor'(x / q) q in [0, q + 2^-39 q], for lazy x or a `difference`.
+        """Columns of x - floor'(x / q) q in [0, q + 2^-39 q], for wide x.
 
         The quotient is estimated from the last limb, never too large and too small by < 2^-39.
         """
@@ -259,7 +259,7 @@ class Emitter52:
         raise NotImplementedError
 
     def norm(self, x: Element) -> Element:
-        """Lazy (or a `difference`) -> wide, the same value."""
+        """Lazy -> wide, the same value."""
         raise NotImplementedError
 
     def negate_where(self, x: Element, mask: Value) -> Element:
@@ -273,24 +273,17 @@ class Emitter52:
         """
         raise NotImplementedError
 
-    def difference(self, x: Element, y: Element, z: Element) -> Element:
-        """x - y - z of normal elements, congruent mod q, within 48 q, for `fold` or `norm` alone.
-
-        Fma52: limbs up to three times the range. Ifma52: x - y - z + 32 q.
-        """
-        raise NotImplementedError
-
     def fold(self, x: Element) -> Element:
-        """A lazy element or a `difference` -> the same residue, folded."""
+        """Wide -> the same residue, folded."""
         return self.carry(self.remainder(x))
 
     def sub_fold(self, x: Element, y: Element) -> Element:
         """Wide - normal (as `sub`) -> folded."""
-        return self.fold(self.sub(x, y))
+        raise NotImplementedError
 
     def sub2_fold(self, x: Element, y: Element, z: Element) -> Element:
         """x - y - z of normal elements -> folded."""
-        return self.fold(self.difference(x, y, z))
+        raise NotImplementedError
 
     def sub_normal(self, x: Element, y: Element) -> Element:
         """Normal - normal -> wide. Ifma52: folded. Fma52: bounds add up, the caller minds them."""
@@ -305,7 +298,7 @@ class Emitter52:
         return self.norm(self.add(x, y))
 
     def pack(self, x: Element) -> list[Value]:
-        """Lazy -> words of x folded + packed_offset."""
+        """Wide -> words of x folded + packed_offset."""
         cols = self.remainder(x)
         digits = []
         for k in range(LIMBS - 1):
@@ -320,7 +313,7 @@ class Emitter52:
         raise NotImplementedError
 
     def pack_canonical(self, x: Element) -> list[Value]:
-        """As `fold`, to words of x mod q in [0, q)."""
+        """Wide -> words of x mod q in [0, q)."""
         b = self.b
         cols = self.remainder(x)
         unit = 1 << 5

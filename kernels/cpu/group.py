@@ -193,7 +193,8 @@ def _is_on_twist(q: int) -> int:
     tower.fp2_add(right, right, b)
     tower.fp2_sqr(left, q + 64)
     tower.fp2_sub(left, left, right)
-    return is_zero8(left)
+    on_curve: int = is_zero8(left)
+    return on_curve
 
 
 @kernel(signature="void(uint8[::1], uintp, int64)")

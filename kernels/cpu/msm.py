@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,25 @@ class PreparedBases:
     @property
     def n_bytes(self) -> int:
         return int(self.table.nbytes + self.infinite.nbytes)
+
+
+class Entries(NamedTuple):
+    """Per set the entries sorted by bucket, and where each bucket begins.
+
+    refs    : uint32[n_sets, n_tables * n], base record << 1 | (digit < 0)
+    offsets : int64[n_sets, n_buckets + 1], bucket b (|digit| = b + 1) is offsets[b]:offsets[b + 1]
+    """
+
+    refs: npt.NDArray[np.uint32]
+    offsets: npt.NDArray[np.int64]
+
+
+class Buckets(NamedTuple):
+    """Bucket sums as packed records; record set * n_buckets + b is there where `present` is 1."""
+
+    sums: U64
+    present: npt.NDArray[np.uint8]
+    n_tasks: int
 
 
 class Msm:
@@ -136,17 +156,12 @@ class Msm:
         if len(scalars) != len(bases):
             raise ValueError(f"MSM: {len(scalars)} scalars for {len(bases)} bases")
         report = progress or (lambda done, total: None)
-        lengths = self._lengths(scalars.data, bases.infinite)
-        longest = int(np.flatnonzero(lengths)[-1]) if lengths.any() else 0
-        if longest == 0:
+        plan = self.plan(scalars.data, bases)
+        if plan is None:
             report(1, 1)
             return np.zeros(self.words, np.uint64)
-        c = bases.window if bases.n_tables > 1 else choose_window(lengths)
-        n_windows = longest // c + 1  # (longest + 1) bits, the last for the carry
-        n_sets = bases.n_sets if bases.n_tables > 1 else n_windows
-        plan = _Plan(n=len(bases), c=c, n_sets=min(n_sets, n_windows), n_windows=n_windows)
         results, found = self._set_sums(scalars.data, bases, plan, report)
-        return self._join(results, found, plan.n_sets, c)
+        return self._join(results, found, plan.n_sets, plan.c)
 
     def digit_sums(self, scalars: U64, bases: PreparedBases, *, c: int, n_windows: int) -> U64:
         """uint64[n_windows, 8 d]: sum_i d_(i,w) P_i for each w, zeros for infinity.
@@ -155,10 +170,21 @@ class Msm:
                   right for bases of any order
         d_(i,w) : signed c-bit digits, s_i = sum_w d_(i,w) 2^(c w)
         """
-        plan = _Plan(n=len(bases), c=c, n_sets=n_windows, n_windows=n_windows)
+        plan = Plan(n=len(bases), c=c, n_sets=n_windows, n_windows=n_windows)
         results, found = self._set_sums(scalars, bases, plan, lambda done, total: None)
         cuts = [slice(c * w, c * (w + 1)) for w in range(n_windows)]
         return np.stack([self._join(results[cut], found[cut], 1, c) for cut in cuts])
+
+    def plan(self, scalars: U64, bases: PreparedBases) -> Plan | None:
+        """How these scalars are cut into digits; None if all are zero (or their base is)."""
+        lengths = self._lengths(scalars, bases.infinite)
+        longest = int(np.flatnonzero(lengths)[-1]) if lengths.any() else 0
+        if longest == 0:
+            return None
+        c = bases.window if bases.n_tables > 1 else choose_window(lengths)
+        n_windows = longest // c + 1  # (longest + 1) bits, the last for the carry
+        n_sets = bases.n_sets if bases.n_tables > 1 else n_windows
+        return Plan(n=len(bases), c=c, n_sets=min(n_sets, n_windows), n_windows=n_windows)
 
     def _join(self, results: U64, found: npt.NDArray[np.uint8], n_sets: int, c: int) -> U64:
         join = join_g1 if self.degree == 1 else join_g2
@@ -181,11 +207,43 @@ class Msm:
         return lengths
 
     def _set_sums(
-        self, scalars: U64, bases: PreparedBases, plan: _Plan, report: Callable[[int, int], None]
+        self, scalars: U64, bases: PreparedBases, plan: Plan, report: Callable[[int, int], None]
     ) -> tuple[U64, npt.NDArray[np.uint8]]:
         """The c partial sums of every set (see `reduce_sets`), as 2^256-Montgomery records."""
-        entries, offsets = self._sorted_entries(scalars, bases.infinite, plan)
-        n_buckets, n_sets = plan.n_buckets, plan.n_sets
+        buckets = self.sum_buckets(
+            self.sorted_entries(scalars, bases.infinite, plan), bases, report
+        )
+        n_results = plan.n_sets * plan.c
+        results, found = aligned_words(n_results * self.words), np.zeros(n_results, np.uint8)
+        base, at, next_set = (
+            bases.table.ctypes.data,
+            buckets.sums.ctypes.data,
+            np.zeros(1, np.int64),
+        )
+
+        def reduce_part() -> None:
+            arena, work = self.arena(2 * plan.n_buckets), self.work()
+            reduce_sets(
+                *self.group, base, at, buckets.present, plan.n_sets, plan.n_buckets, plan.c - 1,
+                arena, work, results.ctypes.data, found, next_set,
+            )  # fmt: skip
+
+        done, total = buckets.n_tasks, buckets.n_tasks + plan.n_sets
+        self.pool.workers(
+            plan.n_sets,
+            reduce_part,
+            lambda: report(done + min(int(next_set[0]), plan.n_sets), total),
+        )
+        report(total, total)
+        mont = self.convert(results.reshape(-1, self.words), packed=False)
+        return mont[: n_results * self.words].reshape(-1, self.words), found
+
+    def sum_buckets(
+        self, entries: Entries, bases: PreparedBases, report: Callable[[int, int], None]
+    ) -> Buckets:
+        """The sum of every bucket of every set."""
+        offsets = entries.offsets
+        n_sets, n_buckets = offsets.shape[0], offsets.shape[1] - 1
         n_entries = int((offsets[:, -1] - offsets[:, 0]).sum())
         tasks = np.empty((most_tasks(n_entries, n_sets, TASK_ENTRIES), 5), np.int64)
         n_tasks = plan_tasks(offsets, n_sets, n_buckets, TASK_ENTRIES, tasks)
@@ -199,30 +257,14 @@ class Msm:
         def sum_part() -> None:
             arena, work = self.arena(TASK_ENTRIES), self.work()
             sum_buckets(
-                *self.group, base, entries, offsets, tasks, n_tasks, TASK_ENTRIES, at, present,
-                n_buckets, arena, work, counter,
+                *self.group, base, entries.refs, offsets, tasks, n_tasks, TASK_ENTRIES, at,
+                present, n_buckets, arena, work, counter,
             )  # fmt: skip
 
         self.pool.workers(n_tasks, sum_part, lambda: report(min(int(counter[0]), n_tasks), total))
         arena, work = self.arena(max(n_tasks, 1)), self.work()
         merge_parts(*self.group, base, offsets, tasks, n_tasks, at, present, n_buckets, arena, work)
-        n_results = n_sets * plan.c
-        results, found = aligned_words(n_results * self.words), np.zeros(n_results, np.uint8)
-        next_set = np.zeros(1, np.int64)
-
-        def reduce_part() -> None:
-            arena, work = self.arena(2 * n_buckets), self.work()
-            reduce_sets(
-                *self.group, base, at, present, n_sets, n_buckets, plan.c - 1, arena, work,
-                results.ctypes.data, found, next_set,
-            )  # fmt: skip
-
-        self.pool.workers(
-            n_sets, reduce_part, lambda: report(n_tasks + min(int(next_set[0]), n_sets), total)
-        )
-        report(total, total)
-        mont = self.convert(results.reshape(-1, self.words), packed=False)
-        return mont[: n_results * self.words].reshape(-1, self.words), found
+        return Buckets(sums, present, n_tasks)
 
     def arena(self, n_records: int) -> U64:
         """Scratch records whose distance to any table is a whole number of records."""
@@ -232,10 +274,8 @@ class Msm:
         """A thread's scratch for batched additions."""
         return aligned_words(work_words(self.lanes, self.degree))
 
-    def _sorted_entries(
-        self, scalars: U64, infinite: npt.NDArray[np.bool_], plan: _Plan
-    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-        """Per set: entries sorted by bucket, and where each bucket begins (zeros left out)."""
+    def sorted_entries(self, scalars: U64, infinite: npt.NDArray[np.bool_], plan: Plan) -> Entries:
+        """The nonzero digits of canonical scalars, sorted by bucket."""
         n, per_set = plan.n, plan.n_tables * plan.n
         digits = np.zeros((plan.n_sets * plan.n_tables, n), np.int32)
         rows = digits.reshape(plan.n_sets, plan.n_tables, n).transpose(1, 0, 2)
@@ -285,7 +325,7 @@ class Msm:
             place_entries(by_set[s], cuts[p], cuts[p + 1], positions[s, p], entries[s])
 
         self.pool.each(jobs, place)
-        return entries, offsets
+        return Entries(entries, offsets)
 
 
 def _check_entries(n: int, n_tables: int) -> None:
@@ -301,7 +341,9 @@ def _are_infinite(points: U64) -> npt.NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
+class Plan:
+    """Digits of c bits, n_windows of them in n_sets sets (see the module's docstring)."""
+
     n: int
     c: int
     n_sets: int

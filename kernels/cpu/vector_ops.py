@@ -9,7 +9,7 @@ operation: `kernels.cpu.emit52`. `k` is a field's constant table. `d` may be one
     sqr(d, x, k)           d = x^2 / 2^260            x normal
     add, sub(d, x, y, k)   lazy
     norm(d, x, k)          lazy -> wide
-    fold(d, x, k)          lazy -> folded
+    fold(d, x, k)          wide -> folded
     sub_fold(d, x, y, k), sub2_fold(d, x, y, z, k)                   x - y (- z) -> folded
     add_normal, sub_normal(d, x, y, k), sub2_normal(d, x, y, z, k)   x +- y (- z) -> wide
     butterfly(x, y, w, k)  (x, y) = (x + w y, x - w y), w one canonical element for all lanes
@@ -19,9 +19,9 @@ operation: `kernels.cpu.emit52`. `k` is a field's constant table. `d` may be one
     gather_signed          the same, negated where ref & 1
     unpack(d, p, stride, k)          W plain elements (4 words each, stride bytes apart) -> lazy
     unpack_packed(d, p, stride, k)   W packed elements -> wide
-    pack(p, stride, x, k)            lazy -> W packed elements
+    pack(p, stride, x, k)            wide -> W packed elements
     pack_folded(p, stride, x, k)     folded (the result of a fold) -> W packed elements
-    pack_canonical(p, stride, x, k)  lazy -> W plain elements in [0, q)
+    pack_canonical(p, stride, x, k)  wide -> W plain elements in [0, q)
 """
 
 from __future__ import annotations
