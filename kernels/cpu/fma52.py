@@ -148,11 +148,13 @@ class Fma52(Emitter52):
         totals = [cols[k].total(self, HALF + BIAS) for k in range(4)]
         carries = [self.b.lshr(t, self.ints(52)) for t in totals]
         low = [self.digit(totals[0])]
-        offset = self.ints(bits_of(_CENTER) - HALF - (BIAS >> 52))
+        # digit + carry may take 53 bits, so they become doubles before they are added
+        raise_bits, offset = self.ints(bits_of(_UNIT)), self.reals(2 * _UNIT + HALF + (BIAS >> 52))
         for k in range(1, 4):
-            digit = self.b.add(self.b.and_(totals[k], self.ints(MASK)), carries[k - 1])
-            raised = self.b.bitcast(self.b.add(digit, offset), self.vw)
-            low.append(self.b.fsub(raised, self.reals(_CENTER)))
+            digit = self.b.or_(self.b.and_(totals[k], self.ints(MASK)), raise_bits)
+            carry = self.b.or_(carries[k - 1], raise_bits)
+            part = self.b.fsub(self.b.bitcast(digit, self.vw), offset)
+            low.append(self.b.fadd(part, self.b.bitcast(carry, self.vw)))
         cols[4].put(self.b, carries[3], -(BIAS >> 52))
         return low
 
