@@ -63,13 +63,15 @@ def memory_task(lg_n: int) -> Task[dict[str, Any]]:
     return Task(run=partial(run_child, "memory", str(lg_n)), answer=_answers, reading=_value)
 
 
-def run_child(*arguments: str, cache_dir: Path | None = None) -> dict[str, Any]:
-    """The JSON object that `python -m bench.isolated ARGUMENTS` prints.
+def run_child(
+    *arguments: str, cache_dir: Path | None = None, module: str = "bench.isolated"
+) -> dict[str, Any]:
+    """The JSON object that `python -m MODULE ARGUMENTS` prints.
 
     Raises Unavailable with the last line of its errors if it fails.
     """
     place = [] if cache_dir is None else ["env", f"ZKPOT_CACHE_DIR={cache_dir}"]
-    command = [*place, sys.executable, "-m", "bench.isolated", *arguments]
+    command = [*place, sys.executable, "-m", module, *arguments]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=CHILD_LIMIT_S, check=False
     )

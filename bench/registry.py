@@ -34,11 +34,13 @@ class Task(Generic[T]):
     answer  : what `run` returned, in a form that compares with `BenchCase.expect` (never timed)
     reading : None to time `run` by the wall clock; else the value, in the unit of the case, that
               `run` measured by itself (memory, time inside another process)
+    n_max   : no more repetitions than this, for a peer that is much slower than the case
     """
 
     run: Callable[[], T]
     answer: Callable[[T], object]
     reading: Callable[[T], float] | None = None
+    n_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,7 @@ class Suite:
 
 SUITES = {
     "kernels": "bench.suites.kernels:build_suite",
+    "proof": "bench.suites.proof:build_suite",
 }
 
 

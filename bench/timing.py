@@ -40,16 +40,17 @@ def measure(
     """Times `task`, after a first run whose answer must be `expected`; so must the last one's.
 
     A task that takes a reading of its own is not warmed up: its first run already counts.
-    Repeats until `budget_s` is spent or `case.n_max` is reached, at least once.
+    Repeats until `budget_s` is spent or `n_max` of case or task is reached, at least once.
     Raises WrongAnswer, which names the case and never the values.
     """
     samples: list[float] = []
+    n_max = case.n_max if task.n_max is None else min(case.n_max, task.n_max)
     result = task.run()
     check(case, task, result, expected)
     if task.reading is not None:
         samples.append(task.reading(result))
     start = clock()
-    while not samples or (len(samples) < case.n_max and clock() - start < budget_s):
+    while not samples or (len(samples) < n_max and clock() - start < budget_s):
         del result
         gc.collect()
         before = clock()

@@ -1,0 +1,11 @@
+"""What benchmarks take from the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def ezkl_python() -> str:
+    """`$EZKL_PYTHON`, the interpreter that has `ezkl` and `onnx`; default: this one."""
+    return os.environ.get("EZKL_PYTHON") or sys.executable
