@@ -47,7 +47,6 @@ TERNARY = ("sub2_fold", "sub2_normal")
 UNARY = ("sqr", "norm", "fold")
 NORMAL, WIDE = 16, 48  # in q
 TINY = 2.0**-39
-RNG = random.Random(52)
 
 
 @dataclass(frozen=True)
@@ -258,19 +257,20 @@ def machine(request: pytest.FixtureRequest, field: str) -> Machine:
 # -- operands -------------------------------------------------------------------------------------
 def residues(q: int) -> list[int]:
     """Canonical residues: the field's edges, digit edges of both limb sizes, random ones."""
+    rng = random.Random(q)
     edges = [0, 1, 2, 3, q - 1, q - 2, q - 3, q // 2, q // 2 + 1]
     for bits in (51, 52, 63, 64, 103, 104, 128, 156, 192, 208, 252):
         edges += [(1 << bits) + e for e in (-1, 0, 1)]
-    return [x % q for x in edges] + [RNG.randrange(q) for _ in range(30)]
+    return [x % q for x in edges] + [rng.randrange(q) for _ in range(30)]
 
 
 def wide(m: Machine, bound: float) -> list[list[int]]:
     """Elements |x| <= bound q (from 0 on if limbs are unsigned) with limbs in their range."""
-    q, top = m.q, int(bound * m.q)
+    q, top, rng = m.q, int(bound * m.q), random.Random(bound)
     values = [0, 1, top, top - 1, q, q - 1, q + 1, q + 3, 2 * q, 2 * q - 3]
     values += [k * q + e for k in range(int(bound)) for e in (-1, 0, 1)]
     values += [(1 << b) + e for b in (51, 52, 103, 104, 155, 156, 207, 208) for e in (-1, 0, 1)]
-    values += [RNG.randrange(top + 1) for _ in range(40)]
+    values += [rng.randrange(top + 1) for _ in range(40)]
     values = [v for v in values if 0 <= v <= top]
     if m.signed:
         values += [-v for v in values]
@@ -294,8 +294,9 @@ def lazy(m: Machine) -> list[list[int]]:
 
 def pairs(x: list[list[int]], y: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
     """All extremes against all extremes would be too many: every x twice, with varied y."""
+    rng = random.Random(len(x))
     xs = x + x
-    ys = [y[i % len(y)] for i in range(len(x))] + [RNG.choice(y) for _ in x]
+    ys = [y[i % len(y)] for i in range(len(x))] + [rng.choice(y) for _ in x]
     for v in (*x[-8:], *x[2:4]):
         xs += [v] * len(y)
         ys += y
@@ -380,7 +381,7 @@ def test_differences_of_normal_elements(vector: Machine) -> None:
     m = vector
     normal = wide(m, NORMAL)
     xs, ys = pairs(normal, normal)
-    zs = [RNG.choice(normal) for _ in xs]
+    zs = random.Random(3).choices(normal, k=len(xs))
     two = [m.value(x) - m.value(y) for x, y in zip(xs, ys, strict=True)]
     three = [d - m.value(z) for d, z in zip(two, zs, strict=True)]
     check_folded(m, m.apply("sub2_fold", xs, ys, zs), three)
@@ -527,8 +528,9 @@ def test_gathering(machine: Machine) -> None:
     records = np.zeros((n + 4, 2, 4), np.uint64)  # the second element of each record is gathered
     records[4:, 1] = words_from_ints([v + m.lanes.packed_offset for v in values])
     base = records.ctypes.data + 4 * 64  # so that references may be negative
-    picks = [RNG.randrange(n) for _ in range(8 * 40)]
-    signs = [RNG.randrange(2) for _ in picks]
+    rng = random.Random(n)
+    picks = [rng.randrange(n) for _ in range(8 * 40)]
+    signs = [rng.randrange(2) for _ in picks]
     records[:4] = records[4:8]
     picks[:4] = [-1, -2, -3, -4]
     refs = np.array([p << 1 | s for p, s in zip(picks, signs, strict=True)], np.int64)
