@@ -11,7 +11,19 @@ from importlib import import_module
 
 import typer
 
-COMMANDS = ("info", "demo", "bench", "data", "train", "groth16")
+COMMANDS = (
+    "info",
+    "demo",
+    "bench",
+    "data",
+    "train",
+    "setup",
+    "commit",
+    "prove",
+    "verify",
+    "inspect",
+    "groth16",
+)
 """Modules of `api.commands`, in the order of the help."""
 
 

@@ -1,0 +1,86 @@
+"""`zkpot inspect`: what a proof for a model would cost, and why the circuit is as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from api.console import AsJson, emit_json
+from api.options import BackendName, ModelOrName, NSamples
+
+if TYPE_CHECKING:
+    from api.estimate import Estimate
+    from prover.accuracy import CircuitReport
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(inspect)
+
+
+def inspect(
+    model: ModelOrName,
+    samples: NSamples = 1024,
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Wires, rows and seconds per layer and gadget; reads no weight."""
+    import time
+
+    from api.estimate import estimate, measure_rates
+    from api.model_files import require_architecture
+    from api.refusals import load_backend, refusing
+    from prover.accuracy import compile_accuracy
+
+    with refusing(as_json=as_json):
+        architecture = require_architecture(model, samples)
+        device = load_backend(backend)
+        accuracy = compile_accuracy(architecture, samples)
+        rates = measure_rates(device, time.perf_counter)
+    report = accuracy.explain()
+    expected = estimate(accuracy, rates)
+    if as_json:
+        emit_json(
+            report.to_json()
+            | {
+                "circuit_digest": accuracy.digest.hex(),
+                "seconds": {
+                    "total": expected.total_s,
+                    "lines": list(expected.lines_s),
+                    "padding": expected.padding_s,
+                    "committed": expected.committed_s,
+                },
+                "rates_ns": rates.to_json(),
+            }
+        )
+        return
+    _show(report, expected)
+
+
+def _show(report: CircuitReport, expected: Estimate) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(markup=False, highlight=False)
+    console.print(
+        f"{report.architecture} on {report.n_samples} samples: {report.rows} rows "
+        f"({report.rows_per_sample:.0f} per sample) of 2^{report.lg_rows}"
+    )
+    wires = ", ".join(f"{n} {group}" for group, n in report.wires.items())
+    console.print(f"wires: {wires}")
+    console.print(f"range table: {report.width_reason}")
+    table = Table(box=None)
+    for name in ("part", "gadget"):
+        table.add_column(name)
+    for name in ("rows", "private wires", "seconds"):
+        table.add_column(name, justify="right")
+    table.add_column("why")
+    for line, seconds in zip(report.lines, expected.lines_s, strict=True):
+        numbers = (str(line.rows), str(line.private_wires), f"{seconds:.2f}")
+        table.add_row(line.part, line.gadget, *numbers, line.why)
+    blank = (1 << report.lg_rows) - report.rows
+    table.add_row("padding", "", str(blank), "", f"{expected.padding_s:.2f}", "to a power of two")
+    table.add_row("committed", "", "", "", f"{expected.committed_s:.2f}", "small values, cheap")
+    table.add_row("total", "", str(1 << report.lg_rows), "", f"{expected.total_s:.2f}", "")
+    console.print(table)
+    console.print("seconds are an estimate, from operations timed on this device just now")

@@ -1,0 +1,175 @@
+"""`zkpot prove`: how many samples a committed model classifies correctly, proven."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.console import AsJson, emit_json
+from api.options import BackendName, KeyFolder, ModelFile, RequireCeremony, SamplesRef
+
+if TYPE_CHECKING:
+    from api.proving import ProverKit
+    from kernels.backend import Backend
+    from prover.commitment import Blinding, ModelCommitment
+    from prover.pipeline import ProvedJob
+    from prover.public_inputs import ShardInputs
+
+NOBODY = "00" * 32
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(prove)
+
+
+def prove(
+    model: ModelFile,
+    key: KeyFolder,
+    commitment: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="File of `zkpot commit`.")
+    ],
+    dataset: SamplesRef,
+    out: Annotated[Path, typer.Option(help="File for the proof.", dir_okay=False)],
+    shards: Annotated[
+        bool, typer.Option("--shards", help="Split the samples; one proof per shard, one file.")
+    ] = False,
+    claim: Annotated[
+        int | None, typer.Option(min=0, help="Claim this many correct samples; default all.")
+    ] = None,
+    chain: Annotated[str, typer.Option(help="Chain on which the proof counts.")] = "local",
+    task: Annotated[str, typer.Option(help="Task for which it counts.")] = "local",
+    round_index: Annotated[int, typer.Option("--round", help="Round of the task.")] = 0,
+    height: Annotated[int, typer.Option(help="Height at which the commitment is final.")] = 0,
+    client: Annotated[str, typer.Option(help="Client's public key, hexadecimal.")] = NOBODY,
+    require_ceremony: RequireCeremony = False,
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Prove a lower bound on the correct samples; the proof is verified before it is written."""
+    import time
+
+    from api.blinding import load_blinding, load_commitment
+    from api.files import write_public
+    from api.occasion import parse_occasion
+    from api.proving import ProverKit
+    from api.refusals import load_backend, refusing
+    from api.samples import load_reference
+    from api.shards import Container, split_shards
+
+    if not out.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
+    if shards and claim is not None:
+        raise typer.BadParameter("shards claim all their correct samples", param_hint="--claim")
+    fields = parse_occasion(
+        chain=chain, task=task, round_index=round_index, height=height, client=client
+    )
+    started = time.perf_counter()
+    with refusing(as_json=as_json):
+        device = load_backend(backend)
+        samples = load_reference(dataset)
+        committed, blinding = load_commitment(commitment), load_blinding(commitment)
+        kit = ProverKit.load(model, key, require_ceremony=require_ceremony)
+        parts = split_shards(kit.accuracy.public_layout, samples.images, samples.labels)
+        _require_one(parts, kit.card.n_samples, len(samples.labels), sharded=shards)
+        kit.require_commitment(committed, blinding, device)
+        loaded = time.perf_counter()
+        jobs = _prove_all(kit, parts, fields, committed, blinding, claim=claim, backend=device)
+        proven = time.perf_counter()
+        envelopes = tuple(job.envelope for job in jobs)
+        raw = Container(envelopes).encode() if shards else envelopes[0]
+        write_public(out, raw)
+    facts: dict[str, Any] = {
+        "out": str(out),
+        "bytes": len(raw),
+        "dataset": dataset,
+        "shards": len(jobs),
+        "samples": len(samples.labels),
+        "correct": sum(job.statement.claimed_correct for job in jobs),
+        "architecture": kit.card.architecture.name,
+        "model_commitment": jobs[0].statement.d_w.hex(),
+        "key_digest": kit.key.verifying.digest.hex(),
+        "key_origin": kit.card.origin.value,
+        "load_s": loaded - started,
+        "prove_s": proven - loaded,
+        "stages_s": _add_up(jobs),
+    }
+    if as_json:
+        emit_json(facts)
+        return
+    k, n = facts["correct"], facts["samples"]
+    typer.echo(
+        f"proved: at least {k} of {n} samples of {dataset} correct ({k / n:.2%}), "
+        f"in {facts['prove_s']:.1f} s"
+    )
+    if shards:
+        typer.echo(f"{len(jobs)} shards under one D_W")
+    typer.echo(f"wrote {out} ({len(raw)} bytes, public)")
+
+
+def _require_one(parts: list[ShardInputs], n_samples: int, n_total: int, *, sharded: bool) -> None:
+    """Usage error unless the samples fit into one proof, or into one container of proofs."""
+    from api.shards import MAX_SHARDS
+
+    if len(parts) > 1 and not sharded:
+        raise typer.BadParameter(
+            f"{n_total} samples, and one proof under this key covers {n_samples}; add --shards",
+            param_hint="--dataset",
+        )
+    if len(parts) > MAX_SHARDS:
+        raise typer.BadParameter(
+            f"{len(parts)} shards, limit {MAX_SHARDS}; take a key for more samples",
+            param_hint="--dataset",
+        )
+
+
+def _prove_all(
+    kit: ProverKit,
+    parts: list[ShardInputs],
+    fields: dict[str, Any],
+    commitment: ModelCommitment,
+    blinding: Blinding,
+    *,
+    claim: int | None,
+    backend: Backend,
+) -> list[ProvedJob]:
+    """One job per shard. The bases are prepared once for all of them."""
+    import secrets
+    import time
+
+    from api.progress import show_steps
+    from prover.pipeline import Occasion, prove_job
+    from prover.prove import prepare
+
+    prepared = prepare(kit.key, backend)
+    jobs = []
+    with show_steps() as progress:
+        for index, part in enumerate(parts):
+            if len(parts) > 1:
+                progress("shards", index, len(parts))
+            jobs.append(
+                prove_job(
+                    kit.accuracy,
+                    prepared,
+                    kit.model,
+                    images=part.images,
+                    labels=part.labels,
+                    occasion=Occasion(**fields, shard_index=index),
+                    commitment=commitment,
+                    blinding=blinding,
+                    claimed=claim,
+                    random_bytes=secrets.token_bytes,
+                    backend=backend,
+                    clock=time.perf_counter,
+                    progress=progress,
+                )
+            )
+        if len(parts) > 1:
+            progress("shards", len(parts), len(parts))
+    return jobs
+
+
+def _add_up(jobs: list[ProvedJob]) -> dict[str, float]:
+    """Seconds per stage over all jobs."""
+    return {stage: sum(job.timings_s[stage] for job in jobs) for stage in jobs[0].timings_s}

@@ -1,0 +1,154 @@
+"""`zkpot verify`: whether a proof holds, what it proves, and what it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.console import AsJson, emit_json, refuse
+from api.options import KeyFolder, RequireCeremony, SamplesRef
+
+if TYPE_CHECKING:
+    from api.key_card import KeyCard
+    from api.verifying import Proven
+    from prover.keys import VerifyingKey
+
+NOT_PROVEN = (
+    "how the weights were trained, on which data, or by whom",
+    "how the model does on any other sample; samples that were public may have been trained on",
+)
+DEVELOPMENT = (
+    "anything against whoever ran the setup: this is a single-party development key, "
+    "and its maker can forge proofs"
+)
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(verify)
+
+
+def verify(
+    proof: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A file of `zkpot prove`.")
+    ],
+    key: KeyFolder,
+    dataset: SamplesRef,
+    commitment: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The commitment that it must be about."),
+    ] = None,
+    chain: Annotated[str | None, typer.Option(help="Chain that it must be for.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task that it must be for.")] = None,
+    round_index: Annotated[
+        int | None, typer.Option("--round", help="Round that it must be for.")
+    ] = None,
+    height: Annotated[int | None, typer.Option(help="Commit height that it must be for.")] = None,
+    client: Annotated[
+        str | None, typer.Option(help="Client that it must be of, public key in hexadecimal.")
+    ] = None,
+    check_circuit: Annotated[
+        bool,
+        typer.Option("--check-circuit", help="Compile the circuit, and compare the key's digest."),
+    ] = False,
+    require_ceremony: RequireCeremony = False,
+    as_json: AsJson = False,
+) -> None:
+    """Exit with 0 for a valid proof, with 1 and the reason for any other."""
+    import secrets
+    import time
+
+    from api.key_card import compile_for_key, load_verifying_half
+    from api.occasion import parse_occasion
+    from api.refusals import refusing
+    from api.samples import load_reference
+    from api.verifying import Refusal, judge_file, read_proof
+
+    expected = parse_occasion(
+        chain=chain, task=task, round_index=round_index, height=height, client=client
+    )
+    with refusing(as_json=as_json):
+        verifying, card = load_verifying_half(key, require_ceremony=require_ceremony)
+        if check_circuit:
+            compile_for_key(card, verifying)
+        if commitment is not None:
+            expected["d_w"] = _read_d_w(commitment, verifying)
+        samples = load_reference(dataset)
+        raw = read_proof(proof)
+        started = time.perf_counter()
+        outcome = judge_file(
+            raw,
+            key=verifying,
+            layout=card.layout,
+            images=samples.images,
+            labels=samples.labels,
+            expected=expected,
+            random_bytes=secrets.token_bytes,
+        )
+        verify_s = time.perf_counter() - started
+    if isinstance(outcome, Refusal):
+        refuse(outcome.reason, code=outcome.code, as_json=as_json)
+    facts = _describe(outcome, card, verifying, dataset) | {
+        "compared": sorted(expected),
+        "verify_s": verify_s,
+    }
+    if as_json:
+        emit_json(facts)
+    else:
+        _say(facts)
+
+
+def _read_d_w(path: Path, key: VerifyingKey) -> bytes:
+    """D_W of a commitment file, compressed; KeyMismatch when it was made under another key."""
+    from api.blinding import load_commitment
+    from kernels.encoding import encode_g1
+    from prover.errors import KeyMismatch
+
+    commitment = load_commitment(path)
+    if commitment.key_digest != key.digest:
+        raise KeyMismatch("the commitment was made under another key")
+    return encode_g1(commitment.d_w)
+
+
+def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) -> dict[str, Any]:
+    from api.occasion import describe_occasion
+    from prover.keys import KeyOrigin
+    from prover.verdict import Verdict
+
+    first = proven.statements[0]
+    is_development = key.origin is KeyOrigin.DEVELOPMENT
+    return {
+        "verdict": Verdict.VALID.value,
+        "correct": proven.n_correct,
+        "samples": proven.n_samples,
+        "dataset": dataset,
+        "architecture": card.architecture.name,
+        "model_commitment": first.d_w.hex(),
+        "shards": len(proven.statements),
+        "occasion": describe_occasion(first),
+        "key_digest": key.digest.hex(),
+        "key_origin": key.origin.value,
+        "not_proven": [*NOT_PROVEN, *([DEVELOPMENT] if is_development else [])],
+    }
+
+
+def _say(facts: dict[str, Any]) -> None:
+    k, n = facts["correct"], facts["samples"]
+    shards = f" in {facts['shards']} shards" if facts["shards"] > 1 else ""
+    typer.secho("valid", fg="green", bold=True)
+    typer.echo(
+        f"proven: the {facts['architecture']} committed to as D_W {facts['model_commitment']}"
+    )
+    typer.echo(
+        f"  classifies at least {k} of {n} samples of {facts['dataset']}{shards} correctly "
+        f"({k / n:.2%})"
+    )
+    compared = set(facts["compared"])
+    typer.echo("stated for:")
+    for name, value in facts["occasion"].items():
+        note = "as expected" if name in compared else "not compared"
+        typer.echo(f"  {name.replace('_', ' ')} {value} ({note})")
+    typer.echo("not proven:")
+    for line in facts["not_proven"]:
+        typer.echo(f"  {line}")

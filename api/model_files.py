@@ -1,0 +1,78 @@
+"""Model files as commands read them: whole, or the public architecture alone."""
+
+from __future__ import annotations
+
+import json
+import struct
+from math import prod
+from pathlib import Path
+
+import typer
+
+from prover.errors import ArchitectureInvalid, ModelFormatError
+from prover.keyfile import MAX_LG_N
+from prover.model import Architecture, QuantizedModel
+from prover.model_bytes import MAGIC, MAX_MANIFEST_BYTES, VERSION, decode_model
+
+MAX_MODEL_BYTES = 1 << 30
+_HEADER = struct.Struct("<8sIIQ")  # magic, version, length of the manifest, of the payload
+
+
+def load_model(path: Path) -> QuantizedModel:
+    """The model with its private weights. Raises ModelFormatError, OSError."""
+    if path.stat().st_size > MAX_MODEL_BYTES:
+        raise _no_model(path)
+    return decode_model(path.read_bytes())
+
+
+def read_architecture(path: Path) -> Architecture:
+    """The manifest of a .zkq file. No byte of the payload, where the weights are, is read.
+
+    Raises ModelFormatError, OSError.
+    """
+    with path.open("rb", buffering=0) as stream:  # a buffer would read ahead, into the weights
+        head = stream.read(_HEADER.size)
+        if len(head) != _HEADER.size:
+            raise _no_model(path)
+        magic, version, n_manifest, _ = _HEADER.unpack(head)
+        if magic != MAGIC or version != VERSION or n_manifest > MAX_MANIFEST_BYTES:
+            raise _no_model(path)
+        manifest = stream.read(n_manifest)
+    try:
+        architecture = Architecture.from_manifest(json.loads(manifest.decode("ascii")))
+    except (ArchitectureInvalid, ValueError, RecursionError):
+        raise _no_model(path) from None
+    if architecture.encode() != manifest:
+        raise _no_model(path)
+    return architecture
+
+
+def require_architecture(model: str, n_samples: int) -> Architecture:
+    """The architecture of a .zkq file, or of a name such as mlp-784-128-10.
+
+    A usage error for what is neither, and for a circuit that would have more rows than a key can.
+    Raises ModelFormatError, OSError for a file that is there but is no model.
+    """
+    path = Path(model)
+    try:
+        architecture = read_architecture(path) if path.is_file() else Architecture.parse(model)
+    except ArchitectureInvalid as error:
+        raise typer.BadParameter(
+            f"there is no file {model}, and as a name: {error}", param_hint="MODEL"
+        ) from error
+    values = sum(prod(shape) for shape in architecture.shapes[1:])
+    if n_samples * values + architecture.n_parameters > 1 << MAX_LG_N:  # a row each, at the least
+        raise typer.BadParameter(
+            f"{architecture.name} on {n_samples} samples has more than 2^{MAX_LG_N} rows; "
+            "take fewer samples, and --shards when proving",
+            param_hint="--samples",
+        )
+    return architecture
+
+
+def _no_model(path: Path) -> ModelFormatError:
+    return ModelFormatError(
+        f"this is no quantized model of version {VERSION}",
+        where=str(path),
+        next_step="give a .zkq file written by `zkpot quantize`",
+    )

@@ -1,0 +1,86 @@
+"""Where a proof counts, as options: chain, task, round, commit height and client.
+
+`prove` writes these fields into the statement; `verify` compares them with what it is told to
+expect, so that a proof replayed from another chain, task, round or client is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from prover.statement import MAX_NAME_BYTES, MAX_NUMBER, Statement
+
+FIELDS = ("chain_id", "task_id", "round_index", "commit_height", "client_key")
+_OPTIONS = dict(zip(FIELDS, ("--chain", "--task", "--round", "--height", "--client"), strict=True))
+
+
+def parse_occasion(
+    *,
+    chain: str | None,
+    task: str | None,
+    round_index: int | None,
+    height: int | None,
+    client: str | None,
+) -> dict[str, Any]:
+    """Fields of a statement by name, without those that are None; usage errors for the rest.
+
+    chain, task : text of 1 to 64 bytes as UTF-8; client : 1 to 64 bytes in hexadecimal
+    """
+    found: dict[str, Any] = {}
+    for name, text in (("chain_id", chain), ("task_id", task)):
+        if text is not None:
+            found[name] = _require_name(name, text.encode("utf-8", "surrogateescape"))
+    for name, number in (("round_index", round_index), ("commit_height", height)):
+        if number is not None:
+            if not 0 <= number < MAX_NUMBER:
+                raise _wrong(name, "is not in [0, 2^63)")
+            found[name] = number
+    if client is not None:
+        try:
+            raw = bytes.fromhex(client)
+        except ValueError:
+            raise _wrong("client_key", "is not hexadecimal") from None
+        found["client_key"] = _require_name("client_key", raw)
+    return found
+
+
+def find_difference(statement: Statement, expected: dict[str, Any]) -> str | None:
+    """In which field a statement is for another occasion than expected, in words; else None."""
+    for name, wanted in expected.items():
+        found = getattr(statement, name)
+        if found != wanted:
+            label = name.replace("_", " ")
+            return (
+                f"the proof is for {label} {show_value(name, found)}, "
+                f"not for {show_value(name, wanted)}"
+            )
+    return None
+
+
+def describe_occasion(statement: Statement) -> dict[str, Any]:
+    """The occasion as the statement says it, in JSON types."""
+    return {
+        name: value if isinstance(value, int) else show_value(name, value)
+        for name, value in ((name, getattr(statement, name)) for name in FIELDS)
+    }
+
+
+def show_value(name: str, value: bytes | int) -> str:
+    """A field for a terminal. Names come from strangers: nothing but printable ASCII gets out."""
+    if isinstance(value, int):
+        return str(value)
+    if name != "client_key" and all(0x20 <= byte < 0x7F for byte in value):
+        return value.decode("ascii")
+    return value.hex() if name == "client_key" else f"0x{value.hex()}"
+
+
+def _require_name(name: str, raw: bytes) -> bytes:
+    if not 1 <= len(raw) <= MAX_NAME_BYTES:
+        raise _wrong(name, f"has 1 to {MAX_NAME_BYTES} bytes")
+    return raw
+
+
+def _wrong(name: str, what: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{name.replace('_', ' ')} {what}", param_hint=_OPTIONS[name])

@@ -1,0 +1,50 @@
+"""Every error that the project raises on purpose, as a refusal: the reason, never a traceback.
+
+Messages are the public ones: what an error knows about private numbers stays in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.console import refuse
+from federated.errors import FederatedError
+from kernels.backend import Backend, BackendUnavailable, get_backend
+from prover.errors import ProverError
+
+
+@contextmanager
+def refusing(*, as_json: bool) -> Iterator[None]:
+    """Ends the command with exit code 1 and the reason for any error of ours, or of the files."""
+    try:
+        yield
+    except ProverError as error:
+        refuse(error.public_message, code=error.code, as_json=as_json)
+    except FederatedError as error:
+        reason = "the model cannot be quantized" if error.carries_private_values else str(error)
+        refuse(reason, code=error.code, as_json=as_json)
+    except BackendUnavailable as error:
+        refuse(str(error), code="backend_unavailable", as_json=as_json)
+    except FileNotFoundError as error:
+        refuse(f"there is no file {error.filename}", code="io_error", as_json=as_json)
+    except OSError as error:
+        named = error.filename is not None and error.strerror is not None
+        reason = f"{error.filename}: {error.strerror}" if named else str(error)
+        refuse(reason, code="io_error", as_json=as_json)
+    except MemoryError:
+        refuse(
+            "not enough memory; take a smaller network or fewer --samples",
+            code="out_of_memory",
+            as_json=as_json,
+        )
+
+
+def load_backend(name: str) -> Backend:
+    """The device of that name; a usage error when there is none of it, else as `get_backend`."""
+    import typer
+
+    try:
+        return get_backend(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--backend") from error

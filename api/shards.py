@@ -1,0 +1,106 @@
+"""Test sets larger than a circuit: how they are split, the container of their proofs, their check.
+
+    container = "zkpotshd" | version, 2 bytes | n, 4 bytes | n times: length, 4 bytes | envelope
+
+Numbers are little-endian. Envelopes stand in the order of their shard index, 0 to n - 1, all about
+one model commitment and one occasion; `find_fault` demands it. `Container.decode` refuses
+every byte string that `encode` would not write.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from prover.public_inputs import PublicLayout, ShardInputs, UInt8Array
+from prover.statement import Statement
+from prover.wire import MAX_ENVELOPE_BYTES
+
+MAGIC = b"zkpotshd"
+VERSION = 1
+MAX_SHARDS = 1 << 12
+MAX_CONTAINER_BYTES = 14 + MAX_SHARDS * (4 + MAX_ENVELOPE_BYTES)
+
+_HEADER = len(MAGIC) + 2 + 4
+_SHARED_FIELDS = (
+    "chain_id",
+    "task_id",
+    "round_index",
+    "commit_height",
+    "client_key",
+    "multipliers",
+    "verifying_key_digest",
+    "d_w",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Envelopes of all shards of one test set; their bytes are not judged here."""
+
+    envelopes: tuple[bytes, ...]
+
+    def encode(self) -> bytes:
+        header = MAGIC + VERSION.to_bytes(2, "little") + len(self.envelopes).to_bytes(4, "little")
+        return header + b"".join(len(e).to_bytes(4, "little") + e for e in self.envelopes)
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Container | None:
+        """Inverse of `encode` for 1 to MAX_SHARDS envelopes; None for every other byte string."""
+        if len(raw) < _HEADER or raw[: _HEADER - 4] != MAGIC + VERSION.to_bytes(2, "little"):
+            return None
+        n = int.from_bytes(raw[_HEADER - 4 : _HEADER], "little")
+        if not 1 <= n <= MAX_SHARDS:
+            return None
+        envelopes, at = [], _HEADER
+        for _ in range(n):
+            start = at + 4
+            end = start + int.from_bytes(raw[at:start], "little")
+            if end > len(raw) or end - start > MAX_ENVELOPE_BYTES:
+                return None
+            envelopes.append(raw[start:end])
+            at = end
+        return cls(tuple(envelopes)) if at == len(raw) else None
+
+
+def split_range(n_total: int, n_samples: int) -> list[slice]:
+    """The fewest shards of at most n_samples each, sizes differing by at most one.
+
+    Even sizes, since a short last shard would tell more about its single samples.
+    """
+    n_shards = -(-n_total // n_samples)
+    cuts = [i * n_total // n_shards for i in range(n_shards + 1)]
+    return [slice(a, b) for a, b in pairwise(cuts)]
+
+
+def split_shards(layout: PublicLayout, images: UInt8Array, labels: UInt8Array) -> list[ShardInputs]:
+    """The shards of a test set, in the order of their index. Raises ShapeMismatch."""
+    return [
+        ShardInputs.of(layout, images[part], labels[part])
+        for part in split_range(len(labels), layout.n_samples)
+    ]
+
+
+def find_fault(statements: Sequence[Statement], n_shards: int) -> str | None:
+    """Why these statements, in their order, do not cover shards 0 to n_shards - 1; None if they do.
+
+    They must also agree on everything that shards share, the model commitment above all: otherwise
+    every shard could be proven with the model that suits it best.
+    """
+    indices = [s.shard_index for s in statements]
+    twice = [i for i, times in Counter(indices).items() if times > 1]
+    if twice:
+        return f"shard {min(twice)} occurs more than once"
+    missing = sorted(set(range(n_shards)) - set(indices))
+    if missing:
+        return f"shard {missing[0]} of {n_shards} is missing ({len(missing)} in all)"
+    if len(indices) > n_shards:
+        return f"there are proofs for {len(indices)} shards, the dataset makes {n_shards}"
+    if indices != sorted(indices):
+        return "the shards are not in the order of their index"
+    for name in _SHARED_FIELDS:
+        if len({getattr(s, name) for s in statements}) > 1:
+            return f"the shards differ in {name}"
+    return None
