@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernels.array import FrArray, G1Array, G2Array, words_from_ints
 from kernels.bn254 import G1, G2, P, R
-from kernels.cpu import buckets, msm, runs
+from kernels.cpu import buckets, lanes, msm, runs
 from kernels.cpu.digits import most_tasks, plan_tasks
 from kernels.cpu.msm import (
     MAX_WINDOW,
@@ -23,7 +23,10 @@ from kernels.cpu.msm import (
 from kernels.cpu.pool import Pool
 from kernels.reference import mul_g1, mul_g2
 
-GROUPS = {"g1": (1, G1Array, G1, mul_g1), "g2": (2, G2Array, G2, mul_g2)}
+GROUPS: dict[str, tuple[int, Any, Any, Callable[..., Any]]] = {
+    "g1": (1, G1Array, G1, mul_g1),
+    "g2": (2, G2Array, G2, mul_g2),
+}
 LANES = "scalar"
 
 
@@ -53,7 +56,7 @@ def engine(group: str) -> Msm:
 def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every array of an MSM is followed by words that must stay as they are."""
     behind: list[Any] = []
-    plain = msm.aligned_words
+    plain = lanes.aligned_words
     mark = np.uint64(0x5AFE5AFE5AFE5AFE)
 
     def aligned(n: int) -> Any:
@@ -238,10 +241,10 @@ def test_scalars_beyond_the_order_are_refused(value: int, tables: bool) -> None:
         engine.run(FrArray(words), bases)
 
 
-@pytest.mark.parametrize("lanes", ["scalar", "ifma-emulated"])
-def test_points_off_the_curve_end_in_some_result(lanes: str, group: str, rng: Random) -> None:
+@pytest.mark.parametrize("name", ["scalar", "ifma-emulated"])
+def test_points_off_the_curve_end_in_some_result(name: str, group: str, rng: Random) -> None:
     degree = GROUPS[group][0]
-    engine = Msm(lanes, degree, Pool(1))
+    engine = Msm(name, degree, Pool(1))
     n, words = 50, 8 * degree
     coordinates = [rng.choice([0, 1, P - 1, rng.randrange(P)]) for _ in range(n * words // 4)]
     points = words_from_ints(coordinates).reshape(n, words)
