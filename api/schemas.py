@@ -1,0 +1,261 @@
+"""What the HTTP API takes and gives. Requests refuse unknown members; numbers are bounded here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from prover.statement import MAX_NUMBER
+
+MAX_SAMPLES = 1 << 14
+"""Samples that one circuit may be compiled for."""
+MAX_DEADLINE_S = 7 * 24 * 3600
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+# The statement holds 64 bytes; hexadecimal here, so that every byte string can be said.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
+HexBytes = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){1,64}$")]
+Number = Annotated[int, Field(ge=0, lt=MAX_NUMBER)]
+DatasetName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([a-z][a-z0-9-]{0,31}:(train|test)(\[[0-9]{1,9}:[0-9]{1,9}\])?|[0-9a-f]{64})$",
+        max_length=80,
+    ),
+]
+
+
+class PriorityName(StrEnum):
+    """Which queue a job waits in; a higher one is served first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Request(BaseModel):
+    """Bodies are JSON objects of exactly these members, numbers finite and of their own type."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StatementFields(Request):
+    """Where the proof counts; verifiers compare these with what they expect."""
+
+    chain_id: Name = "zkpot"
+    task_id: Name = "accuracy"
+    round_index: Number = 0
+    commit_height: Number = 0
+    client_key: HexBytes = Field(default="00", description="public key of the client, hexadecimal")
+
+
+class JobRequest(Request):
+    """A proof of accuracy: this model, these samples."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "model_id": "3f" * 32,
+                    "dataset": "mnist:test[0:1024]",
+                    "n_samples": 1024,
+                    "priority": "normal",
+                    "deadline_s": 600,
+                    "statement": {
+                        "chain_id": "zkpot",
+                        "task_id": "mnist",
+                        "round_index": 0,
+                        "commit_height": 0,
+                        "client_key": "00",
+                    },
+                }
+            ]
+        }
+    )
+
+    model_id: Digest = Field(description="from POST /v1/models")
+    dataset: DatasetName = Field(
+        description="built-in samples, or an id from POST /v1/datasets",
+        examples=["mnist:test[0:1024]"],
+    )
+    n_samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = Field(
+        default=1024, description="samples of the circuit; a larger set is split into shards"
+    )
+    priority: PriorityName = PriorityName.NORMAL
+    deadline_s: Annotated[int, Field(ge=1, le=MAX_DEADLINE_S)] | None = Field(
+        default=None, description="seconds from now after which the job fails as expired"
+    )
+    statement: StatementFields = StatementFields()
+
+
+class ModelReceipt(Answer):
+    """A stored model. Only its owner can use it, and nobody can read it back."""
+
+    id: Digest
+    architecture: str = Field(examples=["mlp-784-128-10"])
+    n_parameters: int
+    n_bytes: int
+    expires_at: float = Field(description="seconds since 1970; then the model is deleted")
+
+
+class DatasetReceipt(Answer):
+    """Stored samples."""
+
+    id: Digest
+    n_samples: int
+    n_bytes: int
+    digest: Digest = Field(description="of samples and labels, as in statements")
+    expires_at: float
+
+
+class Progress(Answer):
+    """Where the work stands."""
+
+    stage: str = Field(examples=["commit"])
+    done: int
+    total: int
+    fraction: float = Field(ge=0, le=1, description="of the whole job")
+
+
+class Failure(Answer):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class Job(Answer):
+    """A job as its owner sees it."""
+
+    id: str
+    kind: Literal["accuracy", "groth16"]
+    state: str = Field(
+        description="queued, running, retrying; at last done, failed, cancelled or expired"
+    )
+    priority: PriorityName
+    created_at: float = Field(description="seconds since 1970")
+    finished_at: float | None = None
+    expires_at: float | None = Field(default=None, description="deadline")
+    attempts: int = Field(description="how often a worker has taken it")
+    dataset: str | None = None
+    model_id: str | None = None
+    n_samples: int | None = None
+    shards: int = 1
+    shards_done: int = 0
+    progress: Progress | None = None
+    error: Failure | None = None
+
+
+class JobList(Answer):
+    """Newest first. `next` continues the list."""
+
+    jobs: list[Job]
+    next: str | None = None
+
+
+class StatementView(Answer):
+    """A statement, byte strings in hexadecimal."""
+
+    chain_id: str
+    task_id: str
+    round_index: int
+    commit_height: int
+    client_key: str
+    verifying_key_digest: str
+    shard_index: int
+    n_real: int
+    dataset_digest: str
+    multipliers: list[int]
+    claimed_correct: int
+    d_w: str
+
+
+class ProofView(Answer):
+    """A proof with what it says; the bytes themselves with Accept: application/octet-stream."""
+
+    job_id: str
+    n_bytes: int
+    sha256: Digest
+    proof_base64: str
+    statements: list[StatementView] = Field(description="one per shard; empty for Groth16 jobs")
+    n_real: int
+    claimed_correct: int
+    circuit: Digest | None = Field(default=None, description="digest, for /v1/circuits")
+    seconds: float | None = None
+    groth16: dict[str, Any] | None = Field(
+        default=None, description="proof and public inputs as snarkjs writes them"
+    )
+
+
+class VerifyRequest(Request):
+    """Bytes of a proof, and the samples that the caller has in mind."""
+
+    proof_base64: Annotated[str, StringConstraints(max_length=1 << 22)]
+    circuit: Digest
+    dataset: DatasetName
+
+
+class VerifyAnswer(Answer):
+    """The verdict; `valid` or why not."""
+
+    verdict: str = Field(examples=["valid"])
+    n_real: int = 0
+    claimed_correct: int = 0
+    statements: list[StatementView] = Field(default_factory=list)
+    reason: str | None = None
+
+
+class Circuit(Answer):
+    """A circuit that a key exists for on this service."""
+
+    digest: Digest
+    architecture: str
+    n_samples: int
+    origin: str = Field(description="who knew the trapdoor")
+    verifying_key: str = Field(description="path of the verifying half")
+    card: str = Field(description="path of circuit.json, which verifiers read beside it")
+
+
+class CircuitList(Answer):
+    circuits: list[Circuit]
+
+
+class PriorityView(Answer):
+    waiting: int
+    leased: int
+    oldest_age_s: float | None
+
+
+class QueueView(Answer):
+    """The queue at a glance."""
+
+    priorities: dict[str, PriorityView]
+    running: int
+    retrying: int
+    dead: int
+    limit: int
+
+
+class WorkerView(Answer):
+    """A worker that has reported within its lease."""
+
+    id: str
+    backend: str
+    device: str
+    job_id: str | None
+    draining: bool
+    seen_s_ago: float
+
+
+class WorkerList(Answer):
+    workers: list[WorkerView]
+
+
+class Health(Answer):
+    status: Literal["ok"] = "ok"

@@ -1,0 +1,126 @@
+"""Keeps a few processes of this program running on one machine, for `zkpot up`.
+
+A child that ends is started again after a pause that doubles with every early end. A child that
+refuses its own settings (exit code 2) would do so for ever: then everything stops. Children are
+told to stop with SIGTERM, and killed only when they outlast the grace they were given; on Linux the
+kernel stops them too when the supervisor itself is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+
+USAGE = 2
+FIRST_PAUSE_S = 0.5
+LAST_PAUSE_S = 30.0
+STEADY_S = 60.0
+"""A child that ran this long starts again at once."""
+_POLL_S = 0.1
+_PR_SET_PDEATHSIG = 1
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A process to keep: its name in reports, its arguments, and how long it may take to stop."""
+
+    name: str
+    argv: Sequence[str]
+    grace_s: float = 20.0
+
+
+@dataclass(slots=True)
+class _Child:
+    command: Command
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_after: float = 0.0
+    pause_s: float = field(default=FIRST_PAUSE_S)
+
+
+class Supervisor:
+    """Runs commands until `stop` is set."""
+
+    def __init__(
+        self, commands: Sequence[Command], *, environment: Mapping[str, str], report: Report
+    ) -> None:
+        self._children = [_Child(command) for command in commands]
+        self._environment = dict(environment)
+        self._report = report
+
+    def run(self, stop: Event) -> bool:
+        """Returns when `stop` is set, or False when a child refuses its settings."""
+        try:
+            while not stop.is_set():
+                for child in self._children:
+                    if not self._tend(child):
+                        return False
+                stop.wait(_POLL_S)
+            return True
+        finally:
+            self._stop_all()
+
+    def _tend(self, child: _Child) -> bool:
+        """Starts a child that should run and does not; False when it must not be started again."""
+        now = time.monotonic()
+        if child.process is None:
+            if now >= child.start_after:
+                self._start(child, now)
+            return True
+        code = child.process.poll()
+        if code is None:
+            return True
+        child.process = None
+        if code == USAGE:
+            self._report(f"{child.command.name} refused its settings; its reason is above")
+            return False
+        if now - child.started_at >= STEADY_S:
+            child.pause_s = FIRST_PAUSE_S
+        child.start_after = now + child.pause_s
+        self._report(
+            f"{child.command.name} ended with code {code}; starts again in {child.pause_s:g} s"
+        )
+        child.pause_s = min(LAST_PAUSE_S, 2 * child.pause_s)
+        return True
+
+    def _start(self, child: _Child, now: float) -> None:
+        child.process = subprocess.Popen(
+            list(child.command.argv),
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
+        child.started_at = now
+
+    def _stop_all(self) -> None:
+        """All are told first, then each is waited for: they end side by side."""
+        running = [(c.command, c.process) for c in self._children if c.process is not None]
+        told_at = time.monotonic()
+        for _, process in running:
+            process.terminate()
+        for command, process in running:
+            try:
+                process.wait(max(0.0, told_at + command.grace_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._report(f"{command.name} did not stop within {command.grace_s:g} s: killed")
+                process.kill()
+                process.wait()
+
+
+def die_with_parent() -> None:
+    """For `preexec_fn`: the kernel sends SIGTERM to this process when its parent dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def stop_on_signals(stop: Event) -> None:
+    """SIGTERM and SIGINT set the event."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
