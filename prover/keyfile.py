@@ -168,6 +168,7 @@ def load_proving_key(directory: Path, *, require_ceremony: bool = False) -> Prov
         correction=arrays.g1("correction"),
     )
     _check_lengths(key, path)
+    _check_blinders(arrays, path)
     return key
 
 
@@ -236,6 +237,19 @@ def _check_lengths(key: ProvingKey, path: Path) -> None:
     )
     if not fits:
         raise _bad("its arrays do not fit its counts", path)
+
+
+def _check_blinders(arrays: _MappedArrays, path: Path) -> None:
+    """No blinder is the identity.
+
+    Whoever made the key could else read D_W, D_A, A or B as a function of the witness, while every
+    proof verifies. With these blinders in place D_W, D_A, A and B are uniform, and the equations,
+    which a prover checks before anything leaves, determine PoK_W and C: even a key made in bad
+    faith shows no more than whether the proof came about.
+    """
+    bases = (*map(arrays.g1, ("a", "model", "model_pok", "advice")), arrays.g2("b2"))
+    if not all(basis.data[-1].any() for basis in bases if len(basis)):
+        raise _bad("a blinder is the identity, so that a proof would show its witness", path)
 
 
 def _pages(n_bytes: int) -> int:

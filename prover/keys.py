@@ -37,7 +37,7 @@ MAX_CHALLENGES = 64
 _G1_BYTES = 64
 _G2_BYTES = 128
 _N_G2 = 5
-_G2_GENERATOR = G2Array.from_ints([G2])
+G2_GENERATOR = G2Array.from_ints([G2])
 
 G1Bases = G1Array | FixedG1
 G2Bases = G2Array | FixedG2
@@ -96,7 +96,7 @@ class VerifyingKey:
         """Pairing lines of beta, gamma, delta, delta_A, sigma_W, G2: the same in every check."""
         return prepare_g2(
             G2Array.concat(
-                [self.beta, self.gamma, self.delta, self.delta_a, self.sigma_w, _G2_GENERATOR]
+                [self.beta, self.gamma, self.delta, self.delta_a, self.sigma_w, G2_GENERATOR]
             )
         )
 

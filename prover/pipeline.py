@@ -40,7 +40,7 @@ from prover.ranges import compute_ranges
 from prover.statement import Statement
 from prover.transcript import compute_challenges
 from prover.verdict import Verdict
-from prover.verify import verify
+from prover.verify import knowledge_holds, verify
 from prover.wire import Envelope, Proof
 from prover.witness import check, solve_committed, solve_private, to_scalars
 
@@ -97,11 +97,17 @@ def commit_job(
 ) -> ModelCommitment:
     """D_W and PoK_W of a model that can be proven on every sample of every dataset.
 
-    raises : RangeExceeded (for the owner's eyes) before anything is committed; KeyMismatch
+    raises : RangeExceeded (for the owner's eyes) before anything is committed; KeyMismatch;
+             SelfCheckFailed when the points are not what the verifying key demands
+    holds  : D_W is uniform as long as its blinder is no identity, which `load_proving_key` checks;
+             PoK_W is the one point that its equation allows, so a wrong basis cannot show the model
     """
     require_same_circuit(accuracy, key)
     compute_ranges(model)
-    return commit_model(key, collect_model_wires(accuracy, model), blinding, backend)
+    made = commit_model(key, collect_model_wires(accuracy, model), blinding, backend)
+    if not knowledge_holds(made.d_w, made.pok_w, key=key.verifying):
+        raise SelfCheckFailed(Verdict.PAIRING_FAILED.value)
+    return made
 
 
 def prove_job(

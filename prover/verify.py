@@ -26,11 +26,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.cpu.group import mul_g1, neg_g1
+from kernels.cpu.group import is_on_curve_g1, mul_g1, neg_g1
 from kernels.cpu.small_msm import small_msm_g1
 from kernels.pairing import PreparedG2, pairing_product_is_one, prepare_g2
 from prover.errors import KeyMismatch
-from prover.keys import VerifyingKey
+from prover.keys import G2_GENERATOR, VerifyingKey
 from prover.randomness import RandomBytes, draw_weight
 from prover.statement import Statement
 from prover.transcript import compute_challenges
@@ -78,6 +78,17 @@ def verify_batch(
         else (Verdict.VALID if next(outcomes) else Verdict.PAIRING_FAILED)
         for a in admitted
     ]
+
+
+def knowledge_holds(d_w: G1Array, pok_w: G1Array, *, key: VerifyingKey) -> bool:
+    """e(D_W, sigma_W G2) = e(PoK_W, G2) for one commitment on its own, both arrays of length 1.
+
+    Says that D_W commits to some model under this key, not whose it is. Points off the curve fail.
+    """
+    points = G1Array.concat([d_w, neg_g1(pok_w)])
+    if not is_on_curve_g1(points).all():
+        return False
+    return pairing_product_is_one(points, G2Array.concat([key.sigma_w, G2_GENERATOR]))
 
 
 def admit(raw: bytes, *, key: VerifyingKey, public_inputs: PublicInputs) -> Claim | Verdict:
