@@ -30,7 +30,7 @@ FORMAT = "zkpot-float-v1"
 MAX_FILE_BYTES = 1 << 30
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class FloatModel:
     """A trained MLP as plain arrays.
 

@@ -32,7 +32,7 @@ DEFAULT_Q_BITS = 15
 MAX_DIMENSION = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Interval:
     """Elementwise bounds lo <= value <= hi, both int64 of the shape of one sample's tensor."""
 
@@ -40,7 +40,7 @@ class Interval:
     hi: Int64Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RequantTrace:
     """What requantization computed: q*2^s + rem - 2^(s-1) = m*z, 0 <= rem < 2^s, y = clamp(q)."""
 

@@ -219,7 +219,7 @@ class Architecture:
                 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LayerTrace:
     """One layer at work on N samples: inputs x, accumulators z, and requantization if any."""
 

@@ -16,7 +16,7 @@ from prover.layers import INPUT_RANGE, Interval, Requant
 from prover.model import Architecture, QuantizedModel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class LayerRange:
     """Worst cases of one layer, inclusive. Private.
 
