@@ -1,0 +1,459 @@
+"""A second look at the proof of accuracy, by somebody who wants it to be wrong.
+
+Odd networks, where limbs are many and short limbs one bit wide, get the forgeries that come closest
+to passing: fractions, ties, one step outside of a range. Then points of the key that other schemes
+do not publish, proofs of nothing but identities, and keys made in bad faith.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from federated.float_model import FloatModel
+from kernels.array import FrArray, G1Array, G2Array
+from kernels.bn254 import G1, G2, R
+from kernels.encoding import encode_g1
+from prover.accuracy import compile_accuracy
+from prover.errors import FormatError, SelfCheckFailed
+from prover.gadgets.lookup import split_widths
+from prover.keyfile import compute_proving_digest, load_proving_key, save_key
+from prover.keys import ProvingKey
+from prover.layers import Requant
+from prover.model import Architecture, QuantizedModel
+from prover.pipeline import commit_job
+from prover.ranges import compute_ranges
+from prover.transcript import compute_challenges
+from prover.verdict import Verdict
+from prover.verify import Claim, equations_hold, knowledge_holds, verify_batch
+from prover.wire import Envelope, Proof
+from tests.support.accuracy_protocol import accuracy_key, backend, scene
+from tests.support.assignments import Assignment, Tensor, draw_scalars
+from tests.support.forgeries import Scene
+from tests.support.models import random_model
+from tests.support.tiny_circuits import seeded
+from tests.support.toy_protocol import (
+    BACKEND,
+    TOY,
+    ToyProof,
+    honest,
+    prove_toy,
+    toy_key,
+    toy_trapdoor,
+    verdict_of,
+    with_proof,
+)
+
+# -- odd networks ----------------------------------------------------------------------------------
+
+ODD: Mapping[str, Architecture] = {
+    "one of everything": Architecture.mlp([1, 1, 2], requant=Requant(shift=1, q_bits=9)),
+    "least shift, greatest multiplier": Architecture.mlp(
+        [2, 2, 2], requant=Requant(shift=1, multiplier=(1 << 15) - 1, q_bits=9)
+    ),
+    "greatest shift, no ReLU": Architecture.mlp(
+        [2, 2, 3], requant=Requant(shift=24, multiplier=(1 << 15) - 1, q_bits=9, relu=False)
+    ),
+    "remainder of a limb and one bit": Architecture.mlp(
+        [2, 2, 2], requant=Requant(shift=5, multiplier=3, q_bits=9, relu=False)
+    ),
+    "two kinds of clamp": Architecture.mlp(
+        [2, 2, 2, 2],
+        requant=[Requant(shift=3, q_bits=9), Requant(shift=12, q_bits=10, relu=False)],
+    ),
+    "margins of 48 bits": Architecture.mlp([2, 3], margin_bits=48),
+    "margins of limbs and one bit": Architecture.mlp([2, 2], margin_bits=33),
+    "margins of one bit": Architecture.mlp([2, 2], margin_bits=1),
+}
+HIDDEN = [name for name, architecture in ODD.items() if len(architecture.layers) > 1]
+
+
+def silent_model(architecture: Architecture, *, last_bias: int = 0) -> QuantizedModel:
+    """All weights zero: every sample has the logits (last_bias, 0, 0 ...)."""
+    weights = tuple(np.zeros(shape, dtype=np.int8) for shape in architecture.weight_shapes)
+    biases = tuple(np.zeros(shape, dtype=np.int32) for shape in architecture.bias_shapes)
+    biases[-1][0] = last_bias
+    return QuantizedModel(architecture=architecture, weights=weights, biases=biases)
+
+
+def odd_scene(name: str, model: QuantizedModel | None = None) -> Scene:
+    """Two samples, the second of them padding; the label of the first is class 0."""
+    architecture = ODD[name]
+    accuracy = compile_accuracy(architecture, 2)
+    return Scene(
+        accuracy=accuracy,
+        model=model or silent_model(architecture, last_bias=1),
+        images=np.full((1, *architecture.input_shape), 200, dtype=np.uint8),
+        labels=np.zeros(1, dtype=np.uint8),
+        challenges=tuple(draw_scalars(Random(name), accuracy.n_challenges)),
+    )
+
+
+def fill_fractions(forged: Assignment, scene_: Scene) -> None:
+    """The limbs that bring every margin into its table, were it any multiple of 2^-a at all."""
+    bits, table_bits = scene_.accuracy.architecture.margin_bits, scene_.accuracy.widths.table_bits
+    widths = split_widths(bits, table_bits)
+    label = "correctness/count/margin/limbs"
+    if len(widths) == 1:
+        return
+    part, spare = "correctness/count", table_bits - widths[0]
+    logits = forged[f"layer {len(scene_.accuracy.architecture.layers) - 1}/logits"]
+    margins = forged[f"{part}/level"][:, None] - logits - 1 + forged[f"{part}/hit"] * (1 << bits)
+    limbs = np.zeros((*margins.shape, len(widths) - 1), dtype=object)
+    for place in np.ndindex(margins.shape):
+        scaled = int(margins[place]) * (1 << spare) % R
+        shift = table_bits  # the lowest limb, scaled, is as wide as the table
+        for i, width in enumerate(widths[1:]):
+            limbs[(*place, i)] = (scaled >> shift) % (1 << width)
+            shift += width
+    forged[label] = limbs
+    forged.fill(keep={label})
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_networks_accept_the_truth_and_no_more(name: str) -> None:
+    for bias, hits, accepted in (
+        (1, {0: 0}, True),
+        (1, {}, True),
+        (0, {}, True),
+        (0, {0: 0}, False),
+    ):
+        model = silent_model(ODD[name], last_bias=bias)
+        compute_ranges(model)
+        s = odd_scene(name, model)
+        failing = s.count(s.infer(), hits).failing()
+        assert failing == ([] if accepted else ["range table/sum"])
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_tie_is_wrong_at_every_fraction_of_the_level(name: str) -> None:
+    """l may be a multiple of 2^-a; a tie misses by one such step, and no level makes up for it."""
+    s = odd_scene(name, silent_model(ODD[name]))
+    inputs = s.infer()
+    table_bits = s.accuracy.widths.table_bits
+    spare = table_bits - split_widths(ODD[name].margin_bits, table_bits)[0]
+    step = pow(2, -spare, R)
+    for j in {0, 1, (1 << spare) // 2, (1 << spare) - 1, 1 << spare, R - 1}:
+        forged = s.count(inputs, {0: 0})
+        forged["correctness/count/level"][0] = j * step % R
+        forged.fill()
+        fill_fractions(forged, s)
+        assert forged.failing() == ["range table/sum"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_fraction_of_a_level_helps_nobody_but_is_no_lie(name: str) -> None:
+    """The same levels pass where the sample IS correct: what refuses a tie is the tie."""
+    s = odd_scene(name)
+    table_bits = s.accuracy.widths.table_bits
+    spare = table_bits - split_widths(ODD[name].margin_bits, table_bits)[0]
+    level = ((1 << spare) - 1) * pow(2, -spare, R)
+    forged = s.count(s.infer(), {0: 0})
+    forged["correctness/count/level"][0] = (1 + level) % R
+    forged.fill()
+    fill_fractions(forged, s)
+    assert forged.failing() == []
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+@pytest.mark.parametrize("move", ["up", "down", "half", "far"])
+def test_a_quotient_has_one_remainder(name: str, move: str) -> None:
+    """(q, rem) moved along q 2^s + rem = const, y as the moved q asks: only the ranges object."""
+    s = odd_scene(name)
+
+    def alter(layer: int, step: dict[str, Tensor]) -> None:
+        requant = ODD[name].layers[layer].requant
+        assert requant is not None
+        by: dict[str, Any] = {"up": 1, "down": -1, "half": pow(2, -1, R), "far": R // 2}
+        step["q"][0, 0] = (step["q"][0, 0] + by[move]) % R
+        step["rem"][0, 0] = (step["rem"][0, 0] - by[move] * (1 << requant.shift)) % R
+        if move in ("up", "down"):
+            q = (step["q"][0, 0] + R // 2) % R - R // 2
+            step["q"][0, 0] = q
+            step["y"][0, 0] = min(max(q, requant.y_range[0]), requant.y_range[1])
+
+    failing = s.count(s.infer(alter=alter), {}).failing()
+    in_tables = {f for f in failing if f.endswith("/sum")}
+    assert failing == sorted(in_tables) != []
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize(
+    ("kind", "value", "accepted"),
+    [
+        ("weights", -128, True),  # in the table; the public bounds count with it
+        ("weights", -129, False),
+        ("weights", 128, False),
+        ("weights", pow(2, -1, R), False),
+        ("biases", -(1 << 23), True),
+        ("biases", (1 << 23) - 1, True),
+        ("biases", 1 << 23, False),
+        ("biases", -(1 << 23) - 1, False),
+        ("biases", pow(2, -1, R), False),
+        ("biases", pow(16, -1, R), False),
+    ],
+)
+def test_ends_of_weights_and_biases(name: str, kind: str, value: int, accepted: bool) -> None:
+    """Every model wire is an integer of its range; the logits follow it, whatever they are."""
+    s = odd_scene(name)
+    weights = [w.astype(object) for w in s.model.weights]
+    biases = [b.astype(object) for b in s.model.biases]
+    (weights if kind == "weights" else biases)[-1].reshape(-1)[-1] = value
+    forged = s.count(s.infer(weights=weights, biases=biases), {})
+    table = "weight table/sum" if kind == "weights" else "range table/sum"
+    failing = forged.failing()
+    if not accepted:
+        assert table in failing
+        return
+    widest = 2 * 255 * 2 * 128 + (1 << 24)
+    assert failing == [] or widest >> ODD[name].margin_bits, "only a margin may be too narrow"
+    assert "weight table/sum" not in failing
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_samples_may_not_share_what_they_are_worth(name: str) -> None:
+    """Errors of two samples that cancel at s = 1, and at no other s."""
+    s = odd_scene(name)
+
+    def alter(layer: int, step: dict[str, Tensor]) -> None:
+        step["rem"][:, 0] = step["rem"][:, 0] + np.array([1, -1], dtype=object)
+
+    failing = s.count(s.infer(alter=alter), {}).failing()
+    assert any(f.endswith("/linear/equation") for f in failing)
+
+
+# -- points that other schemes do not publish ------------------------------------------------------
+
+
+def combine_g1(scalars: list[int], points: list[G1Array]) -> G1Array:
+    return BACKEND.msm_g1(FrArray.from_ints(scalars), G1Array.concat(points))
+
+
+def claim(run: ToyProof, **points: Any) -> Claim:
+    return Claim(public=FrArray.from_ints(run.public), proof=replace(run.proof, **points))
+
+
+def shifted(run: ToyProof, x: int, base: G2Array) -> G2Array:
+    """B + x Q."""
+    return BACKEND.msm_g2(FrArray.from_ints([1, x]), G2Array.concat([run.points.b, base]))
+
+
+def test_delta_a_in_b_moves_d_a_and_only_the_transcript_objects() -> None:
+    """e(A, B + x delta_A) = e(A, B) e(x A, delta_A): D_A is malleable, so it has to be hashed."""
+    run, key = honest(), toy_key().verifying
+    b = shifted(run, 5, key.delta_a)
+    d_a = combine_g1([1, 5], [run.d_a, run.points.a])
+    assert equations_hold([claim(run, b=b, d_a=d_a)], key=key, random_bytes=seeded(1))
+    assert verdict_of(with_proof(run, b=b, d_a=d_a)) is Verdict.PAIRING_FAILED
+
+
+def test_gamma_in_b_moves_d_w_and_only_the_proof_of_knowledge_objects() -> None:
+    """e(A, B + x gamma) = e(A, B) e(x A, gamma): without PoK_W, D_W could be moved by x A."""
+    run, key = honest(), toy_key().verifying
+    b = shifted(run, 5, key.gamma)
+    d_w = combine_g1([1, 5], [run.commitment.d_w, run.points.a])
+    assert not equations_hold([claim(run, b=b, d_w=d_w)], key=key, random_bytes=seeded(1))
+    known = combine_g1([toy_trapdoor().sigma_w], [d_w])  # with the trapdoor, the rest does hold
+    moved = claim(run, b=b, d_w=d_w, pok_w=known)
+    assert equations_hold([moved], key=key, random_bytes=seeded(1))
+    statement = replace(run.statement, d_w=encode_g1(d_w))
+    for pok_w in (known, run.commitment.pok_w):
+        proof = replace(moved.proof, pok_w=pok_w)
+        raw = Envelope(statement=statement, proof=proof.encode()).encode()
+        assert verdict_of(raw) is Verdict.PAIRING_FAILED
+
+
+def test_public_basis_in_d_w_moves_the_statement_and_only_the_proof_of_knowledge_objects() -> None:
+    """D_W + t [K_k/gamma] stands for a public wire that is greater by t."""
+    run, key = honest(), toy_key().verifying
+    count = key.public[1:2]
+    d_w = combine_g1([1, 3], [run.commitment.d_w, count])
+    lower = [run.public[0] - 3, *run.public[1:]]
+    known = combine_g1([toy_trapdoor().sigma_w], [d_w])
+    for pok_w, holds in ((known, True), (run.commitment.pok_w, False)):
+        moved = Claim(
+            public=FrArray.from_ints(lower), proof=replace(run.proof, d_w=d_w, pok_w=pok_w)
+        )
+        assert equations_hold([moved], key=key, random_bytes=seeded(2)) is holds
+
+
+@pytest.mark.parametrize("names", [("a",), ("b",), ("c",), ("d_w", "pok_w"), ("d_a",)])
+def test_identities_prove_nothing(names: tuple[str, ...]) -> None:
+    everything = ("a", "b", "c", "d_w", "pok_w", "d_a")
+    for chosen in (names, tuple(n for n in everything if n not in names), everything):
+        points: dict[str, Any] = {n: (G2Array if n == "b" else G1Array).zeros(1) for n in chosen}
+        proof = replace(honest().proof, **points)
+        statement = replace(honest().statement, d_w=encode_g1(proof.d_w))
+        raw = Envelope(statement=statement, proof=proof.encode()).encode()
+        assert verdict_of(raw) is Verdict.PAIRING_FAILED
+
+
+def test_generators_and_key_points_prove_nothing() -> None:
+    """A and B that cancel alpha and beta, with everything else absent or taken from the key."""
+    key, g1, g2 = toy_key().verifying, G1Array.from_ints([G1]), G2Array.from_ints([G2])
+    zero = G1Array.zeros(1)
+    model, model_pok = toy_key().model, toy_key().model_pok
+    assert isinstance(model, G1Array)
+    assert isinstance(model_pok, G1Array)
+    for d_w, pok_w in ((zero, zero), (model[:1], model_pok[:1])):
+        statement = replace(honest().statement, d_w=encode_g1(d_w))
+        for a, b in ((key.alpha, key.beta), (key.alpha, g2), (g1, key.beta), (g1, g2)):
+            for c in (zero, key.alpha, combine_g1([R - 1], [key.public[0:1]])):
+                proof = Proof(a=a, b=b, c=c, d_w=d_w, pok_w=pok_w, d_a=zero)
+                raw = Envelope(statement=statement, proof=proof.encode()).encode()
+                assert verdict_of(raw) is Verdict.PAIRING_FAILED
+
+
+# -- batches ---------------------------------------------------------------------------------------
+
+
+def batch(raws: list[bytes]) -> list[Verdict]:
+    return verify_batch(
+        raws,
+        key=toy_key().verifying,
+        public_inputs=TOY.public_inputs,
+        random_bytes=seeded(3),
+    )
+
+
+def test_batches_of_copies_opposites_and_nothing() -> None:
+    """Equal and opposite points meet in the same sums: no exceptional case decides a verdict."""
+    run = honest()
+    opposite = combine_g1([R - 1], [run.points.c])
+    good, bad = run.envelope, with_proof(run, c=opposite)
+    assert batch([]) == []
+    assert batch([good] * 5) == [Verdict.VALID] * 5
+    assert batch([bad] * 4) == [Verdict.PAIRING_FAILED] * 4
+    mixed = [good, bad, b"", good, bad, good]
+    expected = {good: Verdict.VALID, bad: Verdict.PAIRING_FAILED, b"": Verdict.MALFORMED}
+    assert batch(mixed) == [expected[raw] for raw in mixed]
+
+
+def test_faults_of_two_proofs_do_not_cancel() -> None:
+    """C + E in one proof and C - E in the other: each equation has a weight of its own."""
+    run, fault = honest(), G1Array.from_ints([G1])
+    pair = [with_proof(run, c=combine_g1([1, s], [run.points.c, fault])) for s in (1, R - 1)]
+    assert batch(pair) == [Verdict.PAIRING_FAILED] * 2
+
+
+# -- challenges ------------------------------------------------------------------------------------
+
+
+def test_every_byte_before_the_challenges_changes_them() -> None:
+    """Statement, PoK_W and D_A: flip any bit of any, and every challenge is another."""
+    statement, other = honest().statement.encode(), bytes(range(32))
+    first = compute_challenges(statement, pok_w=other, d_a=other, n_challenges=5)
+    message = statement + other + other
+    for at in range(len(message)):
+        changed = bytearray(message)
+        changed[at] ^= 1
+        again = compute_challenges(
+            bytes(changed[:-64]),
+            pok_w=bytes(changed[-64:-32]),
+            d_a=bytes(changed[-32:]),
+            n_challenges=5,
+        )
+        assert not set(first) & set(again)
+
+
+def test_challenges_differ_from_each_other() -> None:
+    s = scene()
+    drawn = compute_challenges(
+        b"x", pok_w=bytes(32), d_a=bytes(32), n_challenges=s.accuracy.n_challenges
+    )
+    assert len(set(drawn)) == s.accuracy.n_challenges == len(s.accuracy.public_layout.challenges)
+
+
+# -- keys made in bad faith, and what must not be shown --------------------------------------------
+
+BLINDERS = ("a", "b2", "model", "model_pok", "advice")
+
+
+def without_blinder(key: ProvingKey, name: str) -> ProvingKey:
+    """A consistent pair of halves whose named basis has the identity for a blinder."""
+    points = getattr(key, name).data.copy()
+    points[-1] = 0
+    broken = replace(key, **{name: type(getattr(key, name))(points)})
+    verifying = replace(broken.verifying, proving_digest=compute_proving_digest(broken))
+    return replace(broken, verifying=verifying)
+
+
+def test_without_a_blinder_a_valid_proof_shows_the_advice() -> None:
+    """Why the next test matters: whoever guesses the witness can see that the guess is right."""
+    key = without_blinder(toy_key(), "advice")
+    correction = key.correction.data.copy()
+    correction[2] = 0
+    key = replace(key, correction=G1Array(correction))
+    run = prove_toy(random_bytes=seeded(5), key=key)
+    assert verdict_of(run.envelope, key.verifying) is Verdict.VALID
+    guess = [*TOY.solve_advice((1, 1)), 0]
+    assert BACKEND.msm_g1(FrArray.from_ints(guess), key.advice).equals(run.d_a)
+
+
+@pytest.mark.parametrize("name", BLINDERS)
+def test_keys_without_a_blinder_are_refused(name: str, tmp_path: Path) -> None:
+    key = without_blinder(toy_key(), name)
+    save_key(key, tmp_path)
+    digest = hashlib.sha256((tmp_path / "proving.key").read_bytes()).digest()
+    assert digest == key.verifying.proving_digest
+    with pytest.raises(FormatError, match="blinder is the identity"):
+        load_proving_key(tmp_path)
+
+
+def test_a_commitment_that_its_own_key_refuses_does_not_leave() -> None:
+    """A PoK basis without sigma, or without blinding, could spell out the weights."""
+    s, key, source = scene(), accuracy_key(), seeded(4)
+    assert isinstance(key.model, G1Array)
+    assert isinstance(key.model_pok, G1Array)
+    unblinded = key.model_pok.data.copy()
+    unblinded[-1] = 0
+    blinding = prove_toy(random_bytes=source).blinding
+    for basis in (key.model, G1Array(unblinded)):
+        with pytest.raises(SelfCheckFailed):
+            commit_job(
+                s.accuracy, replace(key, model_pok=basis), s.model, blinding, backend=backend()
+            )
+
+
+def test_knowledge_of_one_commitment() -> None:
+    run, key = honest(), toy_key().verifying
+    d_w, pok_w = run.commitment.d_w, run.commitment.pok_w
+    off_curve = G1Array(d_w.data ^ np.uint64(1))
+    assert knowledge_holds(d_w, pok_w, key=key)
+    for first, second in ((d_w, d_w), (pok_w, d_w), (off_curve, pok_w), (d_w, off_curve)):
+        assert not knowledge_holds(first, second, key=key)
+
+
+def test_private_tensors_stay_out_of_reprs() -> None:
+    """A log line or a debugger's dump of these would show weights, activations or their bounds."""
+    architecture = Architecture.mlp([3, 2, 2])
+    model = random_model(architecture, np.random.default_rng(2))
+    trace = model.trace(np.full((1, 3), 7, dtype=np.uint8))
+    bounds = compute_ranges(model)
+    floats = FloatModel(
+        sizes=(3, 2),
+        weights=(np.ones((2, 3), dtype=np.float32),),
+        biases=(np.ones(2, dtype=np.float32),),
+        mean=0.5,
+        std=1.0,
+        record={},
+    )
+    shown = [model, *trace, trace[0].requant, *bounds, floats]
+    assert not any("=" in repr(x) or "array" in repr(x) for x in shown)
+
+
+def test_no_wire_is_without_a_row() -> None:
+    """Each committed and private wire of each odd network occurs in some row."""
+    for architecture in ODD.values():
+        r1cs = compile_accuracy(architecture, 2).r1cs
+        used = np.zeros(r1cs.n_wires, dtype=np.bool_)
+        for matrix in (r1cs.a, r1cs.b, r1cs.c):
+            used[matrix.cols] = True
+        assert used[1:].all()
