@@ -14,10 +14,12 @@ from kernels.cpu.jit import kernel
 from kernels.cpu.lanes import get_lanes, rounding_of
 from kernels.cpu.runs import G_DEGREE, G_RECORD, G_WIDTH, NONE, add_pairs, sum_runs
 
+_GROUP, _SCRATCH = "int64[::1], uint64[::1]", "uint64[::1], uint64[::1]"  # (g, f), (arena, work)
+_TABLE = "int64[:,::1]"
 _CONVERT = "void(int64, int64, int64, uint64[::1], int64)"
 
 
-@kernel
+@kernel(signature=f"void({_GROUP}, int64, int64, int64)")
 def export(g: Any, f: Any, target: int, base: int, ref: int) -> None:
     """Copy a record to `target`, negating y where the reference says so."""
     record, degree = g[G_RECORD], g[G_DEGREE]
@@ -40,7 +42,12 @@ def export(g: Any, f: Any, target: int, base: int, ref: int) -> None:
             borrow = np.uint64(total < w) | (np.uint64(total == w) & borrow)
 
 
-@kernel
+@kernel(
+    signature=(
+        f"void({_GROUP}, int64, uint32[:,::1], {_TABLE}, {_TABLE}, int64, int64, int64, "
+        f"uint8[::1], int64, {_SCRATCH}, int64[::1])"
+    )
+)
 def sum_buckets(
     g: Any, f: Any, base: int, entries: Any, offsets: Any, tasks: Any, n_tasks: int, limit: int,
     sums: int, present: Any, n_buckets: int, arena: Any, work: Any, next_task: Any,
@@ -77,7 +84,11 @@ def sum_buckets(
                 present[at] = 1
 
 
-@kernel
+@kernel(
+    signature=(
+        f"void({_GROUP}, int64, {_TABLE}, {_TABLE}, int64, int64, uint8[::1], int64, {_SCRATCH})"
+    )
+)
 def merge_parts(
     g: Any, f: Any, base: int, offsets: Any, tasks: Any, n_tasks: int, sums: int, present: Any,
     n_buckets: int, arena: Any, work: Any,
@@ -109,7 +120,12 @@ def merge_parts(
         task = last
 
 
-@kernel
+@kernel(
+    signature=(
+        f"void({_GROUP}, int64, int64, uint8[::1], int64, int64, int64, {_SCRATCH}, int64, "
+        "uint8[::1], int64[::1])"
+    )
+)
 def reduce_sets(
     g: Any, f: Any, base: int, sums: int, present: Any, n_sets: int, n_buckets: int,
     lg_buckets: int, arena: Any, work: Any, results: int, found: Any, next_set: Any,
@@ -170,7 +186,9 @@ def reduce_sets(
                 found[at] = 1
 
 
-@kernel
+@kernel(
+    signature=(f"int64({_GROUP}, int64, int64[::1], int64[::1], int64, int64[::1], {_SCRATCH})")
+)
 def add_arrays(
     g: Any, f: Any, base: int, a: Any, b: Any, n: int, sums: Any, arena: Any, work: Any
 ) -> int:

@@ -106,14 +106,14 @@ def write_digits(
             out[j, i] = -digit if negative else digit
 
 
-@kernel
+@kernel(signature="void(int32[::1], int64, int64, int64[::1])")
 def count_digits(digits: Any, first: int, last: int, counts: Any) -> None:
     """counts[|d|] += 1 over digits[first:last]."""
     for i in range(first, last):
         counts[abs(digits[i])] += 1
 
 
-@kernel
+@kernel(signature="void(int32[::1], int64, int64, int64[::1], uint32[::1])")
 def place_entries(digits: Any, first: int, last: int, positions: Any, entries: Any) -> None:
     """entries[positions[|d|]++] = i << 1 | (d < 0) for the nonzero digits of digits[first:last]."""
     for i in range(first, last):
@@ -134,7 +134,7 @@ def most_tasks(n_entries: int, n_sets: int, limit: int) -> int:
     return 3 * n_entries // limit + n_sets + 1
 
 
-@kernel
+@kernel(signature="int64(int64[:,::1], int64, int64, int64, int64[:,::1])")
 def plan_tasks(offsets: Any, n_sets: int, n_buckets: int, limit: int, tasks: Any) -> int:
     """Cut every set's sorted entries into tasks of at most `limit` entries; returns their number.
 

@@ -131,9 +131,7 @@ class FixedBase:
         m = 1
         while m < 1 << bits:
             low = np.ascontiguousarray((rows + np.arange(1, m + 1)) << 1).reshape(-1)
-            high = np.ascontiguousarray(np.broadcast_to((rows + m) << 1, (n_windows, m))).reshape(
-                -1
-            )
+            high = np.repeat((rows + m) << 1, m)
             last = min(m, (1 << bits) - 1 - m)  # 2^bits itself is no digit
             sums = np.empty(len(low), np.int64)
             arena = msm.arena(len(low))

@@ -26,6 +26,8 @@ from kernels.cpu.jit import kernel
 from kernels.cpu.lanes import Lanes
 
 NONE = -(1 << 62)  # reference to infinity
+_GROUP, _REFS = "int64[::1], uint64[::1]", "int64[::1]"  # types of (g, f), of a list of references
+_ADD = f"int64({_GROUP}, int64, {_REFS}, {_REFS}, int64, int64, {_REFS}, int64)"
 BATCH = 2048  # pairs per batch: its work area stays in the second-level cache
 
 
@@ -80,7 +82,7 @@ def work_words(lanes: Lanes, degree: int) -> int:
     return (TEMPS + 2 * groups) * degree * lanes.block // 8
 
 
-@kernel
+@kernel(signature="void(uint64[::1], uint64[::1], int64, boolean)")
 def canonical(f: Any, out: Any, source: int, negate: bool) -> None:
     """out[0:4] = words of the component at `source`, reduced, negated if asked."""
     mod = (P0, P1, P2, P3)
@@ -110,7 +112,7 @@ def canonical(f: Any, out: Any, source: int, negate: bool) -> None:
             borrow = np.uint64(mod[i] < w) | (np.uint64(mod[i] == w) & borrow)
 
 
-@kernel
+@kernel(signature=f"int64({_GROUP}, int64, int64, int64)")
 def compare(g: Any, f: Any, base: int, a: int, b: int) -> int:
     """0: different x; 1: equal points; 2: opposite points."""
     record, degree = g[G_RECORD], g[G_DEGREE]
@@ -129,14 +131,14 @@ def compare(g: Any, f: Any, base: int, a: int, b: int) -> int:
     return 1 if same_y else 2
 
 
-@kernel
+@kernel(signature=f"void({_REFS}, int64, int64)")
 def pad(refs: Any, n: int, width: int) -> None:
     """Repeat the last of n references up to a multiple of the width."""
     for i in range(n, (n + width - 1) // width * width):
         refs[i] = refs[n - 1]
 
 
-@kernel
+@kernel(signature=_ADD)
 def add_exceptional(
     g: Any, f: Any, base: int, a: Any, b: Any, n: int, slot: int, sums: Any, work: int
 ) -> int:
@@ -169,7 +171,7 @@ def add_exceptional(
     return used
 
 
-@kernel
+@kernel(signature=_ADD)
 def add_pairs(
     g: Any, f: Any, base: int, a: Any, b: Any, n: int, slot: int, sums: Any, work: int
 ) -> int:
@@ -201,7 +203,7 @@ def add_pairs(
     return slot
 
 
-@kernel
+@kernel(signature=f"int64({_GROUP}, int64, {_REFS}, int64[::1], int64, int64, int64)")
 def sum_runs(
     g: Any, f: Any, base: int, refs: Any, counts: Any, n_runs: int, slot: int, work: int
 ) -> int:
