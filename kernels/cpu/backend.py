@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import BackendInfo, BoolArray, FixedG1, FixedG2, Progress
-from kernels.cpu import group, membership, pointwise, sparse
+from kernels.cpu import equal_scalars, group, membership, pointwise, sparse
 from kernels.cpu.fixed_base import FixedBase
 from kernels.cpu.jit import cache_directory
 from kernels.cpu.lanes import choose_lanes
@@ -189,4 +189,4 @@ def _sum(
         raise TypeError(f"bases prepared by another backend: {type(bases).__name__}")
     if len(scalars.shape) != 1:
         raise ValueError(f"MSM: expected scalars of shape [n], got {list(scalars.shape)}")
-    return msm.run(scalars, bases, progress).reshape(1, -1)
+    return equal_scalars.run(msm, scalars, bases, progress).reshape(1, -1)
