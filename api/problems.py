@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prover.errors import ProverError
 
@@ -81,6 +82,7 @@ KINDS: Mapping[str, Kind] = {
     "method_not_allowed": Kind(
         405, "The method is not allowed here", "use a method of the Allow header"
     ),
+    "too_slow": Kind(408, "The body stood still for too long", "send the request again"),
     "conflict": Kind(409, "The state does not allow this", "read the resource, then decide"),
     "not_ready": Kind(409, "The job has no proof", "follow the job's events until it is done"),
     "idempotency_conflict": Kind(
@@ -205,6 +207,32 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(Exception, _on_failure)
+
+
+class OnlyProblems:
+    """ASGI middleware: plain-text refusals of the framework (body limits) leave as problems."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        replaced = False
+
+        async def send_problem(message: Message) -> None:
+            nonlocal replaced
+            if message["type"] == "http.response.start" and message["status"] >= 400:
+                kind = dict(message["headers"]).get(b"content-type", b"")
+                code = _BY_STATUS.get(message["status"])
+                if kind.startswith(b"text/plain") and code is not None:
+                    replaced = True
+                    await respond(ApiProblem(code))(scope, receive, send)
+            if not replaced:
+                await send(message)
+
+        await self.app(scope, receive, send_problem)
 
 
 async def _on_problem(_: Request, error: Exception) -> JSONResponse:

@@ -17,7 +17,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 # The statement holds 64 bytes; hexadecimal here, so that every byte string can be said.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 HexBytes = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){1,64}$")]
-Number = Annotated[int, Field(ge=0, lt=MAX_NUMBER)]
+Number = Annotated[int, Field(strict=True, ge=0, lt=MAX_NUMBER)]
 DatasetName = Annotated[
     str,
     StringConstraints(
@@ -84,11 +84,11 @@ class JobRequest(Request):
         description="built-in samples, or an id from POST /v1/datasets",
         examples=["mnist:test[0:1024]"],
     )
-    n_samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = Field(
+    n_samples: Annotated[int, Field(strict=True, ge=1, le=MAX_SAMPLES)] = Field(
         default=1024, description="samples of the circuit; a larger set is split into shards"
     )
     priority: PriorityName = PriorityName.NORMAL
-    deadline_s: Annotated[int, Field(ge=1, le=MAX_DEADLINE_S)] | None = Field(
+    deadline_s: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_S)] | None = Field(
         default=None, description="seconds from now after which the job fails as expired"
     )
     statement: StatementFields = StatementFields()

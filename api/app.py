@@ -1,0 +1,118 @@
+"""The HTTP application: routes, limits, metrics and the page, around a `ServiceBackend`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from asgi_correlation_id import CorrelationIdMiddleware
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse
+from prometheus_client import CollectorRegistry
+from prometheus_fastapi_instrumentator import Instrumentator
+from starlette.staticfiles import StaticFiles
+
+from api import problems, routes_jobs, routes_stock
+from api.auth import KeyRing
+from api.headers import SafeHeaders
+from api.limits import RateLimits, StreamLimits
+from api.patience import Patience
+from api.problems import OnlyProblems, Problem, document
+from api.routes_common import Shell, ShellDep
+from api.schemas import Health
+from api.service import ServiceBackend
+
+WEB = Path(__file__).parent / "web"
+RATES = {"read": "400/second", "submit": "60/second", "verify": "10/second", "guess": "5/second"}
+MAX_STREAMS = 256
+MAX_STREAMS_PER_CALLER = 64
+_DESCRIPTION = """Proofs of accuracy of private quantized models, as jobs.
+
+1. `POST /v1/models` with the bytes of a .zkq file
+2. `POST /v1/jobs` with the model's id and samples such as `mnist:test[0:1024]`
+3. `GET /v1/jobs/{id}/events` until the job ends, then `GET /v1/jobs/{id}/proof`
+
+Every refusal is `application/problem+json` with a stable `code` and the next step."""
+
+
+def build_app(
+    backend: ServiceBackend,
+    *,
+    keys: KeyRing,
+    registry: CollectorRegistry,
+    rates: dict[str, str] | None = None,
+) -> FastAPI:
+    """The application.
+
+    registry : what /metrics shows; HTTP metrics are added to it
+    rates    : requests per caller, by kind; see `RATES`
+    """
+    app = FastAPI(
+        title="zkpot",
+        version=version("zkpot"),
+        description=_DESCRIPTION,
+        redoc_url=None,
+    )
+    app.state.shell = Shell(
+        backend=backend,
+        keys=keys,
+        rates=RateLimits(**{**RATES, **(rates or {})}),
+        streams=StreamLimits(total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER),
+    )
+    problems.install(app)
+    app.include_router(routes_jobs.router)
+    app.include_router(routes_stock.router)
+    _add_probes(app)
+    _add_page(app)
+    Instrumentator(registry=registry, excluded_handlers=["/metrics"]).instrument(app).expose(
+        app, include_in_schema=False
+    )
+    app.add_middleware(Patience)
+    app.add_middleware(OnlyProblems)
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
+    app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
+    return app
+
+
+def _add_probes(app: FastAPI) -> None:
+    @app.get("/healthz", tags=["service"], summary="The process is up")
+    async def healthz() -> Health:
+        return Health()
+
+    @app.get(
+        "/readyz",
+        tags=["service"],
+        summary="Queue and store answer",
+        responses=document("unavailable"),
+    )
+    async def readyz(shell: ShellDep) -> Health:
+        await run_in_threadpool(shell.backend.ping)
+        return Health()
+
+
+def _add_page(app: FastAPI) -> None:
+    app.mount("/web", StaticFiles(directory=WEB), name="web")
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(WEB / "index.html", media_type="text/html")
+
+
+def _describe(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document; its 422 answers are problems like all others."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        found = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts = schema.setdefault("components", {}).setdefault("schemas", {})
+        parts.update(found.pop("$defs", {}))
+        parts["Problem"] = found
+        for name in ("HTTPValidationError", "ValidationError"):
+            parts.pop(name, None)
+        app.openapi_schema = schema
+    return app.openapi_schema

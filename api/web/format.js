@@ -1,0 +1,16 @@
+// Numbers and states as people read them.
+
+const FINAL = new Set(["done", "failed", "cancelled", "expired"]);
+
+export const isFinal = (state) => FINAL.has(state);
+
+export function formatAge(seconds) {
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+export const formatShare = (share) => `${Math.round(100 * share)} %`;
+
+export const formatBytes = (n) => (n < 10240 ? `${n} bytes` : `${(n / 1024).toFixed(0)} KiB`);
