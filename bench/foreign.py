@@ -22,7 +22,7 @@ from kernels.backend import Backend, get_backend
 from kernels.bn254 import R
 from prover.formats.elements import Groth16Key, Groth16Proof
 from prover.formats.json_io import write_vkey
-from prover.formats.snarkjs import ForeignProver, verify_foreign
+from prover.formats.snarkjs import verify_foreign
 from prover.formats.wtns import write_wtns
 from prover.formats.zkey import Zkey, read_zkey, write_zkey
 from prover.formats.zkey_setup import setup_zkey
@@ -93,10 +93,6 @@ class ForeignBench:
     @cached_property
     def verifying(self) -> Groth16Key:
         return self.read().verifying
-
-    @cached_property
-    def prover(self) -> ForeignProver:
-        return ForeignProver(self.read(), self.backend)
 
     def judge(self, public: FrArray, proof: Groth16Proof) -> tuple[bool, bool, list[int]]:
         """(valid, valid for another public input, public inputs): (True, False, expected)."""

@@ -24,11 +24,13 @@ from bench.registry import BenchCase, Suite, Task, Unavailable
 from bench.scratch import Scratch
 from bench.suites.kernels import Engine
 from prover.formats.json_io import read_proof, read_public
+from prover.formats.snarkjs import ForeignProver
 from prover.keyfile import load_proving_key, save_key
 
 MODEL_NAME = "mlp-784-128-10"
 BATCH = 64
 PROCESS_LIMIT_S = 600
+TABLE_BYTES = 8 * 64  # for each row of a foreign key: eight multiples in G1, four in G2
 Maker = Callable[[], Task[Any]]
 
 
@@ -259,6 +261,12 @@ class Builder:
                 {"snarkjs": partial(snarkjs.prove_task, self.dense)},
             ),
             self.foreign_case(self.binary, f"binary.lg{lg_n}", self.warm(self.binary), {}),
+            self.foreign_case(
+                self.dense,
+                f"dense.lg{lg_n}.tables",
+                self.warm(self.dense, max_bytes=TABLE_BYTES << lg_n),
+                {},
+            ),
         ]
 
     def foreign_case(
@@ -274,11 +282,15 @@ class Builder:
             n_max=5,
         )
 
-    def warm(self, bench: ForeignBench) -> Maker:
-        """Proofs in a process that has read the key and prepared it."""
+    def warm(self, bench: ForeignBench, max_bytes: int | None = None) -> Maker:
+        """Proofs in a process that has read the key and prepared it.
+
+        max_bytes : of precomputed multiples for each query, as a prover of one circuit keeps them
+        """
 
         def make() -> Task[Any]:
-            prover, witness = bench.prover, bench.witness
+            prover = ForeignProver(bench.read(), bench.backend, max_bytes=max_bytes)
+            witness = bench.witness
             return Task(
                 run=lambda: prover.prove(witness, secrets.token_bytes),
                 answer=lambda proof: bench.judge(witness[1:2], proof),

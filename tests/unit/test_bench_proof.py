@@ -62,7 +62,8 @@ def test_foreign_circuits_fill_their_domain_and_hold(kind: str, keys: Path) -> N
 def test_foreign_cases_have_rows(keys: Path) -> None:
     build = Builder(QUICK._replace(foreign_lg=LG_N), keys)
     outcome = Outcome()
-    rows = [run_case(case, outcome, budget_s=0.0) for case in build.foreign()[::2]]
+    cases = [case for case in build.foreign() if not case.id.endswith(".process")]
+    rows = [run_case(case, outcome, budget_s=0.0) for case in cases]
     assert outcome.wrong == outcome.absent == []
     assert all(row is not None and row["value"] > 0 for row in rows)
 
