@@ -21,6 +21,7 @@ from kernels.bn254 import MONT_R_P
 ALT_BN128 = 4
 FIELD_WORDS = 4
 COMPILED_FOR = FIELD_WORDS * 10 + FIELD_WORDS  # MCLBN_COMPILED_TIME_VAR
+MAX_POINTS = 1 << 16  # of one call
 GT_WORDS = 12 * FIELD_WORDS
 
 
@@ -63,15 +64,23 @@ class Mcl:
         return Task(run=run, answer=lambda verdict: (verdict, run(doubled)))
 
     def _msm(self, group: str, scalars: FrArray, points: U64) -> Callable[[], U64]:
-        """mulVec may normalize its points in place, so they are normal (z = 1) from the start."""
+        """mulVec may normalize its points in place, so they are normal (z = 1) from the start.
+
+        It keeps its tables on the stack, which 2^18 points overflow: longer sums go in parts.
+        """
         multiply = getattr(self._lib, f"mclBn{group}_mulVec")
+        add = getattr(self._lib, f"mclBn{group}_add")
         normalize = getattr(self._lib, f"mclBn{group}_normalize")
         in_mont = FrMont.from_ints(scalars.to_ints()).data
 
         def run() -> U64:
             total = np.zeros((1, points.shape[1]), dtype=np.uint64)
-            n = ctypes.c_size_t(len(points))
-            multiply(_pointer(total), _pointer(points), _pointer(in_mont), n)
+            part = np.zeros_like(total)
+            for start in range(0, len(points), MAX_POINTS):
+                some, factors = points[start : start + MAX_POINTS], in_mont[start:]
+                n = ctypes.c_size_t(len(some))
+                multiply(_pointer(part), _pointer(some), _pointer(factors), n)
+                add(_pointer(total), _pointer(total), _pointer(part))
             normalize(_pointer(total), _pointer(total))
             return total
 
