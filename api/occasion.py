@@ -51,9 +51,8 @@ def find_difference(statement: Statement, expected: dict[str, Any]) -> str | Non
     for name, wanted in expected.items():
         found = getattr(statement, name)
         if found != wanted:
-            label = name.replace("_", " ")
             return (
-                f"the proof is for {label} {show_value(name, found)}, "
+                f"the proof is for {get_label(name)} {show_value(name, found)}, "
                 f"not for {show_value(name, wanted)}"
             )
     return None
@@ -67,13 +66,20 @@ def describe_occasion(statement: Statement) -> dict[str, Any]:
     }
 
 
+def get_label(name: str) -> str:
+    """A field of the statement in words."""
+    return "model commitment" if name == "d_w" else name.replace("_", " ")
+
+
 def show_value(name: str, value: bytes | int) -> str:
     """A field for a terminal. Names come from strangers: nothing but printable ASCII gets out."""
     if isinstance(value, int):
         return str(value)
-    if name != "client_key" and all(0x20 <= byte < 0x7F for byte in value):
+    if name not in ("chain_id", "task_id"):
+        return value.hex()
+    if all(0x20 <= byte < 0x7F for byte in value):
         return value.decode("ascii")
-    return value.hex() if name == "client_key" else f"0x{value.hex()}"
+    return f"0x{value.hex()}"
 
 
 def _require_name(name: str, raw: bytes) -> bytes:
@@ -83,4 +89,4 @@ def _require_name(name: str, raw: bytes) -> bytes:
 
 
 def _wrong(name: str, what: str) -> typer.BadParameter:
-    return typer.BadParameter(f"{name.replace('_', ' ')} {what}", param_hint=_OPTIONS[name])
+    return typer.BadParameter(f"{get_label(name)} {what}", param_hint=_OPTIONS[name])

@@ -23,7 +23,7 @@ REASONS = {
     Verdict.MALFORMED: "the file is no proof of this version; fetch it again",
     Verdict.NOT_ON_CURVE: "a point of the proof is not on its curve",
     Verdict.WRONG_SUBGROUP: "a point of the proof has the wrong order",
-    Verdict.WRONG_KEY: "the proof was made under another key; give the folder it names",
+    Verdict.WRONG_KEY: "the proof was made under another key; give the folder of that key",
     Verdict.WRONG_STATEMENT: "the proof contradicts its own statement",
     Verdict.PAIRING_FAILED: "the proof does not hold for its statement",
 }
@@ -94,7 +94,10 @@ def judge_file(
         )
     fault = find_fault(statements, len(cuts)) if is_container else None
     if fault is not None:
-        return Refusal(code="shards_incomplete", reason=f"{fault}; prove all shards again")
+        return Refusal(
+            code="shards_incomplete",
+            reason=f"{fault}; give the whole dataset, or prove all its shards",
+        )
     shards = [ShardInputs.of(layout, images[cut], labels[cut]) for cut in cuts]
     return _judge_shards(raws, statements, shards, key=key, random_bytes=random_bytes)
 

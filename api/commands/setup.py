@@ -36,6 +36,7 @@ def setup(
 ) -> None:
     """Make a development key; of a model file only the public architecture is read."""
     import time
+    from textwrap import fill
 
     from api.key_card import CARD_NAME, KeyCard
     from api.model_files import require_architecture
@@ -73,14 +74,13 @@ def setup(
     if as_json:
         emit_json(facts)
         return
-    typer.secho(WARNING, fg="red", bold=True)
+    typer.secho(fill(WARNING, 99), fg="red", bold=True)
     typer.echo(
         f"key for {architecture.name} on {samples} samples: {accuracy.r1cs.n_rows} rows "
         f"(2^{key.lg_n}), {n_bytes >> 20} MiB, in {facts['setup_s']:.1f} s"
     )
     typer.echo(f"key digest {facts['key_digest']}")
-    typer.echo(f"wrote {out} (public: share it with provers; verifiers need {VERIFYING_NAME}")
-    typer.echo(f"  and {CARD_NAME} only)")
+    typer.echo(f"wrote {out} (public; verifiers need {VERIFYING_NAME} and {CARD_NAME} only)")
 
 
 def _make_key(

@@ -134,12 +134,15 @@ def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) ->
 
 
 def _say(facts: dict[str, Any]) -> None:
+    from textwrap import fill
+
+    from api.occasion import get_label
+
     k, n = facts["correct"], facts["samples"]
     shards = f" in {facts['shards']} shards" if facts["shards"] > 1 else ""
     typer.secho("valid", fg="green", bold=True)
-    typer.echo(
-        f"proven: the {facts['architecture']} committed to as D_W {facts['model_commitment']}"
-    )
+    typer.echo(f"proven: the {facts['architecture']} committed to as D_W")
+    typer.echo(f"  {facts['model_commitment']}")
     typer.echo(
         f"  classifies at least {k} of {n} samples of {facts['dataset']}{shards} correctly "
         f"({k / n:.2%})"
@@ -148,7 +151,7 @@ def _say(facts: dict[str, Any]) -> None:
     typer.echo("stated for:")
     for name, value in facts["occasion"].items():
         note = "as expected" if name in compared else "not compared"
-        typer.echo(f"  {name.replace('_', ' ')} {value} ({note})")
+        typer.echo(f"  {get_label(name)} {value} ({note})")
     typer.echo("not proven:")
     for line in facts["not_proven"]:
-        typer.echo(f"  {line}")
+        typer.echo(fill(line, 99, initial_indent="  ", subsequent_indent="    "))
