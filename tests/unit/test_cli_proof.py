@@ -304,7 +304,7 @@ def test_verify_says_what_is_proven_and_what_is_not(
     plain = run(*verify_arguments(desk, desk / "proof.zkp"))
     assert f"at least {found['correct']} of 8 samples of {ONE}" in plain.stdout
     assert "not proven:\n  how the weights were trained" in plain.stdout
-    assert "its maker can forge proofs" in plain.stdout
+    assert "its maker can forge proofs" in " ".join(plain.stdout.split())
     assert "round index 3 (not compared)" in plain.stdout
 
 
