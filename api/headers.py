@@ -1,10 +1,13 @@
-"""Headers that every response carries."""
+"""Headers: how long those of a request may be, and what every response carries."""
 
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.problems import ApiProblem, respond
+
+MAX_HEADER_BYTES = 8192
 _PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; "
     "form-action 'self'; object-src 'none'"
@@ -12,7 +15,8 @@ _PAGE_POLICY = (
 
 
 class SafeHeaders:
-    """ASGI middleware: no sniffing, no referrer, no cached answers of the API, a strict page."""
+    """ASGI middleware: 431 for headers over the limit; answers are not sniffed, nor those of the
+    API cached, and the page loads nothing from elsewhere."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -20,6 +24,10 @@ class SafeHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
+            return
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            problem = ApiProblem("headers_too_large", headers={"Connection": "close"})
+            await respond(problem)(scope, receive, send)
             return
         path = scope["path"]
 

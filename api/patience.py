@@ -21,81 +21,82 @@ READ_S = 30.0
 
 
 class HastyProtocol(H11Protocol):
-    """HTTP/1.1 that closes a connection whose next headers are not whole after HEADERS_S."""
+    """HTTP/1.1 that closes a connection whose next headers are not whole after HEADERS_S, and drops
+    one whose client reads nothing for READ_S."""
 
-    _deadline: asyncio.TimerHandle | None = None
+    _headers: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._arm()
+        self._await_headers()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE:
-            self._arm()
-        else:
-            self._disarm()
+            self._await_headers()
+        elif self._headers is not None:
+            self._headers.cancel()
+            self._headers = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        # To close would wait until all is sent, which may be never.
+        self._reading = self.loop.call_later(READ_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
+        for timer in (self._headers, self._reading):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
-    def _arm(self) -> None:
+    def _await_headers(self) -> None:
         """Starts the clock unless it runs: bytes that come slowly do not start it anew."""
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(HEADERS_S, self.transport.close)
-
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._headers is None:
+            self._headers = self.loop.call_later(HEADERS_S, self.transport.close)
 
 
 class Patience:
-    """ASGI middleware: 408 when the body stands still for BODY_S; the connection is dropped when
-    the client reads nothing for READ_S."""
+    """ASGI middleware: 408 when the body of a request stands still for BODY_S."""
 
-    def __init__(self, app: ASGIApp, *, body_s: float = BODY_S, read_s: float = READ_S) -> None:
-        self.app, self.body_s, self.read_s = app, body_s, read_s
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body_ended = False
-        started = False
+        body_ended = started = False
 
         async def receive_soon() -> Message:
             nonlocal body_ended
             if body_ended:  # from here on only a disconnection can come
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), self.body_s)
+                message = await asyncio.wait_for(receive(), BODY_S)
             except TimeoutError:
                 raise _Stalled from None
             body_ended = not message.get("more_body", False)
             return message
 
-        async def send_soon(message: Message) -> None:
+        async def send_on(message: Message) -> None:
             nonlocal started
             started = True
-            try:
-                await asyncio.wait_for(send(message), self.read_s)
-            except TimeoutError:
-                raise ClientGone from None
+            await send(message)
 
         try:
-            await self.app(scope, receive_soon, send_soon)
+            await self.app(scope, receive_soon, send_on)
         except _Stalled:
             if not started:
-                await respond(ApiProblem("too_slow"))(scope, receive, send)
-        except ClientGone:
-            return
+                problem = ApiProblem("too_slow", headers={"Connection": "close"})
+                await respond(problem)(scope, receive, send)
 
 
 class _Stalled(Exception):
     """The body of a request does not go on."""
-
-
-class ClientGone(OSError):
-    """The client does not read its response."""

@@ -96,6 +96,7 @@ KINDS: Mapping[str, Kind] = {
     "unsupported_media_type": Kind(
         415, "The media type is not supported", "use the one of the OpenAPI document"
     ),
+    "headers_too_large": Kind(431, "The headers are too large", "send shorter headers"),
     "rate_limited": Kind(429, "Too many requests", "wait for Retry-After seconds"),
     "queue_full": Kind(
         429, "The queue is full", "send the request again after Retry-After seconds"

@@ -84,6 +84,7 @@ class MemoryService:
         return self._put(caller, digest, digest, idempotency_key, None)
 
     def list_jobs(self, caller: Caller, *, limit: int, before: str | None) -> JobList:
+        self.ping()
         mine = [j for j in reversed(self.jobs.values()) if caller.may_see(self.owners[j.id])]
         return JobList(jobs=mine[:limit], next=None)
 

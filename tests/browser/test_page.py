@@ -1,0 +1,162 @@
+"""The page at `/` in headless Chromium: live jobs, by keyboard, and on a narrow screen."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from api.auth import LOCAL
+from api.schemas import JobRequest
+from prover.model import Architecture
+from prover.model_bytes import encode_model
+from tests.support.memory_service import MemoryService
+from tests.support.models import random_model
+from tests.support.serving import serve
+
+pytestmark = pytest.mark.browser
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running service and a job in its queue."""
+
+    url: str
+    service: MemoryService
+    job_id: str
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    service = MemoryService()
+    architecture = Architecture.mlp([4, 3, 2])
+    raw = encode_model(random_model(architecture, np.random.default_rng(1)))
+    model_id = service.put_model(LOCAL, raw).id
+    for n in (16, 17):
+        request = JobRequest(model_id=model_id, dataset="mnist:test[0:16]", n_samples=n)
+        job = service.submit(LOCAL, request, None)
+    with serve(service) as url:
+        yield Site(url, service, job.id)
+
+
+@pytest.fixture
+def page(browser: Browser, site: Site) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda m: faults.append(m.text) if _is_fault(m) else None)
+    page.goto(site.url)
+    yield page
+    context.close()
+    assert faults == []
+
+
+def test_a_job_is_followed_live_to_its_proof(page: Page, site: Site) -> None:
+    card = page.locator(f"#jobs button[data-id='{site.job_id}']")
+    expect(card).to_contain_text("queued")
+    expect(page.locator("#workers")).to_contain_text("w-1")
+    card.click()
+    expect(page.locator("#no-proof")).to_be_visible()
+    site.service.step(site.job_id, "commit", 1, 2, 0.4)
+    expect(card).to_contain_text("running")
+    expect(card).to_contain_text("40 %")
+    stage = page.locator("#stages progress[aria-label='commit']")
+    expect(stage).to_have_attribute("value", "1")
+    site.service.finish(site.job_id, "done")
+    expect(card).to_contain_text("done")
+    expect(page.locator("#proof")).to_contain_text("60 of 64")
+    expect(page.locator("#cancel")).to_be_hidden()
+
+
+def test_keyboard_alone_chooses_opens_and_closes(page: Page) -> None:
+    cards = page.locator("#jobs button")
+    expect(cards).to_have_count(2)
+    cards.first.focus()
+    page.keyboard.press("ArrowDown")
+    expect(cards.nth(1)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(cards.nth(1)).to_be_focused()  # the last stays
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail")).to_be_focused()
+    expect(cards.nth(1)).to_have_attribute("aria-current", "true")
+    page.keyboard.press("Escape")
+    expect(page.locator("#detail")).to_be_hidden()
+    expect(cards.nth(1)).to_be_focused()
+
+
+def test_focus_stays_while_the_list_is_read_again(page: Page, site: Site) -> None:
+    card = page.locator(f"#jobs button[data-id='{site.job_id}']")
+    card.focus()
+    site.service.step(site.job_id, "prove", 1, 1, 0.9)
+    expect(card).to_contain_text("90 %")
+    expect(card).to_be_focused()
+
+
+def test_cancel_from_the_page(page: Page, site: Site) -> None:
+    page.locator(f"#jobs button[data-id='{site.job_id}']").click()
+    page.locator("#cancel").click()
+    expect(page.locator("#facts")).to_contain_text("cancelled")
+    assert site.service.jobs[site.job_id].state == "cancelled"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_cut_at_400_pixels(page: Page, site: Site, tmp_path: Path, scheme: str) -> None:
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.locator(f"#jobs button[data-id='{site.job_id}']").click()
+    site.service.finish(site.job_id, "done")
+    expect(page.locator("#proof")).to_contain_text("60 of 64")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    picture = page.screenshot(path=tmp_path / "page.png", full_page=True)
+    assert _count_colours(picture) > 16  # something is drawn
+
+
+def test_what_a_job_is_called_is_never_markup(page: Page, site: Site) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    job = site.service.jobs[site.job_id]
+    site.service.jobs[site.job_id] = job.model_copy(update={"dataset": evil})
+    card = page.locator(f"#jobs button[data-id='{site.job_id}']")
+    expect(card).to_contain_text(evil)
+    assert page.locator("#jobs img").count() == 0
+
+
+def test_a_lost_service_is_said_and_found_again(page: Page, site: Site) -> None:
+    expect(page.locator("#health")).to_have_text(re.compile("idle|proving"))
+    site.service.is_up = False
+    expect(page.locator("#health")).to_contain_text("queue cannot be reached")
+    site.service.is_up = True
+    expect(page.locator("#health")).to_have_text(re.compile("idle|proving"))
+
+
+def _is_fault(message: ConsoleMessage) -> bool:
+    """Errors of the page itself, not those that tell of a refused request."""
+    return message.type == "error" and not message.text.startswith("Failed to load resource")
+
+
+def _count_colours(png: bytes) -> int:
+    import io
+
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        colours = image.convert("RGB").getcolors(1 << 24)
+    return len(colours or [])
