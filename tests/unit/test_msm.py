@@ -214,8 +214,8 @@ def test_runs_of_every_length_stay_in_their_arena(rng: Random) -> None:
     arena = np.zeros((len(picks) + 4 * width) * 8 + 16, np.uint64)
     skip = (table.ctypes.data - arena.ctypes.data) % 64 // 8
     slot = (arena.ctypes.data + 8 * skip - table.ctypes.data) // 64
-    base, work = table.ctypes.data, engine.work().ctypes.data
-    last = runs.sum_runs(*engine.group, base, refs, counts, len(counts), slot, work)
+    base, work = table.ctypes.data, engine.work()
+    last = runs.sum_runs(*engine.group, base, refs, counts, len(counts), slot, work.ctypes.data)
     assert last - slot < len(picks) + width
     ends = np.cumsum([0, 0, 1, 2, 3, 5, 8, 13, 0, 1])
     for r in range(9):
