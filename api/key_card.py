@@ -90,6 +90,7 @@ def load_card(directory: Path, key: VerifyingKey) -> KeyCard:
     holds : sizes of the card's public layout are the key's, so verification cannot fail by them
     """
     path = directory / CARD_NAME
+    require_part(path)
     with path.open("rb") as stream:
         card = KeyCard.decode(stream.read(MAX_CARD_BYTES + 1), where=str(path))
     sizes = (card.layout.n_public, len(card.layout.challenges))
@@ -101,6 +102,16 @@ def load_card(directory: Path, key: VerifyingKey) -> KeyCard:
     return card
 
 
+def require_part(path: Path) -> None:
+    """FormatError when a file of a key folder is not there."""
+    if not path.is_file():
+        raise FormatError(
+            "this part of the key is not there",
+            where=str(path),
+            next_step="give the folder of a key, fetch the whole key, or run `zkpot setup`",
+        )
+
+
 def load_verifying_half(
     directory: Path, *, require_ceremony: bool = False
 ) -> tuple[VerifyingKey, KeyCard]:
@@ -108,6 +119,7 @@ def load_verifying_half(
 
     Raises FormatError, KeyMismatch, CeremonyRequired, OSError.
     """
+    require_part(directory / VERIFYING_NAME)
     key = load_verifying_key(directory, require_ceremony=require_ceremony)
     return key, load_card(directory, key)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.key_card import KeyCard, compile_for_key, load_card
+from api.key_card import KeyCard, compile_for_key, load_verifying_half, require_part
 from api.model_files import load_model
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from prover.accuracy import AccuracyCircuit
 from prover.commitment import Blinding, ModelCommitment, commit_model
 from prover.errors import KeyMismatch
-from prover.keyfile import load_proving_key, load_verifying_key
+from prover.keyfile import PROVING_NAME, load_proving_key
 from prover.keys import ProvingKey
 from prover.model import QuantizedModel
 from prover.pipeline import collect_model_wires
@@ -33,8 +33,8 @@ class ProverKit:
 
         Raises FormatError, KeyMismatch, CeremonyRequired, OSError.
         """
-        verifying = load_verifying_key(key, require_ceremony=require_ceremony)
-        card = load_card(key, verifying)
+        verifying, card = load_verifying_half(key, require_ceremony=require_ceremony)
+        require_part(key / PROVING_NAME)
         loaded = load_model(model)
         if loaded.architecture != card.architecture:
             raise KeyMismatch(

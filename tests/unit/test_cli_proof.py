@@ -362,6 +362,16 @@ def test_a_card_of_another_circuit_is_found_out(desk: Path, tmp_path: Path) -> N
     assert "mlp-784-5-10" in refuse("key_mismatch", *verify, "--check-circuit")
 
 
+def test_samples_that_do_not_fit_the_key(desk: Path, tmp_path: Path) -> None:
+    envelope = Envelope.decode((desk / "proof.zkp").read_bytes())
+    assert envelope is not None
+    key = succeed("setup", "mlp-6-3", "--samples", 8, "--out", tmp_path / "k8")["key_digest"]
+    moved = replace(envelope.statement, verifying_key_digest=bytes.fromhex(key))
+    (tmp_path / "moved.zkp").write_bytes(replace(envelope, statement=moved).encode())
+    arguments = ["verify", tmp_path / "moved.zkp", "--key", tmp_path / "k8", "--dataset", ONE]
+    assert "samples must be uint8[n, 6]" in refuse("shape_mismatch", *arguments)
+
+
 # -- shards ----------------------------------------------------------------------------------------
 
 
