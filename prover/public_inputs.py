@@ -21,7 +21,7 @@ import numpy.typing as npt
 from kernels.array import FrArray, ints_from_words, words_from_ints
 from kernels.bn254 import R
 from prover.dataset import shard_digest
-from prover.errors import ArchitectureInvalid, ShapeMismatch
+from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.layers import PRODUCT_BITS
 from prover.model import Architecture
 from prover.statement import MAX_MULTIPLIER, Statement
@@ -139,7 +139,10 @@ class PublicLayout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardInputs:
-    """Public wires of statements about one shard: the `public_inputs` of `prover.verify`."""
+    """Public wires of statements about one shard: the `public_inputs` of `prover.verify`.
+
+    Samples and labels are copies that cannot be written to: what was digested is what is summed.
+    """
 
     layout: PublicLayout
     images: UInt8Array
@@ -150,10 +153,20 @@ class ShardInputs:
     def of(cls, layout: PublicLayout, images: UInt8Array, labels: UInt8Array) -> ShardInputs:
         """Raises ShapeMismatch when the shard does not fit the layout."""
         layout.check_shard(images, labels)
+        images, labels = images.copy(), labels.copy()
+        images.flags.writeable = labels.flags.writeable = False
         return cls(layout, images, labels, shard_digest(images, labels))
 
     def __call__(self, statement: Statement, challenges: Sequence[int]) -> FrArray | None:
-        """The public wires; None when the statement is about other data or other multipliers."""
+        """The public wires; None when the statement is about other data or other multipliers.
+
+        raises : KeyMismatch when the transcript draws as many challenges as another circuit has
+        """
+        if len(challenges) != len(self.layout.challenges):
+            raise KeyMismatch(
+                f"the key asks for {len(challenges)} challenges, "
+                f"the circuit of {self.layout.architecture.name} for {len(self.layout.challenges)}"
+            )
         if statement.n_real != len(self.labels) or statement.dataset_digest != self.digest:
             return None
         if statement.multipliers != self.layout.architecture.multipliers:
