@@ -22,13 +22,15 @@ from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G1, G2, R
 from kernels.encoding import encode_g1
 from prover.accuracy import compile_accuracy
-from prover.errors import FormatError, SelfCheckFailed
-from prover.gadgets.lookup import split_widths
+from prover.errors import FormatError, KeyMismatch, SelfCheckFailed
+from prover.gadgets.lookup import RangeTable, split_widths
 from prover.keyfile import compute_proving_digest, load_proving_key, save_key
 from prover.keys import ProvingKey
-from prover.layers import Requant
+from prover.layers import BIAS_BITS, Requant
+from prover.linear_form import LinearForm
 from prover.model import Architecture, QuantizedModel
 from prover.pipeline import commit_job
+from prover.public_inputs import ShardInputs
 from prover.ranges import compute_ranges
 from prover.transcript import compute_challenges
 from prover.verdict import Verdict
@@ -96,25 +98,39 @@ def odd_scene(name: str, model: QuantizedModel | None = None) -> Scene:
     )
 
 
-def fill_fractions(forged: Assignment, scene_: Scene) -> None:
-    """The limbs that bring every margin into its table, were it any multiple of 2^-a at all."""
-    bits, table_bits = scene_.accuracy.architecture.margin_bits, scene_.accuracy.widths.table_bits
+def split_fractions(values: Tensor, bits: int, table_bits: int) -> Tensor:
+    """The limbs that bring each value into its range, were it any multiple of 2^-a at all."""
     widths = split_widths(bits, table_bits)
-    label = "correctness/count/margin/limbs"
-    if len(widths) == 1:
-        return
-    part, spare = "correctness/count", table_bits - widths[0]
-    logits = forged[f"layer {len(scene_.accuracy.architecture.layers) - 1}/logits"]
-    margins = forged[f"{part}/level"][:, None] - logits - 1 + forged[f"{part}/hit"] * (1 << bits)
-    limbs = np.zeros((*margins.shape, len(widths) - 1), dtype=object)
-    for place in np.ndindex(margins.shape):
-        scaled = int(margins[place]) * (1 << spare) % R
+    limbs = np.zeros((*values.shape, len(widths) - 1), dtype=object)
+    for place in np.ndindex(values.shape):
+        scaled = int(values[place]) * (1 << (table_bits - widths[0])) % R
         shift = table_bits  # the lowest limb, scaled, is as wide as the table
         for i, width in enumerate(widths[1:]):
             limbs[(*place, i)] = (scaled >> shift) % (1 << width)
             shift += width
-    forged[label] = limbs
-    forged.fill(keep={label})
+    return limbs
+
+
+def fill_fractions(forged: Assignment, scene_: Scene) -> None:
+    """Limbs and multiplicities for levels, logits and biases that need be no integers."""
+    architecture, table_bits = scene_.accuracy.architecture, scene_.accuracy.widths.table_bits
+    part, last = "correctness/count", len(architecture.layers) - 1
+    margins = forged[f"{part}/level"][:, None] - forged[f"layer {last}/logits"] - 1
+    ranges = {
+        f"{part}/margin/limbs": (
+            margins + forged[f"{part}/hit"] * (1 << architecture.margin_bits),
+            architecture.margin_bits,
+        ),
+        f"layer {last}/biases/range/limbs": (
+            forged[f"layer {last}/biases"] + (1 << BIAS_BITS),
+            BIAS_BITS + 1,
+        ),
+    }
+    kept = {label for label in ranges if label in forged.values}
+    for label in kept:
+        values, bits = ranges[label]
+        forged[label] = split_fractions(values, bits, table_bits)
+    forged.fill(keep=kept)
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -215,6 +231,41 @@ def test_ends_of_weights_and_biases(name: str, kind: str, value: int, accepted: 
     widest = 2 * 255 * 2 * 128 + (1 << 24)
     assert failing == [] or widest >> ODD[name].margin_bits, "only a margin may be too narrow"
     assert "weight table/sum" not in failing
+
+
+def test_half_a_point_of_bias_would_win_a_tie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the unscaled lookup of the lowest limb makes a bias an integer."""
+    architecture = Architecture.mlp([2, 5], margin_bits=23)
+
+    def attack() -> list[str]:
+        accuracy = compile_accuracy(architecture, 4)
+        assert accuracy.widths.table_bits == 5, "else the lowest limb is as wide as the table"
+        s = Scene(
+            accuracy=accuracy,
+            model=silent_model(architecture),
+            images=np.full((1, 2), 200, dtype=np.uint8),
+            labels=np.zeros(1, dtype=np.uint8),
+            challenges=tuple(draw_scalars(Random(1), accuracy.n_challenges)),
+        )
+        half = pow(2, -1, R)
+        biases = [np.array([half, 0, 0, 0, 0], dtype=object)]
+        inputs = s.infer(biases=biases)
+        # The level of a counted sample is l = 3/4 + logit, of any other one more than all logits.
+        forged = s.count(inputs, {0: 0})
+        level = forged["correctness/count/level"]
+        level[0] = (half + 3 * pow(4, -1, R)) % R
+        level[1:] = (half + 1) % R
+        fill_fractions(forged, s)
+        return forged.failing()
+
+    assert attack() == ["range table/sum"]
+    exact = RangeTable.require_range
+
+    def inexact(self: RangeTable, label: str, value: LinearForm, bits: int, **more: Any) -> None:
+        exact(self, label, value, bits, why=more.get("why", ""))
+
+    monkeypatch.setattr(RangeTable, "require_range", inexact)
+    assert attack() == []
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -369,6 +420,32 @@ def test_challenges_differ_from_each_other() -> None:
         b"x", pok_w=bytes(32), d_a=bytes(32), n_challenges=s.accuracy.n_challenges
     )
     assert len(set(drawn)) == s.accuracy.n_challenges == len(s.accuracy.public_layout.challenges)
+
+
+# -- a verifier's own data ------------------------------------------------------------------------
+
+
+def test_data_that_changes_after_its_digest_changes_nothing() -> None:
+    """The digest and the sums speak of the same samples, whoever still holds the arrays."""
+    s, statement = scene(), honest().statement
+    images, labels = s.images.copy(), s.labels.copy()
+    inputs = ShardInputs.of(s.accuracy.public_layout, images, labels)
+    asked = replace(
+        statement,
+        n_real=len(labels),
+        dataset_digest=inputs.digest,
+        multipliers=s.accuracy.architecture.multipliers,
+        claimed_correct=1,
+    )
+    before = inputs(asked, list(s.challenges))
+    images[:], labels[:] = 0, 0
+    after = inputs(asked, list(s.challenges))
+    assert before is not None
+    assert after is not None
+    assert before.equals(after)
+    assert not inputs.images.flags.writeable
+    with pytest.raises(KeyMismatch, match="challenges"):
+        inputs(asked, [*s.challenges, 5])
 
 
 # -- keys made in bad faith, and what must not be shown --------------------------------------------
