@@ -15,7 +15,7 @@ NO_DEVICE := not gpu and not browser
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(STAMPS)/base ## Show the project at work on known answers
+demo: $(STAMPS)/federated ## Train, commit, prove and verify a network on real digits
 	$(BIN)/zkpot demo
 
 check: $(TESTING) ## Style, types, import contracts and the quick tests

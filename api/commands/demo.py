@@ -1,120 +1,94 @@
-"""`zkpot demo`: the kernels at work on problems whose answers are known another way."""
+"""`zkpot demo`: the main job from training to a verdict, each step a command of this program."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from api.console import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-LG_N = 16
-PAIRINGS = 4
+ARCHITECTURE = "mlp-784-128-10"
+VALID, REFUSED = 0, 1  # exit codes of `zkpot verify`
+TAMPERED_BYTE = -100  # inside the 224 bytes of the proof, which end the envelope
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One piece of work: what was done, what it was compared with, and how long it took."""
-
-    work: str
-    checked_by: str
-    seconds: float
-    right: bool
+Samples = Annotated[int, typer.Option(min=2, max=2048, help="Test images under one proof.")]
+Keep = Annotated[Path | None, typer.Option("--out", help="Keep all files in this new directory.")]
 
 
 def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def demo(as_json: AsJson = False) -> None:
-    """Multi-exponentiation, transform and pairing with known answers, timed."""
+def demo(samples: Samples = 1024, out: Keep = None) -> None:
+    """Train, quantize, commit, prove and verify a network on real digits; then forge, in vain."""
     from rich.console import Console
 
-    from kernels.backend import BackendUnavailable, get_backend
-
-    console = Console(stderr=as_json)
-    steps: list[Step] = []
-    try:
-        used = get_backend("cpu").info()
-        with console.status("kernels are compiled the first time they are used ..."):
-            for step in run_steps():
-                steps.append(step)
-                verdict = "right" if step.right else "WRONG"
-                console.print(f"{verdict}  {step.seconds:8.4f} s  {step.work}", highlight=False)
-    except BackendUnavailable as error:
-        refuse(str(error), code="backend_unavailable", as_json=as_json)
-    wrong = [step.work for step in steps if not step.right]
-    if wrong:
-        refuse(f"wrong answer: {', '.join(wrong)}", code="wrong_answer", as_json=as_json)
-    if as_json:
-        emit_json(
-            {"lanes": used.lanes, "threads": used.n_threads, "steps": [asdict(s) for s in steps]}
+    console = Console(highlight=False)
+    with ExitStack() as stack:
+        if out is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkpot-")))
+        else:
+            directory = out
+            directory.mkdir(parents=True)
+        for title, arguments in list_steps(samples):
+            _run(title, arguments, directory, expected=VALID, console=console)
+        proof = directory / "proof.zkp"
+        tamper(proof, directory / "forged.zkp")
+        _run(
+            "One byte of the proof is changed: it must be refused",
+            verify_arguments("forged.zkp", samples),
+            directory,
+            expected=REFUSED,
+            console=console,
         )
-    else:
-        _print_table(console, steps, f"BN254 on {used.n_threads} threads, {used.lanes} lanes")
+    console.print("\n[bold]The committed network was proven, and the forgery was refused.[/bold]")
 
 
-def run_steps() -> Iterator[Step]:
-    """Each step is done twice and the second time counts: the first may compile."""
-    from bench import inputs as known
-    from kernels.backend import get_backend
-    from kernels.pairing import pairing_product_is_one
-
-    backend = get_backend("cpu")
-    inputs = known.Inputs(backend)
-    n = 1 << LG_N
-    scalars, bases = known.random_scalars(n), inputs.bases_g1(n)
-    yield _step(
-        f"sum of 2^{LG_N} multiples of points, 254-bit scalars",
-        "points i*G: one multiple of G by the reference",
-        lambda: backend.msm_g1(scalars, bases).to_ints()[0],
-        known.expect_msm_g1(scalars),
-    )
-    sequence = inputs.sequence(n)
-    yield _step(
-        f"transform of 2^{LG_N} scalars and its digest",
-        "closed form of a geometric sequence",
-        lambda: known.digest_mont(backend.ntt(sequence), backend),
-        known.expect_ntt(LG_N),
-    )
-    g1, g2 = known.pairing_points(PAIRINGS)
-    yield _step(
-        f"product of {PAIRINGS} pairings",
-        "bilinearity: the exponents cancel",
-        lambda: pairing_product_is_one(g1, g2),
-        True,
-    )
-    tampered = known.double_first(g1)
-    yield _step(
-        f"product of {PAIRINGS} pairings, one point changed",
-        "the exponents cancel no more",
-        lambda: pairing_product_is_one(tampered, g2),
-        False,
-    )
+def list_steps(samples: int) -> list[tuple[str, list[str]]]:
+    """What happens, and the command that does it."""
+    shard = f"mnist:test[0:{samples}]"
+    commitment = ["--key", "key/", "--commitment", "model.commit"]
+    prove = ["prove", "model.zkq", *commitment, "--dataset", shard, "--out", "proof.zkp"]
+    train = ["train", "--dataset", "mnist", "--arch", ARCHITECTURE, "--out", "float.safetensors"]
+    quantize = ["quantize", "float.safetensors", "--dataset", "mnist", "--out", "model.zkq"]
+    setup = ["setup", "model.zkq", "--samples", str(samples), "--out", "key/"]
+    return [
+        ("A client trains on its own data", train),
+        ("It makes the network an integer one, which circuits can speak about", quantize),
+        ("Anyone makes keys for networks of this shape", setup),
+        ("The client binds itself to its weights", ["commit", "model.zkq", "--key", "key/",
+                                                    "--out", "model.commit"]),
+        ("It proves how many public test images the committed network gets right", prove),
+        ("A verifier, who has no weight, checks", verify_arguments("proof.zkp", samples)),
+    ]  # fmt: skip
 
 
-def _step(work: str, checked_by: str, run: Callable[[], object], expected: object) -> Step:
-    from time import perf_counter
-
-    first = run()
-    start = perf_counter()
-    second = run()
-    seconds = perf_counter() - start
-    right = first == expected and second == expected
-    return Step(work=work, checked_by=checked_by, seconds=seconds, right=right)
+def verify_arguments(proof: str, samples: int) -> list[str]:
+    """The verifier's command."""
+    return ["verify", proof, "--key", "key/", "--dataset", f"mnist:test[0:{samples}]"]
 
 
-def _print_table(console: Console, steps: list[Step], title: str) -> None:
-    from rich.table import Table
+def tamper(proof: Path, forged: Path) -> None:
+    """A copy of the envelope with one byte of its proof changed."""
+    raw = bytearray(proof.read_bytes())
+    raw[TAMPERED_BYTE] ^= 1
+    forged.write_bytes(raw)
 
-    table = Table(title=title)
-    for heading in ("work", "answer known by", "seconds"):
-        table.add_column(heading, justify="right" if heading == "seconds" else "left")
-    for step in steps:
-        table.add_row(step.work, step.checked_by, f"{step.seconds:.4f}")
-    console.print(table)
+
+def _run(
+    title: str, arguments: list[str], directory: Path, *, expected: int, console: Console
+) -> None:
+    """Runs one command where the files are; ends the demo if it does not end as it must."""
+    console.print(f"\n[bold]{title}[/bold]\n[dim]$ zkpot {' '.join(arguments)}[/dim]")
+    program = [sys.executable, "-c", "from api.cli import main; main()"]
+    code = subprocess.run([*program, *arguments], cwd=directory, check=False).returncode
+    if code != expected:
+        console.print(f"[red]zkpot {arguments[0]} ended with {code}, not {expected}[/red]")
+        raise typer.Exit(1)

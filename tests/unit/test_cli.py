@@ -13,9 +13,11 @@ import typer
 from typer.testing import CliRunner
 
 from api.cli import build_app
+from api.commands.demo import list_steps, tamper
 from api.console import refuse
 from bench import registry
 from bench.registry import BenchCase, Suite, Task
+from prover.wire import PROOF_BYTES
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_help_lists_the_commands(runner: CliRunner) -> None:
     result = runner.invoke(build_app(), ["--help"])
     assert result.exit_code == 0
-    assert all(name in result.stdout for name in ("info", "demo", "bench"))
+    assert all(name in result.stdout for name in ("info", "demo", "selftest", "bench"))
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -59,7 +61,7 @@ def test_help_imports_nothing_heavy() -> None:
 def test_unknown_suite_is_a_usage_error(runner: CliRunner) -> None:
     result = runner.invoke(build_app(), ["bench", "nothing"])
     assert result.exit_code == 2
-    assert "no suite 'nothing'; there are: kernels, all" in result.output
+    assert f"no suite 'nothing'; there are: {', '.join(registry.SUITES)}, all" in result.output
 
 
 @pytest.mark.usefixtures("toy")
@@ -112,9 +114,21 @@ def test_refusal_tells_the_reason(capsys: pytest.CaptureFixture[str], as_json: b
 
 
 @pytest.mark.slow
-def test_demo_shows_right_answers(runner: CliRunner) -> None:
-    result = runner.invoke(build_app(), ["demo", "--json"])
+def test_selftest_shows_right_answers(runner: CliRunner) -> None:
+    result = runner.invoke(build_app(), ["selftest", "--json"])
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert len(found["steps"]) == 4
     assert all(step["right"] for step in found["steps"])
+
+
+def test_demo_runs_the_session_and_forges_within_the_proof(tmp_path: Path) -> None:
+    commands = [arguments[0] for _, arguments in list_steps(64)]
+    assert commands == ["train", "quantize", "setup", "commit", "prove", "verify"]
+    whole = bytes(range(200)) * 3
+    (tmp_path / "proof").write_bytes(whole)
+    tamper(tmp_path / "proof", tmp_path / "forged")
+    pairs = zip(whole, (tmp_path / "forged").read_bytes(), strict=True)
+    changed = [i for i, (a, b) in enumerate(pairs) if a != b]
+    assert len(changed) == 1
+    assert changed[0] >= len(whole) - PROOF_BYTES
