@@ -24,6 +24,7 @@ COMMANDS = (
     "verify",
     "inspect",
     "groth16",
+    "serve",
 )
 """Modules of `api.commands`, in the order of the help."""
 

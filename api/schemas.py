@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from prover.statement import MAX_NUMBER
 
-MAX_SAMPLES = 1 << 14
+MAX_SAMPLES = 1 << 12
 """Samples that one circuit may be compiled for."""
 MAX_DEADLINE_S = 7 * 24 * 3600
 
@@ -84,7 +84,7 @@ class JobRequest(Request):
         description="built-in samples, or an id from POST /v1/datasets",
         examples=["mnist:test[0:1024]"],
     )
-    n_samples: Annotated[int, Field(strict=True, ge=1, le=MAX_SAMPLES)] = Field(
+    n_samples: Annotated[int, Field(strict=True, ge=2, le=MAX_SAMPLES)] = Field(
         default=1024, description="samples of the circuit; a larger set is split into shards"
     )
     priority: PriorityName = PriorityName.NORMAL

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
 
@@ -49,11 +49,8 @@ class _Child:
 class Supervisor:
     """Runs commands until `stop` is set."""
 
-    def __init__(
-        self, commands: Sequence[Command], *, environment: Mapping[str, str], report: Report
-    ) -> None:
+    def __init__(self, commands: Sequence[Command], *, report: Report) -> None:
         self._children = [_Child(command) for command in commands]
-        self._environment = dict(environment)
         self._report = report
 
     def run(self, stop: Event) -> bool:
@@ -94,7 +91,6 @@ class Supervisor:
     def _start(self, child: _Child, now: float) -> None:
         child.process = subprocess.Popen(
             list(child.command.argv),
-            env=self._environment,
             stdin=subprocess.DEVNULL,
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from threading import Event
@@ -29,7 +28,7 @@ def python(name: str, code: str, *, grace_s: float = 10.0) -> Command:
 def test_a_child_that_ends_is_started_again_after_longer_pauses() -> None:
     watch = Watch("in 1 s")
     child = python("short", "raise SystemExit(3)")
-    assert Supervisor([child], environment=os.environ, report=watch).run(watch.seen)
+    assert Supervisor([child], report=watch).run(watch.seen)
     assert watch.lines == [
         "short ended with code 3; starts again in 0.5 s",
         "short ended with code 3; starts again in 1 s",
@@ -42,7 +41,7 @@ def test_wrong_settings_stop_everything() -> None:
         python("wrong", "raise SystemExit(2)"),
         python("long", "import signal; signal.pause()"),
     ]
-    assert not Supervisor(children, environment=os.environ, report=watch).run(Event())
+    assert not Supervisor(children, report=watch).run(Event())
     assert watch.lines == ["wrong refused its settings; its reason is above"]
 
 
@@ -62,5 +61,5 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     )
     watch = Watch("killed")
     children = [python("deaf", deaf, grace_s=0.2), python("waiter", waiter)]
-    assert not Supervisor(children, environment=os.environ, report=watch).run(Event())
+    assert not Supervisor(children, report=watch).run(Event())
     assert "deaf did not stop within 0.2 s: killed" in watch.lines

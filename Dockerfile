@@ -1,0 +1,30 @@
+# syntax=docker/dockerfile:1
+# Targets: cpu (API and CPU workers), gpu (workers on CUDA devices).
+
+FROM python:3.11-slim AS base
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE ./
+COPY kernels kernels
+COPY prover prover
+COPY consensus consensus
+COPY federated federated
+COPY api api
+COPY bench bench
+RUN useradd --system --uid 10001 zkpot && install -d -o zkpot /data
+
+FROM base AS cpu
+RUN pip install .
+USER zkpot
+ENV ZKPOT_CACHE_DIR=/data/cache
+WORKDIR /data
+VOLUME /data
+CMD ["zkpot", "--help"]
+
+FROM base AS gpu
+RUN pip install '.[gpu]'
+USER zkpot
+ENV ZKPOT_CACHE_DIR=/data/cache
+WORKDIR /data
+VOLUME /data
+CMD ["zkpot", "--help"]

@@ -1,0 +1,163 @@
+"""`zkpot api`, `zkpot up` and `zkpot api-key`: the HTTP service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.console import AsJson, emit_json, refuse
+from api.options import BackendName
+
+if TYPE_CHECKING:
+    from api.auth import KeyRing
+    from api.inline import InlineService
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        envvar="ZKPOT_API_KEYS_FILE",
+        exists=True,
+        dir_okay=False,
+        help="API keys, one line each, of `zkpot api-key`.",
+    ),
+]
+WithoutKeys = Annotated[
+    bool, typer.Option("--without-keys", help="Serve everyone who reaches the address.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("up")(up)
+    app.command("api")(api)
+    app.command("api-key")(api_key)
+
+
+def api(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    keys: KeyFile = None,
+    without_keys: WithoutKeys = False,
+    backend: BackendName = "cpu",
+) -> None:
+    """Serve the HTTP API and its page, and prove jobs one after the other."""
+    import socket
+
+    from prometheus_client import CollectorRegistry
+
+    from api.app import build_app
+    from api.app_metrics import ServiceCollector
+    from api.server import build_server
+
+    ring = _load_keys(keys)
+    if ring.is_open and host not in LOOPBACK and not without_keys:
+        raise typer.BadParameter(
+            "other machines can reach this address: give --keys, or --without-keys if all may",
+            param_hint="--host",
+        )
+    service = _make_service(backend)
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        refuse(f"cannot listen on {host} port {port}: {error.strerror}", code="io_error")
+    registry = CollectorRegistry()
+    registry.register(ServiceCollector(service))
+    app = build_app(service, keys=ring, registry=registry)
+    shown = f"[{host}]" if ":" in host else host
+    service.start()
+    with listening:
+        typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
+        build_server(app, host=host, port=port).run(sockets=[listening])
+    service.close()
+
+
+def up(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    keys: KeyFile = None,
+    without_keys: WithoutKeys = False,
+    backend: BackendName = "cpu",
+) -> None:
+    """Run the whole service on this machine, and start what ends before its time again."""
+    import sys
+    from threading import Event
+
+    from api.supervisor import Command, Supervisor, stop_on_signals
+
+    options = ["--host", host, "--port", str(port), "--backend", backend]
+    options += ["--keys", str(keys)] if keys else []
+    options += ["--without-keys"] if without_keys else []
+    program = [sys.executable, "-c", "from api.cli import main; main()"]
+    stop = Event()
+    stop_on_signals(stop)
+    supervisor = Supervisor(
+        [Command(name="api", argv=[*program, "api", *options])],
+        report=lambda line: typer.echo(line, err=True),
+    )
+    if not supervisor.run(stop):
+        raise typer.Exit(1)
+
+
+def api_key(
+    name: Annotated[str, typer.Argument(help="Whose key; owns what is uploaded with it.")],
+    file: Annotated[Path, typer.Option(help="File of keys to add to.", dir_okay=False)],
+    scope: Annotated[list[str], typer.Option(help="read, jobs, verify, admin.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make an API key. It is shown once; the file keeps its digest."""
+    import secrets
+
+    from api.auth import KeyFileError, Scope, make_key
+    from api.files import write_private
+
+    try:
+        scopes = [Scope(value) for value in scope]
+        key, line = make_key(name, scopes, secrets.token_bytes)
+    except KeyFileError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME") from error
+    except ValueError as error:
+        allowed = ", ".join(Scope)
+        raise typer.BadParameter(f"scopes are {allowed}", param_hint="--scope") from error
+    try:
+        before = file.read_bytes() if file.exists() else b""
+        write_private(file, before + line.encode("ascii") + b"\n")
+    except OSError as error:
+        refuse(f"{file}: {error.strerror}", code="io_error", as_json=as_json)
+    if as_json:
+        emit_json({"name": name, "key": key, "scopes": sorted(scopes)})
+    else:
+        typer.echo(key)
+
+
+def _load_keys(path: Path | None) -> KeyRing:
+    from api.auth import KeyFileError, KeyRing
+
+    try:
+        return KeyRing.load(path)
+    except (KeyFileError, OSError) as error:
+        raise typer.BadParameter(str(error), param_hint="--keys") from error
+
+
+def _make_service(backend: str) -> InlineService:
+    import secrets
+
+    from api.inline import InlineService
+    from api.keystore import KeyStore
+    from api.proof_runs import Prover
+    from api.refusals import load_backend, refusing
+    from api.uploads import Uploads
+    from federated.settings import Settings
+
+    data_dir = Settings.from_environment().data_dir
+    with refusing(as_json=False):
+        device = load_backend(backend)
+    keys = KeyStore(data_dir / "keys", backend=device, random_bytes=secrets.token_bytes)
+    prover = Prover(backend=device, keys=keys, random_bytes=secrets.token_bytes)
+    return InlineService(prover, Uploads(data_dir))

@@ -1,0 +1,130 @@
+"""`zkpot up`, then a job from upload to a proof that `zkpot verify` accepts, as people do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from api.client import Client, ServiceRefused
+from api.schemas import JobRequest
+from prover.model import Architecture
+from prover.model_bytes import encode_model
+from tests.support.models import random_model
+
+pytestmark = pytest.mark.slow
+PROGRAM = Path(sys.executable).parent / "zkpot"
+DATASET = "mnist:test[0:24]"
+N_SAMPLES = 16  # so 24 samples make two shards
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return {**os.environ, "ZKPOT_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
+
+
+@pytest.fixture(scope="module")
+def url(environment: dict[str, str]) -> Iterator[str]:
+    with subprocess.Popen(
+        [PROGRAM, "up", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="module")
+def model() -> bytes:
+    architecture = Architecture.parse("mlp-784-4-10")
+    return encode_model(random_model(architecture, np.random.default_rng(3)))
+
+
+def curl(*arguments: str) -> str:
+    program = shutil.which("curl")
+    if program is None:
+        pytest.skip("no curl here")
+    done = subprocess.run(
+        [program, "--fail-with-body", "--silent", "--show-error", "--max-time", "120", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def verify(proof: Path, key: Path, dataset: str) -> int:
+    done = subprocess.run(
+        [PROGRAM, "verify", proof, "--key", key, "--dataset", dataset],
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode
+
+
+def test_a_job_from_curl_to_a_proof_that_verifies(url: str, model: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.zkq").write_bytes(model)
+    octets = ("-H", "Content-Type: application/octet-stream")
+    data = f"@{tmp_path / 'model.zkq'}"
+    stored = json.loads(curl(*octets, "--data-binary", data, f"{url}/v1/models"))
+    body = {"model_id": stored["id"], "dataset": DATASET, "n_samples": N_SAMPLES}
+    accepted = curl("--json", json.dumps(body), "-D", str(tmp_path / "head"), f"{url}/v1/jobs")
+    job = json.loads(accepted)
+    assert f"location: /v1/jobs/{job['id']}" in (tmp_path / "head").read_text().lower()
+    events = curl("-N", f"{url}/v1/jobs/{job['id']}/events")
+    assert 'event: end\ndata: {"state": "done"}\n' in events, events[-300:]
+    for stage in ("witness 1", "commit", "prove", "verify"):
+        assert f'"stage": "{stage}"' in events
+    key = tmp_path / "key"
+    key.mkdir()
+    view = json.loads(curl("-H", "Accept: application/json", f"{url}/v1/jobs/{job['id']}/proof"))
+    curl("-o", str(tmp_path / "proof.zkp"), f"{url}/v1/jobs/{job['id']}/proof")
+    for name in ("verifying.key", "circuit.json"):
+        curl("-o", str(key / name), f"{url}/v1/circuits/{view['circuit']}/{name}")
+    assert verify(tmp_path / "proof.zkp", key, DATASET) == 0
+    assert verify(tmp_path / "proof.zkp", key, "mnist:test[1:25]") == 1
+    assert len(view["statements"]) == 2
+    assert view["n_real"] == 24
+
+
+def test_the_client_and_the_service_agree(url: str, model: bytes) -> None:
+    with Client.connect(url) as zkpot:
+        model_id = zkpot.upload_model(model).id
+        request = JobRequest(model_id=model_id, dataset="mnist:test[0:16]", n_samples=N_SAMPLES)
+        job = zkpot.wait(zkpot.submit(request, idempotency_key="one").id)
+        assert job.state == "done", job.error
+        assert zkpot.submit(request, idempotency_key="one").id == job.id
+        view = zkpot.describe_proof(job.id)
+        assert view.circuit is not None
+        proof = zkpot.fetch_proof(job.id)
+        answer = zkpot.verify(proof, circuit=view.circuit, dataset="mnist:test[0:16]")
+        assert answer.verdict == "valid"
+        assert answer.n_real == 16
+        other = zkpot.verify(proof, circuit=view.circuit, dataset="mnist:test[16:32]")
+        assert other.verdict == "wrong_statement"
+        broken = zkpot.verify(proof[:-1], circuit=view.circuit, dataset="mnist:test[0:16]")
+        assert broken.verdict == "malformed"
+        with pytest.raises(ServiceRefused, match="bad_dataset"):
+            zkpot.submit(request.model_copy(update={"dataset": "mnist:test[0:20000]"}))
+
+
+def test_an_address_for_all_needs_keys(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [PROGRAM, "api", "--host", "0.0.0.0", "--port", "0"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--keys" in done.stderr
