@@ -21,6 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 
 KEY_PREFIX = "zkpot_"
+MAX_LINE_BYTES = 1024
 KEY_BYTES = 32
 MAX_KEY_CHARACTERS = 128
 MAX_FILE_BYTES = 1 << 20
@@ -129,6 +130,8 @@ def _digest(key: str) -> bytes:
 
 def _parse_line(line: bytes, where: str) -> KeyEntry:
     try:
+        if len(line) > MAX_LINE_BYTES:  # before a parser that recurses sees it
+            raise ValueError("a line too long")
         value = json.loads(line)
         name, digest, scopes = value["name"], value["sha256"], value["scopes"]
         is_named = _NAME.fullmatch(name) is not None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from random import Random
 
+import py_ecc  # noqa: F401  # sets the recursion limit to 100,000, see below
 import pytest
 from hypothesis import settings
+
+# py_ecc's limit lets a parser that recurses overflow the C stack, which no test could survive; the
+# program itself runs with Python's own limit. This one still suffices for py_ecc's powers.
+sys.setrecursionlimit(10_000)
 
 # The same examples on every run; no deadline, since the first call of a kernel compiles it.
 settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
