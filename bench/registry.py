@@ -90,6 +90,11 @@ class Suite:
         if twice:
             raise ValueError(f"benchmark ids used twice: {', '.join(twice)}")
 
+    def only(self, parts: Sequence[str]) -> Suite:
+        """The cases whose id contains any of `parts`; a part of the suite is not drawn."""
+        cases = [case for case in self.cases if any(part in case.id for part in parts)]
+        return self if len(cases) == len(self.cases) else Suite(cases=cases)
+
 
 SUITES = {
     "kernels": "bench.suites.kernels:build_suite",

@@ -20,6 +20,9 @@ def register(app: typer.Typer) -> None:
 def bench(
     suite: Annotated[str, typer.Argument(help="A suite, or `all` for every suite that exists.")],
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, few repetitions.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only cases whose id has this in it; may be repeated.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for SUITE.json and the plots.")] = OUT,
     as_json: AsJson = False,
 ) -> None:
@@ -36,9 +39,12 @@ def bench(
     wrong: dict[str, list[str]] = {}
     files: list[str] = []
     for name in SUITES if suite == ALL else [suite]:
+        chosen = load_suite(name, quick=quick).only(only or [""])
+        if not chosen.cases and suite != ALL:
+            raise typer.BadParameter(f"no case of {name} has any of {only}", param_hint="--only")
         outcome = run_suite(
             name,
-            load_suite(name, quick=quick),
+            chosen,
             out=out,
             console=console,
             budget_s=QUICK_BUDGET_S if quick else BUDGET_S,

@@ -65,6 +65,15 @@ def test_unknown_suite_is_a_usage_error(runner: CliRunner) -> None:
 
 
 @pytest.mark.usefixtures("toy")
+def test_bench_runs_only_the_cases_asked_for(runner: CliRunner, tmp_path: Path) -> None:
+    arguments = ["bench", "toy", "--quick", "--out", str(tmp_path), "--only"]
+    assert runner.invoke(build_app(), [*arguments, "nothing"]).exit_code == 2
+    assert not list(tmp_path.iterdir())
+    assert runner.invoke(build_app(), [*arguments, "nothing", "--only", ".one"]).exit_code == 0
+    assert len(json.loads((tmp_path / "toy.json").read_text())["rows"]) == 1
+
+
+@pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize("name", ["toy", "all"])
 def test_bench_writes_the_report(runner: CliRunner, tmp_path: Path, name: str) -> None:
     arguments = ["bench", name, "--quick", "--out", str(tmp_path), "--json"]
