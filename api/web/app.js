@@ -162,12 +162,13 @@ function showEvent(event) {
     return;
   }
   if (!stage) return;
-  const name = shard === undefined || shard === null ? stage : `${stage}, shard ${shard}`;
-  let row = [...$("stages").children].find((r) => r.dataset.name === name);
+  // One row per stage: of several shards it shows the one under way.
+  $("stages-title").textContent = shard ? `Stages of shard ${shard + 1}` : "Stages";
+  let row = [...$("stages").children].find((r) => r.dataset.name === stage);
   if (!row) {
-    row = element("li", {}, element("span", {}, name), element("progress", {}));
-    row.dataset.name = name;
-    row.lastChild.setAttribute("aria-label", name);
+    row = element("li", {}, element("span", {}, stage), element("progress", {}));
+    row.dataset.name = stage;
+    row.lastChild.setAttribute("aria-label", stage);
     $("stages").append(row);
   }
   row.lastChild.max = Math.max(1, total);

@@ -133,9 +133,9 @@ def test_cancel_ends_a_job(http: TestClient, request_body: dict[str, object]) ->
 
 
 def test_a_full_queue_pushes_back(http: TestClient, request_body: dict[str, object]) -> None:
-    for n in range(1, LIMIT + 1):
+    for n in range(2, LIMIT + 2):
         assert http.post("/v1/jobs", json={**request_body, "n_samples": n}).status_code == 202
-    answer = http.post("/v1/jobs", json={**request_body, "n_samples": LIMIT + 1})
+    answer = http.post("/v1/jobs", json={**request_body, "n_samples": LIMIT + 2})
     expect_problem(answer, 429, "queue_full")
     assert int(answer.headers["Retry-After"]) >= 1
 
