@@ -35,9 +35,8 @@ gpu: $(STAMPS)/dev $(STAMPS)/gpu ## Tests and benchmarks on a CUDA device
 	$(PYTEST) tests -m gpu
 	$(BIN)/zkpot bench cuda
 
-# Not listed by help until `zkpot serve` exists.
-up: $(STAMPS)/base
-	$(BIN)/zkpot serve
+up: $(STAMPS)/base ## Serve the HTTP API and its page on this machine
+	$(BIN)/zkpot up
 
 $(BIN)/python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

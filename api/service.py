@@ -1,8 +1,8 @@
 """What the HTTP routes ask of queue and store, in the words of the API.
 
-The routes know this protocol only; `api.service_redis` answers it from the queue, and tests of the
-routes from memory. Every method may block and is called in a thread. Refusals are `ApiProblem`;
-things of another owner do not exist for a caller who is no admin.
+The routes know this protocol only; `api.inline` answers it on one machine without a queue server.
+Every method may block and is called in a thread. Refusals are `ApiProblem`; things of another owner
+do not exist for a caller who is no admin.
 """
 
 from __future__ import annotations
