@@ -35,6 +35,7 @@ _LIMB_BITS = 32
 # Products this small stay on one thread in OpenBLAS: on a busy machine threads would wait longer
 # for each other than the product takes. With 8 limbs it is also at most 2^13 samples at a time.
 _MATMUL_TERMS = 1 << 16
+_EXACT_SAMPLES = 1 << 13  # of 8 bits, times limbs of 32: sums below 2^53
 
 
 def list_clamp_kinds(architecture: Architecture) -> tuple[ClampKind, ...]:
@@ -192,17 +193,22 @@ def compute_weighted_sums(samples: UInt8Array, weights: Sequence[int]) -> list[i
     """sum_n weights_n * samples_nk mod r for every k.
 
     samples : uint8[n, d]; weights : n scalars below r
-    holds   : weights are cut into 32-bit limbs; a limb's sum over a chunk of at most 2^13 samples
+    holds   : weights are cut into 32-bit limbs; a limb's sum over at most 2^13 samples
               is below 2^53, hence exact in float64, and the BLAS may add in any order; over all of
               MAX_SAMPLES it is below 2^60, hence exact in int64
     """
     limbs = words_from_ints(weights).view(np.uint32).T.astype(np.float64)
     n, d = samples.shape
+    exact = samples.astype(np.float64)
     step = max(1, _MATMUL_TERMS // (len(limbs) * max(d, 1)))
     sums = np.zeros((len(limbs), d), dtype=np.int64)
-    for start in range(0, n, step):
-        chunk = samples[start : start + step].astype(np.float64)
-        sums += (limbs[:, start : start + step] @ chunk).astype(np.int64)
+    for first in range(0, n, _EXACT_SAMPLES):
+        last = min(first + _EXACT_SAMPLES, n)
+        total = np.zeros((len(limbs), d))
+        for start in range(first, last, step):
+            chunk = slice(start, min(start + step, last))
+            total += limbs[:, chunk] @ exact[chunk]
+        sums += total.astype(np.int64)
     return [total % R for total in _join_limbs(sums)]
 
 
