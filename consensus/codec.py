@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 from prover.statement import encode_fields
@@ -118,10 +117,16 @@ def require_numbers(message: Message) -> None:
             require(type(value) is int and 0 <= value < MAX_NUMBER, f"{name} is out of range")
 
 
-@cache
+_known: dict[type, dict[str, Any]] = {}
+
+
 def _types(kind: Any) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    """Field names and types in their order; looked up once per class."""
+    found = _known.get(kind)
+    if found is None:
+        hints = get_type_hints(kind)
+        found = _known[kind] = {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    return found
 
 
 def _encode(value: Any) -> bytes:
