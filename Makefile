@@ -7,7 +7,6 @@ STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 TESTING := $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated
-NO_DEVICE := not gpu and not browser
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench gpu up
@@ -23,10 +22,10 @@ check: $(TESTING) ## Style, types, import contracts and the quick tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) tests/unit tests/arch -m "not slow and $(NO_DEVICE)" -n auto
+	$(PYTEST) tests/unit tests/arch -m "not slow and not gpu" -n auto
 
-test: $(TESTING) ## Every test that needs no GPU and no browser
-	$(PYTEST) tests -m "$(NO_DEVICE)" -n auto --durations=15
+test: $(TESTING) ## Every test that needs no GPU; those of the page want Chromium
+	$(PYTEST) tests -m "not gpu" -n auto -rs --durations=15
 
 bench: $(STAMPS)/bench $(STAMPS)/federated ## Every benchmark suite; tables, and JSON in bench/out
 	$(BIN)/zkpot bench all
