@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +21,8 @@ from bench.timing import Measurement, measure
 
 BUDGET_S = 5.0
 QUICK_BUDGET_S = 0.5
+WIDE = 120
+"""Columns that a full table takes; files and pipes have as many."""
 
 
 class Report(TypedDict):
@@ -115,16 +118,21 @@ def write_report(report: Report, path: Path) -> Path:
 
 
 def print_table(name: str, report: Report, outcome: Outcome, console: Console) -> None:
-    """Our value, its spread, and how many times slower or faster each peer is."""
+    """Our value, its spread, and how many times slower or faster each peer is.
+
+    Ids without the suite's name. A narrow terminal gets fewer columns, never a cut figure.
+    """
     peers = sorted({peer for row in report["rows"] for peer in row["peers"]})
-    table = Table(title=f"{name} on {report['device']}", caption=report["commit"])
-    for heading, right in [("id", False), ("unit", False), ("median", True), ("iqr", True)]:
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
-    table.add_column("n", justify="right")
+    table = Table(title=f"{name} on {report['device']}", caption=report["commit"], box=SIMPLE_HEAD)
+    table.add_column("id", overflow="fold")
+    table.add_column("unit", no_wrap=True)
+    ours = ("median", "iqr", "n") if console.width >= WIDE else ("median",)
+    for heading in ours:
+        table.add_column(heading, justify="right", min_width=6)
     for peer in peers:
-        table.add_column(peer, justify="right", no_wrap=True)
+        table.add_column(peer, justify="right", overflow="fold")
     for row in report["rows"]:
-        table.add_row(*_cells(row, peers))
+        table.add_row(*_cells(row, ours, peers))
     console.print(table)
     for line in outcome.absent:
         console.print(f"not measured  {line}", highlight=False, markup=False)
@@ -134,9 +142,10 @@ def print_table(name: str, report: Report, outcome: Outcome, console: Console) -
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _cells(row: Row, peers: Sequence[str]) -> list[str]:
-    cells = [row["id"], row["unit"], f"{row['value']:.4g}", f"{row['iqr']:.2g}", str(row["n"])]
+def _cells(row: Row, ours: Sequence[str], peers: Sequence[str]) -> list[str]:
+    figures = {"median": f"{row['value']:.4g}", "iqr": f"{row['iqr']:.2g}", "n": str(row["n"])}
+    cells = [row["id"].partition(".")[2], row["unit"], *(figures[name] for name in ours)]
     for peer in peers:
         value = row["peers"].get(peer)
-        cells.append("" if value is None else f"{value:.4g} ({value / row['value']:.1f}x)")
+        cells.append("" if value is None else f"{value:.3g} ({value / row['value']:.1f}x)")
     return cells

@@ -30,12 +30,14 @@ def bench(
     from rich.console import Console
 
     from bench.registry import SUITES, load_suite
-    from bench.run import BUDGET_S, QUICK_BUDGET_S, run_suite
+    from bench.run import BUDGET_S, QUICK_BUDGET_S, WIDE, run_suite
 
     if suite != ALL and suite not in SUITES:
         known = ", ".join([*SUITES, ALL])
         raise typer.BadParameter(f"no suite {suite!r}; there are: {known}", param_hint="SUITE")
     console = Console(stderr=as_json)
+    if not console.is_terminal:
+        console = Console(stderr=as_json, width=WIDE)
     wrong: dict[str, list[str]] = {}
     files: list[str] = []
     for name in SUITES if suite == ALL else [suite]:
