@@ -1,0 +1,60 @@
+"""The devices of a worker: the one it was started for, and the one that takes over when it fails.
+
+A device at fault shows itself in three ways: it cannot be loaded, it raises, or its proof does not
+verify (`prove_job` never lets that one out). The work is then done again on the next device. A
+device that failed MAX_FAULTS times is not tried again by this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from kernels.backend import Backend, BackendUnavailable, get_backend
+from prover.errors import SelfCheckFailed
+
+MAX_FAULTS = 3
+FAULTS = (BackendUnavailable, RuntimeError, MemoryError, SelfCheckFailed)
+
+T = TypeVar("T")
+
+
+class Devices:
+    """Devices in the order in which they are tried."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        *,
+        on_fault: Callable[[str, Exception], None],
+        load: Callable[[str], Backend] = get_backend,
+    ) -> None:
+        """on_fault : called with the device's name when another one takes over"""
+        self._names = list(dict.fromkeys(names))
+        self._on_fault, self._load = on_fault, load
+        self._faults = dict.fromkeys(self._names, 0)
+
+    @property
+    def current(self) -> str:
+        """The device that the next task is tried on first."""
+        alive = [name for name in self._names if self._faults[name] < MAX_FAULTS]
+        return alive[0] if alive else self._names[-1]
+
+    def describe(self) -> str:
+        """The current device in words, for people."""
+        try:
+            info = self._load(self.current).info()
+        except BackendUnavailable:
+            return "unavailable"
+        return ", ".join([f"{info.n_threads} threads", info.lanes, *info.detail.values()])
+
+    def run(self, work: Callable[[Backend], T]) -> T:
+        """The work on the first device that does it; the last one's errors are the caller's."""
+        first = self._names.index(self.current)
+        for name in self._names[first:-1]:
+            try:
+                return work(self._load(name))
+            except FAULTS as error:
+                self._faults[name] += 1
+                self._on_fault(name, error)
+        return work(self._load(self._names[-1]))

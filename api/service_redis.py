@@ -1,0 +1,313 @@
+"""A `ServiceBackend` over the queue, its store of uploads and the keys on disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from redis import RedisError
+
+from api.auth import Caller, Scope
+from api.inline_views import find_statements, view_accuracy_proof, view_groth16_proof
+from api.jobs import (
+    AccuracyWork,
+    Groth16Work,
+    JobRecord,
+    JobSpec,
+    JobState,
+    Priority,
+    RecordInvalid,
+)
+from api.key_card import CARD_NAME, load_verifying_half
+from api.problems import ApiProblem
+from api.proof_runs import Made
+from api.queue import IdempotencyConflict, JobQueue, QueueFull
+from api.queue_admin import QueueAdmin
+from api.schemas import (
+    Circuit,
+    CircuitList,
+    DatasetReceipt,
+    Failure,
+    Job,
+    JobList,
+    JobRequest,
+    ModelReceipt,
+    PriorityName,
+    PriorityView,
+    Progress,
+    ProofView,
+    QueueView,
+    WorkerList,
+    WorkerView,
+)
+from api.service import JobEvent
+from api.shards import Container
+from api.store import StoreFull, UploadGone, UploadInvalid, UploadKind, UploadStore, parse_samples
+from federated.errors import FederatedError
+from prover.dataset import shard_digest
+from prover.errors import FormatError, KeyMismatch
+from prover.keyfile import VERIFYING_NAME
+from prover.model_bytes import decode_model
+from prover.wire import Envelope
+
+RETRY_S = 5
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class QueueService:
+    """What the routes ask, answered by the queue. `keys` : folder with a key per circuit digest."""
+
+    def __init__(self, queue: JobQueue, store: UploadStore, keys: Path) -> None:
+        self._queue, self._admin = queue, QueueAdmin(queue)
+        self._store, self._keys = store, keys
+
+    def ping(self) -> None:
+        with _refusing():
+            self._queue.redis.ping()
+
+    def put_model(self, caller: Caller, raw: bytes) -> ModelReceipt:
+        architecture = decode_model(raw).architecture
+        with _refusing():
+            kept = self._store.put(caller.name, UploadKind.MODEL, raw)
+        return ModelReceipt(
+            id=kept.id,
+            architecture=architecture.name,
+            n_parameters=architecture.n_parameters,
+            n_bytes=kept.n_bytes,
+            expires_at=kept.expires_at,
+        )
+
+    def put_dataset(self, caller: Caller, raw: bytes) -> DatasetReceipt:
+        with _refusing():
+            images, labels = parse_samples(raw)
+            kept = self._store.put(caller.name, UploadKind.DATASET, raw)
+        return DatasetReceipt(
+            id=kept.id,
+            n_samples=len(labels),
+            n_bytes=kept.n_bytes,
+            digest=shard_digest(images, labels).hex(),
+            expires_at=kept.expires_at,
+        )
+
+    def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
+        with _refusing():
+            model = decode_model(self._store.get(caller.name, UploadKind.MODEL, request.model_id))
+        images, labels = self.load_dataset(caller, request.dataset)
+        shape = model.architecture.input_shape
+        if images.shape[1:] != shape:
+            raise ApiProblem(
+                "bad_dataset", f"samples {list(images.shape[1:])}, the model takes {list(shape)}"
+            )
+        work = AccuracyWork(
+            model_id=request.model_id,
+            dataset=request.dataset,
+            n_total=len(labels),
+            n_samples=request.n_samples,
+            **request.statement.model_dump(),
+        )
+        return self._put(caller, work, request.priority, request.deadline_s, idempotency_key)
+
+    def submit_groth16(
+        self,
+        caller: Caller,
+        *,
+        zkey: Path,
+        witness: Path,
+        priority: PriorityName,
+        idempotency_key: str | None,
+    ) -> Job:
+        with _refusing():
+            work = Groth16Work(
+                zkey_id=self._store.put_file(caller.name, UploadKind.ZKEY, zkey).id,
+                witness_id=self._store.put_file(caller.name, UploadKind.WITNESS, witness).id,
+            )
+        return self._put(caller, work, priority, None, idempotency_key)
+
+    def list_jobs(self, caller: Caller, *, limit: int, before: str | None) -> JobList:
+        owner = None if caller.may(Scope.ADMIN) else caller.name
+        with _refusing():
+            page = self._queue.list_jobs(owner=owner, limit=limit, before=before)
+        return JobList(jobs=[_view_job(record) for record in page.jobs], next=page.next)
+
+    def get_job(self, caller: Caller, job_id: str) -> Job:
+        return _view_job(self._find(caller, job_id))
+
+    def cancel(self, caller: Caller, job_id: str) -> Job:
+        found = self._find(caller, job_id)
+        with _refusing():
+            return _view_job(self._queue.cancel(job_id) or found)
+
+    def read_events(
+        self, caller: Caller, job_id: str, *, after: str, block_ms: int
+    ) -> Sequence[JobEvent]:
+        self._find(caller, job_id)
+        with _refusing():
+            events = self._queue.read_events(job_id, after=after, block_ms=block_ms)
+        return [JobEvent(event.id, event.kind, event.data) for event in events]
+
+    def get_proof(self, caller: Caller, job_id: str) -> bytes:
+        return self._get_made(caller, job_id).raw
+
+    def describe_proof(self, caller: Caller, job_id: str) -> ProofView:
+        made = self._get_made(caller, job_id)
+        if isinstance(self._find(caller, job_id).spec.work, Groth16Work):
+            return view_groth16_proof(job_id, made)
+        return view_accuracy_proof(job_id, made, find_statements(made.raw))
+
+    def list_circuits(self) -> CircuitList:
+        found = []
+        for folder in sorted(self._keys.glob("*")):
+            try:
+                card = load_verifying_half(folder)[1]
+            except (FormatError, KeyMismatch, OSError):
+                continue  # half made, or by another version
+            digest = card.circuit_digest.hex()
+            found.append(
+                Circuit(
+                    digest=digest,
+                    architecture=card.architecture.name,
+                    n_samples=card.n_samples,
+                    origin=card.origin.value,
+                    verifying_key=f"/v1/circuits/{digest}/{VERIFYING_NAME}",
+                    card=f"/v1/circuits/{digest}/{CARD_NAME}",
+                )
+            )
+        return CircuitList(circuits=found)
+
+    def get_circuit_file(self, digest: str, name: str) -> bytes:
+        try:
+            if _DIGEST.fullmatch(digest) and name in (VERIFYING_NAME, CARD_NAME):
+                return (self._keys / digest / name).read_bytes()
+        except FileNotFoundError:
+            pass
+        raise ApiProblem("not_found", "no circuit here has this digest")
+
+    def load_dataset(self, caller: Caller, dataset: str) -> tuple[Any, Any]:
+        with _refusing():
+            return self._store.load_samples(caller.name, dataset)
+
+    def view_queue(self) -> QueueView:
+        with _refusing():
+            load = self._admin.view_load()
+        return QueueView(
+            priorities={
+                priority.value: PriorityView(
+                    waiting=part.waiting, leased=part.leased, oldest_age_s=part.oldest_age_s
+                )
+                for priority, part in load.priorities.items()
+            },
+            running=load.jobs.get(JobState.RUNNING, 0),
+            retrying=load.retrying,
+            dead=load.dead,
+            limit=load.limit,
+        )
+
+    def view_workers(self) -> WorkerList:
+        with _refusing():
+            beats = self._admin.list_workers()
+        return WorkerList(
+            workers=[
+                WorkerView(
+                    id=beat.worker,
+                    backend=beat.backend,
+                    device=beat.device,
+                    job_id=beat.job_id,
+                    draining=beat.draining,
+                    seen_s_ago=beat.seen_s_ago,
+                )
+                for beat in beats
+            ]
+        )
+
+    def _put(
+        self,
+        caller: Caller,
+        work: AccuracyWork | Groth16Work,
+        priority: PriorityName,
+        deadline_s: int | None,
+        idempotency_key: str | None,
+    ) -> Job:
+        with _refusing():
+            spec = JobSpec(
+                owner=caller.name,
+                work=work,
+                priority=Priority(priority.value),
+                deadline_s=deadline_s,
+            )
+            return _view_job(self._queue.submit(spec, idempotency_key=idempotency_key)[0])
+
+    def _find(self, caller: Caller, job_id: str) -> JobRecord:
+        with _refusing():
+            record = self._queue.get(job_id)
+        if record is None or not caller.may_see(record.spec.owner):
+            raise ApiProblem("not_found", "no job of yours has this id")
+        return record
+
+    def _get_made(self, caller: Caller, job_id: str) -> Made:
+        record = self._find(caller, job_id)
+        with _refusing():
+            results = self._queue.get_results(job_id)
+        if results is None:
+            raise ApiProblem("not_ready", f"the job is {record.state.value}")
+        raw = results[0] if len(results) == 1 else Container(tuple(results)).encode()
+        return Made(raw=raw, circuit=self._find_circuit(results[0]), seconds=record.seconds)
+
+    def _find_circuit(self, envelope: bytes) -> str | None:
+        """The circuit whose verifying key the statement names; None for a Groth16 proof."""
+        decoded = Envelope.decode(envelope)
+        for circuit in self.list_circuits().circuits if decoded else []:
+            key, _ = load_verifying_half(self._keys / circuit.digest)
+            if decoded and key.digest == decoded.statement.verifying_key_digest:
+                return circuit.digest
+        return None
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Errors of queue and store as problems."""
+    try:
+        yield
+    except RedisError:
+        raise ApiProblem("unavailable", headers={"Retry-After": str(RETRY_S)}) from None
+    except (QueueFull, StoreFull) as error:
+        raise ApiProblem("queue_full", str(error), headers={"Retry-After": str(RETRY_S)}) from None
+    except IdempotencyConflict:
+        raise ApiProblem("idempotency_conflict") from None
+    except UploadGone as error:
+        raise ApiProblem("not_found", str(error)) from None
+    except (UploadInvalid, FederatedError) as error:
+        raise ApiProblem("bad_dataset", str(error)) from None
+    except RecordInvalid as error:
+        raise ApiProblem("refused", str(error)) from None
+
+
+def _view_job(record: JobRecord) -> Job:
+    work, progress, error = record.spec.work, record.progress, record.error
+    accuracy = work if isinstance(work, AccuracyWork) else None
+    return Job(
+        id=record.id,
+        kind="accuracy" if accuracy else "groth16",
+        state=record.state.value,
+        priority=PriorityName(record.spec.priority.value),
+        created_at=record.created_at,
+        finished_at=record.finished_at,
+        expires_at=record.deadline_at,
+        attempts=record.attempts,
+        dataset=accuracy.dataset if accuracy else None,
+        model_id=accuracy.model_id if accuracy else None,
+        n_samples=accuracy.n_samples if accuracy else None,
+        shards=record.n_tasks,
+        shards_done=record.n_done,
+        progress=Progress(
+            stage=progress.stage,
+            done=progress.done,
+            total=progress.total,
+            fraction=progress.fraction,
+        )
+        if progress
+        else None,
+        error=Failure(code=error.code, message=error.message) if error else None,
+    )

@@ -1,0 +1,205 @@
+"""What callers upload: files that only their owner gets back, deleted after their time to live.
+
+DATA_DIR/uploads/<owner>/<kind>/<sha256 of the content>, mode 0600 in folders of mode 0700
+
+The owner's part is a digest, so no name of a caller becomes a path. A file is written whole or not
+at all, and is checked against its name when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_safetensors
+
+from api.queue import hash_name
+from federated.data import DatasetRef, load_samples
+from prover.public_inputs import UInt8Array
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_CHUNK = 1 << 20
+
+
+class UploadKind(StrEnum):
+    MODEL = "model"
+    DATASET = "dataset"
+    ZKEY = "zkey"
+    WITNESS = "witness"
+
+
+class StoreFull(Exception):
+    """All uploads together would exceed their limit."""
+
+
+class UploadGone(Exception):
+    """There is no such upload of this owner, or its time to live is over."""
+
+    def __init__(self, kind: UploadKind) -> None:
+        self.kind = kind
+        super().__init__(f"there is no {kind.value} of this id, or it has expired; upload it again")
+
+
+class UploadInvalid(Exception):
+    """The bytes are not what their kind demands; says what, never repeats them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """id : sha256 of the content; expires_at : seconds since 1970"""
+
+    id: str
+    n_bytes: int
+    expires_at: float
+
+
+class UploadStore:
+    """Uploads under a folder that all processes of the service share."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        ttl_s: float,
+        limit_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder, self._data_dir = data_dir / "uploads", data_dir
+        self._ttl_s, self._limit_bytes, self._clock = ttl_s, limit_bytes, clock
+
+    def put(self, owner: str, kind: UploadKind, raw: bytes) -> Upload:
+        """Stores bytes, or renews their time to live. Raises StoreFull, OSError."""
+        digest = hashlib.sha256(raw).hexdigest()
+        return self._put(owner, kind, digest, len(raw), lambda file: file.write(raw))
+
+    def put_file(self, owner: str, kind: UploadKind, path: Path) -> Upload:
+        """As `put`, for a file too large for memory; the original stays."""
+        with path.open("rb") as source:
+            digest = hashlib.file_digest(source, "sha256").hexdigest()
+            source.seek(0)
+            size = path.stat().st_size
+            return self._put(
+                owner, kind, digest, size, lambda file: shutil.copyfileobj(source, file, _CHUNK)
+            )
+
+    def get(self, owner: str, kind: UploadKind, digest: str) -> bytes:
+        """The content. Raises UploadGone, OSError."""
+        path = self.get_path(owner, kind, digest)
+        try:
+            raw = path.read_bytes()
+        except FileNotFoundError:
+            raise UploadGone(kind) from None
+        if hashlib.sha256(raw).hexdigest() != digest:
+            path.unlink(missing_ok=True)
+            raise UploadGone(kind)
+        return raw
+
+    def get_path(self, owner: str, kind: UploadKind, digest: str) -> Path:
+        """Where the content is, unchecked. Raises UploadGone."""
+        path = self._path(owner, kind, digest)
+        if not _DIGEST.fullmatch(digest) or not self._is_alive(path):
+            raise UploadGone(kind)
+        return path
+
+    def delete(self, owner: str, kind: UploadKind, digest: str) -> None:
+        """Deletes the content if it is there."""
+        if _DIGEST.fullmatch(digest):
+            self._path(owner, kind, digest).unlink(missing_ok=True)
+
+    def load_samples(self, owner: str, dataset: str) -> tuple[UInt8Array, UInt8Array]:
+        """images uint8[N, ...] and labels uint8[N] of the owner's upload or of a built-in name.
+
+        Raises UploadGone, UploadInvalid, FederatedError, OSError.
+        """
+        if _DIGEST.fullmatch(dataset):
+            return parse_samples(self.get(owner, UploadKind.DATASET, dataset))
+        samples = load_samples(DatasetRef.parse(dataset), self._data_dir)
+        return samples.images, samples.labels
+
+    def sweep(self) -> int:
+        """Deletes what has expired; how many files."""
+        n = 0
+        for path in self._list():
+            if not self._is_alive(path):
+                path.unlink(missing_ok=True)
+                n += 1
+        return n
+
+    def _put(
+        self,
+        owner: str,
+        kind: UploadKind,
+        digest: str,
+        n_bytes: int,
+        write: Callable[[BinaryIO], object],
+    ) -> Upload:
+        path = self._path(owner, kind, digest)
+        if not self._is_alive(path):
+            used = sum(_size(other) for other in self._list())
+            if used + n_bytes > self._limit_bytes:
+                raise StoreFull(f"uploads take {used} bytes of {self._limit_bytes}")
+            for folder in (self._folder, path.parent.parent, path.parent):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _write_whole(path, write)
+        now = self._clock()
+        os.utime(path, (now, now))
+        return Upload(id=digest, n_bytes=n_bytes, expires_at=now + self._ttl_s)
+
+    def _path(self, owner: str, kind: UploadKind, digest: str) -> Path:
+        return self._folder / hash_name(owner) / kind.value / digest
+
+    def _is_alive(self, path: Path) -> bool:
+        try:
+            return path.stat().st_mtime + self._ttl_s > self._clock()
+        except FileNotFoundError:
+            return False
+
+    def _list(self) -> Iterator[Path]:
+        return self._folder.glob("*/*/*")
+
+
+def parse_samples(raw: bytes) -> tuple[UInt8Array, UInt8Array]:
+    """images uint8[N, ...] and labels uint8[N] of a safetensors file. Raises UploadInvalid."""
+    try:
+        tensors = load_safetensors(raw)
+    except (SafetensorError, ValueError, KeyError):  # KeyError: a dtype that numpy has not
+        raise UploadInvalid("the bytes are no safetensors file") from None
+    if set(tensors) != {"images", "labels"}:
+        raise UploadInvalid("the tensors are not `images` and `labels`")
+    images, labels = tensors["images"], tensors["labels"]
+    fits = images.ndim >= 2 and labels.shape == images.shape[:1] and images.size > 0
+    if not fits or images.dtype != np.uint8 or labels.dtype != np.uint8:
+        raise UploadInvalid("images are uint8[N, ...] and labels uint8[N], N >= 1")
+    return images, labels
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """By renaming a finished file of mode 0600, which also replaces an expired one."""
+    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(scratch, path)
+    except OSError:
+        os.unlink(scratch)
+        raise
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # swept meanwhile
+        return 0

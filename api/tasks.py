@@ -1,0 +1,202 @@
+"""The work behind one task of the queue: from its spec to the bytes of its result."""
+
+from __future__ import annotations
+
+import errno
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api.jobs import AccuracyWork, Groth16Work, JobSpec
+from api.keycache import KeyCache, ReadyKey
+from api.shards import Container, split_range
+from api.store import UploadGone, UploadInvalid, UploadKind, UploadStore
+from federated.errors import FederatedError
+from kernels.backend import Backend, BackendUnavailable
+from prover.commitment import Blinding, ModelCommitment, draw_blinding
+from prover.errors import FormatError, KeyMismatch, ProverError
+from prover.formats.json_io import write_proof, write_public
+from prover.formats.snarkjs import ForeignProver
+from prover.formats.wtns import read_wtns
+from prover.formats.zkey import read_zkey
+from prover.model import QuantizedModel
+from prover.model_bytes import decode_model
+from prover.pipeline import Occasion, commit_job, prove_job
+from prover.progress import StageProgress
+from prover.randomness import RandomBytes
+from prover.statement import decode_fields, encode_fields
+
+Agree = Callable[[bytes | None], bytes | None]
+"""agree(proposal) gives what the tasks of a job share: the first proposal; None only asks."""
+
+
+class TaskFailed(Exception):
+    """A task that cannot succeed: a stable code, and a sentence without private values."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult:
+    """raw : an envelope, or the JSON object {"proof", "public"} of a Groth16 job"""
+
+    raw: bytes
+    n_samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TaskProver:
+    """What tasks are proven with, on whatever device they are given."""
+
+    store: UploadStore
+    keys: KeyCache
+    random_bytes: RandomBytes
+
+    def prove(
+        self, spec: JobSpec, task: int, *, backend: Backend, report: StageProgress, agree: Agree
+    ) -> TaskResult:
+        """Raises TaskFailed, UploadGone, ProverError, FederatedError, OSError, whatever the device
+        raises, and what `report` and `agree` raise to stop the work."""
+        if isinstance(spec.work, AccuracyWork):
+            return self._prove_shard(spec.owner, spec.work, task, backend, report, agree)
+        return self._prove_groth16(spec.owner, spec.work, backend, report)
+
+    def clean_up(self, spec: JobSpec) -> None:
+        """Deletes the witness of a Groth16 job that has ended."""
+        if isinstance(spec.work, Groth16Work):
+            self.store.delete(spec.owner, UploadKind.WITNESS, spec.work.witness_id)
+
+    def _prove_shard(
+        self,
+        owner: str,
+        work: AccuracyWork,
+        task: int,
+        backend: Backend,
+        report: StageProgress,
+        agree: Agree,
+    ) -> TaskResult:
+        model = decode_model(self.store.get(owner, UploadKind.MODEL, work.model_id))
+        images, labels = self.store.load_samples(owner, work.dataset)
+        if len(labels) != work.n_total:
+            raise TaskFailed(
+                "dataset_changed",
+                f"{work.dataset} has {len(labels)} samples here and had {work.n_total} when the "
+                "job came; fetch the same data on every machine, then submit again",
+            )
+        part = split_range(work.n_total, work.n_samples)[task]
+        ready = self.keys.get(model.architecture, work.n_samples, backend, report)
+        commitment, blinding = self._commit(ready, model, backend, agree, shared=work.n_tasks > 1)
+        done = prove_job(
+            ready.accuracy,
+            ready.prepared,
+            model,
+            images=images[part],
+            labels=labels[part],
+            occasion=_occasion(work, task),
+            commitment=commitment,
+            blinding=blinding,
+            random_bytes=self.random_bytes,
+            backend=backend,
+            clock=time.perf_counter,
+            progress=report,
+        )
+        return TaskResult(raw=done.envelope, n_samples=part.stop - part.start)
+
+    def _commit(
+        self,
+        ready: ReadyKey,
+        model: QuantizedModel,
+        backend: Backend,
+        agree: Agree,
+        *,
+        shared: bool,
+    ) -> tuple[ModelCommitment, Blinding]:
+        """The commitment of the job: of whichever task comes first, when it has several."""
+        found = agree(None) if shared else None
+        if found is None:
+            blinding = draw_blinding(self.random_bytes)
+            made = commit_job(ready.accuracy, ready.key, model, blinding, backend=backend)
+            if not shared:
+                return made, blinding
+            found = agree(encode_fields((made.encode(), blinding.encode())))
+        fields = None if found is None else decode_fields(found, n_fields=2)
+        if fields is None:
+            raise KeyMismatch("what the tasks share is no commitment with its blinding")
+        return ModelCommitment.decode(fields[0]), Blinding.decode(fields[1])
+
+    def _prove_groth16(
+        self, owner: str, work: Groth16Work, backend: Backend, report: StageProgress
+    ) -> TaskResult:
+        report("witness 1", 0, 1)
+        wires = read_wtns(self.store.get_path(owner, UploadKind.WITNESS, work.witness_id))
+        path = self.store.get_path(owner, UploadKind.ZKEY, work.zkey_id)
+        report("witness 1", 1, 1)
+
+        def load() -> tuple[object, int]:
+            key = read_zkey(path, backend, random_bytes=self.random_bytes)
+            return ForeignProver(key, backend), path.stat().st_size
+
+        name = ("groth16", work.zkey_id, backend.info().name)
+        prover = self.keys.memory.get(name, load)
+        assert isinstance(prover, ForeignProver)
+        report("prove", 0, 1)
+        proof = prover.prove(wires, self.random_bytes, progress=report)
+        report("prove", 1, 1)
+        with tempfile.TemporaryDirectory(prefix="zkpot-") as folder:
+            files = Path(folder, "proof.json"), Path(folder, "public.json")
+            write_proof(files[0], proof)
+            write_public(files[1], wires[1 : 1 + prover.verifying.n_public])
+            both: dict[str, Any] = {file.stem: json.loads(file.read_bytes()) for file in files}
+        return TaskResult(raw=json.dumps(both).encode("ascii"), n_samples=0)
+
+
+def join_results(results: list[bytes]) -> bytes:
+    """The proof of a job from the results of its tasks, in their order."""
+    return results[0] if len(results) == 1 else Container(tuple(results)).encode()
+
+
+def describe_failure(error: Exception) -> tuple[str, str, bool]:
+    """(code, public message, whether another attempt may help) of whatever ended a task.
+
+    Errors that this program did not raise on purpose are named by type: their text may hold private
+    numbers.
+    """
+    if isinstance(error, TaskFailed):
+        return error.code, str(error), False
+    if isinstance(error, UploadGone):
+        return f"{error.kind.value}_gone", str(error), False
+    if isinstance(error, UploadInvalid):
+        return "bad_dataset", str(error), False
+    if isinstance(error, FormatError):  # its `where` is a path of this machine
+        return error.code, f"{Path(error.where).name}: {error.what}; {error.next_step}", False
+    if isinstance(error, ProverError):
+        return error.code, error.public_message, False
+    if isinstance(error, FederatedError):
+        hidden = error.carries_private_values
+        return error.code, "the samples cannot be used" if hidden else str(error), False
+    if isinstance(error, MemoryError):
+        return "out_of_memory", "the worker has not enough memory; take fewer n_samples", True
+    if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "disk_full", "the worker's disk is full", True
+        return "io_error", f"the worker could not read or write ({error.strerror})", True
+    if isinstance(error, BackendUnavailable):
+        return "backend_unavailable", str(error), True
+    return "internal", f"the worker failed ({type(error).__name__})", True
+
+
+def _occasion(work: AccuracyWork, shard: int) -> Occasion:
+    return Occasion(
+        chain_id=work.chain_id.encode(),
+        task_id=work.task_id.encode(),
+        round_index=work.round_index,
+        commit_height=work.commit_height,
+        client_key=bytes.fromhex(work.client_key),
+        shard_index=shard,
+    )

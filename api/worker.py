@@ -1,0 +1,256 @@
+"""A worker: one process, one device, one task at a time.
+
+    lease ──> prove, renewing the lease in a second thread ──> publish ──> lease ...
+
+A worker that is told to stop finishes its task, and gives it back when that takes longer than it is
+given. A worker that dies does nothing: its lease runs out and another one takes the task. One that
+was frozen and wakes up finds its task fenced off.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from api.devices import Devices
+from api.jobs import JobProgress, RecordInvalid
+from api.metrics import Meter
+from api.queue import JobQueue, Lease, Standing
+from api.queue_admin import Heartbeat, QueueAdmin
+from api.reporting import TaskReport
+from api.system import read_gpu_utilization, read_resident_bytes
+from api.tasks import TaskProver, TaskResult, describe_failure
+from kernels.backend import Backend
+
+BLOCK_MS = 1000
+"""How long an idle worker waits for a task before it looks for lost ones."""
+PUBLISH_S = 600.0
+"""How long a finished proof waits for a server that does not take it."""
+SWEEP_S = 600.0
+_FIRST_PAUSE_S = 0.1
+_LAST_PAUSE_S = 5.0
+
+Log = Any
+"""A structlog logger. Ids, codes, stages and times go there; nothing of a model or a witness."""
+
+
+class Abandoned(Exception):
+    """Stops the work on a task that is not this worker's any more, or that it must give back."""
+
+    def __init__(self, standing: Standing | None) -> None:
+        """standing : None when the worker itself stops"""
+        self.standing = standing
+        super().__init__("stopping" if standing is None else standing.value)
+
+
+class Worker:
+    """Takes tasks from the queue until it is told to stop."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        prover: TaskProver,
+        devices: Devices,
+        *,
+        name: str,
+        log: Log,
+        stop: Event,
+    ) -> None:
+        """name : unique to this process. stop : from then on no new task is taken."""
+        self.queue, self.prover, self.devices = queue, prover, devices
+        self.name, self._log, self._stop = name, log, stop
+        self._admin, self._meter = QueueAdmin(queue), Meter(queue)
+        self._lease: Lease | None = None
+        self._standing = Standing.HELD
+        self._give_back = False
+        self._lock = Lock()
+        self._ended = Event()
+        self._swept_at = float("-inf")
+
+    def run(self) -> None:
+        """Until `stop` is set and the task under way has ended."""
+        keeper = Thread(target=self._keep, name="lease keeper", daemon=True)
+        keeper.start()
+        pause_s = _FIRST_PAUSE_S
+        try:
+            while not self._stop.is_set():
+                try:
+                    if not self.run_one():
+                        self._idle()
+                    pause_s = _FIRST_PAUSE_S
+                except RedisError as error:
+                    self._log.warning("queue unreachable", error=type(error).__name__)
+                    self._stop.wait(pause_s)
+                    pause_s = min(_LAST_PAUSE_S, 2 * pause_s)
+        finally:
+            self._ended.set()
+            keeper.join()
+            self._say_goodbye()
+
+    def run_one(self) -> bool:
+        """Takes one task and works on it; False when there is none. Raises RedisError."""
+        try:
+            lease = self.queue.lease(self.name)
+        except RecordInvalid as error:
+            self._log.error("task passed over", error=str(error))
+            return True
+        if lease is None:
+            return False
+        with self._lock:
+            self._lease, self._standing = lease, Standing.HELD
+        log = self._log.bind(job=lease.job_id, task=lease.task, attempt=lease.attempt)
+        try:
+            self._work(lease, log)
+        finally:
+            with self._lock:
+                self._lease = None
+        return True
+
+    # -- one task
+
+    def _work(self, lease: Lease, log: Log) -> None:
+        started = time.monotonic()
+        report = TaskReport(
+            lambda progress: self._send(lease, progress), self._check, clock=time.monotonic
+        )
+
+        def agree(proposal: bytes | None) -> bytes | None:
+            standing, shared = self.queue.agree(lease, proposal)
+            if standing is not Standing.HELD:
+                raise Abandoned(standing)
+            return shared
+
+        def prove(backend: Backend) -> TaskResult:
+            return self.prover.prove(
+                lease.spec, lease.task, backend=backend, report=report, agree=agree
+            )
+
+        log.info("task started", kind=lease.spec.kind)
+        try:
+            result = self.devices.run(prove)
+        except Abandoned as abandoned:
+            self._give_up(lease, abandoned, log)
+            return
+        except RedisError:
+            raise  # the task stays leased and comes again
+        except Exception as error:
+            code, message, retry = describe_failure(error)
+            log.warning("task failed", code=code, retry=retry, error=type(error).__name__)
+            self._until_answered(lambda: self.queue.fail(lease, code, message, retry=retry), log)
+            if not retry:
+                self.prover.clean_up(lease.spec)
+            return
+        seconds = time.monotonic() - started
+        counted = self._until_answered(
+            lambda: self.queue.complete(
+                lease, result.raw, seconds=seconds, n_samples=result.n_samples
+            ),
+            log,
+        )
+        log.info("task ended", seconds=round(seconds, 3), counted=bool(counted))
+        if counted:
+            self.prover.clean_up(lease.spec)
+            self._meter.observe_stages(report.stages_s)
+
+    def _give_up(self, lease: Lease, abandoned: Abandoned, log: Log) -> None:
+        log.info("task abandoned", why=str(abandoned))
+        if abandoned.standing is None:
+            self._until_answered(lambda: self.queue.release(lease), log)
+        elif abandoned.standing in (Standing.CANCELLED, Standing.EXPIRED):
+            self.prover.clean_up(lease.spec)
+
+    def _until_answered(self, call: Callable[[], Any], log: Log) -> Any:
+        """A proof is worth waiting for a server that is down, or full, for a while."""
+        ends_at, pause_s = time.monotonic() + PUBLISH_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                return call()
+            except RedisError as error:
+                if time.monotonic() > ends_at or self._give_back:
+                    raise
+                log.warning("queue unreachable", error=type(error).__name__)
+            self._ended.wait(pause_s)
+            pause_s = min(_LAST_PAUSE_S, 2 * pause_s)
+
+    def _send(self, lease: Lease, progress: JobProgress) -> None:
+        try:
+            standing = self.queue.report(lease, progress)
+        except RedisError:
+            return  # progress is for the eye; the lease tells whether the work goes on
+        if standing is not Standing.HELD:
+            raise Abandoned(standing)
+
+    def _check(self) -> None:
+        if self._give_back:
+            raise Abandoned(None)
+        if self._standing is not Standing.HELD:
+            raise Abandoned(self._standing)
+
+    # -- between tasks
+
+    def _idle(self) -> None:
+        bell = self.queue.hear_bell()
+        if self.run_one():  # came between the last look and the bell
+            return
+        if time.monotonic() - self._swept_at > SWEEP_S:
+            self._swept_at = time.monotonic()
+            self._log.debug("uploads swept", deleted=self.prover.store.sweep())
+        self.queue.wait(bell, BLOCK_MS)
+
+    # -- the second thread
+
+    def _keep(self) -> None:
+        """Renews the lease and says that the worker is up, three times a lease."""
+        pause_s = self.queue.settings.lease_ms / 3000
+        stopping_since: float | None = None
+        hits = misses = 0
+        while True:
+            if self._stop.is_set() and stopping_since is None:
+                stopping_since = time.monotonic()
+            if stopping_since is not None:
+                late = time.monotonic() - stopping_since > self.queue.settings.drain_s
+                self._give_back = self._give_back or late
+            try:
+                self._renew()
+                self._admin.beat(self._describe())
+                memory = self.prover.keys.memory
+                self._meter.count("cache_hits", memory.hits - hits)
+                self._meter.count("cache_misses", memory.misses - misses)
+                hits, misses = memory.hits, memory.misses
+            except RedisError as error:
+                self._log.warning("lease not renewed", error=type(error).__name__)
+            if self._ended.wait(pause_s):
+                return
+
+    def _renew(self) -> None:
+        with self._lock:
+            lease = self._lease
+        if lease is None:
+            return
+        standing = self.queue.renew(lease)
+        with self._lock:
+            if self._lease is lease:
+                self._standing = standing
+
+    def _describe(self) -> Heartbeat:
+        lease = self._lease
+        return Heartbeat(
+            worker=self.name,
+            backend=self.devices.current,
+            device=self.devices.describe(),
+            job_id=None if lease is None else lease.job_id,
+            draining=self._stop.is_set(),
+            resident_bytes=read_resident_bytes(),
+            cached_bytes=self.prover.keys.memory.n_bytes,
+            gpu_utilization=read_gpu_utilization(self.devices.current),
+        )
+
+    def _say_goodbye(self) -> None:
+        try:
+            self._admin.retire(self.name)
+        except RedisError:
+            self._log.warning("left without a word")  # the heartbeat ends by itself

@@ -1,0 +1,184 @@
+"""A queue server, workers as processes and proof jobs, for tests that kill them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from api.embedded import EmbeddedServer, connect
+from api.jobs import AccuracyWork, JobRecord, JobSpec
+from api.queue import JobQueue
+from api.settings import Settings
+from api.store import UploadKind, UploadStore
+from federated.data import DatasetRef, load_samples
+from prover.keyfile import load_verifying_key
+from prover.keys import VerifyingKey
+from prover.model import Architecture
+from prover.model_bytes import encode_model
+from prover.public_inputs import PublicLayout, ShardInputs
+from prover.verdict import Verdict
+from prover.verify import verify_batch
+from tests.support.models import random_model
+from tests.support.tiny_circuits import seeded
+
+OWNER = "alice"
+ARCHITECTURE = Architecture.parse("mlp-784-4-10")
+N_SAMPLES = 16
+WAIT_S = 120.0
+LEASE_MS = 1500
+
+
+class Lab:
+    """One service under one folder. Every wait ends with an event, or fails after WAIT_S."""
+
+    def __init__(self, folder: Path, **settings: int) -> None:
+        self.settings = replace(
+            Settings(data_dir=folder, lease_ms=LEASE_MS, retry_first_ms=50, retry_last_ms=200),
+            **settings,  # type: ignore[arg-type]
+        )
+        self.server = EmbeddedServer(folder)
+        self.server.start()
+        self.queue = JobQueue(connect(self.settings), self.settings)
+        self.processes: list[subprocess.Popen[str]] = []
+        store = UploadStore(folder, ttl_s=3600, limit_bytes=1 << 30)
+        model = random_model(ARCHITECTURE, np.random.default_rng(5))
+        self.model_id = store.put(OWNER, UploadKind.MODEL, encode_model(model)).id
+
+    @property
+    def environment(self) -> dict[str, str]:
+        s = self.settings
+        return {
+            **os.environ,
+            "ZKPOT_DATA_DIR": str(s.data_dir),
+            "ZKPOT_LEASE_MS": str(s.lease_ms),
+            "ZKPOT_RETRY_FIRST_MS": str(s.retry_first_ms),
+            "ZKPOT_RETRY_LAST_MS": str(s.retry_last_ms),
+            "ZKPOT_MAX_DELIVERIES": str(s.max_deliveries),
+            "ZKPOT_THREADS": "1",
+        }
+
+    def make_spec(self, number: int = 0, *, first: int = 0, n: int = N_SAMPLES) -> JobSpec:
+        """A job about n samples of MNIST's test set; another number is another job."""
+        return JobSpec(
+            owner=OWNER,
+            work=AccuracyWork(
+                model_id=self.model_id,
+                dataset=f"mnist:test[{first}:{first + n}]",
+                n_total=n,
+                n_samples=N_SAMPLES,
+                chain_id="chain",
+                task_id="task",
+                round_index=number,
+                commit_height=0,
+                client_key="00",
+            ),
+        )
+
+    def submit(self, spec: JobSpec) -> str:
+        return self.queue.submit(spec)[0].id
+
+    def start_worker(self, name: str, *, hold: str | None = None) -> subprocess.Popen[str]:
+        """A worker; with `hold` it stands still at that stage of its first task."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.held_worker", name, *([hold] if hold else [])],
+            env=self.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def await_end(self, job_id: str) -> JobRecord:
+        """The record of the job once it has ended."""
+        ends_at, after = time.monotonic() + WAIT_S, "0-0"
+        while time.monotonic() < ends_at:
+            for event in self.queue.read_events(job_id, after=after, block_ms=200):
+                after = event.id
+            record = self.queue.get(job_id)
+            assert record is not None, "an accepted job is gone"
+            if record.state.is_end:
+                return record
+        raise AssertionError(f"{job_id} has not ended after {WAIT_S:g} s")
+
+    def count(self, name: str) -> int:
+        """A counter of the metrics."""
+        found = self.queue.redis.hget(self.queue.prefix + "counters", name)
+        return 0 if found is None else int(float(found))
+
+    def count_ends(self, job_id: str) -> int:
+        """How many `end` events the job has; once is right."""
+        return sum(event.kind == "end" for event in self.queue.read_events(job_id))
+
+    def judge(self, record: JobRecord) -> list[Verdict]:
+        """The verdicts of a verifier on the proofs of a job that is done."""
+        results = self.queue.get_results(record.id)
+        assert results is not None
+        work = record.spec.work
+        assert isinstance(work, AccuracyWork)
+        samples = load_samples(DatasetRef.parse(work.dataset), self.settings.data_dir)
+        layout, verdicts = PublicLayout(ARCHITECTURE, N_SAMPLES), []
+        for index, raw in enumerate(results):
+            part = slice(index * N_SAMPLES, (index + 1) * N_SAMPLES)
+            shard = ShardInputs.of(layout, samples.images[part], samples.labels[part])
+            verdicts += verify_batch(
+                [raw], key=self.key, public_inputs=shard, random_bytes=seeded(1)
+            )
+        return verdicts
+
+    @property
+    def key(self) -> VerifyingKey:
+        (folder,) = (self.settings.data_dir / "keys").iterdir()
+        return load_verifying_key(folder)
+
+    def kill_server(self) -> None:
+        """kill -9, and no server answers from then on."""
+        assert self.server.pid is not None
+        os.kill(self.server.pid, signal.SIGKILL)
+        self.server.stop()  # only to wait for it
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+        self.queue.redis.close()
+        self.server.stop()
+
+
+@contextmanager
+def open_lab(folder: Path, keys: Path | None = None, **settings: int) -> Iterator[Lab]:
+    """A lab; `keys` holds keys made before."""
+    if keys is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "keys").symlink_to(keys)
+    lab = Lab(folder, **settings)
+    try:
+        yield lab
+    finally:
+        lab.close()
+
+
+def await_line(process: subprocess.Popen[str], line: str) -> None:
+    """Returns when the process has said `line`."""
+    assert process.stdout is not None
+    for said in process.stdout:
+        if said.strip() == line:
+            return
+    raise AssertionError(f"the process ended before it said {line!r}")
+
+
+def go_on(process: subprocess.Popen[str]) -> None:
+    """Lets a held worker go on."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
