@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from api import queue_scripts as lua
 from api.jobs import (
@@ -34,6 +35,8 @@ MAX_EVENT_BYTES = 1 << 12
 MAX_RESULT_BYTES = 1 << 22
 IDEMPOTENCY_TTL_S = 24 * 3600
 _EVENTS_PER_READ = 200
+_NO_WRITES = ("MISCONF", "OOM", "command not allowed when used memory")
+"""How a server begins that has no room; the last is an OOM whose prefix the client drops."""
 
 
 class Standing(StrEnum):
@@ -130,10 +133,13 @@ class JobQueue:
         return record, outcome == b"created"
 
     def get(self, job_id: str) -> JobRecord | None:
-        """The job, with deadlines that have passed applied; None when there is none (any more)."""
+        """The job, with deadlines that have passed applied; None when there is none (any more).
+
+        A server that takes no writes, its disk or memory being full, still answers.
+        """
         if not is_job_id(job_id):
             return None
-        self.tick()
+        self._tick_if_writable()
         stored = self.redis.hgetall(self._key("job", job_id))
         return JobRecord.decode(job_id, stored) if stored else None
 
@@ -147,7 +153,7 @@ class JobQueue:
             if rank is None:
                 return Page(jobs=(), next=None)
             start = rank + 1
-        self.tick()
+        self._tick_if_writable()
         jobs: list[JobRecord] = []
         while len(jobs) <= limit:
             ids = self.redis.zrevrange(index, start, start + limit)
@@ -271,6 +277,13 @@ class JobQueue:
     def tick(self) -> None:
         """Puts due retries back and ends jobs whose deadline has passed."""
         self._run(self._tick)
+
+    def _tick_if_writable(self) -> None:
+        try:
+            self.tick()
+        except ResponseError as error:
+            if not str(error).startswith(_NO_WRITES):
+                raise
 
     # -- the scripts
 

@@ -17,17 +17,6 @@ from tests.support.service_lab import Lab, await_line, go_on, open_lab
 STAGES = ("load key", "witness 1", "commit", "challenges", "witness 2", "prove", "verify", PUBLISH)
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The key of the labs' circuit, made by a worker that needs it."""
-    folder = tmp_path_factory.mktemp("first")
-    with open_lab(folder) as lab:
-        job = lab.submit(lab.make_spec())
-        lab.start_worker("maker")
-        assert lab.await_end(job).state is JobState.DONE
-    return folder / "keys"
-
-
 @pytest.fixture
 def lab(tmp_path: Path, keys: Path) -> Iterator[Lab]:
     with open_lab(tmp_path / "lab", keys) as lab:
