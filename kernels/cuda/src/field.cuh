@@ -1,0 +1,225 @@
+// F_p and F_r: 8 limbs of 32 bits, Montgomery form with R = 2^256, lazily reduced.
+//
+// A `Field<M>` holds x * 2^256 mod M as any representative in [0, 2M): every operation here takes
+// and gives such representatives, so a product needs no final subtraction:
+//   a, b < 2M and M < 0.19 * 2^256  =>  (ab + mM) / 2^256 < 4 * 0.19 M + M < 1.76 M.
+// Arrays that leave a kernel for the host must be `canonical()`. Zero has two representatives (0
+// and M): compare with `is_zero` and `==`, never limb by limb.
+//
+// The product keeps two accumulators: `even` takes the products with even limbs of a, `odd` those
+// with odd limbs (its value counts 2^32 times), so that each pair of a low and a high multiply-add
+// is one wide multiply-add of the machine. Source: Emmart, Luitjens, Weems, Woolley, ARITH 23.
+
+#pragma once
+#include "carry.cuh"
+#include "constants.cuh"
+
+template <class M> struct alignas(16) Field {
+    u32 limb[8];
+
+    static ZK_DEVICE Field zero() {
+        Field r;
+        ZK_UNROLL for (int i = 0; i < 8; i++) r.limb[i] = 0;
+        return r;
+    }
+
+    static ZK_DEVICE Field one() {
+        Field r;
+        ZK_UNROLL for (int i = 0; i < 8; i++) r.limb[i] = M::one(i);
+        return r;
+    }
+
+    // 2^512 mod M: a product with it brings a canonical integer into Montgomery form.
+    static ZK_DEVICE Field square_of_radix() {
+        Field r;
+        ZK_UNROLL for (int i = 0; i < 8; i++) r.limb[i] = M::square(i);
+        return r;
+    }
+
+    // The words of the integer 1: a product with it takes the Montgomery form away.
+    static ZK_DEVICE Field unit() {
+        Field r = zero();
+        r.limb[0] = 1;
+        return r;
+    }
+
+    ZK_DEVICE bool is_zero() const {
+        u32 any = 0, differs = 0;
+        ZK_UNROLL for (int i = 0; i < 8; i++) {
+            any |= limb[i];
+            differs |= limb[i] ^ M::modulus(i);
+        }
+        return any == 0 || differs == 0;
+    }
+
+    ZK_DEVICE bool operator==(const Field &b) const { return (*this - b).is_zero(); }
+
+    // The representative in [0, M).
+    ZK_DEVICE Field canonical() const {
+        Field r;
+        Carry cc;
+        r.limb[0] = sub_cc(cc, limb[0], M::modulus(0));
+        ZK_UNROLL for (int i = 1; i < 8; i++) r.limb[i] = subc_cc(cc, limb[i], M::modulus(i));
+        u32 borrow = subc(cc, 0, 0);
+        ZK_UNROLL for (int i = 0; i < 8; i++) r.limb[i] = borrow ? limb[i] : r.limb[i];
+        return r;
+    }
+
+    // Brings a value below 4M (and below 2^256) under 2M.
+    ZK_DEVICE Field below_twice() const {
+        Field r;
+        Carry cc;
+        r.limb[0] = sub_cc(cc, limb[0], M::twice(0));
+        ZK_UNROLL for (int i = 1; i < 8; i++) r.limb[i] = subc_cc(cc, limb[i], M::twice(i));
+        u32 borrow = subc(cc, 0, 0);
+        ZK_UNROLL for (int i = 0; i < 8; i++) r.limb[i] = borrow ? limb[i] : r.limb[i];
+        return r;
+    }
+
+    ZK_DEVICE Field operator+(const Field &b) const {
+        Field r;
+        Carry cc;
+        r.limb[0] = add_cc(cc, limb[0], b.limb[0]);
+        ZK_UNROLL for (int i = 1; i < 7; i++) r.limb[i] = addc_cc(cc, limb[i], b.limb[i]);
+        r.limb[7] = addc(cc, limb[7], b.limb[7]);
+        return r.below_twice();
+    }
+
+    ZK_DEVICE Field operator-(const Field &b) const {
+        Field r;
+        Carry cc;
+        r.limb[0] = sub_cc(cc, limb[0], b.limb[0]);
+        ZK_UNROLL for (int i = 1; i < 8; i++) r.limb[i] = subc_cc(cc, limb[i], b.limb[i]);
+        u32 borrow = subc(cc, 0, 0);  // all ones if a < b
+        r.limb[0] = add_cc(cc, r.limb[0], M::twice(0) & borrow);
+        ZK_UNROLL for (int i = 1; i < 7; i++) {
+            r.limb[i] = addc_cc(cc, r.limb[i], M::twice(i) & borrow);
+        }
+        r.limb[7] = addc(cc, r.limb[7], M::twice(7) & borrow);
+        return r;
+    }
+
+    // 2M - a: at most 2M, one more than other values; products and differences still hold.
+    ZK_DEVICE Field lazy_negative() const {
+        Field r;
+        Carry cc;
+        r.limb[0] = sub_cc(cc, M::twice(0), limb[0]);
+        ZK_UNROLL for (int i = 1; i < 7; i++) r.limb[i] = subc_cc(cc, M::twice(i), limb[i]);
+        r.limb[7] = subc(cc, M::twice(7), limb[7]);
+        return r;
+    }
+
+    ZK_DEVICE Field operator-() const { return zero() - *this; }
+    ZK_DEVICE Field twice() const { return *this + *this; }
+
+    ZK_DEVICE Field operator*(const Field &b) const {
+        u32 even[8], odd[8];
+        ZK_UNROLL for (int i = 0; i < 8; i += 2) {
+            add_row(even, odd, limb, b.limb[i], i == 0);
+            reduce_row(even, odd);
+            add_row(odd, even, limb, b.limb[i + 1], false);
+            reduce_row(odd, even);
+        }
+        return merge(even, odd);
+    }
+
+    ZK_DEVICE Field sqr() const { return *this * *this; }
+
+    // a b + c d with one reduction. The sum of both accumulators stays below 5M < 0.95 * 2^256.
+    static ZK_DEVICE Field dot(const Field &a, const Field &b, const Field &c, const Field &d) {
+        u32 even[8], odd[8];
+        ZK_UNROLL for (int i = 0; i < 8; i += 2) {
+            add_row(even, odd, a.limb, b.limb[i], i == 0);
+            add_more(even, odd, c.limb, d.limb[i]);
+            reduce_row(even, odd);
+            add_row(odd, even, a.limb, b.limb[i + 1], false);
+            add_more(odd, even, c.limb, d.limb[i + 1]);
+            reduce_row(odd, even);
+        }
+        return merge(even, odd).below_twice();
+    }
+
+    // a^(M - 2) = 1/a, and 0 for 0. Called, not inlined: 254 squarings and 127 products at most.
+    ZK_NOINLINE Field inverse() const {
+        Field r = one();
+        ZK_NO_UNROLL for (int i = 255; i >= 0; i--) {
+            r = r.sqr();
+            if ((M::less_two(i >> 5) >> (i & 31)) & 1) r = r * *this;
+        }
+        return r;
+    }
+
+  private:
+    // acc += (a[0], a[2], a[4], a[6]) * b; the carry stays in cc.
+    template <class A> static ZK_DEVICE void add_products(Carry &cc, u32 *acc, A a, u32 b) {
+        acc[0] = mad_lo_cc(cc, a(0), b, acc[0]);
+        acc[1] = madc_hi_cc(cc, a(0), b, acc[1]);
+        ZK_UNROLL for (int j = 2; j < 8; j += 2) {
+            acc[j] = madc_lo_cc(cc, a(j), b, acc[j]);
+            acc[j + 1] = madc_hi_cc(cc, a(j), b, acc[j + 1]);
+        }
+    }
+
+    struct Limbs {
+        const u32 *limbs;
+        ZK_DEVICE u32 operator()(int i) const { return limbs[i]; }
+    };
+    struct EvenModulus {
+        ZK_DEVICE u32 operator()(int i) const { return M::modulus(i); }
+    };
+    struct OddModulus {
+        ZK_DEVICE u32 operator()(int i) const { return M::modulus(i + 1); }
+    };
+
+    // First row: (even, odd) = a b. Later: the sum, whose lowest limb is 0, goes down by 2^32 (what
+    // was odd is now even), and a b is added.
+    static ZK_DEVICE void add_row(u32 *even, u32 *odd, const u32 *a, u32 b, bool first) {
+        if (first) {
+            ZK_UNROLL for (int j = 0; j < 8; j += 2) {
+                even[j] = mul_lo(a[j], b);
+                even[j + 1] = mul_hi(a[j], b);
+                odd[j] = mul_lo(a[j + 1], b);
+                odd[j + 1] = mul_hi(a[j + 1], b);
+            }
+            return;
+        }
+        Carry cc;
+        even[0] = add_cc(cc, even[0], odd[1]);
+        ZK_UNROLL for (int j = 0; j < 6; j += 2) {
+            odd[j] = madc_lo_cc(cc, a[j + 1], b, odd[j + 2]);
+            odd[j + 1] = madc_hi_cc(cc, a[j + 1], b, odd[j + 3]);
+        }
+        odd[6] = madc_lo_cc(cc, a[7], b, 0);
+        odd[7] = madc_hi(cc, a[7], b, 0);
+        add_products(cc, even, Limbs{a}, b);
+        odd[7] = addc(cc, odd[7], 0);
+    }
+
+    static ZK_DEVICE void add_more(u32 *even, u32 *odd, const u32 *a, u32 b) {
+        Carry cc;
+        add_products(cc, odd, Limbs{a + 1}, b);  // no carry out: the whole sum is below 2^288
+        add_products(cc, even, Limbs{a}, b);
+        odd[7] = addc(cc, odd[7], 0);
+    }
+
+    // Adds the multiple of M that makes the lowest limb 0.
+    static ZK_DEVICE void reduce_row(u32 *even, u32 *odd) {
+        Carry cc;
+        u32 m = mul_lo(even[0], M::M0);
+        add_products(cc, odd, OddModulus{}, m);
+        add_products(cc, even, EvenModulus{}, m);
+        odd[7] = addc(cc, odd[7], 0);
+    }
+
+    static ZK_DEVICE Field merge(const u32 *even, const u32 *odd) {
+        Field r;
+        Carry cc;
+        r.limb[0] = add_cc(cc, even[0], odd[1]);
+        ZK_UNROLL for (int i = 1; i < 7; i++) r.limb[i] = addc_cc(cc, even[i], odd[i + 1]);
+        r.limb[7] = addc(cc, even[7], 0);
+        return r;
+    }
+};
+
+typedef Field<ModulusP> Fp;
+typedef Field<ModulusR> Fr;

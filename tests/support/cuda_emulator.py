@@ -1,0 +1,155 @@
+"""`EmulatedDevice`: the CUDA sources built by g++ and run on NumPy arrays (`cuda_emulator.hpp`)."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.backend import BackendUnavailable
+from kernels.cuda.runtime import DeviceError, Dim, Module, check_launch
+from kernels.cuda.source import Source, load_source
+
+HEADER = Path(__file__).resolve().with_suffix(".hpp")
+FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-U_FORTIFY_SOURCE")
+_QUIET = ("-Wno-unused-function", "-Wno-unknown-pragmas")
+
+
+class EmulatedDevice:
+    """One emulated GPU. `reversed_order` runs blocks and threads backwards."""
+
+    name = "emulated"
+    xp: Any = np
+    emulated = True
+    n_processors = 2
+
+    def __init__(self, *, reversed_order: bool = False, memory_bytes: int = 1 << 30) -> None:
+        if shutil.which("g++") is None:
+            raise BackendUnavailable("the CUDA emulator needs g++, which is not installed")
+        self.reversed_order, self.memory_bytes = reversed_order, memory_bytes
+        self._modules: dict[str, EmulatedModule] = {}
+
+    def load_module(self, name: str) -> Module:
+        if name not in self._modules:
+            self._modules[name] = EmulatedModule(load_source(name), self.reversed_order)
+        return self._modules[name]
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Filled with noise: a GPU does not clear its memory."""
+        array = np.empty(shape, dtype)
+        array.view(np.uint8 if array.ndim else array.dtype).fill(0xA5)
+        return array
+
+    def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        return np.zeros(shape, dtype)
+
+    def asarray(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.array(host, order="C", copy=True)
+
+    def to_host(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return np.array(array, order="C", copy=True)
+
+    def synchronize(self) -> None:
+        """Every launch has ended when it returns."""
+
+
+class EmulatedModule:
+    """One source as a shared library. Its kernels run one at a time: a library has one block."""
+
+    def __init__(self, source: Source, reversed_order: bool = False) -> None:
+        self.source, self.reversed_order = source, reversed_order
+        self.lock = Lock()
+
+    @cached_property
+    def library(self) -> ctypes.CDLL:
+        return ctypes.CDLL(str(build_library(self.source)))
+
+    def kernel(self, name: str) -> EmulatedKernel:
+        if name not in self.source.kernels:
+            raise KeyError(f"{self.source.name}: no kernel {name!r}")
+        return EmulatedKernel(self, name)
+
+
+class _Launch(ctypes.Structure):
+    _fields_ = (
+        ("grid", ctypes.c_uint32 * 3),
+        ("block", ctypes.c_uint32 * 3),
+        ("shared_bytes", ctypes.c_uint64),
+        ("is_reversed", ctypes.c_uint32),
+    )
+
+
+class EmulatedKernel:
+    """See `kernels.cuda.runtime.Kernel`."""
+
+    def __init__(self, module: EmulatedModule, name: str) -> None:
+        self.module, self.name = module, name
+
+    def __call__(
+        self, grid: Dim, block: Dim, args: Sequence[Any], *, shared_bytes: int = 0
+    ) -> None:
+        check_launch(self.name, self.module.source.kernels[self.name], grid, block, args)
+        function = getattr(self.module.library, f"launch_{self.name}")
+        function.restype = ctypes.c_char_p
+        cells = [_cell(argument) for argument in args]
+        sizes = [0 if isinstance(a, np.ndarray) else a.dtype.itemsize for a in args]
+        pointers = (ctypes.c_void_p * len(args))(*(ctypes.addressof(c) for c in cells))
+        launch = _Launch(
+            (ctypes.c_uint32 * 3)(*grid),
+            (ctypes.c_uint32 * 3)(*block),
+            shared_bytes,
+            int(self.module.reversed_order),
+        )
+        with self.module.lock:
+            fault = function(
+                ctypes.byref(launch), len(args), (ctypes.c_int * len(args))(*sizes), pointers
+            )
+        if fault is not None:
+            raise DeviceError(f"{self.name}: {fault.decode()}")
+
+
+def _cell(argument: Any) -> ctypes.c_uint64 | ctypes.c_uint32:
+    if isinstance(argument, np.ndarray):
+        return ctypes.c_uint64(argument.ctypes.data)
+    if argument.dtype.itemsize == 4:
+        return ctypes.c_uint32(int(argument))
+    return ctypes.c_uint64(int(argument))
+
+
+def build_library(source: Source) -> Path:
+    """The shared library of a source, built once for each state of it."""
+    key = hashlib.sha256(repr((source.digest, HEADER.read_text(), FLAGS)).encode()).hexdigest()
+    directory = _directory()
+    library = directory / f"{source.name}-{key[:24]}.so"
+    if library.exists():
+        return library
+    with tempfile.TemporaryDirectory(dir=directory) as work:
+        unit, built = Path(work) / f"{source.name}.cpp", Path(work) / "built.so"
+        unit.write_text(source.text)
+        command = ["g++", *FLAGS, *_QUIET, "-I", str(HEADER.parent), "-o", str(built), str(unit)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise DeviceError(f"{source.name}: g++ refuses the source\n{done.stderr}")
+        os.replace(built, library)  # atomic: another process may have built the same
+    return library
+
+
+def _directory() -> Path:
+    """A private directory of this user for what the tests build."""
+    path = Path(tempfile.gettempdir()) / f"zkpot-emulator-{os.getuid()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    state = path.stat()
+    if state.st_uid != os.getuid() or state.st_mode & 0o022:
+        raise BackendUnavailable(f"the CUDA emulator's directory {path} is not private")
+    return path
