@@ -25,6 +25,8 @@ COMMANDS = (
     "inspect",
     "groth16",
     "serve",
+    "worker",
+    "queue",
 )
 """Modules of `api.commands`, in the order of the help."""
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -184,23 +184,36 @@ def serving(settings: Settings) -> Iterator[Redis]:
 
     Raises ServerUnavailable.
     """
-    server = None
-    if settings.redis_url is None:
-        server = EmbeddedServer(settings.data_dir)
-        server.start()
-    client = connect(settings)
-    try:
+    with keeping(settings):
+        client = connect(settings)
         try:
-            client.ping()
-        except RedisError as error:
-            raise ServerUnavailable(
-                f"no queue server answers ({type(error).__name__}); check ZKPOT_REDIS_URL"
-            ) from None
-        yield client
+            try:
+                client.ping()
+            except RedisError as error:
+                raise ServerUnavailable(
+                    f"no queue server answers ({type(error).__name__}); check ZKPOT_REDIS_URL"
+                ) from None
+            yield client
+        finally:
+            client.close()
+
+
+@contextmanager
+def keeping(settings: Settings) -> Iterator[Callable[[], bool]]:
+    """The embedded server, if it is the settings', for as long as this lasts.
+
+    Yields mend(): starts it again if it has died, and whether it did. Call it from this thread.
+    Raises ServerUnavailable, OSError.
+    """
+    if settings.redis_url is not None:
+        yield lambda: False
+        return
+    server = EmbeddedServer(settings.data_dir)
+    server.start()
+    try:
+        yield lambda: not server.is_alive() and server.start()
     finally:
-        client.close()
-        if server is not None:
-            server.stop()
+        server.stop()
 
 
 def _prepare_child() -> None:

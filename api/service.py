@@ -1,6 +1,6 @@
 """What the HTTP routes ask of queue and store, in the words of the API.
 
-The routes know this protocol only; `api.inline` answers it on one machine without a queue server.
+The routes know this protocol only; `api.queue_service` answers it.
 Every method may block and is called in a thread. Refusals are `ApiProblem`; things of another owner
 do not exist for a caller who is no admin.
 """

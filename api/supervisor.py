@@ -49,14 +49,22 @@ class _Child:
 class Supervisor:
     """Runs commands until `stop` is set."""
 
-    def __init__(self, commands: Sequence[Command], *, report: Report) -> None:
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        *,
+        report: Report,
+        mend: Callable[[], None] = lambda: None,
+    ) -> None:
+        """mend : called again and again, for what else is to be kept up"""
         self._children = [_Child(command) for command in commands]
-        self._report = report
+        self._report, self._mend = report, mend
 
     def run(self, stop: Event) -> bool:
         """Returns when `stop` is set, or False when a child refuses its settings."""
         try:
             while not stop.is_set():
+                self._mend()
                 for child in self._children:
                     if not self._tend(child):
                         return False

@@ -12,8 +12,8 @@ from api.options import BackendName
 
 if TYPE_CHECKING:
     from api.auth import KeyRing
-    from api.inline import InlineService
 
+WORKER_GRACE_S = 10.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -32,6 +32,8 @@ WithoutKeys = Annotated[
     bool, typer.Option("--without-keys", help="Serve everyone who reaches the address.")
 ]
 
+Workers = Annotated[int, typer.Option(min=0, max=64, help="Processes that prove.")]
+
 
 def register(app: typer.Typer) -> None:
     app.command("up")(up)
@@ -44,15 +46,17 @@ def api(
     port: Port = 8000,
     keys: KeyFile = None,
     without_keys: WithoutKeys = False,
-    backend: BackendName = "cpu",
 ) -> None:
-    """Serve the HTTP API and its page, and prove jobs one after the other."""
+    """Serve the HTTP API and its page; `zkpot worker` proves the jobs."""
     import socket
 
     from prometheus_client import CollectorRegistry
 
     from api.app import build_app
-    from api.app_metrics import ServiceCollector
+    from api.metrics import QueueCollector
+    from api.queue import JobQueue
+    from api.queue_access import open_queue, read_settings
+    from api.runtime import build_service
     from api.server import build_server
 
     ring = _load_keys(keys)
@@ -61,21 +65,21 @@ def api(
             "other machines can reach this address: give --keys, or --without-keys if all may",
             param_hint="--host",
         )
-    service = _make_service(backend)
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.create_server((host, port), family=family)
-    except OSError as error:
-        refuse(f"cannot listen on {host} port {port}: {error.strerror}", code="io_error")
-    registry = CollectorRegistry()
-    registry.register(ServiceCollector(service))
-    app = build_app(service, keys=ring, registry=registry)
-    shown = f"[{host}]" if ":" in host else host
-    service.start()
-    with listening:
-        typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
-        build_server(app, host=host, port=port).run(sockets=[listening])
-    service.close()
+    settings = read_settings()
+    with open_queue(settings) as redis:
+        service = build_service(redis, settings)
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listening = socket.create_server((host, port), family=family)
+        except OSError as error:
+            refuse(f"cannot listen on {host} port {port}: {error.strerror}", code="io_error")
+        registry = CollectorRegistry()
+        QueueCollector(JobQueue(redis, settings), registry)
+        app = build_app(service, keys=ring, registry=registry)
+        shown = f"[{host}]" if ":" in host else host
+        with listening:
+            typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
+            build_server(app, host=host, port=port).run(sockets=[listening])
 
 
 def up(
@@ -83,26 +87,46 @@ def up(
     port: Port = 8000,
     keys: KeyFile = None,
     without_keys: WithoutKeys = False,
-    backend: BackendName = "cpu",
+    backend: BackendName = "",
+    workers: Workers = 1,
 ) -> None:
     """Run the whole service on this machine, and start what ends before its time again."""
     import sys
     from threading import Event
 
+    from api.queue_access import keep_server, read_settings
     from api.supervisor import Command, Supervisor, stop_on_signals
 
-    options = ["--host", host, "--port", str(port), "--backend", backend]
+    settings = read_settings()
+    options = ["--host", host, "--port", str(port)]
     options += ["--keys", str(keys)] if keys else []
     options += ["--without-keys"] if without_keys else []
+    device = ["--backend", backend] if backend else []
     program = [sys.executable, "-c", "from api.cli import main; main()"]
     stop = Event()
     stop_on_signals(stop)
-    supervisor = Supervisor(
-        [Command(name="api", argv=[*program, "api", *options])],
-        report=lambda line: typer.echo(line, err=True),
-    )
-    if not supervisor.run(stop):
-        raise typer.Exit(1)
+
+    def report(line: str) -> None:
+        typer.echo(line, err=True)
+
+    with keep_server(settings, report=report) as mend:
+        supervisor = Supervisor(
+            [
+                Command(name="api", argv=[*program, "api", *options]),
+                *(
+                    Command(
+                        name=f"worker {index + 1}",
+                        argv=[*program, "worker", *device],
+                        grace_s=settings.drain_s + WORKER_GRACE_S,
+                    )
+                    for index in range(workers)
+                ),
+            ],
+            report=report,
+            mend=mend,
+        )
+        if not supervisor.run(stop):
+            raise typer.Exit(1)
 
 
 def api_key(
@@ -143,21 +167,3 @@ def _load_keys(path: Path | None) -> KeyRing:
         return KeyRing.load(path)
     except (KeyFileError, OSError) as error:
         raise typer.BadParameter(str(error), param_hint="--keys") from error
-
-
-def _make_service(backend: str) -> InlineService:
-    import secrets
-
-    from api.inline import InlineService
-    from api.keystore import KeyStore
-    from api.proof_runs import Prover
-    from api.refusals import load_backend, refusing
-    from api.uploads import Uploads
-    from federated.settings import Settings
-
-    data_dir = Settings.from_environment().data_dir
-    with refusing(as_json=False):
-        device = load_backend(backend)
-    keys = KeyStore(data_dir / "keys", backend=device, random_bytes=secrets.token_bytes)
-    prover = Prover(backend=device, keys=keys, random_bytes=secrets.token_bytes)
-    return InlineService(prover, Uploads(data_dir))

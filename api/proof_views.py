@@ -5,13 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import dataclass
 
-from api.proof_runs import Made
 from api.schemas import ProofView
 from api.shards import MAGIC, Container
 from api.views import view_statement
 from prover.statement import Statement
 from prover.wire import Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a job publishes, the circuit that it is about, and how long proving took."""
+
+    raw: bytes
+    circuit: str | None
+    seconds: float
 
 
 def find_statements(raw: bytes) -> list[Statement]:

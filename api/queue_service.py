@@ -11,7 +11,6 @@ from typing import Any
 from redis import RedisError
 
 from api.auth import Caller, Scope
-from api.inline_views import find_statements, view_accuracy_proof, view_groth16_proof
 from api.jobs import (
     AccuracyWork,
     Groth16Work,
@@ -23,7 +22,12 @@ from api.jobs import (
 )
 from api.key_card import CARD_NAME, load_verifying_half
 from api.problems import ApiProblem
-from api.proof_runs import Made
+from api.proof_views import (
+    Made,
+    find_statements,
+    view_accuracy_proof,
+    view_groth16_proof,
+)
 from api.queue import IdempotencyConflict, JobQueue, QueueFull
 from api.queue_admin import QueueAdmin
 from api.schemas import (

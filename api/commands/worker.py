@@ -1,0 +1,46 @@
+"""`zkpot worker`: proves the jobs of the queue, one at a time, on one device."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api.options import BackendName
+
+Name = Annotated[str | None, typer.Option(help="How the worker calls itself; unique.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("worker")(worker)
+
+
+def worker(backend: BackendName = "", name: Name = None) -> None:
+    """Take proof jobs from the queue until told to stop; SIGTERM lets the job at hand end.
+
+    Start one per device. Workers share the queue (ZKPOT_REDIS_URL, or an own server) and the data
+    directory (ZKPOT_DATA_DIR).
+    """
+    import sys
+    from dataclasses import replace
+    from threading import Event
+
+    from api.queue_access import open_queue, read_settings
+    from api.runtime import build_worker, make_log, make_name
+    from api.supervisor import stop_on_signals
+
+    settings = read_settings()
+    if backend:
+        settings = replace(settings, backend=backend)
+    stop = Event()
+    stop_on_signals(stop)
+    log = make_log(to_people=sys.stderr.isatty())
+    with open_queue(settings) as redis:
+        made = build_worker(redis, settings, name=name or make_name(), stop=stop, log=log)
+        try:
+            device = made.devices.describe()
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--backend") from error
+        log.info("worker is up", worker=made.name, device=device)
+        made.run()
+        log.info("worker has stopped", worker=made.name)

@@ -1,0 +1,66 @@
+"""How commands reach the queue; what is wrong with it ends them with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from api.console import refuse
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from api.settings import Settings
+
+
+def read_settings() -> Settings:
+    """The settings of the environment; a usage error when they cannot be meant."""
+    from api.settings import Settings, SettingsInvalid
+
+    try:
+        return Settings.from_environment()
+    except SettingsInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="environment") from error
+
+
+@contextmanager
+def open_queue(settings: Settings, *, as_json: bool = False) -> Iterator[Redis]:
+    """A client of the settings' server; the embedded one is started if it is down."""
+    from api.embedded import serving
+
+    with _refusing(settings, as_json=as_json), serving(settings) as redis:
+        yield redis
+
+
+@contextmanager
+def keep_server(
+    settings: Settings, *, report: Callable[[str], None]
+) -> Iterator[Callable[[], None]]:
+    """The embedded server while this lasts. Yields mend(): starts it again, and says so."""
+    from api.embedded import ServerUnavailable, keeping
+
+    with _refusing(settings, as_json=False), keeping(settings) as start_again:
+
+        def mend() -> None:
+            try:
+                if start_again():
+                    report("the queue server had ended and was started again")
+            except (ServerUnavailable, OSError) as error:
+                report(f"the queue server does not start: {error}")
+
+        yield mend
+
+
+@contextmanager
+def _refusing(settings: Settings, *, as_json: bool) -> Iterator[None]:
+    from api.embedded import ServerUnavailable
+
+    try:
+        yield
+    except ServerUnavailable as error:
+        refuse(str(error), code="queue_unavailable", as_json=as_json)
+    except OSError as error:
+        refuse(f"{settings.data_dir}: {error.strerror}", code="io_error", as_json=as_json)

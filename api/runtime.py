@@ -1,0 +1,83 @@
+"""The processes of the service put together from their parts: queue, store, keys, devices, logs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from threading import Event
+from typing import Any
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+
+from api.devices import Devices
+from api.keycache import KeyCache
+from api.metrics import Meter
+from api.queue import JobQueue
+from api.queue_service import QueueService
+from api.settings import Settings
+from api.store import UploadStore
+from api.tasks import TaskProver
+from api.worker import Worker
+
+KEYS = "keys"
+"""Folder of the data directory with a key per circuit."""
+
+
+def build_service(redis: Redis, settings: Settings) -> QueueService:
+    """What the HTTP routes ask."""
+    queue = JobQueue(redis, settings)
+    return QueueService(queue, _open_store(settings), settings.data_dir / KEYS)
+
+
+def build_worker(redis: Redis, settings: Settings, *, name: str, stop: Event, log: Any) -> Worker:
+    """A worker for the settings' device, and for the one that takes over when it fails."""
+    queue = JobQueue(redis, settings)
+    meter = Meter(queue)
+
+    def on_fault(device: str, error: Exception) -> None:
+        log.warning("device failed, another takes over", device=device, error=type(error).__name__)
+        try:
+            meter.count("device_faults")
+        except RedisError:
+            log.warning("fault not counted")
+
+    keys = KeyCache(
+        settings.data_dir / KEYS,
+        budget_bytes=settings.key_cache_bytes,
+        random_bytes=secrets.token_bytes,
+    )
+    prover = TaskProver(store=_open_store(settings), keys=keys, random_bytes=secrets.token_bytes)
+    devices = Devices([settings.backend, settings.fallback_backend], on_fault=on_fault)
+    return Worker(queue, prover, devices, name=name, log=log, stop=stop)
+
+
+def make_name() -> str:
+    """A name that no other worker has: this machine, this process, and a random part."""
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def make_log(*, to_people: bool) -> Any:
+    """A logger on standard error: lines for people, or JSON objects. Only ids, codes and times."""
+    renderer = (
+        structlog.dev.ConsoleRenderer(colors=True)
+        if to_people
+        else structlog.processors.JSONRenderer(sort_keys=True)
+    )
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+    )
+
+
+def _open_store(settings: Settings) -> UploadStore:
+    return UploadStore(
+        settings.data_dir, ttl_s=settings.upload_ttl_s, limit_bytes=settings.upload_limit_bytes
+    )
