@@ -1,0 +1,22 @@
+"""Ed25519 over sign bytes: whether a message comes from a key."""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from consensus.codec import Signed
+
+
+def is_valid(key: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether `signature` (64 bytes) of `message` is by `key` (32 bytes). False for any others."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def is_signed(message: Signed, key: bytes, chain_id: bytes) -> bool:
+    """Whether the message's signature is by `key`, for this chain."""
+    return is_valid(key, message.signature, message.sign_bytes(chain_id))
