@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,11 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from api.embedded import EmbeddedServer, connect
-from api.jobs import AccuracyWork, JobRecord, JobSpec
+from api.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec
 from api.queue import JobQueue
 from api.settings import Settings
 from api.store import UploadKind, UploadStore
 from federated.data import DatasetRef, load_samples
+from kernels.array import FrArray
+from prover.formats.json_io import read_proof, read_vkey
+from prover.formats.snarkjs import verify_foreign
+from prover.formats.wtns import write_wtns
 from prover.keyfile import load_verifying_key
 from prover.keys import VerifyingKey
 from prover.model import Architecture
@@ -27,12 +32,14 @@ from prover.model_bytes import encode_model
 from prover.public_inputs import PublicLayout, ShardInputs
 from prover.verdict import Verdict
 from prover.verify import verify_batch
+from tests.support.foreign import vector
 from tests.support.models import random_model
 from tests.support.tiny_circuits import seeded
 
 OWNER = "alice"
 ARCHITECTURE = Architecture.parse("mlp-784-4-10")
 N_SAMPLES = 16
+PRODUCT = vector("multiplier", ".zkey")
 WAIT_S = 120.0
 LEASE_MS = 1500
 
@@ -49,9 +56,9 @@ class Lab:
         self.server.start()
         self.queue = JobQueue(connect(self.settings), self.settings)
         self.processes: list[subprocess.Popen[str]] = []
-        store = UploadStore(folder, ttl_s=3600, limit_bytes=1 << 30)
+        self._store = UploadStore(folder, ttl_s=3600, limit_bytes=1 << 30)
         model = random_model(ARCHITECTURE, np.random.default_rng(5))
-        self.model_id = store.put(OWNER, UploadKind.MODEL, encode_model(model)).id
+        self.model_id = self._store.put(OWNER, UploadKind.MODEL, encode_model(model)).id
 
     @property
     def environment(self) -> dict[str, str]:
@@ -85,6 +92,28 @@ class Lab:
 
     def submit(self, spec: JobSpec) -> str:
         return self.queue.submit(spec)[0].id
+
+    def submit_product(self, a: int, b: int) -> str:
+        """A job of a snarkjs user: a Groth16 proof that a product has these secret factors."""
+        folder = self.settings.data_dir
+        witness = folder / "product.wtns"
+        write_wtns(witness, FrArray.from_ints([1, a * b, a, b]))
+        work = Groth16Work(
+            zkey_id=self._store.put_file(OWNER, UploadKind.ZKEY, PRODUCT).id,
+            witness_id=self._store.put_file(OWNER, UploadKind.WITNESS, witness).id,
+        )
+        return self.submit(JobSpec(owner=OWNER, work=work))
+
+    def judge_product(self, job_id: str, product: int) -> Verdict:
+        """A verifier's verdict on the proof of such a job, for the product it asks about."""
+        results = self.queue.get_results(job_id)
+        assert results is not None
+        both = json.loads(results[0])
+        assert both["public"] == [str(product)]
+        path = self.settings.data_dir / "proof.json"
+        path.write_text(json.dumps(both["proof"]))
+        key = read_vkey(vector("multiplier", "_vkey.json"))
+        return verify_foreign(key, FrArray.from_ints([product]), read_proof(path))
 
     def start_worker(self, name: str, *, hold: str | None = None) -> subprocess.Popen[str]:
         """A worker; with `hold` it stands still at that stage of its first task."""
