@@ -2,6 +2,8 @@
 
     key/verifying.key    `VerifyingKey.encode`; all that a verifier reads
     key/proving.key      header of one page, then the arrays of `ProvingKey`, each from a new page
+    key/commitment.key   `prover.opening.CommitmentKey.encode`; what checks an opening reads, absent
+                         of a circuit without a model group
 
     header = "zkpotpvk" | version | lg_n | n_wires | n_model | n_advice | length of each array
              8 bytes each, little-endian, in the order of `_ARRAYS`; the rest of the page is zero
@@ -26,11 +28,13 @@ import numpy.typing as npt
 from kernels.array import U64, G1Array, G2Array
 from prover.errors import FormatError, KeyMismatch
 from prover.keys import ProvingKey, VerifyingKey
+from prover.opening import CommitmentKey
 
 MAGIC = b"zkpotpvk"
 VERSION = 1
 VERIFYING_NAME = "verifying.key"
 PROVING_NAME = "proving.key"
+COMMITMENT_NAME = "commitment.key"
 MAX_VERIFYING_BYTES = 1 << 27
 MAX_LG_N = 27
 
@@ -79,10 +83,14 @@ def compute_proving_digest(key: ProvingKey) -> bytes:
 
 
 def save_key(key: ProvingKey, directory: Path) -> None:
-    """Writes both halves; the verifying half last, so an interrupted save leaves no usable key."""
+    """Writes every part; the verifying half last, so an interrupted save leaves no usable key."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / VERIFYING_NAME).unlink(missing_ok=True)
+    (directory / COMMITMENT_NAME).unlink(missing_ok=True)
     _write(directory / PROVING_NAME, _proving_chunks(key))
+    if key.n_model:
+        commitment = CommitmentKey.of(key).encode()
+        _write(directory / COMMITMENT_NAME, iter([memoryview(commitment)]))
     _write(directory / VERIFYING_NAME, iter([memoryview(key.verifying.encode())]))
 
 
@@ -127,6 +135,15 @@ def load_verifying_key(directory: Path, *, require_ceremony: bool = False) -> Ve
     key = VerifyingKey.decode(path.read_bytes(), where=str(path))
     if require_ceremony:
         key.require_ceremony()
+    return key
+
+
+def load_commitment_key(directory: Path) -> CommitmentKey:
+    """The bases of model commitments. Raises FormatError, KeyMismatch, OSError."""
+    path = directory / COMMITMENT_NAME
+    key = CommitmentKey.decode(path.read_bytes(), where=str(path))
+    if key.verifying_key_digest != load_verifying_key(directory).digest:
+        raise KeyMismatch(f"{path} belongs to another key than {VERIFYING_NAME}")
     return key
 
 

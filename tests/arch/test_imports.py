@@ -45,6 +45,7 @@ HEAVY = (
 # What verification needs of kernels/cpu: pairing, group tests, sums over the public inputs.
 LIGHT_CPU = {
     "kernels.cpu",
+    "kernels.cpu.affine_sum",
     "kernels.cpu.ate",
     "kernels.cpu.emit",
     "kernels.cpu.group",
