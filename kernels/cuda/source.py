@@ -42,7 +42,12 @@ def load_source(name: str) -> Source:
     """`src/NAME.cu`. Raises KeyError if there is none."""
     if name not in list_modules():
         raise KeyError(f"no CUDA module {name!r}; known: {', '.join(list_modules())}")
-    return parse_source(name, _join(f"{name}.cu", set()))
+    return read_source(SOURCES / f"{name}.cu")
+
+
+def read_source(path: Path) -> Source:
+    """A .cu file anywhere; its headers are those of `src/`."""
+    return parse_source(path.stem, _join(path, set()))
 
 
 @cache
@@ -60,12 +65,12 @@ def parse_source(name: str, text: str) -> Source:
     return Source(name, text, kernels)
 
 
-def _join(file: str, seen: set[str]) -> str:
-    seen.add(file)
-    text = (SOURCES / file).read_text(encoding="utf-8").replace("#pragma once\n", "")
+def _join(path: Path, seen: set[str]) -> str:
+    seen.add(path.name)
+    text = path.read_text(encoding="utf-8").replace("#pragma once\n", "")
 
     def insert(match: re.Match[str]) -> str:
         header = match.group(1)
-        return "" if header in seen else _join(header, seen)
+        return "" if header in seen else _join(SOURCES / header, seen)
 
-    return f"// ---- {file}\n" + _INCLUDE.sub(insert, text)
+    return f"// ---- {path.name}\n" + _INCLUDE.sub(insert, text)

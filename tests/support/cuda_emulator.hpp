@@ -180,9 +180,9 @@ const char *launch(void (*function)(A...), const Launch *how, int count, const i
 }  // namespace zk_emulator
 
 #define ZK_EXPORT(name)                                                                            \
-    extern "C" const char *launch_##name(const zk_emulator::Launch *how, int count,                \
-                                         const int *sizes, void **arguments) {                     \
-        return zk_emulator::launch(name, how, count, sizes, arguments);                            \
+    extern "C" const char *launch_##name(const zk_emulator::Launch *zk_how, int zk_count,          \
+                                         const int *zk_sizes, void **zk_arguments) {               \
+        return zk_emulator::launch(name, zk_how, zk_count, zk_sizes, zk_arguments);                \
     }
 
 template <class T> ZK_DEVICE T *zk_shared() { return reinterpret_cast<T *>(zk_emulator::shared); }

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from kernels.backend import BackendUnavailable
 from kernels.cuda.runtime import DeviceError, Dim, Module, check_launch
-from kernels.cuda.source import Source, load_source
+from kernels.cuda.source import Source, load_source, read_source
 
 HEADER = Path(__file__).resolve().with_suffix(".hpp")
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-U_FORTIFY_SOURCE")
@@ -79,6 +79,11 @@ class EmulatedModule:
         if name not in self.source.kernels:
             raise KeyError(f"{self.source.name}: no kernel {name!r}")
         return EmulatedKernel(self, name)
+
+
+def load_probe(name: str, *, reversed_order: bool = False) -> EmulatedModule:
+    """`NAME.cu` beside this file: kernels that only tests have."""
+    return EmulatedModule(read_source(HEADER.with_name(f"{name}.cu")), reversed_order)
 
 
 class _Launch(ctypes.Structure):

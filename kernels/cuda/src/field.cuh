@@ -76,20 +76,23 @@ template <class M> struct alignas(16) Field {
         return r;
     }
 
-    ZK_DEVICE Field operator+(const Field &b) const {
+    // Operands are copied first: a load of 32 bytes before the chain instead of 8 within it.
+    ZK_DEVICE Field operator+(Field b) const {
+        const Field a = *this;
         Field r;
         Carry cc;
-        r.limb[0] = add_cc(cc, limb[0], b.limb[0]);
-        ZK_UNROLL for (int i = 1; i < 7; i++) r.limb[i] = addc_cc(cc, limb[i], b.limb[i]);
-        r.limb[7] = addc(cc, limb[7], b.limb[7]);
+        r.limb[0] = add_cc(cc, a.limb[0], b.limb[0]);
+        ZK_UNROLL for (int i = 1; i < 7; i++) r.limb[i] = addc_cc(cc, a.limb[i], b.limb[i]);
+        r.limb[7] = addc(cc, a.limb[7], b.limb[7]);
         return r.below_twice();
     }
 
-    ZK_DEVICE Field operator-(const Field &b) const {
+    ZK_DEVICE Field operator-(Field b) const {
+        const Field a = *this;
         Field r;
         Carry cc;
-        r.limb[0] = sub_cc(cc, limb[0], b.limb[0]);
-        ZK_UNROLL for (int i = 1; i < 8; i++) r.limb[i] = subc_cc(cc, limb[i], b.limb[i]);
+        r.limb[0] = sub_cc(cc, a.limb[0], b.limb[0]);
+        ZK_UNROLL for (int i = 1; i < 8; i++) r.limb[i] = subc_cc(cc, a.limb[i], b.limb[i]);
         u32 borrow = subc(cc, 0, 0);  // all ones if a < b
         r.limb[0] = add_cc(cc, r.limb[0], M::twice(0) & borrow);
         ZK_UNROLL for (int i = 1; i < 7; i++) {
@@ -112,12 +115,13 @@ template <class M> struct alignas(16) Field {
     ZK_DEVICE Field operator-() const { return zero() - *this; }
     ZK_DEVICE Field twice() const { return *this + *this; }
 
-    ZK_DEVICE Field operator*(const Field &b) const {
+    ZK_DEVICE Field operator*(Field b) const {
+        const Field a = *this;
         u32 even[8], odd[8];
         ZK_UNROLL for (int i = 0; i < 8; i += 2) {
-            add_row(even, odd, limb, b.limb[i], i == 0);
+            add_row(even, odd, a.limb, b.limb[i], i == 0);
             reduce_row(even, odd);
-            add_row(odd, even, limb, b.limb[i + 1], false);
+            add_row(odd, even, a.limb, b.limb[i + 1], false);
             reduce_row(odd, even);
         }
         return merge(even, odd);
@@ -126,7 +130,7 @@ template <class M> struct alignas(16) Field {
     ZK_DEVICE Field sqr() const { return *this * *this; }
 
     // a b + c d with one reduction. The sum of both accumulators stays below 5M < 0.95 * 2^256.
-    static ZK_DEVICE Field dot(const Field &a, const Field &b, const Field &c, const Field &d) {
+    static ZK_DEVICE Field dot(Field a, Field b, Field c, Field d) {
         u32 even[8], odd[8];
         ZK_UNROLL for (int i = 0; i < 8; i += 2) {
             add_row(even, odd, a.limb, b.limb[i], i == 0);
@@ -142,14 +146,21 @@ template <class M> struct alignas(16) Field {
     // a^(M - 2) = 1/a, and 0 for 0. Called, not inlined: 254 squarings and 127 products at most.
     ZK_NOINLINE Field inverse() const {
         Field r = one();
-        ZK_NO_UNROLL for (int i = 255; i >= 0; i--) {
+        ZK_NO_UNROLL for (int i = 253; i >= 0; i--) {
             r = r.sqr();
-            if ((M::less_two(i >> 5) >> (i & 31)) & 1) r = r * *this;
+            if (is_set(i)) r = r * *this;
         }
         return r;
     }
 
   private:
+    // Bit i of M - 2. (The limbs are selected: an array would have to lie in memory.)
+    static ZK_DEVICE bool is_set(int i) {
+        u32 word = 0;
+        ZK_UNROLL for (int j = 0; j < 8; j++) word = j == i >> 5 ? M::less_two(j) : word;
+        return word >> (i & 31) & 1;
+    }
+
     // acc += (a[0], a[2], a[4], a[6]) * b; the carry stays in cc.
     template <class A> static ZK_DEVICE void add_products(Carry &cc, u32 *acc, A a, u32 b) {
         acc[0] = mad_lo_cc(cc, a(0), b, acc[0]);

@@ -20,12 +20,16 @@ struct Fp2 {
     ZK_DEVICE Fp2 twice() const { return {c0.twice(), c1.twice()}; }
 
     // (a0 b0 - a1 b1) + (a0 b1 + a1 b0) u: four products, two reductions.
-    ZK_NOINLINE Fp2 operator*(const Fp2 &b) const {
-        return {Fp::dot(c0, b.c0, c1.lazy_negative(), b.c1), Fp::dot(c0, b.c1, c1, b.c0)};
+    ZK_DEVICE Fp2 operator*(const Fp2 &b) const { return product(*this, b); }
+    static ZK_NOINLINE Fp2 product(Fp2 a, Fp2 b) {
+        return {Fp::dot(a.c0, b.c0, a.c1.lazy_negative(), b.c1), Fp::dot(a.c0, b.c1, a.c1, b.c0)};
     }
 
     // (a0 + a1)(a0 - a1) + 2 a0 a1 u.
-    ZK_NOINLINE Fp2 sqr() const { return {(c0 + c1) * (c0 - c1), (c0 * c1).twice()}; }
+    ZK_DEVICE Fp2 sqr() const { return square(*this); }
+    static ZK_NOINLINE Fp2 square(Fp2 a) {
+        return {(a.c0 + a.c1) * (a.c0 - a.c1), (a.c0 * a.c1).twice()};
+    }
 
     // conj(a) / (a0^2 + a1^2), and 0 for 0.
     ZK_NOINLINE Fp2 inverse() const {

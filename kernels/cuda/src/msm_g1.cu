@@ -1,0 +1,35 @@
+// MSM kernels of G1: see msm.cuh. 512 threads per block: at most 128 registers,
+// so that 16 warps per processor hide the loads of the bases.
+
+#include "msm.cuh"
+
+ZK_KERNEL(448) g1_sum_entries(G1Xyzz *sums, u32 *piece_buckets, G1Xyzz *piece_sums,
+                                const Entry *entries, const G1Affine *table, u64 n_entries,
+                                u32 length) {
+    sum_entries(sums, {piece_buckets, piece_sums}, entries, table, n_entries, length);
+}
+ZK_EXPORT(g1_sum_entries)
+
+ZK_KERNEL(256) g1_merge_pieces(G1Xyzz *sums, u32 *above_buckets, G1Xyzz *above_sums,
+                                 u32 *below_buckets, G1Xyzz *below_sums, u64 n_pieces,
+                                 u32 length) {
+    merge_pieces(sums, {above_buckets, above_sums}, {below_buckets, below_sums}, n_pieces,
+                 length);
+}
+ZK_EXPORT(g1_merge_pieces)
+
+ZK_KERNEL(256) g1_reduce_step(G1Xyzz *lists_out, G1Xyzz *sums_out, const G1Xyzz *lists_in,
+                                const G1Xyzz *sums_in, u32 n, u32 lg_chunk, u32 offset) {
+    reduce_step(lists_out, sums_out, lists_in, sums_in, n, lg_chunk, offset);
+}
+ZK_EXPORT(g1_reduce_step)
+
+ZK_KERNEL(256) g1_double_points(G1Xyzz *out, const G1Affine *in, u64 n, u32 n_doublings) {
+    double_points(out, in, n, n_doublings);
+}
+ZK_EXPORT(g1_double_points)
+
+ZK_KERNEL(256) g1_normalize_points(G1Affine *out, Fp *products, const G1Xyzz *in, u64 n) {
+    normalize_points(out, products, in, n);
+}
+ZK_EXPORT(g1_normalize_points)

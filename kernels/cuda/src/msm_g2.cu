@@ -1,0 +1,35 @@
+// MSM kernels of G2: see msm.cuh. Products over F_p2 are calls, whose arguments pass
+// through the stack: a point of G2 and its temporaries exceed any number of registers.
+
+#include "msm.cuh"
+
+ZK_KERNEL(256) g2_sum_entries(G2Xyzz *sums, u32 *piece_buckets, G2Xyzz *piece_sums,
+                                const Entry *entries, const G2Affine *table, u64 n_entries,
+                                u32 length) {
+    sum_entries(sums, {piece_buckets, piece_sums}, entries, table, n_entries, length);
+}
+ZK_EXPORT(g2_sum_entries)
+
+ZK_KERNEL(256) g2_merge_pieces(G2Xyzz *sums, u32 *above_buckets, G2Xyzz *above_sums,
+                                 u32 *below_buckets, G2Xyzz *below_sums, u64 n_pieces,
+                                 u32 length) {
+    merge_pieces(sums, {above_buckets, above_sums}, {below_buckets, below_sums}, n_pieces,
+                 length);
+}
+ZK_EXPORT(g2_merge_pieces)
+
+ZK_KERNEL(256) g2_reduce_step(G2Xyzz *lists_out, G2Xyzz *sums_out, const G2Xyzz *lists_in,
+                                const G2Xyzz *sums_in, u32 n, u32 lg_chunk, u32 offset) {
+    reduce_step(lists_out, sums_out, lists_in, sums_in, n, lg_chunk, offset);
+}
+ZK_EXPORT(g2_reduce_step)
+
+ZK_KERNEL(256) g2_double_points(G2Xyzz *out, const G2Affine *in, u64 n, u32 n_doublings) {
+    double_points(out, in, n, n_doublings);
+}
+ZK_EXPORT(g2_double_points)
+
+ZK_KERNEL(256) g2_normalize_points(G2Affine *out, Fp2 *products, const G2Xyzz *in, u64 n) {
+    normalize_points(out, products, in, n);
+}
+ZK_EXPORT(g2_normalize_points)
