@@ -25,7 +25,7 @@ struct alignas(8) Entry {
 // would take them from the addition.)
 template <class T> ZK_DEVICE void prefetch(const T *record) {
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-    ZK_UNROLL for (size_t at = 0; at < sizeof(T); at += 64) {
+    ZK_UNROLL for (u32 at = 0; at < sizeof(T); at += 64) {
         asm volatile("prefetch.global.L1 [%0];" ::"l"((const char *)record + at));
     }
 #else

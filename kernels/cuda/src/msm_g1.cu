@@ -3,7 +3,7 @@
 
 #include "msm.cuh"
 
-ZK_KERNEL(448) g1_sum_entries(G1Xyzz *sums, u32 *piece_buckets, G1Xyzz *piece_sums,
+ZK_KERNEL(512) g1_sum_entries(G1Xyzz *sums, u32 *piece_buckets, G1Xyzz *piece_sums,
                                 const Entry *entries, const G1Affine *table, u64 n_entries,
                                 u32 length) {
     sum_entries(sums, {piece_buckets, piece_sums}, entries, table, n_entries, length);
