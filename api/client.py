@@ -24,6 +24,7 @@ from pydantic import BaseModel, ValidationError
 from api.problems import Problem
 from api.schemas import (
     CircuitList,
+    CommitmentReceipt,
     DatasetReceipt,
     Job,
     JobList,
@@ -89,6 +90,10 @@ class Client:
     def upload_dataset(self, raw: bytes) -> DatasetReceipt:
         """Stores a safetensors file of `images` uint8[N, ...] and `labels` uint8[N]."""
         return self._post_bytes("/v1/datasets", raw, DatasetReceipt)
+
+    def upload_commitment(self, raw: bytes) -> CommitmentReceipt:
+        """Stores a commitment with its blinding, for jobs that name its id."""
+        return self._post_bytes("/v1/commitments", raw, CommitmentReceipt)
 
     def submit(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
         """The same request with the same idempotency key is one job, however often it is sent."""

@@ -69,6 +69,7 @@ class AccuracyWork:
     n_total    : samples of the data set
     n_samples  : samples of the circuit; the data set is split into shards of at most this many
     client_key : hexadecimal
+    commitment_id : of the owner's commitment with its blinding in the store; None: a new one
     """
 
     model_id: str
@@ -80,9 +81,12 @@ class AccuracyWork:
     round_index: int
     commit_height: int
     client_key: str
+    commitment_id: str | None = None
 
     def __post_init__(self) -> None:
         _require_digest(self.model_id)
+        if self.commitment_id is not None:
+            _require_digest(self.commitment_id)
         _require(isinstance(self.dataset, str) and 1 <= len(self.dataset) <= 80)
         for number, least in (
             (self.n_total, 1),

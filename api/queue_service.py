@@ -30,9 +30,11 @@ from api.proof_views import (
 )
 from api.queue import IdempotencyConflict, JobQueue, QueueFull
 from api.queue_admin import QueueAdmin
+from api.rows import bound_rows
 from api.schemas import (
     Circuit,
     CircuitList,
+    CommitmentReceipt,
     DatasetReceipt,
     Failure,
     Job,
@@ -51,6 +53,8 @@ from api.service import JobEvent
 from api.shards import Container
 from api.store import StoreFull, UploadGone, UploadInvalid, UploadKind, UploadStore, parse_samples
 from federated.errors import FederatedError
+from kernels.encoding import encode_g1
+from prover.commitment import SecretCommitment
 from prover.dataset import shard_digest
 from prover.errors import FormatError, KeyMismatch
 from prover.keyfile import VERIFYING_NAME
@@ -58,6 +62,8 @@ from prover.model_bytes import decode_model
 from prover.wire import Envelope
 
 RETRY_S = 5
+MAX_ROWS = 1 << 22
+"""Rows of one proof; a worker needs about 1.4 GiB for each 2^20 of them."""
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -96,20 +102,36 @@ class QueueService:
             expires_at=kept.expires_at,
         )
 
+    def put_commitment(self, caller: Caller, raw: bytes) -> CommitmentReceipt:
+        d_w = encode_g1(SecretCommitment.decode(raw).public.d_w)
+        with _refusing():
+            kept = self._store.put(caller.name, UploadKind.COMMITMENT, raw)
+        return CommitmentReceipt(id=kept.id, d_w=d_w.hex(), expires_at=kept.expires_at)
+
     def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
         with _refusing():
             model = decode_model(self._store.get(caller.name, UploadKind.MODEL, request.model_id))
+            if request.commitment_id is not None:
+                self._store.get_path(caller.name, UploadKind.COMMITMENT, request.commitment_id)
         images, labels = self.load_dataset(caller, request.dataset)
         shape = model.architecture.input_shape
         if images.shape[1:] != shape:
             raise ApiProblem(
                 "bad_dataset", f"samples {list(images.shape[1:])}, the model takes {list(shape)}"
             )
+        rows = bound_rows(model.architecture, request.n_samples)
+        if rows > MAX_ROWS:
+            raise ApiProblem(
+                "refused",
+                f"a proof of up to {rows} rows, the limit is {MAX_ROWS}: take fewer n_samples, and "
+                "the data set is split into more shards",
+            )
         work = AccuracyWork(
             model_id=request.model_id,
             dataset=request.dataset,
             n_total=len(labels),
             n_samples=request.n_samples,
+            commitment_id=request.commitment_id,
             **request.statement.model_dump(),
         )
         return self._put(caller, work, request.priority, request.deadline_s, idempotency_key)

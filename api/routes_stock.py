@@ -16,6 +16,7 @@ from api.problems import ApiProblem, document
 from api.routes_common import CircuitDigest, Reader, Shell, ShellDep, Submitter, Verifier
 from api.schemas import (
     CircuitList,
+    CommitmentReceipt,
     DatasetReceipt,
     ModelReceipt,
     QueueView,
@@ -30,6 +31,7 @@ from prover.keys import VerifyingKey
 
 MAX_MODEL_BYTES = 1 << 26
 MAX_DATASET_BYTES = 1 << 27
+MAX_COMMITMENT_BYTES = 1 << 10
 MAX_VERIFY_BYTES = 1 << 23
 _OCTETS = "application/octet-stream"
 
@@ -72,6 +74,21 @@ async def put_dataset(request: Request, shell: ShellDep, caller: Submitter) -> D
     """A safetensors file with `images` uint8[N, ...] and `labels` uint8[N]."""
     raw = await _read_octets(request)
     return await run_in_threadpool(shell.backend.put_dataset, caller, raw)
+
+
+@router.post(
+    "/commitments",
+    status_code=201,
+    tags=["models"],
+    summary="Upload a commitment with its blinding",
+    max_body_size=MAX_COMMITMENT_BYTES,
+    responses=_UPLOAD,
+    openapi_extra=_BODY,
+)
+async def put_commitment(request: Request, shell: ShellDep, caller: Submitter) -> CommitmentReceipt:
+    """For proofs under a commitment made before: it hides the model from all but this service."""
+    raw = await _read_octets(request)
+    return await run_in_threadpool(shell.backend.put_commitment, caller, raw)
 
 
 @router.get("/circuits", tags=["circuits"], summary="Circuits with a key", responses=_GUARDS)

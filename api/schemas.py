@@ -87,6 +87,9 @@ class JobRequest(Request):
     n_samples: Annotated[int, Field(strict=True, ge=2, le=MAX_SAMPLES)] = Field(
         default=1024, description="samples of the circuit; a larger set is split into shards"
     )
+    commitment_id: Digest | None = Field(
+        default=None, description="from POST /v1/commitments; otherwise a new commitment is made"
+    )
     priority: PriorityName = PriorityName.NORMAL
     deadline_s: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_S)] | None = Field(
         default=None, description="seconds from now after which the job fails as expired"
@@ -111,6 +114,14 @@ class DatasetReceipt(Answer):
     n_samples: int
     n_bytes: int
     digest: Digest = Field(description="of samples and labels, as in statements")
+    expires_at: float
+
+
+class CommitmentReceipt(Answer):
+    """A stored commitment with its blinding. Only its owner can use it; nobody can read it back."""
+
+    id: Digest
+    d_w: str = Field(description="the commitment, as in statements")
     expires_at: float
 
 

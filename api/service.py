@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from api.auth import Caller
 from api.schemas import (
     CircuitList,
+    CommitmentReceipt,
     DatasetReceipt,
     Job,
     JobList,
@@ -47,6 +48,9 @@ class ServiceBackend(Protocol):
 
     def put_dataset(self, caller: Caller, raw: bytes) -> DatasetReceipt:
         """Stores a safetensors file of images and labels. ApiProblem, ProverError."""
+
+    def put_commitment(self, caller: Caller, raw: bytes) -> CommitmentReceipt:
+        """Stores a `prover.commitment.SecretCommitment`. ApiProblem, ProverError."""
 
     def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
         """Puts a job into the queue, once per idempotency key.

@@ -35,6 +35,7 @@ _CHUNK = 1 << 20
 class UploadKind(StrEnum):
     MODEL = "model"
     DATASET = "dataset"
+    COMMITMENT = "commitment"
     ZKEY = "zkey"
     WITNESS = "witness"
 

@@ -17,8 +17,8 @@ from api.shards import Container, split_range
 from api.store import UploadGone, UploadInvalid, UploadKind, UploadStore
 from federated.errors import FederatedError
 from kernels.backend import Backend, BackendUnavailable
-from prover.commitment import Blinding, ModelCommitment, draw_blinding
-from prover.errors import FormatError, KeyMismatch, ProverError
+from prover.commitment import SecretCommitment, draw_blinding
+from prover.errors import FormatError, ProverError
 from prover.formats.json_io import write_proof, write_public
 from prover.formats.snarkjs import ForeignProver
 from prover.formats.wtns import read_wtns
@@ -28,7 +28,6 @@ from prover.model_bytes import decode_model
 from prover.pipeline import Occasion, commit_job, prove_job
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
-from prover.statement import decode_fields, encode_fields
 
 Agree = Callable[[bytes | None], bytes | None]
 """agree(proposal) gives what the tasks of a job share: the first proposal; None only asks."""
@@ -91,7 +90,7 @@ class TaskProver:
             )
         part = split_range(work.n_total, work.n_samples)[task]
         ready = self.keys.get(model.architecture, work.n_samples, backend, report)
-        commitment, blinding = self._commit(ready, model, backend, agree, shared=work.n_tasks > 1)
+        committed = self._commit(owner, work, ready, model, backend, agree)
         done = prove_job(
             ready.accuracy,
             ready.prepared,
@@ -99,8 +98,8 @@ class TaskProver:
             images=images[part],
             labels=labels[part],
             occasion=_occasion(work, task),
-            commitment=commitment,
-            blinding=blinding,
+            commitment=committed.public,
+            blinding=committed.blinding,
             random_bytes=self.random_bytes,
             backend=backend,
             clock=time.perf_counter,
@@ -110,25 +109,26 @@ class TaskProver:
 
     def _commit(
         self,
+        owner: str,
+        work: AccuracyWork,
         ready: ReadyKey,
         model: QuantizedModel,
         backend: Backend,
         agree: Agree,
-        *,
-        shared: bool,
-    ) -> tuple[ModelCommitment, Blinding]:
-        """The commitment of the job: of whichever task comes first, when it has several."""
-        found = agree(None) if shared else None
+    ) -> SecretCommitment:
+        """The owner's, or else one for the job: of whichever of its tasks comes first."""
+        if work.commitment_id is not None:
+            raw = self.store.get(owner, UploadKind.COMMITMENT, work.commitment_id)
+            return SecretCommitment.decode(raw)
+        found = agree(None) if work.n_tasks > 1 else None
         if found is None:
             blinding = draw_blinding(self.random_bytes)
             made = commit_job(ready.accuracy, ready.key, model, blinding, backend=backend)
-            if not shared:
-                return made, blinding
-            found = agree(encode_fields((made.encode(), blinding.encode())))
-        fields = None if found is None else decode_fields(found, n_fields=2)
-        if fields is None:
-            raise KeyMismatch("what the tasks share is no commitment with its blinding")
-        return ModelCommitment.decode(fields[0]), Blinding.decode(fields[1])
+            secret = SecretCommitment(public=made, blinding=blinding)
+            if work.n_tasks == 1:
+                return secret
+            found = agree(secret.encode())
+        return SecretCommitment.decode(found or b"")
 
     def _prove_groth16(
         self, owner: str, work: Groth16Work, backend: Backend, report: StageProgress

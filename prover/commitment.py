@@ -74,6 +74,29 @@ class Blinding:
         return cls(rho=rho.to_ints()[0])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretCommitment:
+    """A commitment with the blinding behind it: what its owner hands to a prover it trusts."""
+
+    public: ModelCommitment
+    blinding: Blinding
+
+    def encode(self) -> bytes:
+        """Both, length-prefixed. For eyes that may see the blinding."""
+        return encode_fields((self.public.encode(), self.blinding.encode()))
+
+    @classmethod
+    def decode(cls, raw: bytes, *, where: str = "secret commitment") -> SecretCommitment:
+        """Inverse of `encode`. Raises FormatError for every other byte string."""
+        fields = decode_fields(raw, n_fields=2)
+        if fields is None:
+            raise _malformed("it is no commitment with its blinding", where)
+        return cls(
+            public=ModelCommitment.decode(fields[0], where=where),
+            blinding=Blinding.decode(fields[1], where=where),
+        )
+
+
 def draw_blinding(random_bytes: RandomBytes) -> Blinding:
     """A fresh rho_W, uniform in F_r."""
     return Blinding(rho=draw_scalar(random_bytes))

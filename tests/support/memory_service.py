@@ -13,6 +13,7 @@ from api.auth import Caller
 from api.problems import ApiProblem
 from api.schemas import (
     CircuitList,
+    CommitmentReceipt,
     DatasetReceipt,
     Failure,
     Job,
@@ -28,6 +29,7 @@ from api.schemas import (
     WorkerView,
 )
 from api.service import JobEvent
+from prover.errors import FormatError
 from prover.model_bytes import decode_model
 
 LIMIT = 8
@@ -60,6 +62,9 @@ class MemoryService:
             n_bytes=len(raw),
             expires_at=0,
         )
+
+    def put_commitment(self, caller: Caller, raw: bytes) -> CommitmentReceipt:
+        raise FormatError("it is no commitment", where="commitment", next_step="commit again")
 
     def put_dataset(self, caller: Caller, raw: bytes) -> DatasetReceipt:
         raise ApiProblem("bad_dataset", "these are no samples")

@@ -253,7 +253,7 @@ def test_bodies_over_the_limit(http: TestClient) -> None:
 def test_every_route_that_takes_a_body_limits_it() -> None:
     routes = [*routes_jobs.router.routes, *routes_stock.router.routes]
     with_body = [r for r in routes if isinstance(r, APIRoute) and r.methods & {"POST", "PUT"}]
-    assert len(with_body) == 5
+    assert len(with_body) == 6
     assert all(r.max_body_size for r in with_body)
 
 
@@ -375,3 +375,11 @@ def test_the_client_tells_what_was_refused(http: TestClient) -> None:
     with pytest.raises(ServiceRefused, match="not_found") as refused:
         Client(http).job("0" * 64)
     assert refused.value.problem.status == 404
+
+
+def test_bytes_that_are_no_commitment_are_refused(http: TestClient) -> None:
+    octets = {"Content-Type": "application/octet-stream"}
+    answer = http.post("/v1/commitments", content=b"\xff" * 99, headers=octets)
+    assert answer.status_code == 422, answer.text
+    long = http.post("/v1/commitments", content=b"\xff" * 2000, headers=octets)
+    expect_problem(long, 413, "body_too_large")

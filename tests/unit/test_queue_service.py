@@ -1,0 +1,311 @@
+"""The service over a real queue: uploads, jobs, proofs, owners, refusals, failures, metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry, generate_latest
+from redis import Redis
+from safetensors.numpy import save
+
+from api.auth import Caller, Scope
+from api.embedded import connect
+from api.key_card import load_verifying_half
+from api.metrics import QueueCollector
+from api.problems import ApiProblem
+from api.queue import JobQueue
+from api.queue_admin import Heartbeat, QueueAdmin
+from api.queue_service import QueueService
+from api.rows import bound_rows
+from api.runtime import KEYS, build_service, build_worker
+from api.schemas import Job, JobRequest, PriorityName
+from api.settings import Settings
+from api.verifying import Proven, judge_file
+from kernels.backend import get_backend
+from prover.accuracy import compile_accuracy
+from prover.commitment import Blinding, SecretCommitment
+from prover.errors import FormatError
+from prover.keyfile import load_proving_key
+from prover.model import Architecture
+from prover.model_bytes import decode_model, encode_model
+from prover.pipeline import commit_job
+from tests.support.foreign import vector
+from tests.support.models import random_model
+from tests.support.queue_server import running_server
+
+ALICE = Caller(name="alice", scopes=frozenset({Scope.READ, Scope.JOBS}))
+BOB = Caller(name="bob", scopes=frozenset({Scope.READ, Scope.JOBS}))
+ARCHITECTURE = Architecture.mlp([4, 3, 2])
+MODEL = encode_model(random_model(ARCHITECTURE, np.random.default_rng(1)))
+N_SAMPLES = 4
+
+
+def make_samples(n: int, width: int = 4) -> dict[str, Any]:
+    rng = np.random.default_rng(n)
+    return {
+        "images": rng.integers(0, 256, (n, width), dtype=np.uint8),
+        "labels": rng.integers(0, 2, n, dtype=np.uint8),
+    }
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    folder = tmp_path_factory.mktemp("service")
+    with running_server(folder):
+        yield replace(Settings(data_dir=folder), retry_first_ms=1, retry_last_ms=1)
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    with connect(settings) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def service(redis: Redis, settings: Settings) -> QueueService:
+    return build_service(redis, settings)
+
+
+def work(redis: Redis, settings: Settings) -> None:
+    """A worker does all that waits."""
+    log = structlog.wrap_logger(structlog.testing.CapturingLogger())
+    worker = build_worker(redis, settings, name="w", stop=Event(), log=log)
+    while worker.run_one():
+        pass
+
+
+def upload(service: QueueService, n: int = N_SAMPLES, **change: Any) -> JobRequest:
+    """A request of Alice's about n samples of her own."""
+    dataset = service.put_dataset(ALICE, save(make_samples(n))).id
+    model_id = service.put_model(ALICE, MODEL).id
+    fields = {"model_id": model_id, "dataset": dataset, "n_samples": N_SAMPLES}
+    return JobRequest(**{**fields, **change})
+
+
+def do(service: QueueService, redis: Redis, settings: Settings, request: JobRequest) -> Job:
+    job = service.submit(ALICE, request, None)
+    assert job.state == "queued"
+    work(redis, settings)
+    return service.get_job(ALICE, job.id)
+
+
+def test_two_shards_become_one_proof(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    job = do(service, redis, settings, upload(service, 6))
+    assert (job.state, job.shards, job.shards_done) == ("done", 2, 2)
+    view = service.describe_proof(ALICE, job.id)
+    assert view.circuit is not None
+    assert [s.n_real for s in view.statements] == [3, 3]
+    assert len({s.d_w for s in view.statements}) == 1
+    key, card = load_verifying_half(settings.data_dir / KEYS / view.circuit)
+    samples = make_samples(6)
+    outcome = judge_file(
+        service.get_proof(ALICE, job.id),
+        key=key,
+        layout=card.layout,
+        images=samples["images"],
+        labels=samples["labels"],
+        expected={},
+        random_bytes=secrets.token_bytes,
+    )
+    assert isinstance(outcome, Proven)
+    assert outcome.n_correct == view.claimed_correct
+    assert view.circuit in {circuit.digest for circuit in service.list_circuits().circuits}
+    events = service.read_events(ALICE, job.id, after="0-0", block_ms=0)
+    assert events[-1].type == "end"
+
+
+def make_commitment(settings: Settings) -> bytes:
+    """Under the only key of the data directory."""
+    (folder,) = (settings.data_dir / KEYS).iterdir()
+    accuracy = compile_accuracy(ARCHITECTURE, N_SAMPLES)
+    blinding = Blinding(rho=7)
+    backend = get_backend("cpu")
+    key = load_proving_key(folder)
+    made = commit_job(accuracy, key, decode_model(MODEL), blinding, backend=backend)
+    return SecretCommitment(public=made, blinding=blinding).encode()
+
+
+def test_a_proof_under_a_commitment_made_before(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    assert do(service, redis, settings, upload(service)).state == "done"  # makes the key
+    receipt = service.put_commitment(ALICE, make_commitment(settings))
+    request = upload(service, 6, commitment_id=receipt.id)
+    job = do(service, redis, settings, request)
+    assert job.state == "done", job.error
+    statements = service.describe_proof(ALICE, job.id).statements
+    assert {s.d_w for s in statements} == {receipt.d_w}
+    with pytest.raises(ApiProblem, match="not_found"):
+        service.submit(BOB, request, None)
+
+
+def test_a_commitment_to_another_model_proves_nothing(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    assert do(service, redis, settings, upload(service)).state == "done"
+    receipt = service.put_commitment(ALICE, make_commitment(settings))
+    other = encode_model(random_model(ARCHITECTURE, np.random.default_rng(2)))
+    request = upload(service, model_id=service.put_model(ALICE, other).id, commitment_id=receipt.id)
+    job = do(service, redis, settings, request)
+    assert job.state == "failed"
+    with pytest.raises(ApiProblem, match="not_ready"):
+        service.get_proof(ALICE, job.id)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff" * 64, MODEL])
+def test_bytes_that_are_no_commitment_are_refused(service: QueueService, raw: bytes) -> None:
+    with pytest.raises(FormatError):
+        service.put_commitment(ALICE, raw)
+
+
+def test_groth16_witness_is_deleted_after_the_job(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    job = service.submit_groth16(
+        ALICE,
+        zkey=vector("multiplier", ".zkey"),
+        witness=vector("multiplier", ".wtns"),
+        priority=PriorityName.HIGH,
+        idempotency_key=None,
+    )
+    kept = settings.data_dir.glob("uploads/*/witness/*")
+    assert len(list(kept)) == 1
+    work(redis, settings)
+    assert list(settings.data_dir.glob("uploads/*/witness/*")) == []
+    view = service.describe_proof(ALICE, job.id)
+    assert view.groth16 is not None
+    assert view.groth16["public"] == ["33"]
+    assert json.loads(service.get_proof(ALICE, job.id)) == view.groth16
+
+
+def test_things_of_others_do_not_exist(service: QueueService) -> None:
+    request = upload(service)
+    job = service.submit(ALICE, request, None)
+    for ask in (service.get_job, service.cancel, service.get_proof, service.describe_proof):
+        with pytest.raises(ApiProblem, match="not_found"):
+            ask(BOB, job.id)
+    with pytest.raises(ApiProblem, match="not_found"):
+        service.submit(BOB, request, None)
+    assert service.list_jobs(BOB, limit=10, before=None).jobs == []
+
+
+def test_lists_go_on_where_they_ended(service: QueueService) -> None:
+    request = upload(service)
+    ids = [
+        service.submit(ALICE, request.model_copy(update={"deadline_s": 60 + n}), None).id
+        for n in range(5)
+    ]
+    first = service.list_jobs(ALICE, limit=2, before=None)
+    rest = service.list_jobs(ALICE, limit=9, before=first.next)
+    assert {job.id for job in (*first.jobs, *rest.jobs)} == set(ids)
+    assert len(first.jobs) + len(rest.jobs) == 5
+    assert rest.next is None
+
+
+def test_a_cancelled_job_has_no_proof_and_may_come_again(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    request = upload(service)
+    job = service.submit(ALICE, request, None)
+    assert service.cancel(ALICE, job.id).state == "cancelled"
+    work(redis, settings)
+    with pytest.raises(ApiProblem, match="not_ready"):
+        service.get_proof(ALICE, job.id)
+    assert do(service, redis, settings, request).state == "done"
+
+
+def test_a_model_that_is_gone_fails_its_job_by_name(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    request = upload(service)
+    job = service.submit(ALICE, request, None)
+    (stored,) = settings.data_dir.glob(f"uploads/*/model/{request.model_id}")
+    stored.unlink()
+    work(redis, settings)
+    error = service.get_job(ALICE, job.id).error
+    assert error is not None
+    assert error.code == "model_gone"
+
+
+def test_a_proof_too_large_for_workers_is_refused(service: QueueService) -> None:
+    wide = Architecture.mlp([4, 512, 2])
+    model = random_model(wide, np.random.default_rng(1))
+    model_id = service.put_model(ALICE, encode_model(model)).id
+    with pytest.raises(ApiProblem, match="take fewer n_samples"):
+        service.submit(ALICE, upload(service, model_id=model_id, n_samples=4096), None)
+
+
+@pytest.mark.parametrize("name", ["mlp-784-32-10", "mlp-4-3-2", "mlp-784-10", "mlp-9-8-7-6"])
+@pytest.mark.parametrize("n_samples", [2, 256])
+def test_circuits_are_no_larger_than_their_bound(name: str, n_samples: int) -> None:
+    architecture = Architecture.parse(name)
+    rows = compile_accuracy(architecture, n_samples).r1cs.n_rows
+    assert rows <= bound_rows(architecture, n_samples) <= 2 * rows + (1 << 16)
+
+
+def test_samples_of_another_width_are_refused(service: QueueService) -> None:
+    dataset = service.put_dataset(ALICE, save(make_samples(4, width=5))).id
+    with pytest.raises(ApiProblem, match="bad_dataset"):
+        service.submit(ALICE, upload(service, dataset=dataset), None)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"images": np.ones((2, 4), np.uint8)},
+        {"images": np.ones((2, 4), np.uint8), "labels": np.zeros(3, np.uint8)},
+        {"images": np.ones((2, 4), np.float32), "labels": np.zeros(2, np.uint8)},
+        {"images": np.ones((0, 4), np.uint8), "labels": np.zeros(0, np.uint8)},
+        {"images": np.ones(4, np.uint8), "labels": np.zeros(4, np.uint8)},
+    ],
+)
+def test_samples_of_other_shapes_are_refused(service: QueueService, tensors: Any) -> None:
+    with pytest.raises(ApiProblem, match="bad_dataset"):
+        service.put_dataset(ALICE, save(tensors))
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff" * 64, b"\x80\x04pickle"])
+def test_bytes_that_are_no_samples_are_refused(service: QueueService, raw: bytes) -> None:
+    with pytest.raises(ApiProblem, match="bad_dataset"):
+        service.put_dataset(ALICE, raw)
+
+
+def test_every_metric_of_the_dashboard_is_exported(
+    service: QueueService, redis: Redis, settings: Settings, root: Path
+) -> None:
+    do(service, redis, settings, upload(service))
+    queue, registry = JobQueue(redis, settings), CollectorRegistry()
+    QueueCollector(queue, registry)
+    heartbeat = Heartbeat(
+        worker="w",
+        backend="cuda",
+        device="a GPU",
+        job_id=None,
+        draining=False,
+        resident_bytes=1,
+        cached_bytes=1,
+        gpu_utilization=0.5,
+    )
+    QueueAdmin(queue).beat(heartbeat)
+    text = generate_latest(registry).decode()
+    exported = set(re.findall(r"^([a-z_]+)(?:\{|\s)", text, re.MULTILINE))
+    board = json.loads((root / "deploy/grafana/dashboards/zkpot.json").read_text())
+    expressions = " ".join(t["expr"] for panel in board["panels"] for t in panel["targets"])
+    wanted = set(re.findall(r"\b((?:zkpot|redis_stream)_[a-z_]+)", expressions))
+    assert len(wanted) > 15
+    assert wanted <= exported
+    assert 'zkpot_stage_seconds_count{stage="msm"} 1.0' in text
+    assert f"zkpot_samples_proven_total {N_SAMPLES:.1f}" in text
