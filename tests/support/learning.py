@@ -1,0 +1,401 @@
+"""A small chain with all its keys: pure blocks with made-up proofs, or a real circuit's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from hashlib import sha256
+from random import Random
+from typing import Any, TypeVar
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from consensus import beacon
+from consensus.blobs import MemoryBlobs
+from consensus.chain import (
+    ChainState,
+    Phase,
+    apply,
+    beacon_message,
+    expect_statement,
+    find_fault,
+    list_entries,
+    start,
+)
+from consensus.codec import Signed
+from consensus.genesis import Genesis, Task, Timeouts, Validator
+from consensus.messages import (
+    Aggregate,
+    Block,
+    Commit,
+    Proof,
+    Register,
+    Transaction,
+    Update,
+    permit_bytes,
+)
+from consensus.samples import SamplePool
+from consensus.verifier import BlockVerifier
+from kernels.array import G1Array
+from kernels.backend import get_backend
+from kernels.bn254 import G1
+from kernels.encoding import encode_g1
+from kernels.reference import mul_g1
+from prover.accuracy import AccuracyCircuit, compile_accuracy
+from prover.commitment import Blinding, ModelCommitment, draw_blinding
+from prover.keys import ProvingKey
+from prover.layers import Requant
+from prover.model import Architecture, QuantizedModel
+from prover.model_bytes import encode_model
+from prover.opening import CommitmentKey
+from prover.pipeline import Occasion, commit_job, prove_job
+from prover.setup import draw_trapdoor, setup
+from prover.wire import PROOF_BYTES, Envelope
+from tests.support.models import random_images, random_model
+from tests.support.tiny_circuits import seeded
+
+ARCHITECTURE = Architecture.mlp([6, 4, 3], requant=Requant(shift=10, q_bits=9))
+N_SAMPLES = 16
+N_POOL = 40
+BACKEND = get_backend("cpu")
+
+S = TypeVar("S", bound=Signed)
+
+
+def ed25519(seed: int) -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.from_private_bytes(Random(seed).randbytes(32))
+
+
+def public(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes_raw()
+
+
+@cache
+def deal_beacon(n_validators: int) -> beacon.BeaconKeys:
+    return beacon.deal(
+        n_validators=n_validators, n_faulty=(n_validators - 1) // 3, random_bytes=seeded(11)
+    )
+
+
+@cache
+def point(k: int) -> bytes:
+    """k G, compressed: some D_W of which nothing is known here."""
+    return encode_g1(G1Array.from_ints([mul_g1(k, G1)]))
+
+
+def make_task(**changes: Any) -> Task:
+    """An open task of two rounds; digests name nothing."""
+    task = Task(
+        task_id=b"digits",
+        architecture=ARCHITECTURE,
+        circuit_digest=sha256(b"circuit").digest(),
+        verifying_key_digest=sha256(b"verifying").digest(),
+        commitment_key_digest=sha256(b"commitment").digest(),
+        sealed=False,
+        pools=(sha256(b"pool").digest(),),
+        n_samples=N_SAMPLES,
+        threshold=1,
+        margin=None,
+        n_rounds=2,
+        n_expected=3,
+        register_blocks=4,
+        commit_blocks=3,
+        prove_blocks=3,
+        update_blocks=3,
+        allow_few_samples=True,
+        scales=(("input", (1.0,)), ("weights", (0.125, 1e-3))),
+    )
+    return replace(task, **changes)
+
+
+@dataclass
+class Lab:
+    """Everyone's keys. Proofs are envelopes with a right statement and 224 zero bytes."""
+
+    n_validators: int = 4
+    n_clients: int = 3
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def genesis(self) -> Genesis:
+        keys = deal_beacon(self.n_validators)
+        return Genesis(
+            chain_id=b"test-chain",
+            validators=tuple(
+                Validator(key=public(v), beacon_share=share)
+                for v, share in zip(self.validators, keys.shares, strict=True)
+            ),
+            beacon_key=keys.group,
+            admission_key=public(self.admission),
+            task=self.task,
+            timeouts=Timeouts(
+                propose_ms=300, prevote_ms=100, precommit_ms=100, increase_ms=50, empty_block_ms=500
+            ),
+        )
+
+    @cached_property
+    def task(self) -> Task:
+        return make_task(**{"n_expected": self.n_clients} | self.changes)
+
+    @cached_property
+    def validators(self) -> list[Ed25519PrivateKey]:
+        return [ed25519(100 + i) for i in range(self.n_validators)]
+
+    @cached_property
+    def clients(self) -> list[Ed25519PrivateKey]:
+        return [ed25519(200 + i) for i in range(self.n_clients)]
+
+    @cached_property
+    def admission(self) -> Ed25519PrivateKey:
+        return ed25519(99)
+
+    def client(self, i: int) -> bytes:
+        return public(self.clients[i])
+
+    def sign(self, message: S, key: Ed25519PrivateKey) -> S:
+        signature = key.sign(message.sign_bytes(self.genesis.chain_id))
+        return replace(message, signature=signature)  # type: ignore[type-var]
+
+    # -- transactions ------------------------------------------------------------------------------
+
+    def register(self, i: int) -> Register:
+        permit = self.admission.sign(permit_bytes(self.genesis.chain_id, self.client(i)))
+        tx = Register(client_key=self.client(i), validator=i % self.n_validators, permit=permit)
+        return self.sign(tx, self.clients[i])
+
+    def commit(self, i: int, learning_round: int = 0, *, d_w: bytes | None = None) -> Commit:
+        tx = Commit(
+            client_key=self.client(i),
+            learning_round=learning_round,
+            d_w=d_w or point(2 + i + 100 * learning_round),
+            pok_w=point(77),
+        )
+        return self.sign(tx, self.clients[i])
+
+    def prove(self, i: int, state: ChainState, *, claimed: int | None = None) -> Proof:
+        statement = expect_statement(
+            state,
+            self.client(i),
+            claimed_correct=N_SAMPLES - i if claimed is None else claimed,
+            dataset_digest=bytes(32),
+        )
+        envelope = Envelope(statement=statement, proof=bytes(PROOF_BYTES))
+        return self.wrap(i, envelope, state.learning_round)
+
+    def wrap(self, i: int, envelope: Envelope, learning_round: int = 0) -> Proof:
+        tx = Proof(
+            client_key=self.client(i), learning_round=learning_round, envelope=envelope.encode()
+        )
+        return self.sign(tx, self.clients[i])
+
+    def update(self, i: int, learning_round: int = 0) -> Update:
+        digest = sha256(b"model %d" % i).digest()
+        tx = Update(
+            client_key=self.client(i),
+            learning_round=learning_round,
+            model_digest=digest,
+            rho=bytes(32),
+        )
+        return self.sign(tx, self.clients[i])
+
+    # -- blocks ------------------------------------------------------------------------------------
+
+    def compute_beacon(self, state: ChainState) -> bytes:
+        secrets = deal_beacon(self.n_validators).secrets
+        message = beacon_message(state)
+        signers = range(self.genesis.n_faulty + 1)
+        return beacon.combine({i: beacon.sign_share(secrets[i], message) for i in signers})
+
+    def aggregate(self, state: ChainState) -> Aggregate:
+        entries = list_entries(state)
+        digest = sha256(b"mean %d" % state.height).digest() if entries else state.global_model
+        return Aggregate(learning_round=state.learning_round, model_digest=digest, entries=entries)
+
+    def block(
+        self, state: ChainState, transactions: Sequence[Transaction] = (), **changes: Any
+    ) -> Block:
+        """What an honest proposer makes of these transactions; `changes` are lies."""
+        block = Block(
+            height=state.height + 1,
+            parent=state.head,
+            proposer=0,
+            state_root=state.digest,
+            beacon=self.compute_beacon(state) if state.phase is Phase.BEACON else b"",
+            transactions=tuple(transactions),
+            evidence=(),
+            aggregate=(self.aggregate(state),) if state.phase is Phase.ELECT else (),
+        )
+        return replace(block, **changes)
+
+    def extend(
+        self, state: ChainState, transactions: Sequence[Transaction] = (), **changes: Any
+    ) -> ChainState:
+        """The state after an honest block; it must be one."""
+        block = self.block(state, transactions, **changes)
+        assert find_fault(state, block) is None
+        return apply(state, block)
+
+    def list_due(self, state: ChainState) -> list[Transaction]:
+        """What all clients send in this phase."""
+        everyone, t = range(self.n_clients), state.learning_round
+        match state.phase:
+            case Phase.REGISTER:
+                return [self.register(i) for i in everyone]
+            case Phase.COMMIT:
+                return [self.commit(i, t) for i in everyone]
+            case Phase.PROVE:
+                return [self.prove(i, state) for i in everyone]
+            case Phase.UPDATE:
+                return [self.update(i, t) for i in everyone]
+            case _:
+                return []
+
+    def reach(self, phase: Phase, *, learning_round: int = 0) -> ChainState:
+        """The first state of this phase, everyone having done what was due, block by block."""
+        state = start(self.genesis)
+        while (state.phase, state.learning_round) != (phase, learning_round):
+            state = self.extend(state, self.list_due(state))
+        return state
+
+
+@dataclass
+class ProvenLab(Lab):
+    """The same with a circuit, its keys and real proofs. Client 0 has the labels' own model."""
+
+    blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
+    salt: bytes = b""
+
+    @cached_property
+    def task(self) -> Task:
+        key = proving_key()
+        pool = self.pool.encode()
+        return make_task(
+            **{
+                "n_expected": self.n_clients,
+                "circuit_digest": accuracy().digest,
+                "verifying_key_digest": self.blobs.put(key.verifying.encode()),
+                "commitment_key_digest": self.blobs.put(CommitmentKey.of(key).encode()),
+                "pools": (self.blobs.put(pool),) * (2 if self.salt else 1),
+                "sealed": bool(self.salt),
+            }
+            | self.changes
+        )
+
+    @cached_property
+    def pool(self) -> SamplePool:
+        images = random_images(ARCHITECTURE, N_POOL, np.random.default_rng(3))
+        labels = model_of(0).logits(images).argmax(axis=1).astype(np.uint8)
+        return SamplePool(images=images, labels=labels, salt=self.salt)
+
+    def verifier(self, seed: int = 1) -> BlockVerifier:
+        return BlockVerifier(self.genesis, self.blobs, seeded(seed))
+
+    def commit(self, i: int, learning_round: int = 0, *, d_w: bytes | None = None) -> Commit:
+        made = commitment_of(i)[0]
+        tx = Commit(
+            client_key=self.client(i),
+            learning_round=learning_round,
+            d_w=d_w or encode_g1(made.d_w),
+            pok_w=encode_g1(made.pok_w),
+        )
+        return self.sign(tx, self.clients[i])
+
+    def prove(self, i: int, state: ChainState, *, claimed: int | None = None) -> Proof:
+        return self.wrap(i, self.make_envelope(i, state, claimed=claimed), state.learning_round)
+
+    def make_envelope(
+        self, i: int, state: ChainState, *, claimed: int | None = None, **occasion: Any
+    ) -> Envelope:
+        """A proof that verifies by itself; `occasion` are fields to lie about."""
+        images, labels = self.pool.draw(state.beacon, N_SAMPLES)
+        made, blinding = commitment_of(i)
+        place = {
+            "chain_id": self.genesis.chain_id,
+            "task_id": self.task.task_id,
+            "round_index": state.learning_round,
+            "commit_height": state.commit_height,
+            "client_key": self.client(i),
+        }
+        job = prove_job(
+            accuracy(),
+            proving_key(),
+            model_of(i),
+            images=images,
+            labels=labels,
+            occasion=Occasion(**place | occasion),
+            commitment=made,
+            blinding=blinding,
+            claimed=claimed,
+            random_bytes=seeded(i),
+            backend=BACKEND,
+            clock=lambda: 0.0,
+        )
+        envelope = Envelope.decode(job.envelope)
+        assert envelope is not None
+        return envelope
+
+    def update(
+        self, i: int, learning_round: int = 0, *, model: int | None = None, rho: int | None = None
+    ) -> Update:
+        """The opening; `model` and `rho` name another client's to lie with."""
+        blinding = commitment_of(i if rho is None else rho)[1].rho
+        tx = Update(
+            client_key=self.client(i),
+            learning_round=learning_round,
+            model_digest=self.blobs.put(encode_model(model_of(i if model is None else model))),
+            rho=blinding.to_bytes(32, "little"),
+        )
+        return self.sign(tx, self.clients[i])
+
+    def aggregate(self, state: ChainState) -> Aggregate:
+        return self.verifier().build_aggregate(state)
+
+
+@cache
+def accuracy() -> AccuracyCircuit:
+    return compile_accuracy(ARCHITECTURE, N_SAMPLES)
+
+
+@cache
+def proving_key() -> ProvingKey:
+    return setup(
+        accuracy().r1cs,
+        circuit_digest=accuracy().digest,
+        n_challenges=accuracy().n_challenges,
+        trapdoor=draw_trapdoor(seeded(72)),
+        backend=BACKEND,
+    )
+
+
+@cache
+def model_of(i: int) -> QuantizedModel:
+    """Client 0's model names the labels; the others' come near it."""
+    teacher = random_model(ARCHITECTURE, np.random.default_rng(40))
+    rng = np.random.default_rng(50 + i)
+    noise = 40 * min(i, 1)
+    weights = [
+        np.clip(w + rng.integers(-noise, noise + 1, size=w.shape), -127, 127).astype(np.int8)
+        for w in teacher.weights
+    ]
+    return replace(teacher, weights=tuple(weights))
+
+
+@cache
+def commitment_of(i: int) -> tuple[ModelCommitment, Blinding]:
+    blinding = draw_blinding(seeded(60 + i))
+    made = commit_job(accuracy(), proving_key(), model_of(i), blinding, backend=BACKEND)
+    return made, blinding
+
+
+@cache
+def proven_lab() -> ProvenLab:
+    """Three clients; shared by tests that only read."""
+    return ProvenLab()
+
+
+@cache
+def proven_state(phase: Phase, learning_round: int = 0) -> ChainState:
+    """A state of `proven_lab`, reached by real proofs."""
+    return proven_lab().reach(phase, learning_round=learning_round)
