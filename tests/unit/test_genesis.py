@@ -1,0 +1,134 @@
+"""The genesis file: one value, one encoding, every wrong field named."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from consensus.genesis import Genesis, GenesisInvalid, Task
+from kernels.array import G2Array
+from kernels.encoding import encode_g2
+from prover.model import canonical_json
+from tests.support.foreign import outside_g2
+from tests.support.learning import Lab, deal_beacon, make_task
+
+GENESIS = Lab().genesis
+OUTSIDE = G2Array.from_ints([outside_g2()])  # on the twist, of another order
+
+
+def test_one_encoding() -> None:
+    raw = GENESIS.encode()
+    assert Genesis.decode(raw) == GENESIS
+    assert Genesis.decode(raw).digest == GENESIS.digest
+    assert raw.endswith(b"}\n")
+    with pytest.raises(GenesisInvalid, match="canonical form"):
+        Genesis.decode(raw + b"\n")
+    with pytest.raises(GenesisInvalid, match="canonical form"):
+        Genesis.decode(json.dumps(json.loads(raw)).encode())
+
+
+def test_derived_values() -> None:
+    assert (GENESIS.n_validators, GENESIS.n_faulty) == (4, 1)
+    assert encode_g2(GENESIS.beacon_point) == deal_beacon(4).group
+    assert encode_g2(GENESIS.share_points) == b"".join(deal_beacon(4).shares)
+    assert GENESIS.task.get_scales("weights") == (0.125, 1e-3)
+    assert GENESIS.task.get_pool(1) == GENESIS.task.pools[0]
+
+
+def test_a_sealed_task_has_a_pool_for_each_round() -> None:
+    pools = (bytes(32), bytes(31) + b"\1")
+    task = make_task(sealed=True, pools=pools)
+    assert [task.get_pool(t) for t in (0, 1)] == list(pools)
+    with pytest.raises(GenesisInvalid, match=r"task\.pools"):
+        make_task(sealed=True)
+
+
+def test_the_digest_covers_the_file() -> None:
+    others = [
+        replace(GENESIS, chain_id=b"other"),
+        replace(GENESIS, task=make_task(threshold=2)),
+        replace(GENESIS, timeouts=replace(GENESIS.timeouts, propose_ms=301)),
+        replace(GENESIS, validators=GENESIS.validators[::-1]),
+    ]
+    assert len({g.digest for g in (GENESIS, *others)}) == 5
+
+
+def test_few_samples_need_the_flag() -> None:
+    with pytest.raises(GenesisInvalid, match="from 256 to"):
+        make_task(allow_few_samples=False)
+    assert make_task(allow_few_samples=False, n_samples=256).n_samples == 256
+
+
+CHANGES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+    ("version", lambda v: v.update(version=2)),
+    ("version", lambda v: v.update(version="1")),
+    ("file", lambda v: v.update(more=1)),
+    ("file", lambda v: v.pop("task")),
+    ("chain_id", lambda v: v.update(chain_id="")),
+    ("chain_id", lambda v: v.update(chain_id="x" * 65)),
+    ("chain_id", lambda v: v.update(chain_id="a b")),
+    ("chain_id", lambda v: v.update(chain_id=5)),
+    ("validators", lambda v: v.update(validators=[])),
+    ("validators", lambda v: v.update(validators={})),
+    ("validators", lambda v: v["validators"].pop()),
+    ("validators", lambda v: v["validators"].__setitem__(1, v["validators"][0])),
+    ("validators", lambda v: v["validators"][0].pop("key")),
+    ("validators.key", lambda v: v["validators"][0].update(key="00")),
+    ("validators.key", lambda v: v["validators"][0].update(key="zz")),
+    ("validators.beacon_share", lambda v: v["validators"][0].update(beacon_share="00" * 64)),
+    ("beacon_key", lambda v: v.update(beacon_key="00" * 63 + "40")),
+    ("beacon_key", lambda v: v.update(beacon_key=encode_g2(OUTSIDE).hex())),
+    ("admission_key", lambda v: v.update(admission_key="00" * 31)),
+    ("task", lambda v: v.update(task=[])),
+    ("task.task_id", lambda v: v["task"].update(task_id="ä")),
+    ("task.architecture", lambda v: v["task"].update(architecture={})),
+    ("task.circuit_digest", lambda v: v["task"].update(circuit_digest=None)),
+    ("task.pools", lambda v: v["task"].update(pools=[])),
+    ("task.pools", lambda v: v["task"].update(pools=["00"])),
+    ("task.sealed", lambda v: v["task"].update(sealed=1)),
+    ("task.n_samples", lambda v: v["task"].update(n_samples=1)),
+    ("task.n_samples", lambda v: v["task"].update(n_samples=16.0)),
+    ("task.n_samples", lambda v: v["task"].update(n_samples=True)),
+    ("task.threshold", lambda v: v["task"].update(threshold=0)),
+    ("task.threshold", lambda v: v["task"].update(threshold=17)),
+    ("task.margin", lambda v: v["task"].update(margin=0)),
+    ("task.n_rounds", lambda v: v["task"].update(n_rounds=0)),
+    ("task.n_expected", lambda v: v["task"].update(n_expected=1025)),
+    ("task.prove_blocks", lambda v: v["task"].update(prove_blocks=0)),
+    ("task.scales", lambda v: v["task"].update(scales=[])),
+    ("task.scales", lambda v: v["task"].update(scales={"a": ["1.0z"]})),
+    ("task.scales", lambda v: v["task"].update(scales={"a": ["0x1p99999"]})),
+    ("task.scales", lambda v: v["task"].update(scales={"a": ["nan"]})),
+    ("timeouts", lambda v: v["timeouts"].pop("propose_ms")),
+    ("timeouts.propose_ms", lambda v: v["timeouts"].update(propose_ms=0)),
+]
+
+
+@pytest.mark.parametrize(("where", "change"), CHANGES)
+def test_a_wrong_field_is_named(where: str, change: Callable[[dict[str, Any]], object]) -> None:
+    value = json.loads(GENESIS.encode())
+    change(value)
+    with pytest.raises(GenesisInvalid) as caught:
+        Genesis.decode(canonical_json(value) + b"\n")
+    assert caught.value.where == where
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"{", b"null", b"[]", b"\xff", b"[" * 100_000, b"1" * 5000, b" " * (1 << 20 | 1)]
+)
+def test_other_bytes_are_refused(raw: bytes) -> None:
+    with pytest.raises(GenesisInvalid):
+        Genesis.decode(raw)
+
+
+def test_scales_are_exact_and_sorted() -> None:
+    task = make_task(scales=(("a", (0.1, 1 / 3, -math.pi)),))
+    again = Task.from_json(json.loads(canonical_json(task.to_json())))
+    assert again == task
+    with pytest.raises(GenesisInvalid, match="ascending"):
+        make_task(scales=(("b", ()), ("a", ())))
