@@ -86,8 +86,8 @@ class MsmPlan:
         sizes = [
             *sort,
             sums,
-            2 * pieces * (point + 4) * MERGE // (MERGE - 2),  # of a level and all above it
-            2 * sums,  # the first reduction step's results; later ones are shorter
+            2 * pieces * (point + 4),  # of two levels of merges, the upper one shorter
+            2 * sums,  # results of two steps of the reduction
         ]
         return sum(ceil_div(size, ALIGNMENT) * ALIGNMENT for size in sizes) + HISTOGRAM_BYTES
 
@@ -181,22 +181,29 @@ def worst_passes(n: int, degree: int, tables: TableChoice | None) -> list[MsmPla
 
 
 def plan_chunks(
-    n: int, degree: int, *, memory_bytes: int, n_processors: int, tables: TableChoice | None = None
+    n: int,
+    degree: int,
+    *,
+    memory_bytes: int,
+    n_processors: int,
+    tables: TableChoice | None = None,
+    resident: bool = False,
 ) -> list[tuple[int, int]]:
     """Ranges of bases that are summed one after the other, together with their work space.
 
-    memory_bytes : free on the device for bases and work
-    tables       : of resident bases (their memory is not counted again); None: each chunk's bases
-                   travel with it
+    memory_bytes : free on the device
+    tables       : digits that a key fixes, None for digits by the scalars' lengths
+    resident     : the bases are on the device and not counted in memory_bytes, else each chunk's
+                   bases travel with it
     errors       : KeyTooLarge if the memory is too small for one base
     """
 
     def fits(size: int) -> bool:
-        resident = 0 if tables else fixed_bytes(size, degree, 1) + 2 * ALIGNMENT
+        bases = 0 if resident else fixed_bytes(size, degree, 1) + 2 * ALIGNMENT
         return all(
             plan.max_entries < MAX_ENTRIES
             and plan.n * plan.n_tables < MAX_RECORDS
-            and resident + plan.work_bytes(n_processors) <= memory_bytes
+            and bases + plan.work_bytes(n_processors) <= memory_bytes
             for plan in worst_passes(size, degree, tables)
         )
 

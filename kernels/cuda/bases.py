@@ -1,0 +1,139 @@
+"""Prepared bases of an MSM on a device, and the account of the memory that they keep."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernels.array import U64
+from kernels.cuda.msm_plan import TableChoice, choose_tables, fixed_bytes
+from kernels.cuda.runtime import Array, Device, Module, grid_for
+
+CHUNK = 1 << 18  # points whose multiples are computed at a time
+PER_INVERSION = 32  # points that share one inversion
+BLOCK = 64
+WORK_SHARE = 2  # at least one in so many bytes of the device stays free for work
+
+
+class Account:
+    """Bytes of a device that prepared bases keep; one account for all of its bases."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.kept = 0
+
+    @property
+    def free(self) -> int:
+        """What is left for work and for more bases."""
+        return max(self.device.memory_bytes - self.kept, 0)
+
+    @property
+    def spare(self) -> int:
+        """What more bases may take, so that work always finds room."""
+        return max(self.device.memory_bytes // WORK_SHARE - self.kept, 0)
+
+    def keep(self, owner: object, n_bytes: int) -> None:
+        """Count n_bytes for as long as `owner` lives."""
+        self.kept += n_bytes
+        weakref.finalize(owner, self._release, n_bytes)
+
+    def _release(self, n_bytes: int) -> None:
+        self.kept -= n_bytes
+
+
+@dataclass(frozen=True, eq=False)  # no slots: the account refers to it weakly
+class CudaBases:
+    """Bases of G1 (degree 1) or G2 (2), on the device or, when they do not fit, on the host.
+
+    table    : uint64[n_tables * n, 8 degree] of the device, record j n + i is 2^(c S j) P_i
+    infinite : uint8[n] of the device, 1 for points at infinity
+    host     : uint64[n, 8 degree], instead of both: every sum sends them, chunk by chunk
+    tables   : digits that the table fixes; None if it holds no multiples
+    """
+
+    n: int
+    degree: int
+    tables: TableChoice | None = None
+    table: Array = None
+    infinite: Array = None
+    host: U64 | None = None
+
+    def __len__(self) -> int:
+        return self.n
+
+    @property
+    def is_resident(self) -> bool:
+        return self.host is None
+
+    @property
+    def n_bytes(self) -> int:
+        return fixed_bytes(self.n, self.degree, self.tables.n_tables if self.tables else 1)
+
+
+def find_infinite(points: U64) -> Any:
+    """uint8[n]: 1 for records of zero words."""
+    return np.logical_not(points.any(axis=1)).astype(np.uint8)
+
+
+def prepare_bases(
+    account: Account, module: Module, points: U64, degree: int, max_bytes: int | None
+) -> CudaBases:
+    """Bases for many sums, with multiples if `max_bytes` and the device leave room for them.
+
+    points : uint64[n, 8 degree], affine, 2^256-Montgomery form
+    """
+    device, n = account.device, len(points)
+    if fixed_bytes(n, degree, 1) > account.spare:
+        return CudaBases(n, degree, host=points.copy())
+    tables = choose_tables(n, degree, min(max_bytes or 0, account.spare))
+    has_multiples = n > 0 and tables.n_tables > 1
+    table = device.empty((n * tables.n_tables if has_multiples else n, 8 * degree), np.uint64)
+    table[:n] = device.asarray(points)
+    if has_multiples:
+        _fill_multiples(device, module, table, n, degree, tables)
+    bases = CudaBases(
+        n,
+        degree,
+        tables=tables if has_multiples else None,
+        table=table,
+        infinite=device.asarray(find_infinite(points)),
+    )
+    account.keep(bases, bases.n_bytes)
+    return bases
+
+
+def _fill_multiples(
+    device: Device, module: Module, table: Array, n: int, degree: int, tables: TableChoice
+) -> None:
+    """table[j n + i] = 2^(c S) table[(j - 1) n + i], 1 <= j < T, chunk by chunk."""
+    size = min(n, CHUNK)
+    points = device.empty((size, 16 * degree), np.uint64)
+    products = device.empty((size, 4 * degree), np.uint64)
+    double = module.kernel(f"g{degree}_double_points")
+    n_doublings = np.uint32(tables.c * tables.n_sets)
+    for row in range(1, tables.n_tables):
+        for first in range(0, n, size):
+            last = min(first + size, n)
+            source = table[(row - 1) * n + first : (row - 1) * n + last]
+            target = table[row * n + first : row * n + last]
+            arguments = (points, source, np.uint64(last - first), n_doublings)
+            double(grid_for(last - first, BLOCK), (BLOCK, 1, 1), arguments)
+            normalize_points(module, degree, target, products, points, last - first, PER_INVERSION)
+
+
+def normalize_points(
+    module: Module,
+    degree: int,
+    out: Array,
+    products: Array,
+    points: Array,
+    n: int,
+    per_inversion: int,
+) -> None:
+    """out = the n points, affine and canonical; `per_inversion` points share an inversion."""
+    grid = grid_for(-(-n // per_inversion), BLOCK)
+    arguments = (out, products, points, np.uint64(n))
+    module.kernel(f"g{degree}_normalize_points")(grid, (BLOCK, 1, 1), arguments)
