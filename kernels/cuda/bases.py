@@ -1,8 +1,7 @@
-"""Prepared bases of an MSM on a device, and the account of the memory that they keep."""
+"""Prepared bases of an MSM on a device."""
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,36 +14,15 @@ from kernels.cuda.runtime import Array, Device, Module, grid_for
 CHUNK = 1 << 18  # points whose multiples are computed at a time
 PER_INVERSION = 32  # points that share one inversion
 BLOCK = 64
-WORK_SHARE = 2  # at least one in so many bytes of the device stays free for work
+WORK_SHARE = 2  # one in so many bytes of the device is for work
 
 
-class Account:
-    """Bytes of a device that prepared bases keep; one account for all of its bases."""
-
-    def __init__(self, device: Device) -> None:
-        self.device = device
-        self.kept = 0
-
-    @property
-    def free(self) -> int:
-        """What is left for work and for more bases."""
-        return max(self.device.memory_bytes - self.kept, 0)
-
-    @property
-    def spare(self) -> int:
-        """What more bases may take, so that work always finds room."""
-        return max(self.device.memory_bytes // WORK_SHARE - self.kept, 0)
-
-    def keep(self, owner: object, n_bytes: int) -> None:
-        """Count n_bytes for as long as `owner` lives."""
-        self.kept += n_bytes
-        weakref.finalize(owner, self._release, n_bytes)
-
-    def _release(self, n_bytes: int) -> None:
-        self.kept -= n_bytes
+def spare_bytes(device: Device) -> int:
+    """What more bases may take, so that work always finds its share of the device."""
+    return max(device.free_bytes - device.memory_bytes // WORK_SHARE, 0)
 
 
-@dataclass(frozen=True, eq=False)  # no slots: the account refers to it weakly
+@dataclass(frozen=True, slots=True, eq=False)
 class CudaBases:
     """Bases of G1 (degree 1) or G2 (2), on the device or, when they do not fit, on the host.
 
@@ -79,30 +57,28 @@ def find_infinite(points: U64) -> Any:
 
 
 def prepare_bases(
-    account: Account, module: Module, points: U64, degree: int, max_bytes: int | None
+    device: Device, module: Module, points: U64, degree: int, max_bytes: int | None
 ) -> CudaBases:
     """Bases for many sums, with multiples if `max_bytes` and the device leave room for them.
 
     points : uint64[n, 8 degree], affine, 2^256-Montgomery form
     """
-    device, n = account.device, len(points)
-    if fixed_bytes(n, degree, 1) > account.spare:
+    n, spare = len(points), spare_bytes(device)
+    if fixed_bytes(n, degree, 1) > spare:
         return CudaBases(n, degree, host=points.copy())
-    tables = choose_tables(n, degree, min(max_bytes or 0, account.spare))
+    tables = choose_tables(n, degree, min(max_bytes or 0, spare))
     has_multiples = n > 0 and tables.n_tables > 1
     table = device.empty((n * tables.n_tables if has_multiples else n, 8 * degree), np.uint64)
     table[:n] = device.asarray(points)
     if has_multiples:
         _fill_multiples(device, module, table, n, degree, tables)
-    bases = CudaBases(
+    return CudaBases(
         n,
         degree,
         tables=tables if has_multiples else None,
         table=table,
         infinite=device.asarray(find_infinite(points)),
     )
-    account.keep(bases, bases.n_bytes)
-    return bases
 
 
 def _fill_multiples(

@@ -23,7 +23,6 @@ from kernels.backend import Progress
 from kernels.cpu.join import join_g1, join_g2
 from kernels.cuda.bases import (
     BLOCK,
-    Account,
     CudaBases,
     find_infinite,
     normalize_points,
@@ -32,6 +31,7 @@ from kernels.cuda.bases import (
 from kernels.cuda.digits import count_lengths, scalar_limbs, sort_entries
 from kernels.cuda.msm_plan import (
     MERGE,
+    Budget,
     MsmPlan,
     choose_slice,
     plan_chunks,
@@ -39,7 +39,7 @@ from kernels.cuda.msm_plan import (
     plan_pass,
     plan_reduction,
 )
-from kernels.cuda.runtime import Array, ceil_div, grid_for
+from kernels.cuda.runtime import Array, Device, ceil_div, grid_for
 
 SUM_BLOCK = 128
 STAGES = 3  # of a chunk, for progress: sorted, summed, reduced
@@ -48,13 +48,13 @@ STAGES = 3  # of a chunk, for progress: sorted, summed, reduced
 class CudaMsm:
     """Multi-exponentiation in one group (degree 1: G1, 2: G2) on one device."""
 
-    def __init__(self, account: Account, degree: int) -> None:
-        self.account, self.device, self.degree = account, account.device, degree
-        self.module = account.device.load_module(f"msm_g{degree}")
+    def __init__(self, device: Device, degree: int) -> None:
+        self.device, self.degree = device, degree
+        self.module = device.load_module(f"msm_g{degree}")
 
     def prepare(self, points: U64, max_bytes: int | None = None) -> CudaBases:
         """See `kernels.cuda.bases.prepare_bases`."""
-        return prepare_bases(self.account, self.module, points, self.degree, max_bytes)
+        return prepare_bases(self.device, self.module, points, self.degree, max_bytes)
 
     def run(self, scalars: FrArray, bases: CudaBases, progress: Progress | None = None) -> U64:
         """The sum as 2^256-Montgomery affine words, uint64[8 degree]; zeros for infinity.
@@ -66,29 +66,38 @@ class CudaMsm:
             raise ValueError(f"MSM: expected scalars of shape [n], got {list(scalars.shape)}")
         if len(scalars) != len(bases):
             raise ValueError(f"MSM: {len(scalars)} scalars for {len(bases)} bases")
-        chunks = plan_chunks(
-            len(bases),
+        n, result = len(bases), np.zeros(8 * self.degree, np.uint64)
+        report = progress or (lambda done, total: None)
+        if n == 0:
+            report(1, 1)
+            return result
+        size, budget = plan_chunks(
+            n,
             self.degree,
-            memory_bytes=self.account.free,
+            memory_bytes=self.device.free_bytes,
             n_processors=self.device.n_processors,
             tables=bases.tables,
             resident=bases.is_resident,
         )
-        total = max(STAGES * len(chunks), 1)
-        report = progress or (lambda done, total: None)
-        result = np.zeros(8 * self.degree, np.uint64)
-        for k, (first, last) in enumerate(chunks):
+        total = STAGES * ceil_div(n, size)
+        for k, first in enumerate(range(0, n, size)):
 
             def reached(stage: int, done: int = STAGES * k) -> None:
                 report(done + stage, total)
 
-            part = self._sum_chunk(scalars.data[first:last], bases, first, reached)
+            chunk = scalars.data[first : first + size]
+            part = self._sum_chunk(chunk, bases, first, budget, reached)
             result = part if k == 0 else self._join(np.stack([result, part]), 1, 2)
         report(total, total)
         return result
 
     def _sum_chunk(
-        self, scalars: U64, bases: CudaBases, first: int, reached: Callable[[int], None]
+        self,
+        scalars: U64,
+        bases: CudaBases,
+        first: int,
+        budget: Budget,
+        reached: Callable[[int], None],
     ) -> U64:
         """The sum over bases first, first + 1, ...; affine words."""
         device, n = self.device, len(scalars)
@@ -101,10 +110,9 @@ class CudaMsm:
             table, infinite = device.asarray(points), device.asarray(find_infinite(points))
             origin, stride = 0, n
         lengths = count_lengths(device, limbs, infinite)
-        longest = max((bits for bits, count in enumerate(lengths) if count), default=0)
-        if longest == 0:
+        if not any(lengths[1:]):
             return np.zeros(8 * self.degree, np.uint64)
-        plan = plan_pass(n, self.degree, longest=longest, lengths=lengths, tables=bases.tables)
+        plan = plan_pass(n, self.degree, lengths, tables=bases.tables, budget=budget)
         entries, n_entries = sort_entries(
             device, limbs, infinite, plan, first=origin, stride=stride
         )

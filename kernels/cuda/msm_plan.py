@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kernels.cuda.plan import DoesNotFit
 from kernels.cuda.runtime import ceil_div
 
 SCALAR_BITS = 253  # of min(s, r - s)
@@ -25,10 +26,6 @@ MAX_ENTRIES = 1 << 32
 MAX_RECORDS = 1 << 31  # a reference has 31 bits and a sign
 REDUCTION = 2.8  # mixed additions that one bucket costs in the reduction
 ALIGNMENT = 512  # of an allocation
-
-
-class KeyTooLarge(ValueError):
-    """Not even one base and its work space fit under the memory cap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,45 +136,67 @@ def widest_window(n: int) -> int:
     return min(max(n.bit_length(), MIN_WINDOW), MAX_WINDOW)
 
 
-def choose_window(lengths: Sequence[int]) -> int:
-    """The digit width with the fewest additions for scalars of these lengths.
+def choose_window(lengths: Sequence[int], widths: Sequence[int]) -> int:
+    """The one of `widths` with the fewest additions for scalars of these lengths.
 
     lengths[b] : how many scalars have b bits. One of b bits has about b/c + 1 nonzero digits, less
                  the share 2^-c that is zero. Zeros and ones cost the same at every width.
     """
     bits = [(b, n) for b, n in enumerate(lengths) if b > 1 and n]
     if not bits:
-        return MIN_WINDOW
+        return widths[0]
     longest = bits[-1][0]
 
     def cost(c: int) -> float:
         digits = sum(n * ceil_div(2 * b + 1, 2 * c) for b, n in bits) * (1 - 2.0**-c)
         return digits + REDUCTION * (longest // c + 1) * (1 << (c - 1))
 
-    return min(range(MIN_WINDOW, widest_window(sum(lengths)) + 1), key=cost)
+    return min(widths, key=cost)
 
 
-def plan_pass(
-    n: int, degree: int, *, longest: int, lengths: Sequence[int], tables: TableChoice | None
-) -> MsmPlan:
-    """The plan for n scalars of at most `longest` bits, 1 <= longest <= SCALAR_BITS.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a pass may use: bytes of work space, and processors to keep busy."""
 
-    tables : digits that a key fixes; None: bases as they are, digits by the scalars' lengths
-    """
-    c = tables.c if tables else choose_window(lengths)
+    work_bytes: int
+    n_processors: int
+
+    def allows(self, plan: MsmPlan) -> bool:
+        """Whether the plan's work fits, whatever the scalars, and its counts fit into words."""
+        return (
+            plan.max_entries < MAX_ENTRIES
+            and plan.n * plan.n_tables < MAX_RECORDS
+            and plan.work_bytes(self.n_processors) <= self.work_bytes
+        )
+
+
+def _plan(n: int, degree: int, c: int, longest: int, tables: TableChoice | None) -> MsmPlan:
     n_windows = longest // c + 1  # longest + 1 bits: the last one is for the carry
     n_sets = min(tables.n_sets, n_windows) if tables else n_windows
     return MsmPlan(n=n, degree=degree, c=c, n_windows=n_windows, n_sets=n_sets)
 
 
-def worst_passes(n: int, degree: int, tables: TableChoice | None) -> list[MsmPlan]:
-    """Plans of n scalars, among them the one that needs the most memory."""
+def plan_pass(
+    n: int, degree: int, lengths: Sequence[int], *, tables: TableChoice | None, budget: Budget
+) -> MsmPlan:
+    """The plan for n >= 1 scalars within the budget.
+
+    lengths : see `choose_window`; at least one scalar is not 0, none exceeds SCALAR_BITS
+    tables  : digits that a key fixes; None: bases as they are, digits by the scalars' lengths
+    holds   : a budget that allows `plan_longest` allows its digits for shorter scalars, too
+    """
+    longest = max(bits for bits, count in enumerate(lengths) if count)
+    widths = [tables.c] if tables else list(range(MIN_WINDOW, widest_window(n) + 1))
+    plans = {c: _plan(n, degree, c, longest, tables) for c in widths}
+    fitting = [c for c in widths if budget.allows(plans[c])]
+    return plans[choose_window(lengths, fitting)]
+
+
+def plan_longest(n: int, degree: int, tables: TableChoice | None) -> MsmPlan:
+    """The plan that suits n full-width scalars."""
     widths = [tables.c] if tables else range(MIN_WINDOW, widest_window(n) + 1)
-    counts = [(c, SCALAR_BITS // c + 1) for c in widths]
-    return [
-        MsmPlan(n=n, degree=degree, c=c, n_windows=w, n_sets=tables.n_sets if tables else w)
-        for c, w in counts
-    ]
+    c = choose_window([0] * SCALAR_BITS + [n], widths)
+    return _plan(n, degree, c, SCALAR_BITS, tables)
 
 
 def plan_chunks(
@@ -188,35 +207,26 @@ def plan_chunks(
     n_processors: int,
     tables: TableChoice | None = None,
     resident: bool = False,
-) -> list[tuple[int, int]]:
-    """Ranges of bases that are summed one after the other, together with their work space.
+) -> tuple[int, Budget]:
+    """How many of n >= 1 bases are summed at a time, and the budget for each such sum.
 
     memory_bytes : free on the device
     tables       : digits that a key fixes, None for digits by the scalars' lengths
     resident     : the bases are on the device and not counted in memory_bytes, else each chunk's
                    bases travel with it
-    errors       : KeyTooLarge if the memory is too small for one base
+    errors       : DoesNotFit if the memory is too small for one base
     """
-
-    def fits(size: int) -> bool:
-        bases = 0 if resident else fixed_bytes(size, degree, 1) + 2 * ALIGNMENT
-        return all(
-            plan.max_entries < MAX_ENTRIES
-            and plan.n * plan.n_tables < MAX_RECORDS
-            and bases + plan.work_bytes(n_processors) <= memory_bytes
-            for plan in worst_passes(size, degree, tables)
-        )
-
-    if n == 0:
-        return []
     size = n
-    while not fits(size):
+    while True:
+        bases = 0 if resident else fixed_bytes(size, degree, 1) + 2 * ALIGNMENT
+        budget = Budget(work_bytes=memory_bytes - bases, n_processors=n_processors)
+        plan = plan_longest(size, degree, tables)
+        if budget.allows(plan):
+            return size, budget
         if size == 1:
-            raise KeyTooLarge(f"MSM: one base and its work need more than {memory_bytes} bytes")
+            needed = bases + plan.work_bytes(n_processors)
+            raise DoesNotFit(what="an MSM of one base", needed=needed, granted=memory_bytes)
         size = ceil_div(size, 2)
-    n_chunks = ceil_div(n, size)
-    size = ceil_div(n, n_chunks)
-    return [(first, min(first + size, n)) for first in range(0, n, size)]
 
 
 def choose_slice(n_entries: int, n_processors: int) -> int:
