@@ -85,6 +85,24 @@ def point(k: int) -> bytes:
     return encode_g1(G1Array.from_ints([mul_g1(k, G1)]))
 
 
+OTHER_DIGEST = b"\x05" * 32
+STATEMENT_CHANGES: dict[str, Any] = {
+    "chain_id": b"other",
+    "task_id": b"other",
+    "round_index": 1,
+    "commit_height": 3,
+    "client_key": public(ed25519(201)),  # client 1
+    "verifying_key_digest": OTHER_DIGEST,
+    "shard_index": 1,
+    "n_real": N_SAMPLES + 1,
+    "dataset_digest": OTHER_DIGEST,
+    "multipliers": (2,),
+    "claimed_correct": 0,
+    "d_w": point(9),
+}
+"""Per field of a statement a value that the chain does not expect of client 0."""
+
+
 def make_task(**changes: Any) -> Task:
     """An open task of two rounds; digests name nothing."""
     task = Task(

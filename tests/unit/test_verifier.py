@@ -1,0 +1,499 @@
+"""Checking blocks with real proofs: what holds, what is refused, and who is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pytest
+
+from consensus import verifier as verifier_module
+from consensus.aggregate import GlobalModel, combine
+from consensus.blobs import MemoryBlobs
+from consensus.chain import ChainState, Phase, apply, find_fault, list_entries, start
+from consensus.messages import Block, Commit, Proof, Transaction, Update
+from consensus.samples import SamplePool
+from consensus.verifier import BlockVerifier
+from kernels.array import FrArray, G1Array
+from kernels.cpu.group import add_g1, mul_g1
+from kernels.encoding import decode_g1, encode_g1
+from prover.errors import KeyMismatch
+from prover.model import is_correct
+from prover.model_bytes import encode_model
+from prover.verdict import Verdict
+from prover.wire import Envelope
+from tests.support.learning import (
+    N_SAMPLES,
+    STATEMENT_CHANGES,
+    ProvenLab,
+    model_of,
+    point,
+    proven_lab,
+    proven_state,
+    proving_key,
+)
+from tests.support.models import random_model
+from tests.support.tiny_circuits import seeded
+
+VALID, WRONG, FAILED = Verdict.VALID, Verdict.WRONG_STATEMENT, Verdict.PAIRING_FAILED
+
+
+def check(
+    state: ChainState,
+    *transactions: Transaction,
+    lab: ProvenLab | None = None,
+    verifier: BlockVerifier | None = None,
+    **changes: Any,
+) -> str | None:
+    lab = lab or proven_lab()
+    return (verifier or lab.verifier()).check(state, lab.block(state, transactions, **changes))
+
+
+def envelope_of(proof: Proof) -> Envelope:
+    found = Envelope.decode(proof.envelope)
+    assert found is not None
+    return found
+
+
+def tamper(i: int, proof: Proof) -> Proof:
+    """Another C than the proof's, signed by the client: well formed, false."""
+    envelope = envelope_of(proof)
+    raw = envelope.proof[:96] + point(5) + envelope.proof[128:]
+    return proven_lab().wrap(i, replace(envelope, proof=raw), proof.learning_round)
+
+
+@pytest.fixture(scope="module")
+def proofs() -> list[Proof]:
+    state = proven_state(Phase.PROVE)
+    return [proven_lab().prove(i, state) for i in range(3)]
+
+
+def test_two_rounds_with_real_proofs() -> None:
+    lab, verifier = proven_lab(), proven_lab().verifier()
+    state = start(lab.genesis)
+    while state.phase is not Phase.DONE:
+        block = lab.block(state, lab.list_due(state))
+        assert verifier.check(state, block) is None
+        state = apply(state, block)
+    assert state.leader == lab.client(0)
+    model = GlobalModel.decode(lab.blobs.get(state.global_model))
+    assert (
+        model.encode()
+        == combine(
+            [(model_of(i), state.proofs[lab.client(i)].claimed_correct) for i in range(3)]
+        ).encode()
+    )
+
+
+def test_an_empty_block_is_allowed_in_every_phase() -> None:
+    for phase in (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE):
+        assert check(proven_state(phase)) is None
+    assert check(proven_state(Phase.DONE, 1)) is None
+
+
+def test_what_find_fault_refuses_is_refused() -> None:
+    state = proven_state(Phase.COMMIT)
+    assert check(state, parent=bytes(32)) == "the parent is another block"
+
+
+# -- commits ---------------------------------------------------------------------------------------
+
+
+def test_a_commitment_without_knowledge_is_refused() -> None:
+    lab, state = proven_lab(), proven_state(Phase.COMMIT)
+    right = [lab.commit(i) for i in range(3)]
+    assert check(state, *right) is None
+    wrong = lab.sign(replace(right[1], pok_w=right[2].pok_w), lab.clients[1])
+    assert lab.verifier().judge(state, [right[0], wrong, right[2]]) == [
+        None,
+        "the proof of knowledge of its commitment does not hold",
+        None,
+    ]
+    found = check(state, right[0], wrong)
+    assert found is not None
+    assert found.startswith(f"transaction 1 of client {lab.client(1).hex()}: the proof of know")
+
+
+def points_of(tx: Commit) -> tuple[G1Array, G1Array]:
+    points = decode_g1(tx.d_w + tx.pok_w, 2)
+    assert isinstance(points, G1Array)
+    return points[0:1], points[1:2]
+
+
+def combine_commits(first: Commit, second: Commit) -> tuple[bytes, bytes]:
+    """2 D_1 + D_2 with a proof of knowledge, by somebody who knows neither model."""
+    two = FrArray.from_ints([2])
+    return tuple(  # type: ignore[return-value]
+        encode_g1(add_g1(mul_g1(two, a), b))
+        for a, b in zip(points_of(first), points_of(second), strict=True)
+    )
+
+
+def test_copies_and_combinations_are_taken_but_earn_nothing() -> None:
+    """Client 1 copies client 0's commitment, client 2 combines both others'."""
+    lab = ProvenLab()
+    state = lab.reach(Phase.COMMIT)
+    owner, other = lab.commit(0), lab.commit(1)
+    d_w, pok_w = combine_commits(owner, other)
+    copy = lab.sign(replace(other, d_w=owner.d_w, pok_w=owner.pok_w), lab.clients[1])
+    mixed = lab.sign(replace(lab.commit(2), d_w=d_w, pok_w=pok_w), lab.clients[2])
+    block = lab.block(state, [copy, mixed, owner])
+    assert lab.verifier().check(state, block) is None
+    state = lab.extend(apply(state, block))
+    honest = lab.prove(0, state)
+    stolen = [
+        lab.wrap(1, envelope_of(honest)),
+        # the statement rewritten to the thief's name, or the proof of its own model under the copy
+        lab.wrap(1, rename(envelope_of(honest), client_key=lab.client(1))),
+        lab.wrap(1, lab.make_envelope(1, state)),
+        lab.wrap(1, rename(lab.make_envelope(1, state), d_w=owner.d_w)),
+        lab.wrap(2, rename(lab.make_envelope(2, state), d_w=d_w)),
+        lab.wrap(2, rename(envelope_of(honest), client_key=lab.client(2), d_w=d_w)),
+    ]
+    assert lab.verifier().check_proofs(state, [honest, *stolen]) == [
+        VALID,
+        WRONG,
+        FAILED,
+        WRONG,
+        FAILED,
+        FAILED,
+        FAILED,
+    ]
+    state = lab.extend(state, [honest])
+    for _ in range(2):
+        state = lab.extend(state)
+    state = lab.extend(state, [lab.update(0)])
+    assert [entry.client_key for entry in list_entries(state)] == [lab.client(0)]
+    assert state.ranking == (lab.client(0),)
+
+
+def rename(envelope: Envelope, **changes: Any) -> Envelope:
+    """Another statement on the same proof; D_W changes in both places."""
+    statement = replace(envelope.statement, **changes)
+    raw = envelope.proof[:128] + statement.d_w + envelope.proof[160:]
+    return Envelope(statement=statement, proof=raw)
+
+
+# -- beacon ----------------------------------------------------------------------------------------
+
+
+def test_a_beacon_that_is_not_the_signature_is_refused() -> None:
+    state = proven_state(Phase.BEACON)
+    assert check(state) is None
+    elsewhere = replace(state, commit_height=state.commit_height + 1)
+    for forged in (point(3), b"\xff" * 32, proven_lab().compute_beacon(elsewhere)):
+        found = check(state, beacon=forged)
+        assert found == "the beacon is not the validators' signature"
+
+
+# -- proofs ----------------------------------------------------------------------------------------
+
+
+def test_a_false_proof_is_found_among_right_ones(proofs: list[Proof]) -> None:
+    state = proven_state(Phase.PROVE)
+    assert check(state, *proofs) is None
+    for i in range(3):
+        mixed = [tamper(j, p) if j == i else p for j, p in enumerate(proofs)]
+        expected = [FAILED if j == i else VALID for j in range(3)]
+        assert proven_lab().verifier().check_proofs(state, mixed) == expected
+        name = proven_lab().client(i).hex()
+        found = check(state, *mixed)
+        assert found == f"transaction {i} of client {name}: its proof is pairing_failed"
+
+
+@pytest.mark.parametrize("name", list(STATEMENT_CHANGES))
+def test_a_proof_with_another_statement_field_is_refused(name: str, proofs: list[Proof]) -> None:
+    """Each field, on the owner's otherwise right proof, signed by it again."""
+    state, lab = proven_state(Phase.PROVE), proven_lab()
+    value = {"n_real": N_SAMPLES + 1, "client_key": lab.client(1), "claimed_correct": 15}
+    change = {name: value.get(name, STATEMENT_CHANGES[name])}
+    lie = lab.wrap(0, rename(envelope_of(proofs[0]), **change))
+    expected = FAILED if name == "claimed_correct" else WRONG
+    assert lab.verifier().check_proofs(state, [lie, proofs[1]]) == [expected, VALID]
+    assert check(state, lie, proofs[1]) is not None
+
+
+@pytest.mark.parametrize(
+    "occasion",
+    [
+        {"chain_id": b"other"},
+        {"task_id": b"other"},
+        {"round_index": 1},
+        {"commit_height": 1},
+        {"client_key": b"\x01" * 32},
+        {"shard_index": 1},
+    ],
+)
+def test_a_right_proof_of_another_occasion_is_refused(occasion: dict[str, Any]) -> None:
+    """It verifies by itself; it is not what the chain asked for."""
+    state, lab = proven_state(Phase.PROVE), proven_lab()
+    tx = lab.wrap(0, lab.make_envelope(0, state, **occasion))
+    assert lab.verifier().check_proofs(state, [tx]) == [WRONG]
+    assert check(state, tx) is not None
+
+
+def test_a_right_proof_on_other_samples_of_the_pool_is_refused() -> None:
+    state, lab = proven_state(Phase.PROVE), proven_lab()
+    chosen = replace(state, beacon=point(8))
+    tx = lab.prove(0, chosen)
+    assert find_fault(state, lab.block(state, [tx])) is None  # the pool decides
+    assert lab.verifier().check_proofs(state, [tx]) == [WRONG]
+    assert check(state, tx) is not None
+
+
+def test_a_claim_above_the_truth_is_refused(proofs: list[Proof]) -> None:
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    raised = lab.wrap(2, rename(envelope_of(proofs[2]), claimed_correct=N_SAMPLES))
+    assert lab.verifier().check_proofs(state, [raised]) == [FAILED]
+
+
+def test_malformed_proofs_are_named_so(proofs: list[Proof]) -> None:
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    noise = lab.sign(replace(proofs[0], envelope=b"noise"), lab.clients[0])
+    points = lab.wrap(1, replace(envelope_of(proofs[1]), proof=b"\xff" * 224))
+    assert lab.verifier().check_proofs(state, [noise, points, proofs[2]]) == [
+        Verdict.MALFORMED,
+        Verdict.WRONG_STATEMENT,  # D_W of the proof is not the statement's
+        VALID,
+    ]
+    off_curve = replace(
+        envelope_of(proofs[1]), proof=b"\xff" * 32 + envelope_of(proofs[1]).proof[32:]
+    )
+    assert lab.verifier().check_proofs(state, [lab.wrap(1, off_curve)]) == [Verdict.MALFORMED]
+
+
+def test_verdicts_are_remembered(proofs: list[Proof], monkeypatch: pytest.MonkeyPatch) -> None:
+    state, verifier = proven_state(Phase.PROVE), proven_lab().verifier()
+    lie = tamper(1, proofs[1])
+    assert verifier.check_proofs(state, [proofs[0], lie]) == [VALID, FAILED]
+    checked: list[int] = []
+
+    def count(raws: list[bytes], **_: Any) -> list[Verdict]:
+        checked.append(len(raws))
+        return [VALID] * len(raws)
+
+    monkeypatch.setattr(verifier_module, "verify_batch", count)
+    assert verifier.check_proofs(state, [proofs[0], lie, proofs[2]]) == [VALID, FAILED, VALID]
+    assert checked == [1]
+
+
+def test_a_remembered_verdict_does_not_outlive_its_state(proofs: list[Proof]) -> None:
+    """The same transaction after another beacon asks about other samples."""
+    state, verifier = proven_state(Phase.PROVE), proven_lab().verifier()
+    assert verifier.check_proofs(state, proofs[:1]) == [VALID]
+    assert verifier.check_proofs(replace(state, beacon=point(9)), proofs[:1]) == [WRONG]
+    late = replace(state, commit_height=9)
+    assert verifier.check_proofs(late, proofs[:1]) == [WRONG]
+
+
+def test_memory_is_bounded() -> None:
+    memory: verifier_module._Memory[int] = verifier_module._Memory(3)
+    for i in range(10):
+        memory.put(bytes((i,)), i)
+    assert [memory.get(bytes((i,))) for i in range(10)] == [None] * 7 + [7, 8, 9]
+
+
+def test_a_margin_asks_for_more_than_the_global_model() -> None:
+    lab = ProvenLab(changes={"margin": 1, "threshold": 1})
+    state = lab.reach(Phase.PROVE, learning_round=0)
+    assert lab.verifier().check_proofs(state, [lab.prove(2, state)]) == [VALID]  # no model yet
+    state = lab.reach(Phase.PROVE, learning_round=1)
+    model = GlobalModel.decode(lab.blobs.get(state.global_model)).rounded()
+    images, labels = lab.pool.draw(state.beacon, N_SAMPLES)
+    n_global = int(np.count_nonzero(is_correct(model.logits(images), labels)))
+    assert 0 < n_global < N_SAMPLES
+    verifier = lab.verifier()
+    claims = {k: lab.prove(0, state, claimed=k) for k in (n_global, n_global + 1)}
+    assert verifier.check_proofs(state, list(claims.values())) == [WRONG, VALID]
+    assert verifier.check_proofs(state, list(claims.values())) == [WRONG, VALID]
+
+
+# -- openings --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"model": 2},
+        {"rho": 2},
+        {"model": 2, "rho": 2},
+    ],
+)
+def test_a_wrong_opening_is_found_and_its_client_named(lie: dict[str, int]) -> None:
+    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    updates = [lab.update(0), lab.update(1, **lie), lab.update(2)]
+    found = check(state, *updates)
+    assert found == (
+        f"transaction 1 of client {lab.client(1).hex()}: "
+        "its model and blinding are not those of its commitment"
+    )
+    assert check(state, updates[0], updates[2]) is None
+
+
+def test_swapped_openings_are_found() -> None:
+    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    swapped = [lab.update(0, model=1, rho=1), lab.update(1, model=0, rho=0), lab.update(2)]
+    faults = lab.verifier().judge(state, swapped)
+    assert [fault is None for fault in faults] == [False, False, True]
+
+
+def with_model(raw: bytes) -> Update:
+    lab = proven_lab()
+    tx = replace(lab.update(0), model_digest=lab.blobs.put(raw))
+    return lab.sign(tx, lab.clients[0])
+
+
+def test_models_that_are_none_or_others_are_refused() -> None:
+    state = proven_state(Phase.UPDATE)
+    stranger = random_model(
+        replace(model_of(0).architecture, margin_bits=47), np.random.default_rng(1)
+    )
+    for raw, fault in ((b"no model", "shorter"), (encode_model(stranger), "another architecture")):
+        found = check(state, with_model(raw))
+        assert found is not None
+        assert fault in found
+
+
+def test_a_model_that_is_not_here_is_named() -> None:
+    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    tx = lab.sign(replace(lab.update(0), model_digest=b"\x07" * 32), lab.clients[0])
+    found = check(state, tx)
+    assert found is not None
+    assert f"blob {'07' * 32} is not here" in found
+    block = lab.block(state, [tx])
+    assert b"\x07" * 32 in lab.verifier().list_needed_blobs(state, block)
+
+
+# -- aggregate -------------------------------------------------------------------------------------
+
+
+def test_another_aggregate_is_refused() -> None:
+    lab, state = proven_lab(), proven_state(Phase.ELECT)
+    right = lab.aggregate(state)
+    assert check(state, aggregate=(right,)) is None
+    wrong = replace(right, model_digest=sha256(b"other").digest())
+    assert check(state, aggregate=(wrong,)) == "the aggregate has another model"
+
+
+def test_an_aggregate_is_due_in_its_phase_only() -> None:
+    with pytest.raises(ValueError, match="no aggregate is due"):
+        proven_lab().verifier().build_aggregate(proven_state(Phase.PROVE))
+
+
+def test_a_round_that_nobody_enters_keeps_its_model() -> None:
+    lab = ProvenLab()
+    state = lab.reach(Phase.PROVE)
+    for _ in range(3):
+        state = lab.extend(state)
+    made = lab.verifier().build_aggregate(state)
+    assert (made.model_digest, made.entries) == (state.global_model, ())
+    assert check(state, lab=lab) is None
+
+
+# -- blobs and keys --------------------------------------------------------------------------------
+
+
+def tainted(lab: ProvenLab, digest: bytes, raw: bytes | None) -> BlockVerifier:
+    """A verifier whose store gives other bytes for a digest, or none."""
+    blobs = MemoryBlobs()
+    blobs._blobs = dict(lab.blobs._blobs)
+    if raw is None:
+        del blobs._blobs[digest]
+    else:
+        blobs._blobs[digest] = raw
+    return BlockVerifier(lab.genesis, blobs, seeded(1))
+
+
+@pytest.mark.parametrize("name", ["verifying_key_digest", "pool"])
+def test_missing_blobs_are_named(name: str, proofs: list[Proof]) -> None:
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    digest = lab.task.pools[0] if name == "pool" else getattr(lab.task, name)
+    block = lab.block(state, proofs)
+    assert digest in lab.verifier().list_needed_blobs(state, block)
+    found = tainted(lab, digest, None).check(state, block)
+    assert found == f"blob {digest.hex()} is not here"
+
+
+def test_needed_blobs_are_those_that_are_read() -> None:
+    """A store with only these is enough in every phase."""
+    lab = proven_lab()
+    verifier = lab.verifier()
+    for phase, t in walk_phases():
+        state = proven_state(phase, t)
+        block = lab.block(state, lab.list_due(state))
+        blobs = MemoryBlobs()
+        for digest in verifier.list_needed_blobs(state, block):
+            blobs.put(lab.blobs.get(digest))
+        assert BlockVerifier(lab.genesis, blobs, seeded(1)).check(state, block) is None
+
+
+def walk_phases() -> Iterator[tuple[Phase, int]]:
+    yield Phase.REGISTER, 0
+    for t in (0, 1):
+        for phase in (Phase.COMMIT, Phase.BEACON, Phase.PROVE, Phase.UPDATE, Phase.ELECT):
+            yield phase, t
+    yield Phase.DONE, 1
+
+
+def test_a_pool_of_other_samples_or_too_few_is_named(proofs: list[Proof]) -> None:
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    pool = lab.pool
+    small = SamplePool(images=pool.images[:8], labels=pool.labels[:8])
+    wide = SamplePool(images=pool.images[:, :5], labels=pool.labels)
+    salted = replace(pool, salt=b"s" * 32)
+    for raw in (small.encode(), wide.encode(), salted.encode(), b"noise"):
+        found = tainted(lab, lab.task.pools[0], raw).check(state, lab.block(state, proofs))
+        assert found is not None
+
+
+def test_sealed_pools_are_opened_when_their_round_proves() -> None:
+    lab = ProvenLab(salt=b"s" * 32)
+    state = lab.reach(Phase.PROVE)
+    tx = lab.prove(0, state)
+    verifier = lab.verifier()
+    closed = lab.blobs._blobs.pop(lab.task.pools[0])
+    block = lab.block(state, [tx])
+    found = verifier.check(state, block)
+    assert found is not None
+    assert "is not here" in found
+    lab.blobs.put(closed)
+    assert verifier.check(state, block) is None
+
+
+def test_keys_of_another_circuit_are_refused(proofs: list[Proof]) -> None:
+    other = replace(proving_key().verifying, circuit_digest=bytes(32))
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    verifier = tainted(lab, lab.task.verifying_key_digest, other.encode())
+    with pytest.raises(KeyMismatch, match="another circuit"):
+        verifier.check(state, lab.block(state, proofs))
+
+
+def test_a_commitment_key_of_another_key_is_refused() -> None:
+    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    raw = lab.blobs.get(lab.task.commitment_key_digest)
+    foreign = raw.replace(lab.task.verifying_key_digest, bytes(32))
+    verifier = tainted(lab, lab.task.commitment_key_digest, foreign)
+    with pytest.raises(KeyMismatch, match="another verifying key"):
+        verifier.check(state, lab.block(state, [lab.update(0)]))
+
+
+def test_judge_says_what_may_enter_the_next_block(proofs: list[Proof]) -> None:
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    pending = [lab.commit(0), proofs[0], tamper(1, proofs[1]), proofs[2], lab.update(0)]
+    assert lab.verifier().judge(state, pending) == [
+        "commits are closed",
+        None,
+        "its proof is pairing_failed",
+        None,
+        "updates are closed",
+    ]
+
+
+def test_blocks_survive_their_bytes(proofs: list[Proof]) -> None:
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    again = Block.decode(lab.block(state, proofs).encode())
+    assert again is not None
+    assert lab.verifier().check(state, again) is None
