@@ -46,17 +46,14 @@ class LeastRecent(Generic[T]):
     """A cache under a memory budget: the entry that was not asked for longest goes first.
 
     The newest entry stays even when it is larger than the budget: the work at hand needs it.
+
+    n_bytes : what the entries take; like the counts, another thread may read it
     """
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget = budget_bytes
         self._entries: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
-        self.hits = self.misses = 0
-
-    @property
-    def n_bytes(self) -> int:
-        """What the entries take."""
-        return sum(size for _, size in self._entries.values())
+        self.hits = self.misses = self.n_bytes = 0
 
     def get(self, name: Hashable, make: Callable[[], tuple[T, int]]) -> T:
         """The entry, made (value, its bytes) when there is none."""
@@ -67,8 +64,10 @@ class LeastRecent(Generic[T]):
         self.misses += 1
         value, size = make()
         while self._entries and self.n_bytes + size > self._budget:
-            self._entries.popitem(last=False)
+            _, (_, freed) = self._entries.popitem(last=False)
+            self.n_bytes -= freed
         self._entries[name] = value, size
+        self.n_bytes += size
         return value
 
 

@@ -139,9 +139,11 @@ class JobQueue:
         """
         if not is_job_id(job_id):
             return None
-        self._tick_if_writable()
-        stored = self.redis.hgetall(self._key("job", job_id))
-        return JobRecord.decode(job_id, stored) if stored else None
+        record = self._read(job_id)
+        if record is not None and record.deadline_at is not None and not record.state.is_end:
+            self._tick_if_writable()
+            record = self._read(job_id)
+        return record
 
     def list_jobs(self, *, owner: str | None, limit: int, before: str | None = None) -> Page:
         """Newest first, of one owner or of all; `before` is the `next` of an earlier page."""
@@ -277,6 +279,10 @@ class JobQueue:
     def tick(self) -> None:
         """Puts due retries back and ends jobs whose deadline has passed."""
         self._run(self._tick)
+
+    def _read(self, job_id: str) -> JobRecord | None:
+        stored = self.redis.hgetall(self._key("job", job_id))
+        return JobRecord.decode(job_id, stored) if stored else None
 
     def _tick_if_writable(self) -> None:
         try:

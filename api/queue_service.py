@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,13 @@ from prover.commitment import SecretCommitment
 from prover.dataset import shard_digest
 from prover.errors import FormatError, KeyMismatch
 from prover.keyfile import VERIFYING_NAME
+from prover.model import Architecture
 from prover.model_bytes import decode_model
 from prover.wire import Envelope
 
 RETRY_S = 5
+_REMEMBERED = 4096
+"""Models, and sets of samples, whose sizes are kept in memory."""
 MAX_ROWS = 1 << 22
 """Rows of one proof; a worker needs about 1.4 GiB for each 2^20 of them."""
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -73,6 +77,9 @@ class QueueService:
     def __init__(self, queue: JobQueue, store: UploadStore, keys: Path) -> None:
         self._queue, self._admin = queue, QueueAdmin(queue)
         self._store, self._keys = store, keys
+        # What stands behind a digest or a name never changes.
+        self._decode_architecture = lru_cache(_REMEMBERED)(self._decode_architecture_now)
+        self._measure_samples = lru_cache(_REMEMBERED)(self._measure_samples_now)
 
     def ping(self) -> None:
         with _refusing():
@@ -110,16 +117,19 @@ class QueueService:
 
     def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
         with _refusing():
-            model = decode_model(self._store.get(caller.name, UploadKind.MODEL, request.model_id))
+            self._store.get_path(caller.name, UploadKind.MODEL, request.model_id)
+            architecture = self._decode_architecture(caller.name, request.model_id)
             if request.commitment_id is not None:
                 self._store.get_path(caller.name, UploadKind.COMMITMENT, request.commitment_id)
-        images, labels = self.load_dataset(caller, request.dataset)
-        shape = model.architecture.input_shape
-        if images.shape[1:] != shape:
+            if _DIGEST.fullmatch(request.dataset):
+                self._store.get_path(caller.name, UploadKind.DATASET, request.dataset)
+            n_total, shape = self._measure_samples(caller.name, request.dataset)
+        if shape != architecture.input_shape:
             raise ApiProblem(
-                "bad_dataset", f"samples {list(images.shape[1:])}, the model takes {list(shape)}"
+                "bad_dataset",
+                f"samples {list(shape)}, the model takes {list(architecture.input_shape)}",
             )
-        rows = bound_rows(model.architecture, request.n_samples)
+        rows = bound_rows(architecture, request.n_samples)
         if rows > MAX_ROWS:
             raise ApiProblem(
                 "refused",
@@ -129,7 +139,7 @@ class QueueService:
         work = AccuracyWork(
             model_id=request.model_id,
             dataset=request.dataset,
-            n_total=len(labels),
+            n_total=n_total,
             n_samples=request.n_samples,
             commitment_id=request.commitment_id,
             **request.statement.model_dump(),
@@ -264,6 +274,14 @@ class QueueService:
                 deadline_s=deadline_s,
             )
             return _view_job(self._queue.submit(spec, idempotency_key=idempotency_key)[0])
+
+    def _decode_architecture_now(self, owner: str, model_id: str) -> Architecture:
+        return decode_model(self._store.get(owner, UploadKind.MODEL, model_id)).architecture
+
+    def _measure_samples_now(self, owner: str, dataset: str) -> tuple[int, tuple[int, ...]]:
+        """How many samples, and the shape of one."""
+        images, labels = self._store.load_samples(owner, dataset)
+        return len(labels), images.shape[1:]
 
     def _find(self, caller: Caller, job_id: str) -> JobRecord:
         with _refusing():

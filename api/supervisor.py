@@ -9,6 +9,7 @@ kernel stops them too when the supervisor itself is killed.
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -30,11 +31,15 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A process to keep: its name in reports, its arguments, and how long it may take to stop."""
+    """A process to keep: its name in reports, its arguments, and how long it may take to stop.
+
+    niceness : how far it gives way to the others when the processors are busy
+    """
 
     name: str
     argv: Sequence[str]
     grace_s: float = 20.0
+    niceness: int = 0
 
 
 @dataclass(slots=True)
@@ -97,10 +102,13 @@ class Supervisor:
         return True
 
     def _start(self, child: _Child, now: float) -> None:
+        def prepare() -> None:
+            if sys.platform == "linux":
+                die_with_parent()
+            os.nice(child.command.niceness)
+
         child.process = subprocess.Popen(
-            list(child.command.argv),
-            stdin=subprocess.DEVNULL,
-            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            list(child.command.argv), stdin=subprocess.DEVNULL, preexec_fn=prepare
         )
         child.started_at = now
 

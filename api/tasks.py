@@ -13,7 +13,8 @@ from typing import Any
 
 from api.jobs import AccuracyWork, Groth16Work, JobSpec
 from api.keycache import KeyCache, ReadyKey
-from api.shards import Container, split_range
+from api.queue import MAX_RESULT_BYTES
+from api.shards import split_range
 from api.store import UploadGone, UploadInvalid, UploadKind, UploadStore
 from federated.errors import FederatedError
 from kernels.backend import Backend, BackendUnavailable
@@ -63,8 +64,16 @@ class TaskProver:
         """Raises TaskFailed, UploadGone, ProverError, FederatedError, OSError, whatever the device
         raises, and what `report` and `agree` raise to stop the work."""
         if isinstance(spec.work, AccuracyWork):
-            return self._prove_shard(spec.owner, spec.work, task, backend, report, agree)
-        return self._prove_groth16(spec.owner, spec.work, backend, report)
+            made = self._prove_shard(spec.owner, spec.work, task, backend, report, agree)
+        else:
+            made = self._prove_groth16(spec.owner, spec.work, backend, report)
+        if len(made.raw) > MAX_RESULT_BYTES:
+            raise TaskFailed(
+                "result_too_large",
+                f"the proof with its public values takes {len(made.raw)} bytes, the limit is "
+                f"{MAX_RESULT_BYTES}; use a circuit with fewer public values",
+            )
+        return made
 
     def clean_up(self, spec: JobSpec) -> None:
         """Deletes the witness of a Groth16 job that has ended."""
@@ -154,11 +163,6 @@ class TaskProver:
             write_public(files[1], wires[1 : 1 + prover.verifying.n_public])
             both: dict[str, Any] = {file.stem: json.loads(file.read_bytes()) for file in files}
         return TaskResult(raw=json.dumps(both).encode("ascii"), n_samples=0)
-
-
-def join_results(results: list[bytes]) -> bytes:
-    """The proof of a job from the results of its tasks, in their order."""
-    return results[0] if len(results) == 1 else Container(tuple(results)).encode()
 
 
 def describe_failure(error: Exception) -> tuple[str, str, bool]:

@@ -70,6 +70,7 @@ class Worker:
         self._lock = Lock()
         self._ended = Event()
         self._swept_at = float("-inf")
+        self._counted_hits = self._counted_misses = 0
 
     def run(self) -> None:
         """Until `stop` is set and the task under way has ended."""
@@ -82,8 +83,8 @@ class Worker:
                     if not self.run_one():
                         self._idle()
                     pause_s = _FIRST_PAUSE_S
-                except RedisError as error:
-                    self._log.warning("queue unreachable", error=type(error).__name__)
+                except (RedisError, OSError) as error:
+                    self._log.warning("queue or store unreachable", error=type(error).__name__)
                     self._stop.wait(pause_s)
                     pause_s = min(_LAST_PAUSE_S, 2 * pause_s)
         finally:
@@ -92,7 +93,7 @@ class Worker:
             self._say_goodbye()
 
     def run_one(self) -> bool:
-        """Takes one task and works on it; False when there is none. Raises RedisError."""
+        """Takes one task and works on it; False when there is none. Raises RedisError, OSError."""
         try:
             lease = self.queue.lease(self.name)
         except RecordInvalid as error:
@@ -207,24 +208,23 @@ class Worker:
         """Renews the lease and says that the worker is up, three times a lease."""
         pause_s = self.queue.settings.lease_ms / 3000
         stopping_since: float | None = None
-        hits = misses = 0
         while True:
             if self._stop.is_set() and stopping_since is None:
                 stopping_since = time.monotonic()
             if stopping_since is not None:
                 late = time.monotonic() - stopping_since > self.queue.settings.drain_s
                 self._give_back = self._give_back or late
-            try:
-                self._renew()
-                self._admin.beat(self._describe())
-                memory = self.prover.keys.memory
-                self._meter.count("cache_hits", memory.hits - hits)
-                self._meter.count("cache_misses", memory.misses - misses)
-                hits, misses = memory.hits, memory.misses
-            except RedisError as error:
-                self._log.warning("lease not renewed", error=type(error).__name__)
+            self._attempt(self._renew, "lease not renewed")
+            self._attempt(self._beat, "heartbeat not sent")
             if self._ended.wait(pause_s):
                 return
+
+    def _attempt(self, call: Callable[[], None], complaint: str) -> None:
+        """Without this thread the lease would run out, so no error of a device ends it either."""
+        try:
+            call()
+        except Exception as error:
+            self._log.warning(complaint, error=type(error).__name__)
 
     def _renew(self) -> None:
         with self._lock:
@@ -235,6 +235,15 @@ class Worker:
         with self._lock:
             if self._lease is lease:
                 self._standing = standing
+
+    def _beat(self) -> None:
+        self._admin.beat(self._describe())
+        memory = self.prover.keys.memory
+        hits, misses = memory.hits, memory.misses
+        self._meter.count("cache_hits", hits - self._counted_hits)
+        self._counted_hits = hits
+        self._meter.count("cache_misses", misses - self._counted_misses)
+        self._counted_misses = misses
 
     def _describe(self) -> Heartbeat:
         lease = self._lease

@@ -99,6 +99,7 @@ class Suite:
 SUITES = {
     "kernels": "bench.suites.kernels:build_suite",
     "proof": "bench.suites.proof:build_suite",
+    "service": "bench.suites.service:build_suite",
 }
 
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from api.auth import KeyRing
 
 WORKER_GRACE_S = 10.0
+WORKER_NICENESS = 10
+"""On a machine that all share, a proof takes what the answers to callers leave."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
@@ -118,6 +120,7 @@ def up(
                         name=f"worker {index + 1}",
                         argv=[*program, "worker", *device],
                         grace_s=settings.drain_s + WORKER_GRACE_S,
+                        niceness=WORKER_NICENESS,
                     )
                     for index in range(workers)
                 ),

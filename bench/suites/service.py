@@ -1,0 +1,232 @@
+"""Suite `service`: what HTTP, queue and worker add to a proof, and how they bear load.
+
+A whole service (`zkpot up`: server, API, one worker) runs beside its clients on the same cores. The
+answer of each case is what the clients got: every request served, every proof as many correct
+samples as the integer model counts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any, NamedTuple
+
+from bench.proving import MODEL, OCCASION, AccuracyBench
+from bench.registry import BenchCase, Suite, Task, Unavailable
+from bench.service_load import Caller, Reply, load, percentile_99_ms, running_service
+from bench.suites.kernels import Engine
+from federated.data import UInt8Array
+from prover.wire import Envelope
+
+READS_PER_S, SUBMITS_PER_S = 200, 20
+OCTETS = "application/octet-stream"
+_POLL_S = 0.002
+
+
+class Sizes(NamedTuple):
+    """Samples of the proof beside the load, seconds of load, jobs whose overhead is taken."""
+
+    samples: int
+    load_s: int
+    jobs: int
+
+
+FULL = Sizes(samples=1024, load_s=15, jobs=12)
+QUICK = Sizes(samples=32, load_s=2, jobs=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Calls of one service about one model."""
+
+    url: str
+    model_id: str
+
+    @classmethod
+    def of(cls, url: str, model: bytes) -> Client:
+        receipt = Caller(url).ask("POST", "/v1/models", model, OCTETS)
+        return cls(url, require(receipt, 201)["id"])
+
+    def body(self, number: int, n: int, priority: str = "normal") -> bytes:
+        """A job about the first n test samples; another number is another job."""
+        return json.dumps(
+            {
+                "model_id": self.model_id,
+                "dataset": f"mnist:test[0:{n}]",
+                "n_samples": n,
+                "priority": priority,
+                "statement": {"round_index": number},
+            }
+        ).encode()
+
+    def submit(self, body: bytes) -> str:
+        return str(require(Caller(self.url).ask("POST", "/v1/jobs", body), 202)["id"])
+
+    def wait(self, job_id: str) -> None:
+        """Returns when the job is done; a job that ends otherwise is an error."""
+        while True:
+            state = require(Caller(self.url).ask("GET", f"/v1/jobs/{job_id}"), 200)["state"]
+            if state == "done":
+                return
+            if state not in ("queued", "running", "retrying"):
+                raise RuntimeError(f"the job is {state}")
+            time.sleep(_POLL_S)
+
+    def fetch(self, job_id: str) -> bytes:
+        return Caller(self.url).ask("GET", f"/v1/jobs/{job_id}/proof").body
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the clients of a load got."""
+
+    reads: list[Reply]
+    submits: list[Reply]
+    proven_beside: bool
+
+    def outcome(self) -> tuple[set[int], set[int], bool]:
+        return {r.status for r in self.reads}, {r.status for r in self.submits}, self.proven_beside
+
+
+class Builder:
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes = sizes
+        self._loaded: Loaded | None = None
+
+    def cases(self) -> list[BenchCase]:
+        n = self.sizes.samples
+        served: tuple[set[int], set[int], bool] = ({200}, {202}, True)
+        return [
+            self.case(
+                "overhead",
+                f"n{n}",
+                self.overhead,
+                self.count_correct,
+                jobs=self.sizes.jobs,
+            ),
+            self.case(
+                "submit_p99",
+                f"r{READS_PER_S}.s{SUBMITS_PER_S}",
+                partial(self.under_load, lambda found: percentile_99_ms(found.submits)),
+                lambda: served,
+                seconds=self.sizes.load_s,
+            ),
+            self.case(
+                "read_p99",
+                f"r{READS_PER_S}.s{SUBMITS_PER_S}",
+                partial(self.under_load, lambda found: percentile_99_ms(found.reads)),
+                lambda: served,
+                seconds=self.sizes.load_s,
+            ),
+        ]
+
+    def case(
+        self,
+        name: str,
+        at: str,
+        make: Callable[[], Task[Any]],
+        expect: Callable[[], object],
+        **params: int,
+    ) -> BenchCase:
+        return BenchCase(
+            id=f"service.{name}.{at}",
+            params={"samples": self.sizes.samples, **Engine().params(), **params},
+            unit="ms",
+            make=make,
+            expect=expect,
+            n_max=1,
+        )
+
+    def count_correct(self) -> set[int]:
+        bench = AccuracyBench(self.sizes.samples)
+        return {bench.count_correct(*bench.samples(self.sizes.samples))}
+
+    # -- overhead --------------------------------------------------------------------------------
+    def overhead(self) -> Task[tuple[float, set[int]]]:
+        """Milliseconds from submission to the end of a job beyond the same call in this process.
+
+        Turn and turn about, so that both see the same machine; each median of several.
+        """
+        bench = AccuracyBench(self.sizes.samples)
+        images, labels = bench.samples(self.sizes.samples)
+
+        def run() -> tuple[float, set[int]]:
+            with self.service() as client:
+                pairs = list(self.pairs(client, bench, images, labels))
+            extra = median(s for s, _, _ in pairs) - median(d for _, d, _ in pairs)
+            return extra * 1e3, {n for _, _, n in pairs}
+
+        return Task(run=run, answer=lambda result: result[1], reading=lambda result: result[0])
+
+    def pairs(
+        self, client: Client, bench: AccuracyBench, images: UInt8Array, labels: UInt8Array
+    ) -> Iterator[tuple[float, float, int]]:
+        """(seconds by the service, seconds of the direct call, correct samples proven)."""
+        for number in range(-1, self.sizes.jobs):  # the first pair makes and loads the keys
+            begin = time.perf_counter()
+            job = client.submit(client.body(int(time.time()) + number, self.sizes.samples))
+            client.wait(job)
+            between = time.perf_counter()
+            # As a job does: the model is committed to, then proven.
+            bench.__dict__.pop("commitment", None)
+            direct = bench.prove(images, labels)
+            end = time.perf_counter()
+            envelope = Envelope.decode(client.fetch(job))
+            if envelope is None or direct.statement.task_id != OCCASION.task_id:
+                raise RuntimeError("the service published no proof")
+            if number >= 0:
+                yield between - begin, end - between, envelope.statement.claimed_correct
+
+    # -- load ------------------------------------------------------------------------------------
+    def under_load(self, read: Callable[[Loaded], float]) -> Task[Loaded]:
+        def run() -> Loaded:
+            if self._loaded is None:
+                self._loaded = self.put_under_load()
+            return self._loaded
+
+        return Task(run=run, answer=Loaded.outcome, reading=read)
+
+    def put_under_load(self) -> Loaded:
+        """Reads and submissions at their rates, proofs under way on the same cores all the time."""
+        n = SUBMITS_PER_S * self.sizes.load_s
+        now = int(time.time())
+        with self.service() as client:
+            client.wait(client.submit(client.body(now, self.sizes.samples)))  # makes the keys
+            beside = [
+                client.submit(client.body(now + i, self.sizes.samples, "high"))
+                for i in range(1, 2 + self.sizes.load_s)
+            ]
+            reads, submits = load(
+                client.url,
+                read_path=f"/v1/jobs/{beside[0]}",
+                reads_per_s=READS_PER_S,
+                submit_path="/v1/jobs",
+                bodies=[client.body(now + i, 16, "low") for i in range(n)],
+                submits_per_s=SUBMITS_PER_S,
+            )
+            last = require(Caller(client.url).ask("GET", f"/v1/jobs/{beside[-1]}"), 200)
+            client.wait(beside[0])
+        return Loaded(reads, submits, proven_beside=last["state"] != "done")
+
+    @contextmanager
+    def service(self) -> Iterator[Client]:
+        if not MODEL.exists():
+            raise Unavailable(f"{MODEL.name} is not here: run it in a checkout of the repository")
+        with running_service() as url:
+            yield Client.of(url, MODEL.read_bytes())
+
+
+def require(reply: Reply, status: int) -> Any:
+    """The answer in JSON."""
+    if reply.status != status:
+        raise RuntimeError(f"status {reply.status} instead of {status}: {reply.body[:200]!r}")
+    return reply.json()
+
+
+def build_suite(*, quick: bool) -> Suite:
+    return Suite(cases=Builder(QUICK if quick else FULL).cases())
