@@ -149,6 +149,7 @@ class Backend(Protocol):
 _BACKENDS = {
     "reference": "kernels.reference:Reference",
     "cpu": "kernels.cpu.backend:CpuBackend",
+    "cuda": "kernels.cuda.backend:CudaBackend",
 }
 
 

@@ -13,6 +13,8 @@ protocols below and never imports cupy:
 Rules
  * Kernel arguments are device arrays (C-contiguous) and scalars of exactly the type that the kernel
    declares: np.uint32 or np.uint64. A Python int is refused: its width would be a guess.
+ * A method of the backend works inside `with device.active():`, which makes the device, its memory
+   pool and its one stream those of the thread; glue outside would go to another device.
  * Arrays of a device are made by that device. `device.xp` is numpy or cupy, for glue that both do
    alike (slices, cumsum, arange, reshape); arithmetic on words wraps, so keep it to counts.
  * A kernel starts in the order of the launches, after the launches before it. Arrays may be dropped
@@ -25,6 +27,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -81,6 +84,15 @@ class Device(Protocol):
     @property
     def memory_bytes(self) -> int:
         """The cap under which all arrays of this device together stay."""
+        ...
+
+    @property
+    def free_bytes(self) -> int:
+        """What the cap leaves for new arrays now."""
+        ...
+
+    def active(self) -> AbstractContextManager[None]:
+        """Make this the thread's current device, and every fault inside a DeviceError."""
         ...
 
     def load_module(self, name: str) -> Module:

@@ -1,8 +1,9 @@
 """One suite for every backend: `pytest tests/conformance --backend=NAME` (may be repeated).
 
-NAME is a registered backend (`kernels.backend`), or `cpu-LANES` for the CPU backend with those
-lanes. Without the option every backend in `DEFAULT` is judged. A backend that cannot run here is
-skipped with its own reason (`BackendUnavailable`); nothing else is ever skipped.
+NAME is a registered backend (`kernels.backend`), `cpu-LANES` for the CPU backend with those lanes,
+or `cuda-emulated`: the CUDA backend on kernels that g++ built. Without the option every backend in
+`DEFAULT` is judged. A backend that cannot run here is skipped with its own reason
+(`BackendUnavailable`); nothing else is ever skipped.
 
 Tests marked `bulk` are too long for a backend that works number by number (`SLOW`); they are left
 out for those, and so are tests marked `threads` for backends without threads.
@@ -13,7 +14,9 @@ import pytest
 from kernels.backend import Backend, BackendUnavailable
 from tests.conformance.backends import CPU, build_backend
 
-DEFAULT = ("reference", "cpu", "cpu-ifma", "cpu-avx2", "cpu-scalar", "cpu-ifma-emulated")
+DEFAULT = (
+    "reference", "cpu", "cpu-ifma", "cpu-avx2", "cpu-scalar", "cpu-ifma-emulated", "cuda-emulated",
+)  # fmt: skip
 SLOW = ("reference",)
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -39,6 +40,14 @@ class EmulatedDevice:
             raise BackendUnavailable("the CUDA emulator needs g++, which is not installed")
         self.reversed_order, self.memory_bytes = reversed_order, memory_bytes
         self._modules: dict[str, EmulatedModule] = {}
+
+    @property
+    def free_bytes(self) -> int:
+        """All of it: the arrays are NumPy's."""
+        return self.memory_bytes
+
+    def active(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def load_module(self, name: str) -> Module:
         if name not in self._modules:

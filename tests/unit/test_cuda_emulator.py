@@ -128,7 +128,7 @@ def test_a_source_that_does_not_compile_says_where(device: EmulatedDevice) -> No
     types = "typedef unsigned int u32;\ntypedef unsigned long long u64;\n"
     kernel = "ZK_KERNEL(1) f(u32 *p) { *p = nothing; }\nZK_EXPORT(f)\n"
     text = f'{types}#include "cuda_emulator.hpp"\n{kernel}'
-    with pytest.raises(DeviceError, match="'nothing' was not declared|‘nothing’ was not declared"):
+    with pytest.raises(DeviceError, match=r"'nothing' was not declared|‘nothing’ was not declared"):
         cuda_emulator.build_library(parse_source("broken", text))
 
 

@@ -143,12 +143,14 @@ template <class M> struct alignas(16) Field {
         return merge(even, odd).below_twice();
     }
 
-    // a^(M - 2) = 1/a, and 0 for 0. Called, not inlined: 254 squarings and 127 products at most.
-    ZK_NOINLINE Field inverse() const {
+    // a^(M - 2) = 1/a, and 0 for 0. A call, its operand in registers: 254 squarings and up to as
+    // many products.
+    ZK_DEVICE Field inverse() const { return inverse_of(*this); }
+    static ZK_NOINLINE Field inverse_of(Field a) {
         Field r = one();
         ZK_NO_UNROLL for (int i = 253; i >= 0; i--) {
             r = r.sqr();
-            if (is_set(i)) r = r * *this;
+            if (is_set(i)) r = r * a;
         }
         return r;
     }

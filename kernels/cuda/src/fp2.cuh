@@ -1,5 +1,6 @@
 // F_p2 = F_p[u] / (u^2 + 1), lazily reduced like F_p. Products are calls: inlined into the G2
-// formulas they would need more registers than a thread has, and minutes of compilation.
+// formulas they would need more registers than a thread has, and minutes of compilation. Operands
+// go by value, which keeps them in registers; references would put them into memory.
 
 #pragma once
 #include "field.cuh"
@@ -32,7 +33,7 @@ struct Fp2 {
     }
 
     // conj(a) / (a0^2 + a1^2), and 0 for 0.
-    ZK_NOINLINE Fp2 inverse() const {
+    ZK_DEVICE Fp2 inverse() const {
         Fp norm = Fp::dot(c0, c0, c1, c1).inverse();
         return {c0 * norm, -(c1 * norm)};
     }

@@ -1,0 +1,261 @@
+"""The CUDA backend: every method of `kernels.backend.Backend`, on one device.
+
+Arrays come from the host and go back to it. What has no kernel is done by the CPU backend;
+`info().detail["on_cpu"]` names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, ShapeError, SparseMatrix
+from kernels.backend import Backend, BackendInfo, BoolArray, FixedG1, FixedG2, Progress
+from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
+from kernels.cpu.backend import CpuBackend
+from kernels.cuda import pointwise
+from kernels.cuda.ntt import Ntt
+from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit, inversion_footprint
+from kernels.cuda.runtime import Array, Device
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ON_CPU = ("fixed-base multiples", "group tests")
+
+
+def on_device(method: Callable[P, T]) -> Callable[P, T]:
+    """A method of CudaBackend that works on its device: see `Device.active`."""
+
+    @wraps(method)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        backend = args[0]
+        assert isinstance(backend, CudaBackend)
+        with backend.device.active():
+            return method(*args, **kwargs)
+
+    return run
+
+
+class CudaBackend:
+    """F_r, transforms and groups on a GPU.
+
+    device : default the GPU that `kernels.cuda.device.open_device` opens
+    cpu    : does what has no kernel
+
+    Raises BackendUnavailable when there is no device or no cupy, DeviceError for faults later.
+    """
+
+    def __init__(self, device: Device | None = None, cpu: Backend | None = None) -> None:
+        if device is None:
+            from kernels.cuda.device import open_device  # not at import: it loads cupy
+
+            device = open_device()
+        self.device = device
+        self._cpu: Backend = cpu or CpuBackend()
+        self._ntt = Ntt(device)
+
+    def info(self) -> BackendInfo:
+        """The device, its memory and what it leaves to the CPU."""
+        return BackendInfo(
+            name="cuda",
+            lanes=self.device.name,
+            n_threads=self.device.n_processors,
+            detail={
+                "memory_bytes": str(self.device.memory_bytes),
+                "on_cpu": ", ".join(ON_CPU),
+            },
+        )
+
+    # -- F_r ---------------------------------------------------------------------------------------
+    @on_device
+    def to_mont(self, a: FrArray) -> FrMont:
+        """x -> x * 2^256 mod r."""
+        return FrMont(self._times(a.data, MONT_R2_R))
+
+    @on_device
+    def from_mont(self, a: FrMont) -> FrArray:
+        """x * 2^256 mod r -> x."""
+        return FrArray(self._times(a.data, 1))
+
+    @on_device
+    def add(self, a: FrMont, b: FrMont) -> FrMont:
+        """Elementwise a + b."""
+        return self._combine("add_all", a, b)
+
+    @on_device
+    def sub(self, a: FrMont, b: FrMont) -> FrMont:
+        """Elementwise a - b."""
+        return self._combine("sub_all", a, b)
+
+    @on_device
+    def mul(self, a: FrMont, b: FrMont) -> FrMont:
+        """Elementwise a b."""
+        return self._combine("mul_all", a, b)
+
+    @on_device
+    def scale(self, a: FrMont, factor: int) -> FrMont:
+        """factor * a."""
+        return FrMont(self._times(a.data, (factor << MONT_BITS) % R))
+
+    @on_device
+    def batch_inverse(self, a: FrMont) -> FrMont:
+        """Elementwise 1/a; ZeroDivisionError names the first zero."""
+        needed = inversion_footprint(a.data.size // FrMont.WORDS)
+        if needed > self.device.free_bytes:
+            what, granted = "a batch inversion", self.device.free_bytes
+            raise DoesNotFit(what=what, needed=needed, granted=granted)
+        out = pointwise.batch_inverse(self.device, self.device.asarray(a.data))
+        return FrMont(self.device.to_host(out))
+
+    @on_device
+    def powers(self, base: int, n: int, *, first: int = 1) -> FrMont:
+        """first * base^i for 0 <= i < n."""
+        if n < 0:
+            raise ValueError(f"powers: n = {n} is negative")
+        parts = [
+            self.device.to_host(
+                pointwise.powers(self.device, base, end - start, first * pow(base, start, R))
+            )
+            for start, end in self._ranges(n, 1)
+        ]
+        return FrMont(np.concatenate([FrMont.zeros(0).data, *parts]))
+
+    @on_device
+    def dot(self, a: FrMont, b: FrMont) -> int:
+        """sum a_i b_i mod r."""
+        _require_equal_shapes(a, b)
+        return sum(
+            pointwise.dot(self.device, x, y) for _, x, y in self._pieces(a.data, b.data)
+        ) % R  # fmt: skip
+
+    @on_device
+    def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
+        """m z."""
+        return self._cpu.matvec(m, z)
+
+    # -- transforms --------------------------------------------------------------------------------
+    @on_device
+    def ntt(
+        self,
+        a: FrMont,
+        *,
+        inverse: bool = False,
+        shift: int = 1,
+        progress: Progress | None = None,
+    ) -> FrMont:
+        """See `Backend.ntt`."""
+        n = _require_transform(a, shift)
+        rows = a.data.reshape(-1, n, FrMont.WORDS)
+        at_once = self._ntt.plan(n.bit_length() - 1, len(rows)).rows
+        report = progress or (lambda done, total: None)
+        out = np.empty_like(rows)
+        for start in range(0, len(rows), at_once):
+            part = slice(start, start + at_once)
+            values = self.device.asarray(rows[part])
+            out[part] = self.device.to_host(self._ntt.run(values, inverse=inverse, shift=shift % R))
+            report(min(start + at_once, len(rows)), len(rows))
+        if len(rows) == 0:
+            report(0, 0)
+        return FrMont(out.reshape(a.data.shape))
+
+    # -- groups ------------------------------------------------------------------------------------
+    @on_device
+    def msm_g1(
+        self, scalars: FrArray, bases: G1Array | FixedG1, *, progress: Progress | None = None
+    ) -> G1Array:
+        """sum s_i P_i."""
+        return self._cpu.msm_g1(scalars, bases, progress=progress)
+
+    @on_device
+    def msm_g2(
+        self, scalars: FrArray, bases: G2Array | FixedG2, *, progress: Progress | None = None
+    ) -> G2Array:
+        """sum s_i Q_i."""
+        return self._cpu.msm_g2(scalars, bases, progress=progress)
+
+    @on_device
+    def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:
+        """Bases on the device, with precomputed multiples if `max_bytes` is given."""
+        return self._cpu.fix_g1(bases, max_bytes=max_bytes)
+
+    @on_device
+    def fix_g2(self, bases: G2Array, *, max_bytes: int | None = None) -> FixedG2:
+        """Bases on the device, with precomputed multiples if `max_bytes` is given."""
+        return self._cpu.fix_g2(bases, max_bytes=max_bytes)
+
+    def fixed_base_g1(
+        self, scalars: FrArray, base: G1Array, *, progress: Progress | None = None
+    ) -> G1Array:
+        """s_i * base for every i."""
+        return self._cpu.fixed_base_g1(scalars, base, progress=progress)
+
+    def fixed_base_g2(
+        self, scalars: FrArray, base: G2Array, *, progress: Progress | None = None
+    ) -> G2Array:
+        """s_i * base for every i."""
+        return self._cpu.fixed_base_g2(scalars, base, progress=progress)
+
+    def is_on_curve_g1(self, points: G1Array) -> BoolArray:
+        """Per point."""
+        return self._cpu.is_on_curve_g1(points)
+
+    def is_in_subgroup_g2(self, points: G2Array) -> BoolArray:
+        """Per point."""
+        return self._cpu.is_in_subgroup_g2(points)
+
+    def are_all_in_subgroup_g2(self, points: G2Array, random_bytes: Callable[[int], bytes]) -> bool:
+        """All points at once."""
+        return self._cpu.are_all_in_subgroup_g2(points, random_bytes)
+
+    # -- arrays larger than the device, piece by piece ---------------------------------------------
+    def _combine(self, kernel: str, a: FrMont, b: FrMont) -> FrMont:
+        _require_equal_shapes(a, b)
+        out = np.empty_like(a.data)
+        flat = out.reshape(-1, FrMont.WORDS)
+        for part, x, y in self._pieces(a.data, b.data):
+            flat[part] = self.device.to_host(pointwise.combine(self.device, kernel, x, y))
+        return FrMont(out)
+
+    def _times(self, words: U64, factor: int) -> U64:
+        out = np.empty_like(words)
+        flat = out.reshape(-1, FrMont.WORDS)
+        for part, x in self._pieces(words):
+            flat[part] = self.device.to_host(pointwise.multiply_by(self.device, x, factor))
+        return out
+
+    def _pieces(self, *arrays: U64) -> Iterator[tuple[Any, ...]]:
+        """(slice, a device array for each host array) over all elements."""
+        flat = [a.reshape(-1, FrMont.WORDS) for a in arrays]
+        for start, end in self._ranges(len(flat[0]), len(arrays) + 1):
+            part = slice(start, end)
+            copies: list[Array] = [self.device.asarray(a[part]) for a in flat]
+            yield part, *copies
+
+    def _ranges(self, n: int, n_arrays: int) -> Iterator[tuple[int, int]]:
+        """Ranges whose elements fit on the device in so many arrays, with room to spare."""
+        size = max(1, self.device.free_bytes // (2 * ELEMENT_BYTES * n_arrays))
+        for start in range(0, n, size):
+            yield start, min(start + size, n)
+
+
+def _require_equal_shapes(a: FrMont, b: FrMont) -> None:
+    if a.shape != b.shape:
+        raise ShapeError(f"shapes differ: {list(a.shape)} and {list(b.shape)}")
+
+
+def _require_transform(a: FrMont, shift: int) -> int:
+    """The length of the transforms. Raises ValueError for what `Backend.ntt` excludes."""
+    if len(a.shape) > 2:
+        raise ValueError(f"ntt: expected shape [n] or [batch, n], got {list(a.shape)}")
+    n = a.shape[-1]
+    if n == 0 or n & (n - 1):
+        raise ValueError(f"ntt: length {n} is not a power of two")
+    if n > 1 << TWO_ADICITY:
+        raise ValueError(f"ntt: length {n} exceeds 2^{TWO_ADICITY}, the largest in F_r")
+    if shift % R == 0:
+        raise ValueError("ntt: a coset shift must not be 0 mod r")
+    return n

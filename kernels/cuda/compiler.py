@@ -1,0 +1,97 @@
+"""Cubins: compiled by NVRTC (no driver, no GPU needed), kept in a checked cache.
+
+A cubin is machine code of one architecture; PTX would leave the slow half of the compilation to
+the driver, in every process. Needs the packages of the extra `gpu`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from kernels.backend import BackendUnavailable
+from kernels.cpu.jit import cache_directory
+from kernels.cuda.runtime import DeviceError
+from kernels.cuda.source import Source
+
+OPTIONS = {"std": "c++17", "ptxas_options": ["-v"]}
+_CHECKSUM_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Cubin:
+    """Machine code, and what ptxas says of it (registers, spills, stack)."""
+
+    code: bytes
+    log: str
+
+
+def compile_cubin(source: Source, arch: str) -> Cubin:
+    """Compile a module for an architecture such as "sm_90".
+
+    Raises BackendUnavailable without the compiler's packages, DeviceError if it refuses the source.
+    """
+    try:
+        from cuda.core import Program, ProgramOptions
+    except ImportError as error:
+        raise BackendUnavailable(f"no CUDA compiler: {error}; install zkpot[gpu]") from error
+    log = io.StringIO()
+    try:
+        program = Program(
+            source.text, "c++", ProgramOptions(name=source.name, arch=arch, **OPTIONS)
+        )
+        code: bytes = program.compile("cubin", logs=log).code
+    except Exception as error:  # the package's own tree has no narrower public name
+        raise DeviceError(f"{source.name} does not compile for {arch}: {error}") from error
+    return Cubin(code, log.getvalue().replace("\0", ""))
+
+
+def compiler_version() -> str:
+    """What else than source and architecture decides the code. Raises BackendUnavailable."""
+    try:
+        from cuda.bindings import nvrtc
+    except ImportError as error:
+        raise BackendUnavailable(f"no CUDA compiler: {error}; install zkpot[gpu]") from error
+    _, major, minor = nvrtc.nvrtcVersion()
+    return f"nvrtc {major}.{minor} {version('cuda-core')} {sorted(OPTIONS.items())}"
+
+
+def load_cubin(source: Source, arch: str, directory: Path | None = None) -> bytes:
+    """The module's machine code, from the cache if it is there.
+
+    directory : default that of `kernels.cpu.jit.cache_directory`, which only this user can write
+    holds     : an entry's name is a digest of source, architecture and compiler, and it carries its
+                own checksum: one that is stale, truncated or altered is never loaded
+    """
+    directory = directory or cache_directory()
+    if directory is None:
+        return compile_cubin(source, arch).code
+    identity = repr((source.digest, arch, compiler_version()))
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
+    path = directory / f"{source.name}-{arch}-{digest}.cubin"
+    with contextlib.suppress(OSError):
+        raw = path.read_bytes()
+        if hashlib.sha256(raw[_CHECKSUM_BYTES:]).digest() == raw[:_CHECKSUM_BYTES]:
+            return raw[_CHECKSUM_BYTES:]
+    code = compile_cubin(source, arch).code
+    with contextlib.suppress(OSError):  # a full disk costs the next process a compilation
+        _write(path, hashlib.sha256(code).digest() + code)
+    return code
+
+
+def _write(path: Path, raw: bytes) -> None:
+    """Whole or not at all, whoever writes beside us."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+        os.replace(name, path)
+    except OSError:
+        os.unlink(name)
+        raise
