@@ -1,0 +1,351 @@
+"""A worker and its task, from lease to end, with work that does what the test says."""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+
+import numpy as np
+import pytest
+import structlog
+from typer.testing import CliRunner
+
+from api.cli import build_app
+from api.devices import Devices
+from api.embedded import connect
+from api.jobs import AccuracyWork, JobRecord, JobSpec, JobState
+from api.keycache import KeyCache
+from api.queue import MAX_RESULT_BYTES, JobQueue, Lease, Standing
+from api.queue_admin import QueueAdmin
+from api.runtime import KEYS, build_worker
+from api.settings import Settings
+from api.shards import Container
+from api.store import UploadKind, UploadStore
+from api.tasks import Agree, TaskFailed, TaskProver, TaskResult, describe_failure
+from api.worker import Worker
+from kernels.backend import Backend, get_backend
+from prover.errors import FormatError
+from prover.model import Architecture
+from prover.model_bytes import encode_model
+from prover.progress import StageProgress
+from tests.support.models import random_model
+from tests.support.queue_server import make_spec, new_queue, running_server
+from tests.support.tiny_circuits import seeded
+
+PATIENCE_S = 60.0
+"""Of waits that end with an event; only a test that fails waits so long."""
+LEASE_MS = 300
+Act = Callable[[StageProgress], TaskResult]
+MADE = TaskResult(raw=b"proof", n_samples=16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scripted(TaskProver):
+    """Does what the test says."""
+
+    act: Act
+
+    def prove(
+        self, spec: JobSpec, task: int, *, backend: Backend, report: StageProgress, agree: Agree
+    ) -> TaskResult:
+        return self.act(report)
+
+
+class CountingQueue(JobQueue):
+    """Says when a lease was renewed twice."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        super().__init__(queue.redis, queue.settings, prefix=queue.prefix)
+        self.n_renewals, self.renewed_twice = 0, Event()
+
+    def renew(self, lease: Lease) -> Standing:
+        standing = super().renew(lease)
+        self.n_renewals += 1
+        if self.n_renewals == 2:
+            self.renewed_twice.set()
+        return standing
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("w")
+    with running_server(folder):
+        yield folder
+
+
+@pytest.fixture
+def queue(data_dir: Path) -> Iterator[CountingQueue]:
+    queue = new_queue(data_dir, lease_ms=LEASE_MS, drain_s=1, retry_first_ms=1, retry_last_ms=1)
+    with queue.redis:
+        yield CountingQueue(queue)
+
+
+@pytest.fixture
+def stop() -> Event:
+    return Event()
+
+
+def make_worker(
+    queue: JobQueue, act: Act, stop: Event, load: Callable[[str], Backend] = get_backend
+) -> Worker:
+    folder = queue.settings.data_dir
+    prover = Scripted(
+        store=UploadStore(folder, ttl_s=60, limit_bytes=1 << 20),
+        keys=KeyCache(folder / KEYS, budget_bytes=1, random_bytes=seeded(1)),
+        random_bytes=seeded(2),
+        act=act,
+    )
+    log = structlog.wrap_logger(structlog.testing.CapturingLogger())
+    devices = Devices(["cpu"], on_fault=lambda *_: None, load=load)
+    return Worker(queue, prover, devices, name="w", log=log, stop=stop)
+
+
+def find(queue: JobQueue, job_id: str) -> JobRecord:
+    record = queue.get(job_id)
+    assert record is not None
+    return record
+
+
+def counters(queue: JobQueue) -> dict[str, float]:
+    stored = queue.redis.hgetall(queue.prefix + "counters")
+    return {name.decode(): float(value) for name, value in stored.items()}
+
+
+def test_a_task_is_published_counted_and_timed(queue: CountingQueue, stop: Event) -> None:
+    def act(report: StageProgress) -> TaskResult:
+        for stage in ("witness 1", "commit", "witness 2", "verify"):
+            report(stage, 0, 1)
+            report(stage, 1, 1)
+        return MADE
+
+    job = queue.submit(make_spec())[0].id
+    worker = make_worker(queue, act, stop)
+    assert worker.run_one()
+    assert not worker.run_one()
+    assert find(queue, job).state is JobState.DONE
+    assert queue.get_results(job) == [MADE.raw]
+    assert counters(queue)["samples"] == MADE.n_samples
+    stages = queue.redis.hgetall(queue.prefix + "stages")
+    assert {name.decode().split("|")[0] for name in stages} == {"witness", "commit", "verify"}
+
+
+def test_a_task_that_cannot_succeed_is_tried_once(queue: CountingQueue, stop: Event) -> None:
+    def act(report: StageProgress) -> TaskResult:
+        raise TaskFailed("dataset_changed", "the data set is another one")
+
+    job = queue.submit(make_spec())[0].id
+    assert make_worker(queue, act, stop).run_one()
+    record = find(queue, job)
+    assert record.state is JobState.FAILED
+    assert record.error is not None
+    assert (record.error.code, record.attempts) == ("dataset_changed", 1)
+
+
+def test_a_task_that_may_succeed_is_tried_again(queue: CountingQueue, stop: Event) -> None:
+    errors = [OSError(errno.ENOSPC, "no space")]
+
+    def act(report: StageProgress) -> TaskResult:
+        if errors:
+            raise errors.pop()
+        stop.set()
+        return MADE
+
+    job = queue.submit(make_spec())[0].id
+    make_worker(queue, act, stop).run()
+    record = find(queue, job)
+    assert (record.state, record.attempts) == (JobState.DONE, 2)
+    assert counters(queue)["retries"] == 1
+
+
+def test_a_cancelled_task_is_left_at_its_next_report(queue: CountingQueue, stop: Event) -> None:
+    job = queue.submit(make_spec())[0].id
+    reached = []
+
+    def act(report: StageProgress) -> TaskResult:
+        queue.cancel(job)
+        report("commit", 0, 1)
+        reached.append("after the report")
+        return MADE
+
+    assert make_worker(queue, act, stop).run_one()
+    assert reached == []
+    assert find(queue, job).state is JobState.CANCELLED
+    assert queue.get_results(job) is None
+
+
+def test_a_result_of_a_task_that_another_has_is_fenced_off(
+    queue: CountingQueue, stop: Event
+) -> None:
+    job = queue.submit(make_spec())[0].id
+
+    def act(report: StageProgress) -> TaskResult:
+        stream = f"{queue.prefix}queue:normal"
+        (pending,) = queue.redis.xpending_range(stream, "workers", "-", "+", 1)
+        queue.redis.xclaim(
+            stream, "workers", "w", 0, [pending["message_id"]], idle=10**9, justid=True
+        )
+        other = queue.lease("other")
+        assert other is not None
+        assert queue.complete(other, b"of the other", seconds=1, n_samples=16)
+        return MADE
+
+    assert make_worker(queue, act, stop).run_one()
+    assert queue.get_results(job) == [b"of the other"]
+    assert (counters(queue)["fenced"], counters(queue)["proofs"]) == (1, 1)
+
+
+def test_a_worker_that_stops_late_gives_its_task_back(queue: CountingQueue, stop: Event) -> None:
+    job = queue.submit(make_spec())[0].id
+
+    def act(report: StageProgress) -> TaskResult:
+        stop.set()
+        for _ in range(int(PATIENCE_S / 0.01)):
+            report("prove", 0, 1)
+            Event().wait(0.01)
+        raise AssertionError("nobody asked for the task back")
+
+    make_worker(queue, act, stop).run()
+    assert find(queue, job).state is JobState.QUEUED
+    assert QueueAdmin(queue).list_workers() == []
+    again = queue.lease("other")
+    assert again is not None
+    assert again.attempt == 1
+
+
+def test_an_idle_worker_hears_of_a_new_task(queue: CountingQueue, stop: Event) -> None:
+    def act(report: StageProgress) -> TaskResult:
+        stop.set()
+        return MADE
+
+    thread = Thread(target=make_worker(queue, act, stop).run)
+    thread.start()
+    job = queue.submit(make_spec())[0].id
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert find(queue, job).state is JobState.DONE
+
+
+def test_the_lease_outlives_a_device_that_cannot_be_described(
+    queue: CountingQueue, stop: Event
+) -> None:
+    class Broken:
+        def info(self) -> None:
+            raise RuntimeError("device lost")
+
+    def act(report: StageProgress) -> TaskResult:
+        renewed = queue.renewed_twice.wait(PATIENCE_S)
+        stop.set()
+        assert renewed
+        return MADE
+
+    def load(name: str) -> Backend:
+        return Broken()  # type: ignore[return-value]
+
+    job = queue.submit(make_spec())[0].id
+    make_worker(queue, act, stop, load).run()
+    assert find(queue, job).state is JobState.DONE
+
+
+def test_a_worker_outlives_a_store_that_cannot_be_swept(
+    queue: CountingQueue, stop: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = []
+
+    def sweep(store: UploadStore) -> int:
+        jobs.append(queue.submit(make_spec())[0].id)
+        raise PermissionError(errno.EACCES, "not yours")
+
+    def act(report: StageProgress) -> TaskResult:
+        stop.set()
+        return MADE
+
+    monkeypatch.setattr(UploadStore, "sweep", sweep)
+    make_worker(queue, act, stop).run()
+    assert find(queue, jobs[0]).state is JobState.DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Wordy(TaskProver):
+    """Makes a result of some size."""
+
+    n_bytes: int
+
+    def _prove_shard(self, *_: object) -> TaskResult:
+        return TaskResult(raw=bytes(self.n_bytes), n_samples=1)
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_result_that_the_queue_would_not_take_fails_by_name(tmp_path: Path, excess: int) -> None:
+    prover = Wordy(
+        store=UploadStore(tmp_path, ttl_s=60, limit_bytes=1),
+        keys=KeyCache(tmp_path, budget_bytes=1, random_bytes=seeded(1)),
+        random_bytes=seeded(2),
+        n_bytes=MAX_RESULT_BYTES + excess,
+    )
+
+    def prove() -> TaskResult:
+        return prover.prove(
+            make_spec(), 0, backend=get_backend("cpu"), report=lambda *_: None, agree=lambda _: None
+        )
+
+    if not excess:
+        assert len(prove().raw) == MAX_RESULT_BYTES
+        return
+    with pytest.raises(TaskFailed, match=str(MAX_RESULT_BYTES)) as caught:
+        prove()
+    assert describe_failure(caught.value)[0] == "result_too_large"
+
+
+def test_failures_tell_no_private_value_and_no_path() -> None:
+    code, message, retry = describe_failure(ValueError("weight 17"))
+    assert (code, retry) == ("internal", True)
+    assert "17" not in message
+    where = "/secret/place/file.zkq: header"
+    _, message, retry = describe_failure(FormatError("it is short", where=where, next_step="send"))
+    assert "it is short" in message
+    assert "secret" not in message
+    assert not retry
+
+
+def test_shards_over_two_workers_end_as_one_proof_that_verifies(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(data_dir=data_dir)
+    model = random_model(Architecture.parse("mlp-784-4-10"), np.random.default_rng(3))
+    store = UploadStore(data_dir, ttl_s=3600, limit_bytes=1 << 20)
+    work = AccuracyWork(
+        model_id=store.put("alice", UploadKind.MODEL, encode_model(model)).id,
+        dataset="mnist:test[0:40]",
+        n_total=40,
+        n_samples=16,
+        chain_id="chain",
+        task_id="task",
+        round_index=0,
+        commit_height=0,
+        client_key="00",
+    )
+    log = structlog.wrap_logger(structlog.testing.CapturingLogger())
+    with connect(settings) as redis:
+        workers = [
+            build_worker(redis, settings, name=name, stop=Event(), log=log) for name in ("a", "b")
+        ]
+        plain = workers[0].queue
+        job = plain.submit(JobSpec(owner="alice", work=work))[0].id
+        assert [worker.run_one() for worker in (*workers, *workers)] == [True, True, True, False]
+        results = plain.get_results(job)
+    assert results is not None
+    assert [worker.prover.keys.memory.misses for worker in workers] == [1, 1]
+    (key,) = (data_dir / KEYS).iterdir()
+    proof = tmp_path / "proof.zkp"
+    proof.write_bytes(Container(tuple(results)).encode())
+    monkeypatch.setenv("ZKPOT_DATA_DIR", str(data_dir))
+    asked = ["verify", str(proof), "--key", str(key), "--json", "--dataset"]
+    accepted = CliRunner().invoke(build_app(), [*asked, "mnist:test[0:40]"])
+    assert accepted.exit_code == 0, accepted.output
+    facts = json.loads(accepted.output)
+    assert (facts["samples"], facts["shards"]) == (40, 3)
+    assert CliRunner().invoke(build_app(), [*asked, "mnist:test[1:41]"]).exit_code == 1
