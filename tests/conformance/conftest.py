@@ -5,8 +5,9 @@ or `cuda-emulated`: the CUDA backend on kernels that g++ built. Without the opti
 `DEFAULT` is judged. A backend that cannot run here is skipped with its own reason
 (`BackendUnavailable`); nothing else is ever skipped.
 
-Tests marked `bulk` are too long for a backend that works number by number (`SLOW`); they are left
-out for those, and so are tests marked `threads` for backends without threads.
+Tests marked `bulk` are too long for a backend that works number by number (`SLOW`), and those
+marked `at_length` also for an emulated device; they are left out for those, and so are tests marked
+`threads` for backends without threads. `cuda` is judged only where a GPU is (`-m gpu`).
 """
 
 import pytest
@@ -18,6 +19,8 @@ DEFAULT = (
     "reference", "cpu", "cpu-ifma", "cpu-avx2", "cpu-scalar", "cpu-ifma-emulated", "cuda-emulated",
 )  # fmt: skip
 SLOW = ("reference",)
+EMULATED = ("cuda-emulated",)
+CUDA = "cuda"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,13 +34,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "bulk: too long for a backend that works number by number")
+    config.addinivalue_line("markers", "at_length: too long for an emulated device as well")
     config.addinivalue_line("markers", "threads: needs a backend with a choice of threads")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend_name" in metafunc.fixturenames:
-        names = metafunc.config.getoption("backend", default=None) or DEFAULT
-        metafunc.parametrize("backend_name", names, scope="session")
+        names = metafunc.config.getoption("backend", default=None) or (*DEFAULT, CUDA)
+        cases = [pytest.param(n, marks=pytest.mark.gpu) if n == CUDA else n for n in names]
+        metafunc.parametrize("backend_name", cases, scope="session")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -54,6 +59,8 @@ def is_out_of_reach(item: pytest.Item) -> bool:
     if name is None:
         return False
     if item.get_closest_marker("threads") and not name.startswith(CPU):
+        return True
+    if item.get_closest_marker("at_length") and name in EMULATED:
         return True
     return item.get_closest_marker("bulk") is not None and name in SLOW
 

@@ -21,7 +21,7 @@ from tests.conformance.inputs import (
     random_field,
 )
 
-pytestmark = pytest.mark.bulk
+pytestmark = [pytest.mark.bulk, pytest.mark.at_length]
 
 LARGE = [14, 15, 16]
 G1, G2 = GROUPS
