@@ -1,0 +1,101 @@
+"""Keys: made once for all, whole on disk, and the last ones ready within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from api.key_card import load_verifying_half
+from api.keycache import KeyCache, LeastRecent, ReadyKey, count_bytes
+from kernels.backend import get_backend
+from prover.keyfile import VERIFYING_NAME
+from prover.model import Architecture
+from prover.progress import silent
+from tests.support.tiny_circuits import seeded
+
+ARCHITECTURE = Architecture.mlp([4, 3, 2])
+N_SAMPLES = 4
+
+
+def make(value: str, size: int) -> Callable[[], tuple[str, int]]:
+    return lambda: (value, size)
+
+
+def fail() -> tuple[str, int]:
+    raise OSError("the disk is gone")
+
+
+def test_the_entry_not_asked_for_longest_goes_first() -> None:
+    cache: LeastRecent[str] = LeastRecent(10)
+    for name in "ab":
+        assert cache.get(name, make(name, 4)) == name
+    assert cache.get("a", fail) == "a"  # so b is the older one
+    cache.get("c", make("c", 4))
+    assert cache.n_bytes == 8
+    assert cache.get("a", fail) == "a"
+    assert cache.get("b", make("made again", 4)) == "made again"
+    assert (cache.hits, cache.misses) == (2, 4)
+
+
+def test_the_newest_entry_stays_even_when_it_is_too_large() -> None:
+    cache: LeastRecent[str] = LeastRecent(10)
+    cache.get("small", make("small", 3))
+    cache.get("large", make("large", 99))
+    assert cache.n_bytes == 99
+    assert cache.get("large", fail) == "large"
+
+
+def test_what_cannot_be_made_takes_no_room() -> None:
+    cache: LeastRecent[str] = LeastRecent(10)
+    cache.get("a", make("a", 4))
+    with pytest.raises(OSError, match="disk is gone"):
+        cache.get("b", fail)
+    assert cache.n_bytes == 4
+    assert cache.get("b", make("b", 4)) == "b"
+
+
+def get(folder: Path, seed: int, stages: list[str] | None = None) -> ReadyKey:
+    """As a worker that has just started."""
+    cache = KeyCache(folder, budget_bytes=1 << 30, random_bytes=seeded(seed))
+    report = silent if stages is None else lambda stage, *_: stages.append(stage)
+    ready = cache.get(ARCHITECTURE, N_SAMPLES, get_backend("cpu"), report)
+    assert cache.memory.n_bytes >= count_bytes(ready.key) > 0
+    return ready
+
+
+def test_all_workers_prove_under_the_key_of_the_first(tmp_path: Path) -> None:
+    made, stages = get(tmp_path, 1), list[str]()
+    found = get(tmp_path, 2, stages)
+    assert found.key.verifying.digest == made.key.verifying.digest
+    assert "wait for key" not in stages
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == made.accuracy.digest.hex()
+    key, card = load_verifying_half(folder)
+    assert key.digest == made.key.verifying.digest
+    assert (card.architecture, card.n_samples) == (ARCHITECTURE, N_SAMPLES)
+
+
+def test_a_key_that_was_left_half_made_is_made_anew(tmp_path: Path) -> None:
+    first = get(tmp_path, 1)
+    (folder,) = tmp_path.iterdir()
+    (folder / VERIFYING_NAME).unlink()  # is written last
+    second = get(tmp_path, 2)
+    assert second.key.verifying.digest != first.key.verifying.digest
+    assert load_verifying_half(folder)[0].digest == second.key.verifying.digest
+
+
+def test_a_warm_key_reads_nothing(tmp_path: Path) -> None:
+    cache = KeyCache(tmp_path, budget_bytes=1 << 30, random_bytes=seeded(1))
+    stages = list[str]()
+
+    def ask() -> ReadyKey:
+        backend = get_backend("cpu")
+        return cache.get(ARCHITECTURE, N_SAMPLES, backend, lambda stage, *_: stages.append(stage))
+
+    ready = ask()
+    assert "load key" in stages
+    stages.clear()
+    assert ask() is ready
+    assert stages == []

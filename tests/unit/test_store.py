@@ -1,0 +1,143 @@
+"""Uploads: only their owner has them, for a while, within a limit, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from api.store import StoreFull, UploadGone, UploadKind, UploadStore
+
+MODEL, DATASET = UploadKind.MODEL, UploadKind.DATASET
+TTL_S = 60
+RAW = b"a model"
+NewStore = Callable[..., UploadStore]
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make_store(tmp_path: Path, clock: Clock) -> NewStore:
+    def make(limit_bytes: int = 1 << 20) -> UploadStore:
+        return UploadStore(tmp_path, ttl_s=TTL_S, limit_bytes=limit_bytes, clock=clock)
+
+    return make
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_only_the_owner_gets_an_upload_back(make_store: NewStore) -> None:
+    store = make_store()
+    kept = store.put("alice", MODEL, RAW)
+    assert kept.id == hashlib.sha256(RAW).hexdigest()
+    assert store.get("alice", MODEL, kept.id) == RAW
+    for owner, kind in (("bob", MODEL), ("alice", DATASET), ("alice/../alice", MODEL)):
+        with pytest.raises(UploadGone, match=f"no {kind.value}"):
+            store.get(owner, kind, kept.id)
+    store.delete("bob", MODEL, kept.id)
+    assert store.get("alice", MODEL, kept.id) == RAW
+    store.delete("alice", MODEL, kept.id)
+    with pytest.raises(UploadGone):
+        store.get("alice", MODEL, kept.id)
+
+
+def test_files_are_for_this_user_alone(make_store: NewStore, tmp_path: Path) -> None:
+    make_store().put("alice", MODEL, RAW)
+    (file,) = files(tmp_path)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    uploads = tmp_path / "uploads"
+    folders = [path for path in (uploads, *uploads.rglob("*")) if path.is_dir()]
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+def test_an_upload_ends_after_its_time_to_live(
+    make_store: NewStore, clock: Clock, tmp_path: Path
+) -> None:
+    store = make_store()
+    kept = store.put("alice", MODEL, RAW)
+    assert kept.expires_at == clock.now + TTL_S
+    clock.now += TTL_S - 1
+    assert store.sweep() == 0
+    assert store.put("alice", MODEL, RAW).expires_at == clock.now + TTL_S  # renewed
+    clock.now += TTL_S - 1
+    assert store.get("alice", MODEL, kept.id) == RAW
+    clock.now += 1
+    with pytest.raises(UploadGone):
+        store.get("alice", MODEL, kept.id)
+    assert store.sweep() == 1
+    assert files(tmp_path) == []
+
+
+def test_all_uploads_together_are_limited(make_store: NewStore, clock: Clock) -> None:
+    store = make_store(limit_bytes=10)
+    store.put("alice", MODEL, b"12345678")
+    with pytest.raises(StoreFull, match="8 bytes of 10"):
+        store.put("bob", MODEL, b"abc")
+    store.put("bob", MODEL, b"ab")
+    store.put("alice", MODEL, b"12345678")  # is there already
+    clock.now += TTL_S
+    store.sweep()
+    store.put("bob", MODEL, b"abc")
+
+
+def test_a_file_that_was_changed_is_gone(
+    make_store: NewStore, clock: Clock, tmp_path: Path
+) -> None:
+    store = make_store()
+    kept = store.put("alice", MODEL, RAW)
+    (file,) = files(tmp_path)
+    file.write_bytes(RAW[:-1])
+    os.utime(file, (clock.now, clock.now))
+    with pytest.raises(UploadGone):
+        store.get("alice", MODEL, kept.id)
+    assert store.put("alice", MODEL, RAW).id == kept.id
+    assert store.get("alice", MODEL, kept.id) == RAW
+
+
+def test_a_write_that_fails_leaves_nothing(
+    make_store: NewStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(28, "no space left")
+
+    store = make_store()
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        store.put("alice", MODEL, RAW)
+    assert files(tmp_path) == []
+
+
+def test_a_file_is_stored_as_its_bytes(make_store: NewStore, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(RAW)
+    store = make_store()
+    assert store.put_file("alice", MODEL, source) == store.put("alice", MODEL, RAW)
+    assert source.read_bytes() == RAW
+
+
+@pytest.mark.parametrize("digest", ["", "..", "../../secret", "A" * 64, "٣" * 64, "a" * 63, "\0"])
+def test_a_name_that_is_no_digest_is_no_path(
+    make_store: NewStore, tmp_path: Path, digest: str
+) -> None:
+    (tmp_path / "secret").write_bytes(b"x")
+    store = make_store()
+    store.delete("alice", MODEL, digest)
+    with pytest.raises(UploadGone):
+        store.get("alice", MODEL, digest)
+    assert (tmp_path / "secret").exists()
