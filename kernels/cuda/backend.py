@@ -7,7 +7,7 @@ Arrays come from the host and go back to it. What has no kernel is done by the C
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -17,9 +17,12 @@ from kernels.backend import Backend, BackendInfo, BoolArray, FixedG1, FixedG2, P
 from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
 from kernels.cpu.backend import CpuBackend
 from kernels.cuda import pointwise
+from kernels.cuda.bases import CudaBases
+from kernels.cuda.msm import CudaMsm
 from kernels.cuda.ntt import Ntt
 from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit, inversion_footprint
 from kernels.cuda.runtime import Array, Device
+from kernels.cuda.sparse import CudaSparse
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +60,18 @@ class CudaBackend:
         self.device = device
         self._cpu: Backend = cpu or CpuBackend()
         self._ntt = Ntt(device)
+
+    @cached_property
+    def _g1(self) -> CudaMsm:
+        return CudaMsm(self.device, 1)
+
+    @cached_property
+    def _g2(self) -> CudaMsm:
+        return CudaMsm(self.device, 2)
+
+    @cached_property
+    def _sparse(self) -> CudaSparse:
+        return CudaSparse(self.device)
 
     def info(self) -> BackendInfo:
         """The device, its memory and what it leaves to the CPU."""
@@ -135,7 +150,7 @@ class CudaBackend:
     @on_device
     def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
         """m z."""
-        return self._cpu.matvec(m, z)
+        return self._sparse.multiply(m, z)
 
     # -- transforms --------------------------------------------------------------------------------
     @on_device
@@ -168,24 +183,26 @@ class CudaBackend:
         self, scalars: FrArray, bases: G1Array | FixedG1, *, progress: Progress | None = None
     ) -> G1Array:
         """sum s_i P_i."""
-        return self._cpu.msm_g1(scalars, bases, progress=progress)
+        prepared = self.fix_g1(bases) if isinstance(bases, G1Array) else bases
+        return G1Array(_sum(self._g1, scalars, prepared, progress))
 
     @on_device
     def msm_g2(
         self, scalars: FrArray, bases: G2Array | FixedG2, *, progress: Progress | None = None
     ) -> G2Array:
         """sum s_i Q_i."""
-        return self._cpu.msm_g2(scalars, bases, progress=progress)
+        prepared = self.fix_g2(bases) if isinstance(bases, G2Array) else bases
+        return G2Array(_sum(self._g2, scalars, prepared, progress))
 
     @on_device
     def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:
         """Bases on the device, with precomputed multiples if `max_bytes` is given."""
-        return self._cpu.fix_g1(bases, max_bytes=max_bytes)
+        return self._g1.prepare(bases.data, max_bytes)
 
     @on_device
     def fix_g2(self, bases: G2Array, *, max_bytes: int | None = None) -> FixedG2:
         """Bases on the device, with precomputed multiples if `max_bytes` is given."""
-        return self._cpu.fix_g2(bases, max_bytes=max_bytes)
+        return self._g2.prepare(bases.data, max_bytes)
 
     def fixed_base_g1(
         self, scalars: FrArray, base: G1Array, *, progress: Progress | None = None
@@ -240,6 +257,12 @@ class CudaBackend:
         size = max(1, self.device.free_bytes // (2 * ELEMENT_BYTES * n_arrays))
         for start in range(0, n, size):
             yield start, min(start + size, n)
+
+
+def _sum(msm: CudaMsm, scalars: FrArray, bases: object, progress: Progress | None) -> U64:
+    if not isinstance(bases, CudaBases) or bases.degree != msm.degree:
+        raise TypeError(f"bases prepared for another backend or group: {type(bases).__name__}")
+    return msm.run(scalars, bases, progress).reshape(1, -1)
 
 
 def _require_equal_shapes(a: FrMont, b: FrMont) -> None:

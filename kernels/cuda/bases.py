@@ -61,16 +61,19 @@ def prepare_bases(
 ) -> CudaBases:
     """Bases for many sums, with multiples if `max_bytes` and the device leave room for them.
 
-    points : uint64[n, 8 degree], affine, 2^256-Montgomery form
+    points : uint64[n, 8 degree], affine, 2^256-Montgomery form; ValueError for other shapes
     """
+    if points.ndim != 2:
+        raise ValueError(f"bases: expected shape [n], got {list(points.shape[:-1])}")
     n, spare = len(points), spare_bytes(device)
     if fixed_bytes(n, degree, 1) > spare:
         return CudaBases(n, degree, host=points.copy())
     tables = choose_tables(n, degree, min(max_bytes or 0, spare))
     has_multiples = n > 0 and tables.n_tables > 1
-    table = device.empty((n * tables.n_tables if has_multiples else n, 8 * degree), np.uint64)
-    table[:n] = device.asarray(points)
+    table = device.asarray(points)
     if has_multiples:
+        bases, table = table, device.empty((n * tables.n_tables, 8 * degree), np.uint64)
+        table[:n] = bases
         _fill_multiples(device, module, table, n, degree, tables)
     return CudaBases(
         n,

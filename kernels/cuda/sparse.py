@@ -1,0 +1,156 @@
+"""m z over F_r on a device, for the sparse matrices of a circuit (`src/sparse.cu`).
+
+Rows differ in length by orders of magnitude, so the entries are cut into segments of at most
+SEGMENT, one thread each; what the segments of a row give is summed in segments again. A matrix that
+does not fit is sent piece by piece, its results stay.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrMont, ShapeError, SparseMatrix
+from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit
+from kernels.cuda.runtime import Array, Device, grid_for
+
+SEGMENT = 64
+BLOCK = 128
+ENTRY_BYTES = 12  # a column and a coefficient
+KEPT = 6  # matrices that stay on the device: those of a circuit, whole and without its last block
+KEPT_SHARE = 4  # together at most one in so many bytes of the device
+
+Int64Array = npt.NDArray[np.int64]
+
+
+def plan_segments(indptr: Int64Array) -> list[Int64Array]:
+    """Level after level: segment k has the items levels[l][k] to levels[l][k + 1].
+
+    Items of the first level are the matrix's entries, of each later level the segments below. The
+    last level has one segment per row. A row without entries is one empty segment.
+    """
+    levels, bounds = [], indptr
+    while True:
+        n_segments = np.maximum(-(-np.diff(bounds) // SEGMENT), 1)
+        first = np.concatenate([[0], np.cumsum(n_segments)])  # segment of each row
+        within = np.arange(first[-1]) - np.repeat(first[:-1], n_segments)
+        starts = np.repeat(bounds[:-1], n_segments) + SEGMENT * within
+        levels.append(np.append(starts, bounds[-1]))
+        if (n_segments == 1).all():
+            return levels
+        bounds = first
+
+
+def cut_segments(starts: Int64Array, most_entries: int) -> list[tuple[int, int]]:
+    """Ranges of segments with at most `most_entries` (at least SEGMENT) entries each."""
+    cuts, n = [0], len(starts) - 1
+    while cuts[-1] < n:
+        end = int(np.searchsorted(starts, starts[cuts[-1]] + most_entries, side="right")) - 1
+        cuts.append(min(max(end, cuts[-1] + 1), n))
+    return list(pairwise(cuts))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matrix:
+    """A matrix whose segments, and entries unless they are too many, are on the device."""
+
+    source: SparseMatrix
+    levels: list[Int64Array]
+    words: list[Array]  # the levels on the device
+    entries: tuple[Array, Array] | None  # columns and coefficients
+
+    @property
+    def n_bytes(self) -> int:
+        n_words = sum(map(len, self.levels))
+        return 8 * n_words + (self.source.nnz * ENTRY_BYTES if self.entries else 0)
+
+
+class CudaSparse:
+    """Products with sparse matrices on one device."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.module = device.load_module("sparse")
+        self._kept: OrderedDict[int, _Matrix] = OrderedDict()  # by id of the source, which is kept
+
+    def multiply(self, m: SparseMatrix, z: FrMont) -> FrMont:
+        """m z, shape [m.n_rows]; z of shape [m.n_cols], else ShapeError.
+
+        Raises DoesNotFit if z and the results exceed the device's memory.
+        """
+        if z.shape != (m.n_cols,):
+            raise ShapeError(f"matvec: {m.n_cols} columns times a vector of shape {list(z.shape)}")
+        if m.n_rows == 0:
+            return FrMont.zeros(0)
+        device, matrix = self.device, self._prepare(m)
+        n_elements = m.n_cols + len(m.wide) + 2 * len(matrix.levels[0])
+        free = device.free_bytes - ELEMENT_BYTES * n_elements
+        needed = 0 if matrix.entries else SEGMENT * ENTRY_BYTES
+        if free < needed:
+            granted = device.free_bytes
+            raise DoesNotFit(
+                what="a sparse product", needed=needed - free + granted, granted=granted
+            )
+        vector, wide = device.asarray(z.data), device.asarray(m.wide.data)
+        values = self._multiply_entries(matrix, vector, wide, free // ENTRY_BYTES)
+        for starts in matrix.words[1:]:
+            n = len(starts) - 1
+            sums = device.empty((n, FrMont.WORDS), np.uint64)
+            self._launch("add_segments", n, (sums, starts, values, np.uint64(n)))
+            values = sums
+        return FrMont(device.to_host(values))
+
+    def _multiply_entries(
+        self, matrix: _Matrix, vector: Array, wide: Array, most_entries: int
+    ) -> Array:
+        """The value of every segment of entries."""
+        m, starts = matrix.source, matrix.levels[0]
+        n = len(starts) - 1
+        out = self.device.empty((n, FrMont.WORDS), np.uint64)
+        if matrix.entries is not None:
+            arguments = (out, matrix.words[0], *matrix.entries, vector, wide, np.uint64(n))
+            self._launch("multiply_segments", n, arguments)
+            return out
+        for first, last in cut_segments(starts, most_entries):
+            begin, end = int(starts[first]), int(starts[last])
+            part = self._words(starts[first : last + 1] - begin)
+            sent, n = self._send_entries(m, begin, end), last - first
+            arguments = (out[first:last], part, *sent, vector, wide, np.uint64(n))
+            self._launch("multiply_segments", n, arguments)
+        return out
+
+    def _prepare(self, m: SparseMatrix) -> _Matrix:
+        """The matrix as it was kept, or kept from now on if its entries fit into the share."""
+        if id(m) in self._kept:
+            self._kept.move_to_end(id(m))
+            return self._kept[id(m)]
+        levels = plan_segments(m.indptr)
+        share = min(self.device.memory_bytes // KEPT_SHARE, self.device.free_bytes // 2)
+        small = m.nnz * ENTRY_BYTES + 8 * sum(map(len, levels)) <= share
+        matrix = _Matrix(
+            source=m,
+            levels=levels,
+            words=[self._words(starts) for starts in levels],
+            entries=self._send_entries(m, 0, m.nnz) if small else None,
+        )
+        if small:
+            self._kept[id(m)] = matrix
+            while len(self._kept) > KEPT or sum(k.n_bytes for k in self._kept.values()) > share:
+                self._kept.popitem(last=False)
+        return matrix
+
+    def _send_entries(self, m: SparseMatrix, begin: int, end: int) -> tuple[Array, Array]:
+        """Columns and coefficients of entries begin to end."""
+        coefficients = m.coeffs[begin:end].view(np.uint64)
+        return self.device.asarray(m.cols[begin:end]), self.device.asarray(coefficients)
+
+    def _words(self, starts: Any) -> Array:
+        return self.device.asarray(starts.astype(np.uint64))
+
+    def _launch(self, name: str, n: int, arguments: tuple[Any, ...]) -> None:
+        self.module.kernel(name)(grid_for(n, BLOCK), (BLOCK, 1, 1), arguments)

@@ -1,0 +1,198 @@
+"""Integers of the witness on a device: inference, lookups, gather and scatter (numba.cuda kernels).
+
+The definition is `prover.model.QuantizedModel.trace` and `prover.gadgets.lookup`; here are the same
+integers, computed where they are needed next. Everything is exact: the caller's architecture keeps
+|m z| below 2^47. Arrays of values are private: no error carries one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import ShapeError
+from kernels.bn254 import R
+from kernels.cuda.per_thread import AtomicAdd, Body, Jit, PerThread
+from kernels.cuda.runtime import Array, Device
+
+MAX_SMALL = 1 << 62
+COPIES = 64  # of a table's counters, so that equal lookups seldom meet
+MAX_COUNTERS = 1 << 22
+
+_LOW = R & ((1 << 64) - 1)
+assert _LOW > MAX_SMALL  # so r - |x| borrows from no other word
+_R_WORDS = np.array([R >> (64 * i) & ((1 << 64) - 1) for i in range(4)], dtype=np.uint64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """q = (m z + 2^(s-1)) >> s, rem = m z + 2^(s-1) - q 2^s, y = clamp(q, least, greatest)."""
+
+    shift: int
+    multiplier: int
+    least: int
+    greatest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class LinearLayer:
+    """z = x W^T + b: W int8[n_out, n_in], b int32[n_out]; `rounding` None: z is handed on."""
+
+    weight: npt.NDArray[np.int8]
+    bias: npt.NDArray[np.int32]
+    rounding: Rounding | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LayerValues:
+    """int64[N, n_out] on the device; q, rem, y are None where nothing is rounded."""
+
+    z: Array
+    q: Array = None
+    rem: Array = None
+    y: Array = None
+
+
+def _build_accumulate(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, x: Any, weight: Any, bias: Any, z: Any) -> None:
+        """z[n, j] = sum_k x[n, k] weight[k, j] + bias[j]: neighbours read neighbouring weights."""
+        n_out = weight.shape[1]
+        n, j = i // n_out, i % n_out
+        total = np.int64(bias[j])
+        for k in range(weight.shape[0]):
+            total += np.int64(x[n, k]) * np.int64(weight[k, j])
+        z[n, j] = total
+
+    return body
+
+
+def _build_round(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(
+        i: Any, z: Any, shift: Any, multiplier: Any, least: Any, greatest: Any,
+        q: Any, rem: Any, y: Any,
+    ) -> None:  # fmt: skip
+        """One value; >> is floor division."""
+        t = np.int64(z[i]) * multiplier + (np.int64(1) << (shift - 1))
+        quotient = t >> shift
+        q[i] = quotient
+        rem[i] = t - (quotient << shift)
+        y[i] = min(max(quotient, least), greatest)
+
+    return body
+
+
+def _build_count(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, index: Any, counts: Any) -> None:
+        """counts[i mod copies, index[i]] += 1 for indices of the table."""
+        row = np.int64(index[i])
+        if row >= 0 and row < counts.shape[1]:
+            atomic_add(counts, (i % counts.shape[0], row), 1)
+
+    return body
+
+
+def _build_gather(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, source: Any, index: Any, out: Any) -> None:
+        """out[i, k] = source[index[i], k]; one thread per word, i = record * words + k."""
+        words = source.shape[1]
+        record, k = i // words, i % words
+        out[record, k] = source[np.int64(index[record]), k]
+
+    return body
+
+
+def _build_scatter(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, target: Any, index: Any, values: Any) -> None:
+        """target[index[i], k] = values[i, k]; one thread per word."""
+        words = target.shape[1]
+        record, k = i // words, i % words
+        target[np.int64(index[record]), k] = values[record, k]
+
+    return body
+
+
+def _build_scalars(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, values: Any, out: Any) -> None:
+        """out[i] = values[i] mod r. For x < 0: r - |x|, in which only the lowest word differs."""
+        x = np.int64(values[i])
+        if x >= 0:
+            out[i, 0] = np.uint64(x)
+            for k in range(1, 4):
+                out[i, k] = np.uint64(0)
+        else:
+            out[i, 0] = _R_WORDS[0] - np.uint64(-x)
+            for k in range(1, 4):
+                out[i, k] = _R_WORDS[k]
+
+    return body
+
+
+_accumulate = PerThread(_build_accumulate)
+_round = PerThread(_build_round)
+_count = PerThread(_build_count)
+_gather = PerThread(_build_gather)
+_scatter = PerThread(_build_scatter)
+_scalars = PerThread(_build_scalars)
+
+
+def infer(device: Device, layers: Sequence[LinearLayer], images: Array) -> list[LayerValues]:
+    """Every layer's values on N samples.
+
+    images : uint8[N, n_in] on the device; raises ShapeError if a layer does not fit its input
+    """
+    values: list[LayerValues] = []
+    x, n = images, len(images)
+    for layer in layers:
+        n_out, n_in = layer.weight.shape
+        if x.shape != (n, n_in) or layer.bias.shape != (n_out,):
+            raise ShapeError(f"a layer of shape {[n_out, n_in]} on inputs {list(x.shape)}")
+        weight = device.asarray(np.ascontiguousarray(layer.weight.T))
+        z = device.empty((n, n_out), np.int64)
+        _accumulate(device, n * n_out, x, weight, device.asarray(layer.bias), z)
+        values.append(LayerValues(z) if layer.rounding is None else _rounded(device, layer, z))
+        x = z if layer.rounding is None else values[-1].y
+    return values
+
+
+def _rounded(device: Device, layer: LinearLayer, z: Array) -> LayerValues:
+    assert layer.rounding is not None
+    how, flat = layer.rounding, z.reshape(-1)
+    q, rem, y = (device.empty(flat.shape, np.int64) for _ in range(3))
+    _round(
+        device, len(flat), flat, how.shift, how.multiplier, how.least, how.greatest, q, rem, y
+    )  # fmt: skip
+    return LayerValues(z, q.reshape(z.shape), rem.reshape(z.shape), y.reshape(z.shape))
+
+
+def count_lookups(device: Device, index: Array, n_rows: int) -> Array:
+    """Multiplicities of a table: how often each of its rows is looked up, int64[n_rows].
+
+    index : int64[n]; what lies outside the table is not counted
+    """
+    copies = max(min(COPIES, MAX_COUNTERS // max(n_rows, 1)), 1)
+    counts = device.zeros((copies, n_rows), np.uint32)
+    _count(device, len(index), index, counts)
+    return counts.sum(axis=0, dtype=np.int64)
+
+
+def gather(device: Device, source: Array, index: Array) -> Array:
+    """source[index], uint64[n, w] for index int64[n] below len(source)."""
+    out = device.empty((len(index), source.shape[1]), source.dtype)
+    _gather(device, out.size, source, index, out)
+    return out
+
+
+def scatter(device: Device, target: Array, index: Array, values: Array) -> None:
+    """target[index] = values, for distinct indices."""
+    _scatter(device, values.size, target, index, values)
+
+
+def small_scalars(device: Device, values: Array) -> Array:
+    """int64[n], |x| < 2^62, as canonical scalars x mod r, uint64[n, 4]."""
+    out = device.empty((len(values), 4), np.uint64)
+    _scalars(device, len(values), values, out)
+    return out
