@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from statistics import quantiles
 from typing import Any
 from urllib.parse import urlsplit
 
-DATA = Path("bench") / "out" / "service"
+KEYS = Path("bench") / "out" / "service-keys"
 START_S = 120
 _PROGRAM = [sys.executable, "-c", "from api.cli import main; main()"]
 
@@ -38,17 +39,21 @@ class Reply:
 
 
 @contextmanager
-def running_service(data_dir: Path = DATA) -> Iterator[str]:
-    """`zkpot up` with one worker; yields its address. Keys stay in `data_dir` for the next run."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "ZKPOT_DATA_DIR": str(data_dir.resolve())}
-    with subprocess.Popen(
-        [*_PROGRAM, "up", "--port", "0"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+def running_service(keys: Path = KEYS) -> Iterator[str]:
+    """`zkpot up` with one worker and an empty queue; yields its address. Keys are kept in `keys`
+    for the next run."""
+    keys.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="zkpot-") as folder,
+        subprocess.Popen(
+            [*_PROGRAM, "up", "--port", "0"],
+            env={**os.environ, "ZKPOT_DATA_DIR": folder},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as process,
+    ):
+        Path(folder, "keys").symlink_to(keys.resolve())
         assert process.stdout is not None
         try:
             yield process.stdout.readline().strip()

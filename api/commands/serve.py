@@ -100,6 +100,7 @@ def up(
     from api.supervisor import Command, Supervisor, stop_on_signals
 
     settings = read_settings()
+    port = port or _find_port(host)  # an API that is started again keeps its address
     options = ["--host", host, "--port", str(port)]
     options += ["--keys", str(keys)] if keys else []
     options += ["--without-keys"] if without_keys else []
@@ -161,6 +162,18 @@ def api_key(
         emit_json({"name": name, "key": key, "scopes": sorted(scopes)})
     else:
         typer.echo(key)
+
+
+def _find_port(host: str) -> int:
+    """A port that is free now."""
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, 0), family=family) as probe:
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        refuse(f"cannot listen on {host}: {error.strerror}", code="io_error")
 
 
 def _load_keys(path: Path | None) -> KeyRing:

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import numpy as np
 import pytest
 
 from api.client import Client, ServiceRefused
-from api.schemas import JobRequest
+from api.schemas import Job, JobRequest, StatementFields
 from prover.model import Architecture
 from prover.model_bytes import encode_model
 from tests.support.models import random_model
@@ -28,18 +29,27 @@ N_SAMPLES = 16  # so 24 samples make two shards
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {**os.environ, "ZKPOT_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
+    return {
+        **os.environ,
+        "ZKPOT_DATA_DIR": str(tmp_path_factory.mktemp("data")),
+        "ZKPOT_LEASE_MS": "2000",
+    }
 
 
 @pytest.fixture(scope="module")
-def url(environment: dict[str, str]) -> Iterator[str]:
+def service(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [PROGRAM, "up", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True
+        [PROGRAM, "up", "--port", "0", "--workers", "2"], env=environment, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
+        yield process
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="module")
+def url(service: subprocess.Popen[str]) -> str:
+    assert service.stdout is not None
+    return service.stdout.readline().strip()
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +125,58 @@ def test_the_client_and_the_service_agree(url: str, model: bytes) -> None:
         assert broken.verdict == "malformed"
         with pytest.raises(ServiceRefused, match="bad_dataset"):
             zkpot.submit(request.model_copy(update={"dataset": "mnist:test[0:20000]"}))
+
+
+def children_of(pid: int) -> dict[str, list[int]]:
+    """Processes of `zkpot up` by what they are: api, worker, server."""
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found: dict[str, list[int]] = {"api": [], "worker": [], "server": []}
+    for child in pids:
+        line = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        kind = "server" if b"valkey-server" in line[0] else line[3].decode()
+        found[kind].append(int(child))
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_all_is_killed_and_every_job_ends(
+    url: str, service: subprocess.Popen[str], model: bytes
+) -> None:
+    """kill -9 of the API, then of the API, the worker and the queue server at once."""
+    with Client.connect(url) as zkpot:
+        model_id = zkpot.upload_model(model).id
+        jobs = [
+            zkpot.submit(
+                JobRequest(
+                    model_id=model_id,
+                    dataset="mnist:test[0:16]",
+                    n_samples=N_SAMPLES,
+                    statement=StatementFields(round_index=number),
+                )
+            ).id
+            for number in range(1, 6)
+        ]
+        for pid in children_of(service.pid)["api"]:
+            os.kill(pid, signal.SIGKILL)
+        assert zkpot.wait(jobs[0]).state == "done"
+        before = children_of(service.pid)
+        assert all(len(pids) == 1 for pids in before.values()), before
+        for pids in before.values():
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+        ended = [wait_patiently(zkpot, job) for job in jobs]
+        assert {job.state for job in ended} == {"done"}
+        assert len({zkpot.fetch_proof(job) for job in jobs}) == len(jobs)
+
+
+def wait_patiently(zkpot: Client, job_id: str) -> Job:
+    """As `Client.wait`, over times when nobody answers."""
+    while True:
+        try:
+            return zkpot.wait(job_id)
+        except (ServiceRefused, httpx2.TransportError) as error:
+            if isinstance(error, ServiceRefused) and error.problem.code != "unavailable":
+                raise
 
 
 def test_an_address_for_all_needs_keys(environment: dict[str, str]) -> None:
