@@ -98,7 +98,7 @@ def verify(group_key: G2Array, message: bytes, beacon: bytes) -> bool:
 
 def _verify(key: G2Array, message: bytes, signature: bytes) -> bool:
     point = decode_g1(signature, 1) if len(signature) == POINT_BYTES else None
-    if not isinstance(point, G1Array) or not point.data.any():
+    if not isinstance(point, G1Array):
         return False
     pair = G1Array.concat([point, neg_g1(_hash(message))])
     return pairing_product_is_one(pair, G2Array.concat([G2_GENERATOR, key]))
