@@ -15,8 +15,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 from starlette.staticfiles import StaticFiles
 
-from api import problems, routes_jobs, routes_stock
+from api import problems, routes_chain, routes_jobs, routes_stock
 from api.auth import KeyRing
+from api.chain_history import ChainHistory
 from api.headers import SafeHeaders
 from api.limits import RateLimits, StreamLimits
 from api.patience import Patience
@@ -44,11 +45,13 @@ def build_app(
     keys: KeyRing,
     registry: CollectorRegistry,
     rates: dict[str, str] | None = None,
+    chain: ChainHistory | None = None,
 ) -> FastAPI:
     """The application.
 
     registry : what /metrics shows; HTTP metrics are added to it
     rates    : requests per caller, by kind; see `RATES`
+    chain    : the chain to show, if one is followed
     """
     app = FastAPI(
         title="zkpot",
@@ -61,10 +64,12 @@ def build_app(
         keys=keys,
         rates=RateLimits(**{**RATES, **(rates or {})}),
         streams=StreamLimits(total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER),
+        chain=chain,
     )
     problems.install(app)
     app.include_router(routes_jobs.router)
     app.include_router(routes_stock.router)
+    app.include_router(routes_chain.router)
     _add_probes(app)
     _add_page(app)
     Instrumentator(registry=registry, excluded_handlers=["/metrics"]).instrument(app).expose(

@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Path, Request, Security
 from fastapi.security import HTTPBearer
 
 from api.auth import Caller, KeyRing, Scope
+from api.chain_history import ChainHistory
 from api.limits import RateLimits, StreamLimits
 from api.problems import ApiProblem
 from api.service import ServiceBackend
@@ -27,6 +28,7 @@ class Shell:
     keys: KeyRing
     rates: RateLimits
     streams: StreamLimits
+    chain: ChainHistory | None
 
 
 def get_shell(request: Request) -> Shell:

@@ -114,7 +114,8 @@ def require_numbers(message: Message) -> None:
     for name, kind in _types(type(message)).items():
         if kind is int:
             value = getattr(message, name)
-            require(type(value) is int and 0 <= value < MAX_NUMBER, f"{name} is out of range")
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            require(whole and 0 <= value < MAX_NUMBER, f"{name} is out of range")
 
 
 _known: dict[type, dict[str, Any]] = {}

@@ -1,0 +1,150 @@
+"""The chain over HTTP: blocks, clients' trails, the leader, new blocks as events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client import CollectorRegistry
+
+from api.app import build_app
+from api.auth import KeyRing
+from api.chain_history import ChainHistory
+from consensus.chain import ChainState, Phase, apply, start
+from consensus.messages import Block, FinalBlock, QuorumCertificate, Step, Vote
+from tests.support.learning import N_SAMPLES, Lab
+from tests.support.memory_service import MemoryService
+
+LAB = Lab()
+
+
+def certify(block: Block) -> FinalBlock:
+    """With three votes that nobody signed: the history takes what a follower has verified."""
+    votes = tuple(
+        Vote(step=Step.PRECOMMIT, height=block.height, round=1, block_hash=block.hash, validator=i)
+        for i in (0, 1, 3)
+    )
+    certificate = QuorumCertificate(
+        height=block.height, round=1, block_hash=block.hash, votes=votes
+    )
+    return FinalBlock(block=block, certificate=certificate)
+
+
+def grow(history: ChainHistory, state: ChainState, phase: Phase) -> ChainState:
+    """Blocks by everyone's doing until this phase begins; the first of a round takes one."""
+    while True:
+        block = LAB.block(state, LAB.list_due(state))
+        state = apply(state, block)
+        history.append(certify(block), state)
+        if state.phase is phase:
+            return state
+
+
+@pytest.fixture(scope="module")
+def history() -> ChainHistory:
+    """One round and the commits of the next."""
+    history = ChainHistory(LAB.genesis)
+    state = grow(history, start(LAB.genesis), Phase.ELECT)
+    grow(history, state, Phase.BEACON)
+    return history
+
+
+@pytest.fixture(scope="module")
+def http(history: ChainHistory) -> Iterator[TestClient]:
+    app = build_app(MemoryService(), keys=KeyRing(), registry=CollectorRegistry(), chain=history)
+    with TestClient(app) as client:
+        yield client
+
+
+def test_blocks_newest_first(http: TestClient, history: ChainHistory) -> None:
+    first = http.get("/v1/blocks?limit=3").json()
+    assert [b["height"] for b in first["blocks"]] == [7, 6, 5]
+    assert first["height"] == history.height == 7
+    rest = http.get(f"/v1/blocks?before={first['next']}").json()
+    assert [b["height"] for b in rest["blocks"]] == [4, 3, 2, 1]
+    assert rest["next"] is None
+    parents = [b["parent"] for b in first["blocks"] + rest["blocks"]]
+    hashes = [b["hash"] for b in first["blocks"] + rest["blocks"]]
+    assert parents == [*hashes[1:], LAB.genesis.digest.hex()]
+
+
+def test_a_block_says_what_it_did(http: TestClient) -> None:
+    proofs = http.get("/v1/blocks/4").json()
+    assert (proofs["phase"], proofs["learning_round"]) == ("update", 0)
+    assert [t["kind"] for t in proofs["transactions"]] == ["proof"] * 3
+    assert proofs["transactions"][1]["claimed_correct"] == N_SAMPLES - 1
+    assert proofs["leader"] == LAB.client(0).hex()
+    assert (proofs["round"], proofs["voters"]) == (1, [0, 1, 3])
+    ended = http.get("/v1/blocks/6").json()
+    assert len(ended["entries"]) == 3
+    assert ended["global_model"] is not None
+    assert http.get("/v1/blocks/5").json()["global_model"] is None
+
+
+def test_the_trail_of_a_client(http: TestClient) -> None:
+    trail = http.get(f"/v1/clients/{LAB.client(1).hex()}").json()
+    assert (trail["validator"], trail["registered_at"]) == (1, 1)
+    first, second = trail["rounds"]
+    assert first == {
+        "learning_round": 0,
+        "committed_at": 2,
+        "proven_at": 4,
+        "claimed_correct": N_SAMPLES - 1,
+        "n_samples": N_SAMPLES,
+        "opened_at": 5,
+        "weight": N_SAMPLES - 1,
+    }
+    assert (second["committed_at"], second["proven_at"], second["weight"]) == (7, None, None)
+    assert trail["governance_weight"] == 10**6 * (N_SAMPLES - 1) // N_SAMPLES
+    everyone = http.get("/v1/clients").json()["clients"]
+    assert {c["client_key"] for c in everyone} == {LAB.client(i).hex() for i in range(3)}
+
+
+def test_the_leader(http: TestClient) -> None:
+    leader = http.get("/v1/leader").json()
+    assert leader["client_key"] == LAB.client(0).hex()
+    assert leader["validator"] == 0
+    assert leader["ranking"] == [LAB.client(i).hex() for i in range(3)]
+    assert (leader["height"], leader["phase"]) == (7, "beacon")
+
+
+def test_new_blocks_are_events(http: TestClient) -> None:
+    seen = []
+    with http.stream("GET", "/v1/blocks/events", headers={"Last-Event-ID": "4"}) as answer:
+        assert answer.status_code == 200
+        for line in answer.iter_lines():
+            if line.startswith("id:"):
+                seen.append(int(line.split(":")[1]))
+            if len(seen) == 3:
+                break
+    assert seen == [5, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/blocks/8", 404),
+        ("/v1/blocks/0", 422),
+        ("/v1/blocks/-1", 422),
+        ("/v1/blocks/99999999999999999999", 422),
+        ("/v1/clients/" + "0" * 64, 404),
+        ("/v1/clients/..%2f..", 404),
+        ("/v1/clients/xyz", 422),
+        ("/v1/blocks?before=0", 422),
+        ("/v1/blocks?limit=NaN", 422),
+    ],
+)
+def test_what_is_not_there(http: TestClient, path: str, status: int) -> None:
+    answer = http.get(path)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_service_without_a_chain_says_so() -> None:
+    app = build_app(MemoryService(), keys=KeyRing(), registry=CollectorRegistry())
+    with TestClient(app) as client:
+        for path in ("/v1/blocks", "/v1/blocks/1", "/v1/leader", "/v1/clients"):
+            answer = client.get(path)
+            assert answer.status_code == 404
+            assert "ZKPOT_GENESIS" in answer.json()["detail"]
