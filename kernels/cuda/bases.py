@@ -68,20 +68,15 @@ def prepare_bases(
     n, spare = len(points), spare_bytes(device)
     if fixed_bytes(n, degree, 1) > spare:
         return CudaBases(n, degree, host=points.copy())
-    tables = choose_tables(n, degree, min(max_bytes or 0, spare))
-    has_multiples = n > 0 and tables.n_tables > 1
-    table = device.asarray(points)
-    if has_multiples:
-        bases, table = table, device.empty((n * tables.n_tables, 8 * degree), np.uint64)
-        table[:n] = bases
-        _fill_multiples(device, module, table, n, degree, tables)
-    return CudaBases(
-        n,
-        degree,
-        tables=tables if has_multiples else None,
-        table=table,
-        infinite=device.asarray(find_infinite(points)),
-    )
+    table, infinite = device.asarray(points), device.asarray(find_infinite(points))
+    work_bytes = device.memory_bytes // WORK_SHARE
+    tables = choose_tables(n, degree, min(max_bytes or 0, spare), work_bytes=work_bytes)
+    if n == 0 or tables is None:
+        return CudaBases(n, degree, table=table, infinite=infinite)
+    bases, table = table, device.empty((n * tables.n_tables, 8 * degree), np.uint64)
+    table[:n] = bases
+    _fill_multiples(device, module, table, n, degree, tables)
+    return CudaBases(n, degree, tables=tables, table=table, infinite=infinite)
 
 
 def _fill_multiples(

@@ -17,11 +17,10 @@ import numpy as np
 
 from kernels.array import U64
 from kernels.bn254 import R
-from kernels.cuda.msm_plan import GROUP, N_HISTOGRAMS, SCALAR_BITS, MsmPlan
+from kernels.cuda.msm_plan import GROUP, N_LENGTHS, SCALAR_BITS, MsmPlan, count_histograms
 from kernels.cuda.per_thread import AtomicAdd, Body, Jit, PerThread
 from kernels.cuda.runtime import Array, Device
 
-N_LENGTHS = 257
 _LIMB = (1 << 32) - 1
 
 
@@ -167,7 +166,7 @@ def count_lengths(device: Device, scalars: Array, infinite: Array) -> list[int]:
     scalars  : uint32[n, 8]; infinite : uint8[n]
     raises   : ValueError if a scalar is not below r
     """
-    histograms = device.zeros((N_HISTOGRAMS, N_LENGTHS), np.uint32)
+    histograms = device.zeros((count_histograms(len(scalars)), N_LENGTHS), np.uint32)
     _count_lengths(device, len(scalars), scalars, infinite, histograms)
     lengths = device.to_host(histograms.sum(axis=0)).tolist()
     if any(lengths[SCALAR_BITS + 1 :]):

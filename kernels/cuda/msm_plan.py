@@ -26,6 +26,8 @@ MAX_ENTRIES = 1 << 32
 MAX_RECORDS = 1 << 31  # a reference has 31 bits and a sign
 REDUCTION = 2.8  # mixed additions that one bucket costs in the reduction
 ALIGNMENT = 512  # of an allocation
+N_SMALL = 16  # arrays of a pass that no size tells apart
+N_LENGTHS = 257  # bits of a 256-bit number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +80,22 @@ class MsmPlan:
         """Device memory of the pass besides the bases, for the worst scalars."""
         point, entries = 128 * self.degree, self.max_entries
         pieces = 2 * ceil_div(entries, choose_slice(entries, n_processors))
-        sums = self.n_sums * point
-        sort = [32 * self.n, 4 * entries, 8 * entries, 4 * self.n_counters, 4 * self.n_counters]
         sizes = [
-            *sort,
-            sums,
-            2 * pieces * (point + 4),  # of two levels of merges, the upper one shorter
-            2 * sums,  # results of two steps of the reduction
+            32 * self.n,  # scalars
+            (4 * count_histograms(self.n) + 8) * N_LENGTHS,
+            *[4 * entries, 8 * entries + 8],  # ranks, entries
+            *[4 * self.n_counters, 4 * self.n_counters + 4],
+            self.n_sums * point,
+            *[pieces * (point + 4)] * 2,  # two levels of merges, the upper one shorter
+            2 * self.n_sums * point,  # results of two steps of the reduction
+            (self.n_sets * self.c + 1) * (point + point // 2 + point // 4),
         ]
-        return sum(ceil_div(size, ALIGNMENT) * ALIGNMENT for size in sizes) + HISTOGRAM_BYTES
+        return sum(ceil_div(size, ALIGNMENT) * ALIGNMENT for size in sizes) + N_SMALL * ALIGNMENT
 
 
-N_HISTOGRAMS = 1024  # copies of the histogram of lengths, so that threads seldom meet
-HISTOGRAM_BYTES = 4 * 257 * (N_HISTOGRAMS + 1) + 8 * ALIGNMENT + (1 << 16)
+def count_histograms(n: int) -> int:
+    """Copies of the histogram of lengths: so many that threads seldom meet."""
+    return min(max(n // 16, 1), 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,22 +117,26 @@ def fixed_bytes(n: int, degree: int, n_tables: int) -> int:
     return n * (record_bytes(degree) * n_tables + 1)
 
 
-def choose_tables(n: int, degree: int, max_bytes: int) -> TableChoice:
-    """The cheapest digits for full-width scalars with tables that fit into `max_bytes`.
+def choose_tables(n: int, degree: int, max_bytes: int, *, work_bytes: int) -> TableChoice | None:
+    """The cheapest digits for n full-width scalars with multiples that fit into `max_bytes`.
 
-    At least one table is planned, whatever `max_bytes` says: the bases themselves.
+    work_bytes : what a sum may use besides; buckets take at most half of it
+    returns    : None if not even two multiples fit
     """
     affordable = max(max_bytes // max(n, 1) - 1, 0) // record_bytes(degree)
-    addressable = (MAX_RECORDS - 1) // max(n, 1)
-    most = max(min(affordable, addressable), 1)
-    best, best_cost = TableChoice(c=MIN_WINDOW, n_sets=1, n_tables=1), float("inf")
+    most = min(affordable, (MAX_RECORDS - 1) // max(n, 1))
+    best, best_cost = None, float("inf")
     for c in range(MIN_WINDOW, MAX_WINDOW + 1):
         n_windows = SCALAR_BITS // c + 1
+        if most < 2:
+            break
         n_sets = ceil_div(n_windows, min(most, n_windows))
+        n_tables = ceil_div(n_windows, n_sets)
         cost = n_windows * n + REDUCTION * n_sets * (1 << (c - 1))
-        if cost < best_cost:
-            n_tables = ceil_div(n_windows, n_sets)
-            best, best_cost = TableChoice(c=c, n_sets=n_sets, n_tables=n_tables), cost
+        choice = TableChoice(c=c, n_sets=n_sets, n_tables=n_tables)
+        least = Budget(work_bytes=work_bytes // 2, n_processors=1)
+        if cost < best_cost and least.allows(plan_longest(1, degree, choice)):
+            best, best_cost = choice, cost
     return best
 
 

@@ -1,0 +1,242 @@
+"""MSM on the emulated device: slices that cross, keys that do not fit, memory as planned.
+
+Values are judged by tests/conformance; here is what a small sum does not reach.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.array import FrArray
+from kernels.backend import BackendUnavailable
+from kernels.bn254 import R
+from kernels.cuda.bases import CudaBases, find_infinite
+from kernels.cuda.digits import count_lengths, scalar_limbs, sort_entries
+from kernels.cuda.msm import CudaMsm
+from kernels.cuda.msm_plan import (
+    SCALAR_BITS,
+    Budget,
+    TableChoice,
+    choose_slice,
+    fixed_bytes,
+    plan_longest,
+    plan_merges,
+    plan_pass,
+)
+from tests.conformance.inputs import (
+    EDGES,
+    GROUPS,
+    SCALARS,
+    Group,
+    build_bases,
+    draw_scalars,
+    known_sum,
+)
+from tests.support.cuda_emulator import EmulatedDevice
+
+G1, G2 = GROUPS
+AMPLE = Budget(work_bytes=1 << 40, n_processors=1)
+
+
+class MeteredDevice(EmulatedDevice):
+    """Knows how much memory its arrays take together, now and at most."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.used = self.peak = 0
+
+    @property
+    def free_bytes(self) -> int:
+        return self.memory_bytes - self.used
+
+    def empty(self, *args: Any) -> Any:
+        return self._meter(super().empty(*args))
+
+    def zeros(self, *args: Any) -> Any:
+        return self._meter(super().zeros(*args))
+
+    def asarray(self, *args: Any) -> Any:
+        return self._meter(super().asarray(*args))
+
+    def _meter(self, array: Any) -> Any:
+        self.used += array.nbytes
+        self.peak = max(self.peak, self.used)
+        weakref.finalize(array, self._release, array.nbytes)
+        return array
+
+    def _release(self, n_bytes: int) -> None:
+        self.used -= n_bytes
+
+
+def open_device(**options: Any) -> MeteredDevice:
+    try:
+        return MeteredDevice(**options)
+    except BackendUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def device() -> MeteredDevice:
+    return open_device()
+
+
+# -- digits and their order ------------------------------------------------------------------------
+
+
+def read_entries(entries: Any, n_entries: int, plan: Any, n: int, first: int, stride: int) -> Any:
+    """Scalars as the entries spell them; the entries must be sorted and refer to known records."""
+    values, last, seen = [0] * n, None, set()
+    for bucket, reference in entries[:n_entries].tolist():
+        if bucket != last:
+            assert bucket not in seen
+            seen.add(bucket)
+            last = bucket
+        table, i = divmod((reference >> 1) - first, stride)
+        assert 0 <= i < n
+        assert 0 <= table < plan.n_tables
+        window, digit = divmod(bucket, plan.n_buckets)
+        weight = (digit + 1) << plan.c * (table * plan.n_sets + window)
+        if bucket == plan.n_sums - 1:
+            weight = 1
+        values[i] += -weight if reference & 1 else weight
+    return values
+
+
+@pytest.mark.parametrize("tables", [None, TableChoice(c=7, n_sets=5, n_tables=8)], ids=str)
+@pytest.mark.parametrize("name", [*SCALARS, "every edge"])
+def test_entries_spell_the_scalars(
+    device: MeteredDevice, name: str, tables: TableChoice | None
+) -> None:
+    scalars = EDGES if name == "every edge" else draw_scalars(name, 70)
+    n = len(scalars)
+    infinite = np.array([i % 5 == 3 for i in range(n)], dtype=np.uint8)
+    limbs = device.asarray(scalar_limbs(FrArray.from_ints(scalars).data))
+    lengths = count_lengths(device, limbs, infinite)
+    expected = [0] * 257
+    for s, is_infinite in zip(scalars, infinite, strict=True):
+        expected[min(s, R - s).bit_length()] += 1 - int(is_infinite)
+    assert lengths == expected
+    if not any(lengths[1:]):
+        return
+    plan = plan_pass(n, 1, lengths, tables=tables, budget=AMPLE)
+    entries, n_entries = sort_entries(device, limbs, infinite, plan, first=11, stride=100)
+    values = read_entries(entries, n_entries, plan, n, 11, 100)
+    for s, value, is_infinite in zip(scalars, values, infinite, strict=True):
+        assert value == (0 if is_infinite else min(s, s - R, key=abs))
+
+
+def test_a_scalar_that_is_not_canonical_is_refused(device: MeteredDevice) -> None:
+    for bad in (R + 1, R + (1 << 200), (1 << 256) - 1):
+        words = np.array([[bad >> 64 * i & (1 << 64) - 1 for i in range(4)]], dtype=np.uint64)
+        with pytest.raises(ValueError, match="group order"):
+            count_lengths(device, scalar_limbs(words), np.zeros(1, np.uint8))
+
+
+# -- sums ------------------------------------------------------------------------------------------
+
+
+def check(device: MeteredDevice, group: Group, scalars: list[int], kind: str, room: int) -> None:
+    degree = 1 if group is G1 else 2
+    bases, factors = build_bases(group, kind, len(scalars))
+    msm = CudaMsm(device, degree)
+    result = msm.run(FrArray.from_ints(scalars), msm.prepare(bases.data, room))
+    assert (result == known_sum(group, scalars, factors).data[0]).all()
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
+@pytest.mark.parametrize("kind", ["mixed", "one and its opposite", "all equal"])
+def test_a_bucket_over_many_slices_and_merges(group: Group, kind: str) -> None:
+    """Equal scalars fill one bucket per window; slices are short, so that merges are deep."""
+    device = open_device(reversed_order=kind == "mixed")
+    n = 1024 if group is G1 else 512
+    assert len(plan_merges(-(-n // choose_slice(n, device.n_processors)))) >= 2
+    for scalars in ["one"] if group is G2 else ["one", "all equal", "minus small"]:
+        check(device, group, draw_scalars(scalars, n), kind, 0)
+
+
+@pytest.mark.parametrize("n", [1, 3, 8, 9, 16, 17, 127, 129])
+def test_ends_of_slices(device: MeteredDevice, n: int) -> None:
+    """Buckets that begin, end or fill slices in every way: runs of equal small scalars."""
+    for run in (1, 2, 7, 8, 9, 16, 33):
+        check(device, G1, [2 + i // run for i in range(n)], "distinct", 0)
+
+
+def test_keys_larger_than_the_device_travel_in_chunks() -> None:
+    device = open_device(memory_bytes=600_000)
+    bases, factors = build_bases(G1, "mixed", 1000)
+    device.memory_bytes = 100_000  # the bases alone need 65,000
+    msm = CudaMsm(device, 1)
+    fixed = msm.prepare(bases.data, 1 << 30)
+    assert not fixed.is_resident
+    device.memory_bytes = 400_000
+    told: list[tuple[int, int]] = []
+    scalars = draw_scalars("full", 1000)
+    result = msm.run(FrArray.from_ints(scalars), fixed, lambda *now: told.append(now))
+    assert (result == known_sum(G1, scalars, factors).data[0]).all()
+    assert told[-1][1] > 3  # more than one chunk
+    assert device.peak <= 400_000
+
+
+@pytest.mark.parametrize("memory", [1 << 20, 1 << 22])
+def test_multiples_are_bounded_by_memory(memory: int) -> None:
+    device = open_device(memory_bytes=memory)
+    bases, factors = build_bases(G1, "mixed", 1000)
+    msm = CudaMsm(device, 1)
+    fixed = msm.prepare(bases.data, 1 << 40)
+    assert fixed.tables is not None
+    assert fixed.n_bytes == fixed_bytes(1000, 1, fixed.tables.n_tables) <= memory // 2
+    scalars = draw_scalars("full", 1000)
+    result = msm.run(FrArray.from_ints(scalars), fixed)
+    assert (result == known_sum(G1, scalars, factors).data[0]).all()
+    assert device.peak <= memory
+
+
+@pytest.mark.parametrize("scalars", ["full", "one", "all equal"])
+def test_a_pass_stays_within_its_footprint(scalars: str) -> None:
+    for n, room in ((9, 0), (300, 0), (300, 1 << 20)):
+        device = open_device()
+        bases, _ = build_bases(G1, "distinct", n)
+        msm = CudaMsm(device, 1)
+        fixed = msm.prepare(bases.data, room)
+        kept = device.used
+        assert kept == fixed.n_bytes
+        device.peak = kept
+        msm.run(FrArray.from_ints(draw_scalars(scalars, n)), fixed)
+        planned = plan_longest(n, 1, fixed.tables).work_bytes(device.n_processors)
+        assert device.peak - kept <= planned
+        assert device.used == kept
+        if scalars == "full" and n == 300:
+            assert device.peak - kept > planned // 4
+
+
+def test_multiples_are_what_they_say(device: MeteredDevice) -> None:
+    bases, factors = build_bases(G1, "mixed", 12)
+    fixed = CudaMsm(device, 1).prepare(bases.data, 1 << 13)
+    assert fixed.tables is not None
+    step = fixed.tables.c * fixed.tables.n_sets
+    for j in range(fixed.tables.n_tables):
+        scaled = G1.multiples([k << step * j for k in factors])
+        assert (fixed.table[12 * j : 12 * (j + 1)] == G1.array.from_ints(scaled).data).all()
+
+
+def test_what_a_sum_refuses(device: MeteredDevice) -> None:
+    msm = CudaMsm(device, 1)
+    bases, _ = build_bases(G1, "distinct", 2)
+    fixed = msm.prepare(bases.data)
+    with pytest.raises(ValueError, match="3 scalars for 2 bases"):
+        msm.run(FrArray.from_ints([1, 2, 3]), fixed)
+    with pytest.raises(ValueError, match="shape"):
+        msm.run(FrArray(np.zeros((1, 2, 4), np.uint64)), fixed)
+    with pytest.raises(ValueError, match="shape"):
+        msm.prepare(np.zeros((1, 2, 8), np.uint64))
+
+
+def test_infinite_bases_are_found() -> None:
+    bases, factors = build_bases(G2, "every third infinite", 9)
+    assert find_infinite(bases.data).tolist() == [int(k == 0) for k in factors]
+    assert CudaBases(9, 2).n_bytes == fixed_bytes(9, 2, 1)
+    assert ((R - 1) // 2).bit_length() == SCALAR_BITS
