@@ -1,6 +1,8 @@
 // The page at `/`: reads the same API as every other client. Text enters as text, never as markup.
 
 import { formatAge, formatBytes, formatShare, isFinal } from "./format.js";
+import { refreshChain } from "./chain.js";
+import { element, showFacts } from "./dom.js";
 import { readEvents } from "./events.js";
 
 const POLL_MS = 1000;
@@ -27,25 +29,6 @@ async function ask(path, options = {}) {
 }
 
 const askJson = async (path) => (await ask(path)).json();
-
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-// Puts pairs [name, value] into a definition list, leaving what has not changed.
-function showFacts(list, pairs, wrap = false) {
-  const text = JSON.stringify(pairs);
-  if (list.dataset.shown === text) return;
-  list.dataset.shown = text;
-  list.replaceChildren(
-    ...pairs.flatMap(([name, value]) => {
-      const both = [element("dt", {}, name), element("dd", {}, String(value))];
-      return wrap ? [element("div", {}, ...both)] : both;
-    }),
-  );
-}
 
 function showQueue(queue) {
   const tiles = Object.entries(queue.priorities).map(([name, q]) => [`${name} waiting`, q.waiting]);
@@ -255,6 +238,7 @@ async function refresh() {
   showWorkers(workers.workers);
   showJobs(state.jobs);
   await showDetail();
+  await refreshChain(askJson);
   const busy = state.jobs.some((job) => !isFinal(job.state));
   $("health").textContent = busy ? "proving" : "idle";
   $("key-form").hidden = true;

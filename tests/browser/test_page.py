@@ -13,9 +13,12 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from api.auth import LOCAL
+from api.chain_history import ChainHistory
 from api.schemas import JobRequest
+from consensus.chain import Phase, start
 from prover.model import Architecture
 from prover.model_bytes import encode_model
+from tests.support.histories import LAB, grow
 from tests.support.memory_service import MemoryService
 from tests.support.models import random_model
 from tests.support.serving import serve
@@ -145,6 +148,30 @@ def test_a_lost_service_is_said_and_found_again(page: Page, site: Site) -> None:
     expect(page.locator("#health")).to_contain_text("queue cannot be reached")
     site.service.is_up = True
     expect(page.locator("#health")).to_have_text(re.compile("idle|proving"))
+
+
+def test_the_chain_is_shown_as_it_grows(browser: Browser) -> None:
+    history = ChainHistory(LAB.genesis)
+    state = grow(history, start(LAB.genesis), Phase.UPDATE)
+    with serve(MemoryService(), history) as url:
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        page.goto(url)
+        expect(page.locator("#blocks tr")).to_have_count(history.height)
+        leader = LAB.client(0).hex()[:8]
+        expect(page.locator("#leader")).to_contain_text(leader)
+        expect(page.locator("#leader")).to_contain_text("16 of 16 proven")
+        expect(page.locator("#accuracy circle")).to_have_count(3)
+        grow(history, state, Phase.BEACON)
+        expect(page.locator("#blocks tr")).to_have_count(history.height)
+        expect(page.locator("#leader")).to_contain_text("beacon")
+        expect(page.locator("#clients tr").nth(1)).to_contain_text("15/16, none")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        page.close()
+
+
+def test_a_service_without_a_chain_shows_none(page: Page) -> None:
+    expect(page.locator("#health")).to_have_text(re.compile("idle|proving"))
+    expect(page.locator("#chain")).to_be_hidden()
 
 
 def _is_fault(message: ConsoleMessage) -> bool:

@@ -11,14 +11,15 @@ from prometheus_client import CollectorRegistry
 
 from api.app import build_app
 from api.auth import KeyRing
+from api.chain_history import ChainHistory
 from api.server import build_server
 from api.service import ServiceBackend
 
 
 @contextmanager
-def serve(backend: ServiceBackend) -> Iterator[str]:
+def serve(backend: ServiceBackend, chain: ChainHistory | None = None) -> Iterator[str]:
     """Yields the address. The socket listens first, so no request comes too early."""
-    app = build_app(backend, keys=KeyRing(), registry=CollectorRegistry())
+    app = build_app(backend, keys=KeyRing(), registry=CollectorRegistry(), chain=chain)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = build_server(app, host="127.0.0.1", port=0)
         server.capture_signals = _no_signals  # type: ignore[method-assign,assignment]

@@ -11,34 +11,10 @@ from prometheus_client import CollectorRegistry
 from api.app import build_app
 from api.auth import KeyRing
 from api.chain_history import ChainHistory
-from consensus.chain import ChainState, Phase, apply, start
-from consensus.messages import Block, FinalBlock, QuorumCertificate, Step, Vote
-from tests.support.learning import N_SAMPLES, Lab
+from consensus.chain import Phase, start
+from tests.support.histories import LAB, grow
+from tests.support.learning import N_SAMPLES
 from tests.support.memory_service import MemoryService
-
-LAB = Lab()
-
-
-def certify(block: Block) -> FinalBlock:
-    """With three votes that nobody signed: the history takes what a follower has verified."""
-    votes = tuple(
-        Vote(step=Step.PRECOMMIT, height=block.height, round=1, block_hash=block.hash, validator=i)
-        for i in (0, 1, 3)
-    )
-    certificate = QuorumCertificate(
-        height=block.height, round=1, block_hash=block.hash, votes=votes
-    )
-    return FinalBlock(block=block, certificate=certificate)
-
-
-def grow(history: ChainHistory, state: ChainState, phase: Phase) -> ChainState:
-    """Blocks by everyone's doing until this phase begins; the first of a round takes one."""
-    while True:
-        block = LAB.block(state, LAB.list_due(state))
-        state = apply(state, block)
-        history.append(certify(block), state)
-        if state.phase is phase:
-            return state
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,32 @@
+"""Chains that grow by everyone's doing, for tests of what shows them."""
+
+from __future__ import annotations
+
+from api.chain_history import ChainHistory
+from consensus.chain import ChainState, Phase, apply
+from consensus.messages import Block, FinalBlock, QuorumCertificate, Step, Vote
+from tests.support.learning import Lab
+
+LAB = Lab()
+
+
+def certify(block: Block) -> FinalBlock:
+    """With three votes that nobody signed: the history takes what a follower has verified."""
+    votes = tuple(
+        Vote(step=Step.PRECOMMIT, height=block.height, round=1, block_hash=block.hash, validator=i)
+        for i in (0, 1, 3)
+    )
+    certificate = QuorumCertificate(
+        height=block.height, round=1, block_hash=block.hash, votes=votes
+    )
+    return FinalBlock(block=block, certificate=certificate)
+
+
+def grow(history: ChainHistory, state: ChainState, phase: Phase) -> ChainState:
+    """Blocks by everyone's doing until this phase begins; the first of a round takes one."""
+    while True:
+        block = LAB.block(state, LAB.list_due(state))
+        state = apply(state, block)
+        history.append(certify(block), state)
+        if state.phase is phase:
+            return state
