@@ -38,9 +38,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def service(environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [PROGRAM, "up", "--port", "0", "--workers", "2"], env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = [str(PROGRAM), "up", "--port", "0", "--workers", "2"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         yield process
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0
@@ -102,6 +101,8 @@ def test_a_job_from_curl_to_a_proof_that_verifies(url: str, model: bytes, tmp_pa
         curl("-o", str(key / name), f"{url}/v1/circuits/{view['circuit']}/{name}")
     assert verify(tmp_path / "proof.zkp", key, DATASET) == 0
     assert verify(tmp_path / "proof.zkp", key, "mnist:test[1:25]") == 1
+    workers = json.loads(curl(f"{url}/v1/workers"))["workers"]
+    assert len({worker["id"] for worker in workers}) == 2
     assert len(view["statements"]) == 2
     assert view["n_real"] == 24
 
@@ -142,7 +143,7 @@ def children_of(pid: int) -> dict[str, list[int]]:
 def test_all_is_killed_and_every_job_ends(
     url: str, service: subprocess.Popen[str], model: bytes
 ) -> None:
-    """kill -9 of the API, then of the API, the worker and the queue server at once."""
+    """kill -9 of the API, then of the API, both workers and the queue server at once."""
     with Client.connect(url) as zkpot:
         model_id = zkpot.upload_model(model).id
         jobs = [
@@ -160,7 +161,8 @@ def test_all_is_killed_and_every_job_ends(
             os.kill(pid, signal.SIGKILL)
         assert zkpot.wait(jobs[0]).state == "done"
         before = children_of(service.pid)
-        assert all(len(pids) == 1 for pids in before.values()), before
+        counts = {kind: len(pids) for kind, pids in before.items()}
+        assert counts == {"api": 1, "worker": 2, "server": 1}
         for pids in before.values():
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
