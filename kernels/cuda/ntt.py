@@ -22,8 +22,8 @@ _Key = tuple[int, int, int]  # base, length, first
 class Ntt:
     """Transforms on one device. Keeps the tables of the sizes and shifts it met."""
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self, device: Device, lg_tile: int = LG_TILE) -> None:
+        self.device, self._lg_tile = device, lg_tile
         self._tables: OrderedDict[_Key, Array] = OrderedDict()
         self._lock = Lock()
 
@@ -50,7 +50,7 @@ class Ntt:
         lg_n = n.bit_length() - 1
         if rows == 0 or lg_n == 0:  # one element is its own transform
             return a.copy()
-        plan = ntt_of_rows(lg_n, rows)
+        plan = ntt_of_rows(lg_n, rows, self._lg_tile)
         roots = self._table(root_of_unity(lg_n), n)
         inner = self._table(root_of_unity(LG_TILE), INNER_ROOTS)
         first, last, scale = self._scale(n, inverse, shift)

@@ -65,9 +65,9 @@ class NttPlan:
         return self.table_bytes + ELEMENT_BYTES * self.n_buffers * (self.rows << self.lg_n)
 
 
-def split_radices(lg_n: int) -> tuple[int, ...]:
+def split_radices(lg_n: int, lg_tile: int = LG_TILE) -> tuple[int, ...]:
     """The radices' bits: as few passes as blocks allow, of nearly equal size, larger ones first."""
-    n_passes = ceil_div(lg_n, LG_TILE)
+    n_passes = ceil_div(lg_n, lg_tile)
     return tuple(ceil_div(lg_n - i, n_passes) for i in range(n_passes))
 
 
@@ -88,11 +88,11 @@ def plan_ntt(lg_n: int, n_rows: int, memory_bytes: int) -> NttPlan:
     return ntt_of_rows(lg_n, max(1, min(n_rows, fitting, MAX_GRID_Y)))
 
 
-def ntt_of_rows(lg_n: int, rows: int) -> NttPlan:
-    """The passes of these rows in one go."""
+def ntt_of_rows(lg_n: int, rows: int, lg_tile: int = LG_TILE) -> NttPlan:
+    """The passes of these rows in one go, in blocks of 2^lg_tile elements (tests take less)."""
     passes, lg_l = [], 0
-    for lg_r in split_radices(lg_n):
-        lg_columns = min(LG_TILE - lg_r, lg_n - lg_r)
+    for lg_r in split_radices(lg_n, lg_tile):
+        lg_columns = min(lg_tile - lg_r, lg_n - lg_r)
         lg_block = lg_r + lg_columns
         grid = (1 << (lg_n - lg_block), rows, 1)
         passes.append(NttPass(lg_l, lg_r, lg_columns, grid, (1 << (lg_block - 1), 1, 1)))

@@ -31,6 +31,9 @@ ZK_KERNEL(256) fp_mul(Fp *out, const Fp *a, const Fp *b) {
 }
 ZK_EXPORT(fp_mul)
 
+ZK_KERNEL(256) fp_sqr(Fp *out, const Fp *a) { out[zk_thread()] = a[zk_thread()].sqr(); }
+ZK_EXPORT(fp_sqr)
+
 ZK_KERNEL(256) fp2_mul(Fp2 *out, const Fp2 *a, const Fp2 *b) {
     out[zk_thread()] = a[zk_thread()] * b[zk_thread()];
 }

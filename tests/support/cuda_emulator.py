@@ -144,7 +144,7 @@ def _cell(argument: Any) -> ctypes.c_uint64 | ctypes.c_uint32:
 def build_library(source: Source) -> Path:
     """The shared library of a source, built once for each state of it."""
     key = hashlib.sha256(repr((source.digest, HEADER.read_text(), FLAGS)).encode()).hexdigest()
-    directory = _directory()
+    directory = build_directory()
     library = directory / f"{source.name}-{key[:24]}.so"
     if library.exists():
         return library
@@ -159,7 +159,7 @@ def build_library(source: Source) -> Path:
     return library
 
 
-def _directory() -> Path:
+def build_directory() -> Path:
     """A private directory of this user for what the tests build."""
     path = Path(tempfile.gettempdir()) / f"zkpot-emulator-{os.getuid()}"
     path.mkdir(mode=0o700, exist_ok=True)

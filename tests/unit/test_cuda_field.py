@@ -87,6 +87,28 @@ def test_field(probe: EmulatedModule, kernel: str, m: int, operation: str, rng: 
     assert [v % m for v in out] == [expected(a, b) % m for a, b in zip(left, right, strict=True)]
 
 
+def extreme_limbs(modulus: int) -> list[int]:
+    """Every pattern of lowest and highest limbs, below twice the modulus: every carry there is."""
+    extremes, top = (0, 1, 0xFFFFFFFF), 2 * modulus >> 224
+    values = [0]
+    for k in range(7):
+        values = [v + (limb << 32 * k) for v in values for limb in extremes]
+    return [v + (limb << 224) for v in values for limb in (0, top - 1)]
+
+
+@pytest.mark.parametrize(("kernel", "m"), [("fp_apply", P), ("fr_apply", R)], ids=["p", "r"])
+def test_products_of_extreme_limbs(probe: EmulatedModule, kernel: str, m: int, rng: Random) -> None:
+    left = extreme_limbs(m)
+    assert max(left) < 2 * m
+    right = rng.sample(left, len(left))
+    arrays = [words_from_ints(left), words_from_ints(right)]
+    for operation in ("mul", "sqr", "add", "sub"):
+        out = ints_from_words(run(probe, kernel, arrays, np.uint32(OPERATIONS.index(operation))))
+        expected = definition(operation, m)
+        assert max(out) < 2 * m
+        assert all((v - expected(a, b)) % m == 0 for v, a, b in zip(out, left, right, strict=True))
+
+
 @pytest.mark.parametrize(("kernel", "m"), [("fp_apply", P), ("fr_apply", R)], ids=["p", "r"])
 def test_zero_and_equal_see_through_representatives(
     probe: EmulatedModule, kernel: str, m: int, rng: Random

@@ -39,7 +39,7 @@ template <class F> struct Xyzz {
         F square = x.sqr();
         F m = square.twice() + square;
         F x3 = m.sqr() - s.twice();
-        return {x3, m * (s - x3) - w * y, v * zz, w * zzz};  // ZZ = 0 stays 0
+        return {x3, F::difference(m, s - x3, w, y), v * zz, w * zzz};  // ZZ = 0 stays 0
     }
 
     // P + Q, Q affine.
@@ -79,7 +79,7 @@ template <class F> struct Xyzz {
         F ppp = p * pp;
         F q = u1 * pp;
         F x3 = r.sqr() - ppp - q.twice();
-        return {x3, r * (q - x3) - s1 * ppp, zz * pp, zzz * ppp};
+        return {x3, F::difference(r, q - x3, s1, ppp), zz * pp, zzz * ppp};
     }
 };
 

@@ -127,7 +127,10 @@ template <class M> struct alignas(16) Field {
         return merge(even, odd);
     }
 
-    ZK_DEVICE Field sqr() const { return *this * *this; }
+    // a b - c d with one reduction.
+    static ZK_DEVICE Field difference(Field a, Field b, Field c, Field d) {
+        return dot(a, b, c.lazy_negative(), d);
+    }
 
     // a b + c d with one reduction. The sum of both accumulators stays below 5M < 0.95 * 2^256.
     static ZK_DEVICE Field dot(Field a, Field b, Field c, Field d) {
@@ -141,6 +144,28 @@ template <class M> struct alignas(16) Field {
             reduce_row(odd, even);
         }
         return merge(even, odd).below_twice();
+    }
+
+    // a^2 with 36 products instead of 64: those of different limbs once and doubled. Its 16 limbs are
+    // h 2^256 + l with l mod M made below M + 1 and h < 0.76 M: below 2M without a subtraction.
+    ZK_DEVICE Field sqr() const {
+        const Field a = *this;
+        u32 wide[16], even[8], odd[8];
+        square(wide, a.limb);
+        ZK_UNROLL for (int i = 0; i < 8; i++) even[i] = wide[i];
+        reduce_row(even, odd, true);
+        ZK_UNROLL for (int i = 1; i < 7; i += 2) {
+            reduce_next_row(odd, even);
+            reduce_next_row(even, odd);
+        }
+        reduce_next_row(odd, even);
+        const Field low = merge(even, odd);
+        Field r;
+        Carry cc;
+        r.limb[0] = add_cc(cc, low.limb[0], wide[8]);
+        ZK_UNROLL for (int i = 1; i < 7; i++) r.limb[i] = addc_cc(cc, low.limb[i], wide[8 + i]);
+        r.limb[7] = addc(cc, low.limb[7], wide[15]);
+        return r;
     }
 
     // a^(M - 2) = 1/a, and 0 for 0. A call, its operand in registers: 254 squarings and up to as
@@ -215,11 +240,73 @@ template <class M> struct alignas(16) Field {
         odd[7] = addc(cc, odd[7], 0);
     }
 
-    // Adds the multiple of M that makes the lowest limb 0.
-    static ZK_DEVICE void reduce_row(u32 *even, u32 *odd) {
+    // The 16 limbs of a^2. Products a_i a_j, i < j, lie in `even` or `odd` by the parity of i + j, a
+    // row's carry goes to a limb that is still 0 where its top pair was in use before (i = 1, 3, 5 in
+    // `odd`, 2, 4 in `even`); then the sum is doubled and the squares of the limbs are added.
+    static ZK_DEVICE void square(u32 *wide, const u32 *a) {
+        u32 even[16], odd[16];
+        ZK_UNROLL for (int k = 0; k < 16; k++) even[k] = odd[k] = 0;
+        ZK_UNROLL for (int i = 0; i < 7; i++) {
+            add_square_row(odd, a, i, i + 1);
+            add_square_row(even, a, i, i + 2);
+        }
+        Carry cc;
+        wide[0] = 0;
+        wide[1] = odd[1];
+        wide[2] = add_cc(cc, even[2], odd[2]);
+        ZK_UNROLL for (int k = 3; k < 15; k++) wide[k] = addc_cc(cc, even[k], odd[k]);
+        wide[15] = addc(cc, 0, 0);
+        wide[1] = add_cc(cc, wide[1], wide[1]);
+        ZK_UNROLL for (int k = 2; k < 15; k++) wide[k] = addc_cc(cc, wide[k], wide[k]);
+        wide[15] = addc(cc, wide[15], wide[15]);
+        wide[0] = mad_lo_cc(cc, a[0], a[0], 0);
+        wide[1] = madc_hi_cc(cc, a[0], a[0], wide[1]);
+        ZK_UNROLL for (int i = 1; i < 8; i++) {
+            wide[2 * i] = madc_lo_cc(cc, a[i], a[i], wide[2 * i]);
+            wide[2 * i + 1] = madc_hi_cc(cc, a[i], a[i], wide[2 * i + 1]);
+        }
+    }
+
+    // acc += a_i a_j at i + j for j = first, first + 2, ... < 8, and its carry.
+    static ZK_DEVICE void add_square_row(u32 *acc, const u32 *a, int i, int first) {
+        if (first > 7) return;
+        Carry cc;
+        acc[i + first] = mad_lo_cc(cc, a[i], a[first], acc[i + first]);
+        acc[i + first + 1] = madc_hi_cc(cc, a[i], a[first], acc[i + first + 1]);
+        ZK_UNROLL for (int j = first + 2; j < 8; j += 2) {
+            acc[i + j] = madc_lo_cc(cc, a[i], a[j], acc[i + j]);
+            acc[i + j + 1] = madc_hi_cc(cc, a[i], a[j], acc[i + j + 1]);
+        }
+        if (i > 0 && (i + first) % 2 == i % 2) acc[i + 8] = addc(cc, acc[i + 8], 0);
+    }
+
+    // Adds the multiple of M that makes the lowest limb 0; `fresh`: odd has no value yet.
+    static ZK_DEVICE void reduce_row(u32 *even, u32 *odd, bool fresh = false) {
         Carry cc;
         u32 m = mul_lo(even[0], M::M0);
-        add_products(cc, odd, OddModulus{}, m);
+        if (fresh) {
+            ZK_UNROLL for (int j = 0; j < 8; j += 2) {
+                odd[j] = mul_lo(M::modulus(j + 1), m);
+                odd[j + 1] = mul_hi(M::modulus(j + 1), m);
+            }
+        } else {
+            add_products(cc, odd, OddModulus{}, m);
+        }
+        add_products(cc, even, EvenModulus{}, m);
+        odd[7] = addc(cc, odd[7], 0);
+    }
+
+    // The sum, whose lowest limb is 0, goes down by 2^32 (what was odd is now even) and is reduced.
+    static ZK_DEVICE void reduce_next_row(u32 *even, u32 *odd) {
+        Carry cc;
+        even[0] = add_cc(cc, even[0], odd[1]);
+        const u32 m = mul_lo(even[0], M::M0);
+        ZK_UNROLL for (int j = 0; j < 6; j += 2) {
+            odd[j] = madc_lo_cc(cc, M::modulus(j + 1), m, odd[j + 2]);
+            odd[j + 1] = madc_hi_cc(cc, M::modulus(j + 1), m, odd[j + 3]);
+        }
+        odd[6] = madc_lo_cc(cc, M::modulus(7), m, 0);
+        odd[7] = madc_hi(cc, M::modulus(7), m, 0);
         add_products(cc, even, EvenModulus{}, m);
         odd[7] = addc(cc, odd[7], 0);
     }

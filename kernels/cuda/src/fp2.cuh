@@ -32,6 +32,11 @@ struct Fp2 {
         return {(a.c0 + a.c1) * (a.c0 - a.c1), (a.c0 * a.c1).twice()};
     }
 
+    // a b - c d.
+    static ZK_DEVICE Fp2 difference(const Fp2 &a, const Fp2 &b, const Fp2 &c, const Fp2 &d) {
+        return a * b - c * d;
+    }
+
     // conj(a) / (a0^2 + a1^2), and 0 for 0.
     ZK_DEVICE Fp2 inverse() const {
         Fp norm = Fp::dot(c0, c0, c1, c1).inverse();
