@@ -202,7 +202,7 @@ class BlockVerifier:
         checked = verify_batch(
             [proofs[i].envelope for i in new],
             key=self._key,
-            public_inputs=shard,
+            public_inputs=shard.defer,
             random_bytes=self._random_bytes,
         )
         for i, verdict in zip(new, checked, strict=True):

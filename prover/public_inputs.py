@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
+from operator import mul
 
 import numpy as np
 import numpy.typing as npt
@@ -93,11 +94,28 @@ class PublicLayout:
         cost   : one float64 product (d x n) (n x 8); under 10 ms for 1,024 samples of 784 inputs
         """
         self.check_shard(images, labels)
+        powers, first = self.compute_first(
+            claimed=claimed, multipliers=multipliers, labels=labels, challenges=challenges
+        )
+        sums = compute_weighted_sums(images.reshape(len(images), -1), powers)
+        return FrArray.from_ints([*first, *sums])
+
+    def compute_first(
+        self,
+        *,
+        claimed: int,
+        multipliers: Sequence[int],
+        labels: UInt8Array,
+        challenges: Sequence[int],
+    ) -> tuple[list[int], list[int]]:
+        """Powers s^n of every sample, and the public wires before those of the first layer.
+
+        raises : ShapeMismatch for a number that does not fit; labels are `check_shard`'s business
+        """
         self._check_numbers(claimed, multipliers, challenges, n_real=len(labels))
         powers = compute_powers(challenges[0], len(labels))
-        label_sum = sum((int(y) + 1) * p for y, p in zip(labels, powers, strict=True))
-        sums = compute_weighted_sums(images.reshape(len(images), -1), powers)
-        return FrArray.from_ints([claimed, *multipliers, *challenges, label_sum, *sums])
+        label_sum = sum(map(mul, (labels.astype(np.int64) + 1).tolist(), powers))
+        return powers, [claimed, *multipliers, *challenges, label_sum]
 
     def check_shard(self, images: UInt8Array, labels: UInt8Array) -> None:
         """ShapeMismatch unless samples and labels fit the architecture and the circuit."""
@@ -163,14 +181,7 @@ class ShardInputs:
 
         raises : KeyMismatch when the transcript draws as many challenges as another circuit has
         """
-        if len(challenges) != len(self.layout.challenges):
-            raise KeyMismatch(
-                f"the key asks for {len(challenges)} challenges, "
-                f"the circuit of {self.layout.architecture.name} for {len(self.layout.challenges)}"
-            )
-        if statement.n_real != len(self.labels) or statement.dataset_digest != self.digest:
-            return None
-        if statement.multipliers != self.layout.architecture.multipliers:
+        if not self._is_about(statement, challenges):
             return None
         return self.layout.compute(
             claimed=statement.claimed_correct,
@@ -179,6 +190,73 @@ class ShardInputs:
             labels=self.labels,
             challenges=challenges,
         )
+
+    def defer(self, statement: Statement, challenges: Sequence[int]) -> DeferredWires | None:
+        """As a call, with the sums over samples left to `combine_wires`: for batches."""
+        if not self._is_about(statement, challenges):
+            return None
+        powers, first = self.layout.compute_first(
+            claimed=statement.claimed_correct,
+            multipliers=statement.multipliers,
+            labels=self.labels,
+            challenges=challenges,
+        )
+        return DeferredWires(self, powers, first)
+
+    def _is_about(self, statement: Statement, challenges: Sequence[int]) -> bool:
+        if len(challenges) != len(self.layout.challenges):
+            raise KeyMismatch(
+                f"the key asks for {len(challenges)} challenges, "
+                f"the circuit of {self.layout.architecture.name} for {len(self.layout.challenges)}"
+            )
+        data = (statement.n_real, statement.dataset_digest, statement.multipliers)
+        return data == (len(self.labels), self.digest, self.layout.architecture.multipliers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeferredWires:
+    """Public wires of one statement: those before the first layer's, and the weights of the rest.
+
+    first layer : P_k = sum_n powers_n x_nk over the samples of `inputs`
+    """
+
+    inputs: ShardInputs
+    powers: list[int]
+    first: list[int]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.inputs.layout.n_public,)
+
+
+PublicWires = FrArray | DeferredWires
+"""All public wires but the constant one."""
+
+
+def combine_wires(wires: Sequence[PublicWires], weights: Sequence[int]) -> list[int]:
+    """sum_i t_i z_ik for every public wire k, not reduced mod r; all of one circuit.
+
+    Deferred sums are done once for each shard, whatever the number of statements about it:
+
+        sum_i t_i sum_n s_i^n x_nk = sum_n (sum_i t_i s_i^n) x_nk
+    """
+    totals = [0] * wires[0].shape[0]
+    shards: dict[int, tuple[ShardInputs, list[int]]] = {}
+    for wire, t in zip(wires, weights, strict=True):
+        if isinstance(wire, FrArray):
+            totals = [total + t * x for total, x in zip(totals, wire.to_ints(), strict=True)]
+            continue
+        for k, x in enumerate(wire.first):
+            totals[k] += t * x
+        inputs, sums = shards.get(id(wire.inputs), (wire.inputs, [0] * len(wire.powers)))
+        sums = [total + t * x for total, x in zip(sums, wire.powers, strict=True)]
+        shards[id(wire.inputs)] = inputs, sums
+    for inputs, sums in shards.values():
+        samples = inputs.images.reshape(len(inputs.images), -1)
+        tail = compute_weighted_sums(samples, [x % R for x in sums])
+        start = len(totals) - len(tail)
+        totals[start:] = [total + x for total, x in zip(totals[start:], tail, strict=True)]
+    return totals
 
 
 def compute_powers(base: int, n: int) -> list[int]:

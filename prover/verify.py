@@ -31,22 +31,24 @@ from kernels.cpu.small_msm import small_msm_g1
 from kernels.pairing import PreparedG2, pairing_product_is_one, prepare_g2
 from prover.errors import KeyMismatch
 from prover.keys import G2_GENERATOR, VerifyingKey
+from prover.public_inputs import PublicWires, combine_wires
 from prover.randomness import RandomBytes, draw_weight
 from prover.statement import Statement
 from prover.transcript import compute_challenges
 from prover.verdict import Verdict
 from prover.wire import Envelope, Proof
 
-PublicInputs = Callable[[Statement, list[int]], FrArray | None]
+PublicInputs = Callable[[Statement, list[int]], PublicWires | None]
 """public_inputs(statement, challenges): the public wires, shape [n_public], which the verifier
-computes from its own data; None when the statement is not one that it asks about."""
+computes from its own data; None when the statement is not one that it asks about. Batches about one
+shard do well with `ShardInputs.defer`: its samples are then summed once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """Public wires, without the constant one, and the proof that they have a witness."""
 
-    public: FrArray
+    public: PublicWires
     proof: Proof
 
 
@@ -145,7 +147,8 @@ def equations_hold(
         G1Array.concat([getattr(claim.proof, name) for claim in claims])
         for name in ("a", "c", "d_w", "pok_w", "d_a")
     )
-    combined = FrArray.from_ints(_combine_public(claims, r) + r)
+    public = combine_wires([claim.public for claim in claims], r)
+    combined = FrArray.from_ints([sum(r), *public, *r])
     g1 = [
         neg_g1(mul_g1(FrArray.from_ints(r), a)),
         _sum(key.alpha, [sum(r)]),
@@ -157,14 +160,6 @@ def equations_hold(
     ]
     b = prepare_g2(G2Array.concat([claim.proof.b for claim in claims]))
     return pairing_product_is_one(G1Array.concat(g1), PreparedG2.concat([b, key.fixed_lines]))
-
-
-def _combine_public(claims: Sequence[Claim], weights: Sequence[int]) -> list[int]:
-    """sum_i r_i z_ik for the constant one and every public wire: one MSM serves the batch."""
-    totals = [0] * len(claims[0].public)
-    for claim, w in zip(claims, weights, strict=True):
-        totals = [t + w * x for t, x in zip(totals, claim.public.to_ints(), strict=True)]
-    return [sum(weights), *totals]  # not yet reduced mod r
 
 
 def _sum(points: G1Array, scalars: Sequence[int]) -> G1Array:

@@ -8,12 +8,20 @@ from random import Random
 import numpy as np
 import pytest
 
+from kernels.array import FrArray
 from kernels.bn254 import R
 from prover.dataset import shard_digest
-from prover.errors import ArchitectureInvalid, ShapeMismatch
+from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.layers import Requant
 from prover.model import Architecture
-from prover.public_inputs import PublicLayout, ShardInputs, compute_powers, compute_weighted_sums
+from prover.public_inputs import (
+    PublicLayout,
+    PublicWires,
+    ShardInputs,
+    combine_wires,
+    compute_powers,
+    compute_weighted_sums,
+)
 from prover.statement import Statement
 from tests.support.assignments import draw_scalars
 
@@ -138,3 +146,54 @@ def test_shard_answers_only_for_its_own_statement() -> None:
         replace(statement, multipliers=()),
     ):
         assert inputs(other, [5] * 6) is None
+
+
+def make_statement(inputs: ShardInputs, claimed: int = 1) -> Statement:
+    return Statement(
+        chain_id=b"c",
+        task_id=b"t",
+        round_index=0,
+        commit_height=1,
+        client_key=b"k",
+        verifying_key_digest=bytes(32),
+        shard_index=0,
+        n_real=len(inputs.labels),
+        dataset_digest=inputs.digest,
+        multipliers=(3, 2),
+        claimed_correct=claimed,
+        d_w=bytes(32),
+    )
+
+
+def test_deferred_wires_combine_to_the_same(rng: Random) -> None:
+    """Two shards in turn, some wires whole and some deferred, weights of 128 bits."""
+    other = ShardInputs.of(LAYOUT, 255 - IMAGES[:2], LABELS[1:])
+    shards = [ShardInputs.of(LAYOUT, IMAGES, LABELS), other]
+    whole: list[FrArray] = []
+    mixed: list[PublicWires] = []
+    for i in range(6):
+        inputs, challenges = shards[i % 2], draw_scalars(rng, 6)
+        statement = make_statement(inputs, claimed=i % 3)
+        found, deferred = inputs(statement, challenges), inputs.defer(statement, challenges)
+        assert found is not None
+        assert deferred is not None
+        assert deferred.shape == found.shape == (LAYOUT.n_public,)
+        whole.append(found)
+        mixed.append(found if i == 2 else deferred)
+    weights = [1, (1 << 128) - 1, *(rng.getrandbits(128) for _ in range(4))]
+    expected = [
+        sum(t * z for t, z in zip(weights, column, strict=True)) % R
+        for column in zip(*(w.to_ints() for w in whole), strict=True)
+    ]
+    assert [x % R for x in combine_wires(whole, weights)] == expected
+    assert [x % R for x in combine_wires(mixed, weights)] == expected
+
+
+def test_deferred_wires_are_of_the_shards_own_statements(rng: Random) -> None:
+    inputs = ShardInputs.of(LAYOUT, IMAGES, LABELS)
+    statement, challenges = make_statement(inputs), draw_scalars(rng, 6)
+    assert inputs.defer(statement, challenges) is not None
+    for change in ({"dataset_digest": bytes(32)}, {"n_real": 4}, {"multipliers": (3, 1)}):
+        assert inputs.defer(replace(statement, **change), challenges) is None  # type: ignore[arg-type]
+    with pytest.raises(KeyMismatch):
+        inputs.defer(statement, challenges[:-1])
