@@ -18,7 +18,8 @@ atomics only through the function that it is built with:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -51,7 +52,8 @@ class PerThread:
         if device.emulated:
             self._on_host(np.int64(n), *map(_plain, arguments))
             return
-        launch_on_gpu(self._on_gpu, n, [_foreign(a) for a in arguments])
+        with numba_faults():
+            launch_on_gpu(self._on_gpu, n, [_foreign(a) for a in arguments])
 
     @cached_property
     def _on_host(self) -> Any:
@@ -77,7 +79,10 @@ def plain_add(array: Any, index: Any, amount: Any) -> Any:
 
 
 def compile_for_gpu(build: Build) -> Any:
-    """The kernel `(n, *arguments)` of numba.cuda. Works under the CUDA simulator as well."""
+    """The kernel `(n, (arguments))` of numba.cuda. Works under the CUDA simulator as well.
+
+    A tuple because numba.cuda launches no kernel with `*arguments`: it would drop all but one.
+    """
 
     @cuda.jit(device=True)
     def atomic_add(array: Any, index: Any, amount: Any) -> Any:
@@ -86,7 +91,7 @@ def compile_for_gpu(build: Build) -> Any:
     body = cuda.jit(device=True)(build(cuda.jit(device=True), atomic_add))
 
     @cuda.jit
-    def run(n: Any, *arguments: Any) -> None:
+    def run(n: Any, arguments: tuple[Any, ...]) -> None:
         i = cuda.grid(1)
         if i < n:
             body(i, *arguments)
@@ -94,10 +99,16 @@ def compile_for_gpu(build: Build) -> Any:
     return run
 
 
-def launch_on_gpu(kernel: Any, n: int, arguments: list[Any]) -> None:
+def launch_on_gpu(kernel: Any, n: int, arguments: list[Any], block: int = BLOCK) -> None:
     """Start n threads on CUDA's default stream, the one that cupy uses."""
+    kernel[ceil_div(n, block), block](np.int64(n), tuple(arguments))
+
+
+@contextmanager
+def numba_faults() -> Iterator[None]:
+    """Every fault of numba.cuda as a DeviceError."""
     try:
-        kernel[ceil_div(n, BLOCK), BLOCK](np.int64(n), *arguments)
+        yield
     except Exception as error:  # numba has no common class for errors of driver and compiler
         raise DeviceError(f"numba.cuda: {type(error).__name__}") from error
 

@@ -1,0 +1,100 @@
+"""Run under NUMBA_ENABLE_CUDASIM=1: every numba.cuda kernel against its host form.
+
+Prints the names of the kernels that agreed. The simulator starts a Python thread per CUDA thread,
+so the inputs are as small as they can be.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from kernels.array import FrArray
+from kernels.bn254 import R
+from kernels.cuda import digits, witness
+from kernels.cuda.msm_plan import Budget, TableChoice, count_histograms, plan_pass
+from kernels.cuda.per_thread import PerThread, launch_on_gpu
+from tests.support.cuda_emulator import EmulatedDevice
+
+SCALARS = [0, 1, R - 1, R - 200, 77, (R - 1) // 2, (R + 1) // 2, 1 << 200, 5]
+INFINITE = np.array([0, 0, 0, 0, 0, 0, 0, 0, 1], dtype=np.uint8)
+
+
+class Hosted(EmulatedDevice):
+    """Only its host form is used; sources are not built."""
+
+    def __init__(self) -> None:
+        self.memory_bytes = 1 << 30
+
+
+def agree(kernel: PerThread, n: int, arguments: list[Any], outputs: list[int]) -> bool:
+    """Both forms give the same outputs; those are the arguments at these places."""
+    forms = []
+    for on_device in (False, True):
+        mine = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+        if on_device:
+            launch_on_gpu(kernel._on_gpu, n, mine, block=4)
+        else:
+            kernel(Hosted(), n, *mine)
+        forms.append([mine[k] for k in outputs])
+    changed = any((f != arguments[k]).any() for f, k in zip(forms[0], outputs, strict=True))
+    return changed and all((a == b).all() for a, b in zip(*forms, strict=True))
+
+
+def digit_cases() -> dict[str, bool]:
+    limbs, n = digits.scalar_limbs(FrArray.from_ints(SCALARS).data), len(SCALARS)
+    histograms = np.zeros((count_histograms(n), 257), np.uint32)
+    lengths = [0] * 254
+    lengths[253] = n
+    plan = plan_pass(
+        n, 1, lengths, tables=TableChoice(c=7, n_sets=5, n_tables=8),
+        budget=Budget(work_bytes=1 << 30, n_processors=1),
+    )  # fmt: skip
+    common = [limbs, INFINITE, 3, n + 3, plan.c, plan.n_windows, plan.n_sets]
+    counters = np.zeros(plan.n_counters, np.uint32)
+    ranks = np.zeros((plan.n_windows, n), np.uint32)
+    spots = np.arange(plan.n_counters, dtype=np.uint32) * 3  # room for the few that share a bucket
+    entries = np.zeros((4 * plan.n_counters, 2), np.uint32)
+    nothing = np.zeros((1, 2), np.uint32)
+    return {
+        "count_lengths": agree(digits._count_lengths, n, [limbs, INFINITE, histograms], [2]),
+        "count_digits": agree(digits._count_digits, n, [*common, counters, ranks, nothing], [7]),
+        "place_entries": agree(digits._place_entries, n, [*common, spots, ranks, entries], [9]),
+    }
+
+
+def witness_cases() -> dict[str, bool]:
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 256, (3, 4), dtype=np.uint8)
+    weight = rng.integers(-127, 128, (4, 2), dtype=np.int8)
+    bias = rng.integers(-(1 << 22), 1 << 22, 2, dtype=np.int32)
+    z = rng.integers(-(1 << 31), 1 << 31, 6, dtype=np.int64)
+    blank = np.zeros(6, np.int64)
+    index = np.array([0, 4, 1, 1, -1, 5, 4], dtype=np.int64)
+    records = rng.integers(0, 1 << 63, (5, 4), dtype=np.uint64)
+    places = np.array([3, 0, 4], dtype=np.int64)
+    small = np.array([0, 1, -1, (1 << 62) - 1, 1 - (1 << 62)], dtype=np.int64)
+    room = np.zeros((5, 4), np.uint64)
+    return {
+        "accumulate": agree(
+            witness._accumulate, 6, [x, weight, bias, np.zeros((3, 2), np.int64)], [3]
+        ),
+        "round": agree(witness._round, 6, [z, 10, 37, 0, 255, blank, blank, blank], [5, 6, 7]),
+        "count": agree(witness._count, 7, [index, np.zeros((2, 5), np.uint32)], [1]),
+        "gather": agree(witness._gather, 12, [records, places, room[:3]], [2]),
+        "scatter": agree(witness._scatter, 12, [room, places, records[:3]], [0]),
+        "scalars": agree(witness._scalars, 5, [small, room], [1]),
+    }
+
+
+def main() -> None:
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+        raise SystemExit("the CUDA simulator is not on")
+    cases = digit_cases() | witness_cases()
+    print(*sorted(name for name, same in cases.items() if same))
+
+
+if __name__ == "__main__":
+    main()

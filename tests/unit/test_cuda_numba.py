@@ -1,0 +1,146 @@
+"""numba.cuda kernels: under the CUDA simulator, and in host form against what defines them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.array import FrArray, ShapeError
+from kernels.backend import BackendUnavailable
+from kernels.cuda import digits, witness
+from kernels.cuda.per_thread import PerThread, numba_faults
+from kernels.cuda.runtime import DeviceError
+from kernels.cuda.witness import LinearLayer, Rounding, count_lookups, infer
+from prover.layers import Requant
+from prover.model import Architecture, QuantizedModel
+from prover.witness import to_scalars
+from tests.support.cuda_emulator import EmulatedDevice
+
+
+@pytest.fixture(scope="module")
+def device() -> EmulatedDevice:
+    try:
+        return EmulatedDevice()
+    except BackendUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+def test_every_kernel_under_the_simulator(root: Path) -> None:
+    kernels = {
+        name
+        for module in (digits, witness)
+        for name, value in vars(module).items()
+        if isinstance(value, PerThread)
+    }
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.support.cuda_simulation"],
+        cwd=root,
+        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {f"_{name}" for name in done.stdout.split()} == kernels
+
+
+def build_model(seed: int, relu: bool) -> tuple[QuantizedModel, Any]:
+    rng = np.random.default_rng(seed)
+
+    requant = Requant(shift=9, multiplier=3, relu=relu)
+    architecture = Architecture.mlp([12, 7, 5, 3], requant=requant)
+    model = QuantizedModel(
+        architecture=architecture,
+        weights=tuple(
+            rng.integers(-127, 128, shape, dtype=np.int8) for shape in architecture.weight_shapes
+        ),
+        biases=tuple(
+            rng.integers(-(1 << 15), 1 << 15, shape, dtype=np.int32)
+            for shape in architecture.bias_shapes
+        ),
+    )
+    return model, rng.integers(0, 256, (9, 12), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_inference_is_the_models_trace(device: EmulatedDevice, relu: bool) -> None:
+    model, images = build_model(1, relu)
+    layers = [
+        LinearLayer(
+            weight=w,
+            bias=b,
+            rounding=None
+            if layer.requant is None
+            else Rounding(
+                shift=layer.requant.shift,
+                multiplier=layer.requant.multiplier,
+                least=layer.requant.y_range[0],
+                greatest=layer.requant.y_range[1],
+            ),
+        )
+        for layer, w, b in zip(model.architecture.layers, model.weights, model.biases, strict=True)
+    ]
+    found = infer(device, layers, device.asarray(images))
+    assert len(found) == 3
+    for values, step in zip(found, model.trace(images), strict=True):
+        assert (values.z == step.z).all()
+        assert (step.z < 0).any()
+        if step.requant is None:
+            assert values.q is None
+            continue
+        assert (values.q == step.requant.q).all()
+        assert (values.rem == step.requant.rem).all()
+        assert (values.y == step.requant.y).all()
+
+
+def test_a_layer_that_does_not_fit_its_input(device: EmulatedDevice) -> None:
+    layer = LinearLayer(weight=np.zeros((2, 3), np.int8), bias=np.zeros(2, np.int32), rounding=None)
+    with pytest.raises(ShapeError, match=r"\[2, 3\] on inputs \[1, 4\]"):
+        infer(device, [layer], device.zeros((1, 4), np.uint8))
+
+
+@pytest.mark.parametrize("n_rows", [1, 5, 300, 1 << 17])
+def test_multiplicities(device: EmulatedDevice, n_rows: int) -> None:
+    rng = np.random.default_rng(n_rows)
+    index = np.concatenate([np.zeros(1000, np.int64), rng.integers(-3, n_rows + 3, 2000)])
+    inside = index[(index >= 0) & (index < n_rows)]
+    found = count_lookups(device, device.asarray(index), n_rows)
+    assert found.dtype == np.int64
+    assert (found == np.bincount(inside, minlength=n_rows)).all()
+
+
+def test_gather_and_scatter_are_inverse(device: EmulatedDevice) -> None:
+    rng = np.random.default_rng(1)
+    source = rng.integers(0, 1 << 63, (50, 4), dtype=np.uint64)
+    index = rng.permutation(50)[:20]
+    picked = witness.gather(device, device.asarray(source), device.asarray(index))
+    assert (picked == source[index]).all()
+    target = device.zeros((50, 4), np.uint64)
+    witness.scatter(device, target, device.asarray(index), picked)
+    expected = np.zeros_like(source)
+    expected[index] = source[index]
+    assert (target == expected).all()
+
+
+def test_small_scalars(device: EmulatedDevice) -> None:
+    top = (1 << 62) - 1
+    values = np.array([0, 1, -1, 127, -128, top, -top, 1 << 40], dtype=np.int64)
+    found = witness.small_scalars(device, device.asarray(values))
+    assert FrArray(found).equals(to_scalars(values))
+
+
+def test_nothing_is_launched_for_nothing(device: EmulatedDevice) -> None:
+    assert len(witness.small_scalars(device, device.zeros((0,), np.int64))) == 0
+
+
+def test_faults_of_numba_are_device_errors() -> None:
+    """The device falls back to the CPU on a DeviceError; the message names a class, no values."""
+    with pytest.raises(DeviceError, match=r"numba\.cuda: RuntimeError$"), numba_faults():
+        raise RuntimeError("values")
