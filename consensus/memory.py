@@ -8,8 +8,7 @@ block only if f + 1 validators named it. Of rounds far ahead only the number is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from consensus.events import Config, ConsensusMessage
@@ -20,7 +19,6 @@ from consensus.votes import Tally
 ROUNDS_BEHIND = 4
 ROUNDS_AHEAD = 4
 EARLY_ROUNDS = 2  # of the next height
-_EMPTY: Mapping[Any, Any] = MappingProxyType({})
 _NO_VOTES = Tally()
 
 
@@ -78,11 +76,11 @@ class State:
     locked_hash: bytes = NIL
     valid_round: int = -1
     valid_hash: bytes = NIL
-    rounds: Mapping[int, Round] = _EMPTY
-    candidates: Mapping[bytes, Proposal] = _EMPTY
-    faults: Mapping[bytes, str | None] = _EMPTY
-    ahead: Mapping[int, int] = _EMPTY
-    early: Mapping[tuple[int, int, int], Proposal | Vote] = _EMPTY
+    rounds: Mapping[int, Round] = field(default_factory=dict)
+    candidates: Mapping[bytes, Proposal] = field(default_factory=dict)
+    faults: Mapping[bytes, str | None] = field(default_factory=dict)
+    ahead: Mapping[int, int] = field(default_factory=dict)
+    early: Mapping[tuple[int, int, int], Proposal | Vote] = field(default_factory=dict)
     accused: frozenset[int] = frozenset()
     book: ReceiptBook
     due: tuple[bytes, ...] = ()

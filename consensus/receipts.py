@@ -8,7 +8,7 @@ At least f + 1 correct validators signed, so f faulty ones can neither fake the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -27,9 +27,9 @@ class ReceiptBook:
     """
 
     learning_round: int
-    held: Mapping[bytes, bytes] = _EMPTY
-    receipts: Mapping[bytes, Mapping[int, Receipt]] = _EMPTY
-    n_signed: Mapping[int, int] = _EMPTY
+    held: Mapping[bytes, bytes] = field(default_factory=dict)
+    receipts: Mapping[bytes, Mapping[int, Receipt]] = field(default_factory=dict)
+    n_signed: Mapping[int, int] = field(default_factory=dict)
 
     def hold(self, proof: Proof) -> ReceiptBook:
         """With a valid proof; unchanged when the client has one."""

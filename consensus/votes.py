@@ -9,7 +9,7 @@ seen by one correct process is seen by all). At most two blocks can have f + 1 f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -36,8 +36,8 @@ class Tally:
     named : the votes for each block, or NIL, by validator
     """
 
-    first: Mapping[int, bytes] = _EMPTY
-    named: Mapping[bytes, Mapping[int, Vote]] = _EMPTY
+    first: Mapping[int, bytes] = field(default_factory=dict)
+    named: Mapping[bytes, Mapping[int, Vote]] = field(default_factory=dict)
 
     def add(self, vote: Vote, *, support: int) -> Tally:
         """With this vote; unchanged for a repeated one, or a second one without support (f + 1)."""
