@@ -35,11 +35,13 @@ template <class F> struct Xyzz {
         F u = y.twice();
         F v = u.sqr();
         F w = u * v;
+        F zz3 = v * zz;  // ZZ = 0 stays 0
         F s = x * v;
+        F zzz3 = w * zzz;
         F square = x.sqr();
         F m = square.twice() + square;
         F x3 = m.sqr() - s.twice();
-        return {x3, F::difference(m, s - x3, w, y), v * zz, w * zzz};  // ZZ = 0 stays 0
+        return {x3, F::difference(m, s - x3, w, y), zz3, zzz3};
     }
 
     // P + Q, Q affine.
@@ -77,9 +79,11 @@ template <class F> struct Xyzz {
                                 const F &zzz) {
         F pp = p.sqr();
         F ppp = p * pp;
+        F zz3 = zz * pp;  // in an order that lets each operand die early: registers are scarce
         F q = u1 * pp;
+        F zzz3 = zzz * ppp;
         F x3 = r.sqr() - ppp - q.twice();
-        return {x3, F::difference(r, q - x3, s1, ppp), zz * pp, zzz * ppp};
+        return {x3, F::difference(r, q - x3, s1, ppp), zz3, zzz3};
     }
 };
 
