@@ -334,6 +334,18 @@ class FinalBlock(Message):
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRequest(Message):
+    """A node that lacks the final blocks from this height on asks whoever has them. Unsigned."""
+
+    KIND: ClassVar[int] = 20
+    height: int
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.height >= 1, "height starts at 1")
+
+
 def permit_bytes(chain_id: bytes, client_key: bytes) -> bytes:
     """What the admission key signs to let a client in."""
     return b"zkpot permit v1\x00" + len(chain_id).to_bytes(4, "little") + chain_id + client_key

@@ -1,0 +1,101 @@
+"""What a proposer puts into a block: pending transactions, the beacon, the aggregate, evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from consensus import beacon
+from consensus.blobs import BlobUnavailable
+from consensus.chain import ChainState, Phase, beacon_message
+from consensus.genesis import Genesis
+from consensus.messages import (
+    MAX_BLOCK_BYTES,
+    MAX_TRANSACTIONS,
+    BeaconShare,
+    Block,
+    Evidence,
+    Transaction,
+)
+from consensus.verifier import BlockVerifier
+
+_ROOM_BYTES = MAX_BLOCK_BYTES - (1 << 16)
+"""For transactions; the rest is for the header, evidence and the aggregate."""
+
+
+class BeaconShares:
+    """Verified shares of the beacon that is due, and the beacon once f + 1 are here."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self._genesis = genesis
+        self._at = (-1, -1)
+        self._shares: dict[int, bytes] = {}
+
+    def add(self, state: ChainState, share: BeaconShare) -> str | None:
+        """Why the share counts for nothing; None: it does, or it is known."""
+        due = (state.learning_round, state.commit_height)
+        if state.phase is not Phase.BEACON or (share.learning_round, share.commit_height) != due:
+            return "a share of no beacon that is due"
+        if share.validator >= self._genesis.n_validators:
+            return "a share of no validator"
+        if self._at != due:
+            self._at, self._shares = due, {}
+        if share.validator not in self._shares:
+            index = share.validator
+            key = self._genesis.share_points[index : index + 1]
+            if not beacon.verify_share(key, beacon_message(state), share.share):
+                return "a share that does not verify"
+            self._shares[index] = share.share
+        return None
+
+    def combine(self, state: ChainState) -> bytes | None:
+        """The beacon that is due; None while shares are missing."""
+        due = (state.learning_round, state.commit_height)
+        n_needed = self._genesis.n_faulty + 1
+        if self._at != due or len(self._shares) < n_needed:
+            return None
+        chosen = sorted(self._shares)[:n_needed]
+        return beacon.combine({i: self._shares[i] for i in chosen})
+
+
+def draft_block(
+    state: ChainState,
+    *,
+    proposer: int,
+    transactions: Sequence[Transaction],
+    evidence: Sequence[Evidence],
+    shares: BeaconShares,
+    verifier: BlockVerifier,
+) -> Block | None:
+    """The next block; None while what is due at this height cannot be had.
+
+    transactions : judged to be fit for it; one per client is taken, the first
+    """
+    found = shares.combine(state) if state.phase is Phase.BEACON else b""
+    if found is None:
+        return None
+    try:
+        aggregate = (verifier.build_aggregate(state),) if state.phase is Phase.ELECT else ()
+    except BlobUnavailable:
+        return None
+    return Block(
+        height=state.height + 1,
+        parent=state.head,
+        proposer=proposer,
+        state_root=state.digest,
+        beacon=found,
+        transactions=_choose(transactions),
+        evidence=tuple(e for e in evidence if e.first.validator not in state.offenders),
+        aggregate=aggregate,
+    )
+
+
+def _choose(transactions: Sequence[Transaction]) -> tuple[Transaction, ...]:
+    """The first of each client, as many as a block holds."""
+    chosen: dict[bytes, Transaction] = {}
+    room = _ROOM_BYTES
+    for tx in transactions:
+        size = len(tx.encode()) + 8
+        if tx.client_key not in chosen and len(chosen) < MAX_TRANSACTIONS and size <= room:
+            chosen[tx.client_key] = tx
+            room -= size
+    return tuple(chosen.values())

@@ -1,0 +1,456 @@
+"""A node: the process around `consensus.state.step`. One thread; time, disk and network end here.
+
+    bytes of others ──decode, authenticate──> events ──step──> effects ──> disk, bytes, timers
+
+What cannot be decoded or authenticated is counted and dropped. Whatever goes wrong with the
+transport is waited out; what goes wrong with the own disk stops the node, before it votes.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from redis.exceptions import RedisError
+
+from consensus import beacon
+from consensus.blobs import BlobMissing, Blobs
+from consensus.chain import ChainState, Phase, apply, beacon_message, start
+from consensus.codec import Message
+from consensus.drafts import BeaconShares, draft_block
+from consensus.events import (
+    Accuse,
+    BlockBuilt,
+    BlockChecked,
+    Build,
+    Check,
+    Config,
+    Effect,
+    Event,
+    Fetch,
+    Finalize,
+    FinalReceived,
+    ProofHeld,
+    Received,
+    Relay,
+    Schedule,
+    Send,
+    Started,
+    TimeoutFired,
+)
+from consensus.genesis import Genesis
+from consensus.identity import authenticate, sign
+from consensus.ledger import Ledger
+from consensus.memory import State, list_repeats, restore
+from consensus.messages import (
+    NIL,
+    BeaconShare,
+    BlockRequest,
+    Evidence,
+    FinalBlock,
+    Proof,
+    Proposal,
+    Receipt,
+    Step,
+    Transaction,
+    Vote,
+    decode_transaction,
+)
+from consensus.node_metrics import NodeMetrics
+from consensus.pool import Pool
+from consensus.rules import ChainRules
+from consensus.state import step
+from consensus.stream import FINAL, TRANSACTIONS, VOTES, Incoming, Transport
+from consensus.verifier import BlockVerifier
+from prover.randomness import RandomBytes
+
+REPEAT_S = 1.0
+"""How often a node says again what still matters."""
+GATHER_S = 0.02
+"""How long a proposer waits for more once it has something to propose."""
+FETCH_PAUSE_S = 0.2
+BLOCKS_PER_REQUEST = 64
+_MAX_WAIT_S = 0.25
+_DECODERS: dict[int, Callable[[bytes], Message | None]] = {
+    kind.KIND: kind.decode for kind in (Vote, Proposal, Receipt, BeaconShare, BlockRequest)
+}
+
+Log = Any
+"""A structlog logger: heights, hashes and verdicts go there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a node is. index : None for one that only watches; beacon_secret : of its share"""
+
+    index: int | None
+    key: Ed25519PrivateKey | None
+    beacon_secret: bytes | None
+
+
+class Node:
+    """One validator, or an observer."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        identity: Identity,
+        *,
+        ledger: Ledger,
+        blobs: Blobs,
+        transport: Transport,
+        metrics: NodeMetrics,
+        log: Log,
+        random_bytes: RandomBytes,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.genesis, self.identity, self.ledger = genesis, identity, ledger
+        self._blobs, self._transport, self._metrics = blobs, transport, metrics
+        self._log, self._clock = log, clock
+        self._verifier = BlockVerifier(genesis, blobs, random_bytes)
+        self._pool, self._shares = Pool(), BeaconShares(genesis)
+        self._evidence: dict[int, Evidence] = {}
+        self._judged: dict[bytes, str | None] = {}
+        self._events: deque[Event] = deque()
+        self._timers: list[tuple[float, int, TimeoutFired]] = []
+        self._n_timers = 0
+        self._build: Build | None = None
+        self._unchecked: dict[bytes, Check] = {}
+        self._height_since = clock()
+        self._ready_since: float | None = None
+        self._repeated_at = self._fetched_at = float("-inf")
+        self._answered: dict[int, float] = {}
+        config = Config(
+            n_validators=genesis.n_validators, validator=identity.index, rules=ChainRules()
+        )
+        self._applied = _replay(genesis, ledger)
+        self._state: State = restore(config, self._applied, ledger.own_votes)
+
+    @property
+    def chain(self) -> ChainState:
+        chain: ChainState = self._state.chain
+        return chain
+
+    # -- the loop
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Until told to stop. Raises OSError when the own disk fails."""
+        self._log.info("node is up", height=self.ledger.height, torn=self.ledger.n_torn)
+        self._take(Started())
+        while not should_stop():
+            try:
+                self.turn()
+            except RedisError as error:
+                self._log.warning("transport unreachable", error=type(error).__name__)
+                time.sleep(_MAX_WAIT_S)
+
+    def turn(self) -> None:
+        """Messages, timers, checks, drafts, repetitions: once. Raises RedisError, OSError."""
+        self._repeat()
+        for incoming in self._transport.read(self._compute_wait_ms()):
+            self._receive(incoming)
+        self._fire_timers()
+        self._judge_pending()
+        self._check_blocks()
+        self._try_build()
+
+    def _compute_wait_ms(self) -> int:
+        now = self._clock()
+        until = [now + _MAX_WAIT_S, self._repeated_at + REPEAT_S]
+        if self._timers:
+            until.append(self._timers[0][0])
+        if self._build is not None:
+            until.append(self._find_build_time())
+        return max(1, int(max(0.0, min(until) - now) * 1000))
+
+    def _take(self, event: Event) -> None:
+        """One event and all that follows from it."""
+        self._events.append(event)
+        while self._events:
+            self._state, effects = step(self._state, self._events.popleft())
+            for effect in effects:
+                self._carry_out(effect)
+        self._metrics.round.set(self._state.round)
+
+    # -- effects
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Send():
+                self._sign_and_send(effect)
+            case Relay():
+                for message in effect.messages:
+                    self._say(VOTES, message)
+            case Schedule():
+                self._set_timer(effect)
+            case Build():
+                self._build = effect
+            case Check():
+                self._unchecked[effect.block_hash] = effect
+            case Finalize():
+                self._finalize(effect.final)
+            case Fetch():
+                self._fetch(effect.height)
+            case Accuse():
+                self._evidence.setdefault(effect.evidence.first.validator, effect.evidence)
+                self._metrics.evidence.inc()
+                self._log.warning("votes contradict", validator=effect.evidence.first.validator)
+
+    def _sign_and_send(self, effect: Send) -> None:
+        assert self.identity.key is not None  # an observer votes for nothing
+        signed = sign(self.identity.key, effect.message, self.genesis.chain_id)
+        if isinstance(signed, Vote | Proposal):
+            self.ledger.record_vote(signed, effect.grounds)
+        if isinstance(signed, Vote):
+            choice = "nil" if signed.block_hash == NIL else "block"
+            self._metrics.votes.labels(Step(signed.step).name.lower(), choice).inc()
+        self._say(VOTES, signed)
+        self._events.append(Received(signed))
+
+    def _say(self, stream: str, message: Message) -> None:
+        """Sends; a transport that is down loses it, and `_repeat` says it again."""
+        try:
+            self._transport.send(stream, message.encode())
+        except RedisError as error:
+            self._log.warning("message not sent", error=type(error).__name__)
+
+    def _set_timer(self, effect: Schedule) -> None:
+        if self.chain.phase is Phase.DONE:
+            return
+        t = self.genesis.timeouts
+        base = {
+            # In round 0 a proposer waits for something to propose.
+            Step.PROPOSE: t.propose_ms + (t.empty_block_ms if effect.round == 0 else 0),
+            Step.PREVOTE: t.prevote_ms,
+            Step.PRECOMMIT: t.precommit_ms,
+        }[effect.step]
+        due = self._clock() + (base + effect.round * t.increase_ms) / 1000
+        self._n_timers += 1
+        fired = TimeoutFired(effect.step, effect.height, effect.round)
+        heapq.heappush(self._timers, (due, self._n_timers, fired))
+
+    def _fire_timers(self) -> None:
+        now = self._clock()
+        while self._timers and self._timers[0][0] <= now:
+            self._take(heapq.heappop(self._timers)[2])
+
+    def _finalize(self, final: FinalBlock) -> None:
+        """On disk first; then everything that goes by heights begins anew."""
+        before = self._applied
+        self.ledger.append(final)
+        after = self._applied = apply(before, final.block)
+        self._build, self._ready_since = None, None
+        self._unchecked.clear()
+        self._timers.clear()
+        self._height_since = self._clock()
+        self._pool.prune(after)
+        if (after.phase, after.learning_round) != (before.phase, before.learning_round):
+            self._judged.clear()
+        self._metrics.height.set(after.height)
+        self._metrics.learning_round.set(after.learning_round)
+        self._metrics.pending.set(len(self._pool))
+        if after.leader != before.leader:
+            self._metrics.leader_changes.inc()
+        self._log.info(
+            "block is final",
+            height=after.height,
+            hash=after.head.hex()[:16],
+            phase=after.phase.value,
+            transactions=len(final.block.transactions),
+        )
+        self._say(FINAL, final)
+        self._repeated_at = float("-inf")  # a share of a beacon may be due now
+
+    # -- messages
+
+    def _receive(self, incoming: Incoming) -> None:
+        known = {TRANSACTIONS: self._on_transaction, VOTES: self._on_vote, FINAL: self._on_final}
+        if not known[incoming.stream](incoming.raw):
+            self._metrics.refused.labels(incoming.stream).inc()
+
+    def _on_transaction(self, raw: bytes) -> bool:
+        tx = decode_transaction(raw)
+        if tx is None:
+            return False
+        fault = self._pool.add(self.chain, tx)
+        if fault is not None:
+            self._transport.forget(raw)  # its client may register, or another leave room
+        self._metrics.pending.set(len(self._pool))
+        return fault is None
+
+    def _on_vote(self, raw: bytes) -> bool:
+        message = _DECODERS[raw[0]](raw) if raw and raw[0] in _DECODERS else None
+        match message:
+            case Vote() | Proposal() | Receipt():
+                if authenticate(message, self.genesis) is not None:
+                    return False
+                if not isinstance(message, Receipt):
+                    self._metrics.peer_height.labels(str(message.validator)).set(message.height)
+                self._take(Received(message))
+            case BeaconShare():
+                if self._shares.add(self.chain, message) is not None:
+                    self._transport.forget(raw)  # it may have come before its commits were final
+                    return False
+            case BlockRequest():
+                self._answer(message)
+            case _:
+                return False
+        return True
+
+    def _on_final(self, raw: bytes) -> bool:
+        final = FinalBlock.decode(raw)
+        if final is None:
+            return False
+        if final.block.height <= self.chain.height:
+            return True
+        if authenticate(final, self.genesis) is not None:
+            return False
+        if final.block.height == self.chain.height + 1:
+            self._take(FinalReceived(final))
+        else:
+            self._transport.forget(raw)
+            self._fetch(self.chain.height + 1)
+        return True
+
+    def _fetch(self, height: int) -> None:
+        now = self._clock()
+        if now - self._fetched_at >= FETCH_PAUSE_S:
+            self._fetched_at = now
+            self._say(VOTES, BlockRequest(height=height))
+
+    def _answer(self, request: BlockRequest) -> None:
+        """Final blocks from a height on, each not again within a moment."""
+        now = self._clock()
+        for final in self.ledger.list_finals(request.height, BLOCKS_PER_REQUEST):
+            height = final.block.height
+            if now - self._answered.get(height, float("-inf")) >= REPEAT_S:
+                self._answered[height] = now
+                self._say(FINAL, final)
+
+    # -- checks and drafts
+
+    def _judge_pending(self) -> None:
+        """Pending transactions of this phase, all new ones as one batch."""
+        chain = self.chain
+        new = [tx for tx in self._pool.list_current(chain) if tx.digest not in self._judged]
+        ready = [tx for tx in new if self._has_blobs(tx)]
+        if not ready:
+            return
+        try:
+            with self._metrics.verify.labels("pending").time():
+                faults = self._verifier.judge(chain, ready)
+        except BlobMissing:
+            return  # the pool of samples is not published yet
+        for tx, fault in zip(ready, faults, strict=True):
+            self._judged[tx.digest] = fault
+            kind = type(tx).__name__.lower()
+            self._metrics.verdicts.labels(kind, "valid" if fault is None else "faulty").inc()
+            if fault is not None:
+                client = tx.client_key.hex()[:16]
+                self._log.warning("transaction refused", kind=kind, client=client, fault=fault)
+                self._pool.discard([tx])
+            elif isinstance(tx, Proof):
+                self._take(ProofHeld(tx))
+
+    def _has_blobs(self, tx: Transaction) -> bool:
+        digest = getattr(tx, "model_digest", None)
+        return digest is None or self._is_here(digest)
+
+    def _is_here(self, digest: bytes) -> bool:
+        try:
+            self._blobs.get(digest)
+        except BlobMissing:
+            return False
+        return True
+
+    def _check_blocks(self) -> None:
+        for block_hash, check in list(self._unchecked.items()):
+            needed = self._verifier.list_needed_blobs(self.chain, check.block)
+            if check.block.height != self.chain.height + 1:
+                self._unchecked.pop(block_hash, None)
+            elif all(self._is_here(digest) for digest in needed):
+                self._unchecked.pop(block_hash, None)
+                with self._metrics.verify.labels("block").time():
+                    fault = self._verifier.check(self.chain, check.block)
+                if fault is not None:
+                    self._log.warning("block refused", height=check.block.height, fault=fault)
+                self._take(BlockChecked(check.block.height, block_hash, fault))
+
+    def _list_ready(self) -> Sequence[Transaction]:
+        current = self._pool.list_current(self.chain)
+        return [tx for tx in current if self._judged.get(tx.digest, "not judged") is None]
+
+    def _is_anything_due(self) -> bool:
+        due = self.chain.phase in (Phase.BEACON, Phase.ELECT)
+        news = set(self._evidence) - set(self.chain.offenders)
+        return due or bool(news) or bool(self._list_ready())
+
+    def _find_build_time(self) -> float:
+        """When a block should be made, as far as is known."""
+        if self._build is not None and self._build.round > 0:
+            return float("-inf")  # at once
+        if self._ready_since is not None:
+            return self._ready_since + GATHER_S
+        return self._height_since + self.genesis.timeouts.empty_block_ms / 1000
+
+    def _try_build(self) -> None:
+        build, index = self._build, self.identity.index
+        if build is None or index is None or self.chain.phase is Phase.DONE:
+            return
+        if self._ready_since is None and self._is_anything_due():
+            self._ready_since = self._clock()
+        if self._clock() < self._find_build_time():
+            return
+        block = draft_block(
+            self.chain,
+            proposer=index,
+            transactions=self._list_ready(),
+            evidence=list(self._evidence.values()),
+            shares=self._shares,
+            verifier=self._verifier,
+        )
+        if block is not None:
+            self._build = None
+            self._take(BlockBuilt(build.height, build.round, block))
+
+    # -- repetition
+
+    def _repeat(self) -> None:
+        """Once in a while: what peers may have missed, and a request for what this node lacks."""
+        now = self._clock()
+        if now - self._repeated_at < REPEAT_S:
+            return
+        self._repeated_at = now
+        if self._transport.mind_rewrites():
+            self._log.warning("streams were rewritten; read again from their beginning")
+        self._share_beacon()
+        for message in list_repeats(self._state):
+            self._say(VOTES, message)
+        for tx in self._pool.list_all():
+            self._say(TRANSACTIONS, tx)
+        self._say(VOTES, BlockRequest(height=self.chain.height + 1))
+
+    def _share_beacon(self) -> None:
+        secret, index = self.identity.beacon_secret, self.identity.index
+        if self.chain.phase is not Phase.BEACON or secret is None or index is None:
+            return
+        share = BeaconShare(
+            learning_round=self.chain.learning_round,
+            commit_height=self.chain.commit_height,
+            validator=index,
+            share=beacon.sign_share(secret, beacon_message(self.chain)),
+        )
+        self._say(VOTES, share)
+
+
+def _replay(genesis: Genesis, ledger: Ledger) -> ChainState:
+    """The chain's state after the blocks on disk, which were checked before they came there."""
+    state = start(genesis)
+    for final in ledger.list_finals():
+        state = apply(state, final.block)
+    return state
