@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 from urllib.parse import urlsplit
+
+from bench.settings import child_environment
 
 KEYS = Path("bench") / "out" / "service-keys"
 START_S = 120
@@ -47,7 +48,7 @@ def running_service(keys: Path = KEYS) -> Iterator[str]:
         tempfile.TemporaryDirectory(prefix="zkpot-") as folder,
         subprocess.Popen(
             [*_PROGRAM, "up", "--port", "0"],
-            env={**os.environ, "ZKPOT_DATA_DIR": folder},
+            env=child_environment(ZKPOT_DATA_DIR=folder),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

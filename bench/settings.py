@@ -9,3 +9,8 @@ import sys
 def ezkl_python() -> str:
     """`$EZKL_PYTHON`, the interpreter that has `ezkl` and `onnx`; default: this one."""
     return os.environ.get("EZKL_PYTHON") or sys.executable
+
+
+def child_environment(**changes: str) -> dict[str, str]:
+    """The environment of this process with changes, for a program under measurement."""
+    return {**os.environ, **changes}

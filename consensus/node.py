@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.exceptions import RedisError
 
 from consensus import beacon
-from consensus.blobs import BlobMissing, Blobs
+from consensus.blobs import Blobs
 from consensus.chain import ChainState, Phase, apply, beacon_message, start
 from consensus.codec import Message
-from consensus.drafts import BeaconShares, draft_block
+from consensus.desk import Desk
 from consensus.events import (
     Accuse,
     BlockBuilt,
@@ -51,18 +51,14 @@ from consensus.messages import (
     NIL,
     BeaconShare,
     BlockRequest,
-    Evidence,
     FinalBlock,
-    Proof,
     Proposal,
     Receipt,
     Step,
-    Transaction,
     Vote,
     decode_transaction,
 )
 from consensus.node_metrics import NodeMetrics
-from consensus.pool import Pool
 from consensus.rules import ChainRules
 from consensus.state import step
 from consensus.stream import FINAL, TRANSACTIONS, VOTES, Incoming, Transport
@@ -110,12 +106,10 @@ class Node:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.genesis, self.identity, self.ledger = genesis, identity, ledger
-        self._blobs, self._transport, self._metrics = blobs, transport, metrics
+        self._transport, self._metrics = transport, metrics
         self._log, self._clock = log, clock
-        self._verifier = BlockVerifier(genesis, blobs, random_bytes)
-        self._pool, self._shares = Pool(), BeaconShares(genesis)
-        self._evidence: dict[int, Evidence] = {}
-        self._judged: dict[bytes, str | None] = {}
+        verifier = BlockVerifier(genesis, blobs, random_bytes)
+        self._desk = Desk(genesis, verifier, blobs, metrics=metrics, log=log)
         self._events: deque[Event] = deque()
         self._timers: list[tuple[float, int, TimeoutFired]] = []
         self._n_timers = 0
@@ -197,9 +191,7 @@ class Node:
             case Fetch():
                 self._fetch(effect.height)
             case Accuse():
-                self._evidence.setdefault(effect.evidence.first.validator, effect.evidence)
-                self._metrics.evidence.inc()
-                self._log.warning("votes contradict", validator=effect.evidence.first.validator)
+                self._desk.accuse(effect.evidence)
 
     def _sign_and_send(self, effect: Send) -> None:
         assert self.identity.key is not None  # an observer votes for nothing
@@ -248,12 +240,9 @@ class Node:
         self._unchecked.clear()
         self._timers.clear()
         self._height_since = self._clock()
-        self._pool.prune(after)
-        if (after.phase, after.learning_round) != (before.phase, before.learning_round):
-            self._judged.clear()
+        self._desk.move_on(before, after)
         self._metrics.height.set(after.height)
         self._metrics.learning_round.set(after.learning_round)
-        self._metrics.pending.set(len(self._pool))
         if after.leader != before.leader:
             self._metrics.leader_changes.inc()
         self._log.info(
@@ -277,10 +266,9 @@ class Node:
         tx = decode_transaction(raw)
         if tx is None:
             return False
-        fault = self._pool.add(self.chain, tx)
+        fault = self._desk.add_transaction(self.chain, tx)
         if fault is not None:
             self._transport.forget(raw)  # its client may register, or another leave room
-        self._metrics.pending.set(len(self._pool))
         return fault is None
 
     def _on_vote(self, raw: bytes) -> bool:
@@ -293,9 +281,7 @@ class Node:
                     self._metrics.peer_height.labels(str(message.validator)).set(message.height)
                 self._take(Received(message))
             case BeaconShare():
-                if self._shares.add(self.chain, message) is not None:
-                    self._transport.forget(raw)  # it may have come before its commits were final
-                    return False
+                return self._desk.add_share(self.chain, message) is None
             case BlockRequest():
                 self._answer(message)
             case _:
@@ -335,60 +321,17 @@ class Node:
     # -- checks and drafts
 
     def _judge_pending(self) -> None:
-        """Pending transactions of this phase, all new ones as one batch."""
-        chain = self.chain
-        new = [tx for tx in self._pool.list_current(chain) if tx.digest not in self._judged]
-        ready = [tx for tx in new if self._has_blobs(tx)]
-        if not ready:
-            return
-        try:
-            with self._metrics.verify.labels("pending").time():
-                faults = self._verifier.judge(chain, ready)
-        except BlobMissing:
-            return  # the pool of samples is not published yet
-        for tx, fault in zip(ready, faults, strict=True):
-            self._judged[tx.digest] = fault
-            kind = type(tx).__name__.lower()
-            self._metrics.verdicts.labels(kind, "valid" if fault is None else "faulty").inc()
-            if fault is not None:
-                client = tx.client_key.hex()[:16]
-                self._log.warning("transaction refused", kind=kind, client=client, fault=fault)
-                self._pool.discard([tx])
-            elif isinstance(tx, Proof):
-                self._take(ProofHeld(tx))
-
-    def _has_blobs(self, tx: Transaction) -> bool:
-        digest = getattr(tx, "model_digest", None)
-        return digest is None or self._is_here(digest)
-
-    def _is_here(self, digest: bytes) -> bool:
-        try:
-            self._blobs.get(digest)
-        except BlobMissing:
-            return False
-        return True
+        for proof in self._desk.judge_pending(self.chain):
+            self._take(ProofHeld(proof))
 
     def _check_blocks(self) -> None:
         for block_hash, check in list(self._unchecked.items()):
-            needed = self._verifier.list_needed_blobs(self.chain, check.block)
             if check.block.height != self.chain.height + 1:
                 self._unchecked.pop(block_hash, None)
-            elif all(self._is_here(digest) for digest in needed):
+            elif self._desk.can_check(self.chain, check.block):
                 self._unchecked.pop(block_hash, None)
-                with self._metrics.verify.labels("block").time():
-                    fault = self._verifier.check(self.chain, check.block)
-                if fault is not None:
-                    self._log.warning("block refused", height=check.block.height, fault=fault)
+                fault = self._desk.check(self.chain, check.block)
                 self._take(BlockChecked(check.block.height, block_hash, fault))
-
-    def _list_ready(self) -> Sequence[Transaction]:
-        current = self._pool.list_current(self.chain)
-        return [tx for tx in current if self._judged.get(tx.digest, "not judged") is None]
-
-    def _is_anything_due(self) -> bool:
-        due = self.chain.phase in (Phase.BEACON, Phase.ELECT)
-        news = set(self._evidence) - set(self.chain.offenders)
-        return due or bool(news) or bool(self._list_ready())
 
     def _find_build_time(self) -> float:
         """When a block should be made, as far as is known."""
@@ -402,18 +345,11 @@ class Node:
         build, index = self._build, self.identity.index
         if build is None or index is None or self.chain.phase is Phase.DONE:
             return
-        if self._ready_since is None and self._is_anything_due():
+        if self._ready_since is None and self._desk.is_anything_due(self.chain):
             self._ready_since = self._clock()
         if self._clock() < self._find_build_time():
             return
-        block = draft_block(
-            self.chain,
-            proposer=index,
-            transactions=self._list_ready(),
-            evidence=list(self._evidence.values()),
-            shares=self._shares,
-            verifier=self._verifier,
-        )
+        block = self._desk.draft(self.chain, proposer=index)
         if block is not None:
             self._build = None
             self._take(BlockBuilt(build.height, build.round, block))
@@ -431,7 +367,7 @@ class Node:
         self._share_beacon()
         for message in list_repeats(self._state):
             self._say(VOTES, message)
-        for tx in self._pool.list_all():
+        for tx in self._desk.list_pending():
             self._say(TRANSACTIONS, tx)
         self._say(VOTES, BlockRequest(height=self.chain.height + 1))
 
