@@ -1,0 +1,187 @@
+"""The part of cupy that `kernels.cuda.device` uses, late on purpose.
+
+Copies wait in a queue until somebody waits for them: code that reuses a buffer or reads a result too
+early gets wrong values every time, not once in a thousand runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace, TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+class CUDARuntimeError(RuntimeError):
+    """As cupy's."""
+
+
+class CUDADriverError(RuntimeError):
+    """As cupy's."""
+
+
+class OutOfMemoryError(MemoryError):
+    """As cupy's."""
+
+
+class FakeArray:
+    """Memory of the device: only `data` reaches it."""
+
+    def __init__(self, host: npt.NDArray[Any]) -> None:
+        self.host, self.shape, self.dtype, self.flags = host, host.shape, host.dtype, host.flags
+        self.size = host.size
+
+
+class FakeCupy:
+    """One driver with `n_devices`. `faults` makes the next operation of a kind fail."""
+
+    def __init__(self, n_devices: int = 1) -> None:
+        self.queue: list[Callable[[], object]] = []
+        self.current: list[int] = []
+        self.loaded: list[bytes] = []
+        self.launched: list[tuple[Any, ...]] = []
+        self.fail_launch: Exception | None = None
+        self.limit = 0
+        runtime = SimpleNamespace(
+            getDeviceCount=lambda: self._count(n_devices),
+            getDeviceProperties=lambda i: {
+                "name": b"Fake GPU", "multiProcessorCount": 7, "major": 9, "minor": 0,
+            },
+            memGetInfo=lambda: (1000, 2000),
+            CUDARuntimeError=CUDARuntimeError,
+        )  # fmt: skip
+        fake = self
+
+        class Event(_Event):
+            cupy = fake
+
+        class Module(_Module):
+            cupy = fake
+
+        class Device(_Device):
+            cupy = fake
+
+        self.cuda = SimpleNamespace(
+            runtime=runtime,
+            driver=SimpleNamespace(CUDADriverError=CUDADriverError),
+            memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+            function=SimpleNamespace(Module=Module),
+            Device=Device,
+            Event=Event,
+            MemoryPool=lambda: SimpleNamespace(
+                malloc=None, set_limit=self._set_limit, used_bytes=lambda: 100
+            ),
+            alloc_pinned_memory=lambda n: bytearray(n),
+            using_allocator=self._using_allocator,
+            get_current_stream=lambda: SimpleNamespace(synchronize=self.run_all),
+        )
+
+    def _count(self, n: int) -> int:
+        if n == 0:
+            raise CUDARuntimeError("cudaErrorNoDevice")
+        return n
+
+    def _set_limit(self, *, size: int) -> None:
+        self.limit = size
+
+    @contextmanager
+    def _using_allocator(self, malloc: object) -> Iterator[None]:
+        yield
+
+    def run_all(self) -> None:
+        while self.queue:
+            self.queue.pop(0)()
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+        if not self.current:
+            raise AssertionError("no device is current")
+        array = np.full(shape, 0xA5, np.uint8).astype(dtype)
+        if self.limit and array.nbytes > self.limit:
+            raise OutOfMemoryError("out of memory")
+        return _with_pointer(self, array)
+
+    def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+        return _with_pointer(self, np.zeros(shape, dtype))
+
+    def ascontiguousarray(self, array: Any) -> Any:
+        return array
+
+
+def _with_pointer(cupy: FakeCupy, host: npt.NDArray[Any]) -> Any:
+    array: Any = FakeArray(host)
+    array.data = _Pointer(cupy, host.reshape(-1).view(np.uint8), 0)
+    return array
+
+
+class _Pointer:
+    def __init__(self, cupy: FakeCupy, raw: npt.NDArray[np.uint8], offset: int) -> None:
+        self.cupy, self.raw, self.offset = cupy, raw, offset
+
+    def __add__(self, offset: int) -> _Pointer:
+        return _Pointer(self.cupy, self.raw, self.offset + offset)
+
+    def copy_from_host_async(self, address: int, size: int) -> None:
+        target = self.raw[self.offset : self.offset + size]
+        self.cupy.queue.append(lambda: ctypes.memmove(target.ctypes.data, address, size))
+
+    def copy_to_host_async(self, address: int, size: int) -> None:
+        source = self.raw[self.offset : self.offset + size]
+        self.cupy.queue.append(lambda: ctypes.memmove(address, source.ctypes.data, size))
+
+
+class _Event:
+    cupy: FakeCupy
+
+    def __init__(self, *, disable_timing: bool) -> None:
+        self.is_over = True
+
+    def _happen(self) -> None:
+        self.is_over = True
+
+    def record(self) -> None:
+        self.is_over = False
+        self.cupy.queue.append(self._happen)
+
+    def synchronize(self) -> None:
+        while not self.is_over:
+            self.cupy.queue.pop(0)()
+
+
+class _Device:
+    cupy: FakeCupy
+
+    def __init__(self, ordinal: int) -> None:
+        self.ordinal = ordinal
+
+    def __enter__(self) -> None:
+        self.cupy.current.append(self.ordinal)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.cupy.current.pop()
+
+    def synchronize(self) -> None:
+        self.cupy.run_all()
+
+
+class _Module:
+    cupy: FakeCupy
+
+    def load(self, code: bytes) -> None:
+        self.cupy.loaded.append(code)
+
+    def get_function(self, name: str) -> Callable[..., None]:
+        def launch(grid: Any, block: Any, args: Any, *, shared_mem: int) -> None:
+            if self.cupy.fail_launch is not None:
+                raise self.cupy.fail_launch
+            self.cupy.launched.append((name, grid, block, args, shared_mem, *self.cupy.current))
+
+        return launch

@@ -1,0 +1,141 @@
+"""`CupyDevice` on a cupy whose work waits until somebody waits for it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.array import FrMont
+from kernels.backend import BackendUnavailable, get_backend
+from kernels.cuda import device as module
+from kernels.cuda.backend import CudaBackend
+from kernels.cuda.device import CupyDevice, open_device
+from kernels.cuda.runtime import DeviceError
+from kernels.reference import Reference
+from tests.support.fake_cupy import CUDADriverError, CUDARuntimeError, FakeCupy
+
+BUFFER = 64  # bytes, instead of megabytes
+
+
+@pytest.fixture(autouse=True)
+def _small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STAGING_BYTES", BUFFER)
+
+
+@pytest.fixture
+def cupy() -> FakeCupy:
+    return FakeCupy(n_devices=2)
+
+
+@pytest.fixture
+def device(cupy: FakeCupy) -> CupyDevice:
+    return open_fake(cupy)
+
+
+def open_fake(cupy: FakeCupy, ordinal: int = 1, **options: Any) -> CupyDevice:
+    return CupyDevice(cupy, ordinal, load=lambda source, arch: arch.encode(), **options)
+
+
+def test_it_says_what_it_is(device: CupyDevice, cupy: FakeCupy) -> None:
+    assert (device.name, device.arch, device.n_processors) == ("Fake GPU", "sm_90", 7)
+    assert device.memory_bytes == cupy.limit == 900
+    assert device.free_bytes == 800
+    assert open_fake(cupy, memory_bytes=5000).memory_bytes == cupy.limit == 5000
+    info = CudaBackend(device, Reference()).info()
+    assert info.lanes == "Fake GPU"
+
+
+SIZES = [0, 1, 2, *range(7, 10), *range(15, 18), *range(23, 26), 100]  # 8-byte words
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_copies_in_pieces_arrive_whole(cupy: FakeCupy, n: int) -> None:
+    device = open_fake(cupy, memory_bytes=1 << 20)
+    host = np.arange(1, n + 1, dtype=np.uint64)
+    given = host.copy()
+    array = device.asarray(given)
+    given[:] = 0  # it may change as soon as asarray returns
+    another = device.asarray(host[::-1])
+    assert (device.to_host(array) == host).all()
+    assert (device.to_host(another) == host[::-1]).all()
+    assert (device.to_host(array) == host).all()
+
+
+def test_copies_keep_shape_and_type(device: CupyDevice) -> None:
+    for host in (np.arange(12, dtype=np.uint32).reshape(3, 4), np.zeros((0, 4), np.uint64)):
+        back = device.to_host(device.asarray(host))
+        assert back.shape == host.shape
+        assert back.dtype == host.dtype
+        assert (back == host).all()
+
+
+def test_launches_name_their_arguments_and_their_device(device: CupyDevice, cupy: FakeCupy) -> None:
+    kernel = device.load_module("pointwise").kernel("sum_all")
+    out, n = device.empty((1, 4), np.uint64), np.uint64(1)
+    kernel((1, 1, 1), (256, 1, 1), (out, out, n), shared_bytes=8192)
+    kernel((0, 1, 1), (256, 1, 1), (out, out, n))
+    assert cupy.launched == [("sum_all", (1, 1, 1), (256, 1, 1), (out, out, n), 8192, 1)]
+    assert cupy.loaded == [b"sm_90"]
+    device.load_module("pointwise")
+    assert cupy.loaded == [b"sm_90"]
+    with pytest.raises(KeyError, match="absent"):
+        device.load_module("pointwise").kernel("absent")
+    with pytest.raises(TypeError, match="shared memory"):
+        kernel((1, 1, 1), (256, 1, 1), (out, out, n), shared_bytes=1 << 20)
+    with pytest.raises(TypeError, match="256 at most"):
+        kernel((1, 1, 1), (512, 1, 1), (out, out, n))
+    assert cupy.current == []
+
+
+@pytest.mark.parametrize("fault", [CUDADriverError("launch"), CUDARuntimeError("illegal address")])
+def test_a_fault_is_a_device_error(device: CupyDevice, cupy: FakeCupy, fault: RuntimeError) -> None:
+    cupy.fail_launch = fault
+    backend = CudaBackend(device, Reference())
+    with pytest.raises(DeviceError, match=str(fault)):
+        backend.scale(FrMont.from_ints([1, 2]), 3)
+    assert cupy.current == []
+
+
+def test_a_late_fault_reaches_who_waits(device: CupyDevice, cupy: FakeCupy) -> None:
+    def fail() -> None:
+        raise CUDARuntimeError("illegal address")
+
+    array = device.asarray(np.arange(4, dtype=np.uint64))
+    cupy.queue.append(fail)
+    with pytest.raises(DeviceError, match="illegal address"):
+        device.to_host(array)
+
+
+def test_a_synchronous_device_waits_after_each_launch(cupy: FakeCupy) -> None:
+    device = open_fake(cupy, synchronous=True)
+    ran: list[int] = []
+    cupy.queue.append(lambda: ran.append(1))
+    out = device.empty((1, 4), np.uint64)
+    device.load_module("pointwise").kernel("sum_all")(
+        (1, 1, 1), (1, 1, 1), (out, out, np.uint64(0))
+    )
+    assert ran == [1]
+
+
+def test_memory_past_the_cap_is_a_device_error(device: CupyDevice) -> None:
+    with pytest.raises(DeviceError, match="OutOfMemoryError"):
+        device.empty((1000, 4), np.uint64)
+    with pytest.raises(DeviceError, match="OutOfMemoryError"):
+        device.asarray(np.zeros((1000, 4), np.uint64))
+
+
+@pytest.mark.parametrize(("n_devices", "ordinal"), [(0, 0), (2, 2), (2, -1)])
+def test_a_gpu_that_is_not_there(n_devices: int, ordinal: int) -> None:
+    with pytest.raises(BackendUnavailable):
+        open_fake(FakeCupy(n_devices), ordinal)
+
+
+def test_without_cupy_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(BackendUnavailable, match="cupy"):
+        open_device()
+    with pytest.raises(BackendUnavailable, match="cupy"):
+        get_backend("cuda")
