@@ -8,12 +8,13 @@ S_x is the scale of the layer's integer input. Since m = 1, the weight scale S_w
 a greater one coarsens the weights, a smaller one clips activations at 255. For each hidden layer
 the S_w with the least squared error of the activations on calibration samples is taken, among
 those that keep the layer inside the ranges of the circuit. Pixel normalization is folded into the
-first layer, whose input is then the raw pixel (S_x = 1).
+first layer, whose input is then the raw pixel (S_x = 1). Clients whose integers are to be averaged
+round with scales that they share: `federated.task_scales`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +58,7 @@ class _State:
 class _Candidate:
     """One layer quantized with one weight scale."""
 
-    weight: Int8Array
-    bias: Int32Array
+    scale: float
     error: float
     after: _State
 
@@ -70,7 +70,7 @@ def quantize(
     *,
     architecture: Architecture | None = None,
 ) -> QuantizedModel:
-    """The integer model, inside all ranges of the circuit.
+    """The integer model with scales of its own, inside all ranges of the circuit.
 
     images       : uint8[N, d] for calibration; the first 2,048 are used. Not the test set.
     architecture : default: the MLP of the model's widths with default shifts
@@ -79,29 +79,85 @@ def quantize(
                    widths differ
     """
     arch = architecture or Architecture.mlp(model.sizes)
+    return round_model(model, arch, calibrate(model, images, progress, architecture=arch))
+
+
+def calibrate(
+    model: FloatModel,
+    images: UInt8Array,
+    progress: Progress,
+    *,
+    architecture: Architecture,
+    headroom: float = 1.0,
+) -> tuple[float, ...]:
+    """The weight scale S_w of each layer; `round_model` applies them.
+
+    headroom : at least 1; coarser scales by this factor leave room for weights and activations
+               that grow with further training
+    images, progress, raises : as `quantize`
+    """
+    _require_fit(model, architecture)
+    sample = images[:N_CALIBRATION]
+    targets = model.activations(sample)
+    state = _State(x=sample.astype(np.int64), scale=1.0, interval=compute_start(architecture))
+    scales = []
+    n_layers = len(architecture.layers)
+    progress("calibrating", 0, n_layers)
+    for index, layer in enumerate(architecture.layers):
+        w, b = _real_parameters(model, index)
+        if layer.requant is None:
+            scales.append(_least_scale(w, b, state.scale) * headroom)
+        else:
+            best = _calibrate(index, layer, layer.requant, w, b, state, targets[index], headroom)
+            scales.append(best.scale)
+            state = best.after
+        progress("calibrating", index + 1, n_layers)
+    return tuple(scales)
+
+
+def round_model(
+    model: FloatModel, architecture: Architecture, scales: Sequence[float]
+) -> QuantizedModel:
+    """The integer model under given weight scales, one per layer, all positive.
+
+    Weights and biases that leave their ranges are clipped.
+    raises : RangeExceeded (owner's eyes only) when worst cases leave the ranges of the circuit;
+             FloatModelInvalid when widths differ
+    """
+    _require_fit(model, architecture)
+    weights, biases = [], []
+    x_scales = compute_input_scales(architecture, scales)
+    for index, (scale, x_scale) in enumerate(zip(scales, x_scales, strict=True)):
+        w, b = _real_parameters(model, index)
+        weight, bias = _round(w, b, scale, x_scale)
+        weights.append(weight)
+        biases.append(bias)
+    rounded = QuantizedModel(
+        architecture=architecture, weights=tuple(weights), biases=tuple(biases)
+    )
+    compute_ranges(rounded)
+    return rounded
+
+
+def compute_input_scales(architecture: Architecture, scales: Sequence[float]) -> tuple[float, ...]:
+    """S_x of each layer: 1 for pixels, then S_w S_x 2^s / m of the layer before."""
+    found = [1.0]
+    for scale, layer in zip(scales, architecture.layers, strict=True):
+        if layer.requant is not None:
+            found.append(_after(scale, found[-1], layer.requant))
+    return tuple(found)
+
+
+def _after(scale: float, x_scale: float, requant: Requant) -> float:
+    """Scale of a layer's requantized output."""
+    return float(scale * x_scale * 2.0**requant.shift / requant.multiplier)
+
+
+def _require_fit(model: FloatModel, arch: Architecture) -> None:
     if tuple(shape[0] for shape in arch.shapes) != model.sizes:
         raise FloatModelInvalid(f"its widths are {model.name}, not {arch.name}")
     if not all(layer.requant.relu for layer in arch.layers if layer.requant is not None):
         raise FloatModelInvalid("it has ReLU after every hidden layer, the architecture has not")
-    sample = images[:N_CALIBRATION]
-    targets = model.activations(sample)
-    state = _State(x=sample.astype(np.int64), scale=1.0, interval=compute_start(arch))
-    weights, biases = [], []
-    progress("calibrating", 0, len(arch.layers))
-    for index, layer in enumerate(arch.layers):
-        w, b = _real_parameters(model, index)
-        if layer.requant is None:
-            scale = _least_scale(w, b, state.scale)
-            weight, bias = _round(w, b, scale, state.scale)
-        else:
-            best = _calibrate(index, layer, layer.requant, w, b, state, targets[index])
-            weight, bias, state = best.weight, best.bias, best.after
-        weights.append(weight)
-        biases.append(bias)
-        progress("calibrating", index + 1, len(arch.layers))
-    quantized = QuantizedModel(architecture=arch, weights=tuple(weights), biases=tuple(biases))
-    compute_ranges(quantized)
-    return quantized
 
 
 def _real_parameters(model: FloatModel, index: int) -> tuple[Float64Array, Float64Array]:
@@ -137,8 +193,12 @@ def _calibrate(
     b: Float64Array,
     state: _State,
     target: Float64Array,
+    headroom: float,
 ) -> _Candidate:
-    """The weight scale with the least squared error of the activations, among those that fit."""
+    """The weight scale with the least squared error of the activations, among those that fit.
+
+    Found without headroom, which is applied at the end: coarser weights have smaller quotients.
+    """
     least = _least_scale(w, b, state.scale)
     best: _Candidate | None = None
     refusal: RangeExceeded | None = None
@@ -153,7 +213,9 @@ def _calibrate(
     if best is None:
         assert refusal is not None  # every candidate was refused
         raise CalibrationFailed(layer=index, last=refusal)
-    return best
+    if headroom == 1:
+        return best
+    return _try_scale(index, layer, requant, w, b, state, target, best.scale * headroom)
 
 
 def _try_scale(
@@ -171,10 +233,9 @@ def _try_scale(
     q = requant.bounds(layer.bounds(state.interval, weight, bias))
     require_quotients(index, q, requant)
     y = requant.apply(layer.accumulate(state.x, weight, bias)).y
-    y_scale = scale * state.scale * 2.0**requant.shift / requant.multiplier
+    y_scale = _after(scale, state.scale, requant)
     return _Candidate(
-        weight=weight,
-        bias=bias,
+        scale=scale,
         error=float(np.mean((y * y_scale - np.maximum(target, 0.0)) ** 2)),
         after=_State(
             x=y, scale=y_scale, interval=Interval(requant.clamp(q.lo), requant.clamp(q.hi))

@@ -1,0 +1,109 @@
+"""Scales that all clients of a task share, so that their integers mean the same numbers.
+
+A mean of integer models is the model of the mean only when every client divided by the same scales.
+So they are found once, from a public warm-up model, and stand in the genesis of the task:
+
+    weight   W = W_int S_w,  b = b_int S_w S_x;  S_x = 1 for pixels, S_w S_x 2^s / m after a layer
+    pixels   the network sees (pixel / 255 - mean) / std, folded into its first layer
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from consensus.aggregate import ONE, GlobalModel
+from consensus.genesis import Task
+from federated.data import UInt8Array
+from federated.errors import FloatModelInvalid
+from federated.float_model import FloatModel
+from federated.quantize import Progress, calibrate, compute_input_scales, round_model
+from prover.model import Architecture, QuantizedModel
+
+HEADROOM = 1.5
+"""How much coarser a task's scales are than its warm-up model needs."""
+NORMALIZATION = "normalization"
+WEIGHTS = "weights"
+
+NamedLists = tuple[tuple[str, tuple[float, ...]], ...]
+
+
+class ScalesInvalid(ValueError):
+    """The numbers are no scales of the task's architecture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskScales:
+    """weights : S_w per layer; mean, std : of pixel / 255"""
+
+    weights: tuple[float, ...]
+    mean: float
+    std: float
+
+    def __post_init__(self) -> None:
+        positive = all(0 < x < math.inf for x in (*self.weights, self.std))
+        if not positive or not math.isfinite(self.mean):
+            raise ScalesInvalid("scales are positive, and the mean is a number")
+
+    def to_lists(self) -> NamedLists:
+        """As `consensus.genesis.Task.scales` has them."""
+        return (NORMALIZATION, (self.mean, self.std)), (WEIGHTS, self.weights)
+
+    @classmethod
+    def of_task(cls, task: Task) -> TaskScales:
+        """Inverse of `to_lists`. Raises ScalesInvalid when the task has no scales of this kind."""
+        lists = dict(task.scales)
+        if set(lists) != {NORMALIZATION, WEIGHTS} or len(lists[NORMALIZATION]) != 2:
+            raise ScalesInvalid("the task names no weight scales and normalization")
+        if len(lists[WEIGHTS]) != len(task.architecture.layers):
+            raise ScalesInvalid("there is not one weight scale per layer")
+        mean, std = lists[NORMALIZATION]
+        return cls(weights=lists[WEIGHTS], mean=mean, std=std)
+
+
+def find_scales(
+    model: FloatModel, images: UInt8Array, progress: Progress, *, architecture: Architecture
+) -> TaskScales:
+    """The scales of a task, from a public model trained a little, and public samples.
+
+    Leaves its weights and activations room to grow. Raises as `federated.quantize.calibrate`.
+    """
+    weights = calibrate(model, images, progress, architecture=architecture, headroom=HEADROOM)
+    return TaskScales(weights=weights, mean=model.mean, std=model.std)
+
+
+def quantize_for_task(
+    model: FloatModel, architecture: Architecture, scales: TaskScales
+) -> QuantizedModel:
+    """The integer model under the task's scales; what leaves the range of a weight is clipped.
+
+    raises : FloatModelInvalid for other widths or another normalization than the task's;
+             RangeExceeded (owner's eyes only)
+    """
+    if (model.mean, model.std) != (scales.mean, scales.std):
+        raise FloatModelInvalid("it was trained with another normalization than the task's")
+    return round_model(model, architecture, scales.weights)
+
+
+def dequantize(model: GlobalModel, scales: TaskScales) -> FloatModel:
+    """The real numbers that a global model stands for: where the next round's training starts."""
+    weights, biases = [], []
+    x_scales = compute_input_scales(model.architecture, scales.weights)
+    for index, (scale, x_scale) in enumerate(zip(scales.weights, x_scales, strict=True)):
+        w = model.weights[index] * (scale / ONE)
+        b = model.biases[index] * (scale * x_scale / ONE)
+        if index == 0:  # the first layer's see raw pixels
+            b = b + w.sum(axis=1) * (255.0 * scales.mean)
+            w = w * (255.0 * scales.std)
+        weights.append(w.astype(np.float32))
+        biases.append(b.astype(np.float32))
+    return FloatModel(
+        sizes=tuple(shape[0] for shape in model.architecture.shapes),
+        weights=tuple(weights),
+        biases=tuple(biases),
+        mean=scales.mean,
+        std=scales.std,
+        record={},
+    )
