@@ -27,6 +27,8 @@ COMMANDS = (
     "serve",
     "worker",
     "queue",
+    "node",
+    "chain",
 )
 """Modules of `api.commands`, in the order of the help."""
 

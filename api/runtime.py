@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import sys
 from threading import Event
 from typing import Any
 
-import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -58,23 +56,6 @@ def build_worker(redis: Redis, settings: Settings, *, name: str, stop: Event, lo
 def make_name() -> str:
     """A name that no other worker has: this machine, this process, and a random part."""
     return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
-
-
-def make_log(*, to_people: bool) -> Any:
-    """A logger on standard error: lines for people, or JSON objects. Only ids, codes and times."""
-    renderer = (
-        structlog.dev.ConsoleRenderer(colors=True)
-        if to_people
-        else structlog.processors.JSONRenderer(sort_keys=True)
-    )
-    return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-    )
 
 
 def _open_store(settings: Settings) -> UploadStore:

@@ -10,7 +10,7 @@ from pathlib import Path
 from federated.settings import Settings as DataSettings
 
 PREFIX = "ZKPOT_"
-OTHERS = frozenset({"ZKPOT_CACHE_DIR", "ZKPOT_LANES", "ZKPOT_THREADS"})
+OTHERS = frozenset({"ZKPOT_CACHE_DIR", "ZKPOT_DEVICE", "ZKPOT_LANES", "ZKPOT_THREADS"})
 """Names that other parts of the program read."""
 MAX_TASKS_PER_JOB = 1 << 12
 """Shards of one job; the container of their proofs holds no more."""

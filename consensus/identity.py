@@ -28,6 +28,7 @@ __all__ = [
     "find_sender_fault",
     "get_public_key",
     "load_key",
+    "load_seed",
     "n_faulty",
     "quorum",
     "sign",
@@ -76,6 +77,11 @@ def create_key(folder: Path, seed: bytes, name: str = KEY_FILE) -> Ed25519Privat
 
 def load_key(folder: Path, name: str = KEY_FILE) -> Ed25519PrivateKey:
     """The key that `create_key` wrote. Raises IdentityError, also when others may read it."""
+    return Ed25519PrivateKey.from_private_bytes(load_seed(folder, name))
+
+
+def load_seed(folder: Path, name: str = KEY_FILE) -> bytes:
+    """The 32 secret bytes that `create_key` wrote. Raises IdentityError as `load_key`."""
     path = folder / name
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -91,7 +97,7 @@ def load_key(folder: Path, name: str = KEY_FILE) -> Ed25519PrivateKey:
     seed = _parse_seed(raw)
     if seed is None:
         raise IdentityError(path, "holds no key", "take it from a copy, or make a new one")
-    return Ed25519PrivateKey.from_private_bytes(seed)
+    return seed
 
 
 def _parse_seed(raw: bytes) -> bytes | None:

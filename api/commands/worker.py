@@ -25,8 +25,9 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
     from dataclasses import replace
     from threading import Event
 
+    from api.logs import make_log
     from api.queue_access import open_queue, read_settings
-    from api.runtime import build_worker, make_log, make_name
+    from api.runtime import build_worker, make_name
     from api.supervisor import stop_on_signals
 
     settings = read_settings()

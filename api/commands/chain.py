@@ -1,0 +1,182 @@
+"""`zkpot chain`: make a development chain, verify one from its genesis, show one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.console import AsJson, emit_json, refuse
+from api.options import KeyFolder, SamplesRef
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from consensus.genesis import Genesis
+    from consensus.messages import FinalBlock
+
+NewFolder = Annotated[Path, typer.Argument(help="Folder to make.")]
+Home = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of a node.")]
+GenesisFile = Annotated[
+    Path | None, typer.Option("--genesis", dir_okay=False, help="Default: beside the folder.")
+]
+BlobFolder = Annotated[
+    Path | None, typer.Option("--blobs", file_okay=False, help="Default: beside the folder.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Make a development chain, verify one, show one.")
+    group.command("init")(init)
+    group.command("verify")(verify)
+    group.command("show")(show)
+    app.add_typer(group, name="chain", no_args_is_help=True)
+
+
+def init(
+    folder: NewFolder,
+    key: KeyFolder,
+    dataset: SamplesRef,
+    chain_id: Annotated[str, typer.Option(help="Name of the chain.")] = "zkpot",
+    task_id: Annotated[str, typer.Option(help="Name of the task.")] = "accuracy",
+    validators: Annotated[int, typer.Option(min=1, max=256, help="3f + 1 of them.")] = 4,
+    clients: Annotated[int, typer.Option(min=1, max=1024, help="Clients at most.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, max=65536, help="Learning rounds.")] = 3,
+    threshold: Annotated[int, typer.Option(min=1, help="Least count that counts.")] = 1,
+    margin: Annotated[
+        int | None, typer.Option(min=1, help="More than the global model by this count.")
+    ] = None,
+    phase_blocks: Annotated[int, typer.Option(min=1, help="Longest a phase waits.")] = 60,
+    block_ms: Annotated[int, typer.Option(min=1, help="An empty block after this.")] = 1000,
+    timeout_ms: Annotated[int, typer.Option(min=1, help="Of a step of a round.")] = 1000,
+) -> None:
+    """Deal all keys of a chain for a demonstration; whoever runs this knows them all."""
+    import secrets
+
+    from api.key_card import load_verifying_half
+    from api.queue_access import read_settings
+    from api.refusals import refusing
+    from consensus.blobs import FileBlobs
+    from consensus.development import BLOBS, create_chain
+    from consensus.genesis import GenesisInvalid, Task, Timeouts
+    from consensus.identity import IdentityError
+    from consensus.samples import SamplePool
+    from federated.data import DatasetRef, load_samples
+    from prover.keyfile import load_commitment_key
+
+    with refusing(as_json=False):
+        verifying, card = load_verifying_half(key)
+        commitment = load_commitment_key(key)
+        samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
+        blobs = FileBlobs(folder / BLOBS)
+        pool = SamplePool(images=samples.images, labels=samples.labels)
+        try:
+            task = Task(
+                task_id=task_id.encode(),
+                architecture=card.architecture,
+                circuit_digest=card.circuit_digest,
+                verifying_key_digest=blobs.put(verifying.encode()),
+                commitment_key_digest=blobs.put(commitment.encode()),
+                sealed=False,
+                pools=(blobs.put(pool.encode()),),
+                n_samples=card.n_samples,
+                threshold=threshold,
+                margin=margin,
+                n_rounds=rounds,
+                n_expected=clients,
+                register_blocks=phase_blocks,
+                commit_blocks=phase_blocks,
+                prove_blocks=phase_blocks,
+                update_blocks=phase_blocks,
+            )
+            timeouts = Timeouts(
+                propose_ms=timeout_ms,
+                prevote_ms=timeout_ms,
+                precommit_ms=timeout_ms,
+                increase_ms=timeout_ms,
+                empty_block_ms=block_ms,
+            )
+            genesis = create_chain(
+                folder,
+                chain_id=chain_id.encode(),
+                task=task,
+                timeouts=timeouts,
+                n_validators=validators,
+                random_bytes=secrets.token_bytes,
+            )
+        except (GenesisInvalid, IdentityError) as error:
+            refuse(str(error), code="bad_chain")
+    typer.echo(f"chain {genesis.digest.hex()[:16]} with {validators} validators in {folder}")
+    typer.echo(f"start each: zkpot node {folder}/node-0")
+
+
+def verify(
+    home: Home, genesis: GenesisFile = None, blobs: BlobFolder = None, as_json: AsJson = False
+) -> None:
+    """Check every block, vote and proof from the genesis on; exit code 1 at the first fault."""
+    import secrets
+
+    from api.progress import show_steps
+    from consensus.blobs import FileBlobs
+    from consensus.development import BLOBS
+    from consensus.follower import Follower
+    from consensus.verifier import BlockVerifier
+
+    made, finals = _load(home, genesis, as_json=as_json)
+    store = FileBlobs(blobs or home.parent / BLOBS)
+    follower = Follower(made, BlockVerifier(made, store, secrets.token_bytes))
+    with show_steps() as update:
+        for index, final in enumerate(finals):
+            fault = follower.take(final)
+            if fault is not None:
+                refuse(f"block {index + 1}: {fault}", code="bad_block", as_json=as_json)
+            update("blocks", index + 1, len(finals))
+    state = follower.state
+    if as_json:
+        emit_json({"height": state.height, "head": state.head.hex(), "phase": state.phase.value})
+    else:
+        typer.echo(f"valid: {state.height} blocks from genesis {made.digest.hex()[:16]}")
+
+
+def show(home: Home, genesis: GenesisFile = None, as_json: AsJson = False) -> None:
+    """The blocks of a node, in a line each."""
+    from api.chain_history import ChainHistory
+    from consensus.follower import Follower
+
+    made, finals = _load(home, genesis, as_json=as_json)
+    follower, history = Follower(made), ChainHistory(made)
+    for index, final in enumerate(finals):
+        fault = follower.take(final)
+        if fault is not None:
+            refuse(f"block {index + 1}: {fault}", code="bad_block", as_json=as_json)
+        history.append(final, follower.state)
+    blocks = [history.get_block(height + 1) for height in range(history.height)]
+    if as_json:
+        emit_json({"blocks": [b.model_dump(mode="json") for b in blocks if b is not None]})
+        return
+    for block in blocks:
+        if block is not None:
+            kinds = [tx.kind for tx in block.transactions]
+            content = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+            leader = (block.leader or "none")[:8]
+            typer.echo(
+                f"{block.height:5} {block.hash[:16]} by {block.proposer}, leader {leader}, "
+                f"then {block.phase}: {content or 'no transactions'}"
+            )
+
+
+def _load(
+    home: Path, genesis: Path | None, *, as_json: bool
+) -> tuple[Genesis, Sequence[FinalBlock]]:
+    from consensus.development import GENESIS
+    from consensus.genesis import Genesis, GenesisInvalid
+    from consensus.ledger import LedgerError, read_finals
+
+    try:
+        raw = (genesis or home.parent / GENESIS).read_bytes()
+        return Genesis.decode(raw), read_finals(home)
+    except (GenesisInvalid, LedgerError) as error:
+        refuse(str(error), code="bad_chain", as_json=as_json)
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}", code="io_error", as_json=as_json)

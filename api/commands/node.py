@@ -1,0 +1,92 @@
+"""`zkpot node`: a consensus node: verifies proofs, votes, finalizes blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.console import refuse
+
+Home = Annotated[
+    Path, typer.Argument(exists=True, file_okay=False, help="Folder of `zkpot chain init`, node-I.")
+]
+GenesisFile = Annotated[
+    Path | None, typer.Option("--genesis", dir_okay=False, help="Default: beside the folder.")
+]
+BlobFolder = Annotated[
+    Path | None, typer.Option("--blobs", file_okay=False, help="Default: beside the folder.")
+]
+MetricsPort = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Serve /metrics here; 0 takes any free port.")
+]
+MetricsHost = Annotated[str, typer.Option(help="Address of /metrics.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("node")(node)
+
+
+def node(
+    home: Home,
+    genesis: GenesisFile = None,
+    blobs: BlobFolder = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = "127.0.0.1",
+) -> None:
+    """Verify proofs, vote and finalize blocks with the other validators of a chain.
+
+    They talk over ZKPOT_REDIS_URL (or an own server under ZKPOT_DATA_DIR), which nobody has to
+    trust. Say what the node reports: lines for people, JSON objects into a file.
+    """
+    import secrets
+    import sys
+    from threading import Event
+
+    from api.logs import make_log
+    from api.queue_access import open_queue, read_settings
+    from api.supervisor import stop_on_signals
+    from consensus.blobs import FileBlobs
+    from consensus.development import BLOBS, GENESIS, load_identity
+    from consensus.genesis import Genesis, GenesisInvalid
+    from consensus.identity import IdentityError
+    from consensus.ledger import Ledger, LedgerError
+    from consensus.node import Node
+    from consensus.node_metrics import NodeMetrics
+    from consensus.stream import Transport
+
+    stop = Event()
+    stop_on_signals(stop)
+    log = make_log(to_people=sys.stderr.isatty()).bind(node=home.name)
+    settings = read_settings()
+    try:
+        made = Genesis.decode((genesis or home.parent / GENESIS).read_bytes())
+        identity = load_identity(home, made)
+        ledger = Ledger(home)
+    except (GenesisInvalid, IdentityError, LedgerError) as error:
+        refuse(str(error), code="bad_home")
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}", code="io_error")
+    metrics = NodeMetrics()
+    if metrics_port is not None:
+        port = metrics.serve(metrics_port, metrics_host)
+        log.info("metrics are served", address=f"http://{metrics_host}:{port}/metrics")
+    with open_queue(settings) as redis:
+        one = Node(
+            made,
+            identity,
+            ledger=ledger,
+            blobs=FileBlobs(blobs or home.parent / BLOBS),
+            transport=Transport(redis, made.digest),
+            metrics=metrics,
+            log=log,
+            random_bytes=secrets.token_bytes,
+        )
+        try:
+            one.run(stop.is_set)
+        except OSError as error:
+            refuse(f"{home}: {error.strerror}; the node stops before it votes", code="io_error")
+        finally:
+            ledger.close()
+    log.info("node has stopped", height=ledger.height)

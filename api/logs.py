@@ -1,0 +1,25 @@
+"""Logs of the processes: lines for people, JSON objects for machines."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import structlog
+
+
+def make_log(*, to_people: bool) -> Any:
+    """A logger on standard error. Ids, codes, heights and times go there, nothing secret."""
+    renderer = (
+        structlog.dev.ConsoleRenderer(colors=True)
+        if to_people
+        else structlog.processors.JSONRenderer(sort_keys=True)
+    )
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+    )

@@ -1,0 +1,93 @@
+"""A development chain: one party deals all keys, on disk, for a demonstration or a test network.
+
+    FOLDER/genesis.json            what everyone needs, and all that anyone trusts
+    FOLDER/admission.key           lets clients register
+    FOLDER/node-I/validator.key    Ed25519, signs votes
+    FOLDER/node-I/beacon.key       share of the beacon
+    FOLDER/blobs/                  keys of the circuit, test pool, later models
+
+Whoever dealt the beacon's shares can foresee it: a production chain needs a distributed generation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from consensus import beacon
+from consensus.genesis import Genesis, Task, Timeouts, Validator
+from consensus.identity import (
+    KEY_FILE,
+    IdentityError,
+    create_key,
+    get_public_key,
+    load_key,
+    load_seed,
+)
+from consensus.messages import permit_bytes
+from consensus.node import Identity
+from prover.randomness import RandomBytes
+
+GENESIS, ADMISSION, BEACON, BLOBS = "genesis.json", "admission.key", "beacon.key", "blobs"
+SEED_BYTES = 32
+
+
+def node_home(folder: Path, index: int) -> Path:
+    """The folder of a validator."""
+    return folder / f"node-{index}"
+
+
+def create_chain(
+    folder: Path,
+    *,
+    chain_id: bytes,
+    task: Task,
+    timeouts: Timeouts,
+    n_validators: int,
+    random_bytes: RandomBytes,
+) -> Genesis:
+    """Writes genesis and all keys, never over others.
+
+    Raises IdentityError, OSError, GenesisInvalid.
+
+    random_bytes : of the system; everything secret comes from it
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    dealt = beacon.deal(
+        n_validators=n_validators, n_faulty=(n_validators - 1) // 3, random_bytes=random_bytes
+    )
+    keys = [create_key(node_home(folder, i), random_bytes(SEED_BYTES)) for i in range(n_validators)]
+    for i, secret in enumerate(dealt.secrets):
+        create_key(node_home(folder, i), secret, BEACON)
+    admission = create_key(folder, random_bytes(SEED_BYTES), ADMISSION)
+    genesis = Genesis(
+        chain_id=chain_id,
+        validators=tuple(
+            Validator(key=get_public_key(key), beacon_share=share)
+            for key, share in zip(keys, dealt.shares, strict=True)
+        ),
+        beacon_key=dealt.group,
+        admission_key=get_public_key(admission),
+        task=task,
+        timeouts=timeouts,
+    )
+    (folder / GENESIS).write_bytes(genesis.encode())
+    return genesis
+
+
+def load_identity(home: Path, genesis: Genesis) -> Identity:
+    """Of the validator whose keys lie in the folder. Raises IdentityError."""
+    key = load_key(home)
+    public = get_public_key(key)
+    for index, validator in enumerate(genesis.validators):
+        if validator.key == public:
+            return Identity(index=index, key=key, beacon_secret=load_seed(home, BEACON))
+    raise IdentityError(
+        home / KEY_FILE, "is no validator's of this genesis", "name the genesis it was made with"
+    )
+
+
+def sign_permit(admission: Ed25519PrivateKey, chain_id: bytes, client_key: bytes) -> bytes:
+    """Lets the client of this key register."""
+    return admission.sign(permit_bytes(chain_id, client_key))
