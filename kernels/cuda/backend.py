@@ -6,6 +6,7 @@ Arrays come from the host and go back to it. What has no kernel is done by the C
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import cached_property, wraps
 from typing import Any, ParamSpec, TypeVar
@@ -46,7 +47,7 @@ def on_device(method: Callable[P, T]) -> Callable[P, T]:
 class CudaBackend:
     """F_r, transforms and groups on a GPU.
 
-    device : default the GPU that `kernels.cuda.device.open_device` opens
+    device : default the GPU `$ZKPOT_DEVICE`, else 0, of those that the process sees
     cpu    : does what has no kernel
 
     Raises BackendUnavailable when there is no device or no cupy, DeviceError for faults later.
@@ -56,7 +57,7 @@ class CudaBackend:
         if device is None:
             from kernels.cuda.device import open_device  # not at import: it loads cupy
 
-            device = open_device()
+            device = open_device(_default_ordinal())
         self.device = device
         self._cpu: Backend = cpu or CpuBackend()
         self._ntt = Ntt(device)
@@ -263,6 +264,13 @@ def _sum(msm: CudaMsm, scalars: FrArray, bases: object, progress: Progress | Non
     if not isinstance(bases, CudaBases) or bases.degree != msm.degree:
         raise TypeError(f"bases prepared for another backend or group: {type(bases).__name__}")
     return msm.run(scalars, bases, progress).reshape(1, -1)
+
+
+def _default_ordinal() -> int:
+    wanted = os.environ.get("ZKPOT_DEVICE", "0")
+    if not wanted.isdecimal():
+        raise ValueError(f"ZKPOT_DEVICE={wanted!r}: expected the ordinal of a GPU")
+    return int(wanted)
 
 
 def _require_equal_shapes(a: FrMont, b: FrMont) -> None:

@@ -1,7 +1,7 @@
 """The part of cupy that `kernels.cuda.device` uses, late on purpose.
 
-Copies wait in a queue until somebody waits for them: code that reuses a buffer or reads a result too
-early gets wrong values every time, not once in a thousand runs.
+Copies wait in a queue until somebody waits for them: code that reuses a buffer or reads a result
+too early gets wrong values every time, not once in a thousand runs.
 """
 
 from __future__ import annotations

@@ -139,3 +139,18 @@ def test_without_cupy_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         open_device()
     with pytest.raises(BackendUnavailable, match="cupy"):
         get_backend("cuda")
+
+
+def test_the_environment_names_the_gpu(cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    for wanted, ordinal in ((None, 0), ("1", 1)):
+        monkeypatch.delenv("ZKPOT_DEVICE", raising=False)
+        if wanted is not None:
+            monkeypatch.setenv("ZKPOT_DEVICE", wanted)
+        device = CudaBackend(cpu=Reference()).device
+        assert isinstance(device, CupyDevice)
+        assert device.ordinal == ordinal
+    for wanted in ("", "-1", "first"):
+        monkeypatch.setenv("ZKPOT_DEVICE", wanted)
+        with pytest.raises(ValueError, match="ZKPOT_DEVICE"):
+            CudaBackend(cpu=Reference())
