@@ -69,6 +69,7 @@ def init(
         verifying, card = load_verifying_half(key)
         commitment = load_commitment_key(key)
         samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # keys will lie there
         blobs = FileBlobs(folder / BLOBS)
         pool = SamplePool(images=samples.images, labels=samples.labels)
         try:
