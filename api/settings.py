@@ -32,6 +32,7 @@ class Settings:
     redis_url: str | None = None  # an own server under data_dir when unset
     data_dir: Path = DataSettings().data_dir
     api_keys_file: Path | None = None
+    genesis: Path | None = None  # of the chain that the API shows
     backend: str = "cpu"
     fallback_backend: str = "cpu"  # takes over when `backend` fails
     key_cache_bytes: int = 8 << 30  # prepared keys in a worker's memory

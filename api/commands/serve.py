@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,11 @@ from api.console import AsJson, emit_json, refuse
 from api.options import BackendName
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from api.auth import KeyRing
+    from api.chain_history import ChainHistory
+    from api.settings import Settings
 
 WORKER_GRACE_S = 10.0
 WORKER_NICENESS = 10
@@ -77,9 +83,9 @@ def api(
             refuse(f"cannot listen on {host} port {port}: {error.strerror}", code="io_error")
         registry = CollectorRegistry()
         QueueCollector(JobQueue(redis, settings), registry)
-        app = build_app(service, keys=ring, registry=registry)
         shown = f"[{host}]" if ":" in host else host
-        with listening:
+        with _following(settings, redis) as chain, listening:
+            app = build_app(service, keys=ring, registry=registry, chain=chain)
             typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
             build_server(app, host=host, port=port).run(sockets=[listening])
 
@@ -162,6 +168,30 @@ def api_key(
         emit_json({"name": name, "key": key, "scopes": sorted(scopes)})
     else:
         typer.echo(key)
+
+
+@contextmanager
+def _following(settings: Settings, redis: Redis) -> Iterator[ChainHistory | None]:
+    """The chain of the settings' genesis, followed meanwhile; None without one."""
+    import sys
+
+    from api.chain_follow import ChainFollower
+    from api.logs import make_log
+    from consensus.genesis import Genesis, GenesisInvalid
+
+    if settings.genesis is None:
+        yield None
+        return
+    try:
+        genesis = Genesis.decode(settings.genesis.read_bytes())
+    except (GenesisInvalid, OSError) as error:
+        raise typer.BadParameter(str(error), param_hint="ZKPOT_GENESIS") from error
+    follower = ChainFollower(genesis, redis, log=make_log(to_people=sys.stderr.isatty()))
+    follower.start()
+    try:
+        yield follower.history
+    finally:
+        follower.close()
 
 
 def _find_port(host: str) -> int:
