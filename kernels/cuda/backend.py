@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -19,6 +19,7 @@ from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
 from kernels.cpu.backend import CpuBackend
 from kernels.cuda import pointwise
 from kernels.cuda.bases import CudaBases
+from kernels.cuda.fixed_base import FixedBase
 from kernels.cuda.msm import CudaMsm
 from kernels.cuda.ntt import Ntt
 from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit, inversion_footprint
@@ -28,7 +29,7 @@ from kernels.cuda.sparse import CudaSparse
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ON_CPU = ("fixed-base multiples", "group tests")
+ON_CPU = ("group tests", "the table of a base's multiples")
 
 
 def on_device(method: Callable[P, T]) -> Callable[P, T]:
@@ -205,17 +206,25 @@ class CudaBackend:
         """Bases on the device, with precomputed multiples if `max_bytes` is given."""
         return self._g2.prepare(bases.data, max_bytes)
 
+    @on_device
     def fixed_base_g1(
         self, scalars: FrArray, base: G1Array, *, progress: Progress | None = None
     ) -> G1Array:
         """s_i * base for every i."""
-        return self._cpu.fixed_base_g1(scalars, base, progress=progress)
+        _require_one_base(base)
+        table = partial(self._cpu.fixed_base_g1, base=base)
+        multiples = FixedBase(self.device, 1)
+        return G1Array(multiples.run(scalars, lambda s: table(s).data, progress))
 
+    @on_device
     def fixed_base_g2(
         self, scalars: FrArray, base: G2Array, *, progress: Progress | None = None
     ) -> G2Array:
         """s_i * base for every i."""
-        return self._cpu.fixed_base_g2(scalars, base, progress=progress)
+        _require_one_base(base)
+        table = partial(self._cpu.fixed_base_g2, base=base)
+        multiples = FixedBase(self.device, 2)
+        return G2Array(multiples.run(scalars, lambda s: table(s).data, progress))
 
     def is_on_curve_g1(self, points: G1Array) -> BoolArray:
         """Per point."""
@@ -258,6 +267,11 @@ class CudaBackend:
         size = max(1, self.device.free_bytes // (2 * ELEMENT_BYTES * n_arrays))
         for start in range(0, n, size):
             yield start, min(start + size, n)
+
+
+def _require_one_base(base: G1Array | G2Array) -> None:
+    if base.shape != (1,):
+        raise ValueError(f"fixed base: expected one base, got shape {list(base.shape)}")
 
 
 def _sum(msm: CudaMsm, scalars: FrArray, bases: object, progress: Progress | None) -> U64:

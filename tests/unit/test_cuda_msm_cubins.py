@@ -28,6 +28,7 @@ REGISTERS = {  # most per thread
         "g1_reduce_step": 184,
         "g1_double_points": 112,
         "g1_normalize_points": 80,
+        "g1_multiply_base": 128,
     },
     "msm_g2": {
         "g2_sum_entries": 240,
@@ -35,6 +36,7 @@ REGISTERS = {  # most per thread
         "g2_reduce_step": 255,
         "g2_double_points": 208,
         "g2_normalize_points": 184,
+        "g2_multiply_base": 248,
     },
     "sparse": {"multiply_segments": 80, "add_segments": 32},
 }

@@ -197,3 +197,21 @@ ZK_DEVICE void normalize_points(Affine<F> *out, F *products, const Xyzz<F> *in, 
         out[i] = {(point.x * ratio.sqr()).canonical(), (point.y * own).canonical()};
     }
 }
+
+// Grid: one thread per scalar. out[i] = scalars[i] * P from the multiples of one base P:
+// table[w 2^c + d] = d 2^(c w) P, where c = 2^lg_width divides 32, so that no digit crosses limbs.
+// scalars : 8 limbs each, canonical
+template <class F>
+ZK_DEVICE void multiply_base(Xyzz<F> *out, const u32 *scalars, const Affine<F> *table, u64 n,
+                             u32 lg_width) {
+    u64 i = zk_thread();
+    if (i >= n) return;
+    u32 width = 1u << lg_width, n_windows = 256 >> lg_width;
+    Xyzz<F> sum = Xyzz<F>::infinity();
+    ZK_NO_UNROLL for (u32 w = 0; w < n_windows; w++) {
+        u32 bit = w << lg_width;
+        u32 digit = scalars[8 * i + (bit >> 5)] >> (bit & 31) & ((1u << width) - 1);
+        if (digit != 0) sum = sum.add_mixed(table[((u64)w << width) + digit]);
+    }
+    out[i] = sum;
+}

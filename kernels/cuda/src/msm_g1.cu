@@ -33,3 +33,9 @@ ZK_KERNEL(256) g1_normalize_points(G1Affine *out, Fp *products, const G1Xyzz *in
     normalize_points(out, products, in, n);
 }
 ZK_EXPORT(g1_normalize_points)
+
+ZK_KERNEL(256) g1_multiply_base(G1Xyzz *out, const u32 *scalars, const G1Affine *table, u64 n,
+                                  u32 lg_width) {
+    multiply_base(out, scalars, table, n, lg_width);
+}
+ZK_EXPORT(g1_multiply_base)

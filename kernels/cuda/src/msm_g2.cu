@@ -33,3 +33,9 @@ ZK_KERNEL(256) g2_normalize_points(G2Affine *out, Fp2 *products, const G2Xyzz *i
     normalize_points(out, products, in, n);
 }
 ZK_EXPORT(g2_normalize_points)
+
+ZK_KERNEL(256) g2_multiply_base(G2Xyzz *out, const u32 *scalars, const G2Affine *table, u64 n,
+                                  u32 lg_width) {
+    multiply_base(out, scalars, table, n, lg_width);
+}
+ZK_EXPORT(g2_multiply_base)
