@@ -1,0 +1,85 @@
+"""The committed bytes of the chain's formats: read, written again, and refused when altered."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consensus import messages
+from consensus.aggregate import GlobalModel
+from consensus.codec import Message
+from consensus.genesis import Genesis, GenesisInvalid
+from consensus.samples import SamplePool
+from consensus.signatures import is_signed
+from prover.opening import CommitmentKey
+
+VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "chain_v1.json"
+FILES = {"pool": SamplePool, "global_model": GlobalModel, "commitment_key": CommitmentKey}
+
+
+@cache
+def load() -> Any:
+    return json.loads(VECTORS.read_text("ascii"))
+
+
+def names() -> list[str]:
+    return sorted(load()["messages"])
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_message_has_these_bytes(name: str) -> None:
+    raw = bytes.fromhex(load()["messages"][name]["bytes"])
+    found = decode(name, raw)
+    assert found is not None
+    assert found.encode() == raw
+    assert found.digest.hex() == load()["messages"][name]["digest"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_other_bytes_are_no_such_message(name: str) -> None:
+    """Every truncation, a longer one, another kind or version, and each altered length."""
+    raw = bytes.fromhex(load()["messages"][name]["bytes"])
+    others = [raw[:n] for n in range(0, len(raw), max(1, len(raw) // 97))] + [raw + b"\x00"]
+    others += [bytes([raw[0] ^ 64]) + raw[1:], raw[:1] + b"\x02" + raw[2:]]
+    others += [raw[:2] + bytes([raw[2] ^ 1]) + raw[3:]]
+    assert [other for other in others if decode(name, other) is not None] == []
+
+
+def test_signatures_hold_on_this_chain_only() -> None:
+    genesis = Genesis.decode(load()["genesis"].encode("ascii"))
+    for name, key in load()["signed_by"].items():
+        message = decode(name, bytes.fromhex(load()["messages"][name]["bytes"]))
+        assert isinstance(message, messages.Vote | messages.Commit | messages.Proposal)
+        assert is_signed(message, bytes.fromhex(key), genesis.chain_id)
+        assert not is_signed(message, bytes.fromhex(key), b"another")
+
+
+def test_the_hash_of_a_block() -> None:
+    block = decode("Block", bytes.fromhex(load()["messages"]["Block"]["bytes"]))
+    assert isinstance(block, messages.Block)
+    assert block.hash.hex() == load()["block_hash"]
+
+
+def test_genesis_is_one_text() -> None:
+    text = load()["genesis"]
+    genesis = Genesis.decode(text.encode("ascii"))
+    assert genesis.encode().decode("ascii") == text
+    assert genesis.digest.hex() == load()["genesis_digest"]
+    for other in (text[:-1], text + " ", text.replace('"version":1', '"version":2')):
+        with pytest.raises(GenesisInvalid):
+            Genesis.decode(other.encode("ascii"))
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_file_has_these_bytes(name: str) -> None:
+    raw = bytes.fromhex(load()["files"][name])
+    assert FILES[name].decode(raw).encode() == raw  # type: ignore[attr-defined]
+
+
+def decode(name: str, raw: bytes) -> Message | None:
+    kind: type[Message] = getattr(messages, name)
+    return kind.decode(raw)
