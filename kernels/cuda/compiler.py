@@ -1,7 +1,8 @@
 """Cubins: compiled by NVRTC (no driver, no GPU needed), kept in a checked cache.
 
 A cubin is machine code of one architecture; PTX would leave the slow half of the compilation to
-the driver, in every process. Needs the packages of the extra `gpu`.
+the driver, in every process. Needs the packages of the extra `gpu`; those of
+`cubins` suffice to compile.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def compile_cubin(source: Source, arch: str) -> Cubin:
     try:
         from cuda.core import Program, ProgramOptions
     except ImportError as error:
-        raise BackendUnavailable(f"no CUDA compiler: {error}; install zkpot[gpu]") from error
+        raise BackendUnavailable(
+            f"no CUDA compiler: {error}; install zkpot[gpu] or zkpot[cubins]"
+        ) from error
     log = io.StringIO()
     try:
         program = Program(
@@ -57,7 +60,9 @@ def compiler_version() -> str:
     try:
         from cuda.bindings import nvrtc
     except ImportError as error:
-        raise BackendUnavailable(f"no CUDA compiler: {error}; install zkpot[gpu]") from error
+        raise BackendUnavailable(
+            f"no CUDA compiler: {error}; install zkpot[gpu] or zkpot[cubins]"
+        ) from error
     _, major, minor = nvrtc.nvrtcVersion()
     return f"nvrtc {major}.{minor} {version('cuda-core')} {sorted(OPTIONS.items())}"
 

@@ -7,16 +7,17 @@ from kernels.backend import Backend, get_backend
 
 CPU = "cpu"
 EMULATED = "cuda-emulated"
+BACKWARDS = "cuda-emulated-backwards"
 
 
 @cache
 def build_backend(name: str, n_threads: int | None = None) -> Backend:
     """The backend of that name; `n_threads` only for the CPU. Raises BackendUnavailable."""
-    if name == EMULATED:
+    if name in (EMULATED, BACKWARDS):
         from kernels.cuda.backend import CudaBackend
         from tests.support.cuda_emulator import EmulatedDevice
 
-        return CudaBackend(EmulatedDevice(), build_backend(CPU))
+        return CudaBackend(EmulatedDevice(reversed_order=name == BACKWARDS), build_backend(CPU))
     if name != CPU and not name.startswith(f"{CPU}-"):
         return get_backend(name)
     from kernels.cpu.backend import CpuBackend  # not at import: only where it is asked for

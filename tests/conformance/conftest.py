@@ -1,13 +1,15 @@
 """One suite for every backend: `pytest tests/conformance --backend=NAME` (may be repeated).
 
 NAME is a registered backend (`kernels.backend`), `cpu-LANES` for the CPU backend with those lanes,
-or `cuda-emulated`: the CUDA backend on kernels that g++ built. Without the option every backend in
-`DEFAULT` is judged. A backend that cannot run here is skipped with its own reason
+or `cuda-emulated`: the CUDA backend on kernels that g++ built. `cuda-emulated-backwards` runs their
+blocks and threads in the other order, which shows barriers left out. Without the option every
+backend in `DEFAULT` is judged. A backend that cannot run here is skipped with its own reason
 (`BackendUnavailable`); nothing else is ever skipped.
 
 Tests marked `bulk` are too long for a backend that works number by number (`SLOW`), and those
 marked `at_length` also for an emulated device; they are left out for those, and so are tests marked
-`threads` for backends without threads. `cuda` is judged only where a GPU is (`-m gpu`).
+`threads` for backends without threads, `device` for those without a device. `cuda` is judged only
+where a GPU is (`-m gpu`).
 """
 
 import pytest
@@ -19,7 +21,7 @@ DEFAULT = (
     "reference", "cpu", "cpu-ifma", "cpu-avx2", "cpu-scalar", "cpu-ifma-emulated", "cuda-emulated",
 )  # fmt: skip
 SLOW = ("reference",)
-EMULATED = ("cuda-emulated",)
+EMULATED = ("cuda-emulated", "cuda-emulated-backwards")
 CUDA = "cuda"
 
 
@@ -35,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "bulk: too long for a backend that works number by number")
     config.addinivalue_line("markers", "at_length: too long for an emulated device as well")
+    config.addinivalue_line("markers", "device: for backends with a device of their own")
     config.addinivalue_line("markers", "threads: needs a backend with a choice of threads")
 
 
@@ -59,6 +62,8 @@ def is_out_of_reach(item: pytest.Item) -> bool:
     if name is None:
         return False
     if item.get_closest_marker("threads") and not name.startswith(CPU):
+        return True
+    if item.get_closest_marker("device") and not name.startswith(CUDA):
         return True
     if item.get_closest_marker("at_length") and name in EMULATED:
         return True
