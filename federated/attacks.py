@@ -1,0 +1,105 @@
+"""Clients that cheat, to show that nobody believes them. They take the place of an honest prover.
+
+    the liar    has a proof of its honest count, and claims a greater one over it
+    the forger  has no proof: it makes one up, or takes another client's for its own
+
+Each lie is signed by its client as any transaction, and states word for word what the chain expects
+of it: only the equations of the proof stand against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from federated.client import ProofOrder, Prover, ProvingFailed
+from kernels.array import FrArray, G1Array, G2Array
+from kernels.bn254 import G1, G2
+from kernels.cpu.group import mul_g1
+from kernels.encoding import encode_g1
+from prover.dataset import shard_digest
+from prover.randomness import RandomBytes, draw_scalar
+from prover.statement import Statement
+from prover.wire import Envelope
+from prover.wire import Proof as Points
+
+
+class LyingProver:
+    """Claims `extra` more correct samples than its proof shows, at most all of them."""
+
+    def __init__(self, honest: Prover, *, extra: int) -> None:
+        self._honest, self._extra = honest, extra
+
+    def prove(self, order: ProofOrder) -> bytes:
+        envelope = Envelope.decode(self._honest.prove(order))
+        if envelope is None:
+            raise ProvingFailed("the prover gave back no envelope of this version; update it")
+        return raise_claim(envelope, extra=self._extra).encode()
+
+
+class ForgingProver:
+    """Claims every sample, over a proof of another client if there is one, or else made up."""
+
+    def __init__(
+        self, find_other: Callable[[], Envelope | None], *, random_bytes: RandomBytes
+    ) -> None:
+        self._find_other, self._random_bytes = find_other, random_bytes
+
+    def prove(self, order: ProofOrder) -> bytes:
+        other = self._find_other()
+        if other is not None:
+            return take_over(other, order).encode()
+        return make_up(order, claimed=len(order.labels), random_bytes=self._random_bytes).encode()
+
+
+def raise_claim(envelope: Envelope, *, extra: int) -> Envelope:
+    """The same proof under a statement that claims more."""
+    statement = envelope.statement
+    claimed = min(statement.n_real, statement.claimed_correct + extra)
+    return replace(envelope, statement=replace(statement, claimed_correct=claimed))
+
+
+def make_up(order: ProofOrder, *, claimed: int, random_bytes: RandomBytes) -> Envelope:
+    """A right statement over points of the curves that nobody computed."""
+    public = order.commitment.public
+    drawn = FrArray.from_ints([draw_scalar(random_bytes) for _ in range(3)])
+    points = mul_g1(drawn, G1Array.from_ints([G1] * 3))
+    proof = Points(
+        a=points[0:1],
+        b=G2Array.from_ints([G2]),
+        c=points[1:2],
+        d_w=public.d_w,
+        pok_w=public.pok_w,
+        d_a=points[2:3],
+    )
+    return Envelope(statement=state_own(order, claimed=claimed), proof=proof.encode())
+
+
+def take_over(other: Envelope, order: ProofOrder) -> Envelope:
+    """Another client's A, B, C and D_A and its count, in the thief's name and under its D_W."""
+    public = order.commitment.public
+    points = Points.decode(other.proof)
+    if not isinstance(points, Points):
+        raise ProvingFailed("what was taken is no proof")
+    own = replace(points, d_w=public.d_w, pok_w=public.pok_w)
+    claimed = other.statement.claimed_correct
+    return Envelope(statement=state_own(order, claimed=claimed), proof=own.encode())
+
+
+def state_own(order: ProofOrder, *, claimed: int) -> Statement:
+    """What an honest prover would state, but for the count."""
+    place, public = order.occasion, order.commitment.public
+    return Statement(
+        chain_id=place.chain_id,
+        task_id=place.task_id,
+        round_index=place.round_index,
+        commit_height=place.commit_height,
+        client_key=place.client_key,
+        verifying_key_digest=public.key_digest,
+        shard_index=place.shard_index,
+        n_real=len(order.labels),
+        dataset_digest=shard_digest(order.images, order.labels),
+        multipliers=order.model.architecture.multipliers,
+        claimed_correct=claimed,
+        d_w=encode_g1(public.d_w),
+    )

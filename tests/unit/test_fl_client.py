@@ -1,0 +1,342 @@
+"""Clients on a small chain with real proofs: honest ones, one that lies, one that forges."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from consensus.aggregate import GlobalModel
+from consensus.chain import ChainState, Phase, apply, start
+from consensus.development import sign_permit
+from consensus.messages import Commit, Proof, Register, Transaction, Update
+from federated.attacks import ForgingProver, LyingProver, make_up, raise_claim, take_over
+from federated.client import (
+    COMMITMENT_NAME,
+    MODEL_NAME,
+    Client,
+    Duty,
+    ProofOrder,
+    Prover,
+    ProvingFailed,
+    SecretStore,
+    describe_occasion,
+    draw_shard,
+    find_duty,
+    make_committer,
+)
+from prover.errors import FormatError, KeyMismatch
+from prover.model import QuantizedModel, is_correct
+from prover.pipeline import prove_job
+from prover.verdict import Verdict
+from prover.wire import Envelope
+from tests.support.learning import (
+    BACKEND,
+    N_SAMPLES,
+    ProvenLab,
+    accuracy,
+    make_task,
+    model_of,
+    proving_key,
+)
+from tests.support.tiny_circuits import seeded
+
+HONEST, LIAR, FORGER = 0, 1, 2
+
+
+class OwnProver:
+    """Proves on the client's own machine; counts how often it was asked."""
+
+    def __init__(self, seed: int) -> None:
+        self._random_bytes = seeded(seed)
+        self.n_asked = 0
+
+    def prove(self, order: ProofOrder) -> bytes:
+        self.n_asked += 1
+        return prove_job(
+            accuracy(),
+            proving_key(),
+            order.model,
+            images=order.images,
+            labels=order.labels,
+            occasion=order.occasion,
+            commitment=order.commitment.public,
+            blinding=order.commitment.blinding,
+            random_bytes=self._random_bytes,
+            backend=BACKEND,
+            clock=lambda: 0.0,
+        ).envelope
+
+
+class Refusing:
+    def prove(self, order: ProofOrder) -> bytes:
+        raise ProvingFailed(f"no proof of {len(order.labels)} samples")
+
+
+@pytest.fixture(scope="module")
+def lab() -> ProvenLab:
+    return ProvenLab()
+
+
+def make_client(
+    lab: ProvenLab,
+    i: int,
+    folder: Path,
+    *,
+    prover: Prover | None = None,
+    learn: Callable[[GlobalModel | None, int], QuantizedModel] | None = None,
+) -> Client:
+    permit = sign_permit(lab.admission, lab.genesis.chain_id, lab.client(i))
+    return Client(
+        lab.clients[i],
+        validator=i,
+        permit=permit,
+        blobs=lab.blobs,
+        secrets=SecretStore(folder / f"client-{i}"),
+        learn=learn or (lambda _, t: model_of(i)),
+        commit=make_committer(
+            lab.task, proving_key(), random_bytes=seeded(300 + i), backend=BACKEND
+        ),
+        prover=prover or OwnProver(i),
+    )
+
+
+def act(clients: list[Client], state: ChainState) -> list[Transaction]:
+    return [tx for client in clients if (tx := client.act(state)) is not None]
+
+
+def run_until(
+    lab: ProvenLab, clients: list[Client], phase: Phase, learning_round: int = 0
+) -> ChainState:
+    """Blocks of what clients send and a validator accepts, until a state of this phase."""
+    verifier, state = lab.verifier(), start(lab.genesis)
+    while (state.phase, state.learning_round) != (phase, learning_round):
+        sent = act(clients, state)
+        faults = verifier.judge(state, sent)
+        block = lab.block(state, [tx for tx, f in zip(sent, faults, strict=True) if f is None])
+        assert verifier.check(state, block) is None
+        state = apply(state, block)
+    return state
+
+
+def test_two_rounds_end_in_a_global_model(lab: ProvenLab, tmp_path: Path) -> None:
+    seen: list[tuple[bool, int]] = []
+
+    def learn(model: GlobalModel | None, learning_round: int) -> QuantizedModel:
+        seen.append((model is None, learning_round))
+        return model_of(0)
+
+    clients = [make_client(lab, i, tmp_path) for i in (1, 2)]
+    clients.insert(0, make_client(lab, 0, tmp_path, learn=learn))
+    state = run_until(lab, clients, Phase.DONE, 1)
+    assert seen == [(True, 0), (False, 1)]
+    assert state.leader == lab.client(0)  # the labels are its model's
+    assert set(state.proofs) == set(state.updates) == {lab.client(i) for i in range(3)}
+    GlobalModel.decode(lab.blobs.get(state.global_model))
+    assert act(clients, state) == []
+
+
+def test_nobody_believes_the_liar_and_the_forger(lab: ProvenLab, tmp_path: Path) -> None:
+    """Neither has a proof in any block, and the global model is the honest client's alone."""
+    clients = [
+        make_client(lab, HONEST, tmp_path),
+        make_client(lab, LIAR, tmp_path, prover=LyingProver(OwnProver(LIAR), extra=3)),
+        make_client(
+            lab,
+            FORGER,
+            tmp_path,
+            prover=ForgingProver(lambda: None, random_bytes=seeded(9)),
+        ),
+    ]
+    state = run_until(lab, clients, Phase.COMMIT, 1)
+    assert set(state.commits) == set()  # of the round before, all three had one
+    assert state.ranking == (lab.client(HONEST),)
+    model = GlobalModel.decode(lab.blobs.get(state.global_model)).rounded()
+    assert all(
+        np.array_equal(a, b) for a, b in zip(model.weights, model_of(0).weights, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def proving(
+    lab: ProvenLab, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ChainState, list[Client], list[ProofOrder]]:
+    """All have committed and the shard is drawn; what each would hand to a prover."""
+    folder = tmp_path_factory.mktemp("clients")
+    clients = [make_client(lab, i, folder) for i in range(3)]
+    state = run_until(lab, clients, Phase.PROVE)
+    images, labels = draw_shard(state, lab.blobs)
+    orders = []
+    for client in clients:
+        secrets = client.load_secrets(0)
+        assert secrets is not None
+        orders.append(
+            ProofOrder(
+                model=secrets.model,
+                commitment=secrets.commitment,
+                images=images,
+                labels=labels,
+                occasion=describe_occasion(state, client.public_key),
+            )
+        )
+    return state, clients, orders
+
+
+def judge(lab: ProvenLab, state: ChainState, i: int, envelope: Envelope) -> Verdict:
+    return lab.verifier().check_proofs(state, [lab.wrap(i, envelope)])[0]
+
+
+def decode(raw: bytes) -> Envelope:
+    envelope = Envelope.decode(raw)
+    assert envelope is not None
+    return envelope
+
+
+def test_the_lie_fails_by_the_equations_alone(
+    lab: ProvenLab, proving: tuple[ChainState, list[Client], list[ProofOrder]]
+) -> None:
+    state, _, orders = proving
+    honest = decode(OwnProver(1).prove(orders[1]))
+    correct = is_correct(orders[1].model.logits(orders[1].images), orders[1].labels)
+    assert honest.statement.claimed_correct == int(correct.sum()) < N_SAMPLES
+    assert judge(lab, state, 1, honest) is Verdict.VALID
+    lie = raise_claim(honest, extra=1)
+    assert lie.statement.claimed_correct == honest.statement.claimed_correct + 1
+    assert judge(lab, state, 1, lie) is Verdict.PAIRING_FAILED
+    most = raise_claim(honest, extra=10**6)
+    assert most.statement.claimed_correct == N_SAMPLES
+    assert judge(lab, state, 1, most) is Verdict.PAIRING_FAILED
+
+
+def test_forgeries_fail_by_the_equations_alone(
+    lab: ProvenLab, proving: tuple[ChainState, list[Client], list[ProofOrder]]
+) -> None:
+    state, _, orders = proving
+    made_up = make_up(orders[2], claimed=N_SAMPLES, random_bytes=seeded(4))
+    assert judge(lab, state, 2, made_up) is Verdict.PAIRING_FAILED
+    victim = decode(OwnProver(0).prove(orders[0]))
+    assert judge(lab, state, 0, victim) is Verdict.VALID
+    assert judge(lab, state, 2, take_over(victim, orders[2])) is Verdict.PAIRING_FAILED
+    assert judge(lab, state, 2, victim) is Verdict.WRONG_STATEMENT  # signed again, as it is
+
+
+def test_the_forger_prefers_what_it_can_steal(
+    proving: tuple[ChainState, list[Client], list[ProofOrder]],
+) -> None:
+    _, _, orders = proving
+    victim = decode(OwnProver(0).prove(orders[0]))
+    stolen = decode(ForgingProver(lambda: victim, random_bytes=seeded(4)).prove(orders[2]))
+    assert stolen.d_a == victim.d_a
+    assert stolen.statement.client_key == orders[2].occasion.client_key
+    with pytest.raises(ProvingFailed):
+        take_over(replace(victim, proof=b"\xff" * 224), orders[2])
+
+
+def test_transactions_are_made_once(
+    lab: ProvenLab, proving: tuple[ChainState, list[Client], list[ProofOrder]], tmp_path: Path
+) -> None:
+    state = proving[0]
+    clients = [make_client(lab, i, tmp_path / "again") for i in range(3)]
+    prover = OwnProver(0)
+    clients[0] = make_client(lab, 0, tmp_path / "again", prover=prover)
+    state = run_until(lab, clients, Phase.PROVE)
+    before = prover.n_asked
+    first = clients[0].act(state)
+    assert clients[0].act(lab.extend(state)) is first  # an empty block later, the same bytes
+    assert prover.n_asked == before + 1
+    assert isinstance(first, Proof)
+
+
+def test_duties_follow_the_phases(lab: ProvenLab) -> None:
+    """What is done, or was not done in time, is no duty any more."""
+    key = lab.client(0)
+    for phase, duty, kind in (
+        (Phase.REGISTER, Duty.REGISTER, lab.register(0)),
+        (Phase.COMMIT, Duty.COMMIT, lab.commit(0)),
+        (Phase.BEACON, Duty.NOTHING, None),
+        (Phase.UPDATE, Duty.OPEN, lab.update(0)),
+        (Phase.ELECT, Duty.NOTHING, None),
+    ):
+        state = lab.reach(phase)
+        assert find_duty(state, key) is duty
+        if kind is not None:
+            assert find_duty(lab.extend(state, [kind]), key) is Duty.NOTHING
+    state = lab.reach(Phase.PROVE)
+    assert find_duty(state, key) is Duty.PROVE
+    assert find_duty(replace(state, commits={}), key) is Duty.NOTHING
+    assert find_duty(lab.reach(Phase.COMMIT), b"\x00" * 32) is Duty.NOTHING
+
+
+def test_secrets_are_for_their_owner(lab: ProvenLab, tmp_path: Path) -> None:
+    client = make_client(lab, 0, tmp_path)
+    assert client.load_secrets(0) is None
+    client.act(lab.reach(Phase.COMMIT))
+    folder = tmp_path / "client-0" / "round-0"
+    names = {path.name for path in folder.iterdir()}
+    assert names == {MODEL_NAME, COMMITMENT_NAME}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in folder.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (folder / COMMITMENT_NAME).write_bytes(b"torn")
+    with pytest.raises(FormatError):
+        client.load_secrets(0)
+
+
+def test_a_client_that_was_killed_keeps_its_commitment(lab: ProvenLab, tmp_path: Path) -> None:
+    """Whatever it would learn or draw now: D_W of a round is one."""
+    state = lab.reach(Phase.COMMIT)
+    first = make_client(lab, 0, tmp_path).act(state)
+    again = make_client(lab, 0, tmp_path, learn=lambda _, t: model_of(1)).act(state)
+    assert isinstance(first, Commit)
+    assert again == first
+    with pytest.raises(ProvingFailed, match="next round"):
+        make_client(lab, 0, tmp_path / "lost").act(lab.reach(Phase.PROVE))
+
+
+def test_a_prover_that_gives_up_is_heard(lab: ProvenLab, tmp_path: Path) -> None:
+    clients = [make_client(lab, i, tmp_path, prover=Refusing()) for i in range(3)]
+    state = run_until(lab, clients, Phase.PROVE)
+    with pytest.raises(ProvingFailed, match="16 samples"):
+        clients[0].act(state)
+    with pytest.raises(ProvingFailed):
+        LyingProver(Refusing(), extra=1).prove(
+            ProofOrder(
+                model=model_of(0),
+                commitment=clients[0].load_secrets(0).commitment,  # type: ignore[union-attr]
+                images=np.zeros((16, 6), dtype=np.uint8),
+                labels=np.zeros(16, dtype=np.uint8),
+                occasion=describe_occasion(state, lab.client(0)),
+            )
+        )
+
+
+def test_only_the_tasks_key_and_architecture_are_committed_to(lab: ProvenLab) -> None:
+    with pytest.raises(KeyMismatch, match="another key"):
+        make_committer(make_task(), proving_key(), random_bytes=seeded(1), backend=BACKEND)
+    commit = make_committer(lab.task, proving_key(), random_bytes=seeded(1), backend=BACKEND)
+    model = model_of(0)
+    wider = replace(model.architecture, margin_bits=model.architecture.margin_bits + 1)
+    with pytest.raises(KeyMismatch, match="architecture"):
+        commit(replace(model, architecture=wider))
+
+
+def test_blindings_differ(lab: ProvenLab) -> None:
+    commit = make_committer(lab.task, proving_key(), random_bytes=seeded(1), backend=BACKEND)
+    a, b = commit(model_of(0)), commit(model_of(0))
+    assert a.blinding.rho != b.blinding.rho
+    assert not np.array_equal(a.public.d_w.data, b.public.d_w.data)
+
+
+def test_kinds_of_transactions(lab: ProvenLab, tmp_path: Path) -> None:
+    client = make_client(lab, 0, tmp_path)
+    register = client.act(start(lab.genesis))
+    assert isinstance(register, Register)
+    assert (register.client_key, register.validator) == (lab.client(0), 0)
+    assert isinstance(client.act(lab.reach(Phase.COMMIT)), Commit)
+    update = client.act(lab.reach(Phase.UPDATE))
+    assert isinstance(update, Update)
+    assert lab.blobs.get(update.model_digest)

@@ -1,0 +1,182 @@
+"""Following a chain over streams that anyone can write to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from api.embedded import connect
+from api.settings import Settings
+from consensus.chain import ChainState, apply, start
+from consensus.messages import (
+    Block,
+    BlockRequest,
+    FinalBlock,
+    QuorumCertificate,
+    Step,
+    Vote,
+    decode_transaction,
+)
+from consensus.stream import FINAL, TRANSACTIONS, VOTES, Transport
+from consensus.watch import Watch
+from tests.support.learning import Lab
+from tests.support.queue_server import running_server
+
+N_BLOCKS = 5
+LAB = Lab()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("watch")
+    with running_server(path):
+        yield path
+
+
+@pytest.fixture
+def server(data_dir: Path) -> Iterator[Transport]:
+    """The other end of the streams, which starts empty."""
+    redis = connect(Settings(data_dir=data_dir))
+    redis.flushall()
+    yield Transport(redis, LAB.genesis.digest)
+    redis.close()
+
+
+@pytest.fixture
+def watch(data_dir: Path, server: Transport) -> Iterator[Watch]:
+    redis = connect(Settings(data_dir=data_dir))
+    yield Watch(LAB.genesis, Transport(redis, LAB.genesis.digest, (FINAL,)), clock=Ticking())
+    redis.close()
+
+
+class Ticking:
+    """Each look at it is a second later."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += 1.0
+        return self._now
+
+
+def finalize(block: Block, *, signers: tuple[int, ...] = (0, 1, 2)) -> FinalBlock:
+    votes = tuple(
+        LAB.sign(
+            Vote(
+                step=Step.PRECOMMIT,
+                height=block.height,
+                round=0,
+                block_hash=block.hash,
+                validator=i,
+            ),
+            LAB.validators[i],
+        )
+        for i in signers
+    )
+    certificate = QuorumCertificate(
+        height=block.height, round=0, block_hash=block.hash, votes=votes
+    )
+    return FinalBlock(block=block, certificate=certificate)
+
+
+@pytest.fixture(scope="module")
+def chain() -> list[tuple[FinalBlock, ChainState]]:
+    """Final blocks, each with the state after it."""
+    state, found = start(LAB.genesis), []
+    for _ in range(N_BLOCKS):
+        final = finalize(LAB.block(state, LAB.list_due(state)))
+        state = apply(state, final.block)
+        found.append((final, state))
+    return found
+
+
+Chain = list[tuple[FinalBlock, ChainState]]
+
+
+def poll_until(watch: Watch, height: int) -> list[FinalBlock]:
+    found: list[FinalBlock] = []
+    for _ in range(100):
+        found += [final for final, _ in watch.poll(10)]
+        if watch.state.height == height:
+            return found
+    raise AssertionError(f"height {watch.state.height}, not {height}")
+
+
+def test_blocks_come_in_order(watch: Watch, server: Transport, chain: Chain) -> None:
+    for final, _ in chain:
+        server.send(FINAL, final.encode())
+    assert poll_until(watch, N_BLOCKS) == [final for final, _ in chain]
+    assert watch.state.digest == chain[-1][1].digest
+
+
+def test_later_blocks_wait_for_earlier_ones(watch: Watch, server: Transport, chain: Chain) -> None:
+    for final, _ in reversed(chain):
+        server.send(FINAL, final.encode())
+    watch.poll(10)
+    assert watch.state.height == 1
+    for final, _ in chain:
+        server.send(FINAL, final.encode())
+    assert poll_until(watch, N_BLOCKS)[-1] == chain[-1][0]
+
+
+def test_it_asks_for_what_it_lacks(watch: Watch, server: Transport, chain: Chain) -> None:
+    """Also for the first block, which it never heard of."""
+
+    def list_asked() -> list[int]:
+        heard = [BlockRequest.decode(x.raw) for x in server.read(10) if x.stream == VOTES]
+        return [request.height for request in heard if request is not None]
+
+    watch.poll(10)
+    assert list_asked() == [1]
+    server.send(FINAL, chain[0][0].encode())
+    poll_until(watch, 1)
+    watch.poll(10)
+    assert 2 in list_asked()
+
+
+def test_what_validators_did_not_sign_is_dropped(
+    watch: Watch, server: Transport, chain: Chain
+) -> None:
+    block = chain[0][0].block
+    few = finalize(block, signers=(0, 1))
+    foreign = replace(chain[0][0].certificate.votes[2], validator=3)
+    certificate = replace(few.certificate, votes=(*few.certificate.votes, foreign))
+    for raw in (
+        b"",
+        b"noise",
+        few.encode(),
+        replace(few, certificate=certificate).encode(),
+        finalize(replace(block, parent=bytes(32))).encode(),
+    ):
+        server.send(FINAL, raw)
+    for _ in range(3):
+        assert watch.poll(10) == []
+    assert watch.n_refused == 3
+    server.send(FINAL, chain[0][0].encode())
+    poll_until(watch, 1)
+
+
+def test_an_emptied_server_is_read_again(
+    data_dir: Path, watch: Watch, server: Transport, chain: Chain
+) -> None:
+    for final, _ in chain[:2]:
+        server.send(FINAL, final.encode())
+    poll_until(watch, 2)
+    redis = connect(Settings(data_dir=data_dir))
+    redis.flushall()
+    key = f"zkpot:chain:{LAB.genesis.digest.hex()[:32]}:{FINAL}"
+    for i, (final, _) in enumerate(chain):
+        redis.xadd(key, {b"m": final.encode()}, id=f"1-{i + 1}")  # ids begin anew, below the old
+    assert poll_until(watch, N_BLOCKS) == [final for final, _ in chain[2:]]
+    redis.close()
+
+
+def test_transactions_reach_the_validators(watch: Watch, server: Transport) -> None:
+    tx = LAB.register(0)
+    watch.send(tx)
+    heard = [x for x in server.read(10) if x.stream == TRANSACTIONS]
+    assert [decode_transaction(x.raw) for x in heard] == [tx]
