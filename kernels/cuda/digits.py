@@ -109,6 +109,7 @@ def _build_digits(jit: Jit, atomic_add: AtomicAdd, place: bool) -> Body:
         c: Any,
         n_windows: Any,
         n_sets: Any,
+        spread: Any,
         counters: Any,
         ranks: Any,
         entries: Any,
@@ -150,7 +151,8 @@ def _build_digits(jit: Jit, atomic_add: AtomicAdd, place: bool) -> Body:
                     digit, sign = -digit, 1 - sign
                 bucket = (w % n_sets) * half + digit - 1
                 ref = ((w // n_sets) * stride + first + i) * 2 + sign
-                put(counters, ranks, entries, w, i, n_groups + bucket, bucket, ref)
+                counter = n_groups + bucket * spread + i % spread
+                put(counters, ranks, entries, w, i, counter, bucket, ref)
 
     return body
 
@@ -184,7 +186,8 @@ def sort_entries(
     """
     counters = device.zeros((plan.n_counters,), np.uint32)
     ranks = device.empty((plan.n_windows, plan.n), np.uint32)
-    digits = (scalars, infinite, first, stride, plan.c, plan.n_windows, plan.n_sets)
+    sizes = (plan.c, plan.n_windows, plan.n_sets, plan.spread)
+    digits = (scalars, infinite, first, stride, *sizes)
     nothing = device.empty((1, 2), np.uint32)
     _count_digits(device, plan.n, *digits, counters, ranks, nothing)
     offsets = device.zeros((plan.n_counters + 1,), np.uint32)

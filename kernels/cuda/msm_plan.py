@@ -19,6 +19,8 @@ from kernels.cuda.runtime import ceil_div
 SCALAR_BITS = 253  # of min(s, r - s)
 MIN_WINDOW, MAX_WINDOW = 2, 22
 GROUP = 256  # scalars +-1 are counted in groups of so many neighbours: no counter gets more
+MAX_SPREAD = 64
+MAX_COUNTERS = 1 << 22  # of all buckets, unless there are more buckets
 MERGE = 16  # partial sums per thread of a merge
 MIN_SLICE, MAX_SLICE = 8, 128  # entries per thread
 THREADS_PER_PROCESSOR = 512  # resident ones, with up to 128 registers each
@@ -62,9 +64,15 @@ class MsmPlan:
         return ceil_div(self.n, GROUP)
 
     @property
+    def spread(self) -> int:
+        """Counters per bucket, taken in turn: equal scalars wait for each other the less."""
+        most = min(MAX_COUNTERS // (self.n_sets * self.n_buckets), self.n // 64, MAX_SPREAD)
+        return 1 << max(most.bit_length() - 1, 0)
+
+    @property
     def n_counters(self) -> int:
-        """Counters of the sort: first those of +-1, then the buckets set by set."""
-        return self.n_groups + self.n_sets * self.n_buckets
+        """Counters of the sort: first those of +-1, then those of the buckets, set by set."""
+        return self.n_groups + self.n_sets * self.n_buckets * self.spread
 
     @property
     def n_sums(self) -> int:

@@ -52,7 +52,7 @@ def digit_cases() -> dict[str, bool]:
         n, 1, lengths, tables=TableChoice(c=7, n_sets=5, n_tables=8),
         budget=Budget(work_bytes=1 << 30, n_processors=1),
     )  # fmt: skip
-    common = [limbs, INFINITE, 3, n + 3, plan.c, plan.n_windows, plan.n_sets]
+    common = [limbs, INFINITE, 3, n + 3, plan.c, plan.n_windows, plan.n_sets, 1]
     counters = np.zeros(plan.n_counters, np.uint32)
     ranks = np.zeros((plan.n_windows, n), np.uint32)
     spots = np.arange(plan.n_counters, dtype=np.uint32) * 3  # room for the few that share a bucket
@@ -60,8 +60,8 @@ def digit_cases() -> dict[str, bool]:
     nothing = np.zeros((1, 2), np.uint32)
     return {
         "count_lengths": agree(digits._count_lengths, n, [limbs, INFINITE, histograms], [2]),
-        "count_digits": agree(digits._count_digits, n, [*common, counters, ranks, nothing], [7]),
-        "place_entries": agree(digits._place_entries, n, [*common, spots, ranks, entries], [9]),
+        "count_digits": agree(digits._count_digits, n, [*common, counters, ranks, nothing], [8]),
+        "place_entries": agree(digits._place_entries, n, [*common, spots, ranks, entries], [10]),
     }
 
 

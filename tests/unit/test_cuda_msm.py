@@ -111,7 +111,7 @@ def read_entries(entries: Any, n_entries: int, plan: Any, n: int, first: int, st
 def test_entries_spell_the_scalars(
     device: MeteredDevice, name: str, tables: TableChoice | None
 ) -> None:
-    scalars = EDGES if name == "every edge" else draw_scalars(name, 70)
+    scalars = EDGES if name == "every edge" else draw_scalars(name, 200)
     n = len(scalars)
     infinite = np.array([i % 5 == 3 for i in range(n)], dtype=np.uint8)
     limbs = device.asarray(scalar_limbs(FrArray.from_ints(scalars).data))
@@ -123,8 +123,8 @@ def test_entries_spell_the_scalars(
     if not any(lengths[1:]):
         return
     plan = plan_pass(n, 1, lengths, tables=tables, budget=AMPLE)
-    entries, n_entries = sort_entries(device, limbs, infinite, plan, first=11, stride=100)
-    values = read_entries(entries, n_entries, plan, n, 11, 100)
+    entries, n_entries = sort_entries(device, limbs, infinite, plan, first=11, stride=300)
+    values = read_entries(entries, n_entries, plan, n, 11, 300)
     for s, value, is_infinite in zip(scalars, values, infinite, strict=True):
         assert value == (0 if is_infinite else min(s, s - R, key=abs))
 

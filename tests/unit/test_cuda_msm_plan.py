@@ -129,7 +129,10 @@ def test_counters_and_sums() -> None:
     for n in SIZES:
         plan = plan_pass(n, 1, lengths_of(1, 17, 253), tables=None, budget=budget)
         assert (plan.n_groups - 1) * GROUP < n <= plan.n_groups * GROUP
-        assert plan.n_counters == plan.n_groups + plan.n_sets * plan.n_buckets
+        assert plan.n_counters == plan.n_groups + plan.n_sets * plan.n_buckets * plan.spread
+        assert plan.spread in (1, 2, 4, 8, 16, 32, 64)
+        assert plan.spread == 1 or plan.n_counters <= msm_plan.MAX_COUNTERS + plan.n_groups
+        assert plan.spread > 1 or n < 128 or plan.n_sets * plan.n_buckets > 1 << 21
         assert plan.n_sums == plan.n_sets * plan.n_buckets + 1
         assert 1 <= count_histograms(n) <= 1024
 
