@@ -55,11 +55,16 @@ LIGHT_CPU = {
     "kernels.cpu.tower",
 }
 
+# Where CUDA's packages are installed, importing torch lists the linker's cache: the one process
+# that is allowed, since it changes nothing.
 CHILD = """
 import json, sys
 effects = []
 forbidden = set(json.loads(sys.argv[1]))
-sys.addaudithook(lambda event, args: effects.append(event) if event in forbidden else None)
+def hear(event, args):
+    if event in forbidden and list(args[1:2]) != [["/sbin/ldconfig", "-p"]]:
+        effects.append(event)
+sys.addaudithook(hear)
 from importlib import import_module
 from threading import active_count
 from numba.core import event
