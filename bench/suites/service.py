@@ -8,6 +8,7 @@ samples as the integer model counts.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,15 +30,18 @@ _POLL_S = 0.002
 
 
 class Sizes(NamedTuple):
-    """Samples of the proof beside the load, seconds of load, jobs whose overhead is taken."""
+    """Samples of a proof, seconds of load, jobs whose overhead is taken."""
 
     samples: int
     load_s: int
     jobs: int
 
 
-FULL = Sizes(samples=1024, load_s=15, jobs=12)
-QUICK = Sizes(samples=32, load_s=2, jobs=2)
+FULL = Sizes(samples=64, load_s=15, jobs=8)
+QUICK = Sizes(samples=16, load_s=2, jobs=2)
+WORKER_NICENESS = 10  # as `zkpot up` starts its workers
+PER_SECOND = 4
+"""More proofs than two cores make in a second, so that one is under way all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +107,6 @@ class Builder:
         served: tuple[set[int], set[int], bool] = ({200}, {202}, True)
         return [
             self.case(
-                "overhead",
-                f"n{n}",
-                self.overhead,
-                self.count_correct,
-                jobs=self.sizes.jobs,
-            ),
-            self.case(
                 "submit_p99",
                 f"r{READS_PER_S}.s{SUBMITS_PER_S}",
                 partial(self.under_load, lambda found: percentile_99_ms(found.submits)),
@@ -122,6 +119,13 @@ class Builder:
                 partial(self.under_load, lambda found: percentile_99_ms(found.reads)),
                 lambda: served,
                 seconds=self.sizes.load_s,
+            ),
+            self.case(
+                "overhead",
+                f"n{n}",
+                self.overhead,
+                self.count_correct,
+                jobs=self.sizes.jobs,
             ),
         ]
 
@@ -150,13 +154,16 @@ class Builder:
     def overhead(self) -> Task[tuple[float, set[int]]]:
         """Milliseconds from submission to the end of a job beyond the same call in this process.
 
-        Turn and turn about, so that both see the same machine; each median of several.
+        Turn and turn about, so that both see the same machine; each median of several. From here on
+        this process gives way to others as the service's worker does, or they would not compare:
+        this case is the last.
         """
         bench = AccuracyBench(self.sizes.samples)
         images, labels = bench.samples(self.sizes.samples)
 
         def run() -> tuple[float, set[int]]:
             with self.service() as client:
+                os.nice(WORKER_NICENESS)
                 pairs = list(self.pairs(client, bench, images, labels))
             extra = median(s for s, _, _ in pairs) - median(d for _, d, _ in pairs)
             return extra * 1e3, {n for _, _, n in pairs}
@@ -199,7 +206,7 @@ class Builder:
             client.wait(client.submit(client.body(now, self.sizes.samples)))  # makes the keys
             beside = [
                 client.submit(client.body(now + i, self.sizes.samples, "high"))
-                for i in range(1, 2 + self.sizes.load_s)
+                for i in range(1, 2 + PER_SECOND * self.sizes.load_s)
             ]
             reads, submits = load(
                 client.url,
@@ -211,6 +218,8 @@ class Builder:
             )
             last = require(Caller(client.url).ask("GET", f"/v1/jobs/{beside[-1]}"), 200)
             client.wait(beside[0])
+            for job in beside:
+                require(Caller(client.url).ask("DELETE", f"/v1/jobs/{job}"), 200)
         return Loaded(reads, submits, proven_beside=last["state"] != "done")
 
     @contextmanager
