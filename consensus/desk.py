@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from consensus.blobs import BlobMissing, Blobs
+from consensus.blobs import Blobs, BlobUnavailable
 from consensus.chain import ChainState, Phase
 from consensus.drafts import BeaconShares, draft_block
 from consensus.genesis import Genesis
 from consensus.messages import BeaconShare, Block, Evidence, Proof, Transaction
 from consensus.node_metrics import NodeMetrics
 from consensus.pool import Pool
+from consensus.samples import PoolInvalid
 from consensus.verifier import BlockVerifier
 
 _NOT_JUDGED = "not judged"
@@ -77,8 +78,8 @@ class Desk:
         try:
             with self._metrics.verify.labels("pending").time():
                 faults = self._verifier.judge(chain, ready)
-        except BlobMissing:
-            return []  # the pool of samples is not published yet
+        except (BlobUnavailable, PoolInvalid):
+            return []  # the pool of samples is not published yet, or is none
         for tx, fault in zip(ready, faults, strict=True):
             self._judged[tx.digest] = fault
             self._record_verdict(tx, fault)
@@ -112,7 +113,7 @@ class Desk:
     def _is_here(self, digest: bytes) -> bool:
         try:
             self._blobs.get(digest)
-        except BlobMissing:
+        except BlobUnavailable:
             return False
         return True
 

@@ -5,7 +5,9 @@
                       synchronized before it leaves; emptied when the height is final
     HOME/lock         held while a process uses the folder: two would sign different votes
 
-    record = length, 4 bytes | CRC-32 of the payload, 4 bytes | payload            little-endian
+    record = length | CRC-32 of these 4 bytes | CRC-32 of the payload | payload
+             each number 4 bytes little-endian; a length of its own that is wrong is told from a
+             payload that was not all written
 
 A crash can tear the last record: what is left of it is cut off, and said. Damage before the end is
 no crash; it is refused, since a node that forgets its votes could sign different ones.
@@ -17,6 +19,7 @@ import fcntl
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -25,8 +28,7 @@ from consensus.events import ConsensusMessage
 from consensus.messages import FinalBlock, Proposal, Vote
 
 BLOCKS, VOTES, LOCK = "blocks.log", "votes.log", "lock"
-_HEAD_BYTES = 8
-MAX_RECORD_BYTES = FinalBlock.MAX_BYTES
+_HEAD_BYTES = 12
 
 
 class LedgerError(Exception):
@@ -52,13 +54,11 @@ def read_records(path: Path) -> Found:
     payloads: list[bytes] = []
     at = 0
     while at < len(raw):
-        head = raw[at : at + _HEAD_BYTES]
-        length = int.from_bytes(head[:4], "little")
-        end = at + _HEAD_BYTES + length
-        payload = raw[at + _HEAD_BYTES : end]
-        whole = 0 < length <= MAX_RECORD_BYTES and end <= len(raw)
-        if not whole or zlib.crc32(payload) != int.from_bytes(head[4:], "little"):
-            if not _is_torn(raw, at, end, whole=whole):
+        start = at + _HEAD_BYTES
+        end = start + int.from_bytes(raw[at : at + 4], "little")
+        payload = raw[start:end]
+        if raw[at:start] != _make_head(payload):
+            if not _is_torn(raw, at, end):
                 raise LedgerError(
                     path,
                     f"the record at byte {at} is damaged",
@@ -70,15 +70,27 @@ def read_records(path: Path) -> Found:
     return Found(payloads, at, 0)
 
 
-def _is_torn(raw: bytes, at: int, end: int, *, whole: bool) -> bool:
+def _make_head(payload: bytes) -> bytes:
+    """What stands before this payload."""
+    length = len(payload).to_bytes(4, "little")
+    return b"".join((length, _checksum(length), _checksum(payload)))
+
+
+def _checksum(raw: bytes) -> bytes:
+    return zlib.crc32(raw).to_bytes(4, "little")
+
+
+def _is_torn(raw: bytes, at: int, end: int) -> bool:
     """Whether a crash while the last record was written explains what is there.
 
-    Its length was not written (zeros or too short), its payload is not all there, or the file had
-    grown before all of the payload was written. A wrong record with others behind it is damage.
+    A part of its head is there, or its head and a part of the payload; or the file had grown before
+    all was written, which leaves zeros. A wrong record with others behind it is damage.
     """
-    if whole:
-        return end == len(raw)
-    return len(raw) - at < _HEAD_BYTES or not any(raw[at:]) or end > len(raw)
+    start = at + _HEAD_BYTES
+    if not any(raw[start:]):
+        return True
+    knows_length = _checksum(raw[at : at + 4]) == raw[at + 4 : at + 8]
+    return knows_length and end >= len(raw)
 
 
 class Log:
@@ -89,16 +101,22 @@ class Log:
         found = read_records(path)
         self.payloads = found.payloads
         self.n_torn = found.n_torn
+        is_new = not path.exists()
         self._stream: BinaryIO = path.open("ab", buffering=0)
-        if found.n_torn:
-            self._stream.truncate(found.n_bytes)
-            os.fsync(self._stream.fileno())
+        try:
+            if is_new:
+                _sync_folder(path.parent)  # or a crash could lose the file, and what is in it
+            if found.n_torn:
+                self._stream.truncate(found.n_bytes)
+                os.fsync(self._stream.fileno())
+        except OSError:
+            self._stream.close()
+            raise
 
     def append(self, payload: bytes) -> None:
         """Returns when the record is on disk. Raises OSError; then nothing of it is left."""
         before = os.fstat(self._stream.fileno()).st_size
-        head = len(payload).to_bytes(4, "little") + zlib.crc32(payload).to_bytes(4, "little")
-        record = head + payload
+        record = _make_head(payload) + payload
         try:
             if self._stream.write(record) != len(record):
                 raise OSError("the disk took a part of a record")
@@ -116,6 +134,14 @@ class Log:
         self._stream.close()
 
 
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 class Ledger:
     """The folder of one node, for one process."""
 
@@ -130,10 +156,14 @@ class Ledger:
             raise LedgerError(
                 home, "another node uses this folder", "stop it, or name another folder"
             ) from None
-        self._blocks, self._votes = Log(home / BLOCKS), Log(home / VOTES)
-        self._finals = list(_decode_finals(self._blocks.payloads, home / BLOCKS))
-        self.own_votes = _decode_votes(self._votes.payloads, home / VOTES)
-        self.n_torn = self._blocks.n_torn + self._votes.n_torn
+        with ExitStack() as opened:
+            opened.callback(self._lock.close)
+            self._blocks = opened.enter_context(closing(Log(home / BLOCKS)))
+            self._votes = opened.enter_context(closing(Log(home / VOTES)))
+            self._finals = list(_decode_finals(self._blocks.payloads, home / BLOCKS))
+            self.own_votes = _decode_votes(self._votes.payloads, home / VOTES)
+            self.n_torn = self._blocks.n_torn + self._votes.n_torn
+            self._opened = opened.pop_all()  # nothing was wrong: it stays open
 
     @property
     def height(self) -> int:
@@ -164,9 +194,7 @@ class Ledger:
         self._votes.clear()
 
     def close(self) -> None:
-        self._blocks.close()
-        self._votes.close()
-        self._lock.close()
+        self._opened.close()
 
 
 def read_finals(home: Path) -> Sequence[FinalBlock]:
