@@ -15,7 +15,8 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-OURS = ("api", "worker", "worker-gpu")
+NODES = tuple(f"node-{i}" for i in range(4))
+OURS = ("api", "worker", "worker-gpu", *NODES)
 _DURATION = r"^([0-9]+(us|ms|s|m|h))+$"
 
 
