@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def follower(folder: Path) -> Iterator[ChainFollower]:
     with connect(Settings(data_dir=folder)) as redis:
         redis.flushall()
         log = structlog.wrap_logger(structlog.testing.CapturingLogger())
-        yield ChainFollower(LAB.genesis, redis, log=log)
+        yield ChainFollower(LAB.genesis, redis, log=log, clock=count().__next__)
 
 
 @pytest.fixture
@@ -76,6 +77,7 @@ def test_blocks_enter_in_their_order(follower: ChainFollower, sender: Transport)
         sender.send(FINAL, final.encode())
     follower.turn()
     assert follower.history.height == 2
+    follower.turn()
     requests = [i.raw for i in sender.read(100) if i.stream == VOTES]
     assert BlockRequest.decode(requests[-1]) == BlockRequest(height=3)
     sender.send(FINAL, third.encode())  # as a node answers
@@ -104,7 +106,6 @@ def test_streams_that_begin_anew_are_read_anew(
         redis.flushall()
         key = f"zkpot:chain:{LAB.genesis.digest.hex()[:32]}:{FINAL}"
         redis.xadd(key, {"m": finals[1].encode()}, id="1-1")  # by a clock that is behind
-    follower._asked_at = float("-inf")
     follower.turn()
     follower.turn()
     assert follower.history.height == 2
