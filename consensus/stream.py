@@ -3,8 +3,9 @@
 Three streams per chain, each bounded: `transactions` of clients, `votes` (all that validators say),
 `final` (blocks with certificates). Readers go by entry id from where they are, each for itself. A
 server that was emptied or rewritten begins again at smaller ids; a reader notices and begins again
-too. Whoever sends, repeats what still matters; whoever reads, drops transactions and final blocks
-that it has seen (what validators say is taken again: it may have come too early).
+too. A key that was made unusable (of another type, its ids used up) is deleted. Whoever sends,
+repeats what still matters; whoever reads, drops transactions and final blocks that it has seen
+(what validators say is taken again: it may have come too early).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from consensus.messages import FinalBlock
 
@@ -49,11 +51,20 @@ class Transport:
 
     def send(self, stream: str, raw: bytes) -> None:
         """To everyone, this reader included."""
-        self._redis.xadd(self._key(stream), {_FIELD: raw}, maxlen=MAX_ENTRIES, approximate=True)
+        key = self._key(stream)
+        try:
+            self._redis.xadd(key, {_FIELD: raw}, maxlen=MAX_ENTRIES, approximate=True)
+        except ResponseError:
+            self._redis.delete(key)
+            self._redis.xadd(key, {_FIELD: raw}, maxlen=MAX_ENTRIES, approximate=True)
 
     def read(self, block_ms: int) -> list[Incoming]:
         """What has come, waiting at most block_ms for something."""
-        found = self._redis.xread(self._at, count=_PER_READ, block=max(1, block_ms))
+        try:
+            found = self._redis.xread(self._at, count=_PER_READ, block=max(1, block_ms))
+        except ResponseError:
+            self.mind_rewrites()
+            raise
         incoming: list[Incoming] = []
         for key, entries in found:
             stream = key.decode().removeprefix(self._prefix)
@@ -70,7 +81,11 @@ class Transport:
         """Begins again at the first entry of a stream that ends before where this reader is."""
         rewritten = False
         for key, at in self._at.items():
-            last = self._redis.xrevrange(key, count=1)
+            try:
+                last = self._redis.xrevrange(key, count=1)
+            except ResponseError:
+                self._redis.delete(key)
+                last = []
             end = last[0][0] if last else _START
             if _parse_id(end) < _parse_id(at):
                 self._at[key] = _START
