@@ -281,9 +281,9 @@ def test_a_full_disk_takes_nothing(tmp_path: Path, room: int) -> None:
     votes, blocks = ledger._votes._stream, ledger._blocks._stream
     ledger._votes._stream = FullDisk(votes, room)  # type: ignore[assignment]
     ledger._blocks._stream = FullDisk(blocks, room)  # type: ignore[assignment]
-    with pytest.raises(OSError, match="disk took a part|No space left"):
+    with pytest.raises(OSError, match=r"disk took a part|No space left"):
         ledger.record_vote(make_vote(3))
-    with pytest.raises(OSError, match="disk took a part|No space left"):
+    with pytest.raises(OSError, match=r"disk took a part|No space left"):
         ledger.append(FINALS[2])
     assert ledger.height == 2
     assert {name: (tmp_path / name).read_bytes() for name in (BLOCKS, VOTES)} == before

@@ -1,0 +1,205 @@
+"""What a proposer puts into a block; beacon shares that count and those that don't."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from consensus import beacon, drafts
+from consensus.blobs import MemoryBlobs
+from consensus.chain import ChainState, Phase, beacon_message, find_fault
+from consensus.drafts import BeaconShares, draft_block
+from consensus.messages import (
+    MAX_TRANSACTIONS,
+    NIL,
+    BeaconShare,
+    Block,
+    Evidence,
+    Step,
+    Transaction,
+    Vote,
+)
+from consensus.verifier import BlockVerifier
+from tests.support.learning import deal_beacon, proven_lab, proven_state
+from tests.support.tiny_circuits import seeded
+
+
+def make_share(state: ChainState, i: int, **changes: object) -> BeaconShare:
+    secret = deal_beacon(4).secrets[i]
+    share = BeaconShare(
+        learning_round=state.learning_round,
+        commit_height=state.commit_height,
+        validator=i,
+        share=beacon.sign_share(secret, beacon_message(state)),
+    )
+    return replace(share, **changes)  # type: ignore[arg-type]
+
+
+def make_shares(state: ChainState, *indices: int) -> BeaconShares:
+    shares = BeaconShares(proven_lab().genesis)
+    for i in indices:
+        assert shares.add(state, make_share(state, i)) is None
+    return shares
+
+
+@cache
+def make_evidence(validator: int) -> Evidence:
+    lab = proven_lab()
+    votes = [
+        lab.sign(
+            Vote(step=int(Step.PREVOTE), height=1, round=0, block_hash=named, validator=validator),
+            lab.validators[validator],
+        )
+        for named in (NIL, bytes([7]) * 32)
+    ]
+    first, second = sorted(votes, key=lambda vote: vote.block_hash)
+    return Evidence(first=first, second=second)
+
+
+def draft(
+    state: ChainState,
+    transactions: list[Transaction] | None = None,
+    evidence: list[Evidence] | None = None,
+    shares: BeaconShares | None = None,
+    verifier: BlockVerifier | None = None,
+) -> Block | None:
+    return draft_block(
+        state,
+        proposer=2,
+        transactions=transactions or [],
+        evidence=evidence or [],
+        shares=shares or BeaconShares(proven_lab().genesis),
+        verifier=verifier or proven_lab().verifier(),
+    )
+
+
+# -- blocks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [p for p in Phase if p is not Phase.DONE])
+def test_a_draft_of_every_phase_passes_every_check(phase: Phase) -> None:
+    lab, state = proven_lab(), proven_state(phase)
+    shares = make_shares(state, 1, 3) if phase is Phase.BEACON else None
+    block = draft(state, lab.list_due(state), shares=shares)
+    assert block is not None
+    assert len(block.transactions) == (3 if lab.list_due(state) else 0)
+    assert lab.verifier().check(state, block) is None
+    assert block == draft(state, lab.list_due(state), shares=shares), "nothing random in it"
+
+
+def test_the_first_of_each_client_enters() -> None:
+    lab, state = proven_lab(), proven_state(Phase.COMMIT)
+    other = lab.sign(replace(lab.commit(0), pok_w=lab.commit(1).pok_w), lab.clients[0])
+    block = draft(state, [lab.commit(1), lab.commit(0), other])
+    assert block is not None
+    assert block.transactions == (lab.commit(1), lab.commit(0))
+
+
+def test_a_block_holds_what_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab, state = proven_lab(), proven_state(Phase.COMMIT)
+    txs: list[Transaction] = [lab.commit(i) for i in range(3)]
+    monkeypatch.setattr(drafts, "_ROOM_BYTES", 2 * (len(txs[0].encode()) + 8))
+    block = draft(state, txs)
+    assert block is not None
+    assert list(block.transactions) == txs[:2]
+    monkeypatch.undo()
+    monkeypatch.setattr(drafts, "MAX_TRANSACTIONS", 1)
+    block = draft(state, txs)
+    assert block is not None
+    assert list(block.transactions) == txs[:1]
+
+
+def test_the_largest_draft_can_be_decoded() -> None:
+    """MAX_TRANSACTIONS of the largest kind, or as many of them as there is room for."""
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    proof = lab.prove(0, state)
+    many: list[Transaction] = [
+        replace(proof, client_key=i.to_bytes(32, "little")) for i in range(MAX_TRANSACTIONS + 1)
+    ]
+    block = draft(state, many, evidence=[make_evidence(i) for i in range(4)])
+    assert block is not None
+    assert Block.decode(block.encode()) == block
+    assert len(block.transactions) > 100
+
+
+def test_evidence_enters_once() -> None:
+    state = proven_state(Phase.COMMIT)
+    known = replace(state, offenders=(1,))
+    both = [make_evidence(1), make_evidence(3)]
+    block = draft(known, evidence=both)
+    assert block is not None
+    assert block.evidence == (make_evidence(3),)
+    assert find_fault(known, block) is None
+    assert draft(state, evidence=both) is not None
+
+
+def test_no_draft_without_what_is_due() -> None:
+    at_beacon, at_elect = proven_state(Phase.BEACON), proven_state(Phase.ELECT)
+    assert draft(at_beacon, shares=make_shares(at_beacon, 0)) is None, "f shares"
+    assert draft(at_beacon, shares=make_shares(at_beacon, 0, 2)) is not None
+    empty = BlockVerifier(proven_lab().genesis, MemoryBlobs(), seeded(1))
+    assert draft(at_elect, verifier=empty) is None, "the models are not here"
+    assert draft(at_elect) is not None
+
+
+# -- shares of the beacon --------------------------------------------------------------------------
+
+
+def test_any_f_plus_1_shares_make_the_one_beacon() -> None:
+    lab, state = proven_lab(), proven_state(Phase.BEACON)
+    due = lab.compute_beacon(state)
+    for indices in ((0, 1), (3, 2), (1, 3), (0, 1, 2, 3)):
+        assert make_shares(state, *indices).combine(state) == due
+
+
+def test_a_share_counts_once() -> None:
+    state = proven_state(Phase.BEACON)
+    assert make_shares(state, 1, 1, 1).combine(state) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"share": bytes(32)}, "does not verify"),
+        ({"share": b"\xff" * 32}, "does not verify"),
+        ({"validator": 1}, "does not verify"),
+        ({"validator": 4}, "no validator"),
+        ({"validator": 255}, "no validator"),
+        ({"learning_round": 1}, "no beacon that is due"),
+        ({"commit_height": 1}, "no beacon that is due"),
+    ],
+)
+def test_a_false_share_counts_for_nothing(changes: dict[str, object], why: str) -> None:
+    state = proven_state(Phase.BEACON)
+    shares = make_shares(state, 2)
+    fault = shares.add(state, make_share(state, 0, **changes))
+    assert fault is not None
+    assert why in fault
+    assert shares.combine(state) is None
+    assert shares.add(state, make_share(state, 0)) is None, "the true one still does"
+    assert shares.combine(state) == proven_lab().compute_beacon(state)
+
+
+def test_a_share_of_the_beacon_before_is_none_of_this_one() -> None:
+    """The message holds round and height; shares do not outlive their beacon."""
+    first, second = proven_state(Phase.BEACON), proven_state(Phase.BEACON, 1)
+    shares = make_shares(first, 0, 1)
+    assert shares.combine(second) is None
+    old = make_share(first, 2)
+    assert shares.add(second, old) == "a share of no beacon that is due"
+    moved = replace(old, learning_round=second.learning_round, commit_height=second.commit_height)
+    assert shares.add(second, moved) == "a share that does not verify"
+    for i in (2, 3):
+        assert shares.add(second, make_share(second, i)) is None
+    assert shares.combine(second) == proven_lab().compute_beacon(second)
+
+
+@pytest.mark.parametrize("phase", [p for p in Phase if p is not Phase.BEACON])
+def test_no_share_counts_before_or_after_its_time(phase: Phase) -> None:
+    state = proven_state(phase, 1 if phase is Phase.DONE else 0)
+    share = make_share(proven_state(Phase.BEACON), 0)
+    assert (
+        BeaconShares(proven_lab().genesis).add(state, share) == "a share of no beacon that is due"
+    )
