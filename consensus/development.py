@@ -53,27 +53,33 @@ def create_chain(
 
     random_bytes : of the system; everything secret comes from it
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     dealt = beacon.deal(
         n_validators=n_validators, n_faulty=(n_validators - 1) // 3, random_bytes=random_bytes
     )
-    keys = [create_key(node_home(folder, i), random_bytes(SEED_BYTES)) for i in range(n_validators)]
-    for i, secret in enumerate(dealt.secrets):
-        create_key(node_home(folder, i), secret, BEACON)
-    admission = create_key(folder, random_bytes(SEED_BYTES), ADMISSION)
+    seeds = [random_bytes(SEED_BYTES) for _ in range(n_validators)]
+    admission = random_bytes(SEED_BYTES)
     genesis = Genesis(
         chain_id=chain_id,
         validators=tuple(
-            Validator(key=get_public_key(key), beacon_share=share)
-            for key, share in zip(keys, dealt.shares, strict=True)
+            Validator(key=_derive_public(seed), beacon_share=share)
+            for seed, share in zip(seeds, dealt.shares, strict=True)
         ),
         beacon_key=dealt.group,
-        admission_key=get_public_key(admission),
+        admission_key=_derive_public(admission),
         task=task,
         timeouts=timeouts,
     )
+    # Only now, or a genesis that cannot be would leave keys in the way of the next attempt.
+    create_key(folder, admission, ADMISSION)
+    for i, (seed, secret) in enumerate(zip(seeds, dealt.secrets, strict=True)):
+        create_key(node_home(folder, i), seed)
+        create_key(node_home(folder, i), secret, BEACON)
     (folder / GENESIS).write_bytes(genesis.encode())
     return genesis
+
+
+def _derive_public(seed: bytes) -> bytes:
+    return get_public_key(Ed25519PrivateKey.from_private_bytes(seed))
 
 
 def load_identity(home: Path, genesis: Genesis) -> Identity:

@@ -198,8 +198,11 @@ class Ledger:
 
 
 def read_finals(home: Path) -> Sequence[FinalBlock]:
-    """The final blocks in a folder that a node may be writing to. Raises LedgerError, OSError."""
-    path = home / BLOCKS
+    """The final blocks in a folder that a node may be writing to, or in a copy of its blocks.log.
+
+    Raises LedgerError, OSError.
+    """
+    path = home / BLOCKS if home.is_dir() else home
     return list(_decode_finals(read_records(path).payloads, path))
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from consensus.messages import FinalBlock
 
 NewFolder = Annotated[Path, typer.Argument(help="Folder to make.")]
-Home = Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder of a node.")]
+Home = Annotated[
+    Path, typer.Argument(exists=True, help="Folder of a node, or a copy of its blocks.log.")
+]
 GenesisFile = Annotated[
     Path | None, typer.Option("--genesis", dir_okay=False, help="Default: beside the folder.")
 ]
@@ -61,7 +63,7 @@ def init(
     from consensus.development import BLOBS, create_chain
     from consensus.genesis import GenesisInvalid, Task, Timeouts
     from consensus.identity import IdentityError
-    from consensus.samples import SamplePool
+    from consensus.samples import PoolInvalid, SamplePool
     from federated.data import DatasetRef, load_samples
     from prover.keyfile import load_commitment_key
 
@@ -69,10 +71,11 @@ def init(
         verifying, card = load_verifying_half(key)
         commitment = load_commitment_key(key)
         samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # keys will lie there
-        blobs = FileBlobs(folder / BLOBS)
-        pool = SamplePool(images=samples.images, labels=samples.labels)
         try:
+            pool = SamplePool(images=samples.images, labels=samples.labels)
+            card.layout.check_shard(*pool.draw(b"any", card.n_samples))
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # keys will lie there
+            blobs = FileBlobs(folder / BLOBS)
             task = Task(
                 task_id=task_id.encode(),
                 architecture=card.architecture,
@@ -106,7 +109,11 @@ def init(
                 n_validators=validators,
                 random_bytes=secrets.token_bytes,
             )
-        except (GenesisInvalid, IdentityError) as error:
+        except GenesisInvalid as error:
+            refuse(f"{error.where} {error.what}", code="bad_chain")
+        except PoolInvalid as error:
+            refuse(f"--dataset {dataset}: {error}", code="bad_chain")
+        except IdentityError as error:
             refuse(str(error), code="bad_chain")
     typer.echo(f"chain {genesis.digest.hex()[:16]} with {validators} validators in {folder}")
     typer.echo(f"start each: zkpot node {folder}/node-0")
@@ -125,7 +132,7 @@ def verify(
     from consensus.verifier import BlockVerifier
 
     made, finals = _load(home, genesis, as_json=as_json)
-    store = FileBlobs(blobs or home.parent / BLOBS)
+    store = FileBlobs(blobs or _find_chain(home) / BLOBS)
     follower = Follower(made, BlockVerifier(made, store, secrets.token_bytes))
     with show_steps() as update:
         for index, final in enumerate(finals):
@@ -175,9 +182,14 @@ def _load(
     from consensus.ledger import LedgerError, read_finals
 
     try:
-        raw = (genesis or home.parent / GENESIS).read_bytes()
+        raw = (genesis or _find_chain(home) / GENESIS).read_bytes()
         return Genesis.decode(raw), read_finals(home)
     except (GenesisInvalid, LedgerError) as error:
         refuse(str(error), code="bad_chain", as_json=as_json)
     except OSError as error:
         refuse(f"{error.filename}: {error.strerror}", code="io_error", as_json=as_json)
+
+
+def _find_chain(home: Path) -> Path:
+    """The folder of `zkpot chain init` that a node's folder, or a file of it, lies in."""
+    return home.resolve().parent if home.is_dir() else home.resolve().parent.parent
