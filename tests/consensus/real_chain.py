@@ -1,0 +1,111 @@
+"""The simulator's questions answered by the real chain: rules, Ed25519, beacon. Made-up proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from consensus import beacon
+from consensus.chain import (
+    ChainState,
+    Phase,
+    beacon_message,
+    find_fault,
+    is_admissible,
+    start,
+)
+from consensus.codec import Signed
+from consensus.drafts import BeaconShares
+from consensus.identity import sign
+from consensus.messages import BeaconShare, Block, Evidence, Transaction
+from consensus.rules import ChainRules
+from consensus.signatures import is_signed
+from tests.support.learning import Lab, deal_beacon
+
+
+class RealSigner:
+    """Ed25519 keys of all validators; nobody signs for another."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self.is_signed = lru_cache(maxsize=4096)(self._is_signed)
+
+    def sign(self, message: Any) -> Any:
+        key = self._lab.validators[message.validator]
+        return sign(key, message, self._lab.genesis.chain_id)
+
+    def _is_signed(self, message: Signed, validator: int) -> bool:
+        genesis = self._lab.genesis
+        return is_signed(message, genesis.validators[validator].key, genesis.chain_id)
+
+
+class RealScene:
+    """A chain of `tests.support.learning`; see `ToyScene` for what is asked."""
+
+    def __init__(self, n_validators: int, seed: int) -> None:
+        self.lab = Lab(n_validators=n_validators)
+        self.rules = ChainRules()
+        self.signer = RealSigner(self.lab)
+        self._made: dict[bytes, list[Transaction]] = {}
+        self._judged: dict[tuple[bytes, BeaconShare], bool] = {}
+        self._faults: dict[tuple[bytes, bytes], str | None] = {}
+
+    def start(self) -> ChainState:
+        return start(self.lab.genesis)
+
+    def list_transactions(self, chain: ChainState) -> list[Transaction]:
+        if chain.head not in self._made:
+            self._made[chain.head] = self.lab.list_due(chain)
+        return self._made[chain.head]
+
+    def is_fit(self, chain: ChainState, tx: Transaction) -> bool:
+        return is_admissible(chain, tx) is None
+
+    def make_share(self, chain: ChainState, validator: int) -> BeaconShare | None:
+        if chain.phase is not Phase.BEACON:
+            return None
+        secret = deal_beacon(self.lab.n_validators).secrets[validator]
+        return BeaconShare(
+            learning_round=chain.learning_round,
+            commit_height=chain.commit_height,
+            validator=validator,
+            share=beacon.sign_share(secret, beacon_message(chain)),
+        )
+
+    def is_share(self, chain: ChainState, share: BeaconShare) -> bool:
+        key = (chain.head, share)
+        if key not in self._judged:
+            self._judged[key] = BeaconShares(self.lab.genesis).add(chain, share) is None
+        return self._judged[key]
+
+    def make_block(
+        self,
+        chain: ChainState,
+        proposer: int,
+        transactions: Sequence[Transaction],
+        evidence: Sequence[Evidence],
+        shares: Sequence[BeaconShare],
+    ) -> Block | None:
+        changes: dict[str, Any] = {"proposer": proposer, "evidence": tuple(evidence)}
+        if chain.phase is Phase.BEACON:
+            n_needed = self.lab.genesis.n_faulty + 1
+            if len(shares) < n_needed:
+                return None
+            found = {share.validator: share.share for share in shares[:n_needed]}
+            changes["beacon"] = beacon.combine(found)
+        return self.lab.block(chain, transactions, **changes)
+
+    def find_fault(self, chain: ChainState, block: Block) -> str | None:
+        key = (chain.head, block.hash)
+        if key not in self._faults:
+            self._faults[key] = self._find_fault(chain, block)
+        return self._faults[key]
+
+    def _find_fault(self, chain: ChainState, block: Block) -> str | None:
+        fault = find_fault(chain, block)
+        if fault is None and chain.phase is Phase.BEACON:
+            key = self.lab.genesis.beacon_point
+            if not beacon.verify(key, beacon_message(chain), block.beacon):
+                return "another beacon"
+        return fault

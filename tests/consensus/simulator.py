@@ -1,0 +1,590 @@
+"""Nodes in virtual time: `consensus.state` over a seeded network that loses, delays, repeats,
+reorders and splits, with crashes between any two effects and with Byzantine validators.
+
+`World(seed, ...).run()` is a pure function of its arguments: a failing seed replays exactly.
+Until `HEAL_MS` anything may happen; from then on every message between correct nodes arrives within
+`DELTA_MS`, and nobody crashes. Times are milliseconds.
+
+Checked all along: agreement (one final block per height), validity of final blocks by the toy
+chain's rules, certificates, no two votes or proposals of a correct validator for one place
+(restarts included), no evidence against a correct one, no censored proof. Checked at the end:
+every correct node goes on, within `bound_rounds` rounds per height.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from consensus import identity, memory, state
+from consensus.events import (
+    Accuse,
+    BlockBuilt,
+    BlockChecked,
+    Build,
+    Check,
+    Config,
+    Effect,
+    Event,
+    Fetch,
+    Finalize,
+    FinalReceived,
+    ProofHeld,
+    Received,
+    Relay,
+    Schedule,
+    Send,
+    Started,
+    TimeoutFired,
+)
+from consensus.messages import (
+    NIL,
+    BeaconShare,
+    Block,
+    Commit,
+    Evidence,
+    FinalBlock,
+    Proof,
+    Proposal,
+    Receipt,
+    Register,
+    Step,
+    Transaction,
+    Update,
+    Vote,
+)
+from consensus.receipts import list_provers
+from tests.consensus.toy_chain import ToyScene, describe
+
+HEAL_MS = 800
+DELTA_MS = 20
+WORK_MS = 5  # at most, for building or checking a block
+REPEAT_MS = 60
+TIMEOUT_MS = 150  # of a step of round 0
+INCREASE_MS = 50
+LIMIT_MS = 60_000
+HEIGHTS_AFTER = 3  # which every correct node must reach after the network heals
+
+
+class Violation(AssertionError):
+    """A promise of the protocol was broken."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Asks for a final block."""
+
+    height: int
+    sender: int
+
+
+@dataclass
+class Faults:
+    """What the network does before it heals, drawn from the seed."""
+
+    loss: float
+    repeat: float
+    slow: float
+    slow_ms: int
+    crashes: Sequence[tuple[int, int, int]] = ()  # time, node, length
+    splits: Sequence[tuple[int, int, tuple[int, ...]]] = ()  # from, to, side of each node
+    hidden: float = 0.0  # loss of votes for blocks and of final blocks, but for one receiver
+    favourite: int = 0  # that one
+
+    @classmethod
+    def draw(cls, rng: Random, n: int) -> Faults:
+        kind = rng.random()
+        heavy = kind < 0.5
+        crashes, splits = [], []
+        for _ in range(rng.randrange(2 * n) if heavy else rng.randrange(3)):
+            crashes.append((rng.randrange(HEAL_MS), rng.randrange(n), rng.randrange(50, 500)))
+        if rng.random() < 0.2:  # all at once
+            at = rng.randrange(HEAL_MS)
+            crashes.extend((at, i, rng.randrange(10, 300)) for i in range(n))
+        for _ in range(rng.randrange(3)):
+            at = rng.randrange(HEAL_MS)
+            sides = tuple(rng.randrange(2) for _ in range(n))
+            splits.append((at, at + rng.randrange(50, 400), sides))
+        return cls(
+            loss=rng.choice((0.0, 0.05, 0.2, 0.4)) if heavy else rng.choice((0.0, 0.02)),
+            repeat=rng.choice((0.0, 0.1, 0.3)),
+            slow=rng.choice((0.0, 0.1, 0.3)),
+            slow_ms=rng.choice((50, 200, 500)),
+            crashes=sorted(crashes),
+            splits=splits,
+            hidden=rng.choice((0.0, 0.0, 0.6, 0.9)),
+            favourite=rng.randrange(n),
+        )
+
+    def is_hidden(self, rng: Random, receiver: int, message: Any) -> bool:
+        """So that one node decides and the others do not know: the situation that locks are for."""
+        if not self.hidden or receiver == self.favourite:
+            return False
+        named = isinstance(message, Vote) and message.block_hash != NIL
+        return (named or isinstance(message, FinalBlock)) and rng.random() < self.hidden
+
+
+class Crash(Exception):
+    """A process ends between two effects, or within one."""
+
+
+@dataclass
+class Node:
+    """A correct validator: the shell around `step`. `ledger` and `log` survive a crash."""
+
+    world: World
+    index: int
+    ledger: list[FinalBlock] = field(default_factory=list)
+    log: list[Any] = field(default_factory=list)
+    life: int = 0
+    down: bool = True  # until started
+    crash_in: int | None = None  # effects until it crashes
+    state: Any = None
+    chain: Any = None
+    pending: dict[bytes, Transaction] = field(default_factory=dict)
+    shares: dict[int, BeaconShare] = field(default_factory=dict)  # by validator
+    evidence: dict[int, Evidence] = field(default_factory=dict)
+    last_place: tuple[int, int, int] = (0, 0, 0)
+    events: deque[Event] = field(default_factory=deque)
+    busy: bool = False
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """After construction or a crash: from the ledger and the log alone."""
+        self.down = False
+        self.life += 1
+        self.pending, self.shares, self.evidence = {}, {}, {}
+        rules = self.world.scene.rules
+        self.chain = self.world.scene.start()
+        for final in self.ledger:
+            self.chain = rules.apply(self.chain, final.block)
+        config = Config(n_validators=self.world.n, validator=self.index, rules=rules)
+        self.state = state.restore(config, self.chain, self.log)
+        self.step(Started())
+        self.world.call_in(self.world.rng.randrange(REPEAT_MS), self.tick, self.life)
+
+    def crash(self) -> None:
+        self.down = True
+        self.life += 1
+        self.state = None
+        self.crash_in = None
+        self.events.clear()
+
+    def tick(self, life: int) -> None:
+        """Sends own messages again when nothing has moved for a while."""
+        if life != self.life:
+            return
+        place = (self.state.height, self.state.round, self.state.step)
+        if place == self.last_place:
+            for message in state.list_repeats(self.state):
+                self.broadcast(message)
+        self.last_place = place
+        self.share_beacon()
+        self.offer_proofs()
+        self.world.call_in(REPEAT_MS, self.tick, life)
+
+    # -- in ------------------------------------------------------------------------------------
+
+    def deliver(self, message: Any) -> None:
+        """A message from the network, by anyone."""
+        if self.down:
+            return
+        match message:
+            case Vote() | Proposal() | Receipt():
+                if self._find_fault(message) is None:
+                    self.step(Received(message))
+            case FinalBlock():
+                wanted = message.block.height == self.state.height
+                if wanted and self._find_fault(message) is None:
+                    self.step(FinalReceived(message))
+            case Request():
+                if message.height <= len(self.ledger):
+                    final = self.ledger[message.height - 1]
+                    self.world.send(self.index, message.sender, final)
+            case BeaconShare():
+                if self.world.scene.is_share(self.chain, message):
+                    self.shares[message.validator] = message
+            case Register() | Commit() | Proof() | Update():
+                self.pending[message.digest] = message
+                self.offer_proofs()
+
+    def _find_fault(self, message: Any) -> str | None:
+        is_signed = self.world.scene.signer.is_signed
+        return identity.find_origin_fault(message, self.world.n, is_signed)
+
+    def step(self, event: Event) -> None:
+        """This event, and those that its effects bring about at once."""
+        self.events.append(event)
+        if self.busy:
+            return
+        self.busy = True
+        try:
+            while self.events:
+                self.step_once(self.events.popleft())
+        except Crash:
+            self.world.take_down(self)
+        self.busy = False
+
+    def step_once(self, event: Event) -> None:
+        self.world.n_steps += 1
+        self.state, effects = state.step(self.state, event)
+        self.chain = self.state.chain
+        self.world.note_round(self)
+        for effect in effects:
+            if self.crash_in is not None:
+                self.crash_in -= 1
+                if self.crash_in < 0:
+                    self.tear(effect)
+                    raise Crash
+            self.carry_out(effect)
+
+    def tear(self, effect: Effect) -> None:
+        """What a crash within this effect leaves in the log: nothing, a part, or all, unsent."""
+        if isinstance(effect, Send) and not isinstance(effect.message, Receipt):
+            n_kept = self.world.rng.randrange(len(effect.grounds) + 2)
+            self.log.extend(effect.grounds[:n_kept])
+            if n_kept > len(effect.grounds):
+                self.log.append(self.world.sign(self, effect.message))
+        elif isinstance(effect, Finalize) and self.world.rng.random() < 0.5:
+            self.keep_final(effect.final)
+
+    # -- out -----------------------------------------------------------------------------------
+
+    def carry_out(self, effect: Effect) -> None:
+        world = self.world
+        match effect:
+            case Send():
+                signed = world.sign(self, effect.message)
+                if not isinstance(signed, Receipt):
+                    self.log.extend(effect.grounds)
+                    self.log.append(signed)
+                self.broadcast(signed)
+                self.step(Received(signed))
+            case Relay():
+                for message in effect.messages:
+                    self.broadcast(message)
+            case Schedule():
+                timeout = TIMEOUT_MS + INCREASE_MS * effect.round
+                fired = TimeoutFired(effect.step, effect.height, effect.round)
+                world.call_in(timeout, self.step_later, self.life, fired)
+            case Build():
+                self.build_later(effect)
+            case Check():
+                fault = world.scene.find_fault(self.chain, effect.block)
+                checked = BlockChecked(self.chain.height + 1, effect.block_hash, fault)
+                world.call_in(world.draw_work(), self.step_later, self.life, checked)
+            case Finalize():
+                self.keep_final(effect.final)
+            case Fetch():
+                for peer in world.rng.sample(world.others(self.index), 2):
+                    world.send(self.index, peer, Request(effect.height, self.index))
+            case Accuse():
+                self.evidence[effect.evidence.first.validator] = effect.evidence
+                world.check_evidence(effect.evidence)
+
+    def step_later(self, life: int, event: Event) -> None:
+        if life == self.life:
+            self.step(event)
+
+    def keep_final(self, final: FinalBlock) -> None:
+        self.ledger.append(final)
+        self.log = [m for m in self.log if m.height > final.block.height]
+        self.world.check_final(self, final)
+
+    def broadcast(self, message: Any) -> None:
+        for peer in self.world.others(self.index):
+            self.world.send(self.index, peer, message)
+
+    # -- blocks --------------------------------------------------------------------------------
+
+    def build_later(self, effect: Build) -> None:
+        self.world.call_in(self.world.draw_work(), self.build, self.life, effect)
+
+    def build(self, life: int, effect: Build) -> None:
+        here = life == self.life and (self.state.height, self.state.round)
+        if here != (effect.height, effect.round):
+            return
+        block = self.make_block()
+        if block is None:
+            self.build_later(effect)
+        else:
+            self.step(BlockBuilt(effect.height, effect.round, block))
+
+    def make_block(self) -> Block | None:
+        """A block as it should be; None while the beacon lacks shares."""
+        scene, chain = self.world.scene, self.chain
+        shares = [share for share in self.shares.values() if scene.is_share(chain, share)]
+        evidence = [e for v, e in self.evidence.items() if v not in chain.offenders]
+        fit = self.list_fit()
+        block: Block | None = scene.make_block(chain, self.index, fit, evidence, shares)
+        return block
+
+    def list_fit(self) -> tuple[Transaction, ...]:
+        """What the next block may hold."""
+        is_fit = self.world.scene.is_fit
+        self.pending = {d: tx for d, tx in self.pending.items() if is_fit(self.chain, tx)}
+        return tuple(self.pending.values())
+
+    def offer_proofs(self) -> None:
+        for tx in self.list_fit():
+            if isinstance(tx, Proof) and not self.down:
+                self.step(ProofHeld(tx))
+
+    def share_beacon(self) -> None:
+        share = self.world.scene.make_share(self.chain, self.index)
+        if share is not None:
+            self.shares[share.validator] = share
+            self.broadcast(share)
+
+
+MakeNode = Callable[["World", int], Node]
+
+
+class World:
+    """A network of n validators of which `byzantine` do as `make_byzantine` makes them do."""
+
+    def __init__(
+        self,
+        seed: int,
+        n: int,
+        *,
+        byzantine: Sequence[int] = (),
+        make_byzantine: MakeNode = Node,
+        faults: Faults | None = None,
+        bound_rounds: int | None = None,
+        make_scene: Callable[[int, int], Any] = ToyScene,
+    ) -> None:
+        self.name = f"seed={seed} n={n} byzantine={list(byzantine)}"
+        self.seed, self.n = seed, n
+        self.rng = Random(f"consensus {seed} {n}")
+        self.scene = make_scene(n, seed)
+        self.byzantine = frozenset(byzantine)
+        self.correct = [i for i in range(n) if i not in self.byzantine]
+        self.faults = faults or Faults.draw(self.rng, n)
+        self.bound_rounds = bound_rounds
+        self.now = 0
+        self.n_steps = 0
+        self.trace = 0
+        self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._n_queued = 0
+        self.finals: dict[int, FinalBlock] = {}
+        self.chains: dict[int, Any] = {0: self.scene.start()}
+        self.signed: dict[tuple[int, ...], bytes] = {}
+        self.proposed: dict[bytes, set[tuple[int, int]]] = {}  # round and validator, by block
+        self.prevoted: dict[tuple[int, bytes], dict[int, list[tuple[bytes, ...]]]] = {}
+        self.rounds: dict[int, int] = defaultdict(int)
+        self.at_heal: tuple[int, int] | None = None
+        self.sides = [self.rng.randrange(2) for _ in range(n)]  # who is told which story
+        self.sided: dict[bytes, int] = {}  # which side knows a block that has a twin
+        self.nodes = [
+            make_byzantine(self, i) if i in self.byzantine else Node(self, i) for i in range(n)
+        ]
+        self._peers = [[j for j in range(n) if j != i] for i in range(n)]
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until every correct node has gone on for HEIGHTS_AFTER heights. Raises Violation."""
+        for node in self.nodes:
+            self.call_in(self.rng.randrange(30), self.start_node, node, 0)
+        for at, index, length in self.faults.crashes:
+            self.call_in(at, self.arm_crash, self.nodes[index], length)
+        self.call_in(HEAL_MS, self.heal)
+        self.call_in(0, self.submit_again)
+        while not self.is_done():
+            if not self._queue or self.now > LIMIT_MS:
+                raise Violation(f"{self.name}: no progress: {self.list_places()}")
+            self.now, _, act, arguments = heapq.heappop(self._queue)
+            act(*arguments)
+        self.check_rounds()
+
+    def call_in(self, delay: int, act: Callable[..., None], *arguments: Any) -> None:
+        self._n_queued += 1
+        heapq.heappush(self._queue, (self.now + delay, self._n_queued, act, arguments))
+
+    def is_done(self) -> bool:
+        if self.at_heal is None:
+            return False
+        goal = self.at_heal[0] + HEIGHTS_AFTER
+        return all(len(self.nodes[i].ledger) >= goal for i in self.correct)
+
+    def heal(self) -> None:
+        heights = [len(self.nodes[i].ledger) + 1 for i in self.correct]
+        self.at_heal = (max(heights), self.rounds[max(heights)])
+        for node in self.nodes:
+            node.crash_in = None
+
+    def draw_work(self) -> int:
+        return self.rng.randint(1, WORK_MS)
+
+    def list_places(self) -> list[Any]:
+        return [
+            (i, s.height, s.round, s.step.name, s.locked_round) if s else (i, "down")
+            for i, s in ((i, self.nodes[i].state) for i in self.correct)
+        ]
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def start_node(self, node: Node, life: int) -> None:
+        if node.life == life:
+            node.start()
+
+    def arm_crash(self, node: Node, length: int) -> None:
+        """It crashes after a few more effects, wherever it then is."""
+        if not node.down and node.state is not None and node.index not in self.byzantine:
+            node.crash_in = self.rng.randrange(5)
+            self.call_in(length, self.disarm, node, node.life)
+
+    def disarm(self, node: Node, life: int) -> None:
+        if node.life == life:
+            node.crash_in = None
+
+    def take_down(self, node: Node) -> None:
+        node.crash()
+        length = self.rng.randrange(5, 250)
+        restart = min(length, max(HEAL_MS - self.now, 0))
+        self.call_in(restart, self.start_node, node, node.life)
+
+    # -- network -------------------------------------------------------------------------------
+
+    def others(self, index: int) -> list[int]:
+        return self._peers[index]
+
+    def send(self, sender: int, receiver: int, message: Any) -> None:
+        """Puts a message on its way, if it gets there."""
+        for delay in self.draw_delays(sender, receiver, message):
+            self.call_in(delay, self.arrive, receiver, message)
+
+    def draw_delays(self, sender: int, receiver: int, message: Any) -> list[int]:
+        """Of each copy that arrives; without any the message is lost."""
+        rng, faults = self.rng, self.faults
+        if self.now >= HEAL_MS:
+            return [rng.randint(1, DELTA_MS)]
+        for start, end, sides in faults.splits:
+            if start <= self.now < end and sides[sender] != sides[receiver]:
+                return []
+        if rng.random() < faults.loss or faults.is_hidden(rng, receiver, message):
+            return []
+        delays = [rng.randint(1, DELTA_MS)]
+        if rng.random() < faults.slow:
+            delays = [rng.randint(1, faults.slow_ms)]
+        if rng.random() < faults.repeat:
+            delays.append(rng.randint(1, faults.slow_ms))
+        return delays
+
+    def arrive(self, receiver: int, message: Any) -> None:
+        place = (self.now, receiver, *describe(message))
+        self.trace = zlib.crc32(repr(place).encode(), self.trace)
+        self.nodes[receiver].deliver(message)
+
+    def is_told(self, peer: int, block_hash: bytes) -> bool:
+        """Whether conspirators want this validator to hear of votes for a block."""
+        side = self.sided.get(block_hash)
+        return peer in self.byzantine or side in (None, self.sides[peer])
+
+    def submit(self) -> None:
+        """Clients send what is due to everyone."""
+        for tx in self.scene.list_transactions(self.chains[len(self.finals)]):
+            for node in range(self.n):
+                self.send(self.rng.choice(self.others(node)), node, tx)
+
+    def submit_again(self) -> None:
+        self.submit()
+        self.call_in(REPEAT_MS, self.submit_again)
+
+    # -- promises ------------------------------------------------------------------------------
+
+    def sign(self, node: Node, message: Any) -> Any:
+        """Signs for a node; a correct one never signs two things for one place."""
+        signed = self.scene.signer.sign(message)
+        if isinstance(signed, Proposal):
+            places = self.proposed.setdefault(signed.block.hash, set())
+            places.add((signed.round, signed.validator))
+        if node.index in self.byzantine:
+            return signed
+        match message:
+            case Vote():
+                self.note_signed((1, *_place(message), message.step), message.block_hash)
+                if message.step == Step.PREVOTE and message.block_hash != NIL:
+                    key = (message.height, message.block_hash)
+                    rounds = self.prevoted.setdefault(key, {})
+                    rounds.setdefault(message.round, []).append(node.state.due)
+            case Proposal():
+                self.note_signed((2, *_place(message)), message.block.hash)
+        return signed
+
+    def note_signed(self, place: tuple[int, ...], block_hash: bytes) -> None:
+        if self.signed.setdefault(place, block_hash) != block_hash:
+            raise Violation(f"{self.name}: a correct validator contradicts itself at {place}")
+
+    def note_round(self, node: Node) -> None:
+        if node.index not in self.byzantine:
+            s = node.state
+            self.rounds[s.height] = max(self.rounds[s.height], s.round)
+
+    def check_evidence(self, evidence: Evidence) -> None:
+        if evidence.first.validator not in self.byzantine:
+            raise Violation(f"{self.name}: evidence against a correct validator")
+
+    def check_final(self, node: Node, final: FinalBlock) -> None:
+        """Agreement, validity, certificate, no censorship."""
+        if node.index in self.byzantine:
+            return
+        block, height = final.block, final.block.height
+        known = self.finals.get(height)
+        if known is not None:
+            if known.block.hash != block.hash:
+                raise Violation(f"{self.name}: two final blocks at height {height}")
+            return
+        if len(final.certificate.votes) <= 2 * self.n // 3 or not all(
+            self.scene.signer.is_signed(vote, vote.validator) for vote in final.certificate.votes
+        ):
+            raise Violation(f"{self.name}: a certificate without a quorum at height {height}")
+        chain = self.chains[height - 1]
+        fault = self.scene.find_fault(chain, block)
+        if fault is not None:
+            raise Violation(f"{self.name}: invalid block final at height {height}: {fault}")
+        order = self.scene.rules.proposers(chain)
+        places = self.proposed.get(block.hash, set())
+        if not any(order[number % self.n] == validator for number, validator in places):
+            raise Violation(f"{self.name}: a block of no leader final at height {height}")
+        self.check_censorship(chain, block)
+        self.finals[height] = final
+        self.chains[height] = self.scene.rules.apply(chain, block)
+        self.submit()
+
+    def check_censorship(self, chain: Any, block: Block) -> None:
+        """A left out proof was not due to f + 1 correct voters when the block was new."""
+        rounds = self.prevoted.get((block.height, block.hash), {})
+        dues = rounds[min(rounds)] if rounds else []
+        for client in {c for due in dues for c in due} - list_provers(block):
+            n_due = sum(client in due for due in dues)
+            if self.scene.rules.awaits_proof(chain, client) and n_due > 0:
+                raise Violation(f"{self.name}: a proof was censored at height {block.height}")
+
+    def check_rounds(self) -> None:
+        """How long agreement took after the network healed."""
+        if self.bound_rounds is None or self.at_heal is None:
+            return
+        height, reached = self.at_heal
+        for h in range(height, height + HEIGHTS_AFTER):
+            allowed = self.bound_rounds + (reached if h == height else 0)
+            if self.rounds[h] > allowed:
+                raise Violation(f"{self.name}: height {h} took {self.rounds[h]} rounds")
+
+
+def _place(message: Vote | Proposal) -> tuple[int, ...]:
+    return message.validator, message.height, message.round
+
+
+def count_memory(s: memory.State) -> int:
+    """Messages that a state holds."""
+    tallies = [t for r in s.rounds.values() for t in (r.prevotes, r.precommits)]
+    n_votes = sum(len(by) for tally in tallies for by in tally.named.values())
+    return n_votes + len(s.candidates) + len(s.early)
