@@ -1,0 +1,304 @@
+"""`zkpot chain` and what `zkpot node` refuses, with a small chain of real proofs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from api.cli import build_app
+from consensus.blobs import FileBlobs
+from consensus.chain import ChainState, Phase, apply, start
+from consensus.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identity, node_home
+from consensus.genesis import Genesis
+from consensus.identity import KEY_FILE, IdentityError, create_key, get_public_key, load_key
+from consensus.ledger import BLOCKS, Ledger
+from consensus.messages import Block, FinalBlock, Proof, QuorumCertificate, Step, Vote
+from consensus.samples import SamplePool
+from tests.support.learning import ProvenLab, ed25519, proven_lab
+
+N_SAMPLES = 256  # the least of a genesis
+
+
+@pytest.fixture(autouse=True)
+def _packaged_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No fetched data, whatever this machine has."""
+    monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path / "no-data"))
+
+
+def run(*arguments: object) -> Result:
+    runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    return runner.invoke(build_app(), [str(a) for a in arguments])
+
+
+def succeed(*arguments: object) -> str:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refuse(words: str, *arguments: object) -> None:
+    """Exit code 1 and the reason, no traceback."""
+    result = run(*arguments)
+    assert result.exit_code == 1, result.output
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+
+
+# -- init ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key of the smallest network that reads MNIST."""
+    folder = tmp_path_factory.mktemp("setup") / "key"
+    succeed("setup", "mlp-784-10", "--samples", N_SAMPLES, "--out", folder)
+    return folder
+
+
+def init(folder: Path, key: Path, *options: object, n_pool: int = 300) -> list[object]:
+    dataset = f"mnist:test[0:{n_pool}]"
+    return ["chain", "init", folder, "--key", key, "--dataset", dataset, *options]
+
+
+def test_a_chain_is_made_with_all_its_keys(key: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "chain"
+    shown = succeed(*init(folder, key, "--clients", 3, "--chain-id", "lab", "--margin", 2))
+    genesis = Genesis.decode((folder / GENESIS).read_bytes())
+    assert genesis.digest.hex()[:16] in shown
+    assert (genesis.chain_id, genesis.n_validators, genesis.task.n_expected) == (b"lab", 4, 3)
+    assert (genesis.task.margin, genesis.task.n_samples) == (2, N_SAMPLES)
+
+    identities = [load_identity(node_home(folder, i), genesis) for i in range(4)]
+    assert [one.index for one in identities] == [0, 1, 2, 3]
+    assert len({one.beacon_secret for one in identities}) == 4
+    assert get_public_key(load_key(folder, ADMISSION)) == genesis.admission_key
+
+    blobs, task = FileBlobs(folder / BLOBS), genesis.task
+    assert len(SamplePool.decode(blobs.get(task.pools[0])).labels) == 300
+    for digest in (task.verifying_key_digest, task.commitment_key_digest):
+        assert blobs.get(digest)
+
+
+def test_keys_are_their_owners_alone(key: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "chain"
+    succeed(*init(folder, key))
+    for place, names in ((folder, [ADMISSION]), (node_home(folder, 3), [KEY_FILE, BEACON])):
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+        for name in names:
+            assert stat.S_IMODE((place / name).stat().st_mode) == 0o600
+
+
+def test_a_chain_is_never_made_over_another(key: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "chain"
+    succeed(*init(folder, key))
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    refuse("there is a key already", *init(folder, key))
+    after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("options", "n_pool", "why"),
+    [
+        (["--validators", 5], 300, "validators are not 3f + 1"),
+        (["--threshold", N_SAMPLES + 1], 300, "task.threshold is not"),
+        (["--chain-id", "two words"], 300, "chain_id is not"),
+        ([], N_SAMPLES - 1, "255 samples, the task draws 256"),
+    ],
+)
+def test_what_cannot_be_a_chain_leaves_no_keys(
+    options: list[object], n_pool: int, why: str, key: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "chain"
+    refuse(why, *init(folder, key, *options, n_pool=n_pool))
+    assert not list(folder.rglob("*.key"))
+    succeed(*init(folder, key))
+
+
+def test_a_key_for_too_few_samples_is_refused(tmp_path: Path) -> None:
+    """The count of few samples would tell about single ones."""
+    succeed("setup", "mlp-784-10", "--samples", 16, "--out", tmp_path / "key")
+    refuse("task.n_samples", *init(tmp_path / "chain", tmp_path / "key"))
+
+
+# -- verify and show -------------------------------------------------------------------------------
+
+
+def certify(lab: ProvenLab, block: Block, n_signers: int = 3) -> FinalBlock:
+    place = {"height": block.height, "round": 0, "block_hash": block.hash}
+    votes = tuple(
+        lab.sign(Vote(step=int(Step.PRECOMMIT), validator=i, **place), lab.validators[i])  # type: ignore[arg-type]
+        for i in range(n_signers)
+    )
+    return FinalBlock(block=block, certificate=QuorumCertificate(votes=votes, **place))  # type: ignore[arg-type]
+
+
+def list_states(lab: ProvenLab) -> list[tuple[ChainState, Block]]:
+    """The blocks of one learning round, each with the state before it."""
+    state, found = start(lab.genesis), []
+    while state.learning_round == 0:
+        found.append((state, lab.block(state, lab.list_due(state))))
+        state = apply(state, found[-1][1])
+    return found
+
+
+def write_chain(folder: Path, finals: list[FinalBlock]) -> Path:
+    """A node's folder with these blocks, genesis and blobs beside it. Returns the node's folder."""
+    lab, home = proven_lab(), folder / "node-0"
+    ledger = Ledger(home)
+    for final in finals:
+        ledger.append(final)
+    ledger.close()
+    (folder / GENESIS).write_bytes(lab.genesis.encode())
+    blobs = FileBlobs(folder / BLOBS)
+    for raw in lab.blobs._blobs.values():
+        blobs.put(raw)
+    return home
+
+
+@pytest.fixture(scope="module")
+def finals() -> list[FinalBlock]:
+    lab = proven_lab()
+    return [certify(lab, block) for _, block in list_states(lab)]
+
+
+@pytest.fixture
+def home(tmp_path: Path, finals: list[FinalBlock]) -> Path:
+    return write_chain(tmp_path / "chain", finals)
+
+
+def test_an_honest_chain_is_valid(home: Path, finals: list[FinalBlock]) -> None:
+    assert f"valid: {len(finals)} blocks" in succeed("chain", "verify", home)
+    found: dict[str, Any] = json.loads(succeed("chain", "verify", home, "--json"))
+    head = finals[-1].block.hash.hex()
+    assert found == {"height": len(finals), "head": head, "phase": Phase.COMMIT.value}
+
+
+def test_a_copy_of_the_block_file_is_enough(home: Path, tmp_path: Path) -> None:
+    """With what the genesis names."""
+    copy = tmp_path / "elsewhere" / "copy"
+    copy.parent.mkdir()
+    shutil.copy(home / BLOCKS, copy)
+    chain = home.parent
+    options = ["--genesis", chain / GENESIS, "--blobs", chain / BLOBS]
+    assert "valid" in succeed("chain", "verify", copy, *options)
+    assert "valid" in succeed("chain", "verify", home / BLOCKS)
+    refuse("genesis.json", "chain", "verify", copy)
+
+
+def test_a_record_that_is_being_written_is_not_yet_there(
+    home: Path, finals: list[FinalBlock]
+) -> None:
+    path = home / BLOCKS
+    path.write_bytes(path.read_bytes()[:-1])
+    before = path.read_bytes()
+    assert f"valid: {len(finals) - 1} blocks" in succeed("chain", "verify", home)
+    assert path.read_bytes() == before
+
+
+def test_a_forged_proof_in_a_certified_block_is_found(tmp_path: Path) -> None:
+    """2f + 1 validators that lie make a certificate, and no proof."""
+    lab = proven_lab()
+    states = list_states(lab)
+    at = next(i for i, (state, _) in enumerate(states) if state.phase is Phase.PROVE)
+    state, block = states[at]
+    first = block.transactions[0]
+    assert isinstance(first, Proof)
+    raw = bytearray(first.envelope)
+    raw[-40] ^= 1
+    forged = lab.sign(replace(first, envelope=bytes(raw)), lab.clients[0])
+    lie = replace(block, transactions=(forged, *block.transactions[1:]))
+    honest = [certify(lab, b) for _, b in states[:at]]
+    home = write_chain(tmp_path / "chain", [*honest, certify(lab, lie)])
+    refuse(f"block {state.height + 1}: ", "chain", "verify", home)
+    result = run("chain", "verify", home, "--json")
+    assert json.loads(result.stdout)["refused"] == "bad_block"
+
+
+def test_too_few_votes_are_no_certificate(tmp_path: Path, finals: list[FinalBlock]) -> None:
+    lab = proven_lab()
+    home = write_chain(tmp_path / "chain", [finals[0], certify(lab, finals[1].block, 2)])
+    for command in ("verify", "show"):
+        refuse("block 2: 2 precommits are no quorum", "chain", command, home)
+
+
+def test_a_chain_of_another_genesis_is_refused(home: Path) -> None:
+    other = replace(proven_lab().genesis, chain_id=b"other-chain")
+    (home.parent / GENESIS).write_bytes(other.encode())
+    for command in ("verify", "show"):
+        refuse("block 1: ", "chain", command, home)
+
+
+def test_files_that_are_none_are_refused(home: Path, tmp_path: Path) -> None:
+    blocks, genesis = home / BLOCKS, home.parent / GENESIS
+    whole = blocks.read_bytes()
+    blocks.write_bytes(whole[:20] + bytes((whole[20] ^ 1,)) + whole[21:])
+    refuse("damaged", "chain", "verify", home)
+    genesis.write_bytes(b"{}")
+    refuse("genesis", "chain", "show", home)
+    assert run("chain", "verify", tmp_path / "nowhere").exit_code == 2
+
+
+def test_a_missing_blob_is_named(home: Path) -> None:
+    digest = proven_lab().task.verifying_key_digest.hex()
+    (home.parent / BLOBS / digest[:2] / digest).unlink()
+    refuse(digest[:8], "chain", "verify", home)
+
+
+def test_blocks_are_shown_in_a_line_each(home: Path, finals: list[FinalBlock]) -> None:
+    lines = succeed("chain", "show", home).splitlines()
+    assert len(lines) == len(finals)
+    assert all(f.block.hash.hex()[:16] in line for f, line in zip(finals, lines, strict=True))
+    assert "3 register" in lines[0]
+    assert any("3 proof" in line for line in lines)
+    assert proven_lab().client(0).hex()[:8] in lines[-1], "the leader"
+    blocks = json.loads(succeed("chain", "show", home, "--json"))["blocks"]
+    assert [b["height"] for b in blocks] == list(range(1, len(finals) + 1))
+
+
+# -- node ------------------------------------------------------------------------------------------
+
+
+def test_a_node_without_its_keys_does_not_start(home: Path) -> None:
+    refuse("validator.key", "node", home)
+
+
+def test_a_node_of_another_chain_does_not_start(home: Path) -> None:
+    create_key(home, b"\x01" * 32)
+    refuse("is no validator's of this genesis", "node", home)
+
+
+def test_a_key_that_others_may_read_is_not_used(home: Path) -> None:
+    create_key(home, ed25519(100).private_bytes_raw())
+    (home / KEY_FILE).chmod(0o644)
+    refuse("open to other users", "node", home)
+
+
+def test_a_validator_needs_its_share_of_the_beacon(home: Path) -> None:
+    create_key(home, ed25519(100).private_bytes_raw())
+    refuse(BEACON, "node", home)
+    with pytest.raises(IdentityError):
+        load_identity(home, proven_lab().genesis)
+
+
+def test_a_folder_in_use_is_not_used_twice(home: Path) -> None:
+    """Two processes with one key would sign different votes."""
+    create_key(home, ed25519(100).private_bytes_raw())
+    create_key(home, bytes(32), BEACON)
+    ledger = Ledger(home)
+    refuse("another node uses this folder", "node", home)
+    ledger.close()
+
+
+def test_a_damaged_ledger_stops_the_node_before_it_votes(home: Path) -> None:
+    create_key(home, ed25519(100).private_bytes_raw())
+    create_key(home, bytes(32), BEACON)
+    (home / BLOCKS).write_bytes(bytes(range(1, 200)))
+    refuse("damaged", "node", home)
