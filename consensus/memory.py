@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from consensus.events import Config, ConsensusMessage
-from consensus.messages import NIL, Proposal, Receipt, Step, Vote
+from consensus.messages import NIL, Proposal, Step, Vote
 from consensus.receipts import ReceiptBook
 from consensus.votes import Tally
 
@@ -261,7 +261,7 @@ def list_repeats(state: State) -> tuple[ConsensusMessage, ...]:
     """What a peer that missed everything needs from this node; send it again now and then.
 
     Own votes of this round and the one before, own proposal, the polka that binds or leads us, and
-    own receipts. A peer at a lower height asks for final blocks.
+    own receipts for proofs that wait for a block. A peer at a lower height asks for final blocks.
     """
     validator = state.config.validator
     if validator is None:
@@ -275,8 +275,11 @@ def list_repeats(state: State) -> tuple[ConsensusMessage, ...]:
         found.extend(vote for vote in votes if vote is not None)
     if 0 <= state.valid_round < state.round:
         found.extend(list_polka(state, state.valid_round, state.valid_hash))
-    receipts: tuple[Receipt, ...] = state.book.list_own(validator)
-    return (*found, *receipts)
+    for client in state.book.held:
+        receipt = state.book.get_receipt(client, validator)
+        if receipt is not None and state.config.rules.awaits_proof(state.chain, client):
+            found.append(receipt)
+    return tuple(found)
 
 
 def _record_ahead(state: State, message: Proposal | Vote) -> State:

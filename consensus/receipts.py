@@ -60,9 +60,9 @@ class ReceiptBook:
             if len(self.receipts.get(digest, _EMPTY)) >= quorum
         )
 
-    def list_own(self, validator: int) -> tuple[Receipt, ...]:
-        """Receipts that this validator signed."""
-        return tuple(by[validator] for by in self.receipts.values() if validator in by)
+    def get_receipt(self, client: bytes, validator: int) -> Receipt | None:
+        """This validator's receipt for the proof that is here of a client."""
+        return self.receipts.get(self.held.get(client, b""), _EMPTY).get(validator)
 
 
 def list_provers(block: Block) -> set[bytes]:

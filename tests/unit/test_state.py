@@ -509,6 +509,12 @@ def test_a_valid_proof_earns_one_receipt() -> None:
     assert stage.feed(3, ProofHeld(make_proof(make_client(1), 1, 8))) == []
     own = [m for m in state.list_repeats(stage.states[3]) if isinstance(m, Receipt)]
     assert [m.transaction_digest for m in own] == [PROOF.digest]
+    block = make_block(stage.chain, 2, (PROOF,))
+    stage.tell(stage.propose(2, 0, block), 3)
+    for i in (0, 1, 2):
+        stage.tell(stage.vote(i, PRECOMMIT, 0, block.hash, height=2), 3)
+    assert stage.finals[3] == [block.hash]
+    assert [m for m in state.list_repeats(stage.states[3]) if isinstance(m, Receipt)] == []
 
 
 @pytest.mark.parametrize(
