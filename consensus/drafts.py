@@ -83,19 +83,26 @@ def draft_block(
         proposer=proposer,
         state_root=state.digest,
         beacon=found,
-        transactions=_choose(transactions),
+        transactions=_choose(transactions, most=_count_room(state)),
         evidence=tuple(e for e in evidence if e.first.validator not in state.offenders),
         aggregate=aggregate,
     )
 
 
-def _choose(transactions: Sequence[Transaction]) -> tuple[Transaction, ...]:
+def _count_room(state: ChainState) -> int:
+    """How many transactions the next block may hold: no more clients than the task expects."""
+    if state.phase is not Phase.REGISTER:
+        return MAX_TRANSACTIONS
+    return min(MAX_TRANSACTIONS, state.genesis.task.n_expected - len(state.clients))
+
+
+def _choose(transactions: Sequence[Transaction], *, most: int) -> tuple[Transaction, ...]:
     """The first of each client, as many as a block holds."""
     chosen: dict[bytes, Transaction] = {}
     room = _ROOM_BYTES
     for tx in transactions:
         size = len(tx.encode()) + 8
-        if tx.client_key not in chosen and len(chosen) < MAX_TRANSACTIONS and size <= room:
+        if tx.client_key not in chosen and len(chosen) < most and size <= room:
             chosen[tx.client_key] = tx
             room -= size
     return tuple(chosen.values())

@@ -187,6 +187,7 @@ class Aggregate(Message):
     """The global model that a learning round ends with, and who entered it with what weight."""
 
     KIND: ClassVar[int] = 13
+    MAX_BYTES: ClassVar[int] = 1 << 16  # MAX_TRANSACTIONS entries of 54 bytes, and the rest
     learning_round: int
     model_digest: bytes
     entries: tuple[Entry, ...]

@@ -9,20 +9,22 @@ import pytest
 
 from consensus import beacon, drafts
 from consensus.blobs import MemoryBlobs
-from consensus.chain import ChainState, Phase, beacon_message, find_fault
+from consensus.chain import ChainState, Phase, apply, beacon_message, find_fault, start
 from consensus.drafts import BeaconShares, draft_block
 from consensus.messages import (
     MAX_TRANSACTIONS,
     NIL,
+    Aggregate,
     BeaconShare,
     Block,
+    Entry,
     Evidence,
     Step,
     Transaction,
     Vote,
 )
 from consensus.verifier import BlockVerifier
-from tests.support.learning import deal_beacon, proven_lab, proven_state
+from tests.support.learning import Lab, deal_beacon, proven_lab, proven_state
 from tests.support.tiny_circuits import seeded
 
 
@@ -122,6 +124,30 @@ def test_the_largest_draft_can_be_decoded() -> None:
     assert block is not None
     assert Block.decode(block.encode()) == block
     assert len(block.transactions) > 100
+
+
+def test_no_more_register_than_the_task_expects() -> None:
+    """More clients may have a permit; a draft with all of them would be refused every time."""
+    lab = Lab(n_clients=5, changes={"n_expected": 3, "register_blocks": 9})
+    state = start(lab.genesis)
+    for first, n_room in ((0, 3), (1, 2)):
+        block = draft(state, [lab.register(i) for i in range(first, 5)])
+        assert block is not None
+        assert len(block.transactions) == n_room
+        assert find_fault(state, block) is None
+        state = apply(state, lab.block(state, transactions=(lab.register(0),)))
+
+
+def test_the_aggregate_of_as_many_clients_as_can_be_has_room() -> None:
+    entries = tuple(
+        Entry(client_key=i.to_bytes(32, "big"), weight=1) for i in range(MAX_TRANSACTIONS)
+    )
+    full = Aggregate(learning_round=0, model_digest=bytes(32), entries=entries)
+    assert Aggregate.decode(full.encode()) == full
+    block = draft(proven_state(Phase.ELECT), evidence=[make_evidence(i) for i in range(4)])
+    assert block is not None
+    crowded = replace(block, aggregate=(full,))
+    assert Block.decode(crowded.encode()) == crowded
 
 
 def test_evidence_enters_once() -> None:
