@@ -9,6 +9,7 @@ Wire 1 is public: the last x, or 1. Keys are our own, in snarkjs's layout, kept 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
@@ -38,15 +39,26 @@ Wires = npt.NDArray[np.uint32]
 
 
 class ForeignBench:
-    """One circuit (DENSE or BINARY) that fills a domain of 2^lg_n rows."""
+    """One circuit (DENSE or BINARY) that fills a domain of 2^lg_n rows.
 
-    def __init__(self, kind: str, lg_n: int, keys: Path = KEYS) -> None:
+    make_backend : called when a backend is first needed; default: the CPU
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        lg_n: int,
+        keys: Path = KEYS,
+        *,
+        make_backend: Callable[[], Backend] = get_backend,
+    ) -> None:
         self.kind, self.lg_n = kind, lg_n
+        self._make_backend = make_backend
         self._folder = keys / f"foreign-{kind}-{lg_n}"
 
     @cached_property
     def backend(self) -> Backend:
-        return get_backend("cpu")
+        return self._make_backend()
 
     @property
     def n_rows(self) -> int:

@@ -44,10 +44,10 @@ def witness_scalars(n: int, *, seed: int = SEED) -> FrArray:
 
 
 def compute_known_scalar(scalars: FrArray) -> int:
-    """sum s_i (i + 1) mod r, in 16-bit limbs: exact in 64 bits for n < 2^24."""
+    """sum s_i (i + 1) mod r, in 16-bit limbs: exact in 64 bits for n <= 2^24."""
     n = len(scalars)
-    if n >= 1 << 24:
-        raise ValueError(f"known answers reach to 2^24 - 1 points, not {n}")
+    if n > 1 << 24:
+        raise ValueError(f"known answers reach to 2^24 points, not {n}")
     index = np.arange(1, n + 1, dtype=np.uint64)
     total = 0
     for word in range(4):

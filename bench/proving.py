@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -57,15 +57,27 @@ OCCASION = Occasion(
 
 
 class AccuracyBench:
-    """The trained 784-128-10 model on MNIST test samples, one circuit of `n_samples`."""
+    """The trained 784-128-10 model on MNIST test samples, one circuit of `n_samples`.
 
-    def __init__(self, n_samples: int, keys: Path = KEYS) -> None:
+    make_backend : called when a backend is first needed; default: the CPU
+    max_bytes    : for each query of the key, how much precomputation may take
+    """
+
+    def __init__(
+        self,
+        n_samples: int,
+        keys: Path = KEYS,
+        *,
+        make_backend: Callable[[], Backend] = get_backend,
+        max_bytes: int | None = None,
+    ) -> None:
         self.n_samples = n_samples
         self._keys = keys
+        self._make_backend, self._max_bytes = make_backend, max_bytes
 
     @cached_property
     def backend(self) -> Backend:
-        return get_backend("cpu")
+        return self._make_backend()
 
     @cached_property
     def model(self) -> QuantizedModel:
@@ -108,7 +120,8 @@ class AccuracyBench:
         """The key on disk, mapped and prepared as for many proofs; made if there is none."""
         if not (self.key_folder / "verifying.key").exists():
             save_key(self.make_key(), self.key_folder)
-        return prepare(load_proving_key(self.key_folder), self.backend)
+        key = load_proving_key(self.key_folder)
+        return prepare(key, self.backend, max_bytes=self._max_bytes)
 
     def key_bytes(self) -> int:
         """Bytes of the key on disk, both halves."""

@@ -79,10 +79,15 @@ class Row(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """Cases in the order they run; `draw` plots the rows into a folder and names its files."""
+    """Cases in the order they run.
+
+    draw : plots the rows into a folder and names its files
+    keep : keeps the rows of a whole run without wrong answers, and names the files
+    """
 
     cases: Sequence[BenchCase]
     draw: Callable[[Sequence[Row], Path], Sequence[Path]] | None = None
+    keep: Callable[[Sequence[Row]], Sequence[Path]] | None = None
 
     def __post_init__(self) -> None:
         ids = [case.id for case in self.cases]
@@ -91,7 +96,7 @@ class Suite:
             raise ValueError(f"benchmark ids used twice: {', '.join(twice)}")
 
     def only(self, parts: Sequence[str]) -> Suite:
-        """The cases whose id contains any of `parts`; a part of the suite is not drawn."""
+        """The cases whose id contains any of `parts`; a part is neither drawn nor kept."""
         cases = [case for case in self.cases if any(part in case.id for part in parts)]
         return self if len(cases) == len(self.cases) else Suite(cases=cases)
 
@@ -100,6 +105,7 @@ SUITES = {
     "kernels": "bench.suites.kernels:build_suite",
     "proof": "bench.suites.proof:build_suite",
     "service": "bench.suites.service:build_suite",
+    "cuda": "bench.suites.cuda:build_suite",
 }
 
 

@@ -63,6 +63,8 @@ def run_suite(
             outcome.files.extend(suite.draw(outcome.rows, out))
         except Unavailable as why:
             outcome.absent.append(f"plot: {why}")
+    if suite.keep is not None and outcome.rows and not outcome.wrong:
+        outcome.files.extend(suite.keep(outcome.rows))
     print_table(name, report, outcome, console)
     return outcome
 

@@ -23,6 +23,7 @@ from bench.proving import KEYS, PROVEN, AccuracyBench, decode, randomize_again
 from bench.registry import BenchCase, Suite, Task, Unavailable
 from bench.scratch import Scratch
 from bench.suites.kernels import Engine
+from kernels.backend import Backend, get_backend
 from prover.formats.json_io import read_proof, read_public
 from prover.formats.snarkjs import ForeignProver
 from prover.keyfile import load_proving_key, save_key
@@ -48,13 +49,26 @@ QUICK = Sizes(samples=32, large=96, foreign_lg=12, with_peers=False)
 
 
 class Builder:
-    """Makes the cases; circuit, key, commitment and files are made when first needed."""
+    """Makes the cases; circuit, key, commitment and files are made when first needed.
 
-    def __init__(self, sizes: Sizes, keys: Path = KEYS) -> None:
+    make_backend, max_bytes : see `AccuracyBench`
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        keys: Path = KEYS,
+        *,
+        make_backend: Callable[[], Backend] = get_backend,
+        max_bytes: int | None = None,
+    ) -> None:
         self.sizes = sizes
-        self.accuracy = AccuracyBench(sizes.samples, keys)
-        self.dense = ForeignBench(DENSE, sizes.foreign_lg, keys)
-        self.binary = ForeignBench(BINARY, sizes.foreign_lg, keys)
+        self.accuracy = AccuracyBench(
+            sizes.samples, keys, make_backend=make_backend, max_bytes=max_bytes
+        )
+        lg_n = sizes.foreign_lg
+        self.dense = ForeignBench(DENSE, lg_n, keys, make_backend=make_backend)
+        self.binary = ForeignBench(BINARY, lg_n, keys, make_backend=make_backend)
         self.n = sizes.samples
 
     @cached_property
