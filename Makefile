@@ -9,12 +9,12 @@ PYTEST := $(BIN)/python -m pytest
 TESTING := $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench gpu up
+.PHONY: help demo test check bench gpu device up
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(STAMPS)/federated ## Train, commit, prove and verify a network on real digits
+demo: $(STAMPS)/federated ## Clients learn, prove and elect who leads, on a chain of this machine
 	$(BIN)/zkpot demo
 
 check: $(TESTING) ## Style, types, import contracts and the quick tests
@@ -30,9 +30,24 @@ test: $(TESTING) ## Every test that needs no GPU; those of the page want Chromiu
 bench: $(STAMPS)/bench $(STAMPS)/federated ## Every benchmark suite; tables, and JSON in bench/out
 	$(BIN)/zkpot bench all
 
-gpu: $(STAMPS)/dev $(STAMPS)/gpu ## Tests and benchmarks on a CUDA device
-	$(PYTEST) tests -m gpu
+# test_repeats.py, among the first, does the same work 50 times: a check for races.
+gpu: device $(STAMPS)/dev $(STAMPS)/gpu ## Tests and benchmarks on a CUDA device; stops at once if there is none
+	$(PYTEST) tests/conformance -m gpu
+	@if command -v compute-sanitizer >/dev/null; then \
+	  for tool in memcheck racecheck; do \
+	    compute-sanitizer --tool $$tool --error-exitcode 1 $(PYTEST) tests/conformance \
+	      -m "gpu and not bulk and not at_length" -k "not test_repeats" --timeout 3600 || exit 1; \
+	  done; \
+	else \
+	  echo "compute-sanitizer is not installed: accesses to memory are not checked"; \
+	fi
 	$(BIN)/zkpot bench cuda
+
+# Before the packages of a CUDA device, which are gigabytes.
+device:
+	@nvidia-smi -L 2>/dev/null || \
+	  { echo "make gpu needs a CUDA device: nvidia-smi finds none here"; exit 1; }
+$(STAMPS)/gpu: | device
 
 up: $(STAMPS)/base ## Serve the HTTP API and its page on this machine
 	$(BIN)/zkpot up

@@ -14,6 +14,7 @@ import typer
 COMMANDS = (
     "info",
     "demo",
+    "walk",
     "selftest",
     "bench",
     "data",

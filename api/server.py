@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -33,3 +35,10 @@ def build_server(app: ASGIApp, *, host: str, port: int) -> uvicorn.Server:
         log_level="warning",
     )
     return uvicorn.Server(config)
+
+
+def find_port(host: str) -> int:
+    """A port of this address that is free now. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as probe:
+        return int(probe.getsockname()[1])

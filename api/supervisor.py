@@ -15,8 +15,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event
+from typing import BinaryIO
 
 USAGE = 2
 FIRST_PAUSE_S = 0.5
@@ -34,12 +37,14 @@ class Command:
     """A process to keep: its name in reports, its arguments, and how long it may take to stop.
 
     niceness : how far it gives way to the others when the processors are busy
+    log      : a file that takes what it prints; default: it prints where the supervisor does
     """
 
     name: str
     argv: Sequence[str]
     grace_s: float = 20.0
     niceness: int = 0
+    log: Path | None = None
 
 
 @dataclass(slots=True)
@@ -107,9 +112,14 @@ class Supervisor:
                 die_with_parent()
             os.nice(child.command.niceness)
 
-        child.process = subprocess.Popen(
-            list(child.command.argv), stdin=subprocess.DEVNULL, preexec_fn=prepare
-        )
+        with _open_log(child.command.log) as log:
+            child.process = subprocess.Popen(
+                list(child.command.argv),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=prepare,
+            )
         child.started_at = now
 
     def _stop_all(self) -> None:
@@ -125,6 +135,10 @@ class Supervisor:
                 self._report(f"{command.name} did not stop within {command.grace_s:g} s: killed")
                 process.kill()
                 process.wait()
+
+
+def _open_log(path: Path | None) -> AbstractContextManager[BinaryIO | None]:
+    return nullcontext(None) if path is None else path.open("ab")
 
 
 def die_with_parent() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from federated.data import UInt8Array
 from federated.float_model import FloatModel
@@ -33,6 +34,15 @@ class LabeledImages:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> LabeledImages:
+        """The samples of these indices, in their order."""
+        return LabeledImages(images=self.images[indices], labels=self.labels[indices])
+
+    def split(self, n: int) -> tuple[LabeledImages, LabeledImages]:
+        """The first n, and the others."""
+        indices = np.arange(len(self))
+        return self.take(indices[:n]), self.take(indices[n:])
 
 
 def warm_up(

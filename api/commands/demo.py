@@ -1,94 +1,105 @@
-"""`zkpot demo`: the main job from training to a verdict, each step a command of this program."""
+"""`zkpot demo`: the main job: clients learn, prove and elect who leads, on real digits."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.console import REFUSED, AsJson, emit_json, refuse
+
 if TYPE_CHECKING:
-    from rich.console import Console
+    from api.demo.stage import Plan
+    from api.demo.story import Story
+    from api.settings import Settings
 
-ARCHITECTURE = "mlp-784-128-10"
-VALID, REFUSED = 0, 1  # exit codes of `zkpot verify`
-TAMPERED_BYTE = -100  # inside the 224 bytes of the proof, which end the envelope
+HOST = "127.0.0.1"
+PICTURE, FOLDER = "accuracy.png", "demo"
 
-Samples = Annotated[int, typer.Option(min=2, max=2048, help="Test images under one proof.")]
-Keep = Annotated[Path | None, typer.Option("--out", help="Keep all files in this new directory.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes any free one.")]
+Stay = Annotated[bool, typer.Option("--stay", help="Leave the page up until interrupted.")]
 
 
 def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def demo(samples: Samples = 1024, out: Keep = None) -> None:
-    """Train, quantize, commit, prove and verify a network on real digits; then forge, in vain."""
+def demo(port: Port = 0, stay: Stay = False, as_json: AsJson = False) -> None:
+    """Five clients, of whom one lies and one forges, and four validators learn real digits.
+
+    Real training, proofs and votes on this machine. Exit code 1 if anything in the story is untrue.
+    """
+    from api.queue_access import read_settings
+
+    try:
+        from api.demo.stage import Plan
+    except ModuleNotFoundError as error:
+        refuse(
+            f"training needs {error.name}: pip install 'zkpot[federated]'",
+            code="missing_package",
+            as_json=as_json,
+        )
+    stage_and_run(Plan(), read_settings(), port=port, stay=stay, as_json=as_json)
+
+
+def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_json: bool) -> None:
+    """The demonstration of this size, under the settings' data directory."""
+    from threading import Event
+
     from rich.console import Console
 
-    console = Console(highlight=False)
-    with ExitStack() as stack:
-        if out is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkpot-")))
+    from api.demo.play import DemoFailed
+    from api.demo.run import holding, run, set_up_in
+    from api.demo.show import draw_picture, show_story, to_json
+    from api.progress import show_steps
+    from api.queue_access import keep_server
+    from api.refusals import load_backend, refusing
+    from api.server import find_port
+    from api.supervisor import stop_on_signals
+    from consensus.identity import IdentityError
+
+    folder = settings.data_dir / FOLDER
+    stories: list[Story] = []
+    stop = Event()
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    def told(story: Story) -> bool:
+        stories.append(story)
+        draw_picture(story, folder / PICTURE)
+        if as_json:
+            emit_json(to_json(story))
         else:
-            directory = out
-            directory.mkdir(parents=True)
-        for title, arguments in list_steps(samples):
-            _run(title, arguments, directory, expected=VALID, console=console)
-        proof = directory / "proof.zkp"
-        tamper(proof, directory / "forged.zkp")
-        _run(
-            "One byte of the proof is changed: it must be refused",
-            verify_arguments("forged.zkp", samples),
-            directory,
-            expected=REFUSED,
-            console=console,
-        )
-    console.print("\n[bold]The committed network was proven, and the forgery was refused.[/bold]")
+            show_story(story, Console(highlight=False))
+            typer.echo(f"\npicture: {folder / PICTURE}")
+            typer.echo(f"check it yourself: zkpot chain verify {folder / 'chain' / 'node-0'}")
+        if stay:
+            say(f"the page stays at http://{HOST}:{port} until you interrupt")
+        return stay
 
-
-def list_steps(samples: int) -> list[tuple[str, list[str]]]:
-    """What happens, and the command that does it."""
-    shard = f"mnist:test[0:{samples}]"
-    commitment = ["--key", "key/", "--commitment", "model.commit"]
-    prove = ["prove", "model.zkq", *commitment, "--dataset", shard, "--out", "proof.zkp"]
-    train = ["train", "--dataset", "mnist", "--arch", ARCHITECTURE, "--out", "float.safetensors"]
-    quantize = ["quantize", "float.safetensors", "--dataset", "mnist", "--out", "model.zkq"]
-    setup = ["setup", "model.zkq", "--samples", str(samples), "--out", "key/"]
-    return [
-        ("A client trains on its own data", train),
-        ("It makes the network an integer one, which circuits can speak about", quantize),
-        ("Anyone makes keys for networks of this shape", setup),
-        ("The client binds itself to its weights", ["commit", "model.zkq", "--key", "key/",
-                                                    "--out", "model.commit"]),
-        ("It proves how many public test images the committed network gets right", prove),
-        ("A verifier, who has no weight, checks", verify_arguments("proof.zkp", samples)),
-    ]  # fmt: skip
-
-
-def verify_arguments(proof: str, samples: int) -> list[str]:
-    """The verifier's command."""
-    return ["verify", proof, "--key", "key/", "--dataset", f"mnist:test[0:{samples}]"]
-
-
-def tamper(proof: Path, forged: Path) -> None:
-    """A copy of the envelope with one byte of its proof changed."""
-    raw = bytearray(proof.read_bytes())
-    raw[TAMPERED_BYTE] ^= 1
-    forged.write_bytes(raw)
-
-
-def _run(
-    title: str, arguments: list[str], directory: Path, *, expected: int, console: Console
-) -> None:
-    """Runs one command where the files are; ends the demo if it does not end as it must."""
-    console.print(f"\n[bold]{title}[/bold]\n[dim]$ zkpot {' '.join(arguments)}[/dim]")
-    program = [sys.executable, "-c", "from api.cli import main; main()"]
-    code = subprocess.run([*program, *arguments], cwd=directory, check=False).returncode
-    if code != expected:
-        console.print(f"[red]zkpot {arguments[0]} ended with {code}, not {expected}[/red]")
-        raise typer.Exit(1)
+    try:
+        with refusing(as_json=as_json), holding(folder):
+            device = load_backend(settings.backend)
+            with show_steps() as report:
+                stage = set_up_in(folder, plan, settings.data_dir, device, report)
+            port = port or find_port(HOST)
+            stop_on_signals(stop)
+            with keep_server(settings, report=say) as mend:
+                say(f"page: http://{HOST}:{port}")
+                run(
+                    stage,
+                    settings,
+                    device,
+                    host=HOST,
+                    port=port,
+                    stop=stop,
+                    mend=mend,
+                    say=say,
+                    bars=show_steps,
+                    told=told,
+                )
+    except (DemoFailed, IdentityError) as error:
+        refuse(str(error), code="demo_failed", as_json=as_json)
+    if not stories[0].is_true:
+        raise typer.Exit(REFUSED)

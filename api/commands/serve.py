@@ -196,12 +196,10 @@ def _following(settings: Settings, redis: Redis) -> Iterator[ChainHistory | None
 
 def _find_port(host: str) -> int:
     """A port that is free now."""
-    import socket
+    from api.server import find_port
 
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.create_server((host, 0), family=family) as probe:
-            return int(probe.getsockname()[1])
+        return find_port(host)
     except OSError as error:
         refuse(f"cannot listen on {host}: {error.strerror}", code="io_error")
 

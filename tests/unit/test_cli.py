@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from api.cli import build_app
-from api.commands.demo import list_steps, tamper
+from api.commands.walk import list_steps, tamper
 from api.console import refuse
 from bench import registry
 from bench.registry import BenchCase, Suite, Task
@@ -45,7 +45,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_help_lists_the_commands(runner: CliRunner) -> None:
     result = runner.invoke(build_app(), ["--help"])
     assert result.exit_code == 0
-    assert all(name in result.stdout for name in ("info", "demo", "selftest", "bench"))
+    assert all(name in result.stdout for name in ("info", "walk", "selftest", "bench"))
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -131,7 +131,7 @@ def test_selftest_shows_right_answers(runner: CliRunner) -> None:
     assert all(step["right"] for step in found["steps"])
 
 
-def test_demo_runs_the_session_and_forges_within_the_proof(tmp_path: Path) -> None:
+def test_walk_runs_the_session_and_forges_within_the_proof(tmp_path: Path) -> None:
     commands = [arguments[0] for _, arguments in list_steps(64)]
     assert commands == ["train", "quantize", "setup", "commit", "prove", "verify"]
     whole = bytes(range(200)) * 3

@@ -1,0 +1,270 @@
+"""The demonstration while it runs: clients in threads, everyone else a process of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Condition, Event, Lock, Thread
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from api.demo.stage import Report, Role, Stage
+from api.service_prover import ServiceProver
+from api.supervisor import Command
+from consensus.aggregate import GlobalModel
+from consensus.blobs import BlobUnavailable
+from consensus.chain import ChainState, Phase
+from consensus.development import ADMISSION, GENESIS, node_home, sign_permit
+from consensus.genesis import Genesis
+from consensus.identity import create_key, get_public_key, load_key
+from consensus.messages import Proof, Transaction
+from consensus.samples import PoolInvalid
+from consensus.stream import FINAL, Transport
+from consensus.watch import Watch
+from federated.attacks import ForgingProver, LyingProver
+from federated.client import Client, Learn, Prover, ProvingFailed, SecretStore, make_committer
+from federated.local import improve
+from federated.task_scales import dequantize
+from kernels.backend import Backend
+from prover.errors import ProverError
+from prover.model import QuantizedModel
+from prover.wire import Envelope
+
+RESEND_S = 1.0
+STALL_S = 90.0
+CLIENT_KEY = "client.key"
+LIE = 25
+"""How many more correct samples the liar claims than it has."""
+
+
+class DemoFailed(Exception):
+    """The demonstration cannot go on; says why, and what to do."""
+
+
+class Feed:
+    """The chain as a light client sees it, for all clients of this process."""
+
+    def __init__(self, genesis: Genesis, redis: Redis) -> None:
+        self._watch = Watch(genesis, Transport(redis, genesis.digest, (FINAL,)))
+        self._changed = Condition()
+        self._state = self._watch.state
+        self._proofs: list[Proof] = []
+
+    @property
+    def state(self) -> ChainState:
+        with self._changed:
+            return self._state
+
+    def poll(self) -> None:
+        """Takes what has become final; waits a moment for it."""
+        try:
+            found = self._watch.poll(100)
+        except RedisError:  # the server is being started again
+            time.sleep(0.2)
+            return
+        with self._changed:
+            for final, state in found:
+                self._state = state
+                self._proofs += [tx for tx in final.block.transactions if isinstance(tx, Proof)]
+            if found:
+                self._changed.notify_all()
+
+    def send(self, tx: Transaction) -> None:
+        """Lost when the server is down; who sends, sends again."""
+        try:
+            self._watch.send(tx)
+        except RedisError:
+            time.sleep(0.2)
+
+    def wait_beyond(self, height: int, timeout_s: float) -> ChainState:
+        """The state, as soon as it is of a greater height or the time is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._state.height > height, timeout_s)
+            return self._state
+
+    def wait_for_proof(self, learning_round: int) -> Envelope | None:
+        """A final proof of this round, as soon as there is one; None when it ends without."""
+
+        def is_over() -> bool:
+            state = self._state
+            proving = (state.phase, state.learning_round) == (Phase.PROVE, learning_round)
+            return not proving or any(p.learning_round == learning_round for p in self._proofs)
+
+        with self._changed:
+            self._changed.wait_for(is_over, STALL_S)
+            known = [p for p in self._proofs if p.learning_round == learning_round]
+        return Envelope.decode(known[0].envelope) if known else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Actor:
+    """One who takes part. sent : its proof of each round, honest or not"""
+
+    name: str
+    role: Role
+    client: Client
+    n_samples: int
+    sent: dict[int, Proof]
+
+
+def cast(stage: Stage, feed: Feed, url: str, backend: Backend) -> list[Actor]:
+    """Clients with keys of their own, each of its own data and nature."""
+    task = stage.genesis.task
+    admission = load_key(stage.chain, ADMISSION)
+    training = Lock()  # one at a time: each takes a processor, and there are others who need one
+    actors = []
+    for index, (role, own) in enumerate(zip(stage.plan.roles, stage.own, strict=True)):
+        folder = stage.folder / "clients" / str(index + 1)
+        key = create_key(folder, secrets.token_bytes(32), CLIENT_KEY)
+        client = Client(
+            key,
+            validator=index % stage.genesis.n_validators,
+            permit=sign_permit(admission, stage.genesis.chain_id, get_public_key(key)),
+            blobs=stage.blobs,
+            secrets=SecretStore(folder),
+            learn=_make_learner(stage, index, training),
+            commit=make_committer(
+                task, stage.ready.key, random_bytes=secrets.token_bytes, backend=backend
+            ),
+            prover=_choose_prover(role, ServiceProver(url), feed),
+        )
+        actors.append(
+            Actor(name=f"client {index + 1}", role=role, client=client, n_samples=len(own), sent={})
+        )
+    return actors
+
+
+def _make_learner(stage: Stage, index: int, training: Lock) -> Learn:
+    samples = stage.own[index] + stage.public
+
+    def learn(model: GlobalModel | None, learning_round: int) -> QuantizedModel:
+        with training:
+            return improve(
+                stage.start if model is None else dequantize(model, stage.scales),
+                samples,
+                architecture=stage.plan.architecture,
+                scales=stage.scales,
+                seed=stage.plan.seed + learning_round * len(stage.own) + index,
+                progress=lambda what, done, total: None,
+            )
+
+    return learn
+
+
+def _choose_prover(role: Role, service: Prover, feed: Feed) -> Prover:
+    """The forger makes its proof up in one round and takes another client's in the next."""
+
+    def steal() -> Envelope | None:
+        learning_round = feed.state.learning_round
+        return feed.wait_for_proof(learning_round) if learning_round % 2 else None
+
+    match role:
+        case Role.HONEST:
+            return service
+        case Role.LIAR:
+            return LyingProver(service, extra=LIE)
+        case Role.FORGER:
+            return ForgingProver(steal, random_bytes=secrets.token_bytes)
+
+
+def perform(stage: Stage, feed: Feed, actors: list[Actor], stop: Event, report: Report) -> None:
+    """All learning rounds, from registration to the last global model.
+
+    Raises DemoFailed when a client fails, or the chain stands still.
+    """
+    failures: list[str] = []
+    ended = Event()
+
+    def take_part(actor: Actor) -> None:
+        try:
+            _take_part(actor, feed, lambda: stop.is_set() or ended.is_set())
+        except (ProvingFailed, ProverError, BlobUnavailable, PoolInvalid, OSError) as error:
+            reason = error.public_message if isinstance(error, ProverError) else str(error)
+            failures.append(f"{actor.name}: {reason}")
+
+    threads = [Thread(target=take_part, args=(actor,), daemon=True) for actor in actors]
+    for thread in threads:
+        thread.start()
+    try:
+        _watch_rounds(stage, feed, failures, stop, report)
+    finally:
+        ended.set()
+
+
+def _take_part(actor: Actor, feed: Feed, is_over: Callable[[], bool]) -> None:
+    """What is due, sent until it is final."""
+    state = feed.state
+    while not is_over() and state.phase is not Phase.DONE:
+        tx = actor.client.act(state)
+        if isinstance(tx, Proof):
+            actor.sent[tx.learning_round] = tx
+        if tx is not None:
+            feed.send(tx)
+        state = feed.wait_beyond(state.height, RESEND_S)
+
+
+def _watch_rounds(
+    stage: Stage, feed: Feed, failures: list[str], stop: Event, report: Report
+) -> None:
+    since, height = time.monotonic(), -1
+    while (state := feed.state).phase is not Phase.DONE:
+        if failures:
+            raise DemoFailed(failures[0])
+        if stop.is_set():
+            raise DemoFailed("stopped")
+        if state.height != height:
+            since, height = time.monotonic(), state.height
+            _report_state(stage, state, report)
+        if time.monotonic() - since > STALL_S:
+            raise DemoFailed(
+                f"no block became final for {STALL_S:g} s; read {stage.folder / 'logs'}, and try "
+                "again when the machine is less busy"
+            )
+        feed.poll()
+    _report_state(stage, feed.state, report)
+
+
+def _report_state(stage: Stage, state: ChainState, report: Report) -> None:
+    """How far the round under way is: its commits, proofs, openings, and global model."""
+    n = len(stage.plan.roles)
+    n_honest = sum(role is Role.HONEST for role in stage.plan.roles)
+    total = n + 2 * n_honest + 1
+    done = len(state.commits) + len(state.proofs) + len(state.updates)
+    for earlier in range(state.learning_round):
+        report(f"round {earlier + 1}", total, total)
+    is_done = state.phase is Phase.DONE
+    report(f"round {state.learning_round + 1}", total if is_done else min(done, total - 1), total)
+
+
+# -- processes -------------------------------------------------------------------------------------
+
+PROGRAM = (sys.executable, "-c", "from api.cli import main; main()")
+
+
+def list_commands(stage: Stage, *, host: str, port: int) -> list[Command]:
+    """The service and the validators, each with a log of its own; workers share the processors."""
+    logs = stage.folder / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    n_workers = stage.plan.n_workers
+    n_threads = max(1, (os.cpu_count() or 1) // n_workers)
+
+    def command(name: str, *arguments: str, **settings: object) -> Command:
+        changed = [f"ZKPOT_{key}={value}" for key, value in settings.items()]
+        return Command(
+            name=name,
+            argv=["env", *changed, *PROGRAM, *arguments],
+            log=logs / f"{name}.log",
+        )
+
+    genesis = stage.chain / GENESIS
+    homes = [node_home(stage.chain, i) for i in range(stage.plan.n_validators)]
+    return [
+        command("api", "api", "--host", host, "--port", str(port), GENESIS=genesis),
+        *(command(f"worker-{i + 1}", "worker", THREADS=n_threads) for i in range(n_workers)),
+        *(command(home.name, "node", str(home)) for home in homes),
+    ]

@@ -1,0 +1,172 @@
+"""READ FIRST: a demonstration from an empty folder to its story.
+
+    set up     data, a start, the key of the circuit, the chain's keys               `stage`
+    run        the service, workers and validators as processes; clients in threads  `play`
+    tell       what is on the validators' disks, and whether it is true              `story`, `show`
+
+The main thread keeps the processes; the play has a thread of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import httpx2
+
+from api.demo.play import Actor, DemoFailed, Feed, cast, list_commands, perform
+from api.demo.stage import Plan, Report, Stage, set_up
+from api.demo.story import Participant, Story, tell
+from api.embedded import connect
+from api.settings import Settings
+from api.supervisor import Supervisor
+from consensus.blobs import BlobUnavailable
+from consensus.development import node_home
+from consensus.ledger import LedgerError, read_finals
+from consensus.messages import FinalBlock
+from consensus.samples import PoolInvalid
+from kernels.backend import Backend
+
+SERVICE_S = 90.0
+LEDGERS_S = 30.0
+_PAUSE_S = 0.2
+
+Told = Callable[[Story], bool]
+"""told(story): shows a story; whether everything stays up after it."""
+
+
+def set_up_in(folder: Path, plan: Plan, data_dir: Path, backend: Backend, report: Report) -> Stage:
+    """A stage in place of the one before. Raises as `set_up`."""
+    for name in ("chain", "clients", "logs"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return set_up(plan, folder, data_dir, backend, report)
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """The folder for this process alone. Raises DemoFailed when another has it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DemoFailed(
+                f"another demonstration uses {folder}; let it end, or set ZKPOT_DATA_DIR"
+            ) from None
+        yield
+
+
+def run(
+    stage: Stage,
+    settings: Settings,
+    backend: Backend,
+    *,
+    host: str,
+    port: int,
+    stop: Event,
+    mend: Callable[[], None],
+    say: Callable[[str], None],
+    bars: Callable[[], AbstractContextManager[Report]],
+    told: Told,
+) -> None:
+    """Plays, tells and shows; returns when all processes have ended. From the main thread.
+
+    The embedded server must run; `mend` keeps it. Raises DemoFailed.
+    """
+    failures: list[str] = []
+
+    def play() -> None:
+        try:
+            with bars() as report:
+                story = _play(stage, settings, backend, f"http://{host}:{port}", stop, report)
+            if told(story):
+                return
+        except (DemoFailed, BlobUnavailable, PoolInvalid, LedgerError, OSError) as error:
+            failures.append(str(error))
+        except BaseException:
+            failures.append(
+                f"the demonstration has a bug; its traceback is above, its files in {stage.folder}"
+            )
+            raise
+        stop.set()
+
+    thread = Thread(target=play, name="play")
+    supervisor = Supervisor(list_commands(stage, host=host, port=port), report=say, mend=mend)
+    thread.start()
+    try:
+        if not supervisor.run(stop):
+            failures.append(f"a process refused its settings; read {stage.folder / 'logs'}")
+    finally:
+        stop.set()
+        thread.join()
+    if failures:
+        raise DemoFailed(failures[0])
+
+
+def _play(
+    stage: Stage, settings: Settings, backend: Backend, url: str, stop: Event, report: Report
+) -> Story:
+    _wait_for_service(url, stop, stage.folder)
+    redis = connect(settings)
+    try:
+        feed = Feed(stage.genesis, redis)
+        actors = cast(stage, feed, url, backend)
+        perform(stage, feed, actors, stop, report)
+        ledgers = _read_ledgers(stage, feed.state.height)
+        return tell(
+            stage.genesis,
+            ledgers,
+            stage.blobs,
+            [_describe(actor, stage.plan.n_rounds) for actor in actors],
+            random_bytes=secrets.token_bytes,
+            report=report,
+        )
+    finally:
+        redis.close()
+
+
+def _wait_for_service(url: str, stop: Event, folder: Path) -> None:
+    ends_at = time.monotonic() + SERVICE_S
+    while not stop.is_set():
+        try:
+            if httpx2.get(f"{url}/v1/leader", timeout=5).is_success:
+                return
+        except httpx2.HTTPError:
+            pass  # it is not up yet
+        if time.monotonic() > ends_at:
+            raise DemoFailed(f"the service did not come up; read {folder / 'logs' / 'api.log'}")
+        stop.wait(_PAUSE_S)
+    raise DemoFailed("stopped before the service was up")
+
+
+def _read_ledgers(stage: Stage, height: int) -> list[list[FinalBlock]]:
+    """What each validator has on its disk, as soon as all of it is there."""
+    ends_at = time.monotonic() + LEDGERS_S
+    homes = [node_home(stage.chain, i) for i in range(stage.plan.n_validators)]
+    while True:
+        ledgers = [list(read_finals(home)) for home in homes]
+        if all(len(ledger) >= height for ledger in ledgers) or time.monotonic() > ends_at:
+            return ledgers
+        time.sleep(_PAUSE_S)
+
+
+def _describe(actor: Actor, n_rounds: int) -> Participant:
+    models = {}
+    for learning_round in range(n_rounds):
+        found = actor.client.load_secrets(learning_round)
+        if found is None:
+            raise DemoFailed(f"{actor.name} took no part in round {learning_round + 1}")
+        models[learning_round] = found.model
+    return Participant(
+        name=actor.name,
+        role=actor.role,
+        public_key=actor.client.public_key,
+        models=models,
+        sent=actor.sent,
+    )

@@ -1,0 +1,218 @@
+"""What a demonstration needs before anything runs: data, keys, a chain, and who takes part."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from api.keycache import KeyCache, ReadyKey
+from consensus.blobs import FileBlobs
+from consensus.development import BLOBS, create_chain
+from consensus.genesis import Genesis, Task, Timeouts
+from consensus.samples import SamplePool
+from federated.data import DatasetRef, load_samples
+from federated.float_model import FloatModel
+from federated.local import LabeledImages, warm_up
+from federated.partition import split_by_label
+from federated.task_scales import TaskScales, quantize_for_task
+from kernels.backend import Backend
+from prover.commitment import draw_blinding
+from prover.model import Architecture
+from prover.opening import CommitmentKey
+from prover.pipeline import Occasion, commit_job, prove_job
+
+Report = Callable[[str, int, int], None]
+
+
+class Role(StrEnum):
+    HONEST = "honest"
+    LIAR = "liar"
+    FORGER = "forger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The size of the demonstration; the default one proves in 2^18 rows.
+
+    train, test   : references of real samples that are packaged; the test set is the pool
+    n_public      : first samples of `train`, which everyone has; clients share the rest
+    concentration : of the split by classes, see `federated.partition`
+    """
+
+    architecture: Architecture = field(default_factory=lambda: Architecture.parse("mlp-784-48-10"))
+    n_samples: int = 512
+    train: str = "mnist:train[0:6000]"
+    test: str = "mnist:test[0:2048]"
+    n_public: int = 500
+    concentration: float = 0.5
+    seed: int = 1
+    n_validators: int = 4
+    roles: tuple[Role, ...] = (Role.HONEST, Role.HONEST, Role.HONEST, Role.LIAR, Role.FORGER)
+    n_rounds: int = 3
+    n_workers: int = 2
+    block_ms: int = 1000
+    patience: float = 2.5  # how many times its usual time a round's proving may take
+
+    def compute_prove_blocks(self, proof_s: float) -> int:
+        """Blocks in which everyone's proof is made and final, when one alone takes so long.
+
+        Who cheats is waited for until then, so this is how long a round's proving lasts. A block
+        with a proof comes at once, the others after `block_ms`.
+        """
+        n_proofs = sum(role is not Role.FORGER for role in self.roles)
+        due_s = self.patience * proof_s * n_proofs + 3.0
+        return n_proofs + math.ceil(1000 * due_s / self.block_ms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stage:
+    """Ready to play. Folders: `chain` of genesis and validators, `clients` of their secrets."""
+
+    plan: Plan
+    folder: Path
+    genesis: Genesis
+    blobs: FileBlobs
+    ready: ReadyKey
+    start: FloatModel
+    scales: TaskScales
+    public: LabeledImages
+    own: tuple[LabeledImages, ...]
+    test: LabeledImages
+    proof_s: float
+
+    @property
+    def chain(self) -> Path:
+        return self.folder / "chain"
+
+
+def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: Report) -> Stage:
+    """Loads, trains a start, makes or finds the key, measures a proof, deals a chain's keys.
+
+    Raises FederatedError, ProverError, IdentityError, OSError.
+    """
+    train, test = (_load(reference, data_dir) for reference in (plan.train, plan.test))
+    public, rest = train.split(plan.n_public)
+    parts = split_by_label(
+        rest.labels,
+        n_clients=len(plan.roles),
+        concentration=plan.concentration,
+        seed=plan.seed,
+        least=200,
+    )
+    start, scales = warm_up(public, plan.architecture, report)
+    keys = KeyCache(data_dir / "keys", budget_bytes=1 << 33, random_bytes=secrets.token_bytes)
+    ready = keys.get(plan.architecture, plan.n_samples, backend, report)
+    proof_s = _measure_proof(plan, ready, start, scales, test, backend, report)
+    (folder / "chain").mkdir(mode=0o700, parents=True)
+    blobs = FileBlobs(folder / "chain" / BLOBS)
+    genesis = create_chain(
+        folder / "chain",
+        chain_id=b"demo",
+        task=_make_task(plan, ready, scales, test, blobs, proof_s),
+        timeouts=Timeouts(
+            propose_ms=3000,
+            prevote_ms=1500,
+            precommit_ms=1500,
+            increase_ms=500,
+            empty_block_ms=plan.block_ms,
+        ),
+        n_validators=plan.n_validators,
+        random_bytes=secrets.token_bytes,
+    )
+    return Stage(
+        plan=plan,
+        folder=folder,
+        genesis=genesis,
+        blobs=blobs,
+        ready=ready,
+        start=start,
+        scales=scales,
+        public=public,
+        own=tuple(rest.take(part) for part in parts),
+        test=test,
+        proof_s=proof_s,
+    )
+
+
+def _load(reference: str, data_dir: Path) -> LabeledImages:
+    samples = load_samples(DatasetRef.parse(reference), data_dir)
+    return LabeledImages(images=samples.images, labels=samples.labels)
+
+
+def _measure_proof(
+    plan: Plan,
+    ready: ReadyKey,
+    start: FloatModel,
+    scales: TaskScales,
+    test: LabeledImages,
+    backend: Backend,
+    report: Report,
+) -> float:
+    """Seconds of one proof on this machine, the second one: the first compiles what is missing."""
+    model = quantize_for_task(start, plan.architecture, scales)
+    blinding = draw_blinding(secrets.token_bytes)
+    commitment = commit_job(ready.accuracy, ready.key, model, blinding, backend=backend)
+    shard = test.take(np.arange(plan.n_samples))
+    seconds = 0.0
+    report("measuring a proof", 0, 2)
+    for turn in range(2):
+        began = time.perf_counter()
+        prove_job(
+            ready.accuracy,
+            ready.prepared,
+            model,
+            images=shard.images,
+            labels=shard.labels,
+            occasion=Occasion(
+                chain_id=b"trial",
+                task_id=b"trial",
+                round_index=0,
+                commit_height=0,
+                client_key=b"trial",
+            ),
+            commitment=commitment,
+            blinding=blinding,
+            random_bytes=secrets.token_bytes,
+            backend=backend,
+            clock=time.perf_counter,
+        )
+        seconds = time.perf_counter() - began
+        report("measuring a proof", turn + 1, 2)
+    return seconds
+
+
+def _make_task(
+    plan: Plan,
+    ready: ReadyKey,
+    scales: TaskScales,
+    test: LabeledImages,
+    blobs: FileBlobs,
+    proof_s: float,
+) -> Task:
+    pool = SamplePool(images=test.images, labels=test.labels)
+    return Task(
+        task_id=b"mnist",
+        architecture=plan.architecture,
+        circuit_digest=ready.accuracy.digest,
+        verifying_key_digest=blobs.put(ready.key.verifying.encode()),
+        commitment_key_digest=blobs.put(CommitmentKey.of(ready.key).encode()),
+        sealed=False,
+        pools=(blobs.put(pool.encode()),),
+        n_samples=plan.n_samples,
+        threshold=plan.n_samples // 2,
+        margin=None,
+        n_rounds=plan.n_rounds,
+        n_expected=len(plan.roles),
+        register_blocks=1000,
+        commit_blocks=1000,
+        prove_blocks=plan.compute_prove_blocks(proof_s),
+        update_blocks=1000,
+        scales=scales.to_lists(),
+    )

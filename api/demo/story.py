@@ -1,0 +1,293 @@
+"""What happened, read from the validators' disks, and whether each part of it is true.
+
+Nothing here takes the word of a process: blocks are checked from the genesis on, proofs included;
+counts are recounted by the integer evaluator, global models recomputed from their parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from api.demo.stage import Report, Role
+from consensus.aggregate import GlobalModel, combine
+from consensus.blobs import Blobs
+from consensus.chain import ChainState, Phase, proposers
+from consensus.follower import Follower
+from consensus.genesis import Genesis
+from consensus.messages import FinalBlock, Proof
+from consensus.samples import SamplePool
+from consensus.verifier import BlockVerifier
+from federated.experiment import count_correct
+from federated.local import LabeledImages
+from prover.model import QuantizedModel
+from prover.model_bytes import decode_model
+from prover.randomness import RandomBytes
+from prover.verdict import Verdict
+from prover.wire import Envelope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Participant:
+    """models : its own of each round; sent : its proof of each round, honest or not"""
+
+    name: str
+    role: Role
+    public_key: bytes
+    models: Mapping[int, QuantizedModel]
+    sent: Mapping[int, Proof]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A client in one round; counts are of the drawn samples.
+
+    claimed  : by what it sent; None when it sent nothing
+    proven   : by its proof in a final block
+    measured : by the integer evaluator on its model
+    verdict  : of the verifier on what it sent
+    """
+
+    claimed: int | None
+    proven: int | None
+    measured: int
+    verdict: Verdict | None
+    entered: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """parts : by client name; global_count : of the whole pool, by the rounded global model"""
+
+    leader: str | None
+    parts: Mapping[str, Part]
+    global_count: int
+
+
+@dataclass(slots=True)
+class Claim:
+    """faults : where it does not hold"""
+
+    text: str
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def holds(self) -> bool:
+        return not self.faults
+
+
+@dataclass(slots=True)
+class Story:
+    """What happened, and what was checked about it. n_samples : of a shard; n_pool : of the pool"""
+
+    n_samples: int
+    n_pool: int
+    height: int = 0
+    rounds: list[Round] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+
+    def check(self, text: str, holds: bool, *, where: str = "") -> None:
+        """Adds a claim, or to a claim of this text; `where` says where it does not hold."""
+        known = next((claim for claim in self.claims if claim.text == text), None)
+        if known is None:
+            known = Claim(text)
+            self.claims.append(known)
+        if not holds:
+            known.faults.append(where)
+
+    @property
+    def is_true(self) -> bool:
+        return bool(self.claims) and all(claim.holds for claim in self.claims)
+
+
+@dataclass(slots=True)
+class _Acts:
+    """States of one learning round that its story is told from."""
+
+    proving: ChainState | None = None
+    electing: ChainState | None = None
+    final: FinalBlock | None = None
+
+
+def tell(
+    genesis: Genesis,
+    ledgers: Sequence[Sequence[FinalBlock]],
+    blobs: Blobs,
+    participants: Sequence[Participant],
+    *,
+    random_bytes: RandomBytes,
+    report: Report,
+) -> Story:
+    """The story of a chain from its validators' ledgers. Raises BlobUnavailable, PoolInvalid."""
+    task = genesis.task
+    pool = SamplePool.decode(blobs.get(task.get_pool(0)))
+    story = Story(n_samples=task.n_samples, n_pool=len(pool.labels), height=len(ledgers[0]))
+    hashes = {tuple(final.block.hash for final in ledger) for ledger in ledgers}
+    story.check(
+        f"{len(ledgers)} validators have the same {story.height} blocks",
+        len(hashes) == 1,
+        where="their disks differ",
+    )
+    verifier = BlockVerifier(genesis, blobs, random_bytes)
+    acts, fault = _follow(genesis, ledgers[0], verifier, report)
+    story.check(
+        "every block holds from the genesis on, votes and proofs included",
+        fault is None,
+        where=fault or "",
+    )
+    whole = [a for a in acts if a.proving and a.electing and a.final]
+    story.check(
+        f"all {task.n_rounds} learning rounds ended",
+        len(whole) == len(acts) == task.n_rounds,
+        where=f"{len(whole)} did",
+    )
+    for learning_round, act in enumerate(whole):
+        _tell_round(story, learning_round, act, blobs, pool, participants, verifier)
+    return story
+
+
+def _follow(
+    genesis: Genesis, ledger: Sequence[FinalBlock], verifier: BlockVerifier, report: Report
+) -> tuple[list[_Acts], str | None]:
+    """A light client that checks proofs too; stops at the first fault."""
+    follower = Follower(genesis, verifier)
+    acts: list[_Acts] = []
+    for index, final in enumerate(ledger):
+        before = follower.state
+        fault = follower.take(final)
+        if fault is not None:
+            return acts, f"block {index + 1}: {fault}"
+        if before.learning_round == len(acts) and before.phase is not Phase.DONE:
+            acts.append(_Acts())
+        if follower.state.phase is Phase.PROVE and before.phase is not Phase.PROVE:
+            acts[-1].proving = follower.state
+        if before.phase is Phase.ELECT:
+            acts[-1].electing, acts[-1].final = before, final
+        report("checking blocks", index + 1, len(ledger))
+    return acts, None
+
+
+def _tell_round(
+    story: Story,
+    learning_round: int,
+    act: _Acts,
+    blobs: Blobs,
+    pool: SamplePool,
+    participants: Sequence[Participant],
+    verifier: BlockVerifier,
+) -> None:
+    assert act.proving is not None
+    assert act.electing is not None
+    assert act.final is not None
+    images, labels = pool.draw(act.proving.beacon, story.n_samples)
+    shard = LabeledImages(images=images, labels=labels)
+    parts = {
+        p.name: _tell_part(p, learning_round, act.proving, act.electing, shard, verifier)
+        for p in participants
+    }
+    names = {p.public_key: p.name for p in participants}
+    leader = act.electing.leader
+    mean = _load_global(act.final, blobs)
+    everything = LabeledImages(images=pool.images, labels=pool.labels)
+    told = Round(
+        leader=None if leader is None else names[leader],
+        parts=parts,
+        global_count=0 if mean is None else count_correct(mean.rounded(), everything),
+    )
+    story.rounds.append(told)
+    _check_round(story, learning_round, told, participants)
+    where = f"round {learning_round + 1}"
+    opened = _recount(act.electing, blobs, shard)
+    proven = {key: proof.claimed_correct for key, proof in act.electing.proofs.items()}
+    story.check(
+        "what is proven is what the opened model gets right, recounted",
+        bool(opened) and all(proven[key] == count for key, (_, count) in opened.items()),
+        where=where,
+    )
+    story.check(
+        "the global model is the weighted mean of the opened models, recomputed",
+        mean is not None
+        and mean.encode() == combine((m, proven[k]) for k, (m, _) in opened.items()).encode(),
+        where=where,
+    )
+    home = None if leader is None else act.electing.clients[leader]
+    story.check(
+        "the leader's validator is the first to propose",
+        home == proposers(act.electing)[0],
+        where=where,
+    )
+
+
+def _tell_part(
+    participant: Participant,
+    learning_round: int,
+    proving: ChainState,
+    electing: ChainState,
+    shard: LabeledImages,
+    verifier: BlockVerifier,
+) -> Part:
+    key, sent = participant.public_key, participant.sent.get(learning_round)
+    envelope = None if sent is None else Envelope.decode(sent.envelope)
+    proven = electing.proofs.get(key)
+    return Part(
+        claimed=None if envelope is None else envelope.statement.claimed_correct,
+        proven=None if proven is None else proven.claimed_correct,
+        measured=count_correct(participant.models[learning_round], shard),
+        verdict=None if sent is None else verifier.check_proofs(proving, [sent])[0],
+        entered=key in electing.updates,
+    )
+
+
+def _check_round(
+    story: Story, learning_round: int, told: Round, participants: Sequence[Participant]
+) -> None:
+    """Who must have a proof has one, and who must not has none; the best one leads."""
+    where = f"round {learning_round + 1}"
+    of = {role: [told.parts[p.name] for p in participants if p.role is role] for role in Role}
+    story.check(
+        "every honest client has proven exactly what it has, and entered the global model",
+        all(part.proven == part.measured and part.entered for part in of[Role.HONEST]),
+        where=where,
+    )
+    if of[Role.LIAR]:
+        story.check(
+            "who claimed more than it has was refused, and is in no block",
+            all(_is_refused(p) and (p.claimed or 0) > p.measured for p in of[Role.LIAR]),
+            where=where,
+        )
+    if of[Role.FORGER]:
+        story.check(
+            "who forged a proof was refused, and is in no block",
+            all(_is_refused(part) for part in of[Role.FORGER]),
+            where=where,
+        )
+    proven = {n: part.proven for n, part in told.parts.items() if part.proven is not None}
+    best = max(proven.values(), default=None)
+    story.check(
+        "who has proven most leads",
+        told.leader is not None and proven.get(told.leader) == best,
+        where=where,
+    )
+
+
+def _is_refused(part: Part) -> bool:
+    """It was sent, does not verify, and got nothing by it."""
+    refused = part.verdict not in (None, Verdict.VALID)
+    return refused and part.proven is None and not part.entered
+
+
+def _recount(
+    electing: ChainState, blobs: Blobs, shard: LabeledImages
+) -> dict[bytes, tuple[QuantizedModel, int]]:
+    """Each opened model, and its correct samples by the evaluator."""
+    found = {}
+    for key, digest in electing.updates.items():
+        model = decode_model(blobs.get(digest))
+        found[key] = model, count_correct(model, shard)
+    return found
+
+
+def _load_global(final: FinalBlock, blobs: Blobs) -> GlobalModel | None:
+    """The model that the block names by digest, if somebody entered it."""
+    aggregate = final.block.aggregate[0]
+    return GlobalModel.decode(blobs.get(aggregate.model_digest)) if aggregate.entries else None
