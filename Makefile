@@ -30,8 +30,10 @@ test: $(TESTING) ## Every test that needs no GPU; those of the page want Chromiu
 bench: $(STAMPS)/bench $(STAMPS)/federated ## Every benchmark suite; tables, and JSON in bench/out
 	$(BIN)/zkpot bench all
 
-# test_repeats.py, among the first, does the same work 50 times: a check for races.
+# Where the device cannot be opened its tests are skipped, so `info` comes first. test_repeats.py,
+# among them, does the same work 50 times: a check for races.
 gpu: device $(STAMPS)/dev $(STAMPS)/gpu ## Tests and benchmarks on a CUDA device; stops at once if there is none
+	$(BIN)/zkpot info --backend cuda
 	$(PYTEST) tests/conformance -m gpu
 	@if command -v compute-sanitizer >/dev/null; then \
 	  for tool in memcheck racecheck; do \
