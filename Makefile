@@ -24,7 +24,7 @@ check: $(TESTING) ## Style, types, import contracts and the quick tests
 	$(BIN)/lint-imports
 	$(PYTEST) tests/unit tests/arch -m "not slow and not gpu" -n auto
 
-test: $(TESTING) ## Every test that needs no GPU; those of the page want Chromium
+test: $(TESTING) $(STAMPS)/cubins ## Every test that needs no GPU; those of the page want Chromium
 	$(PYTEST) tests -m "not gpu" -n auto -rs --durations=15
 
 bench: $(STAMPS)/bench $(STAMPS)/federated ## Every benchmark suite; tables, and JSON in bench/out
@@ -63,6 +63,6 @@ $(STAMPS)/base: pyproject.toml | $(BIN)/python
 	$(PIP) install --quiet --editable .
 	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated $(STAMPS)/gpu: $(STAMPS)/%: $(STAMPS)/base
+$(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated $(STAMPS)/cubins $(STAMPS)/gpu: $(STAMPS)/%: $(STAMPS)/base
 	$(PIP) install --quiet --editable '.[$*]'
 	@touch $@

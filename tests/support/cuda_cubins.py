@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -56,12 +57,14 @@ def build_cubin(source: Source, arch: str) -> Cubin:
     code, log = (
         build_directory() / f"{source.name}-{arch}-{key}.{kind}" for kind in ("bin", "log")
     )
-    if not log.exists():
-        cubin = compile_cubin(source, arch)
-        for path, content in ((code, cubin.code), (log, cubin.log.encode())):
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(content)
-            os.replace(file.name, path)
+    with code.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be compiling the same
+        if not log.exists():
+            cubin = compile_cubin(source, arch)
+            for path, content in ((code, cubin.code), (log, cubin.log.encode())):
+                with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+                    file.write(content)
+                os.replace(file.name, path)
     return Cubin(code.read_bytes(), log.read_text())
 
 

@@ -78,6 +78,7 @@ def instructions(name: str, arch: str) -> dict[str, Counter[str]]:
     return count_instructions(nvdisasm, build(name, arch))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("module", ["budget", *GROUND])
 def test_nothing_spills_and_nothing_lies_in_local_memory(module: str, arch: str) -> None:
@@ -87,12 +88,14 @@ def test_nothing_spills_and_nothing_lies_in_local_memory(module: str, arch: str)
     assert {k: c for k, c in costs.items() if c.spill_bytes or c.stack_bytes} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize(("module", "kernel", "limit"), name_budgets(REGISTERS))
 def test_registers(module: str, kernel: str, limit: int, arch: str) -> None:
     assert 0 < read_costs(build(module, arch).log)[kernel].registers <= limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize(("module", "kernel", "limit"), name_budgets(WIDE))
 def test_wide_multiply_adds(module: str, kernel: str, limit: int, arch: str) -> None:
@@ -101,6 +104,7 @@ def test_wide_multiply_adds(module: str, kernel: str, limit: int, arch: str) -> 
     assert count_local(counts) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_instructions_of_a_product(arch: str) -> None:
     counts = instructions("budget", arch)["fp_mul"]

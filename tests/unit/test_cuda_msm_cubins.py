@@ -19,6 +19,8 @@ from tests.support.cuda_cubins import (
     read_costs,
 )
 
+pytestmark = pytest.mark.slow  # compiling the sums takes most of a minute
+
 ARCHITECTURES = ("sm_80", "sm_90")
 REGISTERS_PER_PROCESSOR = 1 << 16
 REGISTERS = {  # most per thread
