@@ -21,7 +21,16 @@ from api.chain_schemas import (
 from consensus.chain import ChainState, Phase, proposers, start
 from consensus.genesis import Genesis
 from consensus.governance import update_weights
-from consensus.messages import Block, Commit, FinalBlock, Proof, Register, Transaction, Update
+from consensus.messages import (
+    Block,
+    Commit,
+    FinalBlock,
+    Proof,
+    Refusal,
+    Register,
+    Transaction,
+    Update,
+)
 from prover.wire import Envelope
 
 
@@ -102,6 +111,8 @@ class ChainHistory:
             )
         elif isinstance(tx, Commit):
             self._change(key, learning_round, committed_at=height)
+        elif isinstance(tx, Refusal):
+            self._change(key, learning_round, refused_at=height)
         elif isinstance(tx, Proof):
             claimed = _read_claim(tx)
             self._change(key, learning_round, proven_at=height, claimed_correct=claimed)
@@ -160,12 +171,14 @@ def _view_transaction(tx: Transaction) -> TransactionView:
         kind=type(tx).__name__.lower(),
         digest=tx.digest.hex(),
         client_key=tx.client_key.hex(),
-        learning_round=tx.learning_round if isinstance(tx, Commit | Proof | Update) else None,
-        claimed_correct=_read_claim(tx) if isinstance(tx, Proof) else None,
+        learning_round=tx.learning_round
+        if isinstance(tx, Commit | Proof | Update | Refusal)
+        else None,
+        claimed_correct=_read_claim(tx) if isinstance(tx, Proof | Refusal) else None,
         d_w=tx.d_w.hex() if isinstance(tx, Commit) else None,
     )
 
 
-def _read_claim(tx: Proof) -> int | None:
-    envelope = Envelope.decode(tx.envelope)
+def _read_claim(tx: Proof | Refusal) -> int | None:
+    envelope = Envelope.decode(tx.proof.envelope if isinstance(tx, Refusal) else tx.envelope)
     return None if envelope is None else envelope.statement.claimed_correct

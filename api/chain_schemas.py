@@ -14,7 +14,7 @@ class TransactionView(Answer):
     digest: Digest
     client_key: Digest
     learning_round: int | None = None
-    claimed_correct: int | None = Field(default=None, description="of a proof")
+    claimed_correct: int | None = Field(default=None, description="of a proof, or of a refused one")
     d_w: Digest | None = Field(default=None, description="of a commitment")
 
 
@@ -60,6 +60,7 @@ class RoundView(Answer):
     committed_at: int | None = Field(default=None, description="height")
     proven_at: int | None = None
     claimed_correct: int | None = None
+    refused_at: int | None = Field(default=None, description="height; a proof did not verify")
     n_samples: int
     opened_at: int | None = None
     weight: int | None = Field(default=None, description="in the global model")

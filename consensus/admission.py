@@ -8,7 +8,15 @@ from __future__ import annotations
 from dataclasses import fields
 
 from consensus.chain_state import ChainState, Phase
-from consensus.messages import Commit, Proof, Register, Transaction, Update, permit_bytes
+from consensus.messages import (
+    Commit,
+    Proof,
+    Refusal,
+    Register,
+    Transaction,
+    Update,
+    permit_bytes,
+)
 from consensus.signatures import is_signed, is_valid
 from kernels.bn254 import R
 from kernels.encoding import Refused, decode_g1
@@ -27,7 +35,10 @@ def is_admissible(state: ChainState, tx: Transaction) -> str | None:
             fault = _find_proof_fault(state, tx)
         case Update():
             fault = _find_update_fault(state, tx)
-    if fault is None and not is_signed(tx, tx.client_key, state.genesis.chain_id):
+        case Refusal():
+            fault = _find_refusal_fault(state, tx)
+    signed = tx.proof if isinstance(tx, Refusal) else tx
+    if fault is None and not is_signed(signed, tx.client_key, state.genesis.chain_id):
         fault = "the signature is not its client's"
     return fault
 
@@ -76,6 +87,13 @@ def _find_proof_fault(state: ChainState, tx: Proof) -> str | None:
     if envelope is None:
         return "the envelope is malformed"
     return find_statement_fault(state, tx.client_key, envelope.statement)
+
+
+def _find_refusal_fault(state: ChainState, tx: Refusal) -> str | None:
+    """It refuses what could have been accepted, so that only its proof can be at fault."""
+    if tx.client_key in state.refusals:
+        return "the client has a refusal"
+    return _find_proof_fault(state, tx.proof)
 
 
 def _find_update_fault(state: ChainState, tx: Update) -> str | None:

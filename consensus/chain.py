@@ -8,12 +8,14 @@ One learning round after the other, in phases that blocks close:
               rounds left           │                                   │ beacon: draws the shard
     DONE <── no ── ELECT ── yes ────┘                                   v
                      ^     next block carries the aggregate           PROVE
-                     │                                                  │ all have a proof, or
-                     └── all opened, or update_blocks ── UPDATE <───────┘ prove_blocks
+                     │                                                  │ all have a proof or a
+                     └── all opened, or update_blocks ── UPDATE <───────┘ refusal, or prove_blocks
                                                          (skipped when nobody has a proof)
 
 REGISTER closes after `register_blocks` blocks only once someone is in, COMMIT likewise. Each phase
-takes one kind of transaction, one per client. `find_fault` says what is wrong with a block by these
+takes one kind of transaction, one per client; PROVE also refusals, which record a client's proof
+that does not verify, so that nobody waits for it (a valid one still counts while the phase lasts).
+`find_fault` says what is wrong with a block by these
 rules alone; proofs, openings, the beacon and the model's digest need pairings and blobs and are the
 business of `consensus.verifier`. Every function gives the same on every node.
 """
@@ -31,7 +33,7 @@ from consensus.admission import expect_statement, find_statement_fault, is_admis
 from consensus.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
 from consensus.election import order_proposers, rank_clients
 from consensus.genesis import Genesis
-from consensus.messages import Block, Commit, Entry, Evidence, Proof, Register, Update
+from consensus.messages import Block, Commit, Entry, Evidence, Proof, Refusal, Register, Update
 from consensus.signatures import is_signed
 from prover.wire import Envelope
 
@@ -69,6 +71,7 @@ def start(genesis: Genesis) -> ChainState:
         commit_height=0,
         beacon=b"",
         proofs=_EMPTY,
+        refusals=_EMPTY,
         updates=_EMPTY,
         global_model=NO_MODEL,
         ranking=(),
@@ -138,6 +141,8 @@ def _take_in(state: ChainState, block: Block) -> ChainState:
         case Phase.BEACON:
             return replace(state, beacon=block.beacon)
         case Phase.PROVE:
+            refused = {tx.client_key: tx.digest for tx in txs if isinstance(tx, Refusal)}
+            state = replace(state, refusals=_merge(state.refusals, refused))
             return _take_proofs(state, block)
         case Phase.UPDATE:
             updates = {tx.client_key: tx.model_digest for tx in txs if isinstance(tx, Update)}
@@ -179,7 +184,8 @@ def _close_phase(state: ChainState) -> ChainState:
             return _enter(state, Phase.PROVE)
         case Phase.PROVE:
             late = state.phase_blocks >= task.prove_blocks
-            if late or len(state.proofs) == len(state.commits):
+            settled = state.proofs.keys() | state.refusals.keys()
+            if late or len(settled) == len(state.commits):
                 return _enter(state, Phase.UPDATE if state.proofs else Phase.ELECT)
         case Phase.UPDATE:
             late = state.phase_blocks >= task.update_blocks
@@ -207,6 +213,7 @@ def _end_round(state: ChainState) -> ChainState:
         commit_height=0,
         beacon=b"",
         proofs=_EMPTY,
+        refusals=_EMPTY,
         updates=_EMPTY,
     )
 

@@ -55,6 +55,7 @@ class ChainState:
     clients       : home validator of each registered client
     commit_height : height of the block that closed COMMIT in this round; 0 before
     beacon        : of this round; empty before
+    refusals      : digests of recorded proofs that do not verify
     updates       : model digests of the accepted openings
     global_model  : digest of the last round's global model, or NO_MODEL
     ranking       : clients by proven accuracy, best first, as of the last block with proofs
@@ -72,6 +73,7 @@ class ChainState:
     commit_height: int
     beacon: bytes
     proofs: Mapping[bytes, Proven]
+    refusals: Mapping[bytes, bytes]
     updates: Mapping[bytes, bytes]
     global_model: bytes
     ranking: tuple[bytes, ...]

@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from consensus.blobs import Blobs, BlobUnavailable
-from consensus.chain import ChainState, Phase
+from consensus.chain import ChainState, Phase, is_admissible
 from consensus.drafts import BeaconShares, draft_block
 from consensus.genesis import Genesis
-from consensus.messages import BeaconShare, Block, Evidence, Proof, Transaction
+from consensus.messages import (
+    BeaconShare,
+    Block,
+    Evidence,
+    Proof,
+    Refusal,
+    SentTransaction,
+    Transaction,
+)
 from consensus.node_metrics import NodeMetrics
 from consensus.pool import Pool
 from consensus.samples import PoolInvalid
@@ -35,10 +43,11 @@ class Desk:
         self._pool, self._shares = Pool(), BeaconShares(genesis)
         self._evidence: dict[int, Evidence] = {}
         self._judged: dict[bytes, str | None] = {}
+        self._refused: dict[bytes, Refusal] = {}
 
     # -- what comes in
 
-    def add_transaction(self, chain: ChainState, tx: Transaction) -> str | None:
+    def add_transaction(self, chain: ChainState, tx: SentTransaction) -> str | None:
         """Why it may not wait here; None: it does."""
         fault = self._pool.add(chain, tx)
         self._metrics.pending.set(len(self._pool))
@@ -59,9 +68,10 @@ class Desk:
         self._pool.prune(after)
         if (after.phase, after.learning_round) != (before.phase, before.learning_round):
             self._judged.clear()
+            self._refused.clear()
         self._metrics.pending.set(len(self._pool))
 
-    def list_pending(self) -> Sequence[Transaction]:
+    def list_pending(self) -> Sequence[SentTransaction]:
         return self._pool.list_all()
 
     # -- judging
@@ -83,10 +93,12 @@ class Desk:
         for tx, fault in zip(ready, faults, strict=True):
             self._judged[tx.digest] = fault
             self._record_verdict(tx, fault)
+            if fault is not None and isinstance(tx, Proof) and is_admissible(chain, tx) is None:
+                self._refused.setdefault(tx.client_key, Refusal(proof=tx))
         held = [tx for tx, fault in zip(ready, faults, strict=True) if fault is None]
         return [tx for tx in held if isinstance(tx, Proof)]
 
-    def _record_verdict(self, tx: Transaction, fault: str | None) -> None:
+    def _record_verdict(self, tx: SentTransaction, fault: str | None) -> None:
         kind = type(tx).__name__.lower()
         self._metrics.verdicts.labels(kind, "valid" if fault is None else "faulty").inc()
         if fault is not None:
@@ -137,5 +149,7 @@ class Desk:
         )
 
     def _list_ready(self, chain: ChainState) -> Sequence[Transaction]:
+        """Found fit for the next block: the valid, then refusals of what is on no record yet."""
         current = self._pool.list_current(chain)
-        return [tx for tx in current if self._judged.get(tx.digest, _NOT_JUDGED) is None]
+        valid = [tx for tx in current if self._judged.get(tx.digest, _NOT_JUDGED) is None]
+        return [*valid, *(r for r in self._refused.values() if is_admissible(chain, r) is None)]

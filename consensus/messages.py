@@ -1,6 +1,7 @@
 """What nodes and clients send: transactions, votes, proposals, blocks. Values and bytes, no rules.
 
     transactions   Register  Commit  Proof  Update             signed by a client
+                   Refusal of a proof that does not verify     made by whoever proposes a block
     votes          Proposal  Prevote/Precommit (Vote)           signed by a validator
     shares         BeaconShare (a BLS share, checked by itself)  Receipt (signed by a validator)
     final          Block  QuorumCertificate  FinalBlock
@@ -123,8 +124,29 @@ class Update(Signed):
         )
 
 
-Transaction = Union[Register, Commit, Proof, Update]  # noqa: UP007  (its parts are read at run time)
-TRANSACTIONS = (Register, Commit, Proof, Update)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal(Message):
+    """A client's proof that does not verify, on record; its client is waited for no more.
+
+    A proposer makes it for its block: everyone can check that the proof is none, and nobody but the
+    client could have signed it.
+    """
+
+    KIND: ClassVar[int] = 5
+    proof: Proof
+
+    @property
+    def client_key(self) -> bytes:
+        return self.proof.client_key
+
+    @property
+    def learning_round(self) -> int:
+        return self.proof.learning_round
+
+
+# Unions of this form, since their parts are read at run time.
+SentTransaction = Union[Register, Commit, Proof, Update]  # noqa: UP007
+Transaction = Union[Register, Commit, Proof, Update, Refusal]  # noqa: UP007
 
 
 class Step(IntEnum):
@@ -352,9 +374,9 @@ def permit_bytes(chain_id: bytes, client_key: bytes) -> bytes:
     return b"zkpot permit v1\x00" + len(chain_id).to_bytes(4, "little") + chain_id + client_key
 
 
-def decode_transaction(raw: bytes) -> Transaction | None:
-    """A transaction of any kind; None for every other byte string."""
-    for kind in TRANSACTIONS:
+def decode_transaction(raw: bytes) -> SentTransaction | None:
+    """A transaction of any kind that clients send; None for every other byte string."""
+    for kind in (Register, Commit, Proof, Update):
         if raw[:1] == bytes((kind.KIND,)):
             return kind.decode(raw)
     return None

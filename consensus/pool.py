@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from consensus.chain_state import ChainState, Phase
-from consensus.messages import Commit, Proof, Register, Transaction, Update, permit_bytes
+from consensus.messages import Commit, Proof, Register, SentTransaction, Update, permit_bytes
 from consensus.signatures import is_signed, is_valid
 
 PER_CLIENT = 8
@@ -20,12 +20,12 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self._pending: dict[bytes, Transaction] = {}
+        self._pending: dict[bytes, SentTransaction] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, state: ChainState, tx: Transaction) -> str | None:
+    def add(self, state: ChainState, tx: SentTransaction) -> str | None:
         """Why it may not wait here; None: it does."""
         digest = tx.digest
         if digest in self._pending:
@@ -45,7 +45,7 @@ class Pool:
         self._pending[digest] = tx
         return None
 
-    def list_current(self, state: ChainState) -> Sequence[Transaction]:
+    def list_current(self, state: ChainState) -> Sequence[SentTransaction]:
         """Those of the phase and round under way that were not found faulty, first come first."""
         return [
             tx
@@ -54,10 +54,10 @@ class Pool:
             and (isinstance(tx, Register) or tx.learning_round == state.learning_round)
         ]
 
-    def list_all(self) -> Sequence[Transaction]:
+    def list_all(self) -> Sequence[SentTransaction]:
         return list(self._pending.values())
 
-    def discard(self, txs: Iterable[Transaction]) -> None:
+    def discard(self, txs: Iterable[SentTransaction]) -> None:
         """They are faulty: not for this block nor a later one."""
         for tx in txs:
             self._pending.pop(tx.digest, None)
@@ -67,7 +67,7 @@ class Pool:
         self._pending = {d: tx for d, tx in self._pending.items() if not _is_past(state, tx)}
 
 
-def _is_past(state: ChainState, tx: Transaction) -> bool:
+def _is_past(state: ChainState, tx: SentTransaction) -> bool:
     if isinstance(tx, Register):
         return state.phase is not Phase.REGISTER or tx.client_key in state.clients
     if tx.learning_round != state.learning_round:

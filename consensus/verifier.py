@@ -2,7 +2,8 @@
 
     COMMIT   the proof of knowledge of each commitment
     BEACON   the threshold signature
-    PROVE    every proof, as one batch; the margin over the global model on the same samples
+    PROVE    every proof, as one batch; the margin over the global model on the same samples;
+             that what is refused does not verify
     UPDATE   the opening of each commitment, as one sum
     ELECT    the aggregate, computed again
 
@@ -32,7 +33,7 @@ from consensus.chain import (
     list_entries,
 )
 from consensus.genesis import Genesis
-from consensus.messages import Aggregate, Block, Commit, Proof, Transaction, Update
+from consensus.messages import Aggregate, Block, Commit, Proof, Refusal, Transaction, Update
 from consensus.samples import PoolInvalid, SamplePool
 from kernels.encoding import Refused, decode_g1
 from prover.errors import KeyMismatch, ModelFormatError, ShapeMismatch
@@ -175,8 +176,9 @@ class BlockVerifier:
             case Phase.COMMIT:
                 return [self._find_commit_fault(tx) for tx in _only(Commit, transactions)]
             case Phase.PROVE:
-                verdicts = self._judge_proofs(state, _only(Proof, transactions))
-                return [None if v is Verdict.VALID else f"its proof is {v}" for v in verdicts]
+                proofs = [tx.proof if isinstance(tx, Refusal) else tx for tx in transactions]
+                verdicts = self._judge_proofs(state, _only(Proof, proofs))
+                return [_find_verdict_fault(*x) for x in zip(transactions, verdicts, strict=True)]
             case Phase.UPDATE:
                 return self._judge_updates(state, _only(Update, transactions))
             case _:
@@ -333,6 +335,12 @@ K = TypeVar("K", bound=Transaction)
 def _only(kind: type[K], transactions: Sequence[Transaction]) -> list[K]:
     """The transactions, which `is_admissible` let pass only if they are of this kind."""
     return [tx for tx in transactions if isinstance(tx, kind)]
+
+
+def _find_verdict_fault(tx: Transaction, verdict: Verdict) -> str | None:
+    if isinstance(tx, Refusal):
+        return "it refuses a valid proof" if verdict is Verdict.VALID else None
+    return None if verdict is Verdict.VALID else f"its proof is {verdict}"
 
 
 def _refuse(proof: Proof) -> Verdict:

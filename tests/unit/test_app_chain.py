@@ -67,6 +67,7 @@ def test_the_trail_of_a_client(http: TestClient) -> None:
         "committed_at": 2,
         "proven_at": 4,
         "claimed_correct": N_SAMPLES - 1,
+        "refused_at": None,
         "n_samples": N_SAMPLES,
         "opened_at": 5,
         "weight": N_SAMPLES - 1,

@@ -186,6 +186,7 @@ def test_every_field_enters_the_digest() -> None:
         "commit_height": 1,
         "beacon": OTHER,
         "proofs": {},
+        "refusals": {OTHER: OTHER},
         "updates": {},
         "global_model": OTHER,
         "ranking": state.ranking[::-1],
