@@ -42,8 +42,9 @@ class EmbeddedServer:
     """A valkey-server of this process. Start it from the main thread: on Linux it ends with the
     thread that started it."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._folder = data_dir.expanduser().resolve() / "queue"
+    def __init__(self, data_dir: Path, *, patience_s: float = START_S) -> None:
+        """patience_s : how long a server that runs already may take to answer"""
+        self._folder, self._patience_s = data_dir.expanduser().resolve() / "queue", patience_s
         self.socket = socket_path(data_dir)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,16 +66,38 @@ class EmbeddedServer:
         self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with (self._folder / "lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two starters would append to one file
-            if answers(self.socket):
-                return False
-            self.socket.unlink(missing_ok=True)
-            self._process = subprocess.Popen(
-                self._command(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                preexec_fn=_prepare_child if sys.platform == "linux" else None,
-            )
+            with (self._folder / "alive").open("wb") as alive:
+                if self._await_other(alive.fileno()):
+                    return False
+                self.socket.unlink(missing_ok=True)
+                self._process = subprocess.Popen(
+                    self._command(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[alive.fileno()],  # the lock lasts as long as the server
+                    preexec_fn=_prepare_child if sys.platform == "linux" else None,
+                )
             self._await_answer(self._process)
+        return True
+
+    def _await_other(self, alive: int) -> bool:
+        """Whether a server answers; if not, none lives, and the lock on `alive` is ours.
+
+        One that lives and does not answer, being frozen or busy, still owns the file: a second one
+        would append to it too. Raises ServerUnavailable when it stays silent.
+        """
+        ends_at = time.monotonic() + self._patience_s
+        while not answers(self.socket):
+            try:
+                fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return False
+            except BlockingIOError:
+                if time.monotonic() > ends_at:
+                    raise ServerUnavailable(
+                        f"the queue server of {self._folder} runs and does not answer; "
+                        "end it, or wait until it does"
+                    ) from None
+            time.sleep(_POLL_S)
         return True
 
     def is_alive(self) -> bool:
