@@ -73,7 +73,7 @@ class Transport:
                 raw = fields.get(_FIELD)
                 if raw is None or len(raw) > MAX_MESSAGE_BYTES:
                     self.n_dropped += 1
-                elif stream == VOTES or self._is_new(raw):
+                elif stream == VOTES or self._is_new(stream, raw):
                     incoming.append(Incoming(stream, raw))
         return incoming
 
@@ -94,10 +94,11 @@ class Transport:
 
     def forget(self, raw: bytes) -> None:
         """Takes these bytes for new when they come again: they came too early to be of use."""
-        self._seen.pop(hashlib.sha256(raw).digest(), None)
+        for stream in STREAMS:
+            self._seen.pop(_compute_digest(stream, raw), None)
 
-    def _is_new(self, raw: bytes) -> bool:
-        digest = hashlib.sha256(raw).digest()
+    def _is_new(self, stream: str, raw: bytes) -> bool:
+        digest = _compute_digest(stream, raw)
         if digest in self._seen:
             return False
         self._seen[digest] = None
@@ -107,6 +108,11 @@ class Transport:
 
     def _key(self, stream: str) -> str:
         return self._prefix + stream
+
+
+def _compute_digest(stream: str, raw: bytes) -> bytes:
+    """Of a message in its stream: what came in a wrong one must not stop it in the right one."""
+    return hashlib.sha256(stream.encode() + b"\x00" + raw).digest()
 
 
 def _parse_id(entry: bytes) -> tuple[int, int]:

@@ -164,7 +164,7 @@ def test_a_changed_block_is_refused_although_a_quorum_signed(
 
 def test_a_dropped_or_doubled_transaction_changes_the_block() -> None:
     height = find(Phase.COMMIT)
-    state, block = make_chain()[height]
+    block = make_chain()[height][1]
     dropped = replace(block, transactions=block.transactions[:-1])
     final = certify(block)
     for other in (dropped, replace(block, transactions=block.transactions[::-1])):
@@ -181,7 +181,7 @@ def test_only_a_verifier_sees_what_needs_pairings_and_blobs() -> None:
     """2f + 1 validators that lie can bind a light client, but not one that verifies."""
     lab = proven_lab()
     cases: list[tuple[Phase, dict[str, object], str]] = []
-    at_beacon, beacon_block = make_chain()[find(Phase.BEACON)]
+    at_beacon = make_chain()[find(Phase.BEACON)][0]
     other = lab.compute_beacon(replace(at_beacon, commit_height=at_beacon.commit_height + 1))
     cases.append((Phase.BEACON, {"beacon": other}, "the beacon is not the validators' signature"))
     at_prove, prove_block = make_chain()[find(Phase.PROVE)]
