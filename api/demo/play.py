@@ -230,11 +230,11 @@ def _watch_rounds(
 
 
 def _report_state(stage: Stage, state: ChainState, report: Report) -> None:
-    """How far the round under way is: its commits, proofs, openings, and global model."""
+    """How far the round under way is: commits, proofs and refusals, openings, global model."""
     n = len(stage.plan.roles)
     n_honest = sum(role is Role.HONEST for role in stage.plan.roles)
-    total = n + 2 * n_honest + 1
-    done = len(state.commits) + len(state.proofs) + len(state.updates)
+    total = 2 * n + n_honest + 1
+    done = len(state.commits) + len(state.proofs) + len(state.refusals) + len(state.updates)
     for earlier in range(state.learning_round):
         report(f"round {earlier + 1}", total, total)
     is_done = state.phase is Phase.DONE

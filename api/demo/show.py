@@ -76,6 +76,7 @@ def to_json(story: Story) -> dict[str, Any]:
                         "proven": part.proven,
                         "measured": part.measured,
                         "verdict": None if part.verdict is None else part.verdict.value,
+                        "refused": part.refused,
                         "entered": part.entered,
                     }
                     for name, part in told.parts.items()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-
-import numpy as np
 
 from api.keycache import KeyCache, ReadyKey
 from consensus.blobs import FileBlobs
@@ -58,17 +55,7 @@ class Plan:
     n_rounds: int = 3
     n_workers: int = 2
     block_ms: int = 1000
-    patience: float = 2.5  # how many times its usual time a round's proving may take
-
-    def compute_prove_blocks(self, proof_s: float) -> int:
-        """Blocks in which everyone's proof is made and final, when one alone takes so long.
-
-        Who cheats is waited for until then, so this is how long a round's proving lasts. A block
-        with a proof comes at once, the others after `block_ms`.
-        """
-        n_proofs = sum(role is not Role.FORGER for role in self.roles)
-        due_s = self.patience * proof_s * n_proofs + 3.0
-        return n_proofs + math.ceil(1000 * due_s / self.block_ms)
+    phase_blocks: int = 120  # who is silent for so many is not waited for any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +72,6 @@ class Stage:
     public: LabeledImages
     own: tuple[LabeledImages, ...]
     test: LabeledImages
-    proof_s: float
 
     @property
     def chain(self) -> Path:
@@ -93,7 +79,7 @@ class Stage:
 
 
 def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: Report) -> Stage:
-    """Loads, trains a start, makes or finds the key, measures a proof, deals a chain's keys.
+    """Loads, trains a start, makes or finds the key, tries a proof, deals a chain's keys.
 
     Raises FederatedError, ProverError, IdentityError, OSError.
     """
@@ -109,13 +95,13 @@ def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: R
     start, scales = warm_up(public, plan.architecture, report)
     keys = KeyCache(data_dir / "keys", budget_bytes=1 << 33, random_bytes=secrets.token_bytes)
     ready = keys.get(plan.architecture, plan.n_samples, backend, report)
-    proof_s = _measure_proof(plan, ready, start, scales, test, backend, report)
+    _try_proof(plan, ready, start, scales, test, backend, report)
     (folder / "chain").mkdir(mode=0o700, parents=True)
     blobs = FileBlobs(folder / "chain" / BLOBS)
     genesis = create_chain(
         folder / "chain",
         chain_id=b"demo",
-        task=_make_task(plan, ready, scales, test, blobs, proof_s),
+        task=_make_task(plan, ready, scales, test, blobs),
         timeouts=Timeouts(
             propose_ms=3000,
             prevote_ms=1500,
@@ -137,7 +123,6 @@ def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: R
         public=public,
         own=tuple(rest.take(part) for part in parts),
         test=test,
-        proof_s=proof_s,
     )
 
 
@@ -146,7 +131,7 @@ def _load(reference: str, data_dir: Path) -> LabeledImages:
     return LabeledImages(images=samples.images, labels=samples.labels)
 
 
-def _measure_proof(
+def _try_proof(
     plan: Plan,
     ready: ReadyKey,
     start: FloatModel,
@@ -154,38 +139,33 @@ def _measure_proof(
     test: LabeledImages,
     backend: Backend,
     report: Report,
-) -> float:
-    """Seconds of one proof on this machine, the second one: the first compiles what is missing."""
+) -> None:
+    """Proves the start, so that every kernel is compiled before many processes want it."""
     model = quantize_for_task(start, plan.architecture, scales)
     blinding = draw_blinding(secrets.token_bytes)
+    report("first proof", 0, 1)
     commitment = commit_job(ready.accuracy, ready.key, model, blinding, backend=backend)
-    shard = test.take(np.arange(plan.n_samples))
-    seconds = 0.0
-    report("measuring a proof", 0, 2)
-    for turn in range(2):
-        began = time.perf_counter()
-        prove_job(
-            ready.accuracy,
-            ready.prepared,
-            model,
-            images=shard.images,
-            labels=shard.labels,
-            occasion=Occasion(
-                chain_id=b"trial",
-                task_id=b"trial",
-                round_index=0,
-                commit_height=0,
-                client_key=b"trial",
-            ),
-            commitment=commitment,
-            blinding=blinding,
-            random_bytes=secrets.token_bytes,
-            backend=backend,
-            clock=time.perf_counter,
-        )
-        seconds = time.perf_counter() - began
-        report("measuring a proof", turn + 1, 2)
-    return seconds
+    shard, _ = test.split(plan.n_samples)
+    prove_job(
+        ready.accuracy,
+        ready.prepared,
+        model,
+        images=shard.images,
+        labels=shard.labels,
+        occasion=Occasion(
+            chain_id=b"trial",
+            task_id=b"trial",
+            round_index=0,
+            commit_height=0,
+            client_key=b"trial",
+        ),
+        commitment=commitment,
+        blinding=blinding,
+        random_bytes=secrets.token_bytes,
+        backend=backend,
+        clock=time.perf_counter,
+    )
+    report("first proof", 1, 1)
 
 
 def _make_task(
@@ -194,7 +174,6 @@ def _make_task(
     scales: TaskScales,
     test: LabeledImages,
     blobs: FileBlobs,
-    proof_s: float,
 ) -> Task:
     pool = SamplePool(images=test.images, labels=test.labels)
     return Task(
@@ -210,9 +189,9 @@ def _make_task(
         margin=None,
         n_rounds=plan.n_rounds,
         n_expected=len(plan.roles),
-        register_blocks=1000,
-        commit_blocks=1000,
-        prove_blocks=plan.compute_prove_blocks(proof_s),
-        update_blocks=1000,
+        register_blocks=plan.phase_blocks,
+        commit_blocks=plan.phase_blocks,
+        prove_blocks=plan.phase_blocks,
+        update_blocks=plan.phase_blocks,
         scales=scales.to_lists(),
     )

@@ -46,12 +46,15 @@ class Part:
     proven   : by its proof in a final block
     measured : by the integer evaluator on its model
     verdict  : of the verifier on what it sent
+    refused  : a final block holds a proof of it that does not verify
+    entered  : the global model
     """
 
     claimed: int | None
     proven: int | None
     measured: int
     verdict: Verdict | None
+    refused: bool
     entered: bool
 
 
@@ -234,6 +237,7 @@ def _tell_part(
         proven=None if proven is None else proven.claimed_correct,
         measured=count_correct(participant.models[learning_round], shard),
         verdict=None if sent is None else verifier.check_proofs(proving, [sent])[0],
+        refused=key in electing.refusals,
         entered=key in electing.updates,
     )
 
@@ -246,18 +250,21 @@ def _check_round(
     of = {role: [told.parts[p.name] for p in participants if p.role is role] for role in Role}
     story.check(
         "every honest client has proven exactly what it has, and entered the global model",
-        all(part.proven == part.measured and part.entered for part in of[Role.HONEST]),
+        all(
+            part.proven == part.measured and part.entered and not part.refused
+            for part in of[Role.HONEST]
+        ),
         where=where,
     )
     if of[Role.LIAR]:
         story.check(
-            "who claimed more than it has was refused, and is in no block",
+            "who claimed more than it has is on record with a proof that does not verify",
             all(_is_refused(p) and (p.claimed or 0) > p.measured for p in of[Role.LIAR]),
             where=where,
         )
     if of[Role.FORGER]:
         story.check(
-            "who forged a proof was refused, and is in no block",
+            "who forged a proof is on record with one that does not verify",
             all(_is_refused(part) for part in of[Role.FORGER]),
             where=where,
         )
@@ -271,9 +278,9 @@ def _check_round(
 
 
 def _is_refused(part: Part) -> bool:
-    """It was sent, does not verify, and got nothing by it."""
-    refused = part.verdict not in (None, Verdict.VALID)
-    return refused and part.proven is None and not part.entered
+    """It was sent, does not verify, is on record for that, and its client got nothing by it."""
+    faulty = part.verdict not in (None, Verdict.VALID)
+    return faulty and part.refused and part.proven is None and not part.entered
 
 
 def _recount(
