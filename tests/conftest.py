@@ -19,6 +19,12 @@ settings.register_profile("deterministic", derandomize=True, deadline=None, prin
 settings.load_profile("deterministic")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--seeds", type=int, default=400, help="simulated runs of the consensus, of each size"
+    )
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> Random:
     """A source of its own for each test, seeded by the test's name."""
