@@ -6,7 +6,9 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
+from anyio import CapacityLimiter
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
@@ -40,24 +42,31 @@ class RateLimits:
 
 
 class StreamLimits:
-    """How many event streams are open, in all and per caller."""
+    """How many event streams are open, in all and per caller; places are taken from any thread.
+
+    threads : one for each stream, to wait in: those of other requests stay free
+    """
 
     def __init__(self, *, total: int, per_caller: int) -> None:
         self._total, self._per_caller = total, per_caller
         self._open: dict[str, int] = {}
+        self._lock = Lock()
+        self.threads = CapacityLimiter(total)
 
     @contextmanager
     def hold(self, caller: str) -> Iterator[None]:
         """One open stream; ApiProblem `too_many_streams` when there is no room."""
-        mine = self._open.get(caller, 0)
-        if mine >= self._per_caller or sum(self._open.values()) >= self._total:
-            raise ApiProblem("too_many_streams", headers={"Retry-After": "5"})
-        self._open[caller] = mine + 1
+        with self._lock:
+            mine = self._open.get(caller, 0)
+            if mine >= self._per_caller or sum(self._open.values()) >= self._total:
+                raise ApiProblem("too_many_streams", headers={"Retry-After": "5"})
+            self._open[caller] = mine + 1
         try:
             yield
         finally:
-            left = self._open[caller] - 1
-            if left:
-                self._open[caller] = left
-            else:
-                del self._open[caller]
+            with self._lock:
+                left = self._open[caller] - 1
+                if left:
+                    self._open[caller] = left
+                else:
+                    del self._open[caller]

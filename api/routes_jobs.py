@@ -14,7 +14,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from api.problems import document
+from api.jobs import JobState
+from api.problems import ApiProblem, document
 from api.routes_common import (
     IdempotencyKey,
     JobId,
@@ -143,20 +144,33 @@ async def follow(
     shell: ShellDep,
     caller: StreamReader,
     request: Request,
-    last_event_id: Annotated[str, Header(pattern=r"^([0-9]{1,20}-[0-9]{1,20})?$")] = "",
+    # The server's ids are times in ms; above 2^64 it would refuse one in the middle of the stream.
+    last_event_id: Annotated[str, Header(pattern=r"^([0-9]{1,19}-[0-9]{1,19})?$")] = "",
 ) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events, the last of type `end`; resumes behind `Last-Event-ID`."""
     after, ends_at = last_event_id or "0-0", time.monotonic() + STREAM_S
 
-    def read() -> list[JobEvent]:
-        return list(shell.backend.read_events(caller, job_id, after=after, block_ms=_BLOCK_MS))
+    def read() -> list[JobEvent] | None:
+        """None when the job cannot be read; the end again for who has read all of it."""
+        try:
+            state = JobState(shell.backend.get_job(caller, job_id).state)
+            block_ms = 0 if state.is_end else _BLOCK_MS
+            events = shell.backend.read_events(caller, job_id, after=after, block_ms=block_ms)
+        except ApiProblem:  # too late for a status; the client resumes
+            return None
+        if state.is_end and not events:
+            return [JobEvent(after, "end", {"state": state.value})]
+        return list(events)
 
     while time.monotonic() < ends_at and not await request.is_disconnected():
-        for event in await to_thread.run_sync(read, abandon_on_cancel=True):
+        found = await to_thread.run_sync(
+            read, abandon_on_cancel=True, limiter=shell.streams.threads
+        )
+        for event in found or ():
             after = event.id
             yield ServerSentEvent(id=event.id, event=event.type, data=event.data)
-            if event.type == "end":
-                return
+        if found is None or any(event.type == "end" for event in found):
+            return
 
 
 @router.get(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from threading import Barrier, Event
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -17,12 +20,14 @@ from api import routes_jobs, routes_stock
 from api.app import build_app
 from api.auth import KeyRing, Scope, make_key
 from api.client import Client, ServiceRefused
-from api.problems import KINDS, MEDIA_TYPE
+from api.problems import KINDS, MEDIA_TYPE, ApiProblem
 from api.schemas import JobRequest
+from api.service import JobEvent
 from prover.model import Architecture
 from prover.model_bytes import encode_model
 from tests.support.memory_service import LIMIT, PROOF, MemoryService
 from tests.support.models import random_model
+from tests.support.serving import serve
 
 ARCHITECTURE = Architecture.mlp([4, 3, 2])
 
@@ -118,8 +123,65 @@ def test_events_resume_behind_the_last_id(
     assert answer.headers["Content-Type"].startswith("text/event-stream")
     assert "id: 2-0" not in answer.text
     assert answer.text.index("id: 3-0") < answer.text.index("id: 4-0")
-    bad = http.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": "x; DROP"})
-    expect_problem(bad, 422, "invalid_request")
+    for wrong in ("x; DROP", f"{1 << 64}-0"):
+        bad = http.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": wrong})
+        expect_problem(bad, 422, "invalid_request")
+
+
+def test_who_has_read_the_end_waits_for_nothing(
+    http: TestClient, service: MemoryService, request_body: dict[str, object]
+) -> None:
+    job_id = http.post("/v1/jobs", json=request_body).json()["id"]
+    service.finish(job_id, "failed")
+    answer = http.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": "1-0"})
+    assert [line for line in answer.text.splitlines() if line.startswith("event:")] == [
+        "event: end"
+    ]
+
+
+def test_a_stream_whose_job_cannot_be_read_any_more_ends(
+    http: TestClient,
+    service: MemoryService,
+    request_body: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job_id = http.post("/v1/jobs", json=request_body).json()["id"]
+
+    def fail(*_: object, **__: object) -> list[JobEvent]:
+        raise ApiProblem("unavailable")
+
+    monkeypatch.setattr(service, "read_events", fail)
+    answer = http.get(f"/v1/jobs/{job_id}/events")
+    assert answer.status_code == 200
+    assert "event:" not in answer.text
+
+
+def test_waiting_streams_leave_the_threads_of_other_requests_free(
+    service: MemoryService, request_body: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_streams = 45  # more than the 40 threads that requests share
+    all_wait, go_on = Barrier(n_streams + 1), Event()
+
+    def wait(*_: object, **__: object) -> list[JobEvent]:
+        all_wait.wait(timeout=20)
+        go_on.wait(timeout=20)
+        return [JobEvent("1-0", "end", {})]
+
+    def read(url: str) -> bytes:
+        with urlopen(url, timeout=30) as answer:
+            return bytes(answer.read())
+
+    with serve(service) as url, ThreadPoolExecutor(n_streams) as pool:
+        with Client.connect(url) as client:
+            job = client.submit(JobRequest.model_validate(request_body))
+        monkeypatch.setattr(service, "read_events", wait)
+        for _ in range(n_streams):
+            pool.submit(read, f"{url}/v1/jobs/{job.id}/events")
+        try:
+            all_wait.wait(timeout=20)
+            assert job.id.encode() in read(f"{url}/v1/jobs/{job.id}")
+        finally:
+            go_on.set()
 
 
 def test_a_stream_of_an_unknown_job_is_refused_before_it_starts(http: TestClient) -> None:
