@@ -2,7 +2,8 @@
 
 A device at fault shows itself in three ways: it cannot be loaded, it raises, or its proof does not
 verify (`prove_job` never lets that one out). The work is then done again on the next device. A
-device that failed MAX_FAULTS times is not tried again by this process.
+device that failed MAX_FAULTS times is not tried again by this process. Only what another device
+did counts: a wrong witness or commitment makes a proof that no device can verify.
 """
 
 from __future__ import annotations
@@ -50,11 +51,16 @@ class Devices:
 
     def run(self, work: Callable[[Backend], T]) -> T:
         """The work on the first device that does it; the last one's errors are the caller's."""
-        first = self._names.index(self.current)
+        first, suspects = self._names.index(self.current), []
         for name in self._names[first:-1]:
             try:
-                return work(self._load(name))
+                done = work(self._load(name))
+                break
             except FAULTS as error:
-                self._faults[name] += 1
+                suspects.append(name)
                 self._on_fault(name, error)
-        return work(self._load(self._names[-1]))
+        else:
+            done = work(self._load(self._names[-1]))
+        for name in suspects:
+            self._faults[name] += 1
+        return done

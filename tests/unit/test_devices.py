@@ -68,6 +68,19 @@ def test_an_error_of_the_work_is_no_fault_of_the_device() -> None:
     assert bench.faults == []
 
 
+def test_work_that_no_device_can_do_takes_none_away() -> None:
+    bench = Bench()
+    devices = bench.devices("cuda", "cpu")
+
+    def work(backend: Backend) -> str:
+        raise SelfCheckFailed("a wrong witness")
+
+    for _ in range(MAX_FAULTS):
+        with pytest.raises(SelfCheckFailed):
+            devices.run(work)
+    assert devices.current == "cuda"
+
+
 def test_the_last_device_s_error_is_the_caller_s() -> None:
     bench = Bench("cuda", "cpu")
     with pytest.raises(BackendUnavailable, match="no cpu here"):
