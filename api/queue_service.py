@@ -51,6 +51,7 @@ from api.schemas import (
     WorkerView,
 )
 from api.service import JobEvent
+from api.settings import MAX_TASKS_PER_JOB
 from api.shards import Container
 from api.store import StoreFull, UploadGone, UploadInvalid, UploadKind, UploadStore, parse_samples
 from federated.errors import FederatedError
@@ -135,6 +136,12 @@ class QueueService:
                 "refused",
                 f"a proof of up to {rows} rows, the limit is {MAX_ROWS}: take fewer n_samples, and "
                 "the data set is split into more shards",
+            )
+        if n_total > MAX_TASKS_PER_JOB * request.n_samples:
+            raise ApiProblem(
+                "refused",
+                f"{n_total} samples make more than {MAX_TASKS_PER_JOB} shards of at most "
+                f"{request.n_samples}: take more n_samples",
             )
         work = AccuracyWork(
             model_id=request.model_id,
@@ -326,6 +333,9 @@ def _refusing() -> Iterator[None]:
         raise ApiProblem("bad_dataset", str(error)) from None
     except RecordInvalid as error:
         raise ApiProblem("refused", str(error)) from None
+    except OSError:  # a full disk above all; its text would name paths of this machine
+        detail, headers = "the store cannot be read or written", {"Retry-After": str(RETRY_S)}
+        raise ApiProblem("unavailable", detail, headers=headers) from None
 
 
 def _view_job(record: JobRecord) -> Job:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ from api.queue_service import QueueService
 from api.rows import bound_rows
 from api.runtime import KEYS, build_service, build_worker
 from api.schemas import Job, JobRequest, PriorityName
-from api.settings import Settings
+from api.settings import MAX_TASKS_PER_JOB, Settings
 from api.verifying import Proven, judge_file
 from kernels.backend import get_backend
 from prover.accuracy import compile_accuracy
@@ -163,6 +165,26 @@ def test_a_commitment_to_another_model_proves_nothing(
     assert job.state == "failed"
     with pytest.raises(ApiProblem, match="not_ready"):
         service.get_proof(ALICE, job.id)
+
+
+def test_more_shards_than_a_job_may_have_are_refused(service: QueueService) -> None:
+    samples = make_samples(2 * MAX_TASKS_PER_JOB + 1)
+    dataset = service.put_dataset(ALICE, save(samples)).id
+    with pytest.raises(ApiProblem, match="more than 4096 shards"):
+        service.submit(ALICE, upload(service, dataset=dataset, n_samples=2), None)
+
+
+def test_a_store_that_cannot_be_written_is_named(
+    service: QueueService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/private/path")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    raw = encode_model(random_model(ARCHITECTURE, np.random.default_rng(77)))
+    with pytest.raises(ApiProblem, match="unavailable: the store") as refused:
+        service.put_model(ALICE, raw)
+    assert "/private" not in str(refused.value)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff" * 64, MODEL])
