@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from consensus.blobs import Blobs, BlobUnavailable
-from consensus.chain import ChainState, Phase, is_admissible
+from consensus.chain import ChainState, Phase, find_fault, is_admissible
 from consensus.drafts import BeaconShares, draft_block
 from consensus.genesis import Genesis
 from consensus.messages import (
@@ -49,7 +49,7 @@ class Desk:
 
     def add_transaction(self, chain: ChainState, tx: SentTransaction) -> str | None:
         """Why it may not wait here; None: it does."""
-        fault = self._pool.add(chain, tx)
+        fault = self._judged.get(tx.digest) or self._pool.add(chain, tx)
         self._metrics.pending.set(len(self._pool))
         return fault
 
@@ -69,6 +69,7 @@ class Desk:
         if (after.phase, after.learning_round) != (before.phase, before.learning_round):
             self._judged.clear()
             self._refused.clear()
+            self._pool.forgive()
         self._metrics.pending.set(len(self._pool))
 
     def list_pending(self) -> Sequence[SentTransaction]:
@@ -107,8 +108,14 @@ class Desk:
             self._pool.discard([tx])
 
     def can_check(self, chain: ChainState, block: Block) -> bool:
-        """Whether all blobs that `check` reads are here."""
-        return all(self._is_here(d) for d in self._verifier.list_needed_blobs(chain, block))
+        """Whether all blobs that `check` reads are here.
+
+        It reads none for a block that the rules alone forbid; whoever made that one must not choose
+        what is looked for either.
+        """
+        if find_fault(chain, block) is not None:
+            return True
+        return all(self._is_here(d) for d in set(self._verifier.list_needed_blobs(chain, block)))
 
     def check(self, chain: ChainState, block: Block) -> str | None:
         """What forbids the block after this state; None: nothing."""
@@ -142,7 +149,7 @@ class Desk:
         return draft_block(
             chain,
             proposer=proposer,
-            transactions=self._list_ready(chain),
+            transactions=[tx for tx in self._list_ready(chain) if self._has_model(tx)],
             evidence=list(self._evidence.values()),
             shares=self._shares,
             verifier=self._verifier,

@@ -71,6 +71,8 @@ GATHER_S = 0.02
 """How long a proposer waits for more once it has something to propose."""
 FETCH_PAUSE_S = 0.2
 BLOCKS_PER_REQUEST = 64
+MAX_ANSWERED = 256
+"""Final blocks that a node sends within REPEAT_S, whoever asks for them."""
 _MAX_WAIT_S = 0.25
 _DECODERS: dict[int, Callable[[bytes], Message | None]] = {
     kind.KIND: kind.decode for kind in (Vote, Proposal, Receipt, BeaconShare, BlockRequest)
@@ -310,12 +312,15 @@ class Node:
             self._say(VOTES, BlockRequest(height=height))
 
     def _answer(self, request: BlockRequest) -> None:
-        """Final blocks from a height on, each not again within a moment."""
+        """Final blocks from a height on: each not again within a moment, nor too many in it.
+
+        Anyone can ask, and an answer costs far more than a question.
+        """
         now = self._clock()
+        recent = self._answered = {h: t for h, t in self._answered.items() if now - t < REPEAT_S}
         for final in self.ledger.list_finals(request.height, BLOCKS_PER_REQUEST):
-            height = final.block.height
-            if now - self._answered.get(height, float("-inf")) >= REPEAT_S:
-                self._answered[height] = now
+            if final.block.height not in recent and len(recent) < MAX_ANSWERED:
+                recent[final.block.height] = now
                 self._say(FINAL, final)
 
     # -- checks and drafts

@@ -16,11 +16,13 @@ class Pool:
     """Pending transactions by digest, in the order of their arrival.
 
     A transaction enters with its client's signature, and only of a client that is registered (or
-    has a permit to register): n_expected clients, PER_CLIENT each, bound the memory.
+    has a permit to register): n_expected clients, PER_CLIENT each, bound the memory. To find one
+    faulty can take pairings; after PER_CLIENT faulty ones a client has to wait for the next phase.
     """
 
     def __init__(self) -> None:
         self._pending: dict[bytes, SentTransaction] = {}
+        self._n_faulty: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -32,6 +34,8 @@ class Pool:
             return None
         if _is_past(state, tx):
             return "its time is over"
+        if self._n_faulty.get(tx.client_key, 0) >= PER_CLIENT:
+            return "its client has sent too many faulty ones"
         if sum(other.client_key == tx.client_key for other in self._pending.values()) >= PER_CLIENT:
             return "its client has too many that wait"
         if not is_signed(tx, tx.client_key, state.genesis.chain_id):
@@ -60,7 +64,12 @@ class Pool:
     def discard(self, txs: Iterable[SentTransaction]) -> None:
         """They are faulty: not for this block nor a later one."""
         for tx in txs:
-            self._pending.pop(tx.digest, None)
+            if self._pending.pop(tx.digest, None) is not None:
+                self._n_faulty[tx.client_key] = self._n_faulty.get(tx.client_key, 0) + 1
+
+    def forgive(self) -> None:
+        """A phase begins: faulty ones of the phase before are forgotten."""
+        self._n_faulty.clear()
 
     def prune(self, state: ChainState) -> None:
         """Leaves out what no later block may hold."""

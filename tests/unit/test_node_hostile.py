@@ -1,0 +1,177 @@
+"""Cheap messages that would cost a node much: each has a bound, and the chain goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import structlog
+
+from consensus import node as node_module
+from consensus.blobs import MemoryBlobs
+from consensus.chain import ChainState, Phase
+from consensus.desk import Desk
+from consensus.messages import BlockRequest, FinalBlock, Proof, Transaction, Update
+from consensus.node_metrics import NodeMetrics
+from consensus.pool import PER_CLIENT, Pool
+from consensus.stream import FINAL, VOTES
+from consensus.verifier import BlockVerifier
+from prover.wire import Envelope
+from tests.support.learning import ProvenLab, point, proven_lab, proven_state
+from tests.support.nodes import Net
+from tests.support.tiny_circuits import seeded
+
+
+class WatchedBlobs(MemoryBlobs):
+    """Notes what is looked for."""
+
+    def __init__(self, lab: ProvenLab) -> None:
+        super().__init__()
+        self._blobs = dict(lab.blobs._blobs)
+        self.read: list[bytes] = []
+
+    def get(self, digest: bytes) -> bytes:
+        self.read.append(digest)
+        return super().get(digest)
+
+    def lose(self, digest: bytes) -> None:
+        del self._blobs[digest]
+
+
+def make_desk(blobs: MemoryBlobs) -> Desk:
+    genesis = proven_lab().genesis
+    verifier = BlockVerifier(genesis, blobs, seeded(1))
+    log = structlog.wrap_logger(None, processors=[structlog.testing.LogCapture()])
+    return Desk(genesis, verifier, blobs, metrics=NodeMetrics(), log=log)
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[Net]:
+    made = Net(tmp_path)
+    yield made
+    made.close()
+
+
+def is_done(net: Net) -> Callable[[], bool]:
+    return lambda: all(node.chain.phase is Phase.DONE for node in net)
+
+
+# -- whoever can write to the streams --------------------------------------------------------------
+
+
+def test_questions_for_many_heights_get_few_answers(
+    net: Net, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question has 14 bytes; the answers were the whole chain, once in a moment."""
+    monkeypatch.setattr(node_module, "MAX_ANSWERED", 2)
+    net.start_all()
+    net.run_to(4)
+    asked = net.nodes[0]
+    for _ in range(2):
+        net.now += 5.0
+        before = len(net.tried)
+        for height in (*range(1, 5), 1 << 62):
+            net.send(BlockRequest(height=height), stream=VOTES)
+        asked.turn()
+        answers = [raw for _, name, raw in net.tried[before:] if name == FINAL]
+        found = [FinalBlock.decode(raw) for raw in answers]
+        assert [final.block.height for final in found if final] == [1, 2]
+    assert len(asked._answered) <= 2
+
+
+# -- clients ---------------------------------------------------------------------------------------
+
+
+class Flood(Net):
+    """Client 2 sends forged proofs of the right statement without end."""
+
+    n_forged = 3 * PER_CLIENT
+
+    def list_due(self, chain: ChainState) -> list[Transaction]:
+        due = super().list_due(chain)
+        if chain.phase is not Phase.PROVE:
+            return due
+        own = due[2]
+        assert isinstance(own, Proof)
+        envelope = Envelope.decode(own.envelope)
+        assert envelope is not None
+        forged = []
+        for i in range(self.n_forged):
+            proof = envelope.proof[:96] + point(3 + i) + envelope.proof[128:]  # another C
+            forged.append(self.lab.wrap(2, replace(envelope, proof=proof), chain.learning_round))
+        return [*forged, *due[:2]]
+
+
+def test_a_client_with_many_forged_proofs_is_soon_not_heard(tmp_path: Path) -> None:
+    net = Flood(tmp_path, ProvenLab(changes={"n_rounds": 1}))
+    try:
+        net.start_all()
+        net.run(is_done(net))
+        for log in net.logs.values():
+            refused = [e["fault"] for e in log.entries if e.get("kind") == "proof"]
+            assert len(refused) == PER_CLIENT
+            assert set(refused) == {"its proof is pairing_failed"}
+        assert set(net.chain.updates) == {net.lab.client(0), net.lab.client(1)}
+    finally:
+        net.close()
+
+
+def test_faulty_ones_count_until_the_next_phase() -> None:
+    lab, state, pool = proven_lab(), proven_state(Phase.COMMIT), Pool()
+    for t in range(PER_CLIENT):
+        tx = lab.sign(replace(lab.commit(0), pok_w=bytes(31) + bytes((t,))), lab.clients[0])
+        assert pool.add(state, tx) is None
+        pool.discard([tx, lab.commit(1)])
+    assert pool.add(state, lab.commit(0)) == "its client has sent too many faulty ones"
+    assert pool.add(state, lab.commit(1)) is None, "one that never waited is nobody's fault"
+    pool.forgive()
+    assert pool.add(state, lab.commit(0)) is None
+
+
+def test_a_faulty_one_does_not_wait_again() -> None:
+    lab, state = proven_lab(), proven_state(Phase.COMMIT)
+    desk = make_desk(lab.blobs)
+    faulty = lab.sign(replace(lab.commit(0), pok_w=lab.commit(1).pok_w), lab.clients[0])
+    assert desk.add_transaction(state, faulty) is None
+    assert desk.judge_pending(state) == []
+    assert desk.add_transaction(state, faulty) is not None
+    assert list(desk.list_pending()) == []
+
+
+# -- blobs -----------------------------------------------------------------------------------------
+
+
+def test_a_block_that_the_rules_forbid_has_no_blob_looked_for() -> None:
+    """Or one validator names a large blob a thousand times, and one that is missing at the end."""
+    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    blobs = WatchedBlobs(lab)
+    desk = make_desk(blobs)
+    large, missing = lab.task.pools[0], bytes(32)
+    unsigned = [
+        Update(client_key=lab.client(0), learning_round=0, model_digest=named, rho=bytes(32))
+        for named in (*[large] * 20, missing)
+    ]
+    block = lab.block(state, unsigned)
+    assert desk.can_check(state, block)
+    assert desk.check(state, block) is not None
+    assert blobs.read == []
+
+
+def test_a_model_that_is_gone_again_is_not_proposed() -> None:
+    """Nobody could check the block; all other updates enter it."""
+    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    blobs = WatchedBlobs(lab)
+    desk = make_desk(blobs)
+    updates = [lab.update(i) for i in range(3)]
+    blobs._blobs = dict(lab.blobs._blobs)
+    for tx in updates:
+        assert desk.add_transaction(state, tx) is None
+    desk.judge_pending(state)
+    blobs.lose(updates[1].model_digest)
+    block = desk.draft(state, proposer=0)
+    assert block is not None
+    assert block.transactions == (updates[0], updates[2])
+    assert desk.can_check(state, block)
+    assert desk.check(state, block) is None
