@@ -273,7 +273,7 @@ def list_repeats(state: State) -> tuple[ConsensusMessage, ...]:
             found.append(known.proposal)
         votes = (tally.get_vote(validator) for tally in (known.prevotes, known.precommits))
         found.extend(vote for vote in votes if vote is not None)
-    if 0 <= state.valid_round < state.round:
+    if state.valid_round >= 0:
         found.extend(list_polka(state, state.valid_round, state.valid_hash))
     for client in state.book.held:
         receipt = state.book.get_receipt(client, validator)

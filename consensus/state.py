@@ -22,7 +22,7 @@ paper:
 - Line 55 takes f + 1 messages of that round or of later ones, so that lost ones don't matter.
 - The paper's network passes on to all what one correct process has seen. Here a node relays the
   polka it knows (its block and 2f+1 prevotes) when a round fails, and sends its own messages again
-  (`memory.list_repeats`).
+  (`memory.list_repeats`); a polka of an earlier round is remembered as in lines 42 and 43.
 - A new block that leaves out a proof with receipts is prevoted nil (`consensus.receipts`); a block
   with a polka is not: someone may be locked on it.
 """
@@ -197,6 +197,21 @@ def _see_polka(turn: Turn) -> bool:
     return True
 
 
+def _recall_polka(turn: Turn) -> bool:
+    """Lines 42 and 43 for an earlier round: a polka that came late is worth proposing as well.
+
+    It binds nobody (the lock is of line 36 alone), so safety does not depend on it.
+    """
+    state = turn.state
+    for number, known in state.rounds.items():
+        if state.valid_round < number < state.round:
+            block_hash = known.prevotes.find_block(state.config.quorum)
+            if block_hash is not None and state.is_valid(block_hash):
+                turn.state = replace(state, valid_round=number, valid_hash=block_hash)
+                return True
+    return False
+
+
 def _precommit_nil(turn: Turn) -> bool:
     """Line 44: 2f + 1 prevotes for nil; nothing can come of this round."""
     state = turn.state
@@ -224,6 +239,7 @@ _RULES: tuple[Callable[[Turn], bool], ...] = (
     _skip,
     _prevote,
     _see_polka,
+    _recall_polka,
     _precommit_nil,
     _await_prevotes,
     _await_precommits,

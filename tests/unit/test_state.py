@@ -251,6 +251,19 @@ def test_line_42_remembers_without_locking_after_a_nil_precommit() -> None:
     assert (stage.states[3].valid_hash, stage.states[3].locked_round) == (block.hash, -1)
 
 
+def test_line_42_remembers_a_polka_that_comes_late() -> None:
+    stage = open_stage(3)
+    block = stage.block()
+    skip_to(stage, 1, 3)
+    stage.tell(stage.propose(1, 0, block), 3)
+    for i in (0, 1, 2):
+        stage.tell(stage.vote(i, PREVOTE, 0, block.hash), 3)
+    s = stage.states[3]
+    assert (s.valid_round, s.valid_hash, s.locked_round) == (0, block.hash, -1)
+    skip_to(stage, 2, 3)  # its turn
+    assert (stage.sent[3, 2, PROPOSE].block, stage.sent[3, 2, PROPOSE].valid_round) == (block, 1)
+
+
 def test_line_44_nil_at_once() -> None:
     stage = open_stage(3)
     stage.time_out(PROPOSE, 0, 3)
