@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from api import problems, routes_chain, routes_jobs, routes_stock
 from api.auth import KeyRing
 from api.chain_history import ChainHistory
+from api.gate import KnownCallers, KnownMethods
 from api.headers import SafeHeaders
 from api.limits import RateLimits, StreamLimits
 from api.patience import Patience
@@ -59,7 +60,7 @@ def build_app(
         description=_DESCRIPTION,
         redoc_url=None,
     )
-    app.state.shell = Shell(
+    shell = app.state.shell = Shell(
         backend=backend,
         keys=keys,
         rates=RateLimits(**{**RATES, **(rates or {})}),
@@ -72,9 +73,11 @@ def build_app(
     app.include_router(routes_chain.router)
     _add_probes(app)
     _add_page(app)
+    app.add_middleware(KnownCallers, shell=shell)
     Instrumentator(registry=registry, excluded_handlers=["/metrics"]).instrument(app).expose(
         app, include_in_schema=False
     )
+    app.add_middleware(KnownMethods)
     app.add_middleware(Patience)
     app.add_middleware(OnlyProblems)
     app.add_middleware(SafeHeaders)

@@ -40,15 +40,21 @@ def get_shell(request: Request) -> Shell:
 ShellDep = Annotated[Shell, Depends(get_shell)]
 
 
+def identify(shell: Shell, authorization: str | None, address: str) -> Caller:
+    """The caller of a header. ApiProblem unauthorized; rate_limited for who guesses at keys."""
+    caller = shell.keys.identify(authorization)
+    if caller is None:
+        shell.rates.admit("guess", address)
+        raise ApiProblem("unauthorized", headers={"WWW-Authenticate": "Bearer"})
+    return caller
+
+
 def require(scope: Scope, rate: str) -> Callable[..., Caller]:
     """A dependency: the caller, known, allowed and within the rate."""
 
     def admit(request: Request, shell: ShellDep, _: Annotated[object, Security(_bearer)]) -> Caller:
-        caller = shell.keys.identify(request.headers.get("Authorization"))
-        if caller is None:
-            address = request.client.host if request.client else ""
-            shell.rates.admit("guess", address)
-            raise ApiProblem("unauthorized", headers={"WWW-Authenticate": "Bearer"})
+        address = request.client.host if request.client else ""
+        caller = identify(shell, request.headers.get("Authorization"), address)
         if not caller.may(scope):
             raise ApiProblem("forbidden", f"scope {scope.value} is needed")
         shell.rates.admit(rate, caller.name)

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from api import routes_jobs, routes_stock
 from api.app import build_app
-from api.auth import KeyRing, Scope, make_key
+from api.auth import Caller, KeyEntry, KeyRing, Scope, make_key
 from api.client import Client, ServiceRefused
 from api.problems import KINDS, MEDIA_TYPE, ApiProblem
 from api.schemas import JobRequest
@@ -126,6 +127,31 @@ def test_events_resume_behind_the_last_id(
     for wrong in ("x; DROP", f"{1 << 64}-0"):
         bad = http.get(f"/v1/jobs/{job_id}/events", headers={"Last-Event-ID": wrong})
         expect_problem(bad, 422, "invalid_request")
+
+
+def test_methods_that_nobody_knows_are_refused_and_not_counted(http: TestClient) -> None:
+    expect_problem(http.request("MADE-UP", "/v1/jobs"), 405, "method_not_allowed")
+    assert "MADE-UP" not in http.get("/metrics").text
+
+
+def test_no_body_is_read_of_who_has_no_key(
+    service: MemoryService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, line = make_key("alice", [Scope.JOBS], Random(1).randbytes)
+    entry = json.loads(line)
+    caller = Caller(name="alice", scopes=frozenset({Scope.JOBS}))
+    ring = KeyRing([KeyEntry(digest=bytes.fromhex(entry["sha256"]), caller=caller)])
+    read: list[str] = []
+
+    async def note(self: Request, **_: object) -> None:
+        read.append(self.url.path)
+
+    monkeypatch.setattr(Request, "form", note)
+    with make_http(service, keys=ring) as client:
+        answer = client.post("/v1/jobs/groth16", files={"zkey": b"a", "witness": b"b"})
+    expect_problem(answer, 401, "unauthorized")
+    assert answer.headers["Connection"] == "close"
+    assert read == []
 
 
 def test_who_has_read_the_end_waits_for_nothing(
