@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import httpx2
 from safetensors.numpy import save as save_tensors
 
@@ -10,25 +13,37 @@ from api.schemas import JobRequest, StatementFields
 from federated.client import ProofOrder, ProvingFailed
 from prover.model_bytes import encode_model
 
+MAX_TRIES = 20
+
 
 class ServiceProver:
-    """Uploads, orders, waits and fetches; one order at a time. url : of the service"""
+    """Uploads, orders, waits and fetches; comes again when the service is busy for a while."""
 
-    def __init__(self, url: str, *, key: str | None = None) -> None:
-        self._url, self._key = url, key
+    def __init__(
+        self, url: str, *, key: str | None = None, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._url, self._key, self._sleep = url, key, sleep
 
     def prove(self, order: ProofOrder) -> bytes:
         """An envelope of the service's workers. Raises ProvingFailed."""
         try:
             with Client.connect(self._url, key=self._key) as service:
-                return _prove(service, order)
-        except ServiceRefused as error:
-            raise ProvingFailed(f"the service refused the job: {error}") from None
+                return self._insist(service, order)
         except httpx2.HTTPError as error:
             raise ProvingFailed(
                 f"the service at {self._url} does not answer ({type(error).__name__}); "
                 "see whether it runs, then try again"
             ) from None
+
+    def _insist(self, service: Client, order: ProofOrder) -> bytes:
+        for _ in range(MAX_TRIES):
+            try:
+                return _prove(service, order)
+            except ServiceRefused as error:
+                if error.retry_after_s is None:
+                    raise ProvingFailed(f"the service refused the job: {error}") from None
+                self._sleep(error.retry_after_s)
+        raise ProvingFailed("the service stays busy; try again later, or start more workers")
 
 
 def _prove(service: Client, order: ProofOrder) -> bytes:

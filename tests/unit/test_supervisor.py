@@ -63,3 +63,13 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     children = [python("deaf", deaf, grace_s=0.2), python("waiter", waiter)]
     assert not Supervisor(children, report=watch).run(Event())
     assert "deaf did not stop within 0.2 s: killed" in watch.lines
+
+
+def test_what_a_child_prints_goes_to_its_log(tmp_path: Path) -> None:
+    """Of every start: a child that ends twice has said so twice."""
+    log = tmp_path / "child.log"
+    said = "import sys; print('out', flush=True); print('error', file=sys.stderr); sys.exit(3)"
+    watch = Watch("in 1 s")
+    child = Command(name="child", argv=[sys.executable, "-c", said], log=log)
+    assert Supervisor([child], report=watch).run(watch.seen)
+    assert log.read_text().split() == ["out", "error"] * 2

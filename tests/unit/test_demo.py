@@ -1,0 +1,361 @@
+"""The story of a demonstration, told of a small chain with real proofs: true, or found untrue.
+
+Needs PyTorch, as the demonstration does.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not installed")
+
+from api.demo import play, run
+from api.demo.play import DemoFailed, Feed, perform
+from api.demo.show import draw_picture, show_story, to_json
+from api.demo.stage import Role
+from api.demo.story import Part, Participant, Round, Story, _check_round, tell
+from consensus.chain import ChainState, Phase, apply, start
+from consensus.messages import FinalBlock, Proof, QuorumCertificate, Refusal, Step, Vote
+from federated.attacks import make_up, raise_claim
+from federated.client import ProofOrder, ProvingFailed, draw_shard
+from prover.commitment import SecretCommitment
+from prover.pipeline import Occasion
+from prover.verdict import Verdict
+from prover.wire import Envelope
+from tests.support.learning import Lab, ProvenLab, commitment_of, model_of, proven_lab
+from tests.support.tiny_circuits import seeded
+
+HONEST, LIAR, FORGER = range(3)
+ROLES = (Role.HONEST, Role.LIAR, Role.FORGER)
+Ledger = list[FinalBlock]
+
+
+def ignore(what: str, done: int, total: int) -> None:
+    assert 0 <= done <= total, what
+
+
+def finalize(lab: Lab, state: ChainState, block: Any) -> FinalBlock:
+    votes = tuple(
+        lab.sign(
+            Vote(
+                step=Step.PRECOMMIT,
+                height=block.height,
+                round=0,
+                block_hash=block.hash,
+                validator=i,
+            ),
+            lab.validators[i],
+        )
+        for i in range(3)
+    )
+    certificate = QuorumCertificate(
+        height=block.height, round=0, block_hash=block.hash, votes=votes
+    )
+    return FinalBlock(block=block, certificate=certificate)
+
+
+def lie(lab: ProvenLab, state: ChainState, i: int) -> Proof:
+    """What the liar and the forger send."""
+    if i == LIAR:
+        envelope = raise_claim(lab.make_envelope(i, state), extra=2)
+        return lab.wrap(i, envelope, state.learning_round)
+    images, labels = draw_shard(state, lab.blobs)
+    public, blinding = commitment_of(i)
+    order = ProofOrder(
+        model=model_of(i),
+        commitment=SecretCommitment(public=public, blinding=blinding),
+        images=images,
+        labels=labels,
+        occasion=Occasion(
+            chain_id=lab.genesis.chain_id,
+            task_id=lab.task.task_id,
+            round_index=state.learning_round,
+            commit_height=state.commit_height,
+            client_key=lab.client(i),
+        ),
+    )
+    forged: Envelope = make_up(order, claimed=len(labels), random_bytes=seeded(8))
+    return lab.wrap(i, forged, state.learning_round)
+
+
+@pytest.fixture(scope="module")
+def lab() -> ProvenLab:
+    return proven_lab()
+
+
+@pytest.fixture(scope="module")
+def played(lab: ProvenLab) -> tuple[Ledger, Mapping[tuple[int, int], Proof]]:
+    """The blocks of two rounds, and what each client sent in each."""
+    state, ledger = start(lab.genesis), []
+    sent: dict[tuple[int, int], Proof] = {}
+    while state.phase is not Phase.DONE:
+        t = state.learning_round
+        match state.phase:
+            case Phase.PROVE:
+                sent[HONEST, t] = lab.prove(HONEST, state)
+                sent |= {(i, t): lie(lab, state, i) for i in (LIAR, FORGER)}
+                due = [sent[HONEST, t], *(Refusal(proof=sent[i, t]) for i in (LIAR, FORGER))]
+            case Phase.UPDATE:
+                due = [lab.update(HONEST, t)]
+            case _:
+                due = lab.list_due(state)
+        ledger.append(finalize(lab, state, lab.block(state, due)))
+        state = apply(state, ledger[-1].block)
+    return ledger, sent
+
+
+@pytest.fixture
+def participants(
+    lab: ProvenLab, played: tuple[Ledger, Mapping[tuple[int, int], Proof]]
+) -> list[Participant]:
+    return [
+        Participant(
+            name=f"client {i + 1}",
+            role=role,
+            public_key=lab.client(i),
+            models={t: model_of(i) for t in range(2)},
+            sent={t: played[1][i, t] for t in range(2)},
+        )
+        for i, role in enumerate(ROLES)
+    ]
+
+
+def tell_of(lab: ProvenLab, ledgers: list[Ledger], participants: list[Participant]) -> Story:
+    return tell(
+        lab.genesis, ledgers, lab.blobs, participants, random_bytes=seeded(3), report=ignore
+    )
+
+
+def find_faults(story: Story) -> list[str]:
+    return [claim.text for claim in story.claims if not claim.holds]
+
+
+@pytest.fixture
+def story(
+    lab: ProvenLab,
+    played: tuple[Ledger, Mapping[tuple[int, int], Proof]],
+    participants: list[Participant],
+) -> Story:
+    return tell_of(lab, [played[0]] * 4, participants)
+
+
+def test_a_true_story(lab: ProvenLab, story: Story) -> None:
+    assert find_faults(story) == []
+    assert story.is_true
+    assert len(story.claims) == 10
+    assert len(story.rounds) == 2
+    for told in story.rounds:
+        assert told.leader == "client 1"
+        honest, liar, forger = told.parts.values()
+        assert honest.proven == honest.measured == story.n_samples  # the labels are its model's
+        assert liar.claimed is not None
+        assert liar.claimed > liar.measured
+        assert forger.claimed == story.n_samples
+        for cheat in (liar, forger):
+            assert cheat.proven is None
+            assert cheat.verdict is Verdict.PAIRING_FAILED
+            assert cheat.refused
+        assert told.global_count == story.n_pool  # only the honest model entered
+
+
+def test_nothing_told_is_not_true() -> None:
+    assert not Story(n_samples=1, n_pool=1).is_true
+
+
+def test_disks_that_differ_are_noticed(
+    lab: ProvenLab,
+    played: tuple[Ledger, Mapping[tuple[int, int], Proof]],
+    participants: list[Participant],
+) -> None:
+    ledger = played[0]
+    other = lab.block(start(lab.genesis), [lab.register(0)])
+    for differing in (ledger[:-1], [finalize(lab, start(lab.genesis), other), *ledger[1:]]):
+        story = tell_of(lab, [ledger, ledger, differing, ledger], participants)
+        assert find_faults(story) == [f"4 validators have the same {len(ledger)} blocks"]
+
+
+def test_a_chain_that_does_not_hold_is_noticed(
+    lab: ProvenLab,
+    played: tuple[Ledger, Mapping[tuple[int, int], Proof]],
+    participants: list[Participant],
+) -> None:
+    """Two votes are no quorum; a round of which the end is missing is not told."""
+    ledger = list(played[0])
+    few = replace(ledger[4].certificate, votes=ledger[4].certificate.votes[:2])
+    ledger[4] = replace(ledger[4], certificate=few)
+    story = tell_of(lab, [ledger] * 4, participants)
+    assert not story.is_true
+    assert "every block holds from the genesis on, votes and proofs included" in find_faults(story)
+    assert "all 2 learning rounds ended" in find_faults(story)
+    assert any("block 5" in fault for claim in story.claims for fault in claim.faults)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda p: [replace(p[0], models={0: model_of(1), 1: model_of(0)}), *p[1:]], "honest"),
+        (lambda p: [*p[:2], replace(p[2], role=Role.HONEST)], "honest"),
+        (lambda p: [p[0], replace(p[1], sent={1: p[1].sent[1]}), p[2]], "claimed more"),
+        (lambda p: [p[0], replace(p[1], sent=p[0].sent), p[2]], "claimed more"),
+        (lambda p: [replace(p[0], role=Role.FORGER), *p[1:]], "forged"),
+    ],
+)
+def test_what_clients_did_is_checked_against_their_part(
+    lab: ProvenLab,
+    played: tuple[Ledger, Mapping[tuple[int, int], Proof]],
+    participants: list[Participant],
+    change: Callable[[list[Participant]], list[Participant]],
+    words: str,
+) -> None:
+    story = tell_of(lab, [played[0]] * 4, change(participants))
+    assert any(words in text for text in find_faults(story))
+
+
+def make_part(proven: int | None, **changes: Any) -> Part:
+    part = Part(
+        claimed=proven,
+        proven=proven,
+        measured=proven or 0,
+        verdict=Verdict.VALID,
+        refused=False,
+        entered=True,
+    )
+    return replace(part, **changes)
+
+
+@pytest.mark.parametrize(
+    ("leader", "holds"), [("client 2", True), ("client 1", False), (None, False)]
+)
+def test_only_the_best_may_lead(leader: str | None, holds: bool) -> None:
+    story = Story(n_samples=16, n_pool=40)
+    parts = {"client 1": make_part(9), "client 2": make_part(10), "client 3": make_part(None)}
+    _check_round(story, 0, Round(leader=leader, parts=parts, global_count=30), [])
+    (claim,) = [claim for claim in story.claims if claim.text == "who has proven most leads"]
+    assert claim.holds is holds
+    assert claim.faults == ([] if holds else ["round 1"])
+
+
+def test_a_story_is_shown(story: Story, tmp_path: Path) -> None:
+    console = Console(record=True, width=90)
+    story.check("the moon is cheese", False, where="round [9]")
+    show_story(story, console)
+    text = console.export_text()
+    assert "Round 2: client 1 leads" in text
+    assert "16/16 100.0%" in text
+    assert "does not verify" in text
+    assert "true   4 validators have the same" in text
+    assert "FALSE  the moon is cheese: round [9]" in text
+    found = json.loads(json.dumps(to_json(story)))
+    assert found["true"] is False
+    assert found["rounds"][1]["clients"]["client 2"]["verdict"] == "pairing_failed"
+    assert found["claims"][-1]["faults"] == ["round [9]"]
+    draw_picture(story, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_story_without_rounds_is_shown(tmp_path: Path) -> None:
+    empty = Story(n_samples=16, n_pool=40)
+    show_story(empty, Console(record=True))
+    draw_picture(empty, tmp_path / "picture.png")
+
+
+# -- while it runs ---------------------------------------------------------------------------------
+
+
+class StubFeed(Feed):
+    """A chain that is shown block by block, without streams."""
+
+    def __init__(self, states: list[ChainState]) -> None:
+        self._coming, self._state = states[1:], states[0]
+        self._changed, self._proofs = threading.Condition(), []
+        self.sent: list[Any] = []
+
+    def poll(self) -> None:
+        if self._coming:
+            with self._changed:
+                self._state = self._coming.pop(0)
+                self._changed.notify_all()
+
+    def send(self, tx: Any) -> None:
+        self.sent.append(tx)
+
+
+class StubClient:
+    def __init__(self, error: Exception | None) -> None:
+        self._error, self.public_key = error, bytes(32)
+
+    def act(self, state: ChainState) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+class StubStage:
+    """What `perform` reads of a stage."""
+
+    folder = Path("somewhere")
+
+    class plan:  # noqa: N801
+        roles = ROLES
+
+
+def make_actor(error: Exception | None) -> play.Actor:
+    return play.Actor(
+        name="client 1",
+        role=Role.HONEST,
+        client=StubClient(error),  # type: ignore[arg-type]
+        n_samples=1,
+        sent={},
+    )
+
+
+def perform_with(feed: Feed, error: Exception | None, *, stopped: bool = False) -> None:
+    stop = threading.Event()
+    if stopped:
+        stop.set()
+    perform(StubStage(), feed, [make_actor(error)], stop, ignore)  # type: ignore[arg-type]
+
+
+def test_rounds_are_watched_to_their_end() -> None:
+    lab = Lab()
+    states = [lab.reach(phase) for phase in (Phase.REGISTER, Phase.COMMIT, Phase.PROVE)]
+    perform_with(StubFeed([*states, lab.reach(Phase.DONE, learning_round=1)]), None)
+
+
+def test_what_cannot_go_on_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = Lab().reach(Phase.COMMIT)
+    with pytest.raises(DemoFailed, match="client 1: no worker"):
+        perform_with(StubFeed([state]), ProvingFailed("no worker"))
+    with pytest.raises(DemoFailed, match="stopped"):
+        perform_with(StubFeed([state]), None, stopped=True)
+    monkeypatch.setattr(play, "STALL_S", 0.0)
+    with pytest.raises(DemoFailed, match="no block became final"):
+        perform_with(StubFeed([state]), None)
+
+
+def test_proofs_are_waited_for_while_they_can_come() -> None:
+    lab = Lab()
+    state = lab.reach(Phase.PROVE)
+    proof = lab.prove(0, state)
+    feed = StubFeed([state])
+    feed._proofs.append(proof)
+    assert feed.wait_for_proof(0) == Envelope.decode(proof.envelope)
+    assert feed.wait_for_proof(1) is None  # of a round that is not under way
+
+
+def test_one_demonstration_at_a_time(tmp_path: Path) -> None:
+    with (
+        run.holding(tmp_path / "demo"),
+        pytest.raises(DemoFailed, match="another demonstration"),
+        run.holding(tmp_path / "demo"),
+    ):
+        pass
+    with run.holding(tmp_path / "demo"):
+        pass

@@ -1,0 +1,135 @@
+"""The HTTP service as a client's prover: what it is handed, and every way in which it can fail."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from api.auth import Caller
+from api.problems import ApiProblem
+from api.schemas import CommitmentReceipt, DatasetReceipt, Job, JobRequest
+from api.service_prover import MAX_TRIES, ServiceProver
+from api.store import parse_samples
+from federated.client import ProofOrder, ProvingFailed
+from prover.commitment import SecretCommitment
+from prover.model_bytes import encode_model
+from prover.pipeline import Occasion
+from tests.support.learning import commitment_of, model_of
+from tests.support.memory_service import PROOF, MemoryService
+from tests.support.serving import serve
+
+
+class Ending(MemoryService):
+    """Takes uploads, and ends each job as soon as it comes."""
+
+    def __init__(self, state: str = "done") -> None:
+        super().__init__()
+        self.state, self.n_busy = state, 0
+        self.uploads: dict[str, bytes] = {}
+        self.requests: list[JobRequest] = []
+
+    def put_dataset(self, caller: Caller, raw: bytes) -> DatasetReceipt:
+        images, _ = parse_samples(raw)
+        name = self._keep(raw)
+        return DatasetReceipt(
+            id=name, n_samples=len(images), n_bytes=len(raw), digest=name, expires_at=0
+        )
+
+    def put_commitment(self, caller: Caller, raw: bytes) -> CommitmentReceipt:
+        return CommitmentReceipt(id=self._keep(raw), d_w="", expires_at=0)
+
+    def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
+        if self.n_busy:
+            self.n_busy -= 1
+            raise ApiProblem("queue_full", headers={"Retry-After": "7"})
+        self.requests.append(request)
+        job = super().submit(caller, request, idempotency_key)
+        self.finish(job.id, self.state)
+        return job
+
+    def _keep(self, raw: bytes) -> str:
+        name = hashlib.sha256(raw).hexdigest()
+        self.uploads[name] = raw
+        return name
+
+
+def make_order() -> ProofOrder:
+    public, blinding = commitment_of(0)
+    generator = np.random.default_rng(1)
+    return ProofOrder(
+        model=model_of(0),
+        commitment=SecretCommitment(public=public, blinding=blinding),
+        images=generator.integers(0, 256, size=(16, 6), dtype=np.uint8),
+        labels=generator.integers(0, 3, size=16, dtype=np.uint8),
+        occasion=Occasion(
+            chain_id=b"chain",
+            task_id=b"task",
+            round_index=2,
+            commit_height=9,
+            client_key=b"\x07" * 32,
+        ),
+    )
+
+
+@pytest.fixture
+def service() -> Ending:
+    return Ending()
+
+
+@pytest.fixture
+def url(service: Ending) -> Iterator[str]:
+    with serve(service) as address:
+        yield address
+
+
+def test_the_service_is_handed_the_whole_order(service: Ending, url: str) -> None:
+    order = make_order()
+    assert ServiceProver(url).prove(order) == PROOF
+    (request,) = service.requests
+    assert encode_model(order.model) in service.models.values()
+    images, labels = parse_samples(service.uploads[request.dataset])
+    assert np.array_equal(images, order.images)
+    assert np.array_equal(labels, order.labels)
+    assert service.uploads[request.commitment_id or ""] == order.commitment.encode()
+    assert request.n_samples == 16
+    assert request.statement.model_dump() == {
+        "chain_id": "chain",
+        "task_id": "task",
+        "round_index": 2,
+        "commit_height": 9,
+        "client_key": "07" * 32,
+    }
+
+
+def test_a_busy_service_is_asked_again(service: Ending, url: str) -> None:
+    waits: list[float] = []
+    service.n_busy = 3
+    assert ServiceProver(url, sleep=waits.append).prove(make_order()) == PROOF
+    assert waits == [7.0] * 3
+    service.n_busy = 10**6
+    with pytest.raises(ProvingFailed, match="stays busy"):
+        ServiceProver(url, sleep=waits.append).prove(make_order())
+    assert len(waits) == 3 + MAX_TRIES
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled", "expired"])
+def test_a_job_that_ends_otherwise_is_no_proof(service: Ending, url: str, state: str) -> None:
+    service.state = state
+    with pytest.raises(ProvingFailed, match=f"ended {state}"):
+        ServiceProver(url).prove(make_order())
+
+
+def test_refusals_and_silence_are_named(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    with pytest.raises(ProvingFailed, match=r"127\.0\.0\.1:1 does not answer"):
+        ServiceProver("http://127.0.0.1:1").prove(make_order())
+
+    def refuse(*_: Any) -> DatasetReceipt:
+        raise ApiProblem("bad_dataset", "these are no samples")
+
+    monkeypatch.setattr(Ending, "put_dataset", refuse)
+    with pytest.raises(ProvingFailed, match="these are no samples"):
+        ServiceProver(url).prove(make_order())
