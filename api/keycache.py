@@ -10,11 +10,12 @@ single-party development setup; a ceremony's key is used where its files lie in 
 from __future__ import annotations
 
 import fcntl
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 from api.files import write_public
 from api.key_card import CARD_NAME, KeyCard
@@ -29,6 +30,8 @@ from prover.prove import prepare
 from prover.randomness import RandomBytes
 from prover.setup import draw_trapdoor
 from prover.setup import setup as compute_key
+
+_LOCK_PAUSE_S = 0.5
 
 T = TypeVar("T")
 
@@ -114,9 +117,7 @@ class KeyCache:
             return
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "lock").open("wb") as lock:
-            report("wait for key", 0, 1)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            report("wait for key", 1, 1)
+            _await_lock(lock, report)
             if (folder / VERIFYING_NAME).exists():
                 return
             key = compute_key(
@@ -135,6 +136,19 @@ class KeyCache:
             )
             write_public(folder / CARD_NAME, card.encode())
             save_key(key, folder)
+
+
+def _await_lock(lock: BinaryIO, report: StageProgress) -> None:
+    """Takes the lock. Meanwhile `report` may end the work: who holds it may be frozen."""
+    while True:
+        report("wait for key", 0, 1)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        else:
+            report("wait for key", 1, 1)
+            return
 
 
 def count_bytes(key: ProvingKey) -> int:

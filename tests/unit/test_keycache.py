@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +85,30 @@ def test_a_key_that_was_left_half_made_is_made_anew(tmp_path: Path) -> None:
     second = get(tmp_path, 2)
     assert second.key.verifying.digest != first.key.verifying.digest
     assert load_verifying_half(folder)[0].digest == second.key.verifying.digest
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_who_waits_for_a_key_can_be_stopped(tmp_path: Path) -> None:
+    get(tmp_path, 1)
+    (folder,) = tmp_path.iterdir()
+    (folder / VERIFYING_NAME).unlink()
+    asked = 0
+
+    def report(stage: str, done: int, total: int) -> None:
+        nonlocal asked
+        asked += stage == "wait for key"
+        if asked == 2:
+            raise Stopped
+
+    cache = KeyCache(tmp_path, budget_bytes=1, random_bytes=seeded(2))
+    with (folder / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as one that makes the key and is frozen
+        with pytest.raises(Stopped):
+            cache.get(ARCHITECTURE, N_SAMPLES, get_backend("cpu"), report)
+    assert not (folder / VERIFYING_NAME).exists()
 
 
 def test_a_warm_key_reads_nothing(tmp_path: Path) -> None:
