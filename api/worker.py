@@ -82,6 +82,7 @@ class Worker:
                 try:
                     if not self.run_one():
                         self._idle()
+                    self._sweep()
                     pause_s = _FIRST_PAUSE_S
                 except (RedisError, OSError) as error:
                     self._log.warning("queue or store unreachable", error=type(error).__name__)
@@ -197,10 +198,13 @@ class Worker:
         bell = self.queue.hear_bell()
         if self.run_one():  # came between the last look and the bell
             return
+        self.queue.wait(bell, BLOCK_MS)
+
+    def _sweep(self) -> None:
+        """Also while tasks wait: what has passed its time to live goes, however busy it is."""
         if time.monotonic() - self._swept_at > SWEEP_S:
             self._swept_at = time.monotonic()
             self._log.debug("uploads swept", deleted=self.prover.store.sweep())
-        self.queue.wait(bell, BLOCK_MS)
 
     # -- the second thread
 

@@ -268,6 +268,28 @@ def test_a_worker_outlives_a_store_that_cannot_be_swept(
     assert find(queue, jobs[0]).state is JobState.DONE
 
 
+def test_a_worker_that_is_never_idle_sweeps_too(
+    queue: CountingQueue, stop: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def act(report: StageProgress) -> TaskResult:
+        done.append("task")
+        if done.count("task") == 2:
+            stop.set()
+        return MADE
+
+    def sweep(store: UploadStore) -> int:
+        done.append("sweep")
+        return 0
+
+    monkeypatch.setattr(UploadStore, "sweep", sweep)
+    for number in range(2):
+        queue.submit(make_spec(number))
+    make_worker(queue, act, stop).run()
+    assert done == ["task", "sweep", "task"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Wordy(TaskProver):
     """Makes a result of some size."""
