@@ -154,6 +154,11 @@ class JobSpec:
         return self.work.n_tasks
 
     @property
+    def private_owner(self) -> str:
+        """Who owns, in the store, what is deleted when the job ends: this job and no other one."""
+        return f"{self.owner} {self.id}"
+
+    @property
     def id(self) -> str:
         """32 hexadecimal digits: the same request of the same owner is the same job."""
         return hashlib.sha256(b"zkpot job v1\x00" + self.encode()).hexdigest()[:32]

@@ -53,7 +53,15 @@ from api.schemas import (
 from api.service import JobEvent
 from api.settings import MAX_TASKS_PER_JOB
 from api.shards import Container
-from api.store import StoreFull, UploadGone, UploadInvalid, UploadKind, UploadStore, parse_samples
+from api.store import (
+    StoreFull,
+    UploadGone,
+    UploadInvalid,
+    UploadKind,
+    UploadStore,
+    hash_file,
+    parse_samples,
+)
 from federated.errors import FederatedError
 from kernels.encoding import encode_g1
 from prover.commitment import SecretCommitment
@@ -151,7 +159,8 @@ class QueueService:
             commitment_id=request.commitment_id,
             **request.statement.model_dump(),
         )
-        return self._put(caller, work, request.priority, request.deadline_s, idempotency_key)
+        spec = _make_spec(caller, work, request.priority, request.deadline_s)
+        return self._put(spec, idempotency_key)
 
     def submit_groth16(
         self,
@@ -165,9 +174,11 @@ class QueueService:
         with _refusing():
             work = Groth16Work(
                 zkey_id=self._store.put_file(caller.name, UploadKind.ZKEY, zkey).id,
-                witness_id=self._store.put_file(caller.name, UploadKind.WITNESS, witness).id,
+                witness_id=hash_file(witness),
             )
-        return self._put(caller, work, priority, None, idempotency_key)
+            spec = _make_spec(caller, work, priority, None)
+            self._store.put_file(spec.private_owner, UploadKind.WITNESS, witness)
+        return self._put(spec, idempotency_key)
 
     def list_jobs(self, caller: Caller, *, limit: int, before: str | None) -> JobList:
         owner = None if caller.may(Scope.ADMIN) else caller.name
@@ -265,21 +276,8 @@ class QueueService:
             ]
         )
 
-    def _put(
-        self,
-        caller: Caller,
-        work: AccuracyWork | Groth16Work,
-        priority: PriorityName,
-        deadline_s: int | None,
-        idempotency_key: str | None,
-    ) -> Job:
+    def _put(self, spec: JobSpec, idempotency_key: str | None) -> Job:
         with _refusing():
-            spec = JobSpec(
-                owner=caller.name,
-                work=work,
-                priority=Priority(priority.value),
-                deadline_s=deadline_s,
-            )
             return _view_job(self._queue.submit(spec, idempotency_key=idempotency_key)[0])
 
     def _decode_architecture_now(self, owner: str, model_id: str) -> Architecture:
@@ -336,6 +334,17 @@ def _refusing() -> Iterator[None]:
     except OSError:  # a full disk above all; its text would name paths of this machine
         detail, headers = "the store cannot be read or written", {"Retry-After": str(RETRY_S)}
         raise ApiProblem("unavailable", detail, headers=headers) from None
+
+
+def _make_spec(
+    caller: Caller,
+    work: AccuracyWork | Groth16Work,
+    priority: PriorityName,
+    deadline_s: int | None,
+) -> JobSpec:
+    return JobSpec(
+        owner=caller.name, work=work, priority=Priority(priority.value), deadline_s=deadline_s
+    )
 
 
 def _view_job(record: JobRecord) -> Job:

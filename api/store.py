@@ -2,8 +2,8 @@
 
 DATA_DIR/uploads/<owner>/<kind>/<sha256 of the content>, mode 0600 in folders of mode 0700
 
-The owner's part is a digest, so no name of a caller becomes a path. A file is written whole or not
-at all, and is checked against its name when it is read.
+The owner's part is a digest, so no name of a caller becomes a path; a witness is its job's own. A
+file is written whole or not at all, and is checked against its name when it is read.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -86,9 +87,8 @@ class UploadStore:
 
     def put_file(self, owner: str, kind: UploadKind, path: Path) -> Upload:
         """As `put`, for a file too large for memory; the original stays."""
+        digest = hash_file(path)
         with path.open("rb") as source:
-            digest = hashlib.file_digest(source, "sha256").hexdigest()
-            source.seek(0)
             size = path.stat().st_size
             return self._put(
                 owner, kind, digest, size, lambda file: shutil.copyfileobj(source, file, _CHUNK)
@@ -114,9 +114,13 @@ class UploadStore:
         return path
 
     def delete(self, owner: str, kind: UploadKind, digest: str) -> None:
-        """Deletes the content if it is there."""
+        """Deletes the content if it is there, and its folders when nothing else is in them."""
         if _DIGEST.fullmatch(digest):
-            self._path(owner, kind, digest).unlink(missing_ok=True)
+            path = self._path(owner, kind, digest)
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.parent.rmdir()
+                path.parent.parent.rmdir()
 
     def load_samples(self, owner: str, dataset: str) -> tuple[UInt8Array, UInt8Array]:
         """images uint8[N, ...] and labels uint8[N] of the owner's upload or of a built-in name.
@@ -168,6 +172,12 @@ class UploadStore:
 
     def _list(self) -> Iterator[Path]:
         return self._folder.glob("*/*/*")
+
+
+def hash_file(path: Path) -> str:
+    """The id that a file has in the store. Raises OSError."""
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
 
 
 def parse_samples(raw: bytes) -> tuple[UInt8Array, UInt8Array]:

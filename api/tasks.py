@@ -66,7 +66,7 @@ class TaskProver:
         if isinstance(spec.work, AccuracyWork):
             made = self._prove_shard(spec.owner, spec.work, task, backend, report, agree)
         else:
-            made = self._prove_groth16(spec.owner, spec.work, backend, report)
+            made = self._prove_groth16(spec, spec.work, backend, report)
         if len(made.raw) > MAX_RESULT_BYTES:
             raise TaskFailed(
                 "result_too_large",
@@ -78,7 +78,7 @@ class TaskProver:
     def clean_up(self, spec: JobSpec) -> None:
         """Deletes the witness of a Groth16 job that has ended."""
         if isinstance(spec.work, Groth16Work):
-            self.store.delete(spec.owner, UploadKind.WITNESS, spec.work.witness_id)
+            self.store.delete(spec.private_owner, UploadKind.WITNESS, spec.work.witness_id)
 
     def _prove_shard(
         self,
@@ -140,11 +140,12 @@ class TaskProver:
         return SecretCommitment.decode(found or b"")
 
     def _prove_groth16(
-        self, owner: str, work: Groth16Work, backend: Backend, report: StageProgress
+        self, spec: JobSpec, work: Groth16Work, backend: Backend, report: StageProgress
     ) -> TaskResult:
         report("witness 1", 0, 1)
-        wires = read_wtns(self.store.get_path(owner, UploadKind.WITNESS, work.witness_id))
-        path = self.store.get_path(owner, UploadKind.ZKEY, work.zkey_id)
+        witness = self.store.get_path(spec.private_owner, UploadKind.WITNESS, work.witness_id)
+        wires = read_wtns(witness)
+        path = self.store.get_path(spec.owner, UploadKind.ZKEY, work.zkey_id)
         report("witness 1", 1, 1)
 
         def load() -> tuple[object, int]:

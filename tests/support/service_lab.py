@@ -19,7 +19,7 @@ from api.embedded import EmbeddedServer, connect
 from api.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec
 from api.queue import JobQueue
 from api.settings import Settings
-from api.store import UploadKind, UploadStore
+from api.store import UploadKind, UploadStore, hash_file
 from federated.data import DatasetRef, load_samples
 from kernels.array import FrArray
 from prover.formats.json_io import read_proof, read_vkey
@@ -100,9 +100,11 @@ class Lab:
         write_wtns(witness, FrArray.from_ints([1, a * b, a, b]))
         work = Groth16Work(
             zkey_id=self._store.put_file(OWNER, UploadKind.ZKEY, PRODUCT).id,
-            witness_id=self._store.put_file(OWNER, UploadKind.WITNESS, witness).id,
+            witness_id=hash_file(witness),
         )
-        return self.submit(JobSpec(owner=OWNER, work=work))
+        spec = JobSpec(owner=OWNER, work=work)
+        self._store.put_file(spec.private_owner, UploadKind.WITNESS, witness)
+        return self.submit(spec)
 
     def judge_product(self, job_id: str, product: int) -> Verdict:
         """A verifier's verdict on the proof of such a job, for the product it asks about."""

@@ -213,6 +213,24 @@ def test_groth16_witness_is_deleted_after_the_job(
     assert json.loads(service.get_proof(ALICE, job.id)) == view.groth16
 
 
+def test_two_jobs_with_one_witness_each_have_their_own(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    jobs = [
+        service.submit_groth16(
+            ALICE,
+            zkey=vector("multiplier", ".zkey"),
+            witness=vector("multiplier", ".wtns"),
+            priority=priority,
+            idempotency_key=None,
+        )
+        for priority in (PriorityName.HIGH, PriorityName.LOW)
+    ]
+    work(redis, settings)
+    assert [service.get_job(ALICE, job.id).state for job in jobs] == ["done", "done"]
+    assert list(settings.data_dir.glob("uploads/*/witness")) == []
+
+
 def test_things_of_others_do_not_exist(service: QueueService) -> None:
     request = upload(service)
     job = service.submit(ALICE, request, None)
