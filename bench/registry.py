@@ -105,6 +105,7 @@ SUITES = {
     "kernels": "bench.suites.kernels:build_suite",
     "proof": "bench.suites.proof:build_suite",
     "service": "bench.suites.service:build_suite",
+    "consensus": "bench.suites.consensus:build_suite",
     "cuda": "bench.suites.cuda:build_suite",
 }
 

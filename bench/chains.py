@@ -1,0 +1,271 @@
+"""Chains to measure: a genesis with all its keys, clients that share one model, blocks made here.
+
+One party deals every key and makes every block: what is measured is what nodes do with them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from time import perf_counter
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from consensus import beacon
+from consensus.blobs import FileBlobs
+from consensus.chain import ChainState, Phase, apply, beacon_message, start
+from consensus.codec import Signed
+from consensus.development import (
+    ADMISSION,
+    BEACON,
+    BLOBS,
+    create_chain,
+    node_home,
+    sign_permit,
+)
+from consensus.genesis import Genesis, Task, Timeouts
+from consensus.identity import get_public_key, load_key, load_seed, sign
+from consensus.messages import (
+    Block,
+    Commit,
+    FinalBlock,
+    Proof,
+    QuorumCertificate,
+    Register,
+    SentTransaction,
+    Step,
+    Update,
+    Vote,
+)
+from consensus.samples import SamplePool
+from consensus.verifier import BlockVerifier
+from kernels.backend import Backend
+from kernels.encoding import encode_g1
+from prover.accuracy import AccuracyCircuit
+from prover.commitment import Blinding, ModelCommitment, draw_blinding
+from prover.keys import ProvingKey
+from prover.model import QuantizedModel
+from prover.model_bytes import encode_model
+from prover.opening import CommitmentKey
+from prover.pipeline import Occasion, commit_job, prove_job
+
+N_VALIDATORS = 4
+NO_DEADLINE = 1 << 20
+S = TypeVar("S", bound=Signed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prover:
+    """A circuit with its key, the model that all clients have, and the samples to draw from."""
+
+    circuit: AccuracyCircuit
+    key: ProvingKey
+    commitment_key: CommitmentKey
+    model: QuantizedModel
+    pool: SamplePool
+    n_samples: int
+    backend: Backend
+
+
+class ChainLab:
+    """A chain under `folder`, and all that its clients and validators would say."""
+
+    def __init__(
+        self,
+        folder: Path,
+        prover: Prover,
+        *,
+        n_clients: int,
+        n_rounds: int,
+        empty_block_ms: int = 1000,
+        step_ms: int = 2000,
+    ) -> None:
+        self.folder, self.prover = folder, prover
+        folder.mkdir(parents=True, mode=0o700)
+        self.blobs = FileBlobs(folder / BLOBS)
+        self.clients = [Ed25519PrivateKey.generate() for _ in range(n_clients)]
+        self.genesis = self._create(n_rounds, empty_block_ms, step_ms)
+        self.verifier = BlockVerifier(self.genesis, self.blobs, secrets.token_bytes)
+
+    def _create(self, n_rounds: int, empty_block_ms: int, step_ms: int) -> Genesis:
+        p = self.prover
+        task = Task(
+            task_id=b"bench",
+            architecture=p.model.architecture,
+            circuit_digest=p.circuit.digest,
+            verifying_key_digest=self.blobs.put(p.key.verifying.encode()),
+            commitment_key_digest=self.blobs.put(p.commitment_key.encode()),
+            sealed=False,
+            pools=(self.blobs.put(p.pool.encode()),),
+            n_samples=p.n_samples,
+            threshold=1,
+            margin=None,
+            n_rounds=n_rounds,
+            n_expected=len(self.clients),
+            register_blocks=NO_DEADLINE,
+            commit_blocks=NO_DEADLINE,
+            prove_blocks=NO_DEADLINE,
+            update_blocks=NO_DEADLINE,
+            allow_few_samples=True,
+        )
+        timeouts = Timeouts(
+            propose_ms=step_ms,
+            prevote_ms=step_ms,
+            precommit_ms=step_ms,
+            increase_ms=step_ms,
+            empty_block_ms=empty_block_ms,
+        )
+        return create_chain(
+            self.folder,
+            chain_id=b"bench",
+            task=task,
+            timeouts=timeouts,
+            n_validators=N_VALIDATORS,
+            random_bytes=secrets.token_bytes,
+        )
+
+    def home(self, index: int) -> Path:
+        return node_home(self.folder, index)
+
+    # -- what clients send
+
+    def list_due(self, state: ChainState) -> list[SentTransaction]:
+        """Of every client, for the phase under way."""
+        t = state.learning_round
+        match state.phase:
+            case Phase.REGISTER:
+                return [self._register(i) for i in range(len(self.clients))]
+            case Phase.COMMIT:
+                return [self._commit(key, t) for key in self.clients]
+            case Phase.PROVE:
+                return [self._prove(key, state) for key in self.clients]
+            case Phase.UPDATE:
+                return [self._update(key, t) for key in self.clients]
+            case _:
+                return []
+
+    def _sign(self, message: S, key: Ed25519PrivateKey) -> S:
+        return sign(key, message, self.genesis.chain_id)
+
+    def _register(self, i: int) -> Register:
+        key = self.clients[i]
+        public = get_public_key(key)
+        permit = sign_permit(self._admission, self.genesis.chain_id, public)
+        tx = Register(client_key=public, validator=i % N_VALIDATORS, permit=permit)
+        return self._sign(tx, key)
+
+    def _commit(self, key: Ed25519PrivateKey, learning_round: int) -> Commit:
+        made = self._commitment
+        tx = Commit(
+            client_key=get_public_key(key),
+            learning_round=learning_round,
+            d_w=encode_g1(made.d_w),
+            pok_w=encode_g1(made.pok_w),
+        )
+        return self._sign(tx, key)
+
+    def _prove(self, key: Ed25519PrivateKey, state: ChainState) -> Proof:
+        p, public = self.prover, get_public_key(key)
+        images, labels = p.pool.draw(state.beacon, p.n_samples)
+        job = prove_job(
+            p.circuit,
+            p.key,
+            p.model,
+            images=images,
+            labels=labels,
+            occasion=Occasion(
+                chain_id=self.genesis.chain_id,
+                task_id=self.genesis.task.task_id,
+                round_index=state.learning_round,
+                commit_height=state.commit_height,
+                client_key=public,
+            ),
+            commitment=self._commitment,
+            blinding=self._blinding,
+            random_bytes=secrets.token_bytes,
+            backend=p.backend,
+            clock=perf_counter,
+        )
+        tx = Proof(client_key=public, learning_round=state.learning_round, envelope=job.envelope)
+        return self._sign(tx, key)
+
+    def _update(self, key: Ed25519PrivateKey, learning_round: int) -> Update:
+        tx = Update(
+            client_key=get_public_key(key),
+            learning_round=learning_round,
+            model_digest=self.blobs.put(encode_model(self.prover.model)),
+            rho=self._blinding.rho.to_bytes(32, "little"),
+        )
+        return self._sign(tx, key)
+
+    # -- what validators would make of it
+
+    def extend(self, state: ChainState) -> FinalBlock:
+        """The next block with all that is due, and its certificate."""
+        block = Block(
+            height=state.height + 1,
+            parent=state.head,
+            proposer=0,
+            state_root=state.digest,
+            beacon=self._beacon(state) if state.phase is Phase.BEACON else b"",
+            transactions=tuple(self.list_due(state)),
+            evidence=(),
+            aggregate=(self.verifier.build_aggregate(state),) if state.phase is Phase.ELECT else (),
+        )
+        return FinalBlock(block=block, certificate=self._certify(block))
+
+    def make_blocks(self, n: int) -> Sequence[FinalBlock]:
+        """The first n blocks of the chain."""
+        state, finals = start(self.genesis), []
+        for _ in range(n):
+            finals.append(self.extend(state))
+            state = apply(state, finals[-1].block)
+        return finals
+
+    def _beacon(self, state: ChainState) -> bytes:
+        message = beacon_message(state)
+        signers = range(self.genesis.n_faulty + 1)
+        return beacon.combine({i: beacon.sign_share(self._shares[i], message) for i in signers})
+
+    def _certify(self, block: Block) -> QuorumCertificate:
+        votes = tuple(
+            self._sign(
+                Vote(
+                    step=int(Step.PRECOMMIT),
+                    height=block.height,
+                    round=0,
+                    block_hash=block.hash,
+                    validator=i,
+                ),
+                self._validators[i],
+            )
+            for i in range(2 * self.genesis.n_faulty + 1)
+        )
+        return QuorumCertificate(height=block.height, round=0, block_hash=block.hash, votes=votes)
+
+    # -- keys
+
+    @cached_property
+    def _admission(self) -> Ed25519PrivateKey:
+        return load_key(self.folder, ADMISSION)
+
+    @cached_property
+    def _validators(self) -> list[Ed25519PrivateKey]:
+        return [load_key(self.home(i)) for i in range(N_VALIDATORS)]
+
+    @cached_property
+    def _shares(self) -> list[bytes]:
+        return [load_seed(self.home(i), BEACON) for i in range(N_VALIDATORS)]
+
+    @cached_property
+    def _blinding(self) -> Blinding:
+        return draw_blinding(secrets.token_bytes)
+
+    @cached_property
+    def _commitment(self) -> ModelCommitment:
+        p = self.prover
+        return commit_job(p.circuit, p.key, p.model, self._blinding, backend=p.backend)
