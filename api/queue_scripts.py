@@ -208,8 +208,13 @@ if deadline_s > 0 then
   call('HSET', job_key(job), 'deadline_ms', deadline)
   call('ZADD', P .. 'deadlines', deadline, job)
 end
-call('ZADD', P .. 'jobs', whole(NOW), job)
-call('ZADD', P .. 'jobs:' .. owner, whole(NOW), job)
+-- Each new job makes room of several whose time to live is over: the lists do not grow for ever.
+for _, index in ipairs({P .. 'jobs', P .. 'jobs:' .. owner}) do
+  for _, old in ipairs(call('ZRANGE', index, 0, 3)) do
+    if call('EXISTS', job_key(old)) == 0 then call('ZREM', index, old) end
+  end
+  call('ZADD', index, whole(NOW), job)
+end
 remember()
 start(job, n_tasks, priority)
 count('submitted')

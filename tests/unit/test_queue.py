@@ -489,6 +489,17 @@ def test_events_are_capped(queue: JobQueue) -> None:
     assert queue.redis.xlen(f"{queue.prefix}events:{spec.id}") == 1000
 
 
+def test_lists_forget_jobs_that_are_over_though_nobody_reads_them(queue: JobQueue) -> None:
+    specs = [make_spec(number) for number in range(6)]
+    for spec in specs[:5]:
+        queue.submit(spec)
+        queue.cancel(spec.id)
+        queue.redis.delete(f"{queue.prefix}job:{spec.id}")  # as its time to live does
+    queue.submit(specs[5])
+    names = queue.redis.keys(f"{queue.prefix}jobs*")
+    assert [queue.redis.zcard(name) for name in names] == [1, 1]  # of all, and of the owner
+
+
 def test_the_bell_wakes_a_waiting_worker(queue: JobQueue) -> None:
     bell, woken = queue.hear_bell(), Event()
 
