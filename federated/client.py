@@ -28,7 +28,7 @@ from consensus.blobs import Blobs
 from consensus.chain_state import NO_MODEL, ChainState, Phase
 from consensus.genesis import Task
 from consensus.identity import get_public_key, sign
-from consensus.messages import Commit, Proof, Register, Transaction, Update
+from consensus.messages import Commit, Proof, Register, SentTransaction, Update
 from consensus.samples import SamplePool
 from federated.data import UInt8Array
 from kernels.backend import Backend
@@ -201,9 +201,9 @@ class Client:
         self._key, self._validator, self._permit = key, validator, permit
         self._blobs, self._secrets = blobs, secrets
         self._learn, self._commit, self._prover = learn, commit, prover
-        self._made: tuple[Duty, int, Transaction] | None = None
+        self._made: tuple[Duty, int, SentTransaction] | None = None
 
-    def act(self, state: ChainState) -> Transaction | None:
+    def act(self, state: ChainState) -> SentTransaction | None:
         """The transaction that is due after this state; None: nothing is.
 
         Made once, which may take as long as training and proving do; the same comes again until it
@@ -221,7 +221,7 @@ class Client:
         """The model and the commitment of a round, once they are made."""
         return self._secrets.load(learning_round)
 
-    def _make(self, duty: Duty, state: ChainState) -> Transaction:
+    def _make(self, duty: Duty, state: ChainState) -> SentTransaction:
         """Not signed yet."""
         if duty is Duty.REGISTER:
             return Register(
