@@ -69,6 +69,12 @@ function showBlocks(blocks) {
   list.replaceChildren(...rows);
 }
 
+/** What a client has to show for a round. */
+function describeRound(round) {
+  if (round.claimed_correct !== null) return `${round.claimed_correct}/${round.n_samples}`;
+  return round.refused_at === null ? "none" : "refused";
+}
+
 function svg(tag, attributes, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
@@ -117,9 +123,7 @@ function showAccuracy(clients) {
     ...clients.map((client, i) => {
       const mark = element("span", { className: "mark" });
       mark.style.background = series[i].color;
-      const proven = client.rounds.map((round) =>
-        round.claimed_correct === null ? "none" : `${round.claimed_correct}/${round.n_samples}`,
-      );
+      const proven = client.rounds.map(describeRound);
       return element(
         "tr",
         {},

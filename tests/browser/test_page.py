@@ -15,10 +15,11 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from api.auth import LOCAL
 from api.chain_history import ChainHistory
 from api.schemas import JobRequest
-from consensus.chain import Phase, start
+from consensus.chain import Phase, apply, start
+from consensus.messages import Refusal
 from prover.model import Architecture
 from prover.model_bytes import encode_model
-from tests.support.histories import LAB, grow
+from tests.support.histories import LAB, certify, grow
 from tests.support.memory_service import MemoryService
 from tests.support.models import random_model
 from tests.support.serving import serve
@@ -166,6 +167,20 @@ def test_the_chain_is_shown_as_it_grows(browser: Browser) -> None:
         expect(page.locator("#leader")).to_contain_text("beacon")
         expect(page.locator("#clients tr").nth(1)).to_contain_text("15/16, none")
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        page.close()
+
+
+def test_who_was_refused_is_shown_as_that(browser: Browser) -> None:
+    history = ChainHistory(LAB.genesis)
+    state = grow(history, start(LAB.genesis), Phase.PROVE)
+    block = LAB.block(state, [LAB.prove(0, state), Refusal(proof=LAB.prove(1, state))])
+    history.append(certify(block), apply(state, block))
+    with serve(MemoryService(), history) as url:
+        page = browser.new_page()
+        page.goto(url)
+        expect(page.locator("#clients tr").nth(0)).to_contain_text("16/16")
+        expect(page.locator("#clients tr").nth(1)).to_contain_text("refused")
+        expect(page.locator("#blocks tr").nth(0)).to_contain_text("1 proof, 1 refusal")
         page.close()
 
 

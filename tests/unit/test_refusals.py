@@ -7,21 +7,18 @@ from dataclasses import replace
 import pytest
 
 from api.chain_history import ChainHistory
-from consensus.chain import ChainState, Phase, apply, find_fault, is_admissible
+from consensus.chain import ChainState, Phase, apply, find_fault, is_admissible, start
 from consensus.desk import Desk
 from consensus.messages import (
     Block,
-    FinalBlock,
     Proof,
-    QuorumCertificate,
     Refusal,
-    Step,
-    Vote,
     decode_transaction,
 )
 from consensus.node_metrics import NodeMetrics
 from federated.attacks import raise_claim
 from prover.wire import PROOF_BYTES, Envelope
+from tests.support.histories import certify, grow
 from tests.support.learning import (
     N_SAMPLES,
     STATEMENT_CHANGES,
@@ -197,28 +194,14 @@ def test_what_states_something_else_is_put_on_no_record(
 
 def test_the_trail_of_a_client_shows_it(state: ChainState) -> None:
     history = ChainHistory(LAB.genesis)
-    current = LAB.reach(Phase.REGISTER)
-    while current.height < state.height:
-        current = show(history, current, LAB.block(current, LAB.list_due(current)))
-    current = show(history, current, LAB.block(current, [refuse(2, current)]))
+    grow(history, start(LAB.genesis), Phase.PROVE)
+    block = LAB.block(state, [refuse(2, state)])
+    history.append(certify(block), apply(state, block))
     client = history.get_client(LAB.client(2).hex())
     assert client is not None
-    assert client.rounds[0].refused_at == current.height
+    assert client.rounds[0].refused_at == block.height
     assert client.rounds[0].proven_at is None
-    block = history.get_block(current.height)
-    assert block is not None
-    assert block.transactions[0].kind == "refusal"
-    assert block.transactions[0].claimed_correct == N_SAMPLES - 2
-
-
-def show(history: ChainHistory, before: ChainState, block: Block) -> ChainState:
-    """As if three validators had voted for it; the history does not ask."""
-    vote = Vote(
-        step=Step.PRECOMMIT, height=block.height, round=0, block_hash=block.hash, validator=0
-    )
-    certificate = QuorumCertificate(
-        height=block.height, round=0, block_hash=block.hash, votes=(vote,)
-    )
-    after = apply(before, block)
-    history.append(FinalBlock(block=block, certificate=certificate), after)
-    return after
+    shown = history.get_block(block.height)
+    assert shown is not None
+    assert shown.transactions[0].kind == "refusal"
+    assert shown.transactions[0].claimed_correct == N_SAMPLES - 2
