@@ -12,9 +12,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -24,6 +27,7 @@ from bench.settings import child_environment
 
 KEYS = Path("bench") / "out" / "service-keys"
 START_S = 120
+_RECONNECT_S = 0.1
 _PROGRAM = [sys.executable, "-c", "from api.cli import main; main()"]
 
 
@@ -111,6 +115,24 @@ class Caller:
             return found
 
         return Reply(*asyncio.run(go()), 0.0)
+
+    def follow(self, path: str, *, until: str) -> None:
+        """Reads a stream of events to the first of that type; connects again where it breaks."""
+        end = f"event: {until}".encode()
+        while True:
+            parts = urlsplit(self._url)
+            connection = HTTPConnection(str(parts.hostname), parts.port, timeout=START_S)
+            try:
+                connection.request("GET", path, headers={"Accept": "text/event-stream"})
+                answer = connection.getresponse()
+                if answer.status != HTTPStatus.OK:
+                    raise RuntimeError(f"status {answer.status} instead of events")
+                if any(line.rstrip() == end for line in answer):
+                    return
+            except (OSError, HTTPException):
+                time.sleep(_RECONNECT_S)
+            finally:
+                connection.close()
 
 
 async def _send_all(url: str, path: str, bodies: Sequence[bytes], per_second: float) -> list[Reply]:

@@ -33,6 +33,7 @@ from consensus.samples import SamplePool
 from federated.data import UInt8Array
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
+from kernels.integers import to_scalars
 from prover.commitment import SecretCommitment, commit_model, draw_blinding
 from prover.errors import KeyMismatch, SelfCheckFailed
 from prover.keys import ProvingKey
@@ -43,7 +44,6 @@ from prover.pipeline import Occasion
 from prover.randomness import RandomBytes
 from prover.verdict import Verdict
 from prover.verify import knowledge_holds
-from prover.witness import to_scalars
 
 MODEL_NAME, COMMITMENT_NAME = "model.zkq", "commitment.secret"
 

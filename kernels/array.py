@@ -1,8 +1,10 @@
 """Typed arrays: shape, form and Montgomery radix live in the type.
 
-Every array wraps a C-contiguous little-endian `uint64` NumPy array whose last axis is the words of
-one element. Conversions between forms are explicit (`Backend.to_mont`, `Backend.from_mont`) or go
-through Python integers (`from_ints`, `to_ints`: for tests and small inputs).
+Every array wraps a C-contiguous little-endian `uint64` array whose last axis is the words of one
+element: NumPy's, or a backend's own where the array is on its device (`Backend.upload`); then
+`to_ints` and the wire format need `Backend.download` first. Conversions between forms are explicit
+(`Backend.to_mont`, `Backend.from_mont`) or go through Python integers (`from_ints`, `to_ints`: for
+tests and small inputs).
 
     FrArray   [..., 4]   scalars x mod r, canonical 0 <= x < r     for MSM and the wire format
     FrMont    [..., 4]   scalars x * 2^256 mod r, canonical        for NTT and pointwise kernels
@@ -51,8 +53,9 @@ class _Limbs:
 
     def __post_init__(self) -> None:
         d = self.data
-        if not isinstance(d, np.ndarray) or d.dtype != np.uint64 or d.ndim < 2:
-            found = f"{d.dtype}{list(d.shape)}" if isinstance(d, np.ndarray) else type(d).__name__
+        is_array = all(hasattr(d, name) for name in ("dtype", "shape", "flags"))
+        if not is_array or d.dtype != np.uint64 or d.ndim < 2:
+            found = f"{d.dtype}{list(d.shape)}" if is_array else type(d).__name__
             raise ShapeError(
                 f"{type(self).__name__}: expected uint64[n, {self.WORDS}], got {found}"
             )
@@ -60,7 +63,7 @@ class _Limbs:
             wanted, found = f"uint64[n, {self.WORDS}]", f"uint64{list(d.shape)}"
             raise ShapeError(f"{type(self).__name__}: expected {wanted}, got {found}")
         if not d.flags.c_contiguous:
-            object.__setattr__(self, "data", np.ascontiguousarray(d))
+            object.__setattr__(self, "data", d.copy())  # in C order, whatever kind of array
 
     def __len__(self) -> int:
         return int(self.data.shape[0])
@@ -190,6 +193,18 @@ class SparseMatrix:
     @property
     def nnz(self) -> int:
         return len(self.cols)
+
+    def rows(self, start: int, stop: int) -> SparseMatrix:
+        """Rows start..stop-1; shares the entries."""
+        ends = self.indptr[start : stop + 1]
+        first, last = int(ends[0]), int(ends[-1])
+        return SparseMatrix(
+            indptr=ends - first,
+            cols=self.cols[first:last],
+            coeffs=self.coeffs[first:last],
+            n_cols=self.n_cols,
+            wide=self.wide,
+        )
 
     def transposed(self) -> SparseMatrix:
         """The transposed matrix; entries of a row are in the order of their columns.

@@ -6,17 +6,19 @@ A new device is one file plus one row of `_BACKENDS`; it is accepted when
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
+from kernels.integers import Integers
 
+Scalars = TypeVar("Scalars", FrArray, FrMont)
 Progress = Callable[[int, int], None]
 """progress(done, total) in units of one call's work: never decreasing, last with done == total."""
 
@@ -54,9 +56,40 @@ class FixedG2(Protocol):
 
 
 class Backend(Protocol):
-    """All results are canonical and identical for every backend and thread count."""
+    """All results are canonical and identical for every backend and thread count.
+
+    Arrays of scalars are on the host or, after `upload`, where the backend computes (for a CPU that
+    is the same). Every method takes both kinds; what it computes from an array that was uploaded
+    stays there. Points and integers that are results come to the host.
+    """
 
     def info(self) -> BackendInfo: ...
+
+    # -- where scalars are -----------------------------------------------------------------------
+    @property
+    def integers(self) -> Integers:
+        """The integers of a witness, where this backend computes."""
+        ...
+
+    def upload(self, a: Scalars) -> Scalars:
+        """The same array where this backend computes."""
+        ...
+
+    def download(self, a: Scalars) -> Scalars:
+        """The same array on the host."""
+        ...
+
+    def concat(self, parts: Sequence[Scalars]) -> Scalars:
+        """One after the other, at least one part; each of shape [n_i]."""
+        ...
+
+    def stack(self, parts: Sequence[FrMont], n: int) -> FrMont:
+        """Rows of length n, zeros behind each part; shape [len(parts), n]."""
+        ...
+
+    def take(self, a: FrArray, index: npt.NDArray[np.uint32]) -> FrArray:
+        """a[index] for a of shape [n]; the index is a constant (of a key) and may be kept."""
+        ...
 
     # -- F_r, elementwise over equal shapes ------------------------------------------------------
     def to_mont(self, a: FrArray) -> FrMont: ...
@@ -141,8 +174,8 @@ class Backend(Protocol):
         ...
 
     # -- sparse ----------------------------------------------------------------------------------
-    def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
-        """m z over F_r."""
+    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: tuple[int, int] | None = None) -> FrMont:
+        """m z over F_r; with `rows` only the entries first <= i < last of it."""
         ...
 
 

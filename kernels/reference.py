@@ -26,6 +26,7 @@ from kernels.array import (
 )
 from kernels.backend import BackendInfo, BoolArray, FixedG1, FixedG2, Progress
 from kernels.bn254 import B1, B2, TWO_ADICITY, P, R, root_of_unity
+from kernels.host import HostArrays
 
 Fp2 = tuple[int, int]
 """c0 + c1*u with u^2 = -1 and 0 <= c0, c1 < p."""
@@ -190,7 +191,7 @@ class ReferenceFixedG2:
         return self.bases.data.nbytes
 
 
-class Reference:
+class Reference(HostArrays):
     """`kernels.backend.Backend` by definition. Cost: a few microseconds per field operation."""
 
     def info(self) -> BackendInfo:
@@ -305,18 +306,19 @@ class Reference:
         return bool(self.is_in_subgroup_g2(points).all())
 
     # -- sparse ------------------------------------------------------------------------------------
-    def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
+    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: tuple[int, int] | None = None) -> FrMont:
         if z.shape != (m.n_cols,):
             raise ShapeError(f"matvec: {m.n_cols} columns times a vector of shape {list(z.shape)}")
+        m = m if rows is None else m.rows(*rows)
         vector, wide = z.to_ints(), m.wide.to_ints()
-        rows = []
+        sums = []
         for start, end in zip(m.indptr[:-1], m.indptr[1:], strict=True):
             total = 0
             for coeff, col in zip(m.coeffs[start:end], m.cols[start:end], strict=True):
                 c = int(coeff)
                 total += (wide[c - m.WIDE] if c >= m.WIDE else c) * vector[col]
-            rows.append(total)
-        return _mont(rows, (m.n_rows,))
+            sums.append(total)
+        return _mont(sums, (m.n_rows,))
 
 
 def _mont(values: Sequence[int], shape: tuple[int, ...]) -> FrMont:

@@ -118,7 +118,7 @@ def commit_model(
     if key.n_model == 0:
         d_w = pok_w = _INFINITY
     else:
-        scalars = FrArray.concat([model, FrArray.from_ints([blinding.rho])])
+        scalars = backend.concat([model, FrArray.from_ints([blinding.rho])])
         d_w = backend.msm_g1(scalars, key.model, progress=progress)
         pok_w = backend.msm_g1(scalars, key.model_pok, progress=progress)
     return ModelCommitment(key_digest=key.verifying.digest, d_w=d_w, pok_w=pok_w)
@@ -132,7 +132,7 @@ def commit_advice(
         raise KeyMismatch(f"{len(advice)} advice wires for a key of {key.n_advice}")
     if key.n_advice == 0:
         return _INFINITY
-    scalars = FrArray.concat([advice, FrArray.from_ints([rho_a])])
+    scalars = backend.concat([advice, FrArray.from_ints([rho_a])])
     return backend.msm_g1(scalars, key.advice, progress=progress)
 
 

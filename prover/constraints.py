@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from kernels.array import SparseMatrix
 from prover.csr import RowTerms, pack_rows, stack_rows
+from prover.derivations import Derivation
 from prover.errors import DependentColumns
 from prover.linear_form import CONSTANT_ONE, GROUP_SHIFT, LinearForm
 from prover.r1cs import R1CS
@@ -87,21 +88,20 @@ class RowBlock:
         return self.start + self.size
 
 
-Read = Callable[[LinearForm], Int64Array]
-"""Evaluates a form over the committed wires that are known so far."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hint:
-    """How the owner fills a block of advice that follows from other committed wires."""
+    """A block of advice and what it follows from; forms over columns."""
 
     block: WireBlock
-    solve: Callable[[Read], Int64Array]
+    derivation: Derivation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """A block of lookups: `index` (over committed wires) must lie in [0, n_rows) of its table."""
+    """A block of lookups: `index` must lie in [0, n_rows) of its table.
+
+    index : over columns of committed wires
+    """
 
     label: str
     index: LinearForm
@@ -137,10 +137,6 @@ class Circuit:
         start = _group_starts(self.r1cs)[block.group] + block.start
         return slice(start, start + block.size)
 
-    def resolve(self, references: Int64Array) -> Int64Array:
-        """Columns of wire references."""
-        return _resolve(references, _group_starts(self.r1cs))
-
 
 @dataclass(slots=True)
 class _Rows:
@@ -155,7 +151,7 @@ class System:
     _sizes: list[int] = field(default_factory=lambda: [1, 0, 0, 0])  # the constant one is public
     _wires: dict[str, WireBlock] = field(default_factory=dict)
     _rows: list[_Rows] = field(default_factory=list)
-    _hints: list[Hint] = field(default_factory=list)
+    _hints: list[tuple[WireBlock, Derivation]] = field(default_factory=list)
     _lookups: list[Lookup] = field(default_factory=list)
     _n_rows: int = 0
 
@@ -172,12 +168,12 @@ class System:
         label: str,
         shape: tuple[int, ...],
         *,
-        hint: Callable[[Read], Int64Array] | None = None,
+        hint: Derivation | None = None,
     ) -> LinearForm:
         """Wires fixed before the challenges; `hint` when they follow from other committed wires."""
         block, form = self._allocate(label, Group.ADVICE, shape)
         if hint is not None:
-            self._hints.append(Hint(block=block, solve=hint))
+            self._hints.append((block, hint))
         return form
 
     def record_lookup(self, label: str, index: LinearForm, n_rows: int) -> None:
@@ -246,12 +242,18 @@ class System:
         )
         check_independence(r1cs)
         blocks = tuple(rows.block for rows in self._rows)
+
+        def name(references: Int64Array) -> Int64Array:
+            return _resolve(references, starts)
+
         return Circuit(
             r1cs=r1cs,
             row_blocks=blocks,
             wire_blocks=self._wires,
-            hints=tuple(self._hints),
-            lookups=tuple(self._lookups),
+            hints=tuple(
+                Hint(block=block, derivation=hint.renamed(name)) for block, hint in self._hints
+            ),
+            lookups=tuple(replace(x, index=x.index.map_wires(name)) for x in self._lookups),
             parameters=parameters,
             digest=compute_digest(r1cs, blocks, self._wires, parameters),
         )

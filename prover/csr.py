@@ -49,16 +49,3 @@ def stack_rows(blocks: Sequence[RowTerms], *, n_cols: int) -> SparseMatrix:
     return SparseMatrix(
         indptr=np.cumsum(counts), cols=cols, coeffs=coeffs, n_cols=n_cols, wide=FrMont.zeros(0)
     )
-
-
-def slice_rows(matrix: SparseMatrix, start: int, stop: int) -> SparseMatrix:
-    """Rows start..stop-1; shares the entries."""
-    ends = matrix.indptr[start : stop + 1]
-    first, last = int(ends[0]), int(ends[-1])
-    return SparseMatrix(
-        indptr=ends - first,
-        cols=matrix.cols[first:last],
-        coeffs=matrix.coeffs[first:last],
-        n_cols=matrix.n_cols,
-        wide=matrix.wide,
-    )

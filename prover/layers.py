@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from kernels.integers import HOST, Integers, Rounding, exact_matmul, quotient
 from prover.errors import ArchitectureInvalid
 
 Int8Array = npt.NDArray[np.int8]
@@ -91,16 +92,24 @@ class Requant:
         return -(1 << (self.q_bits - 1)), (1 << (self.q_bits - 1)) - 1
 
     def quotient(self, z: Int64Array) -> Int64Array:
-        """q = (m*z + 2^(s-1)) >> s, floor; no int64 wrap because |m*z| < 2^47 and s <= 24."""
-        return (z * self.multiplier + (1 << (self.shift - 1))) >> self.shift
+        """q = (m*z + 2^(s-1)) >> s, floor."""
+        return quotient(z, self.rounding)
 
     def clamp(self, q: Int64Array) -> Int64Array:
         return np.clip(q, *self.y_range)
 
-    def apply(self, z: Int64Array) -> RequantTrace:
-        q = self.quotient(z)
-        rem = z * self.multiplier + (1 << (self.shift - 1)) - (q << self.shift)
-        return RequantTrace(q=q, rem=rem, y=self.clamp(q))
+    @property
+    def rounding(self) -> Rounding:
+        """The same as numbers; |m*z| < 2^47 and s <= 24, as `kernels.integers` demands."""
+        least, greatest = self.y_range
+        return Rounding(
+            shift=self.shift, multiplier=self.multiplier, least=least, greatest=greatest
+        )
+
+    def apply(self, z: Int64Array, integers: Integers = HOST) -> RequantTrace:
+        """What the layer makes of its accumulators, where `integers` computes."""
+        q, rem, y = integers.requantize(z, self.rounding)
+        return RequantTrace(q=q, rem=rem, y=y)
 
     def bounds(self, z: Interval) -> Interval:
         """Bounds of q; floor division and m >= 1 are monotone, so ends map to ends."""
@@ -140,8 +149,13 @@ class Layer(Protocol):
 
     def bias_shape(self, input_shape: Shape) -> Shape: ...
 
-    def accumulate(self, x: Int64Array, weight: Int8Array, bias: Int32Array) -> Int64Array:
-        """Exact accumulators z, int64[N, *output_shape], of x, int64[N, *input_shape]."""
+    def accumulate(
+        self, x: Int64Array, weight: Int8Array, bias: Int32Array, integers: Integers = HOST
+    ) -> Int64Array:
+        """Exact accumulators z, int64[N, *output_shape], of integers x[N, *input_shape].
+
+        x and z are where `integers` computes, weight and bias on the host.
+        """
 
     def bounds(self, x: Interval, weight: Int8Array, bias: Int32Array) -> Interval:
         """Exact worst-case bounds of z when each input moves freely in its interval."""
@@ -150,15 +164,6 @@ class Layer(Protocol):
         """Greatest |z| of any weights and biases the circuit accepts, for |x| <= x_max."""
 
     def to_manifest(self) -> dict[str, Any]: ...
-
-
-def _exact_matmul(x: Int64Array, weight_t: npt.NDArray[Any]) -> Int64Array:
-    """Integer product by floating-point BLAS: exact, because all partial sums stay below 2^53.
-
-    `Architecture` refuses layers whose sum of |products| can reach 2^47.
-    """
-    product = x.astype(np.float64) @ weight_t.astype(np.float64)
-    return product.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,15 +188,18 @@ class Linear:
         self._n_in(input_shape)
         return (self.n_out,)
 
-    def accumulate(self, x: Int64Array, weight: Int8Array, bias: Int32Array) -> Int64Array:
-        return _exact_matmul(x, weight.T) + bias.astype(np.int64)
+    def accumulate(
+        self, x: Int64Array, weight: Int8Array, bias: Int32Array, integers: Integers = HOST
+    ) -> Int64Array:
+        result: Int64Array = integers.multiply(x, weight, bias)
+        return result
 
     def bounds(self, x: Interval, weight: Int8Array, bias: Int32Array) -> Interval:
         w = weight.astype(np.int64)
         positive, negative = np.maximum(w, 0).T, np.minimum(w, 0).T
         b = bias.astype(np.int64)
-        lo = _exact_matmul(x.lo, positive) + _exact_matmul(x.hi, negative) + b
-        hi = _exact_matmul(x.hi, positive) + _exact_matmul(x.lo, negative) + b
+        lo = exact_matmul(x.lo, positive) + exact_matmul(x.hi, negative) + b
+        hi = exact_matmul(x.hi, positive) + exact_matmul(x.lo, negative) + b
         return Interval(lo, hi)
 
     def public_bound(self, input_shape: Shape, x_max: int) -> int:

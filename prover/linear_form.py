@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kernels.integers import HOST, Integers
+
 Int64Array = npt.NDArray[np.int64]
 IntLike = int | Sequence[int] | Int64Array
 
@@ -113,14 +115,21 @@ class LinearForm:
         n = int(np.prod(self.shape, dtype=np.int64))
         return LinearForm((n,), ((wires.reshape(n, -1), coeffs.reshape(n, -1)),))
 
-    def evaluate(self, read: Callable[[Int64Array], Int64Array]) -> Int64Array:
-        """Values as int64, for witnesses of integer gadgets; `read` maps references to values.
+    def map_wires(self, name: Callable[[Int64Array], Int64Array]) -> LinearForm:
+        """The same form over wires of other names."""
+        return LinearForm(self.shape, tuple((name(w), c) for w, c in self.parts))
 
+    def evaluate(
+        self, read: Callable[[Int64Array], Int64Array], integers: Integers = HOST
+    ) -> Int64Array:
+        """Values as int64, for witnesses of integer gadgets; `read` maps names of wires to values.
+
+        integers : where `read` has the values, and the result is
         The caller sees to it that no value reaches 2^63: ranges are checked before committing.
         """
-        total = np.zeros(self.shape, dtype=np.int64)
+        total: Int64Array = integers.zeros(self.shape)
         for w, c in self.parts:
-            total += (read(w) * c).sum(axis=-1)
+            total += (read(w) * integers.keep(c)).sum(axis=-1)
         return total
 
     def _aligned(self, ndim: int) -> tuple[tuple[Int64Array, Int64Array], ...]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kernels.integers import HOST, Integers
 from prover.errors import ArchitectureInvalid, QuantizationOverflow, RangeExceeded, ShapeMismatch
 from prover.layers import (
     BIAS_BITS,
@@ -221,7 +222,8 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LayerTrace:
-    """One layer at work on N samples: inputs x, accumulators z, and requantization if any."""
+    """One layer at work on N samples: inputs x (samples as uint8), accumulators z, and
+    requantization if any."""
 
     x: Int64Array
     z: Int64Array
@@ -253,11 +255,12 @@ class QuantizedModel:
         """Names the public part only, so that a log line cannot show a weight."""
         return f"QuantizedModel({self.architecture.name})"
 
-    def trace(self, images: UInt8Array) -> tuple[LayerTrace, ...]:
-        """Everything computed on the way to the logits, int64[N, ...] each.
+    def trace(self, images: UInt8Array, integers: Integers = HOST) -> tuple[LayerTrace, ...]:
+        """Everything computed on the way to the logits, integers[N, ...] each.
 
-        images : uint8[N, *input_shape]
-        holds  : |z| < 2^47 by `Architecture`, so neither float64 products nor int64 can be inexact
+        images   : uint8[N, *input_shape], on the host
+        integers : where the layers are computed and their values stay
+        holds    : |z| < 2^47 by `Architecture`, so neither float64 products nor int64 are inexact
         """
         expected = self.architecture.input_shape
         if images.dtype != np.uint8 or images.shape[1:] != expected:
@@ -266,10 +269,10 @@ class QuantizedModel:
                 f"got {images.dtype}{list(images.shape)}"
             )
         steps = []
-        x: Int64Array = images.astype(np.int64)
+        x: Int64Array = integers.upload(images)
         for layer, w, b in zip(self.architecture.layers, self.weights, self.biases, strict=True):
-            z = layer.accumulate(x, w, b)
-            requant = None if layer.requant is None else layer.requant.apply(z)
+            z = layer.accumulate(x, w, b, integers)
+            requant = None if layer.requant is None else layer.requant.apply(z, integers)
             steps.append(LayerTrace(x=x, z=z, requant=requant))
             x = z if requant is None else requant.y
         return tuple(steps)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from kernels.array import FrArray
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
+from kernels.integers import to_scalars
 from prover.accuracy import AccuracyCircuit
 from prover.commitment import Blinding, ModelCommitment, commit_advice, commit_model
 from prover.constraints import Group
@@ -42,7 +43,7 @@ from prover.transcript import compute_challenges
 from prover.verdict import Verdict
 from prover.verify import knowledge_holds, verify
 from prover.wire import Envelope, Proof
-from prover.witness import check, solve_committed, solve_private, to_scalars
+from prover.witness import check, solve_committed, solve_private
 
 UInt8Array = npt.NDArray[np.uint8]
 Clock = Callable[[], float]
@@ -142,7 +143,9 @@ def prove_job(
     inputs = ShardInputs.of(accuracy.public_layout, images, labels)
 
     with stages.stage("witness 1"):
-        committed = solve_committed(accuracy, model, images, labels, claimed=claimed)
+        committed = solve_committed(
+            accuracy, model, images, labels, claimed=claimed, integers=backend.integers
+        )
         model_wires, advice_wires = committed.model_scalars, committed.advice_scalars
 
     with stages.stage("commit"):

@@ -69,26 +69,25 @@ def compute_points(
 ) -> Groth16Points:
     """A, B and C for a witness that satisfies the circuit.
 
-    z            : (1 | public | model | advice | private), shape [n_wires]
+    z            : (1 | public | model | advice | private), shape [n_wires]; uploaded if it is not
     rho_w, rho_a : the blindings of D_W and D_A; 0 for a group that the circuit has not
     cost         : two sparse products, four transforms, MSMs over the four queries
     A witness that does not satisfy the circuit gives points that do not verify: check it first, and
     verify the proof before it leaves.
     """
+    z = backend.upload(z)
     wires = backend.from_mont(z)
     _check_fit(key, r1cs, wires)
     report = progress or silent
     h_scalars = _quotient(r1cs, z, backend, report)
     a, b = draw_scalar(random_bytes), draw_scalar(random_bytes)
-    b_scalars = _gather(wires, key.b_wires, 1, b)
-    point_a = backend.msm_g1(
-        _gather(wires, key.a_wires, 1, a), key.a, progress=lambda i, n: report("A", i, n)
-    )
+    a_scalars = _gather(backend, wires, key.a_wires, 1, a)
+    b_scalars = _gather(backend, wires, key.b_wires, 1, b)
+    point_a = backend.msm_g1(a_scalars, key.a, progress=lambda i, n: report("A", i, n))
     point_b1 = backend.msm_g1(b_scalars, key.b1, progress=lambda i, n: report("B in G1", i, n))
     point_b2 = backend.msm_g2(b_scalars, key.b2, progress=lambda i, n: report("B in G2", i, n))
-    own = backend.msm_g1(
-        FrArray(wires.data[key.c_wires]), key.c, progress=lambda i, n: report("C", i, n)
-    )
+    c_scalars = backend.take(wires, key.c_wires)
+    own = backend.msm_g1(c_scalars, key.c, progress=lambda i, n: report("C", i, n))
     quotient = backend.msm_g1(h_scalars, key.h, progress=lambda i, n: report("C quotient", i, n))
     point_c = backend.msm_g1(
         FrArray.from_ints([1, 1, b, a, -a * b, -rho_w, -rho_a]),
@@ -112,9 +111,11 @@ def _quotient(r1cs: R1CS, z: FrMont, backend: Backend, report: StageProgress) ->
     )
 
 
-def _gather(wires: FrArray, index: npt.NDArray[np.uint32], *constants: int) -> FrArray:
+def _gather(
+    backend: Backend, wires: FrArray, index: npt.NDArray[np.uint32], *constants: int
+) -> FrArray:
     """The scalars of a query: the wires it runs over, then its constant terms."""
-    return FrArray.concat([FrArray(wires.data[index]), FrArray.from_ints(constants)])
+    return backend.concat([backend.take(wires, index), FrArray.from_ints(constants)])
 
 
 def _check_fit(key: ProvingKey, r1cs: R1CS, wires: FrArray) -> None:

@@ -14,8 +14,6 @@ and b, none for c.
 
 from __future__ import annotations
 
-import numpy as np
-
 from kernels.array import FrArray, FrMont
 from kernels.backend import Backend, Progress
 from kernels.bn254 import TWO_ADICITY, root_of_unity
@@ -44,14 +42,10 @@ def compute_quotient_scalars(
     returns        : shape [n]
     cost           : 2 inverse and 2 forward transforms of size n, n products
     """
-    stacked = FrMont.zeros(2, 1 << lg_n)
-    stacked.data[0, : len(a_rows)] = a_rows.data
-    stacked.data[1, : len(b_rows)] = b_rows.data
+    stacked = backend.stack([a_rows, b_rows], 1 << lg_n)
     coefficients = backend.ntt(stacked, inverse=True, progress=_half(progress, 0))
     moved = backend.ntt(coefficients, shift=coset_shift(lg_n), progress=_half(progress, 1))
-    return backend.from_mont(
-        backend.mul(FrMont(np.ascontiguousarray(moved.data[0])), FrMont(moved.data[1]))
-    )
+    return backend.from_mont(backend.mul(FrMont(moved.data[0]), FrMont(moved.data[1])))
 
 
 def _half(progress: Progress | None, index: int) -> Progress | None:

@@ -13,38 +13,41 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kernels.array import FrArray, FrMont
+from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import R
+from kernels.integers import HOST, Integers
 from prover.accuracy import AccuracyCircuit
 from prover.constraints import Circuit, Group, RowBlock, Rule, WireBlock
-from prover.csr import slice_rows
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
 from prover.linear_form import LinearForm
 from prover.model import LayerTrace, QuantizedModel, UInt8Array, is_correct
 
 Int64Array = npt.NDArray[np.int64]
-_WORD = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Committed:
-    """Phase 1: all committed wires, int64, and the count claimed. Private but for `claimed`."""
+    """Phase 1: all committed wires, int64, and the count claimed. Private but for `claimed`.
+
+    model, advice : where `integers` computes
+    """
 
     model: Int64Array
     advice: Int64Array
     claimed: int
+    integers: Integers = HOST
 
     def __repr__(self) -> str:
         return f"Committed({len(self.model)} model wires, {len(self.advice)} advice wires)"
 
     @property
     def model_scalars(self) -> FrArray:
-        return to_scalars(self.model)
+        return self.integers.to_scalars(self.model)
 
     @property
     def advice_scalars(self) -> FrArray:
-        return to_scalars(self.advice)
+        return self.integers.to_scalars(self.advice)
 
 
 def solve_committed(
@@ -54,9 +57,11 @@ def solve_committed(
     labels: UInt8Array,
     *,
     claimed: int | None = None,
+    integers: Integers = HOST,
 ) -> Committed:
     """Phase 1 for a model on n_real <= N samples; the rest is padding (zero samples, y = 0).
 
+    integers : where it is computed; samples, labels and parameters go there once
     claimed : how many correct samples to count, default all; a claim may be lower than the truth
     raises  : ShapeMismatch; UnsatisfiedConstraint when the claim is too high or a value leaves a
               table (`prover.ranges` tells the owner which, before anything is committed)
@@ -64,24 +69,40 @@ def solve_committed(
     if model.architecture.encode() != accuracy.architecture.encode():
         raise ShapeMismatch("the model has another architecture than the circuit")
     accuracy.public_layout.check_shard(images, labels)
+    with integers.active():
+        return _solve_committed(accuracy, model, images, labels, claimed, integers)
+
+
+def _solve_committed(
+    accuracy: AccuracyCircuit,
+    model: QuantizedModel,
+    images: UInt8Array,
+    labels: UInt8Array,
+    claimed: int | None,
+    integers: Integers,
+) -> Committed:
     n_padding = accuracy.n_samples - len(labels)
     blank = np.zeros((n_padding, *accuracy.architecture.input_shape), dtype=np.uint8)
-    steps = model.trace(np.concatenate([images, blank]))
+    steps = model.trace(np.concatenate([images, blank]), integers)
     inputs: dict[str, Int64Array] = {}
     for index, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
-        inputs[f"layer {index}/weights"] = w.astype(np.int64)
-        inputs[f"layer {index}/biases"] = b.astype(np.int64)
+        inputs[f"layer {index}/weights"] = integers.upload(w)
+        inputs[f"layer {index}/biases"] = integers.upload(b)
     inputs |= _solve_activations(steps)
-    count, claimed = _solve_count(steps[-1].z, labels, claimed)
-    values = solve_advice(accuracy.circuit, inputs | count)
+    count, claimed = _solve_count(steps[-1].z, labels, claimed, integers)
+    values = solve_advice(accuracy.circuit, inputs | count, integers)
     r1cs = accuracy.r1cs
-    return Committed(model=values[r1cs.model], advice=values[r1cs.advice], claimed=claimed)
+    return Committed(
+        model=values[r1cs.model], advice=values[r1cs.advice], claimed=claimed, integers=integers
+    )
 
 
-def solve_advice(circuit: Circuit, inputs: Mapping[str, Int64Array]) -> Int64Array:
+def solve_advice(
+    circuit: Circuit, inputs: Mapping[str, Int64Array], integers: Integers = HOST
+) -> Int64Array:
     """Committed wires from the labelled inputs and the circuit's hints.
 
-    inputs  : one array per block of model and advice wires that has no hint
+    inputs  : one array per block of model and advice wires that has no hint, where `integers` are
     returns : int64 over (1 | public | model | advice); public entries stay 0, no hint reads them
     raises  : ShapeMismatch for a missing, unknown or misshapen block; UnsatisfiedConstraint for a
               lookup outside its table
@@ -94,7 +115,7 @@ def solve_advice(circuit: Circuit, inputs: Mapping[str, Int64Array]) -> Int64Arr
     }
     if set(inputs) != set(committed) - hinted:
         raise ShapeMismatch(f"expected inputs {sorted(set(committed) - hinted)}")
-    values = np.zeros(circuit.r1cs.advice.stop, dtype=np.int64)
+    values: Int64Array = integers.zeros((circuit.r1cs.advice.stop,))
     values[0] = 1
 
     def write(block: WireBlock, tensor: Int64Array) -> None:
@@ -103,12 +124,12 @@ def solve_advice(circuit: Circuit, inputs: Mapping[str, Int64Array]) -> Int64Arr
         values[circuit.columns(block)] = tensor.reshape(-1)
 
     def read(form: LinearForm) -> Int64Array:
-        return form.evaluate(lambda wires: values[circuit.resolve(wires)])
+        return form.evaluate(lambda columns: values[integers.keep(columns)], integers)
 
     for label, tensor in inputs.items():
         write(committed[label], tensor)
     for hint in circuit.hints:
-        write(hint.block, hint.solve(read))
+        write(hint.block, hint.derivation.solve(read, integers))
     for lookup in circuit.lookups:
         index = read(lookup.index)
         outside = np.argwhere((index < 0) | (index >= lookup.n_rows))
@@ -131,9 +152,16 @@ def solve_private(
     sizes = (len(public), len(model), len(advice))
     if sizes != (r1cs.n_public, r1cs.n_model, r1cs.n_advice):
         raise ShapeMismatch("public, model or advice wires do not fit the circuit")
-    known = backend.to_mont(FrArray.concat([FrArray.from_ints([1]), public, model, advice]))
-    z = FrMont.zeros(r1cs.n_wires)
-    z.data[: len(known)] = known.data
+    with backend.integers.active():
+        return _solve_private(circuit, public, model, advice, backend)
+
+
+def _solve_private(
+    circuit: Circuit, public: FrArray, model: FrArray, advice: FrArray, backend: Backend
+) -> FrMont:
+    r1cs, one = circuit.r1cs, FrArray.from_ints([1])
+    known = backend.to_mont(backend.upload(backend.concat([one, public, model, advice])))
+    z = FrMont(backend.stack([known], r1cs.n_wires).data[0])
     for block in circuit.row_blocks:
         if block.rule is not None and block.defines is not None:
             z.data[circuit.columns(block.defines)] = _solve_block(circuit, block, z, backend).data
@@ -151,43 +179,35 @@ def check(circuit: Circuit, z: FrMont, backend: Backend) -> None:
 def find_failing_rows(circuit: Circuit, z: FrMont, backend: Backend) -> Int64Array:
     """Rows of A z o B z = C z that fail, ascending."""
     r1cs = circuit.r1cs
-    left = backend.mul(backend.matvec(r1cs.a, z), backend.matvec(r1cs.b, z))
-    different = (left.data != backend.matvec(r1cs.c, z).data).any(axis=-1)
+    left = backend.download(backend.mul(backend.matvec(r1cs.a, z), backend.matvec(r1cs.b, z)))
+    right = backend.download(backend.matvec(r1cs.c, z))
+    different = (left.data != right.data).any(axis=-1)
     return np.flatnonzero(different).astype(np.int64)
-
-
-def to_scalars(values: Int64Array) -> FrArray:
-    """int64[n] with |x| < 2^62 as canonical scalars, x mod r.
-
-    holds : the lowest word of r exceeds 2^62, so r - |x| borrows from no other word
-    """
-    words = np.zeros((len(values), 4), dtype=np.uint64)
-    negative = values < 0
-    words[:, 0] = np.where(negative, R & _WORD, 0).astype(np.uint64) + values.astype(np.uint64)
-    for i in range(1, 4):
-        words[negative, i] = np.uint64(R >> (64 * i) & _WORD)
-    return FrArray(words)
 
 
 def _solve_block(circuit: Circuit, block: RowBlock, z: FrMont, backend: Backend) -> FrMont:
     """Values of the wires that a block of rows defines; they are still zero in z."""
-    r1cs = circuit.r1cs
-    a, b, c = (slice_rows(m, block.start, block.stop) for m in (r1cs.a, r1cs.b, r1cs.c))
+    r1cs, rows = circuit.r1cs, (block.start, block.stop)
+
+    def times(matrix: SparseMatrix) -> FrMont:
+        return backend.matvec(matrix, z, rows=rows)
+
     match block.rule:
         case Rule.PRODUCT:
-            return backend.mul(backend.matvec(a, z), backend.matvec(b, z))
+            return backend.mul(times(r1cs.a), times(r1cs.b))
         case Rule.QUOTIENT:
             try:
-                inverse = backend.batch_inverse(backend.matvec(b, z))
+                inverse = backend.batch_inverse(times(r1cs.b))
             except ZeroDivisionError:
                 index = (0,) * len(block.shape)
                 raise UnsatisfiedConstraint(label=block.label, index=index, n_failing=1) from None
-            return backend.mul(backend.matvec(c, z), inverse)
+            return backend.mul(times(r1cs.c), inverse)
         case Rule.TOTAL:
-            return backend.matvec(c, z)
+            return times(r1cs.c)
         case _:
-            base = backend.from_mont(backend.matvec(slice_rows(b, 0, 1), z)).to_ints()[0]
-            return backend.powers(base, block.size, first=base * base % R)
+            first = backend.matvec(r1cs.b, z, rows=(block.start, block.start + 1))
+            base = backend.download(backend.from_mont(first)).to_ints()[0]
+            return backend.upload(backend.powers(base, block.size, first=base * base % R))
 
 
 def _solve_activations(steps: tuple[LayerTrace, ...]) -> dict[str, Int64Array]:
@@ -206,17 +226,18 @@ def _solve_activations(steps: tuple[LayerTrace, ...]) -> dict[str, Int64Array]:
 
 
 def _solve_count(
-    logits: Int64Array, labels: UInt8Array, claimed: int | None
+    logits: Int64Array, labels: UInt8Array, claimed: int | None, integers: Integers
 ) -> tuple[dict[str, Int64Array], int]:
     """Labels, hits and levels; the first `claimed` correct samples are counted."""
     n, n_real = len(logits), len(labels)
+    labels = integers.upload(labels)
     correct = np.flatnonzero(is_correct(logits[:n_real], labels))
     wanted = len(correct) if claimed is None else claimed
     if not 0 <= wanted <= len(correct):
         raise UnsatisfiedConstraint(label="correctness/count/count", index=(), n_failing=1)
     counted = correct[:wanted]
     classes = labels[counted].astype(np.int64)
-    y = np.zeros(n, dtype=np.int64)
+    y: Int64Array = integers.zeros((n,))
     y[:n_real] = labels.astype(np.int64) + 1
     hit = np.zeros_like(logits)
     hit[counted, classes] = 1

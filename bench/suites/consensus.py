@@ -58,7 +58,8 @@ _ROUND_BLOCKS = 5
 
 class Sizes(NamedTuple):
     """proofs : in the block that becomes final, of `samples` each; blocks : of the chain that is
-    verified and recovered, a learning round of `clients` in each five; heights : of `step`."""
+    verified and recovered, a learning round of `clients` in each five, so that a block has a fifth
+    of them as its share of proofs; heights : of `step`."""
 
     proofs: int
     samples: int
@@ -67,7 +68,7 @@ class Sizes(NamedTuple):
     heights: int
 
 
-FULL = Sizes(proofs=64, samples=64, blocks=1001, clients=8, heights=2000)
+FULL = Sizes(proofs=64, samples=1024, blocks=1001, clients=40, heights=2000)
 QUICK = Sizes(proofs=4, samples=16, blocks=11, clients=2, heights=50)
 
 

@@ -18,9 +18,10 @@ from kernels.cpu.lanes import choose_lanes
 from kernels.cpu.msm import Msm, PreparedBases
 from kernels.cpu.ntt import Ntt
 from kernels.cpu.pool import Pool
+from kernels.host import HostArrays
 
 
-class CpuBackend:
+class CpuBackend(HostArrays):
     """F_r, transforms and groups in numba kernels.
 
     lanes   : auto, ifma, avx2, scalar (see `kernels.cpu.lanes`); default `$ZKPOT_LANES`, else auto
@@ -91,9 +92,9 @@ class CpuBackend:
         """sum a_i b_i mod r."""
         return pointwise.dot(self._pool, a, b)
 
-    def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
-        """m z."""
-        return sparse.matvec(self._pool, m, z)
+    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: tuple[int, int] | None = None) -> FrMont:
+        """m z, or some of its rows."""
+        return sparse.matvec(self._pool, m if rows is None else m.rows(*rows), z)
 
     # -- transforms --------------------------------------------------------------------------------
     def ntt(

@@ -1,30 +1,35 @@
 """The CUDA backend: every method of `kernels.backend.Backend`, on one device.
 
-Arrays come from the host and go back to it. What has no kernel is done by the CPU backend;
-`info().detail["on_cpu"]` names it.
+Scalars that were uploaded stay on the device, and so does what is computed from them; scalars on
+the host go there and come back, in pieces if need be. What has no kernel is done by the CPU
+backend; `info().detail["on_cpu"]` names it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, ShapeError, SparseMatrix
-from kernels.backend import Backend, BackendInfo, BoolArray, FixedG1, FixedG2, Progress
+from kernels.backend import Backend, BackendInfo, BoolArray, FixedG1, FixedG2, Progress, Scalars
 from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
 from kernels.cpu.backend import CpuBackend
 from kernels.cuda import pointwise
 from kernels.cuda.bases import CudaBases
 from kernels.cuda.fixed_base import FixedBase
+from kernels.cuda.integers import Constants, DeviceIntegers
 from kernels.cuda.msm import CudaMsm
 from kernels.cuda.ntt import Ntt
 from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit, inversion_footprint
 from kernels.cuda.runtime import Array, Device
 from kernels.cuda.sparse import CudaSparse
+from kernels.cuda.witness import gather
+from kernels.integers import Integers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,6 +67,7 @@ class CudaBackend:
         self.device = device
         self._cpu: Backend = cpu or CpuBackend()
         self._ntt = Ntt(device)
+        self._constants = Constants(device)
 
     @cached_property
     def _g1(self) -> CudaMsm:
@@ -86,6 +92,59 @@ class CudaBackend:
                 "on_cpu": ", ".join(ON_CPU),
             },
         )
+
+    # -- where scalars are -------------------------------------------------------------------------
+    @cached_property
+    def integers(self) -> Integers:
+        """The integers of a witness, on the device."""
+        return DeviceIntegers(self.device, self._constants)
+
+    @on_device
+    def upload(self, a: Scalars) -> Scalars:
+        """A copy on the device; `a` itself if it is there. Raises DoesNotFit."""
+        if self.device.holds(a.data):
+            return a
+        if a.data.nbytes > self.device.free_bytes:
+            needed, granted = a.data.nbytes, self.device.free_bytes
+            raise DoesNotFit(what="an array of scalars", needed=needed, granted=granted)
+        return type(a)(self.device.asarray(a.data))
+
+    @on_device
+    def download(self, a: Scalars) -> Scalars:
+        """A copy on the host; `a` itself if it is there."""
+        return type(a)(self.device.to_host(a.data)) if self.device.holds(a.data) else a
+
+    @on_device
+    def concat(self, parts: Sequence[Scalars]) -> Scalars:
+        """One after the other; on the device if any part is."""
+        if not any(self.device.holds(part.data) for part in parts):
+            return type(parts[0]).concat(parts)
+        out = self.device.empty((sum(map(len, parts)), FrMont.WORDS), np.uint64)
+        start = 0
+        for part in parts:
+            out[start : start + len(part)] = self._resident(part.data)
+            start += len(part)
+        return type(parts[0])(out)
+
+    @on_device
+    def stack(self, parts: Sequence[FrMont], n: int) -> FrMont:
+        """Rows with zeros behind; on the device if any part is."""
+        resident = any(self.device.holds(part.data) for part in parts)
+        make = self.device.zeros if resident else np.zeros
+        out = make((len(parts), n, FrMont.WORDS), np.uint64)
+        for row, part in enumerate(parts):
+            out[row, : len(part)] = self._resident(part.data) if resident else part.data
+        return FrMont(out)
+
+    @on_device
+    def take(self, a: FrArray, index: npt.NDArray[np.uint32]) -> FrArray:
+        """a[index]."""
+        if not self.device.holds(a.data):
+            return FrArray(a.data[index])
+        return FrArray(gather(self.device, a.data, self._constants(index)))
+
+    def _resident(self, words: U64) -> Array:
+        return words if self.device.holds(words) else self.device.asarray(words)
 
     # -- F_r ---------------------------------------------------------------------------------------
     @on_device
@@ -125,8 +184,8 @@ class CudaBackend:
         if needed > self.device.free_bytes:
             what, granted = "a batch inversion", self.device.free_bytes
             raise DoesNotFit(what=what, needed=needed, granted=granted)
-        out = pointwise.batch_inverse(self.device, self.device.asarray(a.data))
-        return FrMont(self.device.to_host(out))
+        out = pointwise.batch_inverse(self.device, self._resident(a.data))
+        return FrMont(out if self.device.holds(a.data) else self.device.to_host(out))
 
     @on_device
     def powers(self, base: int, n: int, *, first: int = 1) -> FrMont:
@@ -150,9 +209,10 @@ class CudaBackend:
         ) % R  # fmt: skip
 
     @on_device
-    def matvec(self, m: SparseMatrix, z: FrMont) -> FrMont:
-        """m z."""
-        return self._sparse.multiply(m, z)
+    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: tuple[int, int] | None = None) -> FrMont:
+        """m z, or some of its rows."""
+        out = self._sparse.multiply(m, self._resident(z.data), rows or (0, m.n_rows))
+        return FrMont(out if self.device.holds(z.data) else self.device.to_host(out))
 
     # -- transforms --------------------------------------------------------------------------------
     @on_device
@@ -166,14 +226,14 @@ class CudaBackend:
     ) -> FrMont:
         """See `Backend.ntt`."""
         n = _require_transform(a, shift)
-        rows = a.data.reshape(-1, n, FrMont.WORDS)
+        rows, resident = a.data.reshape(-1, n, FrMont.WORDS), self.device.holds(a.data)
         at_once = self._ntt.plan(n.bit_length() - 1, len(rows)).rows
         report = progress or (lambda done, total: None)
-        out = np.empty_like(rows)
+        out = self.device.empty(rows.shape, np.uint64) if resident else np.empty_like(rows)
         for start in range(0, len(rows), at_once):
             part = slice(start, start + at_once)
-            values = self.device.asarray(rows[part])
-            out[part] = self.device.to_host(self._ntt.run(values, inverse=inverse, shift=shift % R))
+            moved = self._ntt.run(self._resident(rows[part]), inverse=inverse, shift=shift % R)
+            out[part] = moved if resident else self.device.to_host(moved)
             report(min(start + at_once, len(rows)), len(rows))
         if len(rows) == 0:
             report(0, 0)
@@ -241,6 +301,9 @@ class CudaBackend:
     # -- arrays larger than the device, piece by piece ---------------------------------------------
     def _combine(self, kernel: str, a: FrMont, b: FrMont) -> FrMont:
         _require_equal_shapes(a, b)
+        if self.device.holds(a.data) or self.device.holds(b.data):
+            x, y = self._resident(a.data), self._resident(b.data)
+            return FrMont(pointwise.combine(self.device, kernel, x, y))
         out = np.empty_like(a.data)
         flat = out.reshape(-1, FrMont.WORDS)
         for part, x, y in self._pieces(a.data, b.data):
@@ -248,6 +311,9 @@ class CudaBackend:
         return FrMont(out)
 
     def _times(self, words: U64, factor: int) -> U64:
+        if self.device.holds(words):
+            resident: U64 = pointwise.multiply_by(self.device, words, factor)
+            return resident
         out = np.empty_like(words)
         flat = out.reshape(-1, FrMont.WORDS)
         for part, x in self._pieces(words):
@@ -259,7 +325,7 @@ class CudaBackend:
         flat = [a.reshape(-1, FrMont.WORDS) for a in arrays]
         for start, end in self._ranges(len(flat[0]), len(arrays) + 1):
             part = slice(start, end)
-            copies: list[Array] = [self.device.asarray(a[part]) for a in flat]
+            copies: list[Array] = [self._resident(a[part]) for a in flat]
             yield part, *copies
 
     def _ranges(self, n: int, n_arrays: int) -> Iterator[tuple[int, int]]:

@@ -128,6 +128,10 @@ class CupyDevice:
                 self._staging.upload(array, host)
             return array
 
+    def holds(self, array: Array) -> bool:
+        """Whether it is cupy's."""
+        return isinstance(array, self.xp.ndarray)
+
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """A copy on the host, after all work started before."""
         host: npt.NDArray[Any] = np.empty(array.shape, array.dtype)

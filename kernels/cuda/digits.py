@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from kernels.array import U64
 from kernels.bn254 import R
 from kernels.cuda.msm_plan import GROUP, N_LENGTHS, SCALAR_BITS, MsmPlan, count_histograms
 from kernels.cuda.per_thread import AtomicAdd, Body, Jit, PerThread
@@ -31,9 +30,9 @@ def _limbs(value: int) -> Any:
 ORDER, HALF, MINUS_ONE = _limbs(R), _limbs((R - 1) // 2), _limbs(R - 1)
 
 
-def scalar_limbs(scalars: U64) -> Any:
-    """uint64[n, 4] as uint32[n, 8], lowest limb first."""
-    return np.ascontiguousarray(scalars, dtype="<u8").view("<u4").reshape(-1, 8)
+def scalar_limbs(scalars: Array) -> Any:
+    """uint64[n, 4], C-contiguous, of host or device as uint32[n, 8], lowest limb first."""
+    return scalars.view(np.uint32).reshape(-1, 8)
 
 
 def _is_negative(scalars: Any, i: Any) -> Any:

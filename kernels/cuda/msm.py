@@ -93,7 +93,7 @@ class CudaMsm:
 
     def _sum_chunk(
         self,
-        scalars: U64,
+        scalars: Array,
         bases: CudaBases,
         first: int,
         budget: Budget,
@@ -101,7 +101,7 @@ class CudaMsm:
     ) -> U64:
         """The sum over bases first, first + 1, ...; affine words."""
         device, n = self.device, len(scalars)
-        limbs = device.asarray(scalar_limbs(scalars))
+        limbs = scalar_limbs(scalars if device.holds(scalars) else device.asarray(scalars))
         if bases.host is None:
             table, infinite = bases.table, bases.infinite[first : first + n]
             origin, stride = first, len(bases)

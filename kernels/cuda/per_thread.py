@@ -47,6 +47,8 @@ class PerThread:
         self._build = build
 
     def __call__(self, device: Device, n: int, *arguments: Any) -> None:
+        if not all(isinstance(a, int) or device.holds(a) for a in arguments):
+            raise TypeError("a kernel's arguments are arrays of its device and integers")
         if n == 0:
             return
         if device.emulated:
@@ -114,7 +116,7 @@ def numba_faults() -> Iterator[None]:
 
 
 def _plain(argument: Any) -> Any:
-    return np.int64(argument) if isinstance(argument, int) else argument
+    return np.int64(argument) if isinstance(argument, int) else np.asarray(argument)
 
 
 def _foreign(argument: Any) -> Any:

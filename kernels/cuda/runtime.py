@@ -106,6 +106,10 @@ class Device(Protocol):
         """A copy on the device."""
         ...
 
+    def holds(self, array: Array) -> bool:
+        """Whether the array is one of a device, not of the host."""
+        ...
+
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """A copy on the host, after all work started before."""
         ...

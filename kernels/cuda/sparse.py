@@ -22,10 +22,11 @@ from kernels.cuda.runtime import Array, Device, grid_for
 SEGMENT = 64
 BLOCK = 128
 ENTRY_BYTES = 12  # a column and a coefficient
-KEPT = 6  # matrices that stay on the device: those of a circuit, whole and without its last block
+KEPT = 6  # matrices that stay on the device: those of two circuits
 KEPT_SHARE = 4  # together at most one in so many bytes of the device
 
 Int64Array = npt.NDArray[np.int64]
+Rows = tuple[int, int]
 
 
 def plan_segments(indptr: Int64Array) -> list[Int64Array]:
@@ -56,18 +57,27 @@ def cut_segments(starts: Int64Array, most_entries: int) -> list[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Segments:
+    """How some rows of a matrix are cut: level by level, on the host and on the device."""
+
+    levels: list[Int64Array]
+    words: list[Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Matrix:
-    """A matrix whose segments, and entries unless they are too many, are on the device."""
+    """A matrix of which the device keeps the entries, unless they are too many."""
 
     source: SparseMatrix
-    levels: list[Int64Array]
-    words: list[Array]  # the levels on the device
+    wide: Array
     entries: tuple[Array, Array] | None  # columns and coefficients
+    segments: dict[Rows, _Segments]
 
     @property
     def n_bytes(self) -> int:
-        n_words = sum(map(len, self.levels))
-        return 8 * n_words + (self.source.nnz * ENTRY_BYTES if self.entries else 0)
+        n_words = sum(len(starts) for cut in self.segments.values() for starts in cut.levels)
+        n_entries = self.source.nnz if self.entries else 0
+        return 8 * n_words + n_entries * ENTRY_BYTES + len(self.source.wide) * ELEMENT_BYTES
 
 
 class CudaSparse:
@@ -78,71 +88,85 @@ class CudaSparse:
         self.module = device.load_module("sparse")
         self._kept: OrderedDict[int, _Matrix] = OrderedDict()  # by id of the source, which is kept
 
-    def multiply(self, m: SparseMatrix, z: FrMont) -> FrMont:
-        """m z, shape [m.n_rows]; z of shape [m.n_cols], else ShapeError.
+    def multiply(self, m: SparseMatrix, vector: Array, rows: Rows) -> Array:
+        """Entries rows[0] <= i < rows[1] of m z, uint64[n, 4], for z on the device.
 
-        Raises DoesNotFit if z and the results exceed the device's memory.
+        vector : z, uint64[m.n_cols, 4], else ShapeError
+        Raises DoesNotFit if the results exceed the device's memory.
         """
-        if z.shape != (m.n_cols,):
-            raise ShapeError(f"matvec: {m.n_cols} columns times a vector of shape {list(z.shape)}")
-        if m.n_rows == 0:
-            return FrMont.zeros(0)
-        device, matrix = self.device, self._prepare(m)
-        n_elements = m.n_cols + len(m.wide) + 2 * len(matrix.levels[0])
-        free = device.free_bytes - ELEMENT_BYTES * n_elements
+        if vector.shape != (m.n_cols, FrMont.WORDS):
+            shape = list(vector.shape[:-1])
+            raise ShapeError(f"matvec: {m.n_cols} columns times a vector of shape {shape}")
+        first, last = rows
+        if not 0 <= first <= last <= m.n_rows:
+            raise ShapeError(f"matvec: rows {first} to {last} of {m.n_rows}")
+        if first == last:
+            return self.device.empty((0, FrMont.WORDS), np.uint64)
+        matrix = self._prepare(m)
+        cut = self._cut(matrix, rows)
+        free = self.device.free_bytes - ELEMENT_BYTES * 2 * len(cut.levels[0])
         needed = 0 if matrix.entries else SEGMENT * ENTRY_BYTES
         if free < needed:
-            granted = device.free_bytes
+            granted = self.device.free_bytes
             raise DoesNotFit(
                 what="a sparse product", needed=needed - free + granted, granted=granted
             )
-        vector, wide = device.asarray(z.data), device.asarray(m.wide.data)
-        values = self._multiply_entries(matrix, vector, wide, free // ENTRY_BYTES)
-        for starts in matrix.words[1:]:
+        values = self._multiply_entries(matrix, cut, vector, free // ENTRY_BYTES)
+        for starts in cut.words[1:]:
             n = len(starts) - 1
-            sums = device.empty((n, FrMont.WORDS), np.uint64)
+            sums = self.device.empty((n, FrMont.WORDS), np.uint64)
             self._launch("add_segments", n, (sums, starts, values, np.uint64(n)))
             values = sums
-        return FrMont(device.to_host(values))
+        return values
 
     def _multiply_entries(
-        self, matrix: _Matrix, vector: Array, wide: Array, most_entries: int
+        self, matrix: _Matrix, cut: _Segments, vector: Array, most_entries: int
     ) -> Array:
         """The value of every segment of entries."""
-        m, starts = matrix.source, matrix.levels[0]
+        starts = cut.levels[0]
         n = len(starts) - 1
         out = self.device.empty((n, FrMont.WORDS), np.uint64)
         if matrix.entries is not None:
-            arguments = (out, matrix.words[0], *matrix.entries, vector, wide, np.uint64(n))
+            arguments = (out, cut.words[0], *matrix.entries, vector, matrix.wide, np.uint64(n))
             self._launch("multiply_segments", n, arguments)
             return out
         for first, last in cut_segments(starts, most_entries):
             begin, end = int(starts[first]), int(starts[last])
             part = self._words(starts[first : last + 1] - begin)
-            sent, n = self._send_entries(m, begin, end), last - first
-            arguments = (out[first:last], part, *sent, vector, wide, np.uint64(n))
+            sent, n = self._send_entries(matrix.source, begin, end), last - first
+            arguments = (out[first:last], part, *sent, vector, matrix.wide, np.uint64(n))
             self._launch("multiply_segments", n, arguments)
         return out
 
     def _prepare(self, m: SparseMatrix) -> _Matrix:
-        """The matrix as it was kept, or kept from now on if its entries fit into the share."""
+        """The matrix as it is kept, with its entries if they fit into the share."""
         if id(m) in self._kept:
             self._kept.move_to_end(id(m))
             return self._kept[id(m)]
-        levels = plan_segments(m.indptr)
         share = min(self.device.memory_bytes // KEPT_SHARE, self.device.free_bytes // 2)
-        small = m.nnz * ENTRY_BYTES + 8 * sum(map(len, levels)) <= share
+        small = m.nnz * ENTRY_BYTES + 8 * (m.n_rows + m.nnz // SEGMENT) <= share
         matrix = _Matrix(
             source=m,
-            levels=levels,
-            words=[self._words(starts) for starts in levels],
+            wide=self.device.asarray(m.wide.data),
             entries=self._send_entries(m, 0, m.nnz) if small else None,
+            segments={},
         )
-        if small:
-            self._kept[id(m)] = matrix
-            while len(self._kept) > KEPT or sum(k.n_bytes for k in self._kept.values()) > share:
-                self._kept.popitem(last=False)
+        self._kept[id(m)] = matrix
+        while len(self._kept) > 1 and (
+            len(self._kept) > KEPT or sum(k.n_bytes for k in self._kept.values()) > share
+        ):
+            self._kept.popitem(last=False)
         return matrix
+
+    def _cut(self, matrix: _Matrix, rows: Rows) -> _Segments:
+        """The segments of some rows; kept with a matrix whose entries are."""
+        if rows in matrix.segments:
+            return matrix.segments[rows]
+        levels = plan_segments(matrix.source.indptr[rows[0] : rows[1] + 1])
+        cut = _Segments(levels, [self._words(starts) for starts in levels])
+        if matrix.entries is not None:
+            matrix.segments[rows] = cut
+        return cut
 
     def _send_entries(self, m: SparseMatrix, begin: int, end: int) -> tuple[Array, Array]:
         """Columns and coefficients of entries begin to end."""

@@ -1,14 +1,12 @@
 """Integers of the witness on a device: inference, lookups, gather and scatter (numba.cuda kernels).
 
-The definition is `prover.model.QuantizedModel.trace` and `prover.gadgets.lookup`; here are the same
-integers, computed where they are needed next. Everything is exact: the caller's architecture keeps
-|m z| below 2^47. Arrays of values are private: no error carries one.
+The definition is `kernels.integers.HOST`; here are the same integers, computed where they are
+needed next. Everything is exact: the caller's architecture keeps |m z| below 2^47. Arrays of values
+are private: no error carries one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,43 +16,12 @@ from kernels.array import ShapeError
 from kernels.bn254 import R
 from kernels.cuda.per_thread import AtomicAdd, Body, Jit, PerThread
 from kernels.cuda.runtime import Array, Device
+from kernels.integers import Rounding
 
-MAX_SMALL = 1 << 62
 COPIES = 64  # of a table's counters, so that equal lookups seldom meet
 MAX_COUNTERS = 1 << 22
 
-_LOW = R & ((1 << 64) - 1)
-assert _LOW > MAX_SMALL  # so r - |x| borrows from no other word
 _R_WORDS = np.array([R >> (64 * i) & ((1 << 64) - 1) for i in range(4)], dtype=np.uint64)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rounding:
-    """q = (m z + 2^(s-1)) >> s, rem = m z + 2^(s-1) - q 2^s, y = clamp(q, least, greatest)."""
-
-    shift: int
-    multiplier: int
-    least: int
-    greatest: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class LinearLayer:
-    """z = x W^T + b: W int8[n_out, n_in], b int32[n_out]; `rounding` None: z is handed on."""
-
-    weight: npt.NDArray[np.int8]
-    bias: npt.NDArray[np.int32]
-    rounding: Rounding | None
-
-
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class LayerValues:
-    """int64[N, n_out] on the device; q, rem, y are None where nothing is rounded."""
-
-    z: Array
-    q: Array = None
-    rem: Array = None
-    y: Array = None
 
 
 def _build_accumulate(jit: Jit, atomic_add: AtomicAdd) -> Body:
@@ -139,33 +106,31 @@ _scatter = PerThread(_build_scatter)
 _scalars = PerThread(_build_scalars)
 
 
-def infer(device: Device, layers: Sequence[LinearLayer], images: Array) -> list[LayerValues]:
-    """Every layer's values on N samples.
+def multiply(
+    device: Device, x: Array, weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
+) -> Array:
+    """z = x W^T + b, int64[N, n_out].
 
-    images : uint8[N, n_in] on the device; raises ShapeError if a layer does not fit its input
+    x      : integers[N, n_in] on the device; W int8[n_out, n_in] and b int32[n_out] on the host
+    raises : ShapeError if the layer does not fit its input
     """
-    values: list[LayerValues] = []
-    x, n = images, len(images)
-    for layer in layers:
-        n_out, n_in = layer.weight.shape
-        if x.shape != (n, n_in) or layer.bias.shape != (n_out,):
-            raise ShapeError(f"a layer of shape {[n_out, n_in]} on inputs {list(x.shape)}")
-        weight = device.asarray(np.ascontiguousarray(layer.weight.T))
-        z = device.empty((n, n_out), np.int64)
-        _accumulate(device, n * n_out, x, weight, device.asarray(layer.bias), z)
-        values.append(LayerValues(z) if layer.rounding is None else _rounded(device, layer, z))
-        x = z if layer.rounding is None else values[-1].y
-    return values
+    n_out, n_in = weight.shape
+    if x.shape[1:] != (n_in,) or bias.shape != (n_out,):
+        raise ShapeError(f"a layer of shape {[n_out, n_in]} on inputs {list(x.shape)}")
+    across = device.asarray(np.ascontiguousarray(weight.T))
+    z = device.empty((len(x), n_out), np.int64)
+    _accumulate(device, len(x) * n_out, x, across, device.asarray(bias), z)
+    return z
 
 
-def _rounded(device: Device, layer: LinearLayer, z: Array) -> LayerValues:
-    assert layer.rounding is not None
-    how, flat = layer.rounding, z.reshape(-1)
+def requantize(device: Device, z: Array, how: Rounding) -> tuple[Array, Array, Array]:
+    """(q, rem, y) of every value, int64 in the shape of z."""
+    flat = z.reshape(-1)
     q, rem, y = (device.empty(flat.shape, np.int64) for _ in range(3))
     _round(
         device, len(flat), flat, how.shift, how.multiplier, how.least, how.greatest, q, rem, y
     )  # fmt: skip
-    return LayerValues(z, q.reshape(z.shape), rem.reshape(z.shape), y.reshape(z.shape))
+    return q.reshape(z.shape), rem.reshape(z.shape), y.reshape(z.shape)
 
 
 def count_lookups(device: Device, index: Array, n_rows: int) -> Array:

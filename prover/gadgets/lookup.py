@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from prover.constraints import Read, System
+from prover.constraints import System
+from prover.derivations import Limbs, Multiplicities
 from prover.linear_form import LinearForm
 
 Int64Array = npt.NDArray[np.int64]
@@ -63,7 +64,9 @@ class Table:
         if not self._inverses:
             raise ValueError(f"table {self.label!r} is never used: its challenge would be free")
         counts = self.system.advice(
-            f"{self.label}/multiplicity", (self.n_rows,), hint=self._count_lookups
+            f"{self.label}/multiplicity",
+            (self.n_rows,),
+            hint=Multiplicities(indices=tuple(self._indices), n_rows=self.n_rows),
         )
         shares = self.system.quotient(
             f"{self.label}/row",
@@ -75,14 +78,6 @@ class Table:
         for inverse in self._inverses:
             total = total + inverse.sum(0)
         self.system.require(f"{self.label}/sum", c=total - shares.sum(0))
-
-    def _count_lookups(self, read: Read) -> Int64Array:
-        counts = np.zeros(self.n_rows, dtype=np.int64)
-        for form in self._indices:
-            index = read(form)
-            inside = index[(index >= 0) & (index < self.n_rows)]
-            counts += np.bincount(inside, minlength=self.n_rows)
-        return counts
 
 
 def build_integer_table(
@@ -137,7 +132,7 @@ class RangeTable:
             limbs = self.system.advice(
                 f"{label}/limbs",
                 (*value.shape, len(shifts)),
-                hint=lambda read: (read(value)[..., None] >> shifts) & ((1 << self.table_bits) - 1),
+                hint=Limbs(value=value, shifts=shifts, bits=self.table_bits),
             )
             self.table.lookup(f"{label}/high", limbs, index=limbs, why=why)
             low = value - (limbs * (1 << shifts)).sum(len(value.shape))

@@ -12,11 +12,12 @@ from random import Random
 import numpy as np
 import pytest
 
+from kernels.integers import to_scalars
 from prover.accuracy import compile_accuracy
 from prover.constraints import Group
 from prover.layers import Requant
 from prover.model import Architecture
-from prover.witness import solve_committed, to_scalars
+from prover.witness import solve_committed
 from tests.soundness.circuits import CIRCUITS
 from tests.support.assignments import draw_scalars
 from tests.support.detectors import private_freedom, vacuous

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from kernels.array import FrArray, FrMont
 from kernels.backend import Backend
 from kernels.bn254 import R
+from kernels.integers import HOST
 from kernels.reference import Reference
 from prover.constraints import Circuit, Group
 from prover.linear_form import LinearForm
@@ -51,7 +52,7 @@ class Assignment:
         for hint in self.circuit.hints:
             if hint.block.label in keep:
                 continue
-            solved = hint.solve(self._read).astype(object)
+            solved = hint.derivation.solve(self._read, HOST).astype(object)
             self.values[hint.block.label] = solved.reshape(hint.block.shape)
 
     def copy(self) -> Assignment:
@@ -92,7 +93,7 @@ class Assignment:
         """Small values as signed integers; -1 for what is no small integer, which fits no table."""
         flat = [1, *(v for g in (Group.PUBLIC, Group.MODEL, Group.ADVICE) for v in self._flat(g))]
         wires, coeffs = form.terms()
-        known = np.array(flat, dtype=object)[self.circuit.resolve(wires)]
+        known = np.array(flat, dtype=object)[wires]
         sums = np.asarray((known * coeffs.astype(object)).sum(axis=-1), dtype=object)
         small = [_as_small(int(v)) for v in sums.reshape(-1)]
         return np.array(small, dtype=np.int64).reshape(form.shape)

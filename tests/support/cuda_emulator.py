@@ -27,6 +27,57 @@ FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-U_FORTIF
 _QUIET = ("-Wno-unused-function", "-Wno-unknown-pragmas")
 
 
+class EmulatedArray(np.ndarray[Any, Any]):
+    """An array of the device, which meets host arrays no more than cupy's does: numbers it takes,
+    arrays and their items it refuses."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if ufunc is not np.equal:  # tests compare
+            _refuse_host_arrays(ufunc.__name__, inputs)
+        return _emulated(getattr(ufunc, method)(*_plain(inputs), **_plain(options)))
+
+    def __array_function__(self, func: Any, types: Any, args: Any, options: Any) -> Any:
+        _refuse_host_arrays(func.__name__, args)
+        return _emulated(func(*_plain(args), **_plain(options)))
+
+    def __getitem__(self, key: Any) -> Any:
+        _refuse_host_arrays("getitem", key if isinstance(key, tuple) else (key,))
+        return _emulated(_plain(self)[_plain(key)])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        _refuse_host_arrays("setitem", key if isinstance(key, tuple) else (key,))
+        _refuse_host_arrays("setitem", (value,))
+        _plain(self)[_plain(key)] = _plain(value)
+
+
+def _refuse_host_arrays(what: str, arguments: Any) -> None:
+    for argument in arguments:
+        if isinstance(argument, list | tuple):
+            _refuse_host_arrays(what, argument)
+        elif isinstance(argument, np.ndarray) and not isinstance(argument, EmulatedArray):
+            raise TypeError(f"{what}: an array of the host meets one of the device")
+
+
+def _plain(value: Any) -> Any:
+    """The same without the guard."""
+    if isinstance(value, EmulatedArray):
+        return value.view(np.ndarray)
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value))
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
+
+
+def _emulated(value: Any) -> Any:
+    """Results of the device's arrays are the device's, single numbers as well."""
+    if isinstance(value, tuple):
+        return tuple(map(_emulated, value))
+    if isinstance(value, np.ndarray | np.generic):
+        return np.asarray(value).view(EmulatedArray)
+    return value
+
+
 class EmulatedDevice:
     """One emulated GPU. `reversed_order` runs blocks and threads backwards."""
 
@@ -51,33 +102,42 @@ class EmulatedDevice:
 
     def load_module(self, name: str) -> Module:
         if name not in self._modules:
-            self._modules[name] = EmulatedModule(load_source(name), self.reversed_order)
+            source = load_source(name)
+            self._modules[name] = EmulatedModule(source, self.reversed_order, guarded=True)
         return self._modules[name]
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Filled with noise: a GPU does not clear its memory."""
         array = np.empty(shape, dtype)
         array.view(np.uint8 if array.ndim else array.dtype).fill(0xA5)
-        return array
+        return array.view(EmulatedArray)
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        return np.zeros(shape, dtype)
+        return np.zeros(shape, dtype).view(EmulatedArray)
 
     def asarray(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.array(host, order="C", copy=True)
+        return np.array(host, order="C", copy=True).view(EmulatedArray)
+
+    def holds(self, array: Any) -> bool:
+        return isinstance(array, EmulatedArray)
 
     def to_host(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return np.array(array, order="C", copy=True)
+        return np.array(array, order="C", copy=True, subok=False)
 
     def synchronize(self) -> None:
         """Every launch has ended when it returns."""
 
 
 class EmulatedModule:
-    """One source as a shared library. Its kernels run one at a time: a library has one block."""
+    """One source as a shared library. Its kernels run one at a time: a library has one block.
 
-    def __init__(self, source: Source, reversed_order: bool = False) -> None:
-        self.source, self.reversed_order = source, reversed_order
+    guarded : refuses arrays of the host
+    """
+
+    def __init__(
+        self, source: Source, reversed_order: bool = False, *, guarded: bool = False
+    ) -> None:
+        self.source, self.reversed_order, self.guarded = source, reversed_order, guarded
         self.lock = Lock()
 
     @cached_property
@@ -114,6 +174,8 @@ class EmulatedKernel:
         self, grid: Dim, block: Dim, args: Sequence[Any], *, shared_bytes: int = 0
     ) -> None:
         check_launch(self.name, self.module.source.kernels[self.name], grid, block, args)
+        if self.module.guarded:
+            _refuse_host_arrays(self.name, args)
         function = getattr(self.module.library, f"launch_{self.name}")
         function.restype = ctypes.c_char_p
         cells = [_cell(argument) for argument in args]

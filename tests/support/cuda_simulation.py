@@ -28,6 +28,10 @@ class Hosted(EmulatedDevice):
     def __init__(self) -> None:
         self.memory_bytes = 1 << 30
 
+    def holds(self, array: Any) -> bool:
+        """The simulator takes NumPy's."""
+        return isinstance(array, np.ndarray)
+
 
 def agree(kernel: PerThread, n: int, arguments: list[Any], outputs: list[int]) -> bool:
     """Both forms give the same outputs; those are the arguments at these places."""

@@ -39,6 +39,8 @@ class FakeArray:
 class FakeCupy:
     """One driver with `n_devices`. `faults` makes the next operation of a kind fail."""
 
+    ndarray = FakeArray
+
     def __init__(self, n_devices: int = 1) -> None:
         self.queue: list[Callable[[], object]] = []
         self.current: list[int] = []

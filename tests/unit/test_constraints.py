@@ -12,7 +12,7 @@ from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import R
 from kernels.reference import Reference
 from prover.constraints import Circuit, Group, System, check_independence
-from prover.csr import pack_rows, slice_rows, stack_rows
+from prover.csr import pack_rows, stack_rows
 from prover.errors import DependentColumns, ShapeMismatch, UnsatisfiedConstraint
 from prover.linear_form import LinearForm
 from prover.r1cs import R1CS
@@ -101,8 +101,8 @@ def test_pack_rows_sorts_adds_and_drops() -> None:
 
 def test_slices_are_the_rows() -> None:
     m = build_square().r1cs.c
-    assert rows_of(slice_rows(m, 4, 9)) == rows_of(m)[4:9]
-    assert rows_of(slice_rows(m, 5, 5)) == []
+    assert rows_of(m.rows(4, 9)) == rows_of(m)[4:9]
+    assert rows_of(m.rows(5, 5)) == []
     empty = stack_rows([], n_cols=3)
     assert (empty.n_rows, empty.nnz) == (0, 0)
 

@@ -114,8 +114,26 @@ def test_memory_is_not_cleared(device: EmulatedDevice) -> None:
     assert device.empty((2, 3), np.uint32).any()
     assert not device.zeros((2, 3), np.uint32).any()
     host = np.arange(4)
-    assert not np.shares_memory(device.asarray(host), host)
-    assert not np.shares_memory(device.to_host(host), host)
+    assert not np.shares_memory(device.asarray(host).view(np.ndarray), host)
+    array = device.zeros((4,), np.uint32)
+    assert not np.shares_memory(device.to_host(array).view(np.ndarray), array.view(np.ndarray))
+
+
+def test_arrays_of_host_and_device_do_not_meet(device: EmulatedDevice) -> None:
+    """As with cupy: what would be a silent copy here would be an error on a GPU."""
+    mine, theirs = device.asarray(np.arange(4)), np.arange(4)
+    assert device.holds(mine)
+    assert device.holds((mine + 1)[1:] * mine[:3])
+    assert device.holds(np.cumsum(mine))
+    assert not device.holds(device.to_host(mine))
+    with pytest.raises(TypeError, match="add"):
+        mine + theirs
+    with pytest.raises(TypeError, match="getitem"):
+        mine[theirs]
+    with pytest.raises(TypeError, match="setitem"):
+        mine[:] = theirs
+    with pytest.raises(TypeError, match="concatenate"):
+        np.concatenate([mine, theirs])
 
 
 def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,8 @@ def test_entries_spell_the_scalars(
     n = len(scalars)
     infinite = np.array([i % 5 == 3 for i in range(n)], dtype=np.uint8)
     limbs = device.asarray(scalar_limbs(FrArray.from_ints(scalars).data))
-    lengths = count_lengths(device, limbs, infinite)
+    marks = device.asarray(infinite)
+    lengths = count_lengths(device, limbs, marks)
     expected = [0] * 257
     for s, is_infinite in zip(scalars, infinite, strict=True):
         expected[min(s, R - s).bit_length()] += 1 - int(is_infinite)
@@ -123,7 +124,7 @@ def test_entries_spell_the_scalars(
     if not any(lengths[1:]):
         return
     plan = plan_pass(n, 1, lengths, tables=tables, budget=AMPLE)
-    entries, n_entries = sort_entries(device, limbs, infinite, plan, first=11, stride=300)
+    entries, n_entries = sort_entries(device, limbs, marks, plan, first=11, stride=300)
     values = read_entries(entries, n_entries, plan, n, 11, 300)
     for s, value, is_infinite in zip(scalars, values, infinite, strict=True):
         assert value == (0 if is_infinite else min(s, s - R, key=abs))
@@ -133,7 +134,7 @@ def test_a_scalar_that_is_not_canonical_is_refused(device: MeteredDevice) -> Non
     for bad in (R + 1, R + (1 << 200), (1 << 256) - 1):
         words = np.array([[bad >> 64 * i & (1 << 64) - 1 for i in range(4)]], dtype=np.uint64)
         with pytest.raises(ValueError, match="group order"):
-            count_lengths(device, scalar_limbs(words), np.zeros(1, np.uint8))
+            count_lengths(device, device.asarray(scalar_limbs(words)), device.zeros((1,), np.uint8))
 
 
 # -- sums ------------------------------------------------------------------------------------------

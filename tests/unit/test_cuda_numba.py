@@ -14,12 +14,13 @@ import pytest
 from kernels.array import FrArray, ShapeError
 from kernels.backend import BackendUnavailable
 from kernels.cuda import digits, witness
+from kernels.cuda.integers import Constants, DeviceIntegers
 from kernels.cuda.per_thread import PerThread, numba_faults
 from kernels.cuda.runtime import DeviceError
-from kernels.cuda.witness import LinearLayer, Rounding, count_lookups, infer
+from kernels.cuda.witness import count_lookups
+from kernels.integers import to_scalars
 from prover.layers import Requant
 from prover.model import Architecture, QuantizedModel
-from prover.witness import to_scalars
 from tests.support.cuda_emulator import EmulatedDevice
 
 
@@ -72,38 +73,23 @@ def build_model(seed: int, relu: bool) -> tuple[QuantizedModel, Any]:
 @pytest.mark.parametrize("relu", [True, False])
 def test_inference_is_the_models_trace(device: EmulatedDevice, relu: bool) -> None:
     model, images = build_model(1, relu)
-    layers = [
-        LinearLayer(
-            weight=w,
-            bias=b,
-            rounding=None
-            if layer.requant is None
-            else Rounding(
-                shift=layer.requant.shift,
-                multiplier=layer.requant.multiplier,
-                least=layer.requant.y_range[0],
-                greatest=layer.requant.y_range[1],
-            ),
-        )
-        for layer, w, b in zip(model.architecture.layers, model.weights, model.biases, strict=True)
-    ]
-    found = infer(device, layers, device.asarray(images))
+    found = model.trace(images, DeviceIntegers(device, Constants(device)))
     assert len(found) == 3
     for values, step in zip(found, model.trace(images), strict=True):
+        assert device.holds(values.z)
         assert (values.z == step.z).all()
         assert (step.z < 0).any()
-        if step.requant is None:
-            assert values.q is None
-            continue
-        assert (values.q == step.requant.q).all()
-        assert (values.rem == step.requant.rem).all()
-        assert (values.y == step.requant.y).all()
+        assert (values.requant is None) == (step.requant is None)
+        if values.requant is not None and step.requant is not None:
+            assert (values.requant.q == step.requant.q).all()
+            assert (values.requant.rem == step.requant.rem).all()
+            assert (values.requant.y == step.requant.y).all()
 
 
 def test_a_layer_that_does_not_fit_its_input(device: EmulatedDevice) -> None:
-    layer = LinearLayer(weight=np.zeros((2, 3), np.int8), bias=np.zeros(2, np.int32), rounding=None)
+    weight, bias = np.zeros((2, 3), np.int8), np.zeros(2, np.int32)
     with pytest.raises(ShapeError, match=r"\[2, 3\] on inputs \[1, 4\]"):
-        infer(device, [layer], device.zeros((1, 4), np.uint8))
+        witness.multiply(device, device.zeros((1, 4), np.uint8), weight, bias)
 
 
 @pytest.mark.parametrize("n_rows", [1, 5, 300, 1 << 17])
@@ -133,7 +119,7 @@ def test_small_scalars(device: EmulatedDevice) -> None:
     top = (1 << 62) - 1
     values = np.array([0, 1, -1, 127, -128, top, -top, 1 << 40], dtype=np.int64)
     found = witness.small_scalars(device, device.asarray(values))
-    assert FrArray(found).equals(to_scalars(values))
+    assert FrArray(device.to_host(found)).equals(to_scalars(values))
 
 
 def test_nothing_is_launched_for_nothing(device: EmulatedDevice) -> None:

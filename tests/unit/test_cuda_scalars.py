@@ -50,12 +50,12 @@ def test_many_passes(
     make_device: MakeDevice, lg_n: int, lg_tile: int, reversed_order: bool, rng: Random
 ) -> None:
     """Up to five passes, in either order of blocks and threads."""
-    ntt = Ntt(make_device(reversed_order=reversed_order), lg_tile)
-    n = 1 << lg_n
+    device = make_device(reversed_order=reversed_order)
+    ntt, n = Ntt(device, lg_tile), 1 << lg_n
     values = [draw(n, rng) for _ in range(2)]
     host = np.stack([FrMont.from_ints(v).data for v in values])
     for shift in (1, GENERATOR):
-        out = ntt.run(host, shift=shift)
+        out = ntt.run(device.asarray(host), shift=shift)
         for given, row in zip(values, out, strict=True):
             assert is_transform(given, FrMont(row).to_ints(), shift, seed=lg_n)
         assert (ntt.run(out, shift=shift, inverse=True) == host).all()
@@ -64,7 +64,7 @@ def test_many_passes(
 def test_tables_are_kept_and_make_room(make_device: MakeDevice, rng: Random) -> None:
     device = make_device()
     ntt = Ntt(device)
-    a = FrMont.from_ints(draw(64, rng)).data.reshape(1, 64, 4)
+    a = device.asarray(FrMont.from_ints(draw(64, rng)).data.reshape(1, 64, 4))
     expected = ntt.run(a, shift=GENERATOR).copy()
     full = len(ntt._tables)
     ntt.run(a, shift=GENERATOR)
@@ -122,7 +122,7 @@ def test_inversion_in_many_levels(
     monkeypatch.setattr(plans, "INVERT_EACH", 3)
     device = make_device(reversed_order=reversed_order)
     values = [rng.randrange(1, R) for _ in range(n)]
-    a = FrMont.from_ints(values).data
+    a = device.asarray(FrMont.from_ints(values).data)
     assert FrMont(pointwise.batch_inverse(device, a)).to_ints() == [pow(v, -1, R) for v in values]
     for zeros in ([0], [n - 1], [n // 2, n - 1]):
         b = a.copy()
@@ -138,7 +138,7 @@ def test_sums_over_many_blocks(
 ) -> None:
     device = make_device(reversed_order=reversed_order)
     x, y = draw(n, rng), draw(n, rng)
-    a, b = FrMont.from_ints(x).data, FrMont.from_ints(y).data
+    a, b = (device.asarray(FrMont.from_ints(v).data) for v in (x, y))
     assert pointwise.dot(device, a, b) == sum(u * v for u, v in zip(x, y, strict=True)) % R
 
 

@@ -75,9 +75,14 @@ def test_pieces_respect_their_bound() -> None:
         assert all(starts[b] - starts[a] <= most for a, b in pieces)
 
 
+def multiply(sparse: CudaSparse, m: SparseMatrix, z: FrMont) -> FrMont:
+    vector = sparse.device.asarray(z.data)
+    return FrMont(sparse.device.to_host(sparse.multiply(m, vector, (0, m.n_rows))))
+
+
 def test_extreme_sums_over_long_rows() -> None:
     z = [R - 1] * 5
-    assert open_sparse().multiply(build(LONG, 5), mont(z)).equals(product(LONG, z))
+    assert multiply(open_sparse(), build(LONG, 5), mont(z)).equals(product(LONG, z))
 
 
 def test_a_matrix_larger_than_the_device() -> None:
@@ -85,12 +90,12 @@ def test_a_matrix_larger_than_the_device() -> None:
     matrix = build(LONG, 5)
     assert matrix.nnz * 12 > 20_000
     for _ in range(2):
-        assert sparse.multiply(matrix, mont(z)).equals(product(LONG, z))
+        assert multiply(sparse, matrix, mont(z)).equals(product(LONG, z))
 
 
 def test_a_vector_larger_than_the_device() -> None:
     with pytest.raises(DoesNotFit, match="sparse product") as refusal:
-        open_sparse(5000).multiply(build([[(0, 1)]], 1000), FrMont.zeros(1000))
+        multiply(open_sparse(5000), build([[(0, 1)]] * 1000, 1000), FrMont.zeros(1000))
     assert refusal.value.needed > refusal.value.granted == 5000
 
 
@@ -102,4 +107,4 @@ def test_kept_matrices_are_not_confused() -> None:
     for turn in range(2):
         for k, (rows, matrix) in enumerate(zip(all_rows, matrices, strict=True)):
             z = random_field(3, seed=10 * turn + k)
-            assert sparse.multiply(matrix, mont(z)).equals(product(rows, z))
+            assert multiply(sparse, matrix, mont(z)).equals(product(rows, z))

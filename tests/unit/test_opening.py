@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kernels.array import FrArray, G1Array
 from kernels.bn254 import R
 from kernels.encoding import encode_g1
+from kernels.integers import to_scalars
 from kernels.reference import Reference
 from prover import opening
 from prover.errors import FormatError, KeyMismatch
@@ -30,7 +31,6 @@ from prover.pipeline import collect_model_wires
 from prover.prove import prepare
 from prover.setup import draw_trapdoor, setup
 from prover.statement import encode_fields
-from prover.witness import to_scalars
 from tests.support.learning import (
     ARCHITECTURE,
     BACKEND,

@@ -8,6 +8,7 @@ from itertools import count
 import numpy as np
 import pytest
 
+from kernels.integers import to_scalars
 from kernels.reference import Reference
 from prover.accuracy import compile_accuracy
 from prover.commitment import draw_blinding
@@ -20,7 +21,7 @@ from prover.public_inputs import ShardInputs
 from prover.verdict import Verdict
 from prover.verify import verify, verify_batch
 from prover.wire import Envelope
-from prover.witness import solve_committed, to_scalars
+from prover.witness import solve_committed
 from tests.support.accuracy_protocol import (
     OCCASION,
     accuracy_key,

@@ -1,0 +1,70 @@
+"""`kernels.integers.Integers` on a device: what a witness is made of never leaves it."""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrArray
+from kernels.cuda import witness
+from kernels.cuda.runtime import Array, Device
+from kernels.integers import Rounding
+
+
+class Constants:
+    """Device copies of host arrays that never change, made once and kept while the array lives."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._copies: dict[int, tuple[weakref.ref[Any], Array]] = {}
+
+    def __call__(self, constant: npt.NDArray[Any]) -> Array:
+        key = id(constant)
+        if key not in self._copies:
+            forget = weakref.ref(constant, lambda _: self._copies.pop(key, None))
+            self._copies[key] = forget, self._device.asarray(constant)
+        return self._copies[key][1]
+
+    def __len__(self) -> int:
+        return len(self._copies)
+
+
+class DeviceIntegers:
+    """Integers on one device; its arrays are the device's."""
+
+    def __init__(self, device: Device, constants: Constants) -> None:
+        self._device, self._constants = device, constants
+
+    def active(self) -> AbstractContextManager[None]:
+        return self._device.active()
+
+    def upload(self, host: npt.NDArray[Any]) -> Array:
+        return self._device.asarray(host)
+
+    def keep(self, constant: npt.NDArray[Any]) -> Array:
+        return self._constants(constant)
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        return self._device.zeros(shape, np.int64)
+
+    def multiply(
+        self, x: Array, weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
+    ) -> Array:
+        with self._device.active():
+            return witness.multiply(self._device, x, weight, bias)
+
+    def requantize(self, z: Array, how: Rounding) -> tuple[Array, Array, Array]:
+        with self._device.active():
+            return witness.requantize(self._device, z, how)
+
+    def count_lookups(self, index: Array, n_rows: int) -> Array:
+        with self._device.active():
+            return witness.count_lookups(self._device, index, n_rows)
+
+    def to_scalars(self, values: Array) -> FrArray:
+        with self._device.active():
+            return FrArray(witness.small_scalars(self._device, values))

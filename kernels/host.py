@@ -1,0 +1,38 @@
+"""Where scalars are, for backends that compute on the host: nothing ever moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrArray, FrMont
+from kernels.backend import Scalars
+from kernels.integers import HOST, Integers
+
+
+class HostArrays:
+    """The part of `kernels.backend.Backend` about places."""
+
+    @property
+    def integers(self) -> Integers:
+        return HOST
+
+    def upload(self, a: Scalars) -> Scalars:
+        return a
+
+    def download(self, a: Scalars) -> Scalars:
+        return a
+
+    def concat(self, parts: Sequence[Scalars]) -> Scalars:
+        return type(parts[0]).concat(parts)
+
+    def stack(self, parts: Sequence[FrMont], n: int) -> FrMont:
+        out = FrMont.zeros(len(parts), n)
+        for row, part in zip(out.data, parts, strict=True):
+            row[: len(part)] = part.data
+        return out
+
+    def take(self, a: FrArray, index: npt.NDArray[np.uint32]) -> FrArray:
+        return FrArray(a.data[index])

@@ -1,0 +1,133 @@
+"""Integers of a witness: what a network computes, before it becomes field elements.
+
+All values are int64 with |x| < 2^62. `HOST` is the definition, in NumPy; a device has its own
+(`kernels.cuda.integers`), whose arrays are the device's. Code around them works on both kinds: it
+uses the operators, methods and NumPy functions that NumPy and cupy share, and lets arrays meet
+only where `upload` or `keep` brought them. Values are private: no error carries one.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import FrArray
+from kernels.bn254 import R
+
+Int64Array = npt.NDArray[np.int64]
+MAX_SMALL = 1 << 62
+_WORD = (1 << 64) - 1
+assert R & _WORD > MAX_SMALL  # so r - |x| borrows from no other word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rounding:
+    """q = (m z + 2^(s-1)) >> s, rem = m z + 2^(s-1) - q 2^s, y = clamp(q, least, greatest)."""
+
+    shift: int
+    multiplier: int
+    least: int
+    greatest: int
+
+
+class Integers(Protocol):
+    """Where int64 arrays live and what computes on them."""
+
+    def active(self) -> AbstractContextManager[None]:
+        """What a thread does with these arrays, operators and NumPy functions, it does inside."""
+        ...
+
+    def upload(self, host: npt.NDArray[Any]) -> Any:
+        """The array where these integers compute."""
+        ...
+
+    def keep(self, constant: npt.NDArray[Any]) -> Any:
+        """`upload` of an array that never changes: done once while the array lives."""
+        ...
+
+    def zeros(self, shape: tuple[int, ...]) -> Any:
+        """int64 zeros."""
+        ...
+
+    def multiply(self, x: Any, weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]) -> Any:
+        """z = x W^T + b, int64[N, n_out], exactly: all sums of |products| are below 2^53.
+
+        x : integers[N, n_in] where these integers compute; W int8[n_out, n_in], b int32[n_out]
+        """
+        ...
+
+    def requantize(self, z: Any, how: Rounding) -> tuple[Any, Any, Any]:
+        """(q, rem, y) of every value, in the shape of z; |m z| < 2^47."""
+        ...
+
+    def count_lookups(self, index: Any, n_rows: int) -> Any:
+        """How often each row of a table is looked up, int64[n_rows]; what lies outside is not."""
+        ...
+
+    def to_scalars(self, values: Any) -> FrArray:
+        """x mod r for int64[n], where the values are."""
+        ...
+
+
+class HostIntegers:
+    """NumPy's integers."""
+
+    def active(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def upload(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return host
+
+    def keep(self, constant: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return constant
+
+    def zeros(self, shape: tuple[int, ...]) -> Int64Array:
+        return np.zeros(shape, dtype=np.int64)
+
+    def multiply(
+        self, x: npt.NDArray[Any], weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
+    ) -> Int64Array:
+        return exact_matmul(x, weight.T) + bias.astype(np.int64)
+
+    def requantize(self, z: Int64Array, how: Rounding) -> tuple[Int64Array, Int64Array, Int64Array]:
+        q = quotient(z, how)
+        rem = z * how.multiplier + (1 << (how.shift - 1)) - (q << how.shift)
+        return q, rem, np.clip(q, how.least, how.greatest)
+
+    def count_lookups(self, index: Int64Array, n_rows: int) -> Int64Array:
+        inside = index[(index >= 0) & (index < n_rows)]
+        return np.bincount(inside, minlength=n_rows).astype(np.int64)
+
+    def to_scalars(self, values: Int64Array) -> FrArray:
+        return to_scalars(values)
+
+
+HOST = HostIntegers()
+
+
+def exact_matmul(x: npt.NDArray[Any], weight_t: npt.NDArray[Any]) -> Int64Array:
+    """Integer product by floating-point BLAS: exact, because all partial sums stay below 2^53."""
+    product = x.astype(np.float64) @ weight_t.astype(np.float64)
+    return product.astype(np.int64)
+
+
+def quotient(z: Int64Array, how: Rounding) -> Int64Array:
+    """q = (m z + 2^(s-1)) >> s, floor; no int64 wrap because |m z| < 2^47 and s <= 24."""
+    return (z * how.multiplier + (1 << (how.shift - 1))) >> how.shift
+
+
+def to_scalars(values: Int64Array) -> FrArray:
+    """int64[n] with |x| < 2^62 as canonical scalars, x mod r.
+
+    holds : the lowest word of r exceeds 2^62, so r - |x| borrows from no other word
+    """
+    words = np.zeros((len(values), 4), dtype=np.uint64)
+    negative = values < 0
+    words[:, 0] = np.where(negative, R & _WORD, 0).astype(np.uint64) + values.astype(np.uint64)
+    for i in range(1, 4):
+        words[negative, i] = np.uint64(R >> (64 * i) & _WORD)
+    return FrArray(words)

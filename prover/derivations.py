@@ -1,0 +1,65 @@
+"""Advice that follows from other committed wires: data, so that any device can compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.integers import Integers
+from prover.linear_form import LinearForm
+
+Int64Array = npt.NDArray[np.int64]
+
+Read = Callable[[LinearForm], Int64Array]
+"""Evaluates a form over the committed wires that are known so far, where they are."""
+
+Rename = Callable[[Int64Array], Int64Array]
+
+
+class Derivation(Protocol):
+    """How the owner fills a block of advice."""
+
+    def solve(self, read: Read, integers: Integers) -> Int64Array:
+        """Its values, in the shape of the block, where `integers` computes."""
+        ...
+
+    def renamed(self, name: Rename) -> Self:
+        """The same over wires of other names."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Limbs:
+    """(value >> shift) mod 2^bits for every shift, in one more axis."""
+
+    value: LinearForm
+    shifts: Int64Array
+    bits: int
+
+    def solve(self, read: Read, integers: Integers) -> Int64Array:
+        shifted: Int64Array = read(self.value)[..., None] >> integers.keep(self.shifts)
+        return shifted & ((1 << self.bits) - 1)
+
+    def renamed(self, name: Rename) -> Self:
+        return replace(self, value=self.value.map_wires(name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Multiplicities:
+    """How often all indices together name each row of a table."""
+
+    indices: tuple[LinearForm, ...]
+    n_rows: int
+
+    def solve(self, read: Read, integers: Integers) -> Int64Array:
+        counts: Int64Array = integers.zeros((self.n_rows,))
+        for form in self.indices:
+            counts += integers.count_lookups(read(form).reshape(-1), self.n_rows)
+        return counts
+
+    def renamed(self, name: Rename) -> Self:
+        return replace(self, indices=tuple(form.map_wires(name) for form in self.indices))

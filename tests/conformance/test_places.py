@@ -1,0 +1,170 @@
+"""Scalars on the host or where the backend computes: the same results, and they stay."""
+
+from __future__ import annotations
+
+import gc
+from random import Random
+
+import numpy as np
+import pytest
+
+from kernels.array import FrArray, FrMont, G1Array, G2Array, ShapeError
+from kernels.backend import Backend
+from kernels.bn254 import G1, G2, GENERATOR, R
+from kernels.integers import HOST, MAX_SMALL, Rounding, to_scalars
+from kernels.reference import mul_g1, mul_g2
+from tests.conformance.inputs import mont, random_field
+from tests.support.tiny_circuits import sparse
+
+TOP = MAX_SMALL - 1
+
+
+def same(backend: Backend, found: FrMont | FrArray, expected: FrMont | FrArray) -> bool:
+    """The words agree, once on the host."""
+    return backend.download(found).equals(expected)
+
+
+def test_there_and_back(backend: Backend) -> None:
+    for a in (mont(random_field(5)), FrArray.from_ints([0, 1, R - 1]), FrMont.zeros(0)):
+        there = backend.upload(a)
+        assert type(there) is type(a)
+        assert there.shape == a.shape
+        assert backend.upload(there).data is there.data
+        assert same(backend, there, a)
+        assert backend.download(a) is a
+
+
+def test_every_operation_where_its_inputs_are(backend: Backend) -> None:
+    a, b = mont(random_field(9, seed=1)), mont(random_field(9, seed=2))
+    x, y = backend.upload(a), backend.upload(b)
+    assert same(backend, backend.add(x, y), backend.add(a, b))
+    assert same(backend, backend.sub(x, y), backend.sub(a, b))
+    assert same(backend, backend.mul(x, y), backend.mul(a, b))
+    assert same(backend, backend.mul(x, b), backend.mul(a, b))
+    assert same(backend, backend.mul(a, y), backend.mul(a, b))
+    assert same(backend, backend.scale(x, -7), backend.scale(a, -7))
+    assert same(backend, backend.batch_inverse(x), backend.batch_inverse(a))
+    assert same(backend, backend.from_mont(x), backend.from_mont(a))
+    assert same(backend, backend.to_mont(backend.from_mont(x)), a)
+    assert backend.dot(x, y) == backend.dot(a, b)
+    for result in (backend.mul(x, y), backend.from_mont(x), backend.batch_inverse(x)):
+        assert type(result.data) is type(x.data)  # it has not moved
+
+
+@pytest.mark.parametrize("shape", [(8,), (3, 16), (0, 4), (2, 1)])
+def test_transforms_where_their_input_is(backend: Backend, shape: tuple[int, ...]) -> None:
+    n = int(np.prod(shape))
+    a = FrMont(mont(random_field(max(n, 1))).data[:n].reshape(*shape, 4))
+    x = backend.upload(a)
+    for inverse in (False, True):
+        moved = backend.ntt(x, inverse=inverse, shift=GENERATOR)
+        assert same(backend, moved, backend.ntt(a, inverse=inverse, shift=GENERATOR))
+        assert type(moved.data) is type(x.data)
+    assert same(backend, x, a)  # left as it was
+
+
+def test_pieces_of_both_kinds_become_one(backend: Backend) -> None:
+    parts = [FrArray.from_ints(random_field(n, seed=n)) for n in (3, 0, 4)]
+    whole = FrArray.concat(parts)
+    mixed = [parts[0], backend.upload(parts[1]), backend.upload(parts[2])]
+    assert same(backend, backend.concat(mixed), whole)
+    assert same(backend, backend.concat(parts), whole)
+    index = np.array([6, 0, 0, 3], dtype=np.uint32)
+    for a in (whole, backend.upload(whole)):
+        for _ in range(2):  # an index is kept
+            assert same(backend, backend.take(a, index), FrArray(whole.data[index]))
+        assert len(backend.take(a, index[:0])) == 0
+
+
+def test_an_index_that_is_gone_is_not_taken_for_its_successor(backend: Backend) -> None:
+    """Kept copies are found by identity, which a new array may inherit from a dead one."""
+    a = backend.upload(FrArray.from_ints(range(50)))
+    for k in range(50):
+        index = np.array([k, 49 - k], dtype=np.uint32)
+        assert backend.download(backend.take(a, index)).to_ints() == [k, 49 - k]
+        del index
+        gc.collect()
+
+
+def test_rows_with_zeros_behind(backend: Backend) -> None:
+    a, b = mont(random_field(3)), mont(random_field(5))
+    expected = FrMont.zeros(2, 8)
+    expected.data[0, :3], expected.data[1, :5] = a.data, b.data
+    assert same(backend, backend.stack([a, b], 8), expected)
+    assert same(backend, backend.stack([backend.upload(a), b], 8), expected)
+
+
+def test_some_rows_of_a_product(backend: Backend) -> None:
+    rows = [{0: 1, 2: -5}, {}, {1: R - 3}, {0: 7, 1: 1, 2: 1}, {2: TOP}]
+    m, z = sparse(rows, n_cols=3), mont(random_field(3))
+    whole = backend.matvec(m, z)
+    for first, last in ((0, 5), (1, 4), (2, 3), (4, 5), (3, 3)):
+        expected = FrMont(whole.data[first:last].reshape(-1, 4))
+        for vector in (z, backend.upload(z)):
+            found = backend.matvec(m, vector, rows=(first, last))
+            assert same(backend, found, expected)
+    with pytest.raises(ShapeError):
+        backend.matvec(m, backend.upload(mont(random_field(4))))
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_sums_of_uploaded_scalars(backend: Backend, prepared: bool, rng: Random) -> None:
+    factors = [rng.randrange(R) for _ in range(6)]
+    scalars = [0, 1, R - 1, 5, rng.randrange(R), rng.randrange(R)]
+    total = sum(s * f for s, f in zip(scalars, factors, strict=True)) % R
+    there = backend.upload(FrArray.from_ints(scalars))
+    g1 = G1Array.from_ints([mul_g1(f, G1) for f in factors])
+    g2 = G2Array.from_ints([mul_g2(f, G2) for f in factors])
+    one = backend.msm_g1(there, backend.fix_g1(g1) if prepared else g1)
+    two = backend.msm_g2(there, backend.fix_g2(g2) if prepared else g2)
+    assert one.to_ints() == [mul_g1(total, G1)]
+    assert two.to_ints() == [mul_g2(total, G2)]
+
+
+# -- integers of a witness -------------------------------------------------------------------------
+
+
+def host(backend: Backend, array: np.ndarray) -> np.ndarray:
+    """An integer array of the backend on the host, by way of its scalars."""
+    values = backend.download(backend.integers.to_scalars(array.reshape(-1))).to_ints()
+    signed = [v if v < R // 2 else v - R for v in values]
+    return np.array(signed, dtype=np.int64).reshape(array.shape)
+
+
+def test_layers(backend: Backend) -> None:
+    rng, integers = np.random.default_rng(1), backend.integers
+    x = rng.integers(0, 256, (5, 7), dtype=np.uint8)
+    weight = rng.integers(-127, 128, (3, 7), dtype=np.int8)
+    bias = rng.integers(-(1 << 22), 1 << 22, 3, dtype=np.int32)
+    z = HOST.multiply(x, weight, bias)
+    assert (z == x.astype(object) @ weight.T.astype(object) + bias).all()
+    with integers.active():
+        there = integers.multiply(integers.upload(x), weight, bias)
+        assert (host(backend, there) == z).all()
+        for how in (
+            Rounding(shift=10, multiplier=37, least=0, greatest=255),
+            Rounding(shift=1, multiplier=1, least=-128, greatest=127),
+        ):
+            q, rem, y = HOST.requantize(z, how)
+            assert (q * (1 << how.shift) + rem == z * how.multiplier + (1 << how.shift - 1)).all()
+            assert ((rem >= 0) & (rem < 1 << how.shift)).all()
+            assert (y == np.minimum(np.maximum(q, how.least), how.greatest)).all()
+            assert (q < 0).any()
+            found = integers.requantize(there, how)
+            for mine, theirs in zip(found, (q, rem, y), strict=True):
+                assert (host(backend, mine) == theirs).all()
+
+
+def test_lookups_and_scalars(backend: Backend) -> None:
+    integers = backend.integers
+    index = np.array([0, 4, 1, 1, -1, 5, 4, 4], dtype=np.int64)
+    edges = np.array([0, 1, -1, TOP, -TOP, 1 << 40], dtype=np.int64)
+    with integers.active():
+        counts = integers.count_lookups(integers.upload(index), 5)
+        assert host(backend, counts).tolist() == [1, 2, 0, 0, 3]
+        scalars = integers.to_scalars(integers.upload(edges))
+        assert same(backend, scalars, FrArray.from_ints(int(v) for v in edges))
+        assert to_scalars(edges).equals(FrArray.from_ints(int(v) for v in edges))
+        zeros = integers.zeros((2, 3))
+        zeros += integers.keep(np.arange(3))
+        assert host(backend, zeros).tolist() == [[0, 1, 2]] * 2

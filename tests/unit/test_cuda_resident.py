@@ -1,0 +1,102 @@
+"""A whole proof on the emulated device: the CPU's bytes, and a witness that never leaves."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from kernels.array import U64
+from kernels.backend import Backend, BackendUnavailable
+from kernels.cuda.backend import CudaBackend
+from kernels.cuda.msm import CudaMsm
+from prover.commitment import draw_blinding
+from prover.keys import ProvingKey
+from prover.pipeline import ProvedJob, commit_job, prove_job
+from prover.prove import prepare
+from tests.conformance.backends import build_backend
+from tests.support.accuracy_protocol import OCCASION, accuracy_key, scene, shard_inputs
+from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.tiny_circuits import seeded
+
+
+class MeteredDevice(EmulatedDevice):
+    """Keeps the sizes of all copies; of the downloads those that end an MSM apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.uploads: list[int] = []
+        self.downloads: list[int] = []
+        self.sums: list[int] = []
+        self.in_msm = False
+
+    def asarray(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        self.uploads.append(host.nbytes)
+        return super().asarray(host)
+
+    def to_host(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        (self.sums if self.in_msm else self.downloads).append(array.nbytes)
+        return super().to_host(array)
+
+
+@pytest.fixture(scope="module")
+def device() -> MeteredDevice:
+    try:
+        return MeteredDevice()
+    except BackendUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+def prove(key: ProvingKey, backend: Backend, seed: int) -> ProvedJob:
+    s, inputs, source, ticks = scene(), shard_inputs(), seeded(seed), count()
+    blinding = draw_blinding(source)
+    return prove_job(
+        s.accuracy,
+        key,
+        s.model,
+        images=inputs.images,
+        labels=inputs.labels,
+        occasion=OCCASION,
+        commitment=commit_job(s.accuracy, key, s.model, blinding, backend=backend),
+        blinding=blinding,
+        random_bytes=source,
+        backend=backend,
+        clock=lambda: float(next(ticks)),
+    )
+
+
+def test_the_witness_stays_on_the_device(
+    device: MeteredDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes up once a key is warm: samples, model, public wires. What comes down: numbers, and
+    of each MSM a few hundred points whatever its length."""
+    s, backend = scene(), CudaBackend(device, build_backend("cpu"))
+    run = CudaMsm.run
+
+    def metered_run(self: CudaMsm, *args: Any, **kwargs: Any) -> U64:
+        device.in_msm = True
+        try:
+            return run(self, *args, **kwargs)
+        finally:
+            device.in_msm = False
+
+    monkeypatch.setattr(CudaMsm, "run", metered_run)
+    key = prepare(accuracy_key(), backend)
+    for seed in (1, 2):
+        device.uploads.clear()
+        device.downloads.clear()
+        device.sums.clear()
+        mine = prove(key, backend, seed)
+        assert mine.envelope == prove(accuracy_key(), build_backend("cpu"), seed).envelope
+    witness_bytes = 32 * s.accuracy.r1cs.n_wires
+    public_bytes = 32 * (1 + s.accuracy.r1cs.n_public)
+    samples = np.zeros((s.accuracy.n_samples, *s.model.architecture.input_shape), np.uint8)
+    parameters = 32 * s.model.architecture.n_parameters  # as scalars, for the commitment
+    largest = max(samples.nbytes, public_bytes, parameters + 32)
+    assert max(device.uploads) <= largest < witness_bytes / 8
+    assert sum(device.uploads) < witness_bytes / 4
+    assert sum(device.downloads) < 1000 < witness_bytes / 64
+    assert max(device.sums) < 1 << 15
