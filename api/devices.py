@@ -47,7 +47,8 @@ class Devices:
             info = self._load(self.current).info()
         except BackendUnavailable:
             return "unavailable"
-        return ", ".join([f"{info.n_threads} threads", info.lanes, *info.detail.values()])
+        unit = "thread" if info.n_threads == 1 else "threads"
+        return f"{info.n_threads} {unit}, {info.lanes}"
 
     def run(self, work: Callable[[Backend], T]) -> T:
         """The work on the first device that does it; the last one's errors are the caller's."""

@@ -1,6 +1,6 @@
 // The page at `/`: reads the same API as every other client. Text enters as text, never as markup.
 
-import { formatAge, formatBytes, formatShare, isFinal } from "./format.js";
+import { formatAge, formatBytes, formatDataset, formatShare, isFinal } from "./format.js";
 import { refreshChain } from "./chain.js";
 import { element, showFacts } from "./dom.js";
 import { readEvents } from "./events.js";
@@ -98,7 +98,7 @@ function fillCard(button, job) {
   bar.value = share;
   bar.setAttribute("aria-label", `progress of ${job.id.slice(0, 16)}`);
   const stage = job.progress?.stage && !isFinal(job.state) ? `${job.progress.stage}, ` : "";
-  const title = [job.kind, job.dataset, job.shards > 1 ? `${job.shards} shards` : ""];
+  const title = [job.kind, formatDataset(job.dataset), job.shards > 1 ? `${job.shards} shards` : ""];
   note.textContent = `${title.filter(Boolean).join(", ")}; ${stage}${formatShare(share)}`;
 }
 

@@ -108,7 +108,8 @@ function showAccuracy(clients) {
     );
   }
   for (let round = 0; round <= lastRound; round += 1) {
-    const at = { x: x(round), y: HEIGHT - 8, "text-anchor": "middle" };
+    const anchor = round === lastRound ? "end" : "middle"; // the last one would be cut off
+    const at = { x: x(round), y: HEIGHT - 8, "text-anchor": anchor };
     drawing.append(svg("text", at, `round ${round + 1}`));
   }
   for (const { color, points: line } of series) {

@@ -11,6 +11,9 @@ export function formatAge(seconds) {
   return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
+/** A reference as it is, the id of uploaded samples by its beginning. */
+export const formatDataset = (name) => (/^[0-9a-f]{64}$/.test(name) ? `${name.slice(0, 12)}…` : name);
+
 export const formatShare = (share) => `${Math.round(100 * share)} %`;
 
 export const formatBytes = (n) => (n < 10240 ? `${n} bytes` : `${(n / 1024).toFixed(0)} KiB`);

@@ -143,6 +143,18 @@ def test_what_a_job_is_called_is_never_markup(page: Page, site: Site) -> None:
     assert page.locator("#jobs img").count() == 0
 
 
+@pytest.mark.parametrize("width", [400, 1100])
+def test_long_names_stay_inside_their_cards(page: Page, site: Site, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    job = site.service.jobs[site.job_id]
+    card = page.locator(f"#jobs button[data-id='{site.job_id}']")
+    for name, shown in (("ab" * 32, "abababababab…"), ("w" * 80, "w" * 80)):
+        site.service.jobs[site.job_id] = job.model_copy(update={"dataset": name})
+        expect(card).to_contain_text(f" {shown};")
+        sizes = card.locator(".note").evaluate("note => [note.scrollWidth, note.clientWidth]")
+        assert sizes[0] <= sizes[1]
+
+
 def test_a_lost_service_is_said_and_found_again(page: Page, site: Site) -> None:
     expect(page.locator("#health")).to_have_text(re.compile("idle|proving"))
     site.service.is_up = False
