@@ -48,7 +48,8 @@ def run_suite(
 ) -> Outcome:
     """Runs every case, prints the table to `console`, writes `out/NAME.json` and the plots.
 
-    A wrong answer costs its row, is listed in `Outcome.wrong`, and does not stop the others.
+    A wrong answer or a fault costs its row, is listed in `Outcome.wrong`, and does not stop the
+    others.
     """
     outcome = Outcome()
     for i, case in enumerate(suite.cases):
@@ -80,6 +81,9 @@ def run_case(case: BenchCase, outcome: Outcome, *, budget_s: float) -> Row | Non
         return None
     except WrongAnswer as why:
         outcome.wrong.append(str(why))
+        return None
+    except Exception as fault:  # of a device, a server, memory: the other rows are not its fault
+        outcome.wrong.append(f"{case.id}: {type(fault).__name__}: {fault}")
         return None
     del task
     peers = {}

@@ -123,6 +123,16 @@ def test_wrong_or_absent_case_has_no_row() -> None:
     assert outcome.absent == ["toy.sum: not installed"]
 
 
+def test_a_fault_costs_its_own_row_only(tmp_path: Path) -> None:
+    def fail() -> int:
+        raise OSError("the device is gone")
+
+    suite = Suite(cases=[make_case(fail, id="toy.fault"), make_case(lambda: 6)])
+    outcome = run_suite("toy", suite, out=tmp_path, console=Console(quiet=True))
+    assert [row["id"] for row in outcome.rows] == ["toy.sum"]
+    assert outcome.wrong == ["toy.fault: OSError: the device is gone"]
+
+
 def test_report_has_the_schema(tmp_path: Path) -> None:
     suite = Suite(cases=[make_case(lambda: 6), make_case(lambda: 7, id="toy.wrong")])
     console = Console(record=True, width=200, quiet=True)
