@@ -69,6 +69,7 @@ class Worker:
         self._give_back = False
         self._lock = Lock()
         self._ended = Event()
+        self._changed = Event()  # what the heartbeat has to say
         self._swept_at = float("-inf")
         self._counted_hits = self._counted_misses = 0
 
@@ -90,6 +91,7 @@ class Worker:
                     pause_s = min(_LAST_PAUSE_S, 2 * pause_s)
         finally:
             self._ended.set()
+            self._changed.set()
             keeper.join()
             self._say_goodbye()
 
@@ -104,12 +106,14 @@ class Worker:
             return False
         with self._lock:
             self._lease, self._standing = lease, Standing.HELD
+        self._changed.set()
         log = self._log.bind(job=lease.job_id, task=lease.task, attempt=lease.attempt)
         try:
             self._work(lease, log)
         finally:
             with self._lock:
                 self._lease = None
+            self._changed.set()
         return True
 
     # -- one task
@@ -209,7 +213,7 @@ class Worker:
     # -- the second thread
 
     def _keep(self) -> None:
-        """Renews the lease and says that the worker is up, three times a lease."""
+        """Renews the lease and says that the worker is up: three times a lease, and at its ends."""
         pause_s = self.queue.settings.lease_ms / 3000
         stopping_since: float | None = None
         while True:
@@ -220,7 +224,9 @@ class Worker:
                 self._give_back = self._give_back or late
             self._attempt(self._renew, "lease not renewed")
             self._attempt(self._beat, "heartbeat not sent")
-            if self._ended.wait(pause_s):
+            self._changed.wait(pause_s)
+            self._changed.clear()
+            if self._ended.is_set():
                 return
 
     def _attempt(self, call: Callable[[], None], complaint: str) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event, Thread
 
 import numpy as np
@@ -227,6 +228,36 @@ def test_an_idle_worker_hears_of_a_new_task(queue: CountingQueue, stop: Event) -
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert find(queue, job).state is JobState.DONE
+
+
+def test_the_heartbeat_tells_at_once_what_a_worker_does(
+    data_dir: Path, stop: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two renewals of an hour's lease."""
+    queue = new_queue(data_dir, lease_ms=3_600_000)
+    beats: SimpleQueue[str | None] = SimpleQueue()
+    monkeypatch.setattr(QueueAdmin, "beat", lambda self, beat: beats.put(beat.job_id))
+    seen: list[str | None] = []
+    heard = Event()
+
+    def act(report: StageProgress) -> TaskResult:
+        seen.append(beats.get(timeout=PATIENCE_S))
+        heard.set()
+        return MADE
+
+    with queue.redis:
+        thread = Thread(target=make_worker(queue, act, stop).run)
+        thread.start()
+        try:
+            assert beats.get(timeout=PATIENCE_S) is None
+            job = queue.submit(make_spec())[0].id
+            assert heard.wait(PATIENCE_S)
+            assert beats.get(timeout=PATIENCE_S) is None
+        finally:
+            stop.set()
+            thread.join(PATIENCE_S)
+    assert seen == [job]
+    assert not thread.is_alive()
 
 
 def test_the_lease_outlives_a_device_that_cannot_be_described(
