@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kernels.array import U64
-from kernels.cuda.msm_plan import TableChoice, choose_tables, fixed_bytes
-from kernels.cuda.runtime import Array, Device, Module, grid_for
+from kernels.cuda.msm_plan import TableChoice, choose_tables, count_buffers, fixed_bytes
+from kernels.cuda.runtime import Array, Copy, Device, Module, grid_for
 
 CHUNK = 1 << 18  # points whose multiples are computed at a time
 PER_INVERSION = 32  # points that share one inversion
@@ -27,8 +27,8 @@ class CudaBases:
     """Bases of G1 (degree 1) or G2 (2), on the device or, when they do not fit, on the host.
 
     table    : uint64[n_tables * n, 8 degree] of the device, record j n + i is 2^(c S j) P_i
-    infinite : uint8[n] of the device, 1 for points at infinity
-    host     : uint64[n, 8 degree], instead of both: every sum sends them, chunk by chunk
+    infinite : uint8[n], 1 for points at infinity, where the points are
+    host     : uint64[n, 8 degree], instead of a table: every sum sends them, chunk by chunk
     tables   : digits that the table fixes; None if it holds no multiples
     """
 
@@ -67,7 +67,7 @@ def prepare_bases(
         raise ValueError(f"bases: expected shape [n], got {list(points.shape[:-1])}")
     n, spare = len(points), spare_bytes(device)
     if fixed_bytes(n, degree, 1) > spare:
-        return CudaBases(n, degree, host=points.copy())
+        return CudaBases(n, degree, host=points.copy(), infinite=find_infinite(points))
     table, infinite = device.asarray(points), device.asarray(find_infinite(points))
     work_bytes = device.memory_bytes // WORK_SHARE
     tables = choose_tables(n, degree, min(max_bytes or 0, spare), work_bytes=work_bytes)
@@ -77,6 +77,46 @@ def prepare_bases(
     table[:n] = bases
     _fill_multiples(device, module, table, n, degree, tables)
     return CudaBases(n, degree, tables=tables, table=table, infinite=infinite)
+
+
+class Chunks:
+    """Chunks of bases that stay on the host: each travels while the one before is summed.
+
+    Of two buffers one is summed from, one is filled. `send` k + 1 only after the last result of
+    chunk k - 1 has come to the host: then nothing reads its buffer any more.
+    """
+
+    def __init__(self, device: Device, bases: CudaBases, size: int) -> None:
+        assert bases.host is not None
+        self._device, self._size = device, size
+        self._host, self._infinite = bases.host, bases.infinite
+        self._buffers = [
+            (device.empty((size, 8 * bases.degree), np.uint64), device.empty((size,), np.uint8))
+            for _ in range(count_buffers(len(bases), size))
+        ]
+        self._copies: dict[int, tuple[Copy, Copy]] = {}
+        device.synchronize()
+        self.send(0)
+
+    def send(self, k: int) -> None:
+        """Start to send chunk k, if there is one."""
+        rows = slice(k * self._size, (k + 1) * self._size)
+        if points := len(self._host[rows]):
+            table, infinite = self._buffer(k, points)
+            self._copies[k] = (
+                self._device.copy_aside(table, self._host[rows]),
+                self._device.copy_aside(infinite, self._infinite[rows]),
+            )
+
+    def take(self, k: int) -> tuple[Array, Array]:
+        """The points of chunk k, which was sent, and which of them are infinite."""
+        for copy in self._copies.pop(k):
+            copy.wait()
+        return self._buffer(k, len(self._host[k * self._size : (k + 1) * self._size]))
+
+    def _buffer(self, k: int, n: int) -> tuple[Array, Array]:
+        table, infinite = self._buffers[k % len(self._buffers)]
+        return table[:n], infinite[:n]
 
 
 def _fill_multiples(

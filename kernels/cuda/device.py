@@ -73,7 +73,8 @@ class CupyDevice:
                 free, _ = cupy.cuda.runtime.memGetInfo()
                 self.memory_bytes = memory_bytes or int(MEMORY_SHARE * free)
                 self._pool.set_limit(size=self.memory_bytes)
-                self._staging = _Staging(cupy)
+                self._staging, self._staging_aside = _Staging(cupy), _Staging(cupy)
+                self._aside = cupy.cuda.Stream(non_blocking=True)
         except self._faults as error:
             raise BackendUnavailable(f"CUDA device {ordinal} cannot be used: {error}") from error
         self.name = str(properties["name"].decode())
@@ -128,6 +129,15 @@ class CupyDevice:
                 self._staging.upload(array, host)
             return array
 
+    def copy_aside(self, target: Array, host: npt.NDArray[Any]) -> CupyCopy:
+        """See `kernels.cuda.runtime.Device.copy_aside`."""
+        host = np.ascontiguousarray(host)
+        with self.active(), self._lock, self._aside:
+            self._staging_aside.upload(target, host)
+            event = self.xp.cuda.Event(disable_timing=True)
+            event.record()
+        return CupyCopy(self, event)
+
     def holds(self, array: Array) -> bool:
         """Whether it is cupy's."""
         return isinstance(array, self.xp.ndarray)
@@ -145,6 +155,18 @@ class CupyDevice:
         """Wait for all work."""
         with self.active():
             self._device.synchronize()
+
+
+class CupyCopy:
+    """See `kernels.cuda.runtime.Copy`."""
+
+    def __init__(self, device: CupyDevice, event: Any) -> None:
+        self._device, self._event = device, event
+
+    def wait(self) -> None:
+        """The device's stream waits, the host does not."""
+        with self._device.active():
+            self._device.xp.cuda.get_current_stream().wait_event(self._event)
 
 
 class CupyModule:

@@ -15,6 +15,7 @@ prover that shares its machine with an observer leaks how many of its witness va
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,8 +24,8 @@ from kernels.backend import Progress
 from kernels.cpu.join import join_g1, join_g2
 from kernels.cuda.bases import (
     BLOCK,
+    Chunks,
     CudaBases,
-    find_infinite,
     normalize_points,
     prepare_bases,
 )
@@ -33,6 +34,7 @@ from kernels.cuda.msm_plan import (
     MERGE,
     Budget,
     MsmPlan,
+    TableChoice,
     choose_slice,
     plan_chunks,
     plan_merges,
@@ -43,6 +45,17 @@ from kernels.cuda.runtime import Array, Device, ceil_div, grid_for
 
 SUM_BLOCK = 128
 STAGES = 3  # of a chunk, for progress: sorted, summed, reduced
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """Bases of a chunk on the device: base i is record first + i of the table, its multiples
+    follow in steps of `stride`; infinite[i] says whether it is infinite."""
+
+    table: Array
+    infinite: Array
+    first: int
+    stride: int
 
 
 class CudaMsm:
@@ -80,13 +93,23 @@ class CudaMsm:
             resident=bases.is_resident,
         )
         total = STAGES * ceil_div(n, size)
+        chunks = None if bases.is_resident else Chunks(self.device, bases, size)
         for k, first in enumerate(range(0, n, size)):
 
             def reached(stage: int, done: int = STAGES * k) -> None:
                 report(done + stage, total)
 
+            if chunks is None:
+                source = _Source(bases.table, bases.infinite[first : first + size], first, n)
+            else:
+                source = _Source(*chunks.take(k), 0, size)
             chunk = scalars.data[first : first + size]
-            part = self._sum_chunk(chunk, bases, first, budget, reached)
+
+            def start_next(following: int = k + 1) -> None:
+                if chunks is not None:
+                    chunks.send(following)
+
+            part = self._sum_chunk(chunk, source, bases.tables, budget, reached, start_next)
             result = part if k == 0 else self._join(np.stack([result, part]), 1, 2)
         report(total, total)
         return result
@@ -94,30 +117,26 @@ class CudaMsm:
     def _sum_chunk(
         self,
         scalars: Array,
-        bases: CudaBases,
-        first: int,
+        source: _Source,
+        tables: TableChoice | None,
         budget: Budget,
         reached: Callable[[int], None],
+        start_next: Callable[[], None],
     ) -> U64:
-        """The sum over bases first, first + 1, ...; affine words."""
+        """The sum over a chunk's bases; affine words. `start_next` is called meanwhile."""
         device, n = self.device, len(scalars)
         limbs = scalar_limbs(scalars if device.holds(scalars) else device.asarray(scalars))
-        if bases.host is None:
-            table, infinite = bases.table, bases.infinite[first : first + n]
-            origin, stride = first, len(bases)
-        else:
-            points = bases.host[first : first + n]
-            table, infinite = device.asarray(points), device.asarray(find_infinite(points))
-            origin, stride = 0, n
-        lengths = count_lengths(device, limbs, infinite)
+        lengths = count_lengths(device, limbs, source.infinite)
         if not any(lengths[1:]):
+            start_next()
             return np.zeros(8 * self.degree, np.uint64)
-        plan = plan_pass(n, self.degree, lengths, tables=bases.tables, budget=budget)
+        plan = plan_pass(n, self.degree, lengths, tables=tables, budget=budget)
         entries, n_entries = sort_entries(
-            device, limbs, infinite, plan, first=origin, stride=stride
+            device, limbs, source.infinite, plan, first=source.first, stride=source.stride
         )
         reached(1)
-        sums = self._sum_buckets(entries, n_entries, table, plan)
+        sums = self._sum_buckets(entries, n_entries, source.table, plan)
+        start_next()
         reached(2)
         return self._weigh(sums, plan)
 

@@ -216,6 +216,11 @@ def plan_longest(n: int, degree: int, tables: TableChoice | None) -> MsmPlan:
     return _plan(n, degree, c, SCALAR_BITS, tables)
 
 
+def count_buffers(n: int, size: int) -> int:
+    """Buffers for n bases that travel in chunks: the next one is filled while one is summed."""
+    return min(ceil_div(n, size), 2)
+
+
 def plan_chunks(
     n: int,
     degree: int,
@@ -229,13 +234,14 @@ def plan_chunks(
 
     memory_bytes : free on the device
     tables       : digits that a key fixes, None for digits by the scalars' lengths
-    resident     : the bases are on the device and not counted in memory_bytes, else each chunk's
-                   bases travel with it
+    resident     : the bases are on the device and not counted in memory_bytes, else they travel,
+                   each chunk's while the one before is summed
     errors       : DoesNotFit if the memory is too small for one base
     """
     size = n
     while True:
-        bases = 0 if resident else fixed_bytes(size, degree, 1) + 2 * ALIGNMENT
+        each = fixed_bytes(size, degree, 1) + 2 * ALIGNMENT
+        bases = 0 if resident else count_buffers(n, size) * each
         budget = Budget(work_bytes=memory_bytes - bases, n_processors=n_processors)
         plan = plan_longest(size, degree, tables)
         if budget.allows(plan):

@@ -14,7 +14,8 @@ Rules
  * Kernel arguments are device arrays (C-contiguous) and scalars of exactly the type that the kernel
    declares: np.uint32 or np.uint64. A Python int is refused: its width would be a guess.
  * A method of the backend works inside `with device.active():`, which makes the device, its memory
-   pool and its one stream those of the thread; glue outside would go to another device.
+   pool and its stream those of the thread; glue outside would go to another device. A second stream
+   serves `copy_aside` alone.
  * Arrays of a device are made by that device. `device.xp` is numpy or cupy, for glue that both do
    alike (slices, cumsum, arange, reshape); arithmetic on words wraps, so keep it to counts.
  * A kernel starts in the order of the launches, after the launches before it. Arrays may be dropped
@@ -62,6 +63,14 @@ class Module(Protocol):
         ...
 
 
+class Copy(Protocol):
+    """A copy under way beside the device's other work."""
+
+    def wait(self) -> None:
+        """What is started from now on finds the array filled."""
+        ...
+
+
 class Device(Protocol):
     """One GPU, or its emulation."""
 
@@ -104,6 +113,15 @@ class Device(Protocol):
 
     def asarray(self, host: npt.NDArray[Any]) -> Array:
         """A copy on the device."""
+        ...
+
+    def copy_aside(self, target: Array, host: npt.NDArray[Any]) -> Copy:
+        """Start to fill an array of the device beside the work that it has.
+
+        target : no work that is under way uses it, and none to come until `Copy.wait`; new arrays
+                 are not so before the next `synchronize`, for their memory may have been another's
+        host   : of the same shape and type; it may change as soon as this returns
+        """
         ...
 
     def holds(self, array: Array) -> bool:

@@ -42,7 +42,8 @@ class FakeCupy:
     ndarray = FakeArray
 
     def __init__(self, n_devices: int = 1) -> None:
-        self.queue: list[Callable[[], object]] = []
+        self.queue: list[Callable[[], object]] = []  # of the main stream
+        self.streams = [self.queue]  # those that are current, innermost last
         self.current: list[int] = []
         self.loaded: list[bytes] = []
         self.launched: list[tuple[Any, ...]] = []
@@ -61,6 +62,9 @@ class FakeCupy:
         class Event(_Event):
             cupy = fake
 
+        class Stream(_Stream):
+            cupy = fake
+
         class Module(_Module):
             cupy = fake
 
@@ -74,12 +78,15 @@ class FakeCupy:
             function=SimpleNamespace(Module=Module),
             Device=Device,
             Event=Event,
+            Stream=Stream,
             MemoryPool=lambda: SimpleNamespace(
                 malloc=None, set_limit=self._set_limit, used_bytes=lambda: 100
             ),
             alloc_pinned_memory=lambda n: bytearray(n),
             using_allocator=self._using_allocator,
-            get_current_stream=lambda: SimpleNamespace(synchronize=self.run_all),
+            get_current_stream=lambda: SimpleNamespace(
+                synchronize=self.run_all, wait_event=self._wait_event
+            ),
         )
 
     def _count(self, n: int) -> int:
@@ -95,8 +102,12 @@ class FakeCupy:
         yield
 
     def run_all(self) -> None:
-        while self.queue:
-            self.queue.pop(0)()
+        """The work of the current stream."""
+        while self.streams[-1]:
+            self.streams[-1].pop(0)()
+
+    def _wait_event(self, event: _Event) -> None:
+        self.streams[-1].append(event.synchronize)
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
         if not self.current:
@@ -128,11 +139,11 @@ class _Pointer:
 
     def copy_from_host_async(self, address: int, size: int) -> None:
         target = self.raw[self.offset : self.offset + size]
-        self.cupy.queue.append(lambda: ctypes.memmove(target.ctypes.data, address, size))
+        self.cupy.streams[-1].append(lambda: ctypes.memmove(target.ctypes.data, address, size))
 
     def copy_to_host_async(self, address: int, size: int) -> None:
         source = self.raw[self.offset : self.offset + size]
-        self.cupy.queue.append(lambda: ctypes.memmove(address, source.ctypes.data, size))
+        self.cupy.streams[-1].append(lambda: ctypes.memmove(address, source.ctypes.data, size))
 
 
 class _Event:
@@ -140,17 +151,39 @@ class _Event:
 
     def __init__(self, *, disable_timing: bool) -> None:
         self.is_over = True
+        self.queue: list[Callable[[], object]] = []
 
     def _happen(self) -> None:
         self.is_over = True
 
     def record(self) -> None:
-        self.is_over = False
-        self.cupy.queue.append(self._happen)
+        self.is_over, self.queue = False, self.cupy.streams[-1]
+        self.queue.append(self._happen)
 
     def synchronize(self) -> None:
         while not self.is_over:
-            self.cupy.queue.pop(0)()
+            self.queue.pop(0)()
+
+
+class _Stream:
+    """Its work is done when an event of it is waited for."""
+
+    cupy: FakeCupy
+
+    def __init__(self, *, non_blocking: bool) -> None:
+        assert non_blocking  # it would wait for the main stream
+        self.queue: list[Callable[[], object]] = []
+
+    def __enter__(self) -> None:
+        self.cupy.streams.append(self.queue)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.cupy.streams.pop()
 
 
 class _Device:

@@ -64,6 +64,20 @@ def test_copies_in_pieces_arrive_whole(cupy: FakeCupy, n: int) -> None:
     assert (device.to_host(array) == host).all()
 
 
+@pytest.mark.parametrize("n", SIZES)
+def test_a_copy_aside_is_there_once_waited_for(cupy: FakeCupy, n: int) -> None:
+    """The main stream runs on beside it, and waits where it is told to."""
+    device = open_fake(cupy, memory_bytes=1 << 20)
+    host = np.arange(1, n + 1, dtype=np.uint64)
+    given, target = host.copy(), device.asarray(np.zeros(n, np.uint64))
+    copy = device.copy_aside(target, given)
+    given[:] = 0  # it may change as soon as copy_aside returns
+    last = device.to_host(target)[-1:]
+    assert not last.any()  # nobody has waited
+    copy.wait()
+    assert (device.to_host(target) == host).all()
+
+
 def test_copies_keep_shape_and_type(device: CupyDevice) -> None:
     for host in (np.arange(12, dtype=np.uint32).reshape(3, 4), np.zeros((0, 4), np.uint64)):
         back = device.to_host(device.asarray(host))

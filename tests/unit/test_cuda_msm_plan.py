@@ -18,6 +18,7 @@ from kernels.cuda.msm_plan import (
     choose_slice,
     choose_tables,
     choose_window,
+    count_buffers,
     count_histograms,
     fixed_bytes,
     plan_chunks,
@@ -45,12 +46,15 @@ def test_chunks_fit_and_cover_every_length(memory: int, degree: int) -> None:
         size, budget = plan_chunks(n, degree, memory_bytes=memory, n_processors=H100)
         assert 1 <= size <= n
         plan = plan_longest(size, degree, None)
-        assert plan.work_bytes(H100) + fixed_bytes(size, degree, 1) <= memory
+        assert (
+            plan.work_bytes(H100) + count_buffers(n, size) * fixed_bytes(size, degree, 1) <= memory
+        )
         assert plan.max_entries < MAX_ENTRIES
         if size < n:  # not smaller than needed: twice as many would not do
             twice = min(2 * size, n)
             whole = plan_longest(twice, degree, None)
-            fits = whole.work_bytes(H100) + fixed_bytes(twice, degree, 1) + 1024 <= memory
+            bases = count_buffers(n, twice) * (fixed_bytes(twice, degree, 1) + 1024)
+            fits = whole.work_bytes(H100) + bases <= memory
             assert not fits or whole.max_entries >= MAX_ENTRIES
         last = n % size or size
         for bits in (1, 2, 16, SCALAR_BITS):
