@@ -34,7 +34,7 @@ from prover.model import QuantizedModel, is_correct
 from prover.model_bytes import decode_model
 from prover.pipeline import Occasion, ProvedJob, commit_job, prove_job
 from prover.prove import prepare
-from prover.public_inputs import ShardInputs
+from prover.public_inputs import PublicWires, ShardInputs
 from prover.setup import draw_trapdoor, setup
 from prover.statement import Statement
 from prover.verdict import Verdict
@@ -173,12 +173,12 @@ class AccuracyBench:
         return verdict is Verdict.VALID
 
     def verify_all(self, envelopes: Sequence[bytes], shards: Sequence[ShardInputs]) -> list[bool]:
-        """One batch; every shard is told by the digest of its data."""
+        """One batch, as a node verifies it; every shard is told by the digest of its data."""
         by_digest = {shard.digest: shard for shard in shards}
 
-        def public_inputs(statement: Statement, challenges: list[int]) -> FrArray | None:
+        def public_inputs(statement: Statement, challenges: list[int]) -> PublicWires | None:
             shard = by_digest.get(statement.dataset_digest)
-            return None if shard is None else shard(statement, challenges)
+            return None if shard is None else shard.defer(statement, challenges)
 
         verdicts = verify_batch(
             envelopes,
