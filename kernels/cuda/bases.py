@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 
@@ -83,7 +84,9 @@ class Chunks:
     """Chunks of bases that stay on the host: each travels while the one before is summed.
 
     Of two buffers one is summed from, one is filled. `send` k + 1 only after the last result of
-    chunk k - 1 has come to the host: then nothing reads its buffer any more.
+    chunk k - 1 has come to the host: then nothing reads its buffer any more. All of it happens
+    inside `with`: who leaves early waits for what is under way, for the buffers' memory goes back
+    to a pool that knows nothing of copies beside its stream.
     """
 
     def __init__(self, device: Device, bases: CudaBases, size: int) -> None:
@@ -96,7 +99,18 @@ class Chunks:
         ]
         self._copies: dict[int, tuple[Copy, Copy]] = {}
         device.synchronize()
-        self.send(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._device.synchronize()
 
     def send(self, k: int) -> None:
         """Start to send chunk k, if there is one."""

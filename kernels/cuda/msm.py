@@ -15,6 +15,7 @@ prover that shares its machine with an observer leaks how many of its witness va
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,24 +94,25 @@ class CudaMsm:
             resident=bases.is_resident,
         )
         total = STAGES * ceil_div(n, size)
-        chunks = None if bases.is_resident else Chunks(self.device, bases, size)
-        for k, first in enumerate(range(0, n, size)):
+        with nullcontext() if bases.is_resident else Chunks(self.device, bases, size) as chunks:
+            if chunks is not None:
+                chunks.send(0)
+            for k, first in enumerate(range(0, n, size)):
 
-            def reached(stage: int, done: int = STAGES * k) -> None:
-                report(done + stage, total)
+                def reached(stage: int, done: int = STAGES * k) -> None:
+                    report(done + stage, total)
 
-            if chunks is None:
-                source = _Source(bases.table, bases.infinite[first : first + size], first, n)
-            else:
-                source = _Source(*chunks.take(k), 0, size)
-            chunk = scalars.data[first : first + size]
+                def start_next(following: int = k + 1) -> None:
+                    if chunks is not None:
+                        chunks.send(following)
 
-            def start_next(following: int = k + 1) -> None:
-                if chunks is not None:
-                    chunks.send(following)
-
-            part = self._sum_chunk(chunk, source, bases.tables, budget, reached, start_next)
-            result = part if k == 0 else self._join(np.stack([result, part]), 1, 2)
+                if chunks is None:
+                    source = _Source(bases.table, bases.infinite[first : first + size], first, n)
+                else:
+                    source = _Source(*chunks.take(k), 0, size)
+                chunk = scalars.data[first : first + size]
+                part = self._sum_chunk(chunk, source, bases.tables, budget, reached, start_next)
+                result = part if k == 0 else self._join(np.stack([result, part]), 1, 2)
         report(total, total)
         return result
 

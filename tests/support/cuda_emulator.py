@@ -92,6 +92,7 @@ class EmulatedDevice:
             raise BackendUnavailable("the CUDA emulator needs g++, which is not installed")
         self.reversed_order, self.memory_bytes = reversed_order, memory_bytes
         self._modules: dict[str, EmulatedModule] = {}
+        self.under_way: list[LateCopy] = []
 
     @property
     def free_bytes(self) -> int:
@@ -122,7 +123,9 @@ class EmulatedDevice:
     def copy_aside(self, target: npt.NDArray[Any], host: npt.NDArray[Any]) -> LateCopy:
         """Noise until somebody waits."""
         target.view(np.uint8).fill(0xA5)
-        return LateCopy(target, host.copy())
+        copy = LateCopy(self, target, host.copy())
+        self.under_way.append(copy)
+        return copy
 
     def holds(self, array: Any) -> bool:
         return isinstance(array, EmulatedArray)
@@ -132,16 +135,20 @@ class EmulatedDevice:
 
     def synchronize(self) -> None:
         """Every launch has ended when it returns."""
+        for copy in tuple(self.under_way):
+            copy.wait()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LateCopy:
     """See `kernels.cuda.runtime.Copy`: as late as can be."""
 
+    device: EmulatedDevice
     target: npt.NDArray[Any]
     host: npt.NDArray[Any]
 
     def wait(self) -> None:
+        self.device.under_way.remove(self)
         if self.target.shape != self.host.shape or self.target.dtype != self.host.dtype:
             raise DeviceError("copy_aside: shapes or types differ")
         self.target[...] = self.host.view(EmulatedArray)

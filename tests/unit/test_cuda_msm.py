@@ -182,6 +182,31 @@ def test_keys_larger_than_the_device_travel_in_chunks() -> None:
     assert device.peak <= 400_000
 
 
+class Stopped(BaseException):
+    """As an interruption from the keyboard: no error that somebody handles on the way."""
+
+
+@pytest.mark.parametrize("stage", [1, 2, 4])
+def test_who_stops_a_sum_leaves_no_copy_under_way(stage: int) -> None:
+    """It would write into memory that the pool has given to somebody else by then."""
+    device = open_device(memory_bytes=100_000)
+    bases, _ = build_bases(G1, "mixed", 1000)
+    msm = CudaMsm(device, 1)
+    fixed = msm.prepare(bases.data, None)
+    device.memory_bytes = 400_000
+    started: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        started.append(len(device.under_way))
+        if done == stage:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        msm.run(FrArray.from_ints(draw_scalars("full", 1000)), fixed, stop)
+    assert (started[-1] > 0) == (stage == 2)  # the next chunk is on its way
+    assert not device.under_way
+
+
 @pytest.mark.parametrize("memory", [1 << 20, 1 << 22])
 def test_multiples_are_bounded_by_memory(memory: int) -> None:
     device = open_device(memory_bytes=memory)
