@@ -122,7 +122,7 @@ class CupyDevice:
 
     def asarray(self, host: npt.NDArray[Any]) -> Array:
         """A copy on the device; `host` may change as soon as this returns."""
-        host = np.ascontiguousarray(host)
+        host = np.asarray(host, order="C")
         with self.active():
             array = self.xp.empty(host.shape, host.dtype)
             with self._lock:
@@ -216,7 +216,24 @@ class _Staging:
         self._events = [cupy.cuda.Event(disable_timing=True) for _ in range(2)]
 
     def upload(self, array: Array, host: npt.NDArray[Any]) -> None:
-        raw = _bytes_of(host)
+        with self._whole():
+            self._upload(array, _bytes_of(host))
+
+    def download(self, host: npt.NDArray[Any], array: Array) -> None:
+        with self._whole():
+            self._download(_bytes_of(host), array)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Who is interrupted waits for what has started: a copy that no event follows would meet
+        the next one in its buffer."""
+        try:
+            yield
+        except BaseException:
+            self._cupy.cuda.get_current_stream().synchronize()
+            raise
+
+    def _upload(self, array: Array, raw: npt.NDArray[np.uint8]) -> None:
         for turn, start in enumerate(range(0, raw.size, STAGING_BYTES)):
             buffer, event = self._buffers[turn % 2], self._events[turn % 2]
             piece = raw[start : start + STAGING_BYTES]
@@ -225,8 +242,7 @@ class _Staging:
             (array.data + start).copy_from_host_async(buffer.ctypes.data, piece.size)
             event.record()
 
-    def download(self, host: npt.NDArray[Any], array: Array) -> None:
-        raw = _bytes_of(host)
+    def _download(self, raw: npt.NDArray[np.uint8], array: Array) -> None:
         starts = list(range(0, raw.size, STAGING_BYTES))
         for turn in range(len(starts) + 1):
             if turn < len(starts):

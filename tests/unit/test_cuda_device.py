@@ -78,8 +78,36 @@ def test_a_copy_aside_is_there_once_waited_for(cupy: FakeCupy, n: int) -> None:
     assert (device.to_host(target) == host).all()
 
 
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_an_interrupted_copy_does_not_meet_the_next_one(
+    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Stopped before the event that guards the buffer: the next copy finds the buffer free."""
+    device = open_fake(cupy, memory_bytes=1 << 20)
+    first, second = np.arange(8, dtype=np.uint64), np.arange(8, 16, dtype=np.uint64)
+    array = device.asarray(second)
+
+    def interrupt(event: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as now:
+        now.setattr(cupy.cuda.Event, "record", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            if way == "up":
+                device.asarray(first)
+            else:
+                device.to_host(array)
+    assert not cupy.queue
+    assert (device.to_host(array) == second).all()
+
+
 def test_copies_keep_shape_and_type(device: CupyDevice) -> None:
-    for host in (np.arange(12, dtype=np.uint32).reshape(3, 4), np.zeros((0, 4), np.uint64)):
+    for host in (
+        np.arange(12, dtype=np.uint32).reshape(3, 4),
+        np.arange(12, dtype=np.uint32).reshape(3, 4).T,
+        np.zeros((0, 4), np.uint64),
+        np.array(7, np.int64),
+    ):
         back = device.to_host(device.asarray(host))
         assert back.shape == host.shape
         assert back.dtype == host.dtype
