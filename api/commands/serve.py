@@ -161,6 +161,8 @@ def api_key(
         raise typer.BadParameter(f"scopes are {allowed}", param_hint="--scope") from error
     try:
         before = file.read_bytes() if file.exists() else b""
+        if before and not before.endswith(b"\n"):  # an editor's, or a hand's
+            before += b"\n"
         write_private(file, before + line.encode("ascii") + b"\n")
     except OSError as error:
         refuse(f"{file}: {error.strerror}", code="io_error", as_json=as_json)
