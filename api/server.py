@@ -37,8 +37,7 @@ def build_server(app: ASGIApp, *, host: str, port: int) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def find_port(host: str) -> int:
-    """A port of this address that is free now. Raises OSError."""
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; port 0 takes any free one. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as probe:
-        return int(probe.getsockname()[1])
+    return socket.create_server((host, port), family=family)

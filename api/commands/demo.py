@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.commands.serve import choose_port
 from api.console import REFUSED, AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
@@ -54,10 +55,10 @@ def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_j
     from api.progress import show_steps
     from api.queue_access import keep_server
     from api.refusals import load_backend, refusing
-    from api.server import find_port
     from api.supervisor import stop_on_signals
     from consensus.identity import IdentityError
 
+    port = choose_port(HOST, port, as_json=as_json)  # before the work, not after it
     folder = settings.data_dir / FOLDER
     stories: list[Story] = []
     stop = Event()
@@ -83,7 +84,6 @@ def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_j
             device = load_backend(settings.backend)
             with show_steps() as report:
                 stage = set_up_in(folder, plan, settings.data_dir, device, report)
-            port = port or find_port(HOST)
             stop_on_signals(stop)
             with keep_server(settings, report=say) as mend:
                 say(f"page: http://{HOST}:{port}")

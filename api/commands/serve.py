@@ -13,6 +13,8 @@ from api.console import AsJson, emit_json, refuse
 from api.options import BackendName
 
 if TYPE_CHECKING:
+    import socket
+
     from redis import Redis
 
     from api.auth import KeyRing
@@ -56,8 +58,6 @@ def api(
     without_keys: WithoutKeys = False,
 ) -> None:
     """Serve the HTTP API and its page; `zkpot worker` proves the jobs."""
-    import socket
-
     from prometheus_client import CollectorRegistry
 
     from api.app import build_app
@@ -76,11 +76,7 @@ def api(
     settings = read_settings()
     with open_queue(settings) as redis:
         service = build_service(redis, settings)
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listening = socket.create_server((host, port), family=family)
-        except OSError as error:
-            refuse(f"cannot listen on {host} port {port}: {error.strerror}", code="io_error")
+        listening = _listen(host, port)
         registry = CollectorRegistry()
         QueueCollector(JobQueue(redis, settings), registry)
         shown = f"[{host}]" if ":" in host else host
@@ -106,7 +102,7 @@ def up(
     from api.supervisor import Command, Supervisor, stop_on_signals
 
     settings = read_settings()
-    port = port or _find_port(host)  # an API that is started again keeps its address
+    port = choose_port(host, port)  # an API that is started again keeps its address
     options = ["--host", host, "--port", str(port)]
     options += ["--keys", str(keys)] if keys else []
     options += ["--without-keys"] if without_keys else []
@@ -196,14 +192,25 @@ def _following(settings: Settings, redis: Redis) -> Iterator[ChainHistory | None
         follower.close()
 
 
-def _find_port(host: str) -> int:
-    """A port that is free now."""
-    from api.server import find_port
+def choose_port(host: str, port: int, *, as_json: bool = False) -> int:
+    """The port, or a free one for 0, once nobody else is seen to listen there."""
+    with _listen(host, port, as_json=as_json) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _listen(host: str, port: int, *, as_json: bool = False) -> socket.socket:
+    from api.server import listen
 
     try:
-        return find_port(host)
+        return listen(host, port)
     except OSError as error:
-        refuse(f"cannot listen on {host}: {error.strerror}", code="io_error")
+        why = str(error.strerror).partition(" (")[0]  # the address follows, which is said before
+        refuse(
+            f"cannot listen on {host} port {port}: {why}; end what listens there, or "
+            "give another --port (0 takes a free one)",
+            code="io_error",
+            as_json=as_json,
+        )
 
 
 def _load_keys(path: Path | None) -> KeyRing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 
 from api.auth import KeyRing, Scope
 from api.cli import build_app
+from api.supervisor import Supervisor
 
 
 def make_key(file: Path, name: str) -> str:
@@ -29,4 +31,19 @@ def test_a_new_key_gets_a_line_of_its_own(tmp_path: Path, end: str) -> None:
     for name, key in (("alice", alice), ("bob", bob)):
         caller = ring.identify(f"Bearer {key}")
         assert caller is not None
-        assert (caller.name, caller.scopes) == (name, {Scope.READ})
+        assert (caller.name, caller.scopes) == (name, frozenset({Scope.READ}))
+
+
+@pytest.mark.parametrize("command", [["up"], ["api"]])
+def test_a_port_that_is_taken_ends_the_command(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once: an API that is started again and again would never get it."""
+    monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(Supervisor, "run", lambda *_: pytest.fail("children were started"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = CliRunner().invoke(build_app(), [*command, "--port", port])
+    assert done.exit_code == 1
+    assert f"port {port}: Address already in use; end" in done.output
+    assert "give another --port" in done.output
