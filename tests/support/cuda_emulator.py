@@ -28,17 +28,25 @@ FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-U_FORTIF
 _QUIET = ("-Wno-unused-function", "-Wno-unknown-pragmas")
 
 
+IN_CUPY = frozenset(
+    {"argwhere", "concatenate", "cumsum", "flatnonzero", "take_along_axis", "zeros_like"}
+)  # looked up in cupy 14.2
+
+
 class EmulatedArray(np.ndarray[Any, Any]):
-    """An array of the device, which meets host arrays no more than cupy's does: numbers it takes,
-    arrays and their items it refuses."""
+    """An array of the device, which meets host arrays no more than cupy's does: numbers of its type
+    it takes, arrays and their items it refuses, and functions that cupy has not."""
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         if ufunc is not np.equal:  # tests compare
-            _refuse_host_arrays(ufunc.__name__, inputs)
+            _refuse_host_arrays(ufunc.__name__, (*inputs, *options.values()))
+        _refuse_wide_numbers(inputs)
         return _emulated(getattr(ufunc, method)(*_plain(inputs), **_plain(options)))
 
     def __array_function__(self, func: Any, types: Any, args: Any, options: Any) -> Any:
-        _refuse_host_arrays(func.__name__, args)
+        if func.__name__ not in IN_CUPY:
+            raise TypeError(f"{func.__name__}: not known to be a function of cupy")
+        _refuse_host_arrays(func.__name__, (*args, *options.values()))
         return _emulated(func(*_plain(args), **_plain(options)))
 
     def __getitem__(self, key: Any) -> Any:
@@ -57,6 +65,15 @@ def _refuse_host_arrays(what: str, arguments: Any) -> None:
             _refuse_host_arrays(what, argument)
         elif isinstance(argument, np.ndarray) and not isinstance(argument, EmulatedArray):
             raise TypeError(f"{what}: an array of the host meets one of the device")
+
+
+def _refuse_wide_numbers(inputs: Any) -> None:
+    """cupy stores a Python int in the type of the array that it meets, comparisons included."""
+    types = {x.dtype.type for x in inputs if isinstance(x, np.ndarray) and x.dtype.kind in "iu"}
+    for number in inputs:
+        if type(number) is int:
+            for integer in types:
+                integer(number)  # OverflowError
 
 
 def _plain(value: Any) -> Any:

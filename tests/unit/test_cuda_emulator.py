@@ -134,6 +134,17 @@ def test_arrays_of_host_and_device_do_not_meet(device: EmulatedDevice) -> None:
         mine[:] = theirs
     with pytest.raises(TypeError, match="concatenate"):
         np.concatenate([mine, theirs])
+    with pytest.raises(TypeError, match="add"):
+        np.add(mine, mine, out=theirs)
+
+
+def test_what_cupy_cannot_do_is_refused(device: EmulatedDevice) -> None:
+    mine = device.asarray(np.arange(4, dtype=np.uint8))
+    assert (mine >= 255).sum() == 0
+    with pytest.raises(OverflowError):
+        mine >= 256  # NumPy alone would say no  # noqa: B015
+    with pytest.raises(TypeError, match="apply_over_axes"):
+        np.apply_over_axes(np.sum, mine, 0)
 
 
 def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
