@@ -288,7 +288,7 @@ def is_correct(logits: Int64Array, labels: UInt8Array) -> npt.NDArray[np.bool_]:
     logits : int64[N, n_classes]; labels : uint8[N] below n_classes
     """
     n, n_classes = logits.shape
-    if labels.dtype != np.uint8 or labels.shape != (n,) or (n and labels.max() >= n_classes):
+    if labels.dtype != np.uint8 or labels.shape != (n,) or (n and int(labels.max()) >= n_classes):
         raise ShapeMismatch(f"labels must be uint8[{n}] below {n_classes}")
     index = labels.astype(np.int64)[:, None]
     own = np.take_along_axis(logits, index, axis=1)

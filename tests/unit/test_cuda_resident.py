@@ -14,7 +14,9 @@ from kernels.backend import Backend, BackendUnavailable
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.msm import CudaMsm
 from prover.commitment import draw_blinding
+from prover.errors import ShapeMismatch
 from prover.keys import ProvingKey
+from prover.model import is_correct
 from prover.pipeline import ProvedJob, commit_job, prove_job
 from prover.prove import prepare
 from tests.conformance.backends import build_backend
@@ -100,3 +102,22 @@ def test_the_witness_stays_on_the_device(
     assert sum(device.uploads) < witness_bytes / 4
     assert sum(device.downloads) < 1000 < witness_bytes / 64
     assert max(device.sums) < 1 << 15
+
+
+@pytest.mark.parametrize("n_classes", [2, 255, 256])
+def test_hits_of_as_many_classes_as_there_are_labels(device: MeteredDevice, n_classes: int) -> None:
+    """256 is no uint8 and must not meet one on the device."""
+    rng = np.random.default_rng(n_classes)
+    logits = rng.integers(-9, 9, (40, n_classes), dtype=np.int64)
+    labels = rng.integers(0, n_classes, 40, dtype=np.uint8)
+    logits[::2, :][np.arange(20), labels[::2]] = 10
+    logits[4:8] = 10  # a tie is wrong
+    expected = is_correct(logits, labels)
+    assert expected.any()
+    assert not expected.all()
+    found = is_correct(device.asarray(logits), device.asarray(labels))
+    assert (device.to_host(found) == expected).all()
+    labels[-1] = min(n_classes, 255)
+    if n_classes < 256:
+        with pytest.raises(ShapeMismatch):
+            is_correct(device.asarray(logits), device.asarray(labels))
