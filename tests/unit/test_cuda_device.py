@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,7 @@ def test_an_interrupted_copy_does_not_meet_the_next_one(
     device = open_fake(cupy, memory_bytes=1 << 20)
     first, second = np.arange(8, dtype=np.uint64), np.arange(8, 16, dtype=np.uint64)
     array = device.asarray(second)
+    copy = partial(device.asarray, first) if way == "up" else partial(device.to_host, array)
 
     def interrupt(event: object) -> None:
         raise KeyboardInterrupt
@@ -93,10 +95,7 @@ def test_an_interrupted_copy_does_not_meet_the_next_one(
     with monkeypatch.context() as now:
         now.setattr(cupy.cuda.Event, "record", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            if way == "up":
-                device.asarray(first)
-            else:
-                device.to_host(array)
+            copy()
     assert not cupy.queue
     assert (device.to_host(array) == second).all()
 
