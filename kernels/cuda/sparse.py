@@ -131,12 +131,18 @@ class CudaSparse:
             self._launch("multiply_segments", n, arguments)
             return out
         for first, last in cut_segments(starts, most_entries):
-            begin, end = int(starts[first]), int(starts[last])
-            part = self._words(starts[first : last + 1] - begin)
-            sent, n = self._send_entries(matrix.source, begin, end), last - first
-            arguments = (out[first:last], part, *sent, vector, matrix.wide, np.uint64(n))
-            self._launch("multiply_segments", n, arguments)
+            self._multiply_piece(matrix, starts[first : last + 1], vector, out[first:last])
         return out
+
+    def _multiply_piece(
+        self, matrix: _Matrix, starts: Int64Array, vector: Array, out: Array
+    ) -> None:
+        """The values of some segments, whose entries travel; the device has room for one piece, so
+        nothing of it outlives the call."""
+        n = len(starts) - 1
+        words = self._words(starts - starts[0])
+        sent = self._send_entries(matrix.source, int(starts[0]), int(starts[-1]))
+        self._launch("multiply_segments", n, (out, words, *sent, vector, matrix.wide, np.uint64(n)))
 
     def _prepare(self, m: SparseMatrix) -> _Matrix:
         """The matrix as it is kept, with its entries if they fit into the share."""

@@ -5,7 +5,6 @@ Values are judged by tests/conformance; here is what a small sum does not reach.
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 import numpy as np
@@ -36,40 +35,10 @@ from tests.conformance.inputs import (
     draw_scalars,
     known_sum,
 )
-from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.metered_device import MeteredDevice
 
 G1, G2 = GROUPS
 AMPLE = Budget(work_bytes=1 << 40, n_processors=1)
-
-
-class MeteredDevice(EmulatedDevice):
-    """Knows how much memory its arrays take together, now and at most."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.used = self.peak = 0
-
-    @property
-    def free_bytes(self) -> int:
-        return self.memory_bytes - self.used
-
-    def empty(self, *args: Any) -> Any:
-        return self._meter(super().empty(*args))
-
-    def zeros(self, *args: Any) -> Any:
-        return self._meter(super().zeros(*args))
-
-    def asarray(self, *args: Any) -> Any:
-        return self._meter(super().asarray(*args))
-
-    def _meter(self, array: Any) -> Any:
-        self.used += array.nbytes
-        self.peak = max(self.peak, self.used)
-        weakref.finalize(array, self._release, array.nbytes)
-        return array
-
-    def _release(self, n_bytes: int) -> None:
-        self.used -= n_bytes
 
 
 def open_device(**options: Any) -> MeteredDevice:

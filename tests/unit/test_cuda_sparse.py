@@ -15,6 +15,7 @@ from kernels.cuda.plan import DoesNotFit
 from kernels.cuda.sparse import KEPT, SEGMENT, CudaSparse, cut_segments, plan_segments
 from tests.conformance.inputs import mont, random_field
 from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.metered_device import MeteredDevice
 
 Rows = list[list[tuple[int, int]]]
 
@@ -91,6 +92,17 @@ def test_a_matrix_larger_than_the_device() -> None:
     assert matrix.nnz * 12 > 20_000
     for _ in range(2):
         assert multiply(sparse, matrix, mont(z)).equals(product(LONG, z))
+
+
+def test_pieces_of_a_matrix_stay_within_the_memory_that_is_free() -> None:
+    open_sparse()  # or skip
+    matrix, z = build([[(1, k)] * 70 for k in range(1, 60)], 5), mont(random_field(5))
+    for memory in (20_000, 25_000, 40_000):
+        device = MeteredDevice(memory_bytes=memory)
+        sparse = CudaSparse(device)
+        assert matrix.nnz * 12 > memory
+        multiply(sparse, matrix, z)
+        assert memory // 2 < device.peak <= memory
 
 
 def test_a_vector_larger_than_the_device() -> None:
