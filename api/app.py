@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from api import problems, routes_chain, routes_jobs, routes_stock
 from api.auth import KeyRing
 from api.chain_history import ChainHistory
-from api.gate import KnownCallers, KnownMethods
+from api.gate import KnownCallers, KnownHosts, KnownMethods
 from api.headers import SafeHeaders
 from api.limits import RateLimits, StreamLimits
 from api.patience import Patience
@@ -47,12 +48,14 @@ def build_app(
     registry: CollectorRegistry,
     rates: dict[str, str] | None = None,
     chain: ChainHistory | None = None,
+    names: Collection[str] = (),
 ) -> FastAPI:
     """The application.
 
     registry : what /metrics shows; HTTP metrics are added to it
     rates    : requests per caller, by kind; see `RATES`
     chain    : the chain to show, if one is followed
+    names    : by which a service without keys may be asked, besides localhost and addresses
     """
     app = FastAPI(
         title="zkpot",
@@ -78,6 +81,8 @@ def build_app(
         app, include_in_schema=False
     )
     app.add_middleware(KnownMethods)
+    if keys.is_open:
+        app.add_middleware(KnownHosts, names=names)
     app.add_middleware(Patience)
     app.add_middleware(OnlyProblems)
     app.add_middleware(SafeHeaders)

@@ -1,10 +1,15 @@
-"""What is refused before a body is read: methods that HTTP has not, and callers without a key.
+"""What is refused before a body is read: methods that HTTP has not, pages of other sites where no key
+is asked for, and callers without a key.
 
 The framework reads a body, up to 1 GiB of it onto the disk, before it asks a route who calls; and
 its metrics keep a time series for each method that they see.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,6 +33,44 @@ class KnownMethods:
             await respond(problem)(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+
+class KnownHosts:
+    """ASGI middleware, for a service without keys: 403 for a request to another name than ours.
+
+    A browser inside reaches this service for pages from outside. A page whose own name is made to
+    point here (DNS rebinding) could read all; its requests still name that name. A page of another
+    site could upload and submit; browsers say so in `Origin`. An address is no name: whoever asks
+    for it means it.
+    """
+
+    def __init__(self, app: ASGIApp, *, names: Collection[str]) -> None:
+        """names : accepted besides localhost and addresses"""
+        self.app, self._names = app, frozenset(name.lower() for name in names)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            origin = headers.get("Origin")
+            of_ours = self._is_ours("//" + headers.get("Host", ""))
+            if not of_ours or (origin is not None and not self._is_ours(origin)):
+                problem = ApiProblem("unknown_host", headers=_CLOSE)
+                await respond(problem)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _is_ours(self, url: str) -> bool:
+        try:
+            name = urlsplit(url).hostname or ""
+        except ValueError:
+            return False
+        if name in self._names or name == "localhost" or name.endswith(".localhost"):
+            return True
+        try:
+            ip_address(name)
+        except ValueError:
+            return False
+        return True
 
 
 class KnownCallers:

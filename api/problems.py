@@ -78,6 +78,11 @@ KINDS: Mapping[str, Kind] = {
         401, "No valid API key", "send `Authorization: Bearer KEY`; `zkpot api-key` makes one"
     ),
     "forbidden": Kind(403, "The API key lacks a scope", "use a key with the scope in `detail`"),
+    "unknown_host": Kind(
+        403,
+        "Without API keys, only this machine's names are served, and no pages of other sites",
+        "ask for http://127.0.0.1, give the service its name with --name, or make API keys",
+    ),
     "not_found": Kind(404, "There is no such thing", "check the id; results expire"),
     "method_not_allowed": Kind(
         405, "The method is not allowed here", "use a method of the Allow header"

@@ -41,7 +41,10 @@ KeyFile = Annotated[
 WithoutKeys = Annotated[
     bool, typer.Option("--without-keys", help="Serve everyone who reaches the address.")
 ]
-
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--name", help="Without keys: a name to answer to, besides localhost."),
+]
 Workers = Annotated[int, typer.Option(min=0, max=64, help="Processes that prove.")]
 
 
@@ -56,6 +59,7 @@ def api(
     port: Port = 8000,
     keys: KeyFile = None,
     without_keys: WithoutKeys = False,
+    name: Names = None,
 ) -> None:
     """Serve the HTTP API and its page; `zkpot worker` proves the jobs."""
     from prometheus_client import CollectorRegistry
@@ -73,6 +77,7 @@ def api(
             "other machines can reach this address: give --keys, or --without-keys if all may",
             param_hint="--host",
         )
+    names = [host, *(name or ())]
     settings = read_settings()
     with open_queue(settings) as redis:
         service = build_service(redis, settings)
@@ -81,7 +86,7 @@ def api(
         QueueCollector(JobQueue(redis, settings), registry)
         shown = f"[{host}]" if ":" in host else host
         with _following(settings, redis) as chain, listening:
-            app = build_app(service, keys=ring, registry=registry, chain=chain)
+            app = build_app(service, keys=ring, registry=registry, chain=chain, names=names)
             typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
             build_server(app, host=host, port=port).run(sockets=[listening])
 
@@ -91,6 +96,7 @@ def up(
     port: Port = 8000,
     keys: KeyFile = None,
     without_keys: WithoutKeys = False,
+    name: Names = None,
     backend: BackendName = "",
     workers: Workers = 1,
 ) -> None:
@@ -106,6 +112,7 @@ def up(
     options = ["--host", host, "--port", str(port)]
     options += ["--keys", str(keys)] if keys else []
     options += ["--without-keys"] if without_keys else []
+    options += [f"--name={other}" for other in name or ()]
     device = ["--backend", backend] if backend else []
     program = [sys.executable, "-c", "from api.cli import main; main()"]
     stop = Event()

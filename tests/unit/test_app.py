@@ -31,13 +31,14 @@ from tests.support.models import random_model
 from tests.support.serving import serve
 
 ARCHITECTURE = Architecture.mlp([4, 3, 2])
+BASE_URL = "http://localhost"
 
 
 def make_http(
     service: MemoryService, *, keys: KeyRing | None = None, rates: dict[str, str] | None = None
 ) -> TestClient:
     app = build_app(service, keys=keys or KeyRing(), registry=CollectorRegistry(), rates=rates)
-    return TestClient(app, raise_server_exceptions=False)
+    return TestClient(app, base_url=BASE_URL, raise_server_exceptions=False)
 
 
 @pytest.fixture
@@ -134,13 +135,67 @@ def test_methods_that_nobody_knows_are_refused_and_not_counted(http: TestClient)
     assert "MADE-UP" not in http.get("/metrics").text
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "evil.example:8000"},
+        {"Host": "localhost.evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "[::1"},
+        {"Host": ""},
+        {"Host": "localhost", "Origin": "https://evil.example"},
+        {"Host": "localhost", "Origin": "null"},
+    ],
+)
+def test_pages_of_other_sites_are_refused_where_no_key_is_asked_for(
+    http: TestClient, headers: dict[str, str]
+) -> None:
+    """A name that was made to point here, and a form that sends to here."""
+    for answer in (http.get("/v1/jobs", headers=headers), http.post("/v1/models", headers=headers)):
+        expect_problem(answer, 403, "unknown_host")
+        assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "localhost:8000"},
+        {"Host": "LOCALHOST"},
+        {"Host": "zkpot.localhost"},
+        {"Host": "127.0.0.1:8000", "Origin": "http://127.0.0.1:8000"},
+        {"Host": "[::1]:8000"},
+        {"Host": "192.168.1.5"},
+        {"Host": "Prover:8000", "Origin": "http://prover:8000"},
+    ],
+)
+def test_our_names_and_addresses_are_served(
+    service: MemoryService, headers: dict[str, str]
+) -> None:
+    app = build_app(service, keys=KeyRing(), registry=CollectorRegistry(), names=["prover"])
+    with TestClient(app) as client:
+        assert client.get("/v1/jobs", headers=headers).status_code == 200
+
+
+def test_with_keys_any_name_is_served(service: MemoryService) -> None:
+    ring, headers = make_ring(Scope.READ)
+    with make_http(service, keys=ring) as client:
+        answer = client.get("/v1/jobs", headers={**headers, "Host": "prover.example"})
+    assert answer.status_code == 200
+
+
+def make_ring(scope: Scope) -> tuple[KeyRing, dict[str, str]]:
+    """One key, and the headers that show it."""
+    key, line = make_key("alice", [scope], Random(1).randbytes)
+    digest = bytes.fromhex(json.loads(line)["sha256"])
+    entry = KeyEntry(digest=digest, caller=Caller(name="alice", scopes=frozenset({scope})))
+    return KeyRing([entry]), {"Authorization": f"Bearer {key}"}
+
+
 def test_no_body_is_read_of_who_has_no_key(
     service: MemoryService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, line = make_key("alice", [Scope.JOBS], Random(1).randbytes)
-    entry = json.loads(line)
-    caller = Caller(name="alice", scopes=frozenset({Scope.JOBS}))
-    ring = KeyRing([KeyEntry(digest=bytes.fromhex(entry["sha256"]), caller=caller)])
+    ring, _ = make_ring(Scope.JOBS)
     read: list[str] = []
 
     async def note(self: Request, **_: object) -> None:

@@ -29,7 +29,7 @@ def history() -> ChainHistory:
 @pytest.fixture(scope="module")
 def http(history: ChainHistory) -> Iterator[TestClient]:
     app = build_app(MemoryService(), keys=KeyRing(), registry=CollectorRegistry(), chain=history)
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         yield client
 
 
@@ -120,7 +120,7 @@ def test_what_is_not_there(http: TestClient, path: str, status: int) -> None:
 
 def test_a_service_without_a_chain_says_so() -> None:
     app = build_app(MemoryService(), keys=KeyRing(), registry=CollectorRegistry())
-    with TestClient(app) as client:
+    with TestClient(app, base_url="http://localhost") as client:
         for path in ("/v1/blocks", "/v1/blocks/1", "/v1/leader", "/v1/clients"):
             answer = client.get(path)
             assert answer.status_code == 404

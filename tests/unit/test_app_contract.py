@@ -7,6 +7,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from prometheus_client import CollectorRegistry
 from schemathesis.checks import not_a_server_error
+from schemathesis.python import asgi
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -25,7 +26,13 @@ CHECKS = (
 )
 FAST = dict.fromkeys(("read", "submit", "verify", "guess"), "1000000/second")
 
-app = build_app(MemoryService(), keys=KeyRing(), registry=CollectorRegistry(), rates=FAST)
+app = build_app(
+    MemoryService(),
+    keys=KeyRing(),
+    registry=CollectorRegistry(),
+    rates=FAST,
+    names=[asgi.HOST],
+)
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
 
 
