@@ -1,5 +1,5 @@
-"""What is refused before a body is read: methods that HTTP has not, pages of other sites where no key
-is asked for, and callers without a key.
+"""What is refused before a body is read: methods that HTTP has not, pages of other sites where no
+key is asked for, and callers without a key.
 
 The framework reads a body, up to 1 GiB of it onto the disk, before it asks a route who calls; and
 its metrics keep a time series for each method that they see.

@@ -22,7 +22,7 @@ from tests.support.models import random_model
 from tests.support.serving import serve
 
 pytestmark = pytest.mark.slow
-GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+GET = b"GET /healthz HTTP/1.1\r\nHost: [::]\r\n"
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def status(raw: bytes) -> int:
 
 def ask_events(address: tuple[str, int], job_id: str) -> bytes:
     """The first bytes of an answer for the events behind all that are there."""
-    path = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: 400-0\r\n\r\n"
+    path = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: [::]\r\nLast-Event-ID: 400-0\r\n\r\n"
     with connect(address) as connection:
         connection.sendall(path.encode())
         return connection.recv(1024)
@@ -85,9 +85,9 @@ def test_ten_thousand_header_bytes(address: tuple[str, int]) -> None:
         b"\x16\x03\x01\x02\x00" + b"\0" * 100 + b"\r\n\r\n",  # TLS
         b"GET / FTP/1.1\r\n\r\n",
         b"GET  /\r\n\r\n",
-        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
-        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/jobs HTTP/1.1\r\nHost: [::]\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/jobs HTTP/1.1\r\nHost: [::]\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST /v1/jobs HTTP/1.1\r\nHost: [::]\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
 def test_what_is_no_http(address: tuple[str, int], raw: bytes) -> None:
@@ -109,7 +109,7 @@ def test_a_silent_connection_is_closed(address: tuple[str, int]) -> None:
 
 
 def test_a_body_that_stands_still(address: tuple[str, int]) -> None:
-    head = b"POST /v1/models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
+    head = b"POST /v1/models HTTP/1.1\r\nHost: [::]\r\nContent-Length: 1000\r\n\r\n"
     with connect(address) as connection:
         connection.sendall(head + b"zk")
         assert status(connection.recv(1 << 16)) == 408
@@ -128,7 +128,7 @@ def test_a_client_that_never_reads_its_events(
         service.step(job_id, "x" * 65536, i, 400, i / 400)  # 26 MB: more than sockets hold
     with connect(address) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        path = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        path = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: [::]\r\n\r\n"
         connection.sendall(path.encode())
         assert status(connection.recv(1024)) == 200
         assert status(ask_events(address, job_id)) == 429
