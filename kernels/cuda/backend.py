@@ -143,6 +143,9 @@ class CudaBackend:
             return FrArray(a.data[index])
         return FrArray(gather(self.device, a.data, self._constants(index)))
 
+    def _there_and_back(self, run: Callable[[Array], Array], words: U64) -> U64:
+        return self.device.to_host(run(self.device.asarray(words)))
+
     def _resident(self, words: U64) -> Array:
         return words if self.device.holds(words) else self.device.asarray(words)
 
@@ -227,13 +230,19 @@ class CudaBackend:
         """See `Backend.ntt`."""
         n = _require_transform(a, shift)
         rows, resident = a.data.reshape(-1, n, FrMont.WORDS), self.device.holds(a.data)
-        at_once = self._ntt.plan(n.bit_length() - 1, len(rows)).rows
         report = progress or (lambda done, total: None)
+        run = partial(self._ntt.run, inverse=inverse, shift=shift % R)
+        at_once = self._ntt.plan(n.bit_length() - 1, len(rows)).rows
+        if resident and at_once >= len(rows):
+            whole = run(rows)
+            report(len(rows), len(rows))
+            return FrMont(whole.reshape(a.data.shape))
         out = self.device.empty(rows.shape, np.uint64) if resident else np.empty_like(rows)
+        if resident:  # what the parts are put into leaves less for them
+            at_once = self._ntt.plan(n.bit_length() - 1, len(rows)).rows
         for start in range(0, len(rows), at_once):
             part = slice(start, start + at_once)
-            moved = self._ntt.run(self._resident(rows[part]), inverse=inverse, shift=shift % R)
-            out[part] = moved if resident else self.device.to_host(moved)
+            out[part] = run(rows[part]) if resident else self._there_and_back(run, rows[part])
             report(min(start + at_once, len(rows)), len(rows))
         if len(rows) == 0:
             report(0, 0)

@@ -25,6 +25,7 @@ from kernels.cuda.runtime import DeviceError
 from kernels.reference import Reference
 from tests.conformance.inputs import is_transform
 from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.metered_device import MeteredDevice
 
 MakeDevice = Callable[..., EmulatedDevice]
 
@@ -88,6 +89,32 @@ def test_a_batch_goes_in_parts(make_device: MakeDevice, rng: Random) -> None:
     small = CudaBackend(make_device(memory_bytes=two_rows // 3), Reference())
     with pytest.raises(DoesNotFit):
         small.ntt(FrMont(values))
+
+
+@pytest.mark.parametrize("resident", [False, True], ids=["host", "device"])
+@pytest.mark.parametrize("n_rows", [2, 5])
+def test_transforms_stay_within_the_memory_that_is_free(
+    make_device: MakeDevice, n_rows: int, resident: bool, rng: Random
+) -> None:
+    """Two passes, and memory between what one row needs and what all need: done or refused."""
+    make_device()  # or skip
+    n = 1 << 11
+    a = FrMont(FrMont.from_ints(draw(n_rows * n, rng)).data.reshape(n_rows, n, 4))
+    expected, done = CudaBackend(make_device(), Reference()).ntt(a, inverse=True), 0
+    given = a.data.nbytes if resident else 0
+    least, most = (ntt_of_rows(11, rows).footprint for rows in (1, n_rows))
+    for memory in range(given + least, given + most + a.data.nbytes + 1, n * 32):
+        device = MeteredDevice(memory_bytes=memory)
+        backend = CudaBackend(device, Reference())
+        there = backend.upload(a) if resident else a
+        try:
+            moved = backend.ntt(there, inverse=True)
+        except DoesNotFit:
+            continue
+        assert device.peak <= memory
+        assert backend.download(moved).equals(expected)
+        done += 1
+    assert done
 
 
 @pytest.mark.parametrize("memory_bytes", [1, 200, 1000, 1 << 20])
