@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from api import problems, routes_chain, routes_jobs, routes_stock
 from api.auth import KeyRing
 from api.chain_history import ChainHistory
-from api.gate import KnownCallers, KnownHosts, KnownMethods
+from api.gate import KnownHosts, KnownMethods
 from api.headers import SafeHeaders
 from api.limits import RateLimits, StreamLimits
 from api.patience import Patience
@@ -63,7 +63,7 @@ def build_app(
         description=_DESCRIPTION,
         redoc_url=None,
     )
-    shell = app.state.shell = Shell(
+    app.state.shell = Shell(
         backend=backend,
         keys=keys,
         rates=RateLimits(**{**RATES, **(rates or {})}),
@@ -76,7 +76,6 @@ def build_app(
     app.include_router(routes_chain.router)
     _add_probes(app)
     _add_page(app)
-    app.add_middleware(KnownCallers, shell=shell)
     Instrumentator(registry=registry, excluded_handlers=["/metrics"]).instrument(app).expose(
         app, include_in_schema=False
     )

@@ -1,8 +1,5 @@
-"""What is refused before a body is read: methods that HTTP has not, pages of other sites where no
-key is asked for, and callers without a key.
-
-The framework reads a body, up to 1 GiB of it onto the disk, before it asks a route who calls; and
-its metrics keep a time series for each method that they see.
+"""What is refused before a route is looked for: methods that HTTP has not, and pages of other sites
+where no key is asked for. Who may use a route is asked by `routes_common.GuardedRoute`.
 """
 
 from __future__ import annotations
@@ -15,14 +12,16 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.problems import ApiProblem, respond
-from api.routes_common import Shell, identify
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _CLOSE = {"Connection": "close"}
 
 
 class KnownMethods:
-    """ASGI middleware: 405 for methods that no service has. Outside of the metrics."""
+    """ASGI middleware: 405 for methods that no service has.
+
+    Outside of the metrics, which keep a time series for each method that they see.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -71,21 +70,3 @@ class KnownHosts:
         except ValueError:
             return False
         return True
-
-
-class KnownCallers:
-    """ASGI middleware: 401 under /v1/ for who has no key. What a key allows is for the routes."""
-
-    def __init__(self, app: ASGIApp, *, shell: Shell) -> None:
-        self.app, self._shell = app, shell
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith("/v1/"):
-            address = scope["client"][0] if scope["client"] else ""
-            try:
-                identify(self._shell, Headers(scope=scope).get("Authorization"), address)
-            except ApiProblem as problem:
-                problem.headers.update(_CLOSE)
-                await respond(problem)(scope, receive, send)
-                return
-        await self.app(scope, receive, send)

@@ -14,14 +14,14 @@ from api.auth import Caller
 from api.chain_history import ChainHistory
 from api.chain_schemas import BlockList, BlockView, ClientList, ClientView, LeaderView
 from api.problems import ApiProblem, document
-from api.routes_common import Reader, ShellDep
+from api.routes_common import GuardedRoute, Reader, ShellDep
 
 STREAM_S = 300.0
 """An event stream ends after this; the client resumes with Last-Event-ID."""
 _WAIT_S = 1.0
 _MAX_HEIGHT = 1 << 53
 
-router = APIRouter(prefix="/v1", tags=["chain"])
+router = APIRouter(prefix="/v1", tags=["chain"], route_class=GuardedRoute)
 _GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request", "not_found")
 
 Height = Annotated[int, Path(ge=1, lt=_MAX_HEIGHT)]

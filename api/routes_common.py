@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path, Request, Security
+from fastapi import Depends, Header, Path, Request, Response, Security
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from api.auth import Caller, KeyRing, Scope
@@ -40,27 +41,74 @@ def get_shell(request: Request) -> Shell:
 ShellDep = Annotated[Shell, Depends(get_shell)]
 
 
-def identify(shell: Shell, authorization: str | None, address: str) -> Caller:
-    """The caller of a header. ApiProblem unauthorized; rate_limited for who guesses at keys."""
-    caller = shell.keys.identify(authorization)
-    if caller is None:
-        shell.rates.admit("guess", address)
-        raise ApiProblem("unauthorized", headers={"WWW-Authenticate": "Bearer"})
-    return caller
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who may use a route, and how often."""
+
+    scope: Scope
+    rate: str
+
+    def admit(self, shell: Shell, request: Request) -> Caller:
+        """The caller, known, allowed and within the rate.
+
+        ApiProblem unauthorized, forbidden; rate_limited, also for who guesses at keys.
+        """
+        caller = shell.keys.identify(request.headers.get("Authorization"))
+        if caller is None:
+            shell.rates.admit("guess", request.client.host if request.client else "")
+            raise ApiProblem("unauthorized", headers={"WWW-Authenticate": "Bearer"})
+        if not caller.may(self.scope):
+            raise ApiProblem("forbidden", f"scope {self.scope.value} is needed")
+        shell.rates.admit(self.rate, caller.name)
+        return caller
+
+
+_ADMISSIONS: dict[object, Admission] = {}
+"""By the dependency that stands for it."""
 
 
 def require(scope: Scope, rate: str) -> Callable[..., Caller]:
-    """A dependency: the caller, known, allowed and within the rate."""
+    """A dependency: the caller whom the route, a `GuardedRoute`, has admitted."""
 
-    def admit(request: Request, shell: ShellDep, _: Annotated[object, Security(_bearer)]) -> Caller:
-        address = request.client.host if request.client else ""
-        caller = identify(shell, request.headers.get("Authorization"), address)
-        if not caller.may(scope):
-            raise ApiProblem("forbidden", f"scope {scope.value} is needed")
-        shell.rates.admit(rate, caller.name)
+    def get_caller(request: Request, _: Annotated[object, Security(_bearer)]) -> Caller:
+        caller = request.state.caller
+        assert isinstance(caller, Caller)
         return caller
 
-    return admit
+    _ADMISSIONS[get_caller] = Admission(scope, rate)
+    return get_caller
+
+
+class GuardedRoute(APIRoute):
+    """A route whose callers are admitted before their body is read.
+
+    The framework reads a body, up to 1 GiB of it onto the disk, before it asks a dependency.
+    """
+
+    def find_admission(self) -> Admission:
+        """Of the one `require` among the route's dependencies."""
+        found, dependants = set[Admission](), [self.dependant]
+        while dependants:
+            dependant = dependants.pop()
+            dependants += dependant.dependencies
+            if dependant.call in _ADMISSIONS:
+                found.add(_ADMISSIONS[dependant.call])
+        (admission,) = found
+        return admission
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle, admission = super().get_route_handler(), self.find_admission()
+
+        async def guard(request: Request) -> Response:
+            try:
+                request.state.caller = admission.admit(get_shell(request), request)
+            except ApiProblem as problem:
+                if self.max_body_size is not None:
+                    problem.headers["Connection"] = "close"  # its body is still on the way
+                raise
+            return await handle(request)
+
+        return guard
 
 
 Reader = Annotated[Caller, Depends(require(Scope.READ, "read"))]

@@ -17,6 +17,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from api.jobs import JobState
 from api.problems import ApiProblem, document
 from api.routes_common import (
+    GuardedRoute,
     IdempotencyKey,
     JobId,
     Reader,
@@ -37,7 +38,7 @@ _BLOCK_MS = 1000
 _OCTETS = "application/octet-stream"
 _CHUNK = 1 << 20
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=GuardedRoute)
 _GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request", "unavailable")
 _ACCEPTED = {
     "headers": {

@@ -13,7 +13,15 @@ from fastapi.concurrency import run_in_threadpool
 from api.auth import Caller
 from api.key_card import CARD_NAME, KeyCard
 from api.problems import ApiProblem, document
-from api.routes_common import CircuitDigest, Reader, Shell, ShellDep, Submitter, Verifier
+from api.routes_common import (
+    CircuitDigest,
+    GuardedRoute,
+    Reader,
+    Shell,
+    ShellDep,
+    Submitter,
+    Verifier,
+)
 from api.schemas import (
     CircuitList,
     CommitmentReceipt,
@@ -35,7 +43,7 @@ MAX_COMMITMENT_BYTES = 1 << 10
 MAX_VERIFY_BYTES = 1 << 23
 _OCTETS = "application/octet-stream"
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 _GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request", "unavailable")
 _UPLOAD: dict[int | str, dict[str, Any]] = {
     **_GUARDS,

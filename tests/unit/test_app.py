@@ -8,20 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from threading import Barrier, Event
+from typing import Any
 from urllib.request import urlopen
 
 import numpy as np
 import pytest
 from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
-from starlette.requests import Request
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Send
+from starlette.types import Scope as Scopes
 
-from api import routes_jobs, routes_stock
+from api import routes_chain, routes_jobs, routes_stock
 from api.app import build_app
 from api.auth import Caller, KeyEntry, KeyRing, Scope, make_key
 from api.client import Client, ServiceRefused
 from api.problems import KINDS, MEDIA_TYPE, ApiProblem
+from api.routes_common import GuardedRoute
 from api.schemas import JobRequest
 from api.service import JobEvent
 from prover.model import Architecture
@@ -192,21 +195,65 @@ def make_ring(scope: Scope) -> tuple[KeyRing, dict[str, str]]:
     return KeyRing([entry]), {"Authorization": f"Bearer {key}"}
 
 
-def test_no_body_is_read_of_who_has_no_key(
-    service: MemoryService, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("scope", "headers", "status", "code"),
+    [
+        (Scope.JOBS, {"Authorization": ""}, 401, "unauthorized"),
+        (Scope.READ, {}, 403, "forbidden"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/jobs/groth16", {"files": {"zkey": b"a", "witness": b"b"}}),
+        ("/v1/jobs", {"json": {}}),
+        ("/v1/verify", {"json": {}}),
+        ("/v1/models", {"content": b"a"}),
+    ],
+)
+def test_no_body_is_read_of_who_may_not_send_it(
+    service: MemoryService,
+    scope: Scope,
+    headers: dict[str, str],
+    status: int,
+    code: str,
+    path: str,
+    body: dict[str, Any],
 ) -> None:
-    ring, _ = make_ring(Scope.JOBS)
+    ring, shown = make_ring(scope)
+    app = build_app(service, keys=ring, registry=CollectorRegistry())
     read: list[str] = []
 
-    async def note(self: Request, **_: object) -> None:
-        read.append(self.url.path)
+    async def watched(outer: Scopes, receive: Receive, send: Send) -> None:
+        async def note() -> Message:
+            message = await receive()
+            read.append(message["type"])
+            return message
 
-    monkeypatch.setattr(Request, "form", note)
-    with make_http(service, keys=ring) as client:
-        answer = client.post("/v1/jobs/groth16", files={"zkey": b"a", "witness": b"b"})
-    expect_problem(answer, 401, "unauthorized")
+        await app(outer, note, send)
+
+    with TestClient(watched, base_url=BASE_URL, raise_server_exceptions=False) as client:
+        answer = client.post(path, headers={**shown, **headers}, **body)
+    expect_problem(answer, status, code)
     assert answer.headers["Connection"] == "close"
-    assert read == []
+    assert "http.request" not in read
+
+
+def test_no_body_is_read_of_who_sends_too_often(service: MemoryService) -> None:
+    with make_http(service, rates={"submit": "1/hour"}) as client:
+        expect_problem(client.post("/v1/models", content=b"a"), 422, "bad_model")
+        answer = client.post("/v1/models", content=b"a")
+    expect_problem(answer, 429, "rate_limited")
+    assert answer.headers["Connection"] == "close"
+
+
+def test_every_route_of_the_service_asks_who_calls() -> None:
+    routers = (routes_jobs.router, routes_stock.router, routes_chain.router)
+    routes = [route for router in routers for route in router.routes]
+    assert len(routes) > 15
+    for route in routes:
+        assert isinstance(route, GuardedRoute)
+        assert route.find_admission().scope in Scope
 
 
 def test_who_has_read_the_end_waits_for_nothing(
