@@ -15,6 +15,8 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from api.problems import ApiProblem
 
+RETRY_S = 5
+
 
 class RateLimits:
     """Requests per caller in a sliding window, in the memory of this process.
@@ -41,32 +43,38 @@ class RateLimits:
         )
 
 
-class StreamLimits:
-    """How many event streams are open, in all and per caller; places are taken from any thread.
+class Shares:
+    """Parts of what there is of something, in all and per caller; taken from any thread."""
+
+    def __init__(self, code: str, *, total: int, per_caller: int) -> None:
+        """code : of the ApiProblem when there is no room"""
+        self._code, self._total, self._per_caller = code, total, per_caller
+        self._held: dict[str, int] = {}
+        self._lock = Lock()
+
+    @contextmanager
+    def hold(self, caller: str, n: int = 1) -> Iterator[None]:
+        """n parts for as long as this lasts; ApiProblem when there is no room for them."""
+        with self._lock:
+            mine = self._held.get(caller, 0) + n
+            if mine > self._per_caller or sum(self._held.values()) + n > self._total:
+                raise ApiProblem(self._code, headers={"Retry-After": str(RETRY_S)})
+            self._held[caller] = mine
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held[caller] -= n
+                if not self._held[caller]:
+                    del self._held[caller]
+
+
+class StreamLimits(Shares):
+    """How many event streams are open.
 
     threads : one for each stream, to wait in: those of other requests stay free
     """
 
     def __init__(self, *, total: int, per_caller: int) -> None:
-        self._total, self._per_caller = total, per_caller
-        self._open: dict[str, int] = {}
-        self._lock = Lock()
+        super().__init__("too_many_streams", total=total, per_caller=per_caller)
         self.threads = CapacityLimiter(total)
-
-    @contextmanager
-    def hold(self, caller: str) -> Iterator[None]:
-        """One open stream; ApiProblem `too_many_streams` when there is no room."""
-        with self._lock:
-            mine = self._open.get(caller, 0)
-            if mine >= self._per_caller or sum(self._open.values()) >= self._total:
-                raise ApiProblem("too_many_streams", headers={"Retry-After": "5"})
-            self._open[caller] = mine + 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                left = self._open[caller] - 1
-                if left:
-                    self._open[caller] = left
-                else:
-                    del self._open[caller]

@@ -109,6 +109,9 @@ KINDS: Mapping[str, Kind] = {
     "too_many_streams": Kind(
         429, "Too many event streams are open", "close one, or read the job from time to time"
     ),
+    "too_many_uploads": Kind(
+        429, "Too much is being uploaded", "send the request again after Retry-After seconds"
+    ),
     "bad_model": Kind(422, "The bytes are no quantized model", "upload a .zkq file"),
     "bad_dataset": Kind(
         422, "The samples cannot be used", "name samples such as mnist:test[0:1024]"

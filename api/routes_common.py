@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -12,7 +14,7 @@ from fastapi.security import HTTPBearer
 
 from api.auth import Caller, KeyRing, Scope
 from api.chain_history import ChainHistory
-from api.limits import RateLimits, StreamLimits
+from api.limits import RateLimits, Shares, StreamLimits
 from api.problems import ApiProblem
 from api.service import ServiceBackend
 
@@ -29,6 +31,7 @@ class Shell:
     keys: KeyRing
     rates: RateLimits
     streams: StreamLimits
+    bodies: Shares  # bytes that are being received or worked on
     chain: ChainHistory | None
 
 
@@ -80,7 +83,7 @@ def require(scope: Scope, rate: str) -> Callable[..., Caller]:
 
 
 class GuardedRoute(APIRoute):
-    """A route whose callers are admitted before their body is read.
+    """A route whose callers are admitted, and room is made, before their body is read.
 
     The framework reads a body, up to 1 GiB of it onto the disk, before it asks a dependency.
     """
@@ -98,17 +101,29 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle, admission = super().get_route_handler(), self.find_admission()
+        limit = self.max_body_size
 
         async def guard(request: Request) -> Response:
-            try:
-                request.state.caller = admission.admit(get_shell(request), request)
-            except ApiProblem as problem:
-                if self.max_body_size is not None:
-                    problem.headers["Connection"] = "close"  # its body is still on the way
-                raise
-            return await handle(request)
+            shell = get_shell(request)
+            with ExitStack() as stack:
+                try:
+                    request.state.caller = caller = admission.admit(shell, request)
+                    if limit is not None:
+                        n_bytes = _read_length(request, limit)
+                        stack.enter_context(shell.bodies.hold(caller.name, n_bytes))
+                except ApiProblem as problem:
+                    if limit is not None:
+                        problem.headers["Connection"] = "close"  # its body is still on the way
+                    raise
+                return await handle(request)
 
         return guard
+
+
+def _read_length(request: Request, limit: int) -> int:
+    """How long the body will be; the most that it may be when the client does not say."""
+    length = request.headers.get("Content-Length", "")
+    return min(limit, int(length)) if re.fullmatch(r"[0-9]{1,15}", length) else limit
 
 
 Reader = Annotated[Caller, Depends(require(Scope.READ, "read"))]

@@ -57,6 +57,7 @@ _ACCEPTED = {
         **document("unauthorized", "forbidden", "not_found", "in_flight", "body_too_large"),
         **document("idempotency_conflict", "bad_dataset", "refused", "invalid_request"),
         **document("malformed_request", "rate_limited", "queue_full", "unavailable"),
+        **document("too_many_uploads"),
         202: _ACCEPTED,
     },
 )
@@ -80,6 +81,7 @@ def submit(
         **document("unauthorized", "forbidden", "in_flight", "body_too_large"),
         **document("idempotency_conflict", "refused", "invalid_request"),
         **document("malformed_request", "rate_limited", "queue_full", "unavailable"),
+        **document("too_many_uploads"),
         202: _ACCEPTED,
     },
 )

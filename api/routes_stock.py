@@ -48,7 +48,7 @@ _GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request
 _UPLOAD: dict[int | str, dict[str, Any]] = {
     **_GUARDS,
     **document("body_too_large", "unsupported_media_type", "bad_model", "bad_dataset", "refused"),
-    **document("malformed_request"),
+    **document("malformed_request", "too_many_uploads"),
 }
 _BINARY = {"content": {_OCTETS: {"schema": {"type": "string", "format": "binary"}}}}
 _BODY = {"requestBody": {"required": True, **_BINARY}}
@@ -140,7 +140,7 @@ def get_card(digest: CircuitDigest, shell: ShellDep, caller: Reader) -> Response
     responses={
         **_GUARDS,
         **document("not_found", "bad_dataset", "refused", "invalid_request", "body_too_large"),
-        **document("malformed_request"),
+        **document("malformed_request", "too_many_uploads"),
     },
 )
 def verify(body: VerifyRequest, shell: ShellDep, caller: Verifier) -> VerifyAnswer:

@@ -14,18 +14,20 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 from fastapi.routing import APIRoute
+from httpx2 import Response
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Scopes
 
+from api import app as app_module
 from api import routes_chain, routes_jobs, routes_stock
 from api.app import build_app
 from api.auth import Caller, KeyEntry, KeyRing, Scope, make_key
 from api.client import Client, ServiceRefused
 from api.problems import KINDS, MEDIA_TYPE, ApiProblem
 from api.routes_common import GuardedRoute
-from api.schemas import JobRequest
+from api.schemas import JobRequest, ModelReceipt
 from api.service import JobEvent
 from prover.model import Architecture
 from prover.model_bytes import encode_model
@@ -35,6 +37,7 @@ from tests.support.serving import serve
 
 ARCHITECTURE = Architecture.mlp([4, 3, 2])
 BASE_URL = "http://localhost"
+OCTETS = {"Content-Type": "application/octet-stream"}
 
 
 def make_http(
@@ -67,8 +70,6 @@ def request_body(http: TestClient, model: bytes) -> dict[str, object]:
 
 
 def expect_problem(answer: object, status: int, code: str) -> dict[str, object]:
-    from httpx2 import Response
-
     assert isinstance(answer, Response)
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, MEDIA_TYPE), answer.text
     problem: dict[str, object] = answer.json()
@@ -245,6 +246,34 @@ def test_no_body_is_read_of_who_sends_too_often(service: MemoryService) -> None:
         answer = client.post("/v1/models", content=b"a")
     expect_problem(answer, 429, "rate_limited")
     assert answer.headers["Connection"] == "close"
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_bodies_under_way_are_limited_together(
+    service: MemoryService, model: bytes, monkeypatch: pytest.MonkeyPatch, is_announced: bool
+) -> None:
+    """While one model is being received there is no room for a second one; then there is."""
+    room = len(model) if is_announced else routes_stock.MAX_MODEL_BYTES
+    monkeypatch.setattr(app_module, "MAX_BODIES_BYTES", room)
+    put, answers = service.put_model, list[Response]()
+
+    def send(client: TestClient) -> Response:
+        content = model if is_announced else iter([model])
+        return client.post("/v1/models", content=content, headers=OCTETS)
+
+    def put_while_another_comes(caller: Caller, raw: bytes) -> ModelReceipt:
+        monkeypatch.setattr(service, "put_model", put)
+        answers.append(send(client))
+        return put(caller, raw)
+
+    monkeypatch.setattr(service, "put_model", put_while_another_comes)
+    with make_http(service) as client:
+        assert send(client).status_code == 201
+        (second,) = answers
+        expect_problem(second, 429, "too_many_uploads")
+        assert int(second.headers["Retry-After"]) >= 1
+        assert second.headers["Connection"] == "close"
+        assert send(client).status_code == 201
 
 
 def test_every_route_of_the_service_asks_who_calls() -> None:
@@ -442,7 +471,11 @@ def test_bodies_over_the_limit(http: TestClient) -> None:
 
 def test_every_route_that_takes_a_body_limits_it() -> None:
     routes = [*routes_jobs.router.routes, *routes_stock.router.routes]
-    with_body = [r for r in routes if isinstance(r, APIRoute) and r.methods & {"POST", "PUT"}]
+    with_body = [
+        r
+        for r in routes
+        if isinstance(r, APIRoute) and {"POST", "PUT"}.intersection(r.methods or ())
+    ]
     assert len(with_body) == 6
     assert all(r.max_body_size for r in with_body)
 

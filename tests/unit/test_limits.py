@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.limits import RateLimits, StreamLimits
+from api.limits import RateLimits, Shares, StreamLimits
 from api.problems import ApiProblem
 
 
@@ -40,4 +40,16 @@ def test_a_stream_that_fails_gives_its_place_back() -> None:
     with pytest.raises(KeyError), streams.hold("alice"):
         raise KeyError
     with streams.hold("alice"):
+        pass
+
+
+def test_shares_of_several_sizes_add_up() -> None:
+    shares = Shares("too_many_uploads", total=10, per_caller=7)
+    with shares.hold("alice", 4), shares.hold("bob", 3):
+        for caller, n in (("alice", 4), ("carol", 4), ("bob", 5)):
+            with pytest.raises(ApiProblem, match="too_many_uploads"), shares.hold(caller, n):
+                pass
+        with shares.hold("alice", 3):
+            pass
+    with shares.hold("alice", 7):
         pass
