@@ -88,7 +88,10 @@ class Backend(Protocol):
         ...
 
     def take(self, a: FrArray, index: npt.NDArray[np.uint32]) -> FrArray:
-        """a[index] for a of shape [n]; the index is a constant (of a key) and may be kept."""
+        """a[index] for a of shape [n]; the index is a constant (of a key) and may be kept.
+
+        Raises IndexError for an index that is not below n.
+        """
         ...
 
     # -- F_r, elementwise over equal shapes ------------------------------------------------------

@@ -138,9 +138,11 @@ class CudaBackend:
 
     @on_device
     def take(self, a: FrArray, index: npt.NDArray[np.uint32]) -> FrArray:
-        """a[index]."""
+        """a[index]. Raises IndexError: a device would read whatever lies behind a."""
         if not self.device.holds(a.data):
             return FrArray(a.data[index])
+        if len(index) and int(index.max()) >= len(a):
+            raise IndexError(f"take: index {int(index.max())} of {len(a)} scalars")
         return FrArray(gather(self.device, a.data, self._constants(index)))
 
     def _there_and_back(self, run: Callable[[Array], Array], words: U64) -> U64:

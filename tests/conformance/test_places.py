@@ -76,6 +76,16 @@ def test_pieces_of_both_kinds_become_one(backend: Backend) -> None:
         assert len(backend.take(a, index[:0])) == 0
 
 
+def test_an_index_past_the_end_is_refused(backend: Backend) -> None:
+    a, index = FrArray.from_ints(range(5)), np.array([0, 5], dtype=np.uint32)
+    for where in (a, backend.upload(a)):
+        with pytest.raises(IndexError):
+            backend.take(where, index)
+    assert len(backend.take(backend.upload(a[:0]), index[:0])) == 0
+    with pytest.raises(IndexError):
+        backend.take(backend.upload(a[:0]), index)
+
+
 def test_an_index_that_is_gone_is_not_taken_for_its_successor(backend: Backend) -> None:
     """Kept copies are found by identity, which a new array may inherit from a dead one."""
     a = backend.upload(FrArray.from_ints(range(50)))
