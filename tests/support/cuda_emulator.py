@@ -67,6 +67,12 @@ def _refuse_host_arrays(what: str, arguments: Any) -> None:
             raise TypeError(f"{what}: an array of the host meets one of the device")
 
 
+def _refuse_device_array(host: Any) -> None:
+    """NumPy cannot read cupy's arrays."""
+    if isinstance(host, EmulatedArray):
+        raise TypeError("an array of the device is no array of the host")
+
+
 def _refuse_wide_numbers(inputs: Any) -> None:
     """cupy stores a Python int in the type of the array that it meets, comparisons included."""
     types = {x.dtype.type for x in inputs if isinstance(x, np.ndarray) and x.dtype.kind in "iu"}
@@ -135,10 +141,12 @@ class EmulatedDevice:
         return np.zeros(shape, dtype).view(EmulatedArray)
 
     def asarray(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        _refuse_device_array(host)
         return np.array(host, order="C", copy=True).view(EmulatedArray)
 
     def copy_aside(self, target: npt.NDArray[Any], host: npt.NDArray[Any]) -> LateCopy:
         """Noise until somebody waits."""
+        _refuse_device_array(host)
         target.view(np.uint8).fill(0xA5)
         copy = LateCopy(self, target, host.copy())
         self.under_way.append(copy)

@@ -143,6 +143,8 @@ def test_what_cupy_cannot_do_is_refused(device: EmulatedDevice) -> None:
     assert (mine >= 255).sum() == 0
     with pytest.raises(OverflowError):
         mine >= 256  # NumPy alone would say no  # noqa: B015
+    with pytest.raises(TypeError, match="no array of the host"):
+        device.asarray(mine)
     with pytest.raises(TypeError, match="apply_over_axes"):
         np.apply_over_axes(np.sum, mine, 0)
 
