@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from redis import RedisError
 
@@ -90,6 +90,10 @@ class QueueService:
         self._decode_architecture = lru_cache(_REMEMBERED)(self._decode_architecture_now)
         self._measure_samples = lru_cache(_REMEMBERED)(self._measure_samples_now)
 
+    def sweep(self) -> None:
+        """Deletes uploads that have expired, or whose writer was killed. Raises OSError."""
+        self._store.sweep()
+
     def ping(self) -> None:
         with _refusing():
             self._queue.redis.ping()
@@ -166,8 +170,8 @@ class QueueService:
         self,
         caller: Caller,
         *,
-        zkey: Path,
-        witness: Path,
+        zkey: BinaryIO,
+        witness: BinaryIO,
         priority: PriorityName,
         idempotency_key: str | None,
     ) -> Job:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path as FilePath
 from typing import Annotated
 
 from anyio import to_thread
@@ -36,7 +34,6 @@ STREAM_S = 300.0
 """An event stream ends after this; the client resumes with Last-Event-ID."""
 _BLOCK_MS = 1000
 _OCTETS = "application/octet-stream"
-_CHUNK = 1 << 20
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=GuardedRoute)
 _GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request", "unavailable")
@@ -96,21 +93,14 @@ async def submit_groth16(
 ) -> Job:
     """The proof of the job is `proof.json` with its public inputs."""
 
-    def put(folder: FilePath) -> Job:
-        for name, upload in (("zkey", zkey), ("witness", witness)):
-            with (folder / name).open("wb") as stream:
-                while chunk := upload.file.read(_CHUNK):
-                    stream.write(chunk)
-        return shell.backend.submit_groth16(
-            caller,
-            zkey=folder / "zkey",
-            witness=folder / "witness",
-            priority=priority,
-            idempotency_key=idempotency_key,
-        )
-
-    with tempfile.TemporaryDirectory(prefix="zkpot-") as folder:  # mode 0700
-        job = await run_in_threadpool(put, FilePath(folder))
+    job = await run_in_threadpool(
+        shell.backend.submit_groth16,
+        caller,
+        zkey=zkey.file,
+        witness=witness.file,
+        priority=priority,
+        idempotency_key=idempotency_key,
+    )
     return _accepted(job, response)
 
 

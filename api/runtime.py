@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -51,6 +52,16 @@ def build_worker(redis: Redis, settings: Settings, *, name: str, stop: Event, lo
     prover = TaskProver(store=_open_store(settings), keys=keys, random_bytes=secrets.token_bytes)
     devices = Devices([settings.backend, settings.fallback_backend], on_fault=on_fault)
     return Worker(queue, prover, devices, name=name, log=log, stop=stop)
+
+
+def make_spool(settings: Settings) -> Path:
+    """Where the API keeps the body of an upload, in files without a name, until all of it is there.
+
+    With the uploads: the system's folder may be in memory. Raises OSError.
+    """
+    folder = settings.data_dir / "spool"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
 
 
 def make_name() -> str:

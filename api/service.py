@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from api.auth import Caller
 from api.schemas import (
@@ -62,12 +61,12 @@ class ServiceBackend(Protocol):
         self,
         caller: Caller,
         *,
-        zkey: Path,
-        witness: Path,
+        zkey: BinaryIO,
+        witness: BinaryIO,
         priority: PriorityName,
         idempotency_key: str | None,
     ) -> Job:
-        """A job for snarkjs users. The files are the request's own and are gone after the call."""
+        """A job for snarkjs users. The files can seek; they are the request's own."""
 
     def list_jobs(self, caller: Caller, *, limit: int, before: str | None) -> JobList:
         """Newest first; an admin sees everybody's."""

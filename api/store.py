@@ -3,11 +3,13 @@
 DATA_DIR/uploads/<owner>/<kind>/<sha256 of the content>, mode 0600 in folders of mode 0700
 
 The owner's part is a digest, so no name of a caller becomes a path; a witness is its job's own. A
-file is written whole or not at all, and is checked against its name when it is read.
+file is written whole or not at all, and is checked against its name when it is read. Until it is
+whole its name begins with a dot and its writer holds a lock on it, which ends with the writer.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -31,6 +33,8 @@ from prover.public_inputs import UInt8Array
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CHUNK = 1 << 20
+_LOCKED_AFTER_S = 60.0
+"""An unfinished file that is older than this has been locked by its writer, if that lives."""
 
 
 class UploadKind(StrEnum):
@@ -85,14 +89,14 @@ class UploadStore:
         digest = hashlib.sha256(raw).hexdigest()
         return self._put(owner, kind, digest, len(raw), lambda file: file.write(raw))
 
-    def put_file(self, owner: str, kind: UploadKind, path: Path) -> Upload:
-        """As `put`, for a file too large for memory; the original stays."""
-        digest = hash_file(path)
-        with path.open("rb") as source:
-            size = path.stat().st_size
-            return self._put(
-                owner, kind, digest, size, lambda file: shutil.copyfileobj(source, file, _CHUNK)
-            )
+    def put_file(self, owner: str, kind: UploadKind, source: BinaryIO) -> Upload:
+        """As `put`, for content too large for memory; from the start of a file that can seek."""
+        digest = hash_file(source)
+        n_bytes = source.seek(0, os.SEEK_END)
+        source.seek(0)
+        return self._put(
+            owner, kind, digest, n_bytes, lambda file: shutil.copyfileobj(source, file, _CHUNK)
+        )
 
     def get(self, owner: str, kind: UploadKind, digest: str) -> bytes:
         """The content. Raises UploadGone, OSError."""
@@ -133,10 +137,10 @@ class UploadStore:
         return samples.images, samples.labels
 
     def sweep(self) -> int:
-        """Deletes what has expired; how many files."""
+        """Deletes what has expired, and what a writer that was killed left; how many files."""
         n = 0
         for path in self._list():
-            if not self._is_alive(path):
+            if not self._is_alive(path) or self._is_orphan(path):
                 path.unlink(missing_ok=True)
                 n += 1
         return n
@@ -170,14 +174,26 @@ class UploadStore:
         except FileNotFoundError:
             return False
 
+    def _is_orphan(self, path: Path) -> bool:
+        """An unfinished file that nobody writes any more."""
+        try:
+            is_young = path.stat().st_mtime + _LOCKED_AFTER_S > self._clock()
+            if is_young or not path.name.startswith("."):
+                return False
+            with path.open("rb") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (FileNotFoundError, BlockingIOError):
+            return False
+        return True
+
     def _list(self) -> Iterator[Path]:
         return self._folder.glob("*/*/*")
 
 
-def hash_file(path: Path) -> str:
-    """The id that a file has in the store. Raises OSError."""
-    with path.open("rb") as source:
-        return hashlib.file_digest(source, "sha256").hexdigest()
+def hash_file(source: BinaryIO) -> str:
+    """The id that the content has in the store. Raises OSError."""
+    source.seek(0)
+    return hashlib.file_digest(source, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def parse_samples(raw: bytes) -> tuple[UInt8Array, UInt8Array]:
@@ -200,10 +216,11 @@ def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
         with os.fdopen(descriptor, "wb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
             write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(scratch, path)
+            os.replace(scratch, path)
     except OSError:
         os.unlink(scratch)
         raise

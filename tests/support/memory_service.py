@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -80,12 +79,12 @@ class MemoryService:
         self,
         caller: Caller,
         *,
-        zkey: Path,
-        witness: Path,
+        zkey: BinaryIO,
+        witness: BinaryIO,
         priority: PriorityName,
         idempotency_key: str | None,
     ) -> Job:
-        digest = hashlib.sha256(zkey.read_bytes() + witness.read_bytes()).hexdigest()
+        digest = hashlib.sha256(zkey.read() + witness.read()).hexdigest()
         return self._put(caller, digest, digest, idempotency_key, None)
 
     def list_jobs(self, caller: Caller, *, limit: int, before: str | None) -> JobList:

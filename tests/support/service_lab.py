@@ -98,12 +98,13 @@ class Lab:
         folder = self.settings.data_dir
         witness = folder / "product.wtns"
         write_wtns(witness, FrArray.from_ints([1, a * b, a, b]))
-        work = Groth16Work(
-            zkey_id=self._store.put_file(OWNER, UploadKind.ZKEY, PRODUCT).id,
-            witness_id=hash_file(witness),
-        )
-        spec = JobSpec(owner=OWNER, work=work)
-        self._store.put_file(spec.private_owner, UploadKind.WITNESS, witness)
+        with PRODUCT.open("rb") as zkey, witness.open("rb") as wires:
+            work = Groth16Work(
+                zkey_id=self._store.put_file(OWNER, UploadKind.ZKEY, zkey).id,
+                witness_id=hash_file(wires),
+            )
+            spec = JobSpec(owner=OWNER, work=work)
+            self._store.put_file(spec.private_owner, UploadKind.WITNESS, wires)
         return self.submit(spec)
 
     def judge_product(self, job_id: str, product: int) -> Verdict:

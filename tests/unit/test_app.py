@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from threading import Barrier, Event
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.request import urlopen
 
 import numpy as np
@@ -27,7 +29,7 @@ from api.auth import Caller, KeyEntry, KeyRing, Scope, make_key
 from api.client import Client, ServiceRefused
 from api.problems import KINDS, MEDIA_TYPE, ApiProblem
 from api.routes_common import GuardedRoute
-from api.schemas import JobRequest, ModelReceipt
+from api.schemas import Job, JobRequest, ModelReceipt
 from api.service import JobEvent
 from prover.model import Architecture
 from prover.model_bytes import encode_model
@@ -246,6 +248,23 @@ def test_no_body_is_read_of_who_sends_too_often(service: MemoryService) -> None:
         answer = client.post("/v1/models", content=b"a")
     expect_problem(answer, 429, "rate_limited")
     assert answer.headers["Connection"] == "close"
+
+
+def test_a_witness_under_way_is_no_file_that_could_be_left_behind(
+    http: TestClient, service: MemoryService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Too large for memory, it is on the disk without a name: who is killed leaves nothing."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    submit, sent, seen = service.submit_groth16, b"private" * (1 << 18), list[object]()
+
+    def look(caller: Caller, *, witness: BinaryIO, **others: Any) -> Job:
+        seen.extend([os.fstat(witness.fileno()).st_size, *tmp_path.rglob("*")])
+        return submit(caller, witness=witness, **others)
+
+    monkeypatch.setattr(service, "submit_groth16", look)
+    answer = http.post("/v1/jobs/groth16", files={"zkey": b"a", "witness": sent})
+    assert answer.status_code == 202
+    assert seen == [len(sent)]
 
 
 @pytest.mark.parametrize("is_announced", [True, False])

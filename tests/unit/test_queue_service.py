@@ -193,16 +193,22 @@ def test_bytes_that_are_no_commitment_are_refused(service: QueueService, raw: by
         service.put_commitment(ALICE, raw)
 
 
+def submit_product(service: QueueService, priority: PriorityName) -> Job:
+    zkey, witness = vector("multiplier", ".zkey"), vector("multiplier", ".wtns")
+    with zkey.open("rb") as key_file, witness.open("rb") as witness_file:
+        return service.submit_groth16(
+            ALICE,
+            zkey=key_file,
+            witness=witness_file,
+            priority=priority,
+            idempotency_key=None,
+        )
+
+
 def test_groth16_witness_is_deleted_after_the_job(
     service: QueueService, redis: Redis, settings: Settings
 ) -> None:
-    job = service.submit_groth16(
-        ALICE,
-        zkey=vector("multiplier", ".zkey"),
-        witness=vector("multiplier", ".wtns"),
-        priority=PriorityName.HIGH,
-        idempotency_key=None,
-    )
+    job = submit_product(service, PriorityName.HIGH)
     kept = settings.data_dir.glob("uploads/*/witness/*")
     assert len(list(kept)) == 1
     work(redis, settings)
@@ -216,16 +222,7 @@ def test_groth16_witness_is_deleted_after_the_job(
 def test_two_jobs_with_one_witness_each_have_their_own(
     service: QueueService, redis: Redis, settings: Settings
 ) -> None:
-    jobs = [
-        service.submit_groth16(
-            ALICE,
-            zkey=vector("multiplier", ".zkey"),
-            witness=vector("multiplier", ".wtns"),
-            priority=priority,
-            idempotency_key=None,
-        )
-        for priority in (PriorityName.HIGH, PriorityName.LOW)
-    ]
+    jobs = [submit_product(service, priority) for priority in (PriorityName.HIGH, PriorityName.LOW)]
     work(redis, settings)
     assert [service.get_job(ALICE, job.id).state for job in jobs] == ["done", "done"]
     assert list(settings.data_dir.glob("uploads/*/witness")) == []

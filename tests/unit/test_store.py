@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
@@ -32,8 +33,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make_store(tmp_path: Path, clock: Clock) -> NewStore:
-    def make(limit_bytes: int = 1 << 20) -> UploadStore:
-        return UploadStore(tmp_path, ttl_s=TTL_S, limit_bytes=limit_bytes, clock=clock)
+    def make(limit_bytes: int = 1 << 20, ttl_s: int = TTL_S) -> UploadStore:
+        return UploadStore(tmp_path, ttl_s=ttl_s, limit_bytes=limit_bytes, clock=clock)
 
     return make
 
@@ -127,8 +128,46 @@ def test_a_file_is_stored_as_its_bytes(make_store: NewStore, tmp_path: Path) -> 
     source = tmp_path / "source"
     source.write_bytes(RAW)
     store = make_store()
-    assert store.put_file("alice", MODEL, source) == store.put("alice", MODEL, RAW)
-    assert source.read_bytes() == RAW
+    with source.open("rb") as stream:
+        assert store.put_file("alice", MODEL, stream) == store.put("alice", MODEL, RAW)
+    assert store.get("alice", MODEL, hashlib.sha256(RAW).hexdigest()) == RAW
+
+
+def test_what_a_killed_writer_left_is_swept(
+    make_store: NewStore, clock: Clock, tmp_path: Path
+) -> None:
+    """And nothing else: not what a writer still holds, nor what none had the time to lock."""
+    store = make_store(ttl_s=10 * TTL_S)  # so that none of them expires
+    kept = store.put("alice", MODEL, RAW)
+    (file,) = files(tmp_path)
+    left, held, young = (file.with_name(name) for name in (".left", ".held", ".young"))
+    for path in (left, held, young):
+        path.write_bytes(RAW)
+        os.utime(path, (clock.now, clock.now))
+    clock.now += 2 * TTL_S
+    os.utime(young, (clock.now, clock.now))
+    with held.open("rb") as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+        assert store.sweep() == 1
+    assert sorted(files(tmp_path)) == sorted([file, held, young])
+    assert store.get("alice", MODEL, kept.id) == RAW
+
+
+def test_a_writer_holds_its_file_until_it_is_whole(
+    make_store: NewStore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, real = make_store(ttl_s=10 * TTL_S), os.fsync
+
+    def sweep_much_later(descriptor: int) -> None:
+        (scratch,) = files(tmp_path)
+        long_ago = clock.now - 2 * TTL_S
+        os.utime(scratch, (long_ago, long_ago))
+        assert store.sweep() == 0
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sweep_much_later)
+    kept = store.put("alice", MODEL, RAW)
+    assert store.get("alice", MODEL, kept.id) == RAW
 
 
 @pytest.mark.parametrize("digest", ["", "..", "../../secret", "A" * 64, "٣" * 64, "a" * 63, "\0"])
