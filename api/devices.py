@@ -3,7 +3,8 @@
 A device at fault shows itself in three ways: it cannot be loaded, it raises, or its proof does not
 verify (`prove_job` never lets that one out). The work is then done again on the next device. A
 device that failed MAX_FAULTS times is not tried again by this process. Only what another device
-did counts: a wrong witness or commitment makes a proof that no device can verify.
+did counts: a wrong witness or commitment makes a proof that no device can verify. Nor is a task that
+is too large for a device's memory a fault of the device.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from kernels.backend import Backend, BackendUnavailable, get_backend
+from kernels.cuda.plan import DoesNotFit
 from prover.errors import SelfCheckFailed
 
 MAX_FAULTS = 3
@@ -58,7 +60,8 @@ class Devices:
                 done = work(self._load(name))
                 break
             except FAULTS as error:
-                suspects.append(name)
+                if not isinstance(error, DoesNotFit):
+                    suspects.append(name)
                 self._on_fault(name, error)
         else:
             done = work(self._load(self._names[-1]))

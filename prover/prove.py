@@ -77,7 +77,7 @@ def compute_points(
     """
     z = backend.upload(z)
     wires = backend.from_mont(z)
-    _check_fit(key, r1cs, wires)
+    _check_fit(key, r1cs, wires, backend)
     report = progress or silent
     h_scalars = _quotient(r1cs, z, backend, report)
     a, b = draw_scalar(random_bytes), draw_scalar(random_bytes)
@@ -118,11 +118,11 @@ def _gather(
     return backend.concat([backend.take(wires, index), FrArray.from_ints(constants)])
 
 
-def _check_fit(key: ProvingKey, r1cs: R1CS, wires: FrArray) -> None:
+def _check_fit(key: ProvingKey, r1cs: R1CS, wires: FrArray, backend: Backend) -> None:
     found = (r1cs.lg_n, r1cs.n_wires, r1cs.n_public, r1cs.n_model, r1cs.n_advice)
     if found != (key.lg_n, key.n_wires, key.n_public, key.n_model, key.n_advice):
         raise KeyMismatch("the circuit has other sizes than the key's")
     if wires.shape != (key.n_wires,):
         raise KeyMismatch(f"a witness of shape {list(wires.shape)} for {key.n_wires} wires")
-    if wires.data[0].tolist() != [1, 0, 0, 0]:
+    if backend.download(wires[0:1]).to_ints() != [1]:
         raise KeyMismatch("wire 0 of the witness is not the constant one")

@@ -9,6 +9,7 @@ import pytest
 
 from api.devices import MAX_FAULTS, Devices
 from kernels.backend import Backend, BackendUnavailable
+from kernels.cuda.plan import DoesNotFit
 from prover.errors import SelfCheckFailed, UnsatisfiedConstraint
 
 
@@ -55,6 +56,21 @@ def test_a_device_that_is_missing_is_passed_over_and_given_up_after_some_tasks()
     assert bench.tried.count("cuda") == MAX_FAULTS
     assert bench.tried.count("cpu") == MAX_FAULTS + 2
     assert len(bench.faults) == MAX_FAULTS
+
+
+def test_a_task_too_large_for_a_device_is_no_fault_of_it() -> None:
+    bench = Bench()
+    devices = bench.devices("cuda", "cpu")
+
+    def work(backend: Backend) -> str:
+        if str(backend) == "cuda":
+            raise DoesNotFit(what="a key", needed=2, granted=1)
+        return str(backend)
+
+    for _ in range(MAX_FAULTS + 1):
+        assert devices.current == "cuda"
+        assert devices.run(work) == "cpu"
+    assert bench.faults == [("cuda", "DoesNotFit")] * (MAX_FAULTS + 1)
 
 
 def test_an_error_of_the_work_is_no_fault_of_the_device() -> None:
