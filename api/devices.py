@@ -3,8 +3,8 @@
 A device at fault shows itself in three ways: it cannot be loaded, it raises, or its proof does not
 verify (`prove_job` never lets that one out). The work is then done again on the next device. A
 device that failed MAX_FAULTS times is not tried again by this process. Only what another device
-did counts: a wrong witness or commitment makes a proof that no device can verify. Nor is a task that
-is too large for a device's memory a fault of the device.
+did counts: a wrong witness or commitment makes a proof that no device can verify. Nor does a task
+count that is too large for a device's memory.
 """
 
 from __future__ import annotations
