@@ -1,37 +1,37 @@
 """Keys of circuits: made once, kept on disk by circuit, the last ones kept ready to prove.
 
-DATA_DIR/keys/<circuit digest>/{verifying.key, proving.key, circuit.json}
-
 All workers of a service share the folder: shards of one job must be proven under one key. Whoever
-needs a key that is not there makes it under a lock, the others wait. Keys made here are of a
+needs a key that is not there makes it, the others wait; see `keyfolder`. Keys made here are of a
 single-party development setup; a ceremony's key is used where its files lie in the folder before.
 """
 
 from __future__ import annotations
 
-import fcntl
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from api.files import write_public
 from api.key_card import CARD_NAME, KeyCard
+from api.keyfolder import KeyFolder
 from kernels.array import G1Array, G2Array
 from kernels.backend import Backend
 from prover.accuracy import AccuracyCircuit, compile_accuracy
-from prover.keyfile import VERIFYING_NAME, load_proving_key, save_key
+from prover.keyfile import load_proving_key, save_key
 from prover.keys import KeyOrigin, ProvingKey
 from prover.model import Architecture
 from prover.progress import StageProgress
 from prover.prove import prepare
+from prover.r1cs import R1CS
 from prover.randomness import RandomBytes
-from prover.setup import draw_trapdoor
+from prover.setup import draw_trapdoor, occurring_wires
 from prover.setup import setup as compute_key
 
-_LOCK_PAUSE_S = 0.5
+_G1_BYTES, _G2_BYTES, _WIRE_BYTES = 64, 128, 4
+_REST_BYTES = 1 << 18
+"""Headers, pages that are not full, and the card, with room to spare."""
 
 T = TypeVar("T")
 
@@ -77,21 +77,37 @@ class LeastRecent(Generic[T]):
 class KeyCache:
     """Keys for one worker; not for several threads."""
 
-    def __init__(self, directory: Path, *, budget_bytes: int, random_bytes: RandomBytes) -> None:
-        self._directory, self._random_bytes = directory, random_bytes
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        budget_bytes: int,
+        random_bytes: RandomBytes,
+        limit_bytes: int | None = None,
+    ) -> None:
+        """budget_bytes : in memory. limit_bytes : on disk, see `KeyFolder`"""
+        self.folder = KeyFolder(directory, limit_bytes=limit_bytes)
+        self._random_bytes = random_bytes
         self.memory: LeastRecent[object] = LeastRecent(budget_bytes)
 
     def get(
         self, architecture: Architecture, n_samples: int, backend: Backend, report: StageProgress
     ) -> ReadyKey:
-        """The key of a circuit, made when there is none yet. Raises ProverError, OSError."""
+        """The key of a circuit, made when there is none yet.
+
+        Raises KeysFull, ProverError, OSError.
+        """
 
         def load() -> tuple[ReadyKey, int]:
             report("circuit", 0, 1)
             accuracy = compile_accuracy(architecture, n_samples)
             report("circuit", 1, 1)
-            folder = self._directory / accuracy.digest.hex()
-            self._require_on_disk(folder, architecture, accuracy, backend, report)
+            folder = self.folder.require(
+                accuracy.digest,
+                bound_key_bytes(accuracy.r1cs),
+                lambda place: self._make(place, architecture, accuracy, backend, report),
+                report,
+            )
             report("load key", 0, 1)
             key = load_proving_key(folder)
             prepared = prepare(key, backend)
@@ -104,7 +120,7 @@ class KeyCache:
         assert isinstance(ready, ReadyKey)
         return ready
 
-    def _require_on_disk(
+    def _make(
         self,
         folder: Path,
         architecture: Architecture,
@@ -112,43 +128,35 @@ class KeyCache:
         backend: Backend,
         report: StageProgress,
     ) -> None:
-        """Makes the key unless it is there; `verifying.key` is written last, so it is whole."""
-        if (folder / VERIFYING_NAME).exists():
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "lock").open("wb") as lock:
-            _await_lock(lock, report)
-            if (folder / VERIFYING_NAME).exists():
-                return
-            key = compute_key(
-                accuracy.r1cs,
-                circuit_digest=accuracy.digest,
-                n_challenges=accuracy.n_challenges,
-                trapdoor=draw_trapdoor(self._random_bytes),
-                backend=backend,
-                progress=report,
-            )
-            card = KeyCard(
-                architecture=architecture,
-                n_samples=accuracy.public_layout.n_samples,
-                circuit_digest=accuracy.digest,
-                origin=KeyOrigin.DEVELOPMENT,
-            )
-            write_public(folder / CARD_NAME, card.encode())
-            save_key(key, folder)
+        key = compute_key(
+            accuracy.r1cs,
+            circuit_digest=accuracy.digest,
+            n_challenges=accuracy.n_challenges,
+            trapdoor=draw_trapdoor(self._random_bytes),
+            backend=backend,
+            progress=report,
+        )
+        card = KeyCard(
+            architecture=architecture,
+            n_samples=accuracy.public_layout.n_samples,
+            circuit_digest=accuracy.digest,
+            origin=KeyOrigin.DEVELOPMENT,
+        )
+        folder.mkdir()
+        write_public(folder / CARD_NAME, card.encode())
+        save_key(key, folder)
 
 
-def _await_lock(lock: BinaryIO, report: StageProgress) -> None:
-    """Takes the lock. Meanwhile `report` may end the work: who holds it may be frozen."""
-    while True:
-        report("wait for key", 0, 1)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_LOCK_PAUSE_S)
-        else:
-            report("wait for key", 1, 1)
-            return
+def bound_key_bytes(r1cs: R1CS) -> int:
+    """The most that the files of a circuit's key take."""
+    n_a, n_b = len(occurring_wires(r1cs.a)), len(occurring_wires(r1cs.b))
+    n_c = r1cs.n_wires
+    n_g1 = (
+        (n_a + n_b + n_c + (1 << r1cs.lg_n))
+        + (3 * r1cs.n_model + r1cs.n_advice)  # twice for proofs, once for commitments
+        + r1cs.n_public
+    )
+    return _G1_BYTES * n_g1 + _G2_BYTES * n_b + _WIRE_BYTES * (n_a + n_b + n_c) + _REST_BYTES
 
 
 def count_bytes(key: ProvingKey) -> int:

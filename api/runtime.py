@@ -47,6 +47,7 @@ def build_worker(redis: Redis, settings: Settings, *, name: str, stop: Event, lo
     keys = KeyCache(
         settings.data_dir / KEYS,
         budget_bytes=settings.key_cache_bytes,
+        limit_bytes=settings.keys_limit_bytes,
         random_bytes=secrets.token_bytes,
     )
     prover = TaskProver(store=_open_store(settings), keys=keys, random_bytes=secrets.token_bytes)

@@ -36,6 +36,7 @@ class Settings:
     backend: str = "cpu"
     fallback_backend: str = "cpu"  # takes over when `backend` fails
     key_cache_bytes: int = 8 << 30  # prepared keys in a worker's memory
+    keys_limit_bytes: int = 64 << 30  # keys on disk; then only circuits that have one are proven
     lease_ms: int = 60_000  # a task is another worker's after this without a renewal
     max_deliveries: int = 3  # then the job goes to the dead letters
     retry_first_ms: int = 1_000

@@ -13,6 +13,7 @@ from typing import Any
 
 from api.jobs import AccuracyWork, Groth16Work, JobSpec
 from api.keycache import KeyCache, ReadyKey
+from api.keyfolder import KeysFull
 from api.queue import MAX_RESULT_BYTES
 from api.shards import split_range
 from api.store import UploadGone, UploadInvalid, UploadKind, UploadStore
@@ -61,8 +62,8 @@ class TaskProver:
     def prove(
         self, spec: JobSpec, task: int, *, backend: Backend, report: StageProgress, agree: Agree
     ) -> TaskResult:
-        """Raises TaskFailed, UploadGone, ProverError, FederatedError, OSError, whatever the device
-        raises, and what `report` and `agree` raise to stop the work."""
+        """Raises TaskFailed, KeysFull, UploadGone, ProverError, FederatedError, OSError, what the
+        device raises, and what `report` and `agree` raise to stop the work."""
         if isinstance(spec.work, AccuracyWork):
             made = self._prove_shard(spec.owner, spec.work, task, backend, report, agree)
         else:
@@ -74,6 +75,10 @@ class TaskProver:
                 f"{MAX_RESULT_BYTES}; use a circuit with fewer public values",
             )
         return made
+
+    def sweep(self) -> tuple[int, int]:
+        """Deletes expired uploads and keys left half made; how many of each. Raises OSError."""
+        return self.store.sweep(), self.keys.folder.sweep()
 
     def clean_up(self, spec: JobSpec) -> None:
         """Deletes the witness of a Groth16 job that has ended."""
@@ -174,6 +179,8 @@ def describe_failure(error: Exception) -> tuple[str, str, bool]:
     """
     if isinstance(error, TaskFailed):
         return error.code, str(error), False
+    if isinstance(error, KeysFull):
+        return "keys_full", str(error), False
     if isinstance(error, UploadGone):
         return f"{error.kind.value}_gone", str(error), False
     if isinstance(error, UploadInvalid):

@@ -208,7 +208,8 @@ class Worker:
         """Also while tasks wait: what has passed its time to live goes, however busy it is."""
         if time.monotonic() - self._swept_at > SWEEP_S:
             self._swept_at = time.monotonic()
-            self._log.debug("uploads swept", deleted=self.prover.store.sweep())
+            uploads, keys = self.prover.sweep()
+            self._log.debug("swept", uploads=uploads, keys=keys)
 
     # -- the second thread
 

@@ -193,6 +193,17 @@ def test_bytes_that_are_no_commitment_are_refused(service: QueueService, raw: by
         service.put_commitment(ALICE, raw)
 
 
+def test_a_circuit_without_a_key_fails_by_name_when_keys_are_full(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    full = replace(settings, keys_limit_bytes=1)
+    job = do(service, redis, full, upload(service, 3, n_samples=3))
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error.code == "keys_full"
+    assert "GET /v1/circuits" in job.error.message
+
+
 def submit_product(service: QueueService, priority: PriorityName) -> Job:
     zkey, witness = vector("multiplier", ".zkey"), vector("multiplier", ".wtns")
     with zkey.open("rb") as key_file, witness.open("rb") as witness_file:

@@ -1,0 +1,161 @@
+"""Keys on disk: within a limit, never deleted once whole, and nothing left of those half made."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from api.keycache import KeyCache, bound_key_bytes
+from api.keyfolder import LOCK, MAKING, KeyFolder, KeysFull
+from api.tasks import describe_failure
+from kernels.backend import get_backend
+from prover.keyfile import PROVING_NAME, VERIFYING_NAME
+from prover.model import Architecture
+from prover.progress import silent
+from tests.support.tiny_circuits import seeded
+
+FIRST, SECOND = b"\x01" * 32, b"\x02" * 32
+N_BYTES = 100
+
+
+class Killed(BaseException):
+    pass
+
+
+def write_key(folder: Path) -> None:
+    folder.mkdir()
+    (folder / PROVING_NAME).write_bytes(bytes(N_BYTES - 1))
+    (folder / VERIFYING_NAME).write_bytes(b"v")
+
+
+def unwanted(_: Path) -> None:
+    pytest.fail("a key was made")
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "keys"
+
+
+def require(
+    keys: KeyFolder, digest: bytes = FIRST, make: Callable[[Path], None] = write_key
+) -> Path:
+    return keys.require(digest, N_BYTES, make, silent)
+
+
+def files(directory: Path) -> list[str]:
+    found = (path for path in directory.rglob("*") if path.is_file() and path.name != LOCK)
+    return sorted(str(path.relative_to(directory)) for path in found)
+
+
+WHOLE = [f"{FIRST.hex()}/{name}" for name in (PROVING_NAME, VERIFYING_NAME)]
+
+
+def test_a_new_key_needs_room_and_one_that_is_there_does_not(directory: Path) -> None:
+    require(KeyFolder(directory, limit_bytes=N_BYTES))
+    full = KeyFolder(directory, limit_bytes=2 * N_BYTES - 1)
+    with pytest.raises(KeysFull, match="ZKPOT_KEYS_LIMIT_BYTES") as refused:
+        require(full, SECOND, unwanted)
+    assert describe_failure(refused.value)[::2] == ("keys_full", False)
+    assert require(full, FIRST, unwanted) == directory / FIRST.hex()
+    assert files(directory) == WHOLE
+    assert [folder.name for folder in directory.iterdir()] == [FIRST.hex()]
+    require(KeyFolder(directory, limit_bytes=2 * N_BYTES), SECOND)
+
+
+def test_room_of_a_key_that_is_being_made_is_taken(directory: Path) -> None:
+    keys = KeyFolder(directory, limit_bytes=2 * N_BYTES - 1)
+
+    def make(folder: Path) -> None:
+        with pytest.raises(KeysFull):
+            require(keys, SECOND, unwanted)
+        write_key(folder)
+
+    require(keys, FIRST, make)
+    assert files(directory) == WHOLE
+
+
+def test_a_key_that_cannot_be_made_takes_no_room(directory: Path) -> None:
+    keys = KeyFolder(directory, limit_bytes=N_BYTES)
+
+    def fail(folder: Path) -> None:
+        folder.mkdir()
+        (folder / PROVING_NAME).write_bytes(bytes(N_BYTES))
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="disk is gone"):
+        require(keys, FIRST, fail)
+    assert files(directory) == []
+    require(keys, SECOND)
+
+
+def leave_half_made(directory: Path) -> Path:
+    """As a maker does that is killed before its last part."""
+    making = directory / FIRST.hex() / MAKING
+    making.mkdir(parents=True)
+    (making.parent / LOCK).write_bytes(str(N_BYTES).encode())
+    (making / PROVING_NAME).write_bytes(bytes(N_BYTES))
+    return making
+
+
+def test_what_a_killed_maker_left_is_swept(directory: Path) -> None:
+    making = leave_half_made(directory)
+    require(KeyFolder(directory), SECOND)
+    keys = KeyFolder(directory, limit_bytes=2 * N_BYTES)
+    with (making.parent / LOCK).open("r+b") as maker:
+        fcntl.flock(maker, fcntl.LOCK_EX)  # as long as it lives
+        assert keys.sweep() == 0
+        assert making.exists()
+    assert keys.sweep() == 1
+    assert files(directory) == [f"{SECOND.hex()}/{n}" for n in (PROVING_NAME, VERIFYING_NAME)]
+    assert keys.sweep() == 0
+    require(keys)
+
+
+def test_the_next_maker_starts_anew(directory: Path) -> None:
+    leave_half_made(directory)
+    require(KeyFolder(directory))
+    assert files(directory) == WHOLE
+
+
+def test_a_key_put_in_place_by_half_is_put_there_whole(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, move = KeyFolder(directory), Path.replace
+
+    def move_one(path: Path, target: Path) -> Path:
+        moved = move(path, target)
+        if MAKING in path.parts:
+            raise Killed
+        return moved
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", move_one)
+        with pytest.raises(Killed):
+            require(keys)
+    assert files(directory) == [f"{FIRST.hex()}/{MAKING}/{VERIFYING_NAME}", WHOLE[0]]
+    assert keys.sweep() == 1
+    assert files(directory) == WHOLE
+    require(keys, FIRST, unwanted)
+
+
+def test_a_key_that_is_being_copied_here_is_left_alone(directory: Path) -> None:
+    """A ceremony's, whose verifying half comes last."""
+    folder = directory / FIRST.hex()
+    folder.mkdir(parents=True)
+    (folder / PROVING_NAME).write_bytes(b"half of it")
+    assert KeyFolder(directory).sweep() == 0
+    assert files(directory) == WHOLE[:1]
+
+
+@pytest.mark.parametrize("sizes", [[4, 3, 2], [20, 30, 10]])
+def test_the_bound_of_a_key_is_close(directory: Path, sizes: list[int]) -> None:
+    cache = KeyCache(directory, budget_bytes=1, random_bytes=seeded(1))
+    ready = cache.get(Architecture.mlp(sizes), 8, get_backend("cpu"), silent)
+    folder = directory / ready.accuracy.digest.hex()
+    n_bytes = sum(path.stat().st_size for path in folder.iterdir())
+    bound = bound_key_bytes(ready.accuracy.r1cs)
+    assert n_bytes <= bound <= 1.25 * n_bytes + (1 << 18)
