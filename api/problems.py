@@ -106,6 +106,11 @@ KINDS: Mapping[str, Kind] = {
     "queue_full": Kind(
         429, "The queue is full", "send the request again after Retry-After seconds"
     ),
+    "quota_full": Kind(
+        429,
+        "Your share of the service is used up",
+        "send the request again after Retry-After seconds, or ask the operator for a larger share",
+    ),
     "too_many_streams": Kind(
         429, "Too many event streams are open", "close one, or read the job from time to time"
     ),

@@ -34,7 +34,14 @@ PREFIX = "zkpot:"
 MAX_EVENT_BYTES = 1 << 12
 MAX_RESULT_BYTES = 1 << 22
 IDEMPOTENCY_TTL_S = 24 * 3600
+IDEMPOTENCY_KEYS = 100_000
+"""Of one owner at a time."""
 _EVENTS_PER_READ = 200
+_SHARES = {
+    "tasks": "you have as many tasks in the queue as one caller may have; wait until some end",
+    "bytes": "you have as many results here as one caller may have; wait until some expire",
+    "keys": "you sent as many idempotency keys as one caller may; send none, or wait",
+}
 _NO_WRITES = ("MISCONF", "OOM", "command not allowed when used memory")
 """How a server begins that has no room; the last is an OOM whose prefix the client drops."""
 
@@ -54,6 +61,15 @@ class QueueFull(Exception):
     def __init__(self, load: int) -> None:
         self.load = load
         super().__init__(f"{load} tasks wait or run")
+
+
+class OwnerFull(Exception):
+    """The owner's share is used up."""
+
+    def __init__(self, what: str, wait_s: int) -> None:
+        """wait_s : until some of it may be free again"""
+        self.wait_s = wait_s
+        super().__init__(_SHARES[what])
 
 
 class IdempotencyConflict(Exception):
@@ -106,7 +122,7 @@ class JobQueue:
 
         A job that failed, was cancelled or expired starts anew, unless the idempotency key was
         sent before: then the answer is the same as the first time.
-        raises : QueueFull, IdempotencyConflict
+        raises : QueueFull, OwnerFull, IdempotencyConflict
         """
         owner = hash_name(spec.owner)
         idem = f"{owner}:{hash_name(idempotency_key)}" if idempotency_key is not None else ""
@@ -122,7 +138,12 @@ class JobQueue:
             self.settings.result_ttl_s,
             idem,
             IDEMPOTENCY_TTL_S,
+            self.settings.owner_tasks_limit,
+            self.settings.owner_bytes_limit,
+            IDEMPOTENCY_KEYS,
         )
+        if outcome.decode() in _SHARES:
+            raise OwnerFull(outcome.decode(), int(detail))
         if outcome == b"full":
             raise QueueFull(int(detail))
         if outcome == b"conflict":
@@ -251,10 +272,16 @@ class JobQueue:
         return Standing(stands.decode()), shared or None
 
     def complete(self, lease: Lease, result: bytes, *, seconds: float, n_samples: int) -> bool:
-        """Publishes the result, once; the last task ends the job. False when it was fenced off."""
+        """Publishes the result, once; the last task ends the job. False when it was fenced off.
+
+        raises : OwnerFull, the task being held still
+        """
         if len(result) > MAX_RESULT_BYTES:
             raise ValueError(f"a result of {len(result)} bytes, limit {MAX_RESULT_BYTES}")
-        done = self._run(self._complete, *_held(lease), result, f"{seconds:.6f}", n_samples)
+        limit = self.settings.owner_bytes_limit
+        done = self._run(self._complete, *_held(lease), result, f"{seconds:.6f}", n_samples, limit)
+        if done == b"full":
+            raise OwnerFull("bytes", 0)
         return bool(done == b"stored")
 
     def fail(self, lease: Lease, code: str, message: str, *, retry: bool) -> Standing:

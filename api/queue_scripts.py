@@ -14,6 +14,7 @@ Keys, all under one prefix:
     dead               stream of dead letters
     jobs, jobs:<owner> sorted sets of jobs by time of creation
     idem:<owner>:<key> job of an idempotency key
+    owner:<owner>, kept:<owner>, idems:<owner>      what an owner has here, see `queue_accounts`
     states, counters   hashes of numbers for metrics
     bell               stream of one entry, a new one whenever a task comes; the idle wait on it
 
@@ -25,7 +26,9 @@ leases end early and the pair decides; when it falls back, leases and retries st
 
 from __future__ import annotations
 
-PRELUDE = """
+from api.queue_accounts import ACCOUNTS
+
+_BASICS = """
 local P = ARGV[1]
 local GROUP = 'workers'
 local PRIORITIES = {'high', 'normal', 'low'}
@@ -46,6 +49,9 @@ local function whole(x) return string.format('%.0f', x) end
 local function is_open(state) return state and OPEN[state] or false end
 local function count(name, by) call('HINCRBYFLOAT', P .. 'counters', name, by or 1) end
 
+"""
+
+_RULES = """
 local function ring() call('XADD', P .. 'bell', 'MAXLEN', '1', '*', 'n', '1') end
 
 local function emit(job, kind, data)
@@ -94,6 +100,7 @@ local function finish(job, state, code, message)
   call('DEL', P .. 'shared:' .. job)
   if state ~= 'done' then call('DEL', P .. 'results:' .. job) end
   emit(job, 'end', {state = state})
+  close_account(job, state)
   local ttl = call('HGET', job_key(job), 'ttl_s')
   for _, kind in ipairs({'job:', 'results:', 'events:'}) do
     call('EXPIRE', P .. kind .. job, ttl)
@@ -104,6 +111,7 @@ end
 local function start(job, n_tasks, priority)
   for task = 0, n_tasks - 1 do add_entry(job, task, priority) end
   set_state(job, 'queued')
+  open_account(job)
   ring()
 end
 
@@ -177,18 +185,27 @@ local function add_progress(job, task, fraction)
 end
 """
 
+PRELUDE = _BASICS + ACCOUNTS + _RULES
+
 SUBMIT = """
 local job, spec, owner, priority, n_tasks, deadline_s, limit, ttl_s, idem, idem_ttl_s =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]),
   ARGV[9], ARGV[10], ARGV[11]
+local owner_tasks, owner_bytes, owner_keys =
+  tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 tick()
 if idem ~= '' then
   local first = call('GET', P .. 'idem:' .. idem)
   if first and first ~= job then return {'conflict', ''} end
   if first and call('EXISTS', job_key(first)) == 1 then return {'existing', ''} end
+  local wait_s = not first and wait_for_key(owner, owner_keys)
+  if wait_s then return {'keys', wait_s} end
 end
 local function remember()
-  if idem ~= '' then call('SET', P .. 'idem:' .. idem, job, 'EX', idem_ttl_s) end
+  if idem ~= '' then
+    call('SET', P .. 'idem:' .. idem, job, 'EX', idem_ttl_s)
+    count_key(owner, idem, idem_ttl_s)
+  end
 end
 local state = call('HGET', job_key(job), 'state')
 if is_open(state) or state == 'done' then
@@ -198,6 +215,10 @@ end
 local load = call('ZCARD', P .. 'retry')
 for _, p in ipairs(PRIORITIES) do load = load + call('XLEN', queue_key(p)) end
 if load + n_tasks > limit then return {'full', tostring(load)} end
+if tally(owner, 'tasks') + n_tasks > owner_tasks then return {'tasks', '0'} end
+local wait_s = wait_for_room(owner, owner_bytes)
+if wait_s then return {'bytes', wait_s} end
+forget(job)
 for _, kind in ipairs({'job:', 'tasks:', 'results:', 'events:', 'shared:'}) do
   call('DEL', P .. kind .. job)
 end
@@ -333,6 +354,10 @@ if stands ~= 'held' then
   return stands
 end
 local result, seconds, samples = ARGV[7], ARGV[8], ARGV[9]
+if wait_for_room(call('HGET', job_key(job), 'owner'), tonumber(ARGV[10]) - #result) then
+  return 'full'
+end
+add_result(job, #result)
 call('HSET', P .. 'results:' .. job, task, result, 'w:' .. task, id .. '/' .. attempt)
 drop_entry(call('HGET', job_key(job), 'priority'), id)
 call('HDEL', tasks_key(job), 'e:' .. task)
@@ -404,6 +429,7 @@ if state ~= 'failed' then return 'not_failed' end
 for _, kind in ipairs({'tasks:', 'results:', 'events:', 'shared:'}) do
   call('DEL', P .. kind .. job)
 end
+forget(job)
 call('HDEL', job_key(job), 'finished_ms', 'error_code', 'error_message', 'fractions', 'deadline_ms')
 call('HSET', job_key(job), 'n_done', 0)
 call('PERSIST', job_key(job))

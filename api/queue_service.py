@@ -29,7 +29,7 @@ from api.proof_views import (
     view_accuracy_proof,
     view_groth16_proof,
 )
-from api.queue import IdempotencyConflict, JobQueue, QueueFull
+from api.queue import IdempotencyConflict, JobQueue, OwnerFull, QueueFull
 from api.queue_admin import QueueAdmin
 from api.rows import bound_rows
 from api.schemas import (
@@ -72,7 +72,7 @@ from prover.model import Architecture
 from prover.model_bytes import decode_model
 from prover.wire import Envelope
 
-RETRY_S = 5
+RETRY_S, MAX_RETRY_S = 5, 3600
 _REMEMBERED = 4096
 """Models, and sets of samples, whose sizes are kept in memory."""
 MAX_ROWS = 1 << 22
@@ -327,6 +327,10 @@ def _refusing() -> Iterator[None]:
         raise ApiProblem("unavailable", headers={"Retry-After": str(RETRY_S)}) from None
     except (QueueFull, StoreFull) as error:
         raise ApiProblem("queue_full", str(error), headers={"Retry-After": str(RETRY_S)}) from None
+    except OwnerFull as error:
+        wait_s = min(MAX_RETRY_S, max(RETRY_S, error.wait_s))
+        headers = {"Retry-After": str(wait_s)}
+        raise ApiProblem("quota_full", str(error), headers=headers) from None
     except IdempotencyConflict:
         raise ApiProblem("idempotency_conflict") from None
     except UploadGone as error:

@@ -54,7 +54,7 @@ _ACCEPTED = {
         **document("unauthorized", "forbidden", "not_found", "in_flight", "body_too_large"),
         **document("idempotency_conflict", "bad_dataset", "refused", "invalid_request"),
         **document("malformed_request", "rate_limited", "queue_full", "unavailable"),
-        **document("too_many_uploads"),
+        **document("too_many_uploads", "quota_full"),
         202: _ACCEPTED,
     },
 )
@@ -78,7 +78,7 @@ def submit(
         **document("unauthorized", "forbidden", "in_flight", "body_too_large"),
         **document("idempotency_conflict", "refused", "invalid_request"),
         **document("malformed_request", "rate_limited", "queue_full", "unavailable"),
-        **document("too_many_uploads"),
+        **document("too_many_uploads", "quota_full"),
         202: _ACCEPTED,
     },
 )

@@ -42,6 +42,8 @@ class Settings:
     retry_first_ms: int = 1_000
     retry_last_ms: int = 60_000
     queue_limit: int = 10_000  # tasks that may wait or run
+    owner_tasks_limit: int = 5_000  # of them, tasks of one caller's jobs
+    owner_bytes_limit: int = 1 << 30  # in the queue's server, jobs of one caller with their results
     result_ttl_s: int = 7 * 24 * 3600
     upload_ttl_s: int = 7 * 24 * 3600
     upload_limit_bytes: int = 32 << 30  # of all uploads together
@@ -65,11 +67,12 @@ class Settings:
             raise SettingsInvalid(
                 f"ZKPOT_LEASE_MS={self.lease_ms} must be at least 300: a live task would run twice"
             )
-        if self.queue_limit < MAX_TASKS_PER_JOB:
-            raise SettingsInvalid(
-                f"ZKPOT_QUEUE_LIMIT={self.queue_limit} must be at least {MAX_TASKS_PER_JOB}: "
-                "the largest job would never be admitted"
-            )
+        for name in ("queue_limit", "owner_tasks_limit"):
+            if getattr(self, name) < MAX_TASKS_PER_JOB:
+                raise SettingsInvalid(
+                    f"{PREFIX}{name.upper()}={getattr(self, name)} must be at least "
+                    f"{MAX_TASKS_PER_JOB}: the largest job would never be admitted"
+                )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -14,7 +14,7 @@ from typing import Any
 from api.jobs import AccuracyWork, Groth16Work, JobSpec
 from api.keycache import KeyCache, ReadyKey
 from api.keyfolder import KeysFull
-from api.queue import MAX_RESULT_BYTES
+from api.queue import MAX_RESULT_BYTES, OwnerFull
 from api.shards import split_range
 from api.store import UploadGone, UploadInvalid, UploadKind, UploadStore
 from federated.errors import FederatedError
@@ -181,6 +181,8 @@ def describe_failure(error: Exception) -> tuple[str, str, bool]:
         return error.code, str(error), False
     if isinstance(error, KeysFull):
         return "keys_full", str(error), False
+    if isinstance(error, OwnerFull):
+        return "quota_full", str(error), False
     if isinstance(error, UploadGone):
         return f"{error.kind.value}_gone", str(error), False
     if isinstance(error, UploadInvalid):

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from api.devices import Devices
 from api.jobs import JobProgress, RecordInvalid
 from api.metrics import Meter
-from api.queue import JobQueue, Lease, Standing
+from api.queue import JobQueue, Lease, OwnerFull, Standing
 from api.queue_admin import Heartbeat, QueueAdmin
 from api.reporting import TaskReport
 from api.system import read_gpu_utilization, read_resident_bytes
@@ -144,23 +144,30 @@ class Worker:
         except RedisError:
             raise  # the task stays leased and comes again
         except Exception as error:
-            code, message, retry = describe_failure(error)
-            log.warning("task failed", code=code, retry=retry, error=type(error).__name__)
-            self._until_answered(lambda: self.queue.fail(lease, code, message, retry=retry), log)
-            if not retry:
-                self.prover.clean_up(lease.spec)
+            self._fail(lease, error, log)
             return
         seconds = time.monotonic() - started
-        counted = self._until_answered(
-            lambda: self.queue.complete(
-                lease, result.raw, seconds=seconds, n_samples=result.n_samples
-            ),
-            log,
-        )
+        try:
+            counted = self._until_answered(
+                lambda: self.queue.complete(
+                    lease, result.raw, seconds=seconds, n_samples=result.n_samples
+                ),
+                log,
+            )
+        except OwnerFull as error:
+            self._fail(lease, error, log)
+            return
         log.info("task ended", seconds=round(seconds, 3), counted=bool(counted))
         if counted:
             self.prover.clean_up(lease.spec)
             self._meter.observe_stages(report.stages_s)
+
+    def _fail(self, lease: Lease, error: Exception, log: Log) -> None:
+        code, message, retry = describe_failure(error)
+        log.warning("task failed", code=code, retry=retry, error=type(error).__name__)
+        self._until_answered(lambda: self.queue.fail(lease, code, message, retry=retry), log)
+        if not retry:
+            self.prover.clean_up(lease.spec)
 
     def _give_up(self, lease: Lease, abandoned: Abandoned, log: Log) -> None:
         log.info("task abandoned", why=str(abandoned))

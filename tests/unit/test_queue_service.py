@@ -204,6 +204,27 @@ def test_a_circuit_without_a_key_fails_by_name_when_keys_are_full(
     assert "GET /v1/circuits" in job.error.message
 
 
+def test_a_caller_with_too_many_results_waits(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    do(service, redis, settings, upload(service))
+    narrow = build_service(redis, replace(settings, owner_bytes_limit=1))
+    with pytest.raises(ApiProblem) as refused:
+        narrow.submit(ALICE, upload(service, 6), None)
+    assert refused.value.code == "quota_full"
+    assert refused.value.headers["Retry-After"] == "3600"
+
+
+def test_a_result_beyond_its_owners_share_fails_by_name(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    job = submit_product(service, PriorityName.HIGH)
+    work(redis, replace(settings, owner_bytes_limit=1))
+    ended = service.get_job(ALICE, job.id)
+    assert (ended.state, ended.error and ended.error.code) == ("failed", "quota_full")
+    assert list(settings.data_dir.glob("uploads/*/witness")) == []
+
+
 def submit_product(service: QueueService, priority: PriorityName) -> Job:
     zkey, witness = vector("multiplier", ".zkey"), vector("multiplier", ".wtns")
     with zkey.open("rb") as key_file, witness.open("rb") as witness_file:
