@@ -39,8 +39,8 @@ class KnownHosts:
 
     A browser inside reaches this service for pages from outside. A page whose own name is made to
     point here (DNS rebinding) could read all; its requests still name that name. A page of another
-    site could upload and submit; browsers say so in `Origin`. An address is no name: whoever asks
-    for it means it.
+    site could upload and submit; browsers say so in `Origin`, which is ours or nobody's. An address
+    is no name: whoever asks for it means it.
     """
 
     def __init__(self, app: ASGIApp, *, names: Collection[str]) -> None:
@@ -50,9 +50,8 @@ class KnownHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
-            origin = headers.get("Origin")
-            of_ours = self._is_ours("//" + headers.get("Host", ""))
-            if not of_ours or (origin is not None and not self._is_ours(origin)):
+            host, origin = headers.get("Host", ""), headers.get("Origin")
+            if not self._is_ours("//" + host) or not _is_same_site(origin, host):
                 problem = ApiProblem("unknown_host", headers=_CLOSE)
                 await respond(problem)(scope, receive, send)
                 return
@@ -70,3 +69,13 @@ class KnownHosts:
         except ValueError:
             return False
         return True
+
+
+def _is_same_site(origin: str | None, host: str) -> bool:
+    """Whether a request was not sent by a page, or by one of this service: name and port agree."""
+    if origin is None:
+        return True
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False

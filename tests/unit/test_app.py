@@ -152,6 +152,9 @@ def test_methods_that_nobody_knows_are_refused_and_not_counted(http: TestClient)
         {"Host": ""},
         {"Host": "localhost", "Origin": "https://evil.example"},
         {"Host": "localhost", "Origin": "null"},
+        {"Host": "localhost", "Origin": "http://203.0.113.7"},
+        {"Host": "localhost:8000", "Origin": "http://localhost:3000"},
+        {"Host": "localhost", "Origin": "http://[::1"},
     ],
 )
 def test_pages_of_other_sites_are_refused_where_no_key_is_asked_for(
