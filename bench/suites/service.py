@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
     jobs: int
 
 
-FULL = Sizes(samples=64, load_s=15, jobs=8)
+FULL = Sizes(samples=64, load_s=15, jobs=24)
 QUICK = Sizes(samples=16, load_s=2, jobs=2)
 WORKER_NICENESS = 10  # as `zkpot up` starts its workers
 PER_SECOND = 16
