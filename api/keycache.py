@@ -26,8 +26,7 @@ from prover.progress import StageProgress
 from prover.prove import prepare
 from prover.r1cs import R1CS
 from prover.randomness import RandomBytes
-from prover.setup import draw_trapdoor, occurring_wires
-from prover.setup import setup as compute_key
+from prover.setup import occurring_wires, setup_accuracy
 
 _G1_BYTES, _G2_BYTES, _WIRE_BYTES = 64, 128, 4
 _REST_BYTES = 1 << 18
@@ -128,13 +127,8 @@ class KeyCache:
         backend: Backend,
         report: StageProgress,
     ) -> None:
-        key = compute_key(
-            accuracy.r1cs,
-            circuit_digest=accuracy.digest,
-            n_challenges=accuracy.n_challenges,
-            trapdoor=draw_trapdoor(self._random_bytes),
-            backend=backend,
-            progress=report,
+        key = setup_accuracy(
+            accuracy, random_bytes=self._random_bytes, backend=backend, progress=report
         )
         card = KeyCard(
             architecture=architecture,

@@ -35,7 +35,7 @@ from prover.model_bytes import decode_model
 from prover.pipeline import Occasion, ProvedJob, commit_job, prove_job
 from prover.prove import prepare
 from prover.public_inputs import PublicWires, ShardInputs
-from prover.setup import draw_trapdoor, setup
+from prover.setup import setup_accuracy
 from prover.statement import Statement
 from prover.verdict import Verdict
 from prover.verify import verify, verify_batch
@@ -107,13 +107,7 @@ class AccuracyBench:
 
     def make_key(self) -> ProvingKey:
         """A fresh key of the circuit."""
-        return setup(
-            self.circuit.r1cs,
-            circuit_digest=self.circuit.digest,
-            n_challenges=self.circuit.n_challenges,
-            trapdoor=draw_trapdoor(secrets.token_bytes),
-            backend=self.backend,
-        )
+        return setup_accuracy(self.circuit, random_bytes=secrets.token_bytes, backend=self.backend)
 
     @cached_property
     def key(self) -> ProvingKey:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2, R, root_of_unity
+from prover.accuracy import AccuracyCircuit
 from prover.constraints import check_independence
 from prover.errors import TrapdoorInvalid
 from prover.keyfile import compute_proving_digest
@@ -193,6 +194,24 @@ def _occurs(m: SparseMatrix) -> npt.NDArray[np.bool_]:
 def occurring_wires(m: SparseMatrix) -> npt.NDArray[np.uint32]:
     """The wires with an entry in the matrix, ascending."""
     return np.flatnonzero(_occurs(m)).astype(np.uint32)
+
+
+def setup_accuracy(
+    accuracy: AccuracyCircuit,
+    *,
+    random_bytes: RandomBytes,
+    backend: Backend,
+    progress: StageProgress | None = None,
+) -> ProvingKey:
+    """A development key of a compiled statement: `setup` with a trapdoor that is drawn here."""
+    return setup(
+        accuracy.r1cs,
+        circuit_digest=accuracy.digest,
+        n_challenges=accuracy.n_challenges,
+        trapdoor=draw_trapdoor(random_bytes),
+        backend=backend,
+        progress=progress,
+    )
 
 
 def setup(

@@ -91,20 +91,14 @@ def _make_key(
 
     from api.progress import show_steps
     from prover.accuracy import compile_accuracy
-    from prover.setup import draw_trapdoor
-    from prover.setup import setup as compute_key
+    from prover.setup import setup_accuracy
 
     with show_steps() as progress:
         progress("circuit", 0, 1)
         accuracy = compile_accuracy(architecture, n_samples)
         progress("circuit", 1, 1)
-        key = compute_key(
-            accuracy.r1cs,
-            circuit_digest=accuracy.digest,
-            n_challenges=accuracy.n_challenges,
-            trapdoor=draw_trapdoor(secrets.token_bytes),
-            backend=backend,
-            progress=progress,
+        key = setup_accuracy(
+            accuracy, random_bytes=secrets.token_bytes, backend=backend, progress=progress
         )
     return accuracy, key
 

@@ -49,7 +49,7 @@ from prover.keyfile import load_commitment_key
 from prover.layers import Requant
 from prover.model import Architecture, QuantizedModel
 from prover.opening import CommitmentKey
-from prover.setup import draw_trapdoor, setup
+from prover.setup import setup_accuracy
 
 PATIENCE_S = 600.0
 _PROGRAM = [sys.executable, "-c", "from api.cli import main; main()"]
@@ -106,13 +106,7 @@ def tiny_prover() -> Prover:
     images = rng.integers(0, 256, size=(3 * n, 6), dtype=np.uint8)
     labels = model.logits(images).argmax(axis=1).astype(np.uint8)
     circuit, backend = compile_accuracy(architecture, n), get_backend("cpu")
-    key = setup(
-        circuit.r1cs,
-        circuit_digest=circuit.digest,
-        n_challenges=circuit.n_challenges,
-        trapdoor=draw_trapdoor(secrets.token_bytes),
-        backend=backend,
-    )
+    key = setup_accuracy(circuit, random_bytes=secrets.token_bytes, backend=backend)
     pool = SamplePool(images=images, labels=labels)
     return Prover(
         circuit=circuit,

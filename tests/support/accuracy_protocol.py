@@ -13,7 +13,7 @@ from prover.pipeline import Occasion, build_statement
 from prover.prove import compute_points
 from prover.public_inputs import ShardInputs
 from prover.randomness import draw_scalar
-from prover.setup import draw_trapdoor, setup
+from prover.setup import setup_accuracy
 from prover.transcript import compute_challenges
 from prover.wire import Envelope, Proof
 from tests.support.assignments import Assignment
@@ -36,14 +36,7 @@ def backend() -> Backend:
 
 @cache
 def accuracy_key() -> ProvingKey:
-    accuracy = scene().accuracy
-    return setup(
-        accuracy.r1cs,
-        circuit_digest=accuracy.digest,
-        n_challenges=accuracy.n_challenges,
-        trapdoor=draw_trapdoor(seeded(71)),
-        backend=backend(),
-    )
+    return setup_accuracy(scene().accuracy, random_bytes=seeded(71), backend=backend())
 
 
 def shard_inputs() -> ShardInputs:

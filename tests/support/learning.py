@@ -51,7 +51,7 @@ from prover.model import Architecture, QuantizedModel
 from prover.model_bytes import encode_model
 from prover.opening import CommitmentKey
 from prover.pipeline import Occasion, commit_job, prove_job
-from prover.setup import draw_trapdoor, setup
+from prover.setup import setup_accuracy
 from prover.wire import PROOF_BYTES, Envelope
 from tests.support.models import random_images, random_model
 from tests.support.tiny_circuits import seeded
@@ -378,13 +378,7 @@ def accuracy() -> AccuracyCircuit:
 
 @cache
 def proving_key() -> ProvingKey:
-    return setup(
-        accuracy().r1cs,
-        circuit_digest=accuracy().digest,
-        n_challenges=accuracy().n_challenges,
-        trapdoor=draw_trapdoor(seeded(72)),
-        backend=BACKEND,
-    )
+    return setup_accuracy(accuracy(), random_bytes=seeded(72), backend=BACKEND)
 
 
 @cache
