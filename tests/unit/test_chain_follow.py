@@ -13,8 +13,9 @@ from api.chain_follow import ChainFollower
 from api.embedded import connect
 from api.settings import Settings
 from consensus.chain import ChainState, apply, start
-from consensus.messages import BlockRequest, FinalBlock, QuorumCertificate, Step, Vote
+from consensus.messages import BlockRequest, FinalBlock
 from consensus.stream import FINAL, VOTES, Transport
+from tests.support.certificates import certify
 from tests.support.learning import Lab
 from tests.support.queue_server import running_server
 
@@ -22,24 +23,7 @@ LAB = Lab()
 
 
 def finalize(state: ChainState, *, signers: tuple[int, ...] = (0, 1, 2)) -> FinalBlock:
-    block = LAB.block(state, LAB.list_due(state))
-    votes = tuple(
-        LAB.sign(
-            Vote(
-                step=int(Step.PRECOMMIT),
-                height=block.height,
-                round=0,
-                block_hash=block.hash,
-                validator=i,
-            ),
-            LAB.validators[i],
-        )
-        for i in signers
-    )
-    certificate = QuorumCertificate(
-        height=block.height, round=0, block_hash=block.hash, votes=votes
-    )
-    return FinalBlock(block=block, certificate=certificate)
+    return certify(LAB, LAB.block(state, LAB.list_due(state)), signers=signers)
 
 
 def make_chain(n: int) -> list[FinalBlock]:

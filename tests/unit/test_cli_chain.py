@@ -19,8 +19,9 @@ from consensus.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identi
 from consensus.genesis import Genesis
 from consensus.identity import KEY_FILE, IdentityError, create_key, get_public_key, load_key
 from consensus.ledger import BLOCKS, Ledger
-from consensus.messages import Block, FinalBlock, Proof, QuorumCertificate, Step, Vote
+from consensus.messages import Block, FinalBlock, Proof
 from consensus.samples import SamplePool
+from tests.support.certificates import certify
 from tests.support.learning import ProvenLab, ed25519, proven_lab
 
 N_SAMPLES = 256  # the least of a genesis
@@ -131,15 +132,6 @@ def test_a_key_for_too_few_samples_is_refused(tmp_path: Path) -> None:
 # -- verify and show -------------------------------------------------------------------------------
 
 
-def certify(lab: ProvenLab, block: Block, n_signers: int = 3) -> FinalBlock:
-    place = {"height": block.height, "round": 0, "block_hash": block.hash}
-    votes = tuple(
-        lab.sign(Vote(step=int(Step.PRECOMMIT), validator=i, **place), lab.validators[i])  # type: ignore[arg-type]
-        for i in range(n_signers)
-    )
-    return FinalBlock(block=block, certificate=QuorumCertificate(votes=votes, **place))  # type: ignore[arg-type]
-
-
 def list_states(lab: ProvenLab) -> list[tuple[ChainState, Block]]:
     """The blocks of one learning round, each with the state before it."""
     state, found = start(lab.genesis), []
@@ -224,7 +216,9 @@ def test_a_forged_proof_in_a_certified_block_is_found(tmp_path: Path) -> None:
 
 def test_too_few_votes_are_no_certificate(tmp_path: Path, finals: list[FinalBlock]) -> None:
     lab = proven_lab()
-    home = write_chain(tmp_path / "chain", [finals[0], certify(lab, finals[1].block, 2)])
+    home = write_chain(
+        tmp_path / "chain", [finals[0], certify(lab, finals[1].block, signers=(0, 1))]
+    )
     for command in ("verify", "show"):
         refuse("block 2: 2 precommits are no quorum", "chain", command, home)
 

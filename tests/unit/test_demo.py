@@ -23,13 +23,14 @@ from api.demo.show import draw_picture, show_story, to_json
 from api.demo.stage import Role
 from api.demo.story import Part, Participant, Round, Story, _check_round, tell
 from consensus.chain import ChainState, Phase, apply, start
-from consensus.messages import FinalBlock, Proof, QuorumCertificate, Refusal, Step, Vote
+from consensus.messages import FinalBlock, Proof, Refusal
 from federated.attacks import make_up, raise_claim
 from federated.client import ProofOrder, ProvingFailed, draw_shard
 from prover.commitment import SecretCommitment
 from prover.pipeline import Occasion
 from prover.verdict import Verdict
 from prover.wire import Envelope
+from tests.support.certificates import certify
 from tests.support.learning import Lab, ProvenLab, commitment_of, model_of, proven_lab
 from tests.support.tiny_circuits import seeded
 
@@ -40,26 +41,6 @@ Ledger = list[FinalBlock]
 
 def ignore(what: str, done: int, total: int) -> None:
     assert 0 <= done <= total, what
-
-
-def finalize(lab: Lab, state: ChainState, block: Any) -> FinalBlock:
-    votes = tuple(
-        lab.sign(
-            Vote(
-                step=Step.PRECOMMIT,
-                height=block.height,
-                round=0,
-                block_hash=block.hash,
-                validator=i,
-            ),
-            lab.validators[i],
-        )
-        for i in range(3)
-    )
-    certificate = QuorumCertificate(
-        height=block.height, round=0, block_hash=block.hash, votes=votes
-    )
-    return FinalBlock(block=block, certificate=certificate)
 
 
 def lie(lab: ProvenLab, state: ChainState, i: int) -> Proof:
@@ -107,7 +88,7 @@ def played(lab: ProvenLab) -> tuple[Ledger, Mapping[tuple[int, int], Proof]]:
                 due = [lab.update(HONEST, t)]
             case _:
                 due = lab.list_due(state)
-        ledger.append(finalize(lab, state, lab.block(state, due)))
+        ledger.append(certify(lab, lab.block(state, due)))
         state = apply(state, ledger[-1].block)
     return ledger, sent
 
@@ -177,7 +158,7 @@ def test_disks_that_differ_are_noticed(
 ) -> None:
     ledger = played[0]
     other = lab.block(start(lab.genesis), [lab.register(0)])
-    for differing in (ledger[:-1], [finalize(lab, start(lab.genesis), other), *ledger[1:]]):
+    for differing in (ledger[:-1], [certify(lab, other), *ledger[1:]]):
         story = tell_of(lab, [ledger, ledger, differing, ledger], participants)
         assert find_faults(story) == [f"4 validators have the same {len(ledger)} blocks"]
 

@@ -5,37 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 
 from consensus.chain import ChainState, Phase, apply, start
 from consensus.follower import Follower
-from consensus.messages import Block, FinalBlock, QuorumCertificate, Step, Vote
+from consensus.messages import Block, FinalBlock, Step
+from tests.support import certificates
 from tests.support.learning import proven_lab
 
-STEP = int(Step.PRECOMMIT)
 
-
-def certify(
-    block: Block,
-    *,
-    signers: tuple[int, ...] = (0, 1, 2),
-    keys: tuple[int, ...] | None = None,
-    step: int = STEP,
-) -> FinalBlock:
-    """keys : of the validators that sign, if they are not those that they say they are"""
-    lab = proven_lab()
-    votes = tuple(
-        lab.sign(
-            Vote(step=step, height=block.height, round=0, block_hash=block.hash, validator=signer),
-            lab.validators[key],
-        )
-        for signer, key in zip(signers, keys or signers, strict=True)
-    )
-    certificate = QuorumCertificate(
-        height=block.height, round=0, block_hash=block.hash, votes=votes
-    )
-    return FinalBlock(block=block, certificate=certificate)
+def certify(block: Block, **options: Any) -> FinalBlock:
+    return certificates.certify(proven_lab(), block, **options)
 
 
 @cache

@@ -12,16 +12,13 @@ from api.embedded import connect
 from api.settings import Settings
 from consensus.chain import ChainState, apply, start
 from consensus.messages import (
-    Block,
     BlockRequest,
     FinalBlock,
-    QuorumCertificate,
-    Step,
-    Vote,
     decode_transaction,
 )
 from consensus.stream import FINAL, TRANSACTIONS, VOTES, Transport
 from consensus.watch import Watch
+from tests.support.certificates import certify
 from tests.support.learning import Lab
 from tests.support.queue_server import running_server
 
@@ -63,32 +60,12 @@ class Ticking:
         return self._now
 
 
-def finalize(block: Block, *, signers: tuple[int, ...] = (0, 1, 2)) -> FinalBlock:
-    votes = tuple(
-        LAB.sign(
-            Vote(
-                step=Step.PRECOMMIT,
-                height=block.height,
-                round=0,
-                block_hash=block.hash,
-                validator=i,
-            ),
-            LAB.validators[i],
-        )
-        for i in signers
-    )
-    certificate = QuorumCertificate(
-        height=block.height, round=0, block_hash=block.hash, votes=votes
-    )
-    return FinalBlock(block=block, certificate=certificate)
-
-
 @pytest.fixture(scope="module")
 def chain() -> list[tuple[FinalBlock, ChainState]]:
     """Final blocks, each with the state after it."""
     state, found = start(LAB.genesis), []
     for _ in range(N_BLOCKS):
-        final = finalize(LAB.block(state, LAB.list_due(state)))
+        final = certify(LAB, LAB.block(state, LAB.list_due(state)))
         state = apply(state, final.block)
         found.append((final, state))
     return found
@@ -142,7 +119,7 @@ def test_what_validators_did_not_sign_is_dropped(
     watch: Watch, server: Transport, chain: Chain
 ) -> None:
     block = chain[0][0].block
-    few = finalize(block, signers=(0, 1))
+    few = certify(LAB, block, signers=(0, 1))
     foreign = replace(chain[0][0].certificate.votes[2], validator=3)
     certificate = replace(few.certificate, votes=(*few.certificate.votes, foreign))
     for raw in (
@@ -150,7 +127,7 @@ def test_what_validators_did_not_sign_is_dropped(
         b"noise",
         few.encode(),
         replace(few, certificate=certificate).encode(),
-        finalize(replace(block, parent=bytes(32))).encode(),
+        certify(LAB, replace(block, parent=bytes(32))).encode(),
     ):
         server.send(FINAL, raw)
     for _ in range(3):
