@@ -20,10 +20,10 @@ from bench.run import Outcome, run_case, run_suite
 from bench.suites import cuda
 from bench.suites.cuda import FULL, QUICK, Builder, Engine, build_suite
 from kernels.array import FrArray, G1Array
-from kernels.backend import BackendUnavailable
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.rate import Rate
 from tests.conformance.backends import build_backend
+from tests.support.skips import or_skip
 
 TINY = FULL._replace(
     msm_g1=(3, 5),
@@ -43,10 +43,7 @@ SMI = f"NVIDIA A40, 570.1, 210, 1740, 7251\n{GPU}, 580.65.06, 345, 1980, [N/A]\n
 
 class Emulated(Engine):
     def backend(self) -> CudaBackend:
-        try:
-            backend = build_backend("cuda-emulated")
-        except BackendUnavailable as reason:
-            pytest.skip(str(reason))
+        backend = or_skip(build_backend, "cuda-emulated")
         assert isinstance(backend, CudaBackend)
         return backend
 

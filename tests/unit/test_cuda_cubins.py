@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from kernels.backend import BackendUnavailable
 from kernels.cuda import compiler
 from kernels.cuda.compiler import Cubin, compile_cubin, compiler_version, load_cubin
 from kernels.cuda.runtime import DeviceError
@@ -22,6 +21,7 @@ from tests.support.cuda_cubins import (
     find_nvdisasm,
     read_costs,
 )
+from tests.support.skips import or_skip
 
 ARCHITECTURES = ("sm_80", "sm_90")
 PROBE = Path(__file__).resolve().parent.parent / "support" / "cuda_budget.cu"
@@ -53,10 +53,7 @@ COMPILE_SECONDS = 60  # of all modules, one architecture
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs_a_compiler() -> None:
-    try:
-        compiler_version()
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    or_skip(compiler_version)
 
 
 @cache

@@ -12,14 +12,12 @@ from kernels.cuda.runtime import DeviceError, grid_for
 from kernels.cuda.source import list_modules, load_source, parse_source
 from tests.support import cuda_emulator
 from tests.support.cuda_emulator import EmulatedDevice, EmulatedModule, load_probe
+from tests.support.skips import or_skip
 
 
 @pytest.fixture(scope="module")
 def device() -> EmulatedDevice:
-    try:
-        return EmulatedDevice()
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    return or_skip(EmulatedDevice)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["forwards", "backwards"])

@@ -11,11 +11,11 @@ import pytest
 
 from kernels import reference
 from kernels.array import G1Array, G2Array, ints_from_words, words_from_ints
-from kernels.backend import BackendUnavailable
 from kernels.bn254 import G1, G2, MONT_BITS, P, R
 from kernels.cuda.header import build_header
 from kernels.cuda.source import SOURCES
 from tests.support.cuda_emulator import EmulatedDevice, EmulatedModule, load_probe
+from tests.support.skips import or_skip
 
 RADIX = 1 << MONT_BITS
 OPERATIONS = ("add", "sub", "mul", "sqr", "negative", "twice", "canonical", "inverse")
@@ -24,10 +24,7 @@ IS_ZERO, IS_EQUAL = 8, 9
 
 @pytest.fixture(scope="module")
 def probe() -> EmulatedModule:
-    try:
-        EmulatedDevice()
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    or_skip(EmulatedDevice)
     return load_probe("cuda_probe")
 
 

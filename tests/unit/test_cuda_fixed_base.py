@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from kernels.array import U64, FrArray, G1Array
-from kernels.backend import BackendUnavailable
 from kernels.bn254 import R
 from kernels.cuda.fixed_base import FixedBase, choose_width, chunk_scalars, table_scalars
 from kernels.cuda.plan import DoesNotFit
 from tests.conformance.backends import build_backend
 from tests.conformance.inputs import EDGES, GROUPS, draw_scalars
 from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.skips import or_skip
 
 BASE = G1Array.from_ints(GROUPS[0].multiples([7]))
 
@@ -25,10 +25,7 @@ def multiples(scalars: FrArray) -> U64:
 
 
 def open_device(memory_bytes: int = 1 << 30) -> EmulatedDevice:
-    try:
-        return EmulatedDevice(memory_bytes=memory_bytes)
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    return or_skip(EmulatedDevice, memory_bytes=memory_bytes)
 
 
 @pytest.mark.parametrize("width", [2, 4, 8])

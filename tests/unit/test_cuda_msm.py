@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from kernels.array import FrArray
-from kernels.backend import BackendUnavailable
 from kernels.bn254 import R
 from kernels.cuda.bases import CudaBases, find_infinite
 from kernels.cuda.digits import count_lengths, scalar_limbs, sort_entries
@@ -36,16 +35,14 @@ from tests.conformance.inputs import (
     known_sum,
 )
 from tests.support.metered_device import MeteredDevice
+from tests.support.skips import or_skip
 
 G1, G2 = GROUPS
 AMPLE = Budget(work_bytes=1 << 40, n_processors=1)
 
 
 def open_device(**options: Any) -> MeteredDevice:
-    try:
-        return MeteredDevice(**options)
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    return or_skip(MeteredDevice, **options)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from functools import cache
 
 import pytest
 
-from kernels.backend import BackendUnavailable
 from kernels.cuda.compiler import Cubin, compiler_version
 from kernels.cuda.msm_plan import THREADS_PER_PROCESSOR
 from kernels.cuda.source import load_source
@@ -18,6 +17,7 @@ from tests.support.cuda_cubins import (
     find_nvdisasm,
     read_costs,
 )
+from tests.support.skips import or_skip
 
 pytestmark = pytest.mark.slow  # compiling the sums takes most of a minute
 
@@ -52,10 +52,7 @@ EVERY = [(arch, module) for arch in ARCHITECTURES for module in REGISTERS]
 
 @pytest.fixture(scope="module", autouse=True)
 def _needs_a_compiler() -> None:
-    try:
-        compiler_version()
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    or_skip(compiler_version)
 
 
 @cache

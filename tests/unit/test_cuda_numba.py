@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from kernels.array import FrArray, ShapeError
-from kernels.backend import BackendUnavailable
 from kernels.cuda import digits, witness
 from kernels.cuda.integers import Constants, DeviceIntegers
 from kernels.cuda.per_thread import PerThread, numba_faults
@@ -22,14 +21,12 @@ from kernels.integers import to_scalars
 from prover.layers import Requant
 from prover.model import Architecture, QuantizedModel
 from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.skips import or_skip
 
 
 @pytest.fixture(scope="module")
 def device() -> EmulatedDevice:
-    try:
-        return EmulatedDevice()
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    return or_skip(EmulatedDevice)
 
 
 def test_every_kernel_under_the_simulator(root: Path) -> None:

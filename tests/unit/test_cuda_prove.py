@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from kernels.array import FrArray
-from kernels.backend import Backend, BackendUnavailable
+from kernels.backend import Backend
 from prover.keys import ProvingKey
 from prover.prove import compute_points, prepare
 from prover.setup import draw_trapdoor, setup
 from prover.verify import Claim, equations_hold
 from prover.wire import Proof
 from tests.conformance.backends import build_backend
+from tests.support.skips import or_skip
 from tests.support.tiny_circuits import build_chain, seeded, solve_chain
 
 N_STEPS = 21
@@ -54,10 +55,7 @@ def list_arrays(value: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def emulated() -> Backend:
-    try:
-        return build_backend("cuda-emulated")
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    return or_skip(build_backend, "cuda-emulated")
 
 
 @pytest.mark.parametrize("max_bytes", [None, 1 << 20])

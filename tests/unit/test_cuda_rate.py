@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kernels.backend import BackendUnavailable
 from kernels.bn254 import MONT_BITS, P
 from kernels.cuda.compiler import compiler_version
 from kernels.cuda.rate import (
@@ -28,16 +27,14 @@ from tests.support.cuda_cubins import (
     read_costs,
 )
 from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.skips import or_skip
 
 N_STEPS = 3
 
 
 @pytest.fixture(params=[False, True], ids=["forwards", "backwards"])
 def device(request: pytest.FixtureRequest) -> EmulatedDevice:
-    try:
-        return EmulatedDevice(reversed_order=request.param)
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    return or_skip(EmulatedDevice, reversed_order=request.param)
 
 
 def test_multiply_adds_are_those_that_python_does(device: EmulatedDevice) -> None:
@@ -84,10 +81,7 @@ def test_the_clock_is_read_around_the_launch(device: EmulatedDevice) -> None:
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 def test_what_is_counted_is_what_is_executed(arch: str) -> None:
     """Each multiply-add is one instruction, and the multiplier is what the loop waits for."""
-    try:
-        compiler_version()
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    or_skip(compiler_version)
     cubin = build_cubin(load_source("rate"), arch)
     costs = read_costs(cubin.log)
     assert all(c.registers <= 64 and c.spill_bytes == c.stack_bytes == 0 for c in costs.values())

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from kernels.array import U64
-from kernels.backend import Backend, BackendUnavailable
+from kernels.backend import Backend
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.msm import CudaMsm
 from prover.commitment import draw_blinding
@@ -22,6 +22,7 @@ from prover.prove import prepare
 from tests.conformance.backends import build_backend
 from tests.support.accuracy_protocol import OCCASION, accuracy_key, scene, shard_inputs
 from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.skips import or_skip
 from tests.support.tiny_circuits import seeded
 
 
@@ -46,10 +47,7 @@ class MeteredDevice(EmulatedDevice):
 
 @pytest.fixture(scope="module")
 def device() -> MeteredDevice:
-    try:
-        return MeteredDevice()
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    return or_skip(MeteredDevice)
 
 
 def prove(key: ProvingKey, backend: Backend, seed: int) -> ProvedJob:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from kernels.array import FrMont
-from kernels.backend import BackendUnavailable
 from kernels.bn254 import GENERATOR, R
 from kernels.cuda import plan as plans
 from kernels.cuda import pointwise
@@ -26,6 +25,7 @@ from kernels.reference import Reference
 from tests.conformance.inputs import is_transform
 from tests.support.cuda_emulator import EmulatedDevice
 from tests.support.metered_device import MeteredDevice
+from tests.support.skips import or_skip
 
 MakeDevice = Callable[..., EmulatedDevice]
 
@@ -33,10 +33,7 @@ MakeDevice = Callable[..., EmulatedDevice]
 @pytest.fixture
 def make_device() -> MakeDevice:
     def make(**options: Any) -> EmulatedDevice:
-        try:
-            return EmulatedDevice(**options)
-        except BackendUnavailable as reason:
-            pytest.skip(str(reason))
+        return or_skip(EmulatedDevice, **options)
 
     return make
 

@@ -9,22 +9,19 @@ import numpy as np
 import pytest
 
 from kernels.array import FrMont, SparseMatrix
-from kernels.backend import BackendUnavailable
 from kernels.bn254 import R
 from kernels.cuda.plan import DoesNotFit
 from kernels.cuda.sparse import KEPT, SEGMENT, CudaSparse, cut_segments, plan_segments
 from tests.conformance.inputs import mont, random_field
 from tests.support.cuda_emulator import EmulatedDevice
 from tests.support.metered_device import MeteredDevice
+from tests.support.skips import or_skip
 
 Rows = list[list[tuple[int, int]]]
 
 
 def open_sparse(memory_bytes: int = 1 << 30) -> CudaSparse:
-    try:
-        return CudaSparse(EmulatedDevice(memory_bytes=memory_bytes))
-    except BackendUnavailable as reason:
-        pytest.skip(str(reason))
+    return CudaSparse(or_skip(EmulatedDevice, memory_bytes=memory_bytes))
 
 
 def build(rows: Rows, n_cols: int) -> SparseMatrix:
