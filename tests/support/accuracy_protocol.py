@@ -1,15 +1,18 @@
-"""A small accuracy circuit with its key, and a prover of whatever assignment it is given."""
+"""A small accuracy circuit with its key, jobs about it, and a prover of any assignment given."""
 
 from __future__ import annotations
 
 from functools import cache
+from itertools import count
 
 from kernels.backend import Backend, get_backend
 from kernels.encoding import encode_g1
 from prover.commitment import commit_advice, commit_model, draw_blinding
 from prover.constraints import Group
 from prover.keys import ProvingKey
-from prover.pipeline import Occasion, build_statement
+from prover.model import QuantizedModel
+from prover.pipeline import Occasion, ProvedJob, build_statement, commit_job, prove_job
+from prover.progress import StageProgress, silent
 from prover.prove import compute_points
 from prover.public_inputs import ShardInputs
 from prover.randomness import draw_scalar
@@ -42,6 +45,42 @@ def accuracy_key() -> ProvingKey:
 def shard_inputs() -> ShardInputs:
     s = scene()
     return ShardInputs.of(s.accuracy.public_layout, s.images, s.labels)
+
+
+def run_job(
+    *,
+    key: ProvingKey | None = None,
+    device: Backend | None = None,
+    seed: int = 1,
+    model: QuantizedModel | None = None,
+    committed: QuantizedModel | None = None,
+    inputs: ShardInputs | None = None,
+    claimed: int | None = None,
+    occasion: Occasion = OCCASION,
+    progress: StageProgress = silent,
+) -> ProvedJob:
+    """A job about the scene, committed and proven; by default with the scene's key on the CPU."""
+    s, source = scene(), seeded(seed)
+    key, device = key or accuracy_key(), device or backend()
+    inputs = inputs or shard_inputs()
+    blinding = draw_blinding(source)
+    commitment = commit_job(s.accuracy, key, committed or s.model, blinding, backend=device)
+    ticks = count()
+    return prove_job(
+        s.accuracy,
+        key,
+        model or s.model,
+        images=inputs.images,
+        labels=inputs.labels,
+        occasion=occasion,
+        commitment=commitment,
+        blinding=blinding,
+        claimed=claimed,
+        random_bytes=source,
+        backend=device,
+        clock=lambda: float(next(ticks)),
+        progress=progress,
+    )
 
 
 def prove_assignment(assignment: Assignment, *, claimed: int, seed: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -10,23 +9,18 @@ import numpy.typing as npt
 import pytest
 
 from kernels.array import U64
-from kernels.backend import Backend
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.msm import CudaMsm
-from prover.commitment import draw_blinding
 from prover.errors import ShapeMismatch
-from prover.keys import ProvingKey
 from prover.model import is_correct
-from prover.pipeline import ProvedJob, commit_job, prove_job
 from prover.prove import prepare
 from tests.conformance.backends import build_backend
-from tests.support.accuracy_protocol import OCCASION, accuracy_key, scene, shard_inputs
+from tests.support.accuracy_protocol import accuracy_key, run_job, scene
 from tests.support.cuda_emulator import EmulatedDevice
 from tests.support.skips import or_skip
-from tests.support.tiny_circuits import seeded
 
 
-class MeteredDevice(EmulatedDevice):
+class CopyMeter(EmulatedDevice):
     """Keeps the sizes of all copies; of the downloads those that end an MSM apart."""
 
     def __init__(self) -> None:
@@ -46,30 +40,12 @@ class MeteredDevice(EmulatedDevice):
 
 
 @pytest.fixture(scope="module")
-def device() -> MeteredDevice:
-    return or_skip(MeteredDevice)
-
-
-def prove(key: ProvingKey, backend: Backend, seed: int) -> ProvedJob:
-    s, inputs, source, ticks = scene(), shard_inputs(), seeded(seed), count()
-    blinding = draw_blinding(source)
-    return prove_job(
-        s.accuracy,
-        key,
-        s.model,
-        images=inputs.images,
-        labels=inputs.labels,
-        occasion=OCCASION,
-        commitment=commit_job(s.accuracy, key, s.model, blinding, backend=backend),
-        blinding=blinding,
-        random_bytes=source,
-        backend=backend,
-        clock=lambda: float(next(ticks)),
-    )
+def device() -> CopyMeter:
+    return or_skip(CopyMeter)
 
 
 def test_the_witness_stays_on_the_device(
-    device: MeteredDevice, monkeypatch: pytest.MonkeyPatch
+    device: CopyMeter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What goes up once a key is warm: samples, model, public wires. What comes down: numbers, and
     of each MSM a few hundred points whatever its length."""
@@ -89,8 +65,8 @@ def test_the_witness_stays_on_the_device(
         device.uploads.clear()
         device.downloads.clear()
         device.sums.clear()
-        mine = prove(key, backend, seed)
-        assert mine.envelope == prove(accuracy_key(), build_backend("cpu"), seed).envelope
+        mine = run_job(key=key, device=backend, seed=seed)
+        assert mine.envelope == run_job(seed=seed).envelope
     witness_bytes = 32 * s.accuracy.r1cs.n_wires
     public_bytes = 32 * (1 + s.accuracy.r1cs.n_public)
     samples = np.zeros((s.accuracy.n_samples, *s.model.architecture.input_shape), np.uint8)
@@ -103,7 +79,7 @@ def test_the_witness_stays_on_the_device(
 
 
 @pytest.mark.parametrize("n_classes", [2, 255, 256])
-def test_hits_of_as_many_classes_as_there_are_labels(device: MeteredDevice, n_classes: int) -> None:
+def test_hits_of_as_many_classes_as_there_are_labels(device: CopyMeter, n_classes: int) -> None:
     """256 is no uint8 and must not meet one on the device."""
     rng = np.random.default_rng(n_classes)
     logits = rng.integers(-9, 9, (40, n_classes), dtype=np.int64)

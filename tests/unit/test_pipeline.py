@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import count
 
 import numpy as np
 import pytest
@@ -13,9 +12,8 @@ from kernels.reference import Reference
 from prover.accuracy import compile_accuracy
 from prover.commitment import draw_blinding
 from prover.errors import KeyMismatch, RangeExceeded, SelfCheckFailed, UnsatisfiedConstraint
-from prover.model import Architecture, QuantizedModel
-from prover.pipeline import Occasion, ProvedJob, collect_model_wires, commit_job, prove_job
-from prover.progress import StageProgress, silent
+from prover.model import Architecture
+from prover.pipeline import collect_model_wires, commit_job, prove_job
 from prover.prove import prepare
 from prover.public_inputs import ShardInputs
 from prover.verdict import Verdict
@@ -26,6 +24,7 @@ from tests.support.accuracy_protocol import (
     OCCASION,
     accuracy_key,
     backend,
+    run_job,
     scene,
     shard_inputs,
 )
@@ -33,38 +32,6 @@ from tests.support.models import random_images, random_model
 from tests.support.tiny_circuits import seeded
 
 STAGES = ["witness 1", "commit", "challenges", "witness 2", "prove", "verify"]
-
-
-def run(
-    *,
-    seed: int = 1,
-    model: QuantizedModel | None = None,
-    committed: QuantizedModel | None = None,
-    inputs: ShardInputs | None = None,
-    claimed: int | None = None,
-    occasion: Occasion = OCCASION,
-    progress: StageProgress = silent,
-) -> ProvedJob:
-    s, key, source = scene(), accuracy_key(), seeded(seed)
-    inputs = inputs or shard_inputs()
-    blinding = draw_blinding(source)
-    commitment = commit_job(s.accuracy, key, committed or s.model, blinding, backend=backend())
-    ticks = count()
-    return prove_job(
-        s.accuracy,
-        key,
-        model or s.model,
-        images=inputs.images,
-        labels=inputs.labels,
-        occasion=occasion,
-        commitment=commitment,
-        blinding=blinding,
-        claimed=claimed,
-        random_bytes=source,
-        backend=backend(),
-        clock=lambda: float(next(ticks)),
-        progress=progress,
-    )
 
 
 def verdict_of(raw: bytes, inputs: ShardInputs | None = None) -> Verdict:
@@ -77,7 +44,7 @@ def verdict_of(raw: bytes, inputs: ShardInputs | None = None) -> Verdict:
 
 
 def test_a_job_gives_a_valid_envelope() -> None:
-    job = run()
+    job = run_job()
     envelope = Envelope.decode(job.envelope)
     assert envelope is not None
     assert envelope.statement == job.statement
@@ -91,21 +58,21 @@ def test_a_job_gives_a_valid_envelope() -> None:
 
 def test_a_job_reports_its_stages() -> None:
     seen: list[str] = []
-    run(progress=lambda stage, done, total: seen.append(stage))
+    run_job(progress=lambda stage, done, total: seen.append(stage))
     assert [s for s in dict.fromkeys(seen) if s in STAGES] == STAGES
     assert {"transforms", "A", "B in G2", "C quotient"} <= set(seen)
 
 
 @pytest.mark.parametrize("claimed", [0, 1])
 def test_a_claim_may_be_lower_than_the_truth(claimed: int) -> None:
-    job = run(claimed=claimed)
+    job = run_job(claimed=claimed)
     assert job.statement.claimed_correct == claimed
     assert verdict_of(job.envelope) is Verdict.VALID
 
 
 def test_a_claim_above_the_truth_is_named_and_tells_nothing_else() -> None:
     with pytest.raises(UnsatisfiedConstraint, match="correctness/count"):
-        run(claimed=3)
+        run_job(claimed=3)
 
 
 def test_shards_of_one_commitment_verify_as_a_batch() -> None:
@@ -119,7 +86,7 @@ def test_shards_of_one_commitment_verify_as_a_batch() -> None:
         ShardInputs.of(s.accuracy.public_layout, images, labels),
     ]
     jobs = [
-        run(inputs=inputs, occasion=replace(OCCASION, shard_index=i))
+        run_job(inputs=inputs, occasion=replace(OCCASION, shard_index=i))
         for i, inputs in enumerate(shards)
     ]
     assert jobs[0].statement.d_w == jobs[1].statement.d_w
@@ -139,7 +106,7 @@ def test_a_proof_that_does_not_verify_does_not_leave() -> None:
     """Another model than the committed one: the witness is fine, the proof is not."""
     stranger = random_model(scene().accuracy.architecture, np.random.default_rng(9))
     with pytest.raises(SelfCheckFailed, match="pairing_failed"):
-        run(model=stranger, claimed=0)
+        run_job(model=stranger, claimed=0)
 
 
 def test_keys_circuits_and_models_must_belong_together() -> None:
