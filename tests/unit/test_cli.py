@@ -18,11 +18,12 @@ from api.console import refuse
 from bench import registry
 from bench.registry import BenchCase, Suite, Task
 from prover.wire import PROOF_BYTES
+from tests.support.commands import make_runner
 
 
 @pytest.fixture
 def runner() -> CliRunner:
-    return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
+    return make_runner()
 
 
 def toy_suite(*, quick: bool) -> Suite:

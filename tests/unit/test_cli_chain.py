@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from api.cli import build_app
 from consensus.blobs import FileBlobs
 from consensus.chain import ChainState, Phase, apply, start
 from consensus.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identity, node_home
@@ -22,6 +20,7 @@ from consensus.ledger import BLOCKS, Ledger
 from consensus.messages import Block, FinalBlock, Proof
 from consensus.samples import SamplePool
 from tests.support.certificates import certify
+from tests.support.commands import run
 from tests.support.learning import ProvenLab, ed25519, proven_lab
 
 N_SAMPLES = 256  # the least of a genesis
@@ -31,11 +30,6 @@ N_SAMPLES = 256  # the least of a genesis
 def _packaged_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No fetched data, whatever this machine has."""
     monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path / "no-data"))
-
-
-def run(*arguments: object) -> Result:
-    runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
-    return runner.invoke(build_app(), [str(a) for a in arguments])
 
 
 def succeed(*arguments: object) -> str:

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner, Result
 
-from api.cli import build_app
 from api.shards import Container
 from kernels.array import FrArray
 from kernels.encoding import encode_fr
@@ -22,6 +20,7 @@ from prover.layers import Requant
 from prover.model import Architecture, QuantizedModel
 from prover.model_bytes import encode_model
 from prover.wire import Envelope
+from tests.support.commands import run
 from tests.support.models import random_model
 
 ARCHITECTURE = Architecture.mlp([784, 4, 10], requant=Requant(shift=14, q_bits=10))
@@ -35,11 +34,6 @@ OCCASION = {"--chain": "lab", "--task": "digits", "--round": 3, "--height": 7, "
 def _packaged_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No fetched data, whatever this machine has."""
     monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path / "no-data"))
-
-
-def run(*arguments: object) -> Result:
-    runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
-    return runner.invoke(build_app(), [str(a) for a in arguments])
 
 
 def succeed(*arguments: object) -> dict[str, Any]:

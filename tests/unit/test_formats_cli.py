@@ -5,16 +5,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
 
-from api.cli import build_app
 from kernels.bn254 import R
+from tests.support import commands
 from tests.support.foreign import vector
 
 
 def run(*arguments: object) -> Result:
-    runner = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"})
-    return runner.invoke(build_app(), ["groth16", *map(str, arguments)])
+    return commands.run("groth16", *arguments)
 
 
 def run_prove(*arguments: object) -> Result:
