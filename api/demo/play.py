@@ -37,6 +37,7 @@ from prover.wire import Envelope
 
 RESEND_S = 1.0
 STALL_S = 90.0
+_SERVER_PAUSE_S = 0.2  # between looks for a server that is being started again
 CLIENT_KEY = "client.key"
 LIE = 25
 """How many more correct samples the liar claims than it has."""
@@ -65,7 +66,7 @@ class Feed:
         try:
             found = self._watch.poll(100)
         except RedisError:  # the server is being started again
-            time.sleep(0.2)
+            time.sleep(_SERVER_PAUSE_S)
             return
         with self._changed:
             for final, state in found:
@@ -79,7 +80,7 @@ class Feed:
         try:
             self._watch.send(tx)
         except RedisError:
-            time.sleep(0.2)
+            time.sleep(_SERVER_PAUSE_S)
 
     def wait_beyond(self, height: int, timeout_s: float) -> ChainState:
         """The state, as soon as it is of a greater height or the time is over."""

@@ -148,6 +148,11 @@ class CudaBackend:
     def _there_and_back(self, run: Callable[[Array], Array], words: U64) -> U64:
         return self.device.to_host(run(self.device.asarray(words)))
 
+    def _beside(self, given: U64, result: Array) -> U64:
+        """A result of the device where the array is that it was computed from."""
+        moved: U64 = result if self.device.holds(given) else self.device.to_host(result)
+        return moved
+
     def _resident(self, words: U64) -> Array:
         return words if self.device.holds(words) else self.device.asarray(words)
 
@@ -190,7 +195,7 @@ class CudaBackend:
             what, granted = "a batch inversion", self.device.free_bytes
             raise DoesNotFit(what=what, needed=needed, granted=granted)
         out = pointwise.batch_inverse(self.device, self._resident(a.data))
-        return FrMont(out if self.device.holds(a.data) else self.device.to_host(out))
+        return FrMont(self._beside(a.data, out))
 
     @on_device
     def powers(self, base: int, n: int, *, first: int = 1) -> FrMont:
@@ -217,7 +222,7 @@ class CudaBackend:
     def matvec(self, m: SparseMatrix, z: FrMont, *, rows: tuple[int, int] | None = None) -> FrMont:
         """m z, or some of its rows."""
         out = self._sparse.multiply(m, self._resident(z.data), rows or (0, m.n_rows))
-        return FrMont(out if self.device.holds(z.data) else self.device.to_host(out))
+        return FrMont(self._beside(z.data, out))
 
     # -- transforms --------------------------------------------------------------------------------
     @on_device
