@@ -22,7 +22,8 @@ from consensus.messages import (
     Vote,
 )
 from tests.consensus import toy_chain
-from tests.consensus.simulator import Node, World
+from tests.consensus.sim_node import Node
+from tests.consensus.simulator import World
 from tests.consensus.toy_chain import BEACON, ELECT, PROVE, ToyBlock
 
 HABITS = (

@@ -20,7 +20,7 @@ from consensus.events import (
     Started,
     TimeoutFired,
 )
-from consensus.messages import NIL, Proposal, Step, Vote
+from consensus.messages import NIL, FinalBlock, Proposal, QuorumCertificate, Step, Vote
 from tests.consensus.toy_chain import Signer, ToyBlock, ToyChain, ToyRules, make_block
 
 
@@ -222,3 +222,39 @@ def finish_round(stage: Stage, number: int, block_hash: bytes, *nodes: int) -> N
 def list_final_hashes(stage: Stage) -> set[bytes]:
     """Blocks final at the first height, by any node."""
     return {finals[0] for finals in stage.finals.values() if finals}
+
+
+def open_stage(*correct: int) -> Stage:
+    stage = Stage(correct=correct)
+    stage.start()
+    return stage
+
+
+def get_vote(stage: Stage, i: int, number: int, step: Step) -> bytes | None:
+    vote = stage.sent.get((i, number, step))
+    return None if vote is None else vote.block_hash
+
+
+def make_final(stage: Stage, block: Any, number: int = 0) -> FinalBlock:
+    votes = tuple(stage.vote(i, PRECOMMIT, number, block.hash) for i in range(3))
+    certificate = QuorumCertificate(height=1, round=number, block_hash=block.hash, votes=votes)
+    return FinalBlock(block=block, certificate=certificate)
+
+
+def skip_to(stage: Stage, number: int, *nodes: int) -> None:
+    """Line 55: two others are seen in that round."""
+    others = [i for i in range(stage.n) if i not in nodes][:2]
+    for i in others:
+        stage.tell(stage.vote(i, PREVOTE, number), *nodes)
+
+
+def lock_on_first(*nodes: int) -> Stage:
+    """Nodes that are locked on the block of round 0, which nobody decided."""
+    stage = open_stage(*nodes)
+    proposal = stage.sent[1, 0, Step.PROPOSE]
+    stage.tell(proposal, *(i for i in nodes if i != 1))
+    for i in (0, 1, 2):
+        stage.tell(stage.vote(i, PREVOTE, 0, proposal.block.hash), *nodes)
+    for i in nodes:
+        assert (stage.states[i].locked_round, stage.states[i].valid_round) == (0, 0)
+    return stage

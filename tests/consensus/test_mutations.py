@@ -20,7 +20,8 @@ from consensus.votes import Tally, n_faulty
 from prover.statement import Statement
 from prover.wire import PROOF_BYTES, Envelope
 from tests.consensus.byzantine import make_with
-from tests.consensus.simulator import Faults, Violation, World
+from tests.consensus.sim_node import Violation
+from tests.consensus.simulator import Faults, World
 from tests.consensus.stage import (
     PRECOMMIT,
     PREVOTE,

@@ -12,7 +12,8 @@ from consensus.messages import Proof
 from consensus.votes import n_faulty
 from tests.consensus.byzantine import HABITS, Byzantine, make_any, make_with
 from tests.consensus.real_chain import RealScene
-from tests.consensus.simulator import Faults, Violation, World
+from tests.consensus.sim_node import Violation
+from tests.consensus.simulator import Faults, World
 from tests.consensus.toy_chain import PROVE, make_client
 
 N_QUICK = 50  # for each number of validators; as many as `--seeds` says when slow tests run
