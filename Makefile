@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 TESTING := $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench gpu device up
+.PHONY: help demo test check soak bench gpu device up
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,11 @@ check: $(TESTING) ## Style, types, import contracts and the quick tests
 	$(PYTEST) tests/unit tests/arch -m "not slow and not gpu" -n auto
 
 test: $(TESTING) $(STAMPS)/cubins ## Every test that needs no GPU; those of the page want Chromium
-	$(PYTEST) tests -m "not gpu" -n auto -rs --durations=15
+	$(PYTEST) tests -m "not gpu and not soak" -n auto -rs --durations=15
+
+soak: $(TESTING) ## The long sweeps, whole: thousands of seeds, mutations, kills, chains (an hour or more)
+	$(PYTEST) tests -m "soak and not gpu" -n auto -rs --durations=15 --timeout 7200
+	$(PYTEST) tests/consensus/test_simulator.py --seeds 2000 -n auto
 
 bench: $(STAMPS)/bench $(STAMPS)/federated ## Every benchmark suite; tables, and JSON in bench/out
 	$(BIN)/zkpot bench all
