@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from pathlib import Path
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
@@ -55,14 +57,20 @@ def build_worker(redis: Redis, settings: Settings, *, name: str, stop: Event, lo
     return Worker(queue, prover, devices, name=name, log=log, stop=stop)
 
 
-def make_spool(settings: Settings) -> Path:
-    """Where the API keeps the body of an upload, in files without a name, until all of it is there.
+@contextmanager
+def spooling(settings: Settings) -> Iterator[None]:
+    """A folder of the data directory is this process's place for temporary files meanwhile.
 
-    With the uploads: the system's folder may be in memory. Raises OSError.
+    The API keeps the body of an upload there, in files without a name, until all of it is there.
+    The system's folder may be in memory, or there may be none. Raises OSError.
     """
     folder = settings.data_dir / "spool"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def make_name() -> str:

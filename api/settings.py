@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 
+from federated.errors import HomeUnknown
 from federated.settings import Settings as DataSettings
+from federated.settings import expand_home
 
 PREFIX = "ZKPOT_"
 OTHERS = frozenset({"ZKPOT_CACHE_DIR", "ZKPOT_DEVICE", "ZKPOT_LANES", "ZKPOT_THREADS"})
 """Names that other parts of the program read."""
 MAX_TASKS_PER_JOB = 1 << 12
 """Shards of one job; the container of their proofs holds no more."""
+_INJECTED = re.compile(
+    r"ZKPOT(_[A-Z0-9]+)*_"
+    r"(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+"""Names that Kubernetes writes for services called zkpot, zkpot-redis and the like."""
+_INJECTED_PORT = re.compile(r"ZKPOT(_[A-Z0-9]+)*_PORT=(tcp|udp|sctp)://.*")
+"""... and one that a hand might write too, with a number."""
 
 
 class SettingsInvalid(ValueError):
@@ -79,23 +90,38 @@ class Settings:
         """Settings of this process, or of the given environment. Raises SettingsInvalid."""
         given = os.environ if environment is None else environment
         known = {PREFIX + field.name.upper(): field for field in fields(cls)}
-        unknown = sorted(n for n in given if n.startswith(PREFIX) and n not in {*known, *OTHERS})
-        if unknown:
-            raise SettingsInvalid(
-                f"unknown setting {unknown[0]}; known: {', '.join(sorted(known))}"
-            )
+        _refuse_unknown(given, {*known, *OTHERS})
         found = {
             field.name: _parse(name, str(field.type), given[name])
             for name, field in known.items()
             if given.get(name)
         }
-        settings: dict[str, object] = {"data_dir": DataSettings().data_dir.expanduser(), **found}
-        return cls(**settings)  # type: ignore[arg-type]
+        if "data_dir" not in found:
+            default = str(DataSettings().data_dir)
+            found["data_dir"] = _parse("ZKPOT_DATA_DIR", "Path", default)
+        return cls(**found)  # type: ignore[arg-type]
+
+
+def _refuse_unknown(given: Mapping[str, str], known: Iterable[str]) -> None:
+    """Raises SettingsInvalid for the first name with our prefix that nobody reads."""
+    for name in sorted(name for name in given if name.startswith(PREFIX)):
+        if name in known or _is_injected(name, given[name]):
+            continue
+        likely = get_close_matches(name, sorted(known), n=1, cutoff=0.8)
+        hint = f"did you mean {likely[0]}?" if likely else f"known: {', '.join(sorted(known))}"
+        raise SettingsInvalid(f"unknown setting {name}; {hint}")
+
+
+def _is_injected(name: str, value: str) -> bool:
+    return bool(_INJECTED.fullmatch(name) or _INJECTED_PORT.fullmatch(f"{name}={value}"))
 
 
 def _parse(name: str, kind: str, text: str) -> object:
     if kind.startswith("Path"):
-        return Path(text).expanduser()
+        try:
+            return expand_home(Path(text), setting=name)
+        except HomeUnknown as error:
+            raise SettingsInvalid(str(error)) from None
     if kind != "int":
         return text
     try:

@@ -5,12 +5,14 @@ FederatedError
 ├── DatasetMissing      samples that are not on this machine
 ├── DatasetCorrupt      a data file is not the one that its sha256 says
 ├── FetchFailed         no source delivered a data set
+├── HomeUnknown         `~` is in a path, and this user has no home folder
 ├── FloatModelInvalid   a file is no trained model of ours
 └── CalibrationFailed   no scale keeps the quantized model inside its ranges
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from prover.errors import RangeExceeded
@@ -52,6 +54,17 @@ class FetchFailed(FederatedError):
     def __init__(self, name: str, reasons: list[str], *, next_step: str) -> None:
         self.name, self.reasons, self.next_step = name, reasons, next_step
         super().__init__(f"{name}: no source worked ({'; '.join(reasons)}); {next_step}")
+
+
+class HomeUnknown(FederatedError):
+    """A path begins with `~`, and the system knows no home folder of this user."""
+
+    code = "home_unknown"
+
+    def __init__(self, path: Path, setting: str) -> None:
+        super().__init__(
+            f"this user has no home folder for {path}: set {setting} to a folder that it may write"
+        )
 
 
 class FloatModelInvalid(FederatedError):

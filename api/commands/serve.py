@@ -62,15 +62,13 @@ def api(
     name: Names = None,
 ) -> None:
     """Serve the HTTP API and its page; `zkpot worker` proves the jobs."""
-    import tempfile
-
     from prometheus_client import CollectorRegistry
 
     from api.app import build_app
     from api.metrics import QueueCollector
     from api.queue import JobQueue
     from api.queue_access import open_queue, read_settings
-    from api.runtime import build_service, make_spool
+    from api.runtime import build_service, spooling
     from api.server import build_server
 
     ring = _load_keys(keys)
@@ -81,8 +79,7 @@ def api(
         )
     names = [host, *(name or ())]
     settings = read_settings()
-    with open_queue(settings) as redis:
-        tempfile.tempdir = str(make_spool(settings))
+    with open_queue(settings) as redis, spooling(settings):
         service = build_service(redis, settings)
         service.sweep()
         listening = _listen(host, port)

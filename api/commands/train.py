@@ -152,8 +152,8 @@ def _load_splits(name: str, *, as_json: bool) -> tuple[Samples, Samples]:
     from federated.errors import DatasetRefInvalid, FederatedError
     from federated.settings import Settings
 
-    data_dir = Settings.from_environment().data_dir
     try:
+        data_dir = Settings.from_environment().data_dir
         train_ref, test_ref = (DatasetRef.parse(f"{name}:{s}") for s in ("train", "test"))
         return load_samples(train_ref, data_dir), load_samples(test_ref, data_dir)
     except DatasetRefInvalid as error:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.console import refuse
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -32,11 +34,14 @@ def walk(samples: Samples = 1024, out: Keep = None) -> None:
 
     console = Console(highlight=False)
     with ExitStack() as stack:
-        if out is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkpot-")))
-        else:
-            directory = out
-            directory.mkdir(parents=True)
+        try:
+            if out is None:
+                directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zkpot-")))
+            else:
+                directory = out
+                directory.mkdir(parents=True)
+        except OSError as error:
+            refuse(f"{error}; give --out a new directory", code="io_error")
         for title, arguments in list_steps(samples):
             _run(title, arguments, directory, expected=VALID, console=console)
         proof = directory / "proof.zkp"

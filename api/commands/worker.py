@@ -27,7 +27,7 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
 
     from api.logs import make_log
     from api.queue_access import open_queue, read_settings
-    from api.runtime import build_worker, make_name
+    from api.runtime import build_worker, make_name, spooling
     from api.supervisor import stop_on_signals
 
     settings = read_settings()
@@ -36,7 +36,7 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
     stop = Event()
     stop_on_signals(stop)
     log = make_log(to_people=sys.stderr.isatty())
-    with open_queue(settings) as redis:
+    with open_queue(settings) as redis, spooling(settings):
         made = build_worker(redis, settings, name=name or make_name(), stop=stop, log=log)
         try:
             device = made.devices.describe()

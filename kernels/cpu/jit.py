@@ -105,14 +105,15 @@ def cache_directory() -> Path | None:
     `$ZKPOT_CACHE_DIR`, else the platform's per-user cache, else a private directory under the
     temporary one. Older states beyond `KEEP_DIRECTORIES` are removed.
     """
-    for base in (_user_cache(), Path(tempfile.gettempdir()) / f"zkpot-{_user_id()}"):
+    for find in (_user_cache, _temporary):
         try:
+            base = find()
             _make_private(base)
             directory = base / f"{_PREFIX}{source_digest()}"
             _make_private(directory)
             tempfile.TemporaryFile(dir=directory).close()
             os.utime(directory)
-        except OSError:
+        except (OSError, RuntimeError):  # the latter: a user without a home folder
             continue
         _prune(base, keep=directory)
         return directory
@@ -132,6 +133,10 @@ def _user_cache() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "zkpot"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zkpot"
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"zkpot-{_user_id()}"
 
 
 def _make_private(path: Path) -> None:
