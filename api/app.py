@@ -104,7 +104,7 @@ def _add_probes(app: FastAPI) -> None:
     @app.get(
         "/readyz",
         tags=["service"],
-        summary="Queue and store answer",
+        summary="The queue takes writes",
         responses=document("unavailable"),
     )
     async def readyz(shell: ShellDep) -> Health:

@@ -21,10 +21,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from redis import Redis
-from redis.backoff import ExponentialBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
 from redis.retry import Retry
 
+from api.primary import open_client
 from api.settings import Settings
 from api.supervisor import die_with_parent
 
@@ -183,22 +184,8 @@ def answers(socket: Path) -> bool:
 
 
 def connect(settings: Settings) -> Redis:
-    """The server of the settings: ZKPOT_REDIS_URL, or the embedded one if it runs.
-
-    Commands lost with a connection are sent again for a few seconds: each of ours may be.
-    """
-    url = settings.redis_url or f"unix://{socket_path(settings.data_dir)}"
-    retry = Retry(ExponentialBackoff(cap=1.0, base=0.02), 8)
-    client: Redis = Redis.from_url(
-        url,
-        retry=retry,
-        retry_on_error=[ConnectionError, TimeoutError, BusyLoadingError],
-        socket_timeout=15,
-        socket_connect_timeout=5,
-        health_check_interval=30,
-        protocol=2,
-    )
-    return client
+    """The server of the settings: ZKPOT_REDIS_URL, or the embedded one if it runs."""
+    return open_client(settings.redis_url or f"unix://{socket_path(settings.data_dir)}")
 
 
 @contextmanager

@@ -37,6 +37,7 @@ IDEMPOTENCY_TTL_S = 24 * 3600
 IDEMPOTENCY_KEYS = 100_000
 """Of one owner at a time."""
 _EVENTS_PER_READ = 200
+_PROBE_MS = 60_000
 _SHARES = {
     "tasks": "you have as many tasks in the queue as one caller may have; wait until some end",
     "bytes": "you have as many results here as one caller may have; wait until some expire",
@@ -302,6 +303,10 @@ class JobQueue:
     def release(self, lease: Lease) -> Standing:
         """Gives the task back as if it had never been taken: for a worker that stops."""
         return self._stand(self._release, lease)
+
+    def write_probe(self) -> None:
+        """Returns if the server takes writes: a replica, or one without room, answers reads."""
+        self.redis.set(self.prefix + "probe", b"", px=_PROBE_MS)
 
     def tick(self) -> None:
         """Puts due retries back and ends jobs whose deadline has passed."""

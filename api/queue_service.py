@@ -96,7 +96,7 @@ class QueueService:
 
     def ping(self) -> None:
         with _refusing():
-            self._queue.redis.ping()
+            self._queue.write_probe()
 
     def put_model(self, caller: Caller, raw: bytes) -> ModelReceipt:
         architecture = decode_model(raw).architecture

@@ -40,7 +40,7 @@ class ServiceBackend(Protocol):
     """Queue, store and workers as the HTTP API shows them."""
 
     def ping(self) -> None:
-        """ApiProblem `unavailable` unless queue and store answer."""
+        """ApiProblem `unavailable` unless the queue takes writes."""
 
     def put_model(self, caller: Caller, raw: bytes) -> ModelReceipt:
         """Stores a .zkq file. ApiProblem, ProverError."""
