@@ -11,6 +11,8 @@ from importlib import import_module
 
 import typer
 
+from api.streams import outlast_errors
+
 COMMANDS = (
     "info",
     "demo",
@@ -50,4 +52,5 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Entry point of the console command."""
+    outlast_errors()
     build_app()()

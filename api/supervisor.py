@@ -99,11 +99,7 @@ class Supervisor:
             return False
         if now - child.started_at >= STEADY_S:
             child.pause_s = FIRST_PAUSE_S
-        child.start_after = now + child.pause_s
-        self._report(
-            f"{child.command.name} ended with code {code}; starts again in {child.pause_s:g} s"
-        )
-        child.pause_s = min(LAST_PAUSE_S, 2 * child.pause_s)
+        self._start_later(child, now, f"ended with code {code}")
         return True
 
     def _start(self, child: _Child, now: float) -> None:
@@ -112,15 +108,33 @@ class Supervisor:
                 die_with_parent()
             os.nice(child.command.niceness)
 
-        with _open_log(child.command.log) as log:
-            child.process = subprocess.Popen(
-                list(child.command.argv),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=prepare,
-            )
         child.started_at = now
+        try:
+            with self._open_log(child.command) as log:
+                child.process = subprocess.Popen(
+                    list(child.command.argv),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    preexec_fn=prepare,
+                )
+        except (OSError, subprocess.SubprocessError) as error:
+            self._start_later(child, now, f"could not be started ({error})")
+
+    def _start_later(self, child: _Child, now: float, why: str) -> None:
+        child.start_after = now + child.pause_s
+        self._report(f"{child.command.name} {why}; starts again in {child.pause_s:g} s")
+        child.pause_s = min(LAST_PAUSE_S, 2 * child.pause_s)
+
+    def _open_log(self, command: Command) -> AbstractContextManager[BinaryIO | int | None]:
+        """Without room for a log a process runs without one."""
+        if command.log is None:
+            return nullcontext(None)
+        try:
+            return command.log.open("ab")
+        except OSError as error:
+            self._report(f"{command.name} runs without its log: {error}")
+            return nullcontext(subprocess.DEVNULL)
 
     def _stop_all(self) -> None:
         """All are told first, then each is waited for: they end side by side."""
@@ -135,10 +149,6 @@ class Supervisor:
                 self._report(f"{command.name} did not stop within {command.grace_s:g} s: killed")
                 process.kill()
                 process.wait()
-
-
-def _open_log(path: Path | None) -> AbstractContextManager[BinaryIO | None]:
-    return nullcontext(None) if path is None else path.open("ab")
 
 
 def die_with_parent() -> None:

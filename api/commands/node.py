@@ -46,6 +46,7 @@ def node(
 
     from api.logs import make_log
     from api.queue_access import open_queue, read_settings
+    from api.streams import outlast_output
     from api.supervisor import stop_on_signals
     from consensus.blobs import FileBlobs
     from consensus.development import BLOBS, GENESIS, load_identity
@@ -56,6 +57,7 @@ def node(
     from consensus.node_metrics import NodeMetrics
     from consensus.stream import Transport
 
+    outlast_output()
     stop = Event()
     stop_on_signals(stop)
     log = make_log(to_people=sys.stderr.isatty()).bind(node=home.name)

@@ -70,7 +70,9 @@ def api(
     from api.queue_access import open_queue, read_settings
     from api.runtime import build_service, spooling
     from api.server import build_server
+    from api.streams import outlast_output
 
+    outlast_output()
     ring = _load_keys(keys)
     if ring.is_open and host not in LOOPBACK and not without_keys:
         raise typer.BadParameter(
@@ -106,8 +108,10 @@ def up(
     from threading import Event
 
     from api.queue_access import keep_server, read_settings
+    from api.streams import outlast_output
     from api.supervisor import Command, Supervisor, stop_on_signals
 
+    outlast_output()
     settings = read_settings()
     port = choose_port(host, port)  # an API that is started again keeps its address
     options = ["--host", host, "--port", str(port)]

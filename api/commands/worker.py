@@ -28,8 +28,10 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
     from api.logs import make_log
     from api.queue_access import open_queue, read_settings
     from api.runtime import build_worker, make_name, spooling
+    from api.streams import outlast_output
     from api.supervisor import stop_on_signals
 
+    outlast_output()
     settings = read_settings()
     if backend:
         settings = replace(settings, backend=backend)
