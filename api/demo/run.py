@@ -132,15 +132,18 @@ def _play(
 
 
 def _wait_for_service(url: str, stop: Event, folder: Path) -> None:
-    ends_at = time.monotonic() + SERVICE_S
+    ends_at, last = time.monotonic() + SERVICE_S, ""
     while not stop.is_set():
         try:
-            if httpx2.get(f"{url}/v1/leader", timeout=5).is_success:
+            answer = httpx2.get(f"{url}/v1/leader", timeout=5, trust_env=False)  # by no proxy
+            if answer.is_success:
                 return
-        except httpx2.HTTPError:
-            pass  # it is not up yet
+            last = f"status {answer.status_code}"
+        except httpx2.HTTPError as error:  # it is not up yet
+            last = type(error).__name__
         if time.monotonic() > ends_at:
-            raise DemoFailed(f"the service did not come up; read {folder / 'logs' / 'api.log'}")
+            log = folder / "logs" / "api.log"
+            raise DemoFailed(f"the service at {url} did not come up ({last}); read {log}")
         stop.wait(_PAUSE_S)
     raise DemoFailed("stopped before the service was up")
 
