@@ -4,6 +4,10 @@ A number is a string of decimal digits, below its modulus, with no sign, space o
 point of G1 is [x, y, "1"], a point of G2 is [[x0, x1], [y0, y1], ["1", "0"]]; infinity has 0 for
 the last coordinate, 1 for y and 0 for x. Members that Groth16 does not need (such as
 `vk_alphabeta_12`) are not looked at.
+
+Tools call the curve bn128, BN254, bn-128 or alt_bn128; snarkjs takes what is left of case and
+punctuation, and so do we. A key must name it. A proof need not (rapidsnark's does not): it is read
+under a key, as a proof over the key's curve, but one that names another curve is refused.
 """
 
 from __future__ import annotations
@@ -25,8 +29,9 @@ from prover.formats.elements import Groth16Key, Groth16Proof, require_finite
 
 MAX_PROOF_BYTES = 1 << 16
 MAX_BYTES = 1 << 24  # of a key or of public inputs: some 90,000 points
-CURVES = ("bn128", "bn254")
+CURVES = ("bn128", "bn254", "altbn128")
 
+_NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,77}", re.ASCII)
 # Fuentes-Castaneda, Knapp, Rodriguez-Henriquez: Faster hashing to G2 (SAC 2011), section 5.
 _PAIRING_MULTIPLE = 2 * X * (6 * X**2 + 3 * X + 1) % R
@@ -42,6 +47,8 @@ def read_vkey(path: Path_) -> Groth16Key:
     """
     where = Path(path).name
     value = _read_object(path, MAX_BYTES)
+    if "curve" not in value:
+        raise _refuse("the curve is not named", where)
     n_public = value.get("nPublic")
     if type(n_public) is not int:
         raise _refuse("nPublic is no integer", where)
@@ -211,16 +218,25 @@ def _member(value: dict[str, Any], name: str, kind: type[list[Any]], where: str)
 
 
 def _read_object(path: Path_, max_bytes: int) -> dict[str, Any]:
-    """A JSON object that says it is of Groth16 over BN254."""
+    """A JSON object that says it is of Groth16, and of no other curve than BN254."""
     where = Path(path).name
     value = _read_json(path, max_bytes)
     if not isinstance(value, dict):
         raise _refuse("is no JSON object", where)
     if value.get("protocol") != "groth16":
         raise _refuse("the protocol is not groth16", where)
-    if value.get("curve") not in CURVES:
-        raise _refuse(f"the curve is none of {', '.join(CURVES)}", where)
+    if "curve" in value and not _is_bn254(value["curve"]):
+        raise FormatError(
+            f"the curve is none of {', '.join(CURVES)}, which all mean BN254",
+            where=where,
+            next_step="use a key and a proof over BN254",
+        )
     return value
+
+
+def _is_bn254(name: object) -> bool:
+    """Whether a name of a curve, whatever its case and punctuation, means ours."""
+    return isinstance(name, str) and _NOT_ALPHANUMERIC.sub("", name.lower()) in CURVES
 
 
 def _read_json(path: Path_, max_bytes: int) -> object:

@@ -20,7 +20,9 @@ from prover.formats.json_io import (
     write_public,
     write_vkey,
 )
-from tests.support.foreign import CIRCUITS, outside_g2, vector
+from prover.formats.snarkjs import verify_foreign
+from prover.verdict import Verdict
+from tests.support.foreign import CIRCUITS, VECTORS, outside_g2, vector
 
 READERS: dict[str, Callable[[Path], object]] = {
     "_vkey.json": read_vkey,
@@ -168,10 +170,41 @@ def test_refuses_changed_members(
 @pytest.mark.parametrize("ending", ["_vkey.json", "_proof.json"])
 def test_refuses_missing_members(ending: str, tmp_path: Path) -> None:
     value = json.loads(vector("mixed", ending).read_text())
-    for name in set(value) - {"vk_alphabeta_12"}:
-        rest = {k: v for k, v in value.items() if k != name}
-        with pytest.raises(FormatError):
-            read_text(tmp_path, ending, json.dumps(rest))
-    read_text(
-        tmp_path, ending, json.dumps({k: v for k, v in value.items() if k != "vk_alphabeta_12"})
-    )
+    needless = {"vk_alphabeta_12"} if ending == "_vkey.json" else {"curve"}
+    for name in value:
+        rest = json.dumps({k: v for k, v in value.items() if k != name})
+        if name in needless:
+            assert read_text(tmp_path, ending, rest)
+        else:
+            with pytest.raises(FormatError):
+                read_text(tmp_path, ending, rest)
+
+
+def test_a_proof_that_names_no_curve_is_over_its_keys() -> None:
+    """As rapidsnark writes it."""
+    folder = VECTORS.parent / "rapidsnark"
+    assert "curve" not in json.loads((folder / "proof.json").read_text())
+    key, public = read_vkey(folder / "vkey.json"), read_public(folder / "public.json")
+    proof = read_proof(folder / "proof.json")
+    assert verify_foreign(key, public, proof) is Verdict.VALID
+    other = FrArray.from_ints([*public.to_ints()[:-1], 12346])
+    assert verify_foreign(key, other, proof) is Verdict.PAIRING_FAILED
+
+
+@pytest.mark.parametrize("ending", ["_vkey.json", "_proof.json"])
+@pytest.mark.parametrize(
+    "name", ["bn128", "BN128", "bn-128", "bn254", "BN254", "BN-254", "alt_bn128", "altbn128"]
+)
+def test_a_curve_has_many_names(name: str, ending: str, tmp_path: Path) -> None:
+    value = json.loads(vector("multiplier", ending).read_text())
+    assert read_text(tmp_path, ending, json.dumps(value | {"curve": name}))
+
+
+@pytest.mark.parametrize("ending", ["_vkey.json", "_proof.json"])
+@pytest.mark.parametrize(
+    "name", ["bls12381", "BLS12-381", "bn256", "bn", "", "-", "bn1282", "bn²54", 254, True, {}]
+)
+def test_another_curve_is_refused(name: object, ending: str, tmp_path: Path) -> None:
+    value = json.loads(vector("multiplier", ending).read_text())
+    with pytest.raises(FormatError, match=r"curve is none of .*; use a key and a proof over BN254"):
+        read_text(tmp_path, ending, json.dumps(value | {"curve": name}))
