@@ -4,6 +4,8 @@
                 | n_private_in u32 | n_labels u64 | n_rows u32
     section 2 : per row three linear combinations: n u32 | n x ( wire u32 | coefficient [32] )
     section 3 : n_wires x label u64
+    section 4 : n u32 | custom gates: name, ending in 0 | ...      both only of PLONK: must be empty
+    section 5 : n u32 | uses of custom gates                       or n = 0, if they are there
 
 Wires are ordered (1 | public outputs | public inputs | private inputs | the rest).
 Source: github.com/iden3/r1csfile, doc/r1cs_bin_format.md.
@@ -12,6 +14,7 @@ Source: github.com/iden3/r1csfile, doc/r1cs_bin_format.md.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +31,8 @@ from prover.r1cs import R1CS
 
 _HEADER = struct.Struct("<I32sIIIIQI")
 _TERM_WORDS = 9  # 32-bit words of wire and coefficient
+_MAX_NAME_BYTES = 128
+_NAME = re.compile(rb"([A-Za-z_$][A-Za-z0-9_$]*)\0")  # of a template
 
 U32 = npt.NDArray[np.uint32]
 
@@ -50,14 +55,11 @@ class ForeignR1CS:
 def read_r1cs(path: str | os.PathLike[str], backend: Backend) -> ForeignR1CS:
     """The circuit of a file; a wire that occurs twice in a combination counts with the sum.
 
-    raises : FormatError (also for custom gates, which only PLONK has); OSError as `open` does
+    raises : FormatError (also for custom gates, named, which only PLONK has); OSError as `open`
     cost   : vectorized, but for finding where combinations start: each says where the next one is
     """
     with BinFile(path, magic=b"r1cs", versions=(1,)) as file:
-        if file.has(4) or file.has(5):
-            raise file.refuse(
-                "the circuit has custom gates", next_step="compile it without custom templates"
-            )
+        _require_no_custom_gates(file)
         file.require_bytes(1, _HEADER.size, "a 32-byte prime and seven counts")
         n8, prime, n_wires, n_out, n_in, n_private_in, n_labels, n_rows = _HEADER.unpack(
             file.read(1)
@@ -119,6 +121,28 @@ def write_r1cs(path: str | os.PathLike[str], circuit: ForeignR1CS, backend: Back
         version=1,
         sections=[(1, [header]), (2, [words]), (3, [labels])],
     )
+
+
+def _require_no_custom_gates(file: BinFile) -> None:
+    """Refuse section 4 or 5 unless it says that there are none."""
+    for section, content in ((4, "custom gates"), (5, "uses of custom gates")):
+        n_bytes = file.n_bytes(section) if file.has(section) else 0
+        if not n_bytes:
+            continue
+        if n_bytes < 4:
+            raise file.refuse(f"{n_bytes} bytes are too few for a count", section=section)
+        head = file.head(section, min(n_bytes, 4 + _MAX_NAME_BYTES))
+        count = int.from_bytes(head[:4], "little")
+        if not count and n_bytes > 4:
+            raise file.refuse(f"{n_bytes - 4} bytes follow a count of 0", section=section)
+        if count:
+            name = _NAME.match(head, 4) if section == 4 else None
+            first = f", the first named {name[1].decode()}" if name else ""
+            raise file.refuse(
+                f"the circuit has {count} {content}{first}, and Groth16 has none",
+                section=section,
+                next_step="compile it without custom templates",
+            )
 
 
 def _read_matrices(

@@ -13,8 +13,16 @@ from prover.errors import FormatError
 from prover.formats.coefficients import build_matrix, list_rows, list_values
 from prover.formats.r1cs import read_r1cs, write_r1cs
 from prover.formats.wtns import read_wtns, write_wtns
-from tests.support.foreign import CIRCUITS, patched, replaced, take_apart, vector
+from tests.support.foreign import (
+    CIRCUITS,
+    patched,
+    put_together,
+    replaced,
+    take_apart,
+    vector,
+)
 
+NONE = bytes(4)  # a count of custom gates
 LONG = 12345678901234567890123456789012345678901234567890123456789012345678901234567
 
 
@@ -145,12 +153,42 @@ def test_refuses_missing_and_short_sections(
         read_r1cs(tmp_path / "x.r1cs", backend)
 
 
-def test_refuses_custom_gates(backend: Backend, tmp_path: Path) -> None:
-    raw = vector("multiplier", ".r1cs").read_bytes()
-    table = bytearray(raw)
-    table[8:12] = struct.pack("<I", 4)
-    (tmp_path / "x.r1cs").write_bytes(bytes(table) + struct.pack("<IQ", 4, 0))
-    with pytest.raises(FormatError, match="custom gates"):
+def with_gates(gates: bytes | None, uses: bytes | None) -> bytes:
+    """The multiplier with sections 4 and 5."""
+    head, sections = take_apart(vector("multiplier", ".r1cs").read_bytes())
+    added = [(kind, body) for kind, body in ((4, gates), (5, uses)) if body is not None]
+    return put_together(head, [*sections, *added])
+
+
+@pytest.mark.parametrize("gates", [None, b"", NONE])
+@pytest.mark.parametrize("uses", [None, b"", NONE])
+def test_empty_sections_of_custom_gates_say_nothing(
+    gates: bytes | None, uses: bytes | None, backend: Backend, tmp_path: Path
+) -> None:
+    (tmp_path / "x.r1cs").write_bytes(with_gates(gates, uses))
+    found = read_r1cs(tmp_path / "x.r1cs", backend).r1cs
+    assert (found.n_rows, found.n_wires, found.n_public) == (1, 4, 1)
+    for row in (found.a, found.b, found.c):
+        assert row.nnz == 1
+
+
+@pytest.mark.parametrize(
+    ("gates", "uses", "what"),
+    [
+        (struct.pack("<I", 2) + b"Cmul\0" + NONE, NONE, "4: .* 2 custom gates, .* named Cmul,"),
+        (struct.pack("<I", 1) + b"C\n\0" + NONE, NONE, "4: the circuit has 1 custom gates, and"),
+        (struct.pack("<I", 1), NONE, "section 4: the circuit has 1 custom gates, and Groth16"),
+        (NONE, struct.pack("<I", 7), "section 5: the circuit has 7 uses of custom gates"),
+        (None, struct.pack("<I", 7), "section 5: the circuit has 7 uses of custom gates"),
+        (NONE + b"\0", NONE, "section 4: 1 bytes follow a count of 0"),
+        (b"\0\0", NONE, "section 4: 2 bytes are too few"),
+    ],
+)
+def test_refuses_custom_gates(
+    gates: bytes | None, uses: bytes, what: str, backend: Backend, tmp_path: Path
+) -> None:
+    (tmp_path / "x.r1cs").write_bytes(with_gates(gates, uses))
+    with pytest.raises(FormatError, match=what):
         read_r1cs(tmp_path / "x.r1cs", backend)
 
 
