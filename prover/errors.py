@@ -116,9 +116,11 @@ class KeyMismatch(ProverError):
 
     code = "key_mismatch"
 
-    def __init__(self, what: str) -> None:
-        self.what = what
-        super().__init__(f"{what}; use the key that `setup` made for this circuit")
+    def __init__(
+        self, what: str, *, next_step: str = "use the key that `setup` made for this circuit"
+    ) -> None:
+        self.what, self.next_step = what, next_step
+        super().__init__(f"{what}; {next_step}")
 
 
 class CeremonyRequired(ProverError):
@@ -146,11 +148,16 @@ class SelfCheckFailed(ProverError):
 
     code = "self_check_failed"
 
-    def __init__(self, verdict: str) -> None:
-        self.verdict = verdict
+    def __init__(
+        self,
+        verdict: str,
+        *,
+        next_step: str = "use the model, commitment and blinding that belong together, or prove "
+        "again on another device",
+    ) -> None:
+        self.verdict, self.next_step = verdict, next_step
         super().__init__(
-            f"the new proof does not verify ({verdict}) and is not published; use the model, "
-            "commitment and blinding that belong together, or prove again on another device"
+            f"the new proof does not verify ({verdict}) and is not published; {next_step}"
         )
 
 

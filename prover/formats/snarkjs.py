@@ -33,6 +33,13 @@ from prover.verdict import Verdict
 
 Wires = npt.NDArray[np.intp]
 
+_OF_ONE_CIRCUIT = "use the .zkey and the .wtns of one circuit"
+_SOLVE_AGAIN = (
+    "the witness most likely solves another circuit than this key's, or none: make it again "
+    "(`snarkjs wtns calculate`), compare it with the circuit (`snarkjs wtns check`), or prove "
+    "again on another device"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _QueryG1:
@@ -84,14 +91,19 @@ class ForeignProver:
         cost         : two sparse products, six transforms, four MSMs in G1 and one in G2
         """
         if witness.shape != (self.n_wires,):
-            raise KeyMismatch(f"a witness of shape {list(witness.shape)} for {self.n_wires} wires")
+            raise KeyMismatch(
+                f"a witness of shape {list(witness.shape)} for {self.n_wires} wires",
+                next_step=_OF_ONE_CIRCUIT,
+            )
         if witness.data[0].tolist() != [1, 0, 0, 0]:
-            raise KeyMismatch("wire 0 of the witness is not the constant one")
+            raise KeyMismatch(
+                "wire 0 of the witness is not the constant one", next_step=_OF_ONE_CIRCUIT
+            )
         proof = self._compute(witness, random_bytes, progress or silent)
         public = witness[1 : 1 + self.verifying.n_public]
         verdict = verify_foreign(self.verifying, public, proof)
         if verdict is not Verdict.VALID:
-            raise SelfCheckFailed(verdict.value)
+            raise SelfCheckFailed(verdict.value, next_step=_SOLVE_AGAIN)
         return proof
 
     def _compute(
