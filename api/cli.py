@@ -11,6 +11,7 @@ from importlib import import_module
 
 import typer
 
+from api.console import Command
 from api.streams import outlast_errors
 
 COMMANDS = (
@@ -47,7 +48,17 @@ def build_app() -> typer.Typer:
     )
     for name in COMMANDS:
         import_module(f"api.commands.{name}").register(app)
+    _guard(app)
     return app
+
+
+def _guard(app: typer.Typer) -> None:
+    """Lets every command, however deep, end in a named error and not in a traceback."""
+    for command in app.registered_commands:
+        command.cls = Command
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        _guard(group.typer_instance)
 
 
 def main() -> None:

@@ -8,9 +8,13 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+from contextlib import suppress
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 REFUSED = 1
 
@@ -32,3 +36,40 @@ def refuse(reason: str, *, code: str, as_json: bool = False) -> NoReturn:
     else:
         typer.echo(f"refused ({code}): {reason}", err=True)
     raise typer.Exit(REFUSED)
+
+
+def refuse_system(error: OSError | MemoryError, *, as_json: bool = False) -> NoReturn:
+    """Ends the command as `refuse` does, saying what the system did not do."""
+    from api.system_errors import describe_system_error
+
+    code, reason = describe_system_error(error)
+    if as_json and _can_print():
+        with suppress(OSError):  # standard output is what failed
+            refuse(reason, code=code, as_json=True)
+    _can_print()
+    refuse(reason, code=code)
+
+
+class Command(TyperCommand):
+    """A command that ends in a named error where the system has no room, right or memory for it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader has gone: typer ends the command in silence
+        except (OSError, MemoryError) as error:
+            refuse_system(error, as_json=bool(ctx.params.get("as_json")))
+
+
+def _can_print() -> bool:
+    """Whether standard output takes what is printed; else nothing more goes there."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError, ValueError):  # or Python would fail once more when it ends
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+        return False
+    return True

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from kernels.files import PRIVATE, write_new, write_whole
 
 
 def write_private(path: Path, raw: bytes) -> None:
-    """Writes `path` with mode 0600 by renaming a finished file; OSError when that fails."""
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # 0600
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(raw)
-        os.replace(scratch, path)
-    except OSError:
-        os.unlink(scratch)
-        raise
+    """Writes `path` with mode 0600; see `kernels.files.replacing`."""
+    write_whole(path, [raw], mode=PRIVATE)
 
 
 def create_private(path: Path, raw: bytes) -> None:
     """Writes a new file with mode 0600; FileExistsError when there is one, OSError otherwise."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError:
-        os.unlink(path)
-        raise
+    write_new(path, raw, mode=PRIVATE)
 
 
 def write_public(path: Path, raw: bytes) -> None:
-    """Writes `path` with the usual mode by renaming a finished file; OSError when that fails."""
-    partial = path.with_name(path.name + ".partial")
+    """Writes `path` with the usual mode; see `kernels.files.replacing`."""
+    write_whole(path, [raw])
+
+
+@contextmanager
+def filling(folder: Path, *names: str) -> Iterator[None]:
+    """A folder, made if need be, for files; after an error those named are gone, and it if empty.
+
+    The block sees to all other files that it writes. Raises OSError.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        partial.write_bytes(raw)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
+        yield
+    except BaseException:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        if is_new:
+            with suppress(OSError):  # somebody put something there
+                folder.rmdir()
         raise

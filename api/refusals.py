@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.console import refuse
+from api.console import refuse, refuse_system
 from federated.errors import FederatedError
 from kernels.backend import Backend, BackendUnavailable, get_backend
 from prover.errors import ProverError
@@ -26,18 +26,8 @@ def refusing(*, as_json: bool) -> Iterator[None]:
         refuse(reason, code=error.code, as_json=as_json)
     except BackendUnavailable as error:
         refuse(str(error), code="backend_unavailable", as_json=as_json)
-    except FileNotFoundError as error:
-        refuse(f"there is no file {error.filename}", code="io_error", as_json=as_json)
-    except OSError as error:
-        named = error.filename is not None and error.strerror is not None
-        reason = f"{error.filename}: {error.strerror}" if named else str(error)
-        refuse(reason, code="io_error", as_json=as_json)
-    except MemoryError:
-        refuse(
-            "not enough memory; take a smaller network or fewer --samples",
-            code="out_of_memory",
-            as_json=as_json,
-        )
+    except (OSError, MemoryError) as error:
+        refuse_system(error, as_json=as_json)
 
 
 def load_backend(name: str) -> Backend:

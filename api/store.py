@@ -14,7 +14,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -29,6 +28,7 @@ from safetensors.numpy import load as load_safetensors
 
 from api.queue import hash_name
 from federated.data import DatasetRef, load_samples
+from kernels.files import PRIVATE, replacing
 from prover.public_inputs import UInt8Array
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -213,17 +213,9 @@ def parse_samples(raw: bytes) -> tuple[UInt8Array, UInt8Array]:
 
 def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """By renaming a finished file of mode 0600, which also replaces an expired one."""
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-            os.replace(scratch, path)
-    except OSError:
-        os.unlink(scratch)
-        raise
+    with replacing(path, mode=PRIVATE) as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        write(stream)
 
 
 def _size(path: Path) -> int:

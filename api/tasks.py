@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from federated.errors import FederatedError
 from kernels.backend import Backend, BackendUnavailable
 from prover.commitment import SecretCommitment, draw_blinding
 from prover.errors import FormatError, ProverError
-from prover.formats.json_io import write_proof, write_public
+from prover.formats.json_io import encode_proof, encode_public
 from prover.formats.snarkjs import ForeignProver
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import read_zkey
@@ -163,11 +162,10 @@ class TaskProver:
         report("prove", 0, 1)
         proof = prover.prove(wires, self.random_bytes, progress=report)
         report("prove", 1, 1)
-        with tempfile.TemporaryDirectory(prefix="zkpot-") as folder:
-            files = Path(folder, "proof.json"), Path(folder, "public.json")
-            write_proof(files[0], proof)
-            write_public(files[1], wires[1 : 1 + prover.verifying.n_public])
-            both: dict[str, Any] = {file.stem: json.loads(file.read_bytes()) for file in files}
+        both: dict[str, Any] = {
+            "proof": json.loads(encode_proof(proof)),
+            "public": json.loads(encode_public(wires[1 : 1 + prover.verifying.n_public])),
+        }
         return TaskResult(raw=json.dumps(both).encode("ascii"), n_samples=0)
 
 

@@ -14,6 +14,7 @@ from typing import TypedDict
 
 from bench.device import describe_commit
 from bench.registry import Row
+from kernels.files import write_whole
 
 BASELINES = Path("bench") / "baselines"
 UNKNOWN = "unknown"
@@ -72,7 +73,7 @@ def save_baseline(
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name_file(device)}.json"
-    path.write_text(json.dumps(baseline, indent=1) + "\n")
+    write_whole(path, [f"{json.dumps(baseline, indent=1)}\n".encode()])
     return path
 
 

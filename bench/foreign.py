@@ -86,9 +86,7 @@ class ForeignBench:
             key = setup_zkey(self._circuit(), draw_trapdoor(secrets.token_bytes), self.backend)
             write_wtns(self.wtns, self.witness)
             write_vkey(self.vkey, key.verifying)
-            partial = path.with_suffix(".partial")
-            write_zkey(partial, key, self.backend)
-            partial.replace(path)
+            write_zkey(path, key, self.backend)  # the last, and whole or not at all
         return path
 
     @property

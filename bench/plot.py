@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.registry import Row, Unavailable
+from kernels.files import replacing
 
 
 def plot_scaling(rows: Sequence[Row], series: Mapping[str, str], path: Path, *, title: str) -> Path:
@@ -34,7 +35,8 @@ def plot_scaling(rows: Sequence[Row], series: Mapping[str, str], path: Path, *, 
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120, bbox_inches="tight")
     return path
 
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from bench.device import describe_commit, describe_device
 from bench.registry import BenchCase, Row, Suite, Unavailable, WrongAnswer
 from bench.timing import Measurement, measure
+from kernels.files import write_whole
 
 BUDGET_S = 5.0
 QUICK_BUDGET_S = 0.5
@@ -119,7 +120,7 @@ def _run_peer(
 def write_report(report: Report, path: Path) -> Path:
     """Writes the JSON, making the folder if it has to."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n")
+    write_whole(path, [f"{json.dumps(report, indent=1)}\n".encode()])
     return path
 
 

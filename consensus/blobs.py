@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Protocol
+
+from kernels.files import PRIVATE, write_whole
 
 DIGEST_BYTES = 32
 MAX_BLOB_BYTES = 1 << 28
@@ -95,16 +95,7 @@ class FileBlobs:
         digest = hashlib.sha256(raw).digest()
         path = self._path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(raw)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(path, [raw], mode=PRIVATE)
         return digest
 
     def _path(self, digest: bytes) -> Path:

@@ -11,6 +11,7 @@ Whoever dealt the beacon's shares can foresee it: a production chain needs a dis
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,6 +28,7 @@ from consensus.identity import (
 )
 from consensus.messages import permit_bytes
 from consensus.node import Identity
+from kernels.files import write_whole
 from prover.randomness import RandomBytes
 
 GENESIS, ADMISSION, BEACON, BLOBS = "genesis.json", "admission.key", "beacon.key", "blobs"
@@ -69,12 +71,20 @@ def create_chain(
         task=task,
         timeouts=timeouts,
     )
-    # Only now, or a genesis that cannot be would leave keys in the way of the next attempt.
-    create_key(folder, admission, ADMISSION)
-    for i, (seed, secret) in enumerate(zip(seeds, dealt.secrets, strict=True)):
-        create_key(node_home(folder, i), seed)
-        create_key(node_home(folder, i), secret, BEACON)
-    (folder / GENESIS).write_bytes(genesis.encode())
+    # Only now, or a genesis that cannot be would leave keys in the way of the next attempt; as a
+    # disk without room for all would, so keys without a genesis are taken back.
+    with ExitStack() as undo:
+
+        def create(home: Path, secret: bytes, name: str) -> None:
+            create_key(home, secret, name)
+            undo.callback((home / name).unlink, missing_ok=True)
+
+        create(folder, admission, ADMISSION)
+        for i, (seed, secret) in enumerate(zip(seeds, dealt.secrets, strict=True)):
+            create(node_home(folder, i), seed, KEY_FILE)
+            create(node_home(folder, i), secret, BEACON)
+        write_whole(folder / GENESIS, [genesis.encode()])
+        undo.pop_all()
     return genesis
 
 

@@ -19,6 +19,7 @@ from consensus.codec import Message, Signed
 from consensus.genesis import Genesis
 from consensus.messages import FinalBlock, Proposal, QuorumCertificate, Receipt, Vote
 from consensus.votes import n_faulty, quorum
+from kernels.files import write_new
 
 __all__ = [
     "IdentityError",
@@ -61,17 +62,12 @@ def create_key(folder: Path, seed: bytes, name: str = KEY_FILE) -> Ed25519Privat
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _require_private(folder, folder.stat(), "chmod 700 it")
     path = folder / name
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     try:
-        descriptor = os.open(path, flags, 0o600)
+        write_new(path, seed.hex().encode("ascii") + b"\n")
     except FileExistsError:
         raise IdentityError(
             path, "there is a key already", "keep it, or name another folder"
         ) from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(seed.hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
     return Ed25519PrivateKey.from_private_bytes(seed)
 
 

@@ -12,8 +12,6 @@ was killed goes on with the same one.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,6 +31,7 @@ from consensus.samples import SamplePool
 from federated.data import UInt8Array
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
+from kernels.files import PRIVATE, write_whole
 from kernels.integers import to_scalars
 from prover.commitment import SecretCommitment, commit_model, draw_blinding
 from prover.errors import KeyMismatch, SelfCheckFailed
@@ -153,8 +152,8 @@ class SecretStore:
         """The commitment last: where it is, the model is. Raises OSError."""
         folder = self._get(learning_round)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_private(folder / MODEL_NAME, encode_model(secrets.model))
-        _write_private(folder / COMMITMENT_NAME, secrets.commitment.encode())
+        write_whole(folder / MODEL_NAME, [encode_model(secrets.model)], mode=PRIVATE)
+        write_whole(folder / COMMITMENT_NAME, [secrets.commitment.encode()], mode=PRIVATE)
 
     def _get(self, learning_round: int) -> Path:
         return self._folder / f"round-{learning_round}"
@@ -280,17 +279,3 @@ class Client:
         if state.global_model == NO_MODEL:
             return None
         return GlobalModel.decode(self._blobs.get(state.global_model))
-
-
-def _write_private(path: Path, raw: bytes) -> None:
-    """Mode 0600, whole or not at all, on disk when this returns."""
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(raw)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise

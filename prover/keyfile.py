@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import U64, G1Array, G2Array
+from kernels.files import write_whole
 from prover.errors import FormatError, KeyMismatch
 from prover.keys import ProvingKey, VerifyingKey
 from prover.opening import CommitmentKey
@@ -83,25 +84,24 @@ def compute_proving_digest(key: ProvingKey) -> bytes:
 
 
 def save_key(key: ProvingKey, directory: Path) -> None:
-    """Writes every part; the verifying half last, so an interrupted save leaves no usable key."""
+    """Writes every part; the verifying half last, so an interrupted save leaves no usable key.
+
+    One that fails leaves no part. Raises OSError.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / VERIFYING_NAME).unlink(missing_ok=True)
-    (directory / COMMITMENT_NAME).unlink(missing_ok=True)
-    _write(directory / PROVING_NAME, _proving_chunks(key))
-    if key.n_model:
-        commitment = CommitmentKey.of(key).encode()
-        _write(directory / COMMITMENT_NAME, iter([memoryview(commitment)]))
-    _write(directory / VERIFYING_NAME, iter([memoryview(key.verifying.encode())]))
-
-
-def _write(path: Path, chunks: Iterator[memoryview]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    parts = [directory / name for name in (VERIFYING_NAME, COMMITMENT_NAME, PROVING_NAME)]
+    verifying, commitment, proving = parts
+    for path in parts[:2]:
+        path.unlink(missing_ok=True)
+    try:
+        write_whole(proving, _proving_chunks(key))
+        if key.n_model:
+            write_whole(commitment, [CommitmentKey.of(key).encode()])
+        write_whole(verifying, [key.verifying.encode()])
+    except BaseException:
+        for path in parts:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _proving_chunks(key: ProvingKey) -> Iterator[memoryview]:

@@ -186,8 +186,6 @@ def _load(
         return Genesis.decode(raw), read_finals(home)
     except (GenesisInvalid, LedgerError) as error:
         refuse(str(error), code="bad_chain", as_json=as_json)
-    except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}", code="io_error", as_json=as_json)
 
 
 def _find_chain(home: Path) -> Path:

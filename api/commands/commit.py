@@ -77,6 +77,6 @@ def _write_both(out: Path, commitment: ModelCommitment, secret: Path, blinding: 
     create_private(secret, blinding.encode())
     try:
         write_public(out, commitment.encode())
-    except OSError:
+    except BaseException:
         secret.unlink()
         raise

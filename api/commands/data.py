@@ -36,8 +36,6 @@ def fetch(
             paths = fetch_dataset(dataset, Settings.from_environment().data_dir, progress)
     except FederatedError as error:
         refuse(str(error), code=error.code, as_json=as_json)
-    except OSError as error:
-        refuse(f"cannot write the data: {error}", code="io_error", as_json=as_json)
     if as_json:
         emit_json({"dataset": name, "files": [str(path) for path in paths]})
         return

@@ -50,8 +50,9 @@ def prove(
     import time
 
     from api.progress import show_steps
+    from kernels.files import write_together
     from prover.errors import ProverError
-    from prover.formats.json_io import write_proof, write_public
+    from prover.formats.json_io import encode_proof, encode_public
     from prover.formats.snarkjs import ForeignProver
     from prover.formats.wtns import read_wtns
     from prover.formats.zkey import read_zkey
@@ -65,12 +66,10 @@ def prove(
         with show_steps() as progress:
             made = ForeignProver(key, device).prove(wires, secrets.token_bytes, progress=progress)
         proven = time.perf_counter()
-        write_proof(proof, made)
-        write_public(public, wires[1 : 1 + key.n_public])
     except ProverError as error:
         refuse(error.public_message, code=error.code, as_json=as_json)
-    except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}", code="io_error", as_json=as_json)
+    shown = encode_public(wires[1 : 1 + key.n_public])
+    write_together([(proof, encode_proof(made)), (public, shown)])
     facts = {
         "proof": str(proof),
         "public": str(public),
@@ -105,8 +104,6 @@ def verify(
         verdict = verify_foreign(read_vkey(vkey), read_public(public), read_proof(proof))
     except ProverError as error:
         refuse(error.public_message, code=error.code, as_json=as_json)
-    except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}", code="io_error", as_json=as_json)
     if verdict is not Verdict.VALID:
         reason = {
             Verdict.WRONG_STATEMENT: "the key is for another number of public inputs",

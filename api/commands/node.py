@@ -68,8 +68,6 @@ def node(
         ledger = Ledger(home)
     except (GenesisInvalid, IdentityError, LedgerError) as error:
         refuse(str(error), code="bad_home")
-    except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}", code="io_error")
     metrics = NodeMetrics()
     if metrics_port is not None:
         port = metrics.serve(metrics_port, metrics_host)

@@ -167,13 +167,10 @@ def api_key(
     except ValueError as error:
         allowed = ", ".join(Scope)
         raise typer.BadParameter(f"scopes are {allowed}", param_hint="--scope") from error
-    try:
-        before = file.read_bytes() if file.exists() else b""
-        if before and not before.endswith(b"\n"):  # an editor's, or a hand's
-            before += b"\n"
-        write_private(file, before + line.encode("ascii") + b"\n")
-    except OSError as error:
-        refuse(f"{file}: {error.strerror}", code="io_error", as_json=as_json)
+    before = file.read_bytes() if file.exists() else b""
+    if before and not before.endswith(b"\n"):  # an editor's, or a hand's
+        before += b"\n"
+    write_private(file, before + line.encode("ascii") + b"\n")
     if as_json:
         emit_json({"name": name, "key": key, "scopes": sorted(scopes)})
     else:

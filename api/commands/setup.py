@@ -38,6 +38,7 @@ def setup(
     import time
     from textwrap import fill
 
+    from api.files import filling, write_public
     from api.key_card import CARD_NAME, KeyCard
     from api.model_files import require_architecture
     from api.refusals import load_backend, refusing
@@ -55,16 +56,16 @@ def setup(
     with refusing(as_json=as_json):
         architecture = require_architecture(model, samples)
         device = load_backend(backend)
-        out.mkdir(parents=True, exist_ok=True)
-        accuracy, key = _make_key(architecture, samples, device)
-        card = KeyCard(
-            architecture=architecture,
-            n_samples=samples,
-            circuit_digest=accuracy.digest,
-            origin=KeyOrigin.DEVELOPMENT,
-        )
-        (out / CARD_NAME).write_bytes(card.encode())
-        save_key(key, out)
+        with filling(out, CARD_NAME):
+            accuracy, key = _make_key(architecture, samples, device)
+            card = KeyCard(
+                architecture=architecture,
+                n_samples=samples,
+                circuit_digest=accuracy.digest,
+                origin=KeyOrigin.DEVELOPMENT,
+            )
+            write_public(out / CARD_NAME, card.encode())
+            save_key(key, out)
         n_bytes = sum(path.stat().st_size for path in out.iterdir())
     facts = _describe(card, accuracy, key) | {
         "out": str(out),

@@ -56,10 +56,7 @@ def train(
     record = {"dataset": dataset, "samples": len(fit.labels), "origin": fit.origin}
     with show_steps() as progress:
         model = fit_model(fit.images, fit.labels, sizes, settings, progress, record=record)
-    try:
-        write_private(out, encode_float_model(model))
-    except OSError as error:
-        refuse(f"cannot write {out}: {error}", code="io_error", as_json=as_json)
+    write_private(out, encode_float_model(model))
     found = {
         "out": str(out),
         "architecture": architecture.name,
@@ -107,8 +104,6 @@ def quantize(
     except (FederatedError, ProverError) as error:
         # The command runs on the model owner's side, who may see private values.
         refuse(f"{model}: {error}", code=error.code, as_json=as_json)
-    except OSError as error:
-        refuse(str(error), code="io_error", as_json=as_json)
     found = {
         "out": str(out),
         "bytes": len(raw),

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from api.demo.story import Part, Round, Story
+from kernels.files import replacing
 from prover.verdict import Verdict
 
 
@@ -117,7 +118,8 @@ def draw_picture(story: Story, path: Path) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=150)
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=150)
 
 
 def _find_shares(counts: list[int | None], n: int) -> list[float]:

@@ -42,6 +42,8 @@ from numba.core.errors import NumbaWarning
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 
+from kernels.files import PRIVATE, write_whole
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 KEEP_DIRECTORIES = 4  # states of the sources whose compiled code is kept
@@ -219,7 +221,8 @@ class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
         payload = dumps(data._reduce())
         with contextlib.suppress(OSError):
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            _write_atomically(path, hashlib.sha256(payload).digest() + payload)
+            checksum = hashlib.sha256(payload).digest()
+            write_whole(path, [checksum, payload], mode=PRIVATE, is_cache=True)
 
     def enable(self) -> None:
         """Part of numba's interface; this cache is always on."""
@@ -232,18 +235,6 @@ class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
         directory = cache_directory()
         for path in directory.glob(f"{self._name[-80:]}-*.nbc") if directory else ():
             path.unlink(missing_ok=True)
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write beside and rename, so that a reader sees the old file or the whole new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(content)
-        os.replace(name, path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 class _Kernel(CPUDispatcher):  # type: ignore[misc]  # numba ships no types

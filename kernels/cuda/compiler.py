@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +18,7 @@ from kernels.backend import BackendUnavailable
 from kernels.cpu.jit import cache_directory
 from kernels.cuda.runtime import DeviceError
 from kernels.cuda.source import Source
+from kernels.files import PRIVATE, write_whole
 
 OPTIONS = {"std": "c++17", "ptxas_options": ["-v"]}
 _CHECKSUM_BYTES = 32
@@ -86,17 +85,5 @@ def load_cubin(source: Source, arch: str, directory: Path | None = None) -> byte
             return raw[_CHECKSUM_BYTES:]
     code = compile_cubin(source, arch).code
     with contextlib.suppress(OSError):  # a full disk costs the next process a compilation
-        _write(path, hashlib.sha256(code).digest() + code)
+        write_whole(path, [hashlib.sha256(code).digest(), code], mode=PRIVATE, is_cache=True)
     return code
-
-
-def _write(path: Path, raw: bytes) -> None:
-    """Whole or not at all, whoever writes beside us."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-        os.replace(name, path)
-    except OSError:
-        os.unlink(name)
-        raise

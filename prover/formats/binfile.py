@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import U64, words_from_ints
+from kernels.files import replacing
 from prover.errors import FormatError
 
 MAX_SECTIONS = 64  # no format has more than 20; bounds the table of a hostile file
@@ -180,8 +181,8 @@ def write_binfile(
     version: int,
     sections: Sequence[tuple[int, Sequence[Buffer]]],
 ) -> None:
-    """Write sections (type, buffers that follow each other) in the order given."""
-    with open(path, "wb") as file:
+    """Write sections (type, buffers that follow each other) in the order given, whole or not."""
+    with replacing(Path(path)) as file:
         file.write(struct.pack("<4sII", magic, version, len(sections)))
         for kind, buffers in sections:
             n_bytes = sum(b.nbytes if isinstance(b, np.ndarray) else len(b) for b in buffers)

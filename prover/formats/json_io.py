@@ -22,6 +22,7 @@ from typing import Any
 from kernels.array import AffineG1, AffineG2, FrArray, G1Array, G2Array
 from kernels.bn254 import P, R, X
 from kernels.encoding import is_in_subgroup_g2
+from kernels.files import write_whole
 from kernels.pairing import Fp12, multi_pairing
 from kernels.reference import is_on_curve_g1, mul_g1
 from prover.errors import FormatError
@@ -82,7 +83,7 @@ def write_vkey(path: Path_, key: Groth16Key) -> None:
         "vk_alphabeta_12": _format_gt(_pair_as_snarkjs(key.alpha1, key.beta2)),
         "IC": _format_g1(key.ic),
     }
-    _write(path, value)
+    write_whole(Path(path), [_encode(value)])
 
 
 def read_proof(path: Path_) -> Groth16Proof:
@@ -101,6 +102,11 @@ def read_proof(path: Path_) -> Groth16Proof:
 
 def write_proof(path: Path_, proof: Groth16Proof) -> None:
     """Inverse of `read_proof`."""
+    write_whole(Path(path), [encode_proof(proof)])
+
+
+def encode_proof(proof: Groth16Proof) -> bytes:
+    """The bytes of `write_proof`."""
     value = {
         "pi_a": _format_g1(proof.a)[0],
         "pi_b": _format_g2(proof.b)[0],
@@ -108,7 +114,7 @@ def write_proof(path: Path_, proof: Groth16Proof) -> None:
         "protocol": "groth16",
         "curve": "bn128",
     }
-    _write(path, value)
+    return _encode(value)
 
 
 def read_public(path: Path_) -> FrArray:
@@ -125,7 +131,12 @@ def read_public(path: Path_) -> FrArray:
 
 def write_public(path: Path_, public: FrArray) -> None:
     """Inverse of `read_public`."""
-    _write(path, [str(v) for v in public.to_ints()])
+    write_whole(Path(path), [encode_public(public)])
+
+
+def encode_public(public: FrArray) -> bytes:
+    """The bytes of `write_public`."""
+    return _encode([str(v) for v in public.to_ints()])
 
 
 # -- points ----------------------------------------------------------------------------------------
@@ -271,5 +282,5 @@ def _small_integer(digits: str, where: str) -> int:
     return int(digits)
 
 
-def _write(path: Path_, value: object) -> None:
-    Path(path).write_text(json.dumps(value, indent=1), encoding="ascii")
+def _encode(value: object) -> bytes:
+    return json.dumps(value, indent=1).encode("ascii")
