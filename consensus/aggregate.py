@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from prover.errors import ArchitectureInvalid
-from prover.layers import BIAS_BITS, WEIGHT_MAX
+from prover.layers import BIAS_MAX, BIAS_MIN, WEIGHT_MAX
 from prover.model import Architecture, QuantizedModel
 from prover.statement import decode_fields, encode_fields
 
 FRACTION_BITS = 16
 ONE = 1 << FRACTION_BITS
-MAX_TOTAL_WEIGHT = 1 << 39  # times a bias below 2^23 fits int64, and so does 2^17 times a remainder
+MAX_TOTAL_WEIGHT = 1 << 39  # times a bias, 2^23 at most, fits int64; so does 2^17 times a remainder
 _MAGIC = b"zkpotGM\x00" + (1).to_bytes(2, "little")
 
 Int64Array = npt.NDArray[np.int64]
@@ -40,7 +40,7 @@ class GlobalModelInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GlobalModel:
-    """Fixed-point tensors, int64, value times 2^16: |weight| <= 127, |bias| < 2^23."""
+    """Fixed-point tensors, int64, value times 2^16, of the ranges of `QuantizedModel`."""
 
     architecture: Architecture
     weights: tuple[Int64Array, ...]
@@ -48,13 +48,13 @@ class GlobalModel:
 
     def __post_init__(self) -> None:
         arch = self.architecture
-        for tensors, shapes, most in (
-            (self.weights, arch.weight_shapes, WEIGHT_MAX),
-            (self.biases, arch.bias_shapes, (1 << BIAS_BITS) - 1),
+        for tensors, shapes, least, most in (
+            (self.weights, arch.weight_shapes, -WEIGHT_MAX, WEIGHT_MAX),
+            (self.biases, arch.bias_shapes, BIAS_MIN, BIAS_MAX),
         ):
             if [(t.dtype, t.shape) for t in tensors] != [(np.dtype(np.int64), s) for s in shapes]:
                 raise GlobalModelInvalid("its tensors do not fit the architecture")
-            if any(t.size and (t.max() > most * ONE or t.min() < -most * ONE) for t in tensors):
+            if any(t.size and (t.max() > most * ONE or t.min() < least * ONE) for t in tensors):
                 raise GlobalModelInvalid("a weight or a bias is out of range")
 
     def encode(self) -> bytes:

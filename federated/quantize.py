@@ -25,7 +25,8 @@ from federated.errors import CalibrationFailed, FloatModelInvalid
 from federated.float_model import FloatModel
 from prover.errors import RangeExceeded
 from prover.layers import (
-    BIAS_BITS,
+    BIAS_MAX,
+    BIAS_MIN,
     WEIGHT_MAX,
     Int8Array,
     Int32Array,
@@ -170,18 +171,16 @@ def _real_parameters(model: FloatModel, index: int) -> tuple[Float64Array, Float
 
 def _least_scale(w: Float64Array, b: Float64Array, x_scale: float) -> float:
     """The least S_w for which no weight and no bias leaves its range."""
-    bias_max = (1 << BIAS_BITS) - 1
-    scale = max(np.abs(w).max() / WEIGHT_MAX, np.abs(b).max() / x_scale / bias_max)
+    scale = max(np.abs(w).max() / WEIGHT_MAX, np.abs(b).max() / x_scale / BIAS_MAX)
     return float(scale) or 1.0  # an all-zero layer fits any scale
 
 
 def _round(
     w: Float64Array, b: Float64Array, scale: float, x_scale: float
 ) -> tuple[Int8Array, Int32Array]:
-    """Nearest integers, weights clipped to [-127, 127] and biases to |b| < 2^23."""
-    bias_max = (1 << BIAS_BITS) - 1
+    """Nearest integers, weights clipped to [-127, 127] and biases to [-2^23, 2^23 - 1]."""
     weight = np.clip(np.rint(w / scale), -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
-    bias = np.clip(np.rint(b / (scale * x_scale)), -bias_max, bias_max).astype(np.int32)
+    bias = np.clip(np.rint(b / (scale * x_scale)), BIAS_MIN, BIAS_MAX).astype(np.int32)
     return weight, bias
 
 

@@ -38,7 +38,7 @@ from prover.gadgets.lookup import (
     build_integer_table,
     choose_table_bits,
 )
-from prover.layers import BIAS_BITS, WEIGHT_TABLE_MAX, Linear, Requant
+from prover.layers import BIAS_BITS, BIAS_MIN, WEIGHT_MAX, Linear, Requant
 from prover.linear_form import LinearForm
 from prover.model import Architecture
 from prover.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
@@ -168,7 +168,7 @@ def list_range_demands(architecture: Architecture, n_samples: int) -> list[Range
         RangeDemand(what="margin", count=n_samples * architecture.n_classes,
                     bits=architecture.margin_bits),
         RangeDemand(what="bias", count=sum(prod(s) for s in architecture.bias_shapes),
-                    bits=BIAS_BITS + 1, exact=True),
+                    bits=BIAS_BITS, exact=True),
     ]  # fmt: skip
     for index, layer in enumerate(architecture.layers):
         if layer.requant is not None:
@@ -197,9 +197,11 @@ class _Compiler:
     def start(cls, layout: PublicLayout, widths: WidthChoice) -> _Compiler:
         system = System()
         public = {label: system.public(label, shape) for label, shape in layout.blocks.items()}
-        limit = WEIGHT_TABLE_MAX
         weights = build_integer_table(
-            system, "weight table", public["challenge/weight"], np.arange(-limit, limit)
+            system,
+            "weight table",
+            public["challenge/weight"],
+            np.arange(-WEIGHT_MAX, WEIGHT_MAX + 1),
         )
         clamps = {
             kind: build_pair_table(
@@ -267,7 +269,7 @@ class _Compiler:
             "shifts": [x.requant.shift for x in architecture.layers if x.requant is not None],
             "tables": {
                 "range": {"bits": self.widths.table_bits},
-                "weight": {"least": -WEIGHT_TABLE_MAX, "greatest": WEIGHT_TABLE_MAX - 1},
+                "weight": {"least": -WEIGHT_MAX, "greatest": WEIGHT_MAX},
                 **{
                     f"clamp {i}": {"q": list(q), "y": list(y)}
                     for i, (q, y) in enumerate(self.clamps)
@@ -283,14 +285,14 @@ class _Compiler:
         self.weights.lookup(
             f"{part}/weights/range",
             weights,
-            index=weights + WEIGHT_TABLE_MAX,
-            why="a weight is one byte",
+            index=weights + WEIGHT_MAX,
+            why="a weight is of [-127, 127]",
         )
         # Exact: nothing else makes a bias an integer, and B/2^a mod r would poison the aggregate.
         self.ranges.require_range(
             f"{part}/biases/range",
-            biases + (1 << BIAS_BITS),
-            BIAS_BITS + 1,
+            biases - BIAS_MIN,
+            BIAS_BITS,
             exact=True,
             why="an unchecked bias could be any field element",
         )

@@ -29,7 +29,7 @@ from prover.linear_form import CONSTANT_ONE, GROUP_SHIFT, LinearForm
 from prover.r1cs import R1CS
 
 Int64Array = npt.NDArray[np.int64]
-CIRCUIT_DOMAIN = b"zkpot circuit v1\x00"
+CIRCUIT_DOMAIN = b"zkpot circuit v2\x00"
 
 
 class Group(IntEnum):
@@ -305,16 +305,19 @@ def compute_digest(
     wire_blocks: Mapping[str, WireBlock],
     parameters: Mapping[str, Any],
 ) -> bytes:
-    """sha256 of the circuit: a domain tag, a JSON header, then indptr, cols, coeffs of A, B, C.
+    """sha256 of the circuit: a tag, a JSON header, then indptr, cols, coeffs and wide of A, B, C.
 
     The header (canonical JSON, preceded by its length) holds group sizes, block tables, numbers of
-    entries and `parameters`; the arrays follow little-endian, so their ends are known from it.
+    entries and of wide coefficients, and `parameters`; the arrays follow little-endian, so their
+    ends are known from it. Wide coefficients are hashed as they are held: Montgomery words, which
+    are canonical.
     """
     matrices = (r1cs.a, r1cs.b, r1cs.c)
     header = {
         "groups": [r1cs.n_public, r1cs.n_model, r1cs.n_advice, r1cs.n_private],
         "n_rows": r1cs.n_rows,
         "nnz": [m.nnz for m in matrices],
+        "wide": [len(m.wide) for m in matrices],
         "rows": [[b.label, b.start, list(b.shape)] for b in row_blocks],
         "wires": [[b.label, int(b.group), b.start, list(b.shape)] for b in wire_blocks.values()],
         "parameters": parameters,
@@ -325,6 +328,7 @@ def compute_digest(
         hasher.update(np.ascontiguousarray(m.indptr, dtype="<i8").data)
         hasher.update(np.ascontiguousarray(m.cols, dtype="<u4").data)
         hasher.update(np.ascontiguousarray(m.coeffs, dtype="<i8").data)
+        hasher.update(np.ascontiguousarray(m.wide.data, dtype="<u8").data)
     return hasher.digest()
 
 

@@ -23,9 +23,9 @@ Int32Array = npt.NDArray[np.int32]
 Int64Array = npt.NDArray[np.int64]
 Shape = tuple[int, ...]
 
-WEIGHT_MAX = 127  # weights lie in [-127, 127]
-WEIGHT_TABLE_MAX = 128  # the circuit's 2^8 table also holds -128: public bounds count with it
-BIAS_BITS = 23  # |bias| < 2^23
+WEIGHT_MAX = 127  # weights lie in [-127, 127]: the circuit's table has these 255 rows
+BIAS_BITS = 24  # of a bias in two's complement
+BIAS_MIN, BIAS_MAX = -(1 << (BIAS_BITS - 1)), (1 << (BIAS_BITS - 1)) - 1
 PRODUCT_BITS = 47  # |m*z| < 2^47, so equality mod r is equality of integers
 INPUT_RANGE = (0, 255)  # uint8 samples
 DEFAULT_SHIFT = 10
@@ -203,7 +203,7 @@ class Linear:
         return Interval(lo, hi)
 
     def public_bound(self, input_shape: Shape, x_max: int) -> int:
-        return self._n_in(input_shape) * WEIGHT_TABLE_MAX * x_max + (1 << BIAS_BITS)
+        return self._n_in(input_shape) * WEIGHT_MAX * x_max - BIAS_MIN
 
     def to_manifest(self) -> dict[str, Any]:
         requant = None if self.requant is None else self.requant.to_manifest()

@@ -20,7 +20,8 @@ import numpy.typing as npt
 from kernels.integers import HOST, Integers
 from prover.errors import ArchitectureInvalid, QuantizationOverflow, RangeExceeded, ShapeMismatch
 from prover.layers import (
-    BIAS_BITS,
+    BIAS_MAX,
+    BIAS_MIN,
     INPUT_RANGE,
     MAX_DIMENSION,
     PRODUCT_BITS,
@@ -235,7 +236,7 @@ class QuantizedModel:
     """An architecture with its private integers.
 
     weights : per layer int8 of `architecture.weight_shapes`, values in [-127, 127]
-    biases  : per layer int32 of `architecture.bias_shapes`, |b| < 2^23
+    biases  : per layer int32 of `architecture.bias_shapes`, values in [-2^23, 2^23 - 1]
     raises  : ShapeMismatch; RangeExceeded for a single weight or bias (worst cases over all
               inputs are the business of `prover.ranges`)
     """
@@ -248,8 +249,11 @@ class QuantizedModel:
         arch = self.architecture
         _check_tensors("weight", self.weights, arch.weight_shapes, np.dtype(np.int8))
         _check_tensors("bias", self.biases, arch.bias_shapes, np.dtype(np.int32))
-        _check_values("weight", self.weights, WEIGHT_MAX, "requantize with a greater weight scale")
-        _check_values("bias", self.biases, (1 << BIAS_BITS) - 1, "take a greater activation scale")
+        weight_range, bias_range = (-WEIGHT_MAX, WEIGHT_MAX), (BIAS_MIN, BIAS_MAX)
+        _check_values(
+            "weight", self.weights, weight_range, "requantize with a greater weight scale"
+        )
+        _check_values("bias", self.biases, bias_range, "take a greater activation scale")
 
     def __repr__(self) -> str:
         """Names the public part only, so that a log line cannot show a weight."""
@@ -323,17 +327,12 @@ def _check_tensors(
 
 
 def _check_values(
-    quantity: str, tensors: Sequence[npt.NDArray[Any]], limit: int, next_step: str
+    quantity: str, tensors: Sequence[npt.NDArray[Any]], bound: tuple[int, int], next_step: str
 ) -> None:
+    """The very ranges that the circuit proves, so whatever passes here can be committed to."""
     for layer, tensor in enumerate(tensors):
-        if tensor.size == 0:
-            continue
-        value = max(int(tensor.max()), int(tensor.min()), key=abs)
-        if abs(value) > limit:
-            raise RangeExceeded(
-                layer=layer,
-                quantity=quantity,
-                value=value,
-                bound=(-limit, limit),
-                next_step=next_step,
-            )
+        for value in (int(tensor.max()), int(tensor.min())) if tensor.size else ():
+            if not bound[0] <= value <= bound[1]:
+                raise RangeExceeded(
+                    layer=layer, quantity=quantity, value=value, bound=bound, next_step=next_step
+                )

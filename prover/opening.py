@@ -24,7 +24,7 @@ from kernels.cpu.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
 from prover.errors import FormatError, KeyMismatch
 from prover.keys import DIGEST_BYTES, ProvingKey
-from prover.layers import BIAS_BITS
+from prover.layers import BIAS_MIN
 from prover.model import QuantizedModel
 from prover.randomness import RandomBytes, draw_weight
 from prover.statement import decode_fields, encode_fields
@@ -33,7 +33,7 @@ MAGIC = b"zkpotcom"
 VERSION = 1
 _HEADER = MAGIC + VERSION.to_bytes(2, "little")
 _POINT_BYTES = 64
-_OFFSET = 1 << BIAS_BITS  # added to every wire, so that no scalar is negative
+_OFFSET = -BIAS_MIN  # added to every wire, so that no scalar is negative
 _LIMB_BITS = 16
 _N_LIMBS = 8  # of a weight of 128 bits
 _CHUNK = 1 << 13  # points in one sum: bounds its memory to 13 MB

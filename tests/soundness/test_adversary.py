@@ -26,7 +26,7 @@ from prover.errors import FormatError, KeyMismatch, SelfCheckFailed
 from prover.gadgets.lookup import RangeTable, split_widths
 from prover.keyfile import compute_proving_digest, load_proving_key, save_key
 from prover.keys import ProvingKey
-from prover.layers import BIAS_BITS, Requant
+from prover.layers import BIAS_BITS, BIAS_MAX, BIAS_MIN, WEIGHT_MAX, Requant
 from prover.linear_form import LinearForm
 from prover.model import Architecture, QuantizedModel
 from prover.pipeline import commit_job
@@ -122,8 +122,8 @@ def fill_fractions(forged: Assignment, scene_: Scene) -> None:
             architecture.margin_bits,
         ),
         f"layer {last}/biases/range/limbs": (
-            forged[f"layer {last}/biases"] + (1 << BIAS_BITS),
-            BIAS_BITS + 1,
+            forged[f"layer {last}/biases"] - BIAS_MIN,
+            BIAS_BITS,
         ),
     }
     kept = {label for label in ranges if label in forged.values}
@@ -204,8 +204,9 @@ def test_a_quotient_has_one_remainder(name: str, move: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "value", "accepted"),
     [
-        ("weights", -128, True),  # in the table; the public bounds count with it
-        ("weights", -129, False),
+        ("weights", -127, True),
+        ("weights", 127, True),
+        ("weights", -128, False),
         ("weights", 128, False),
         ("weights", pow(2, -1, R), False),
         ("biases", -(1 << 23), True),
@@ -217,7 +218,12 @@ def test_a_quotient_has_one_remainder(name: str, move: str) -> None:
     ],
 )
 def test_ends_of_weights_and_biases(name: str, kind: str, value: int, accepted: bool) -> None:
-    """Every model wire is an integer of its range; the logits follow it, whatever they are."""
+    """The circuit takes the very integers that `QuantizedModel` takes, and no other field element.
+
+    The logits follow them, whatever they are.
+    """
+    fits = (-WEIGHT_MAX, WEIGHT_MAX) if kind == "weights" else (BIAS_MIN, BIAS_MAX)
+    assert accepted == (fits[0] <= value <= fits[1])
     s = odd_scene(name)
     weights = [w.astype(object) for w in s.model.weights]
     biases = [b.astype(object) for b in s.model.biases]
@@ -228,7 +234,7 @@ def test_ends_of_weights_and_biases(name: str, kind: str, value: int, accepted: 
     if not accepted:
         assert table in failing
         return
-    widest = 2 * 255 * 2 * 128 + (1 << 24)
+    widest = 2 * 255 * 2 * 127 + (1 << 24)
     assert failing == [] or widest >> ODD[name].margin_bits, "only a margin may be too narrow"
     assert "weight table/sum" not in failing
 

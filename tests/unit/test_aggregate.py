@@ -28,7 +28,7 @@ from tests.support.models import random_model
 
 TINY = Architecture.mlp([2, 2])
 MAGIC_BYTES = 10
-HIGH, LOW = (1 << 23) - 1, -(1 << 23) + 1
+HIGH, LOW = (1 << 23) - 1, -(1 << 23)
 
 
 def tiny(weights: list[int], biases: list[int]) -> QuantizedModel:
@@ -55,15 +55,15 @@ def mean(values: list[int], weights: list[int]) -> int:
     )
 )
 def test_the_mean_is_the_definition(rows: list[tuple[int, int, int]]) -> None:
-    models = [(tiny([w, -w, 127, -127], [b, -b]), k) for w, b, k in rows]
+    models = [(tiny([w, -w, 127, -127], [b, -1 - b]), k) for w, b, k in rows]
     made = combine(models)
     weights = [k for _, _, k in rows]
     expected_w = mean([w for w, _, _ in rows], weights)
     expected_b = mean([b for _, b, _ in rows], weights)
-    negated = mean([-b for _, b, _ in rows], weights)
+    mirrored = mean([-1 - b for _, b, _ in rows], weights)
     assert made.weights[0].reshape(-1).tolist()[0] == expected_w
     assert made.weights[0].reshape(-1).tolist()[2:] == [127 * ONE, -127 * ONE]
-    assert made.biases[0].tolist() == [expected_b, negated]
+    assert made.biases[0].tolist() == [expected_b, mirrored]
 
 
 def test_halves_are_rounded_up() -> None:
@@ -182,6 +182,7 @@ def test_any_bytes_are_a_model_or_refused(tail: bytes) -> None:
         {"weights": sample().biases},
         {"biases": tuple(b.astype(np.int32) for b in sample().biases)},
         {"biases": tuple(b * 0 + (HIGH + 1) * ONE for b in sample().biases)},
+        {"biases": tuple(b * 0 + LOW * ONE - 1 for b in sample().biases)},
         {"weights": tuple(w * 0 - 127 * ONE - 1 for w in sample().weights)},
     ],
 )

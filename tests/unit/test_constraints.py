@@ -11,7 +11,7 @@ import pytest
 from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import R
 from kernels.reference import Reference
-from prover.constraints import Circuit, Group, System, check_independence
+from prover.constraints import Circuit, Group, System, check_independence, compute_digest
 from prover.csr import pack_rows, stack_rows
 from prover.errors import DependentColumns, ShapeMismatch, UnsatisfiedConstraint
 from prover.linear_form import LinearForm
@@ -179,6 +179,24 @@ def test_digest_covers_matrices_labels_groups_and_parameters() -> None:
     assert build() == digests[0]
     assert len(set(digests)) == 5
     assert all(len(d) == 32 for d in digests)
+
+
+def test_digest_covers_wide_coefficients() -> None:
+    """A coefficient beyond 2^62 tells circuits apart, and so does a table of other length."""
+    entries = {
+        "indptr": np.array([0, 1], dtype=np.int64),
+        "cols": np.array([1], dtype=np.uint32),
+        "n_cols": 2,
+    }
+
+    def digest(*wide: int, coeff: int = SparseMatrix.WIDE) -> bytes:
+        coeffs = np.array([coeff], dtype=np.int64)
+        m = SparseMatrix(**entries, coeffs=coeffs, wide=FrMont.from_ints(wide))
+        r1cs = R1CS(n_public=1, n_model=0, n_advice=0, n_private=0, a=m, b=m, c=m)
+        return compute_digest(r1cs, (), {}, {})
+
+    assert digest(1 << 80) == digest(1 << 80)
+    assert len({digest(1 << 80), digest(1 << 81), digest(1 << 80, 1), digest(coeff=1)}) == 4
 
 
 # -- independence ----------------------------------------------------------------------------------

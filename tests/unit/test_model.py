@@ -95,11 +95,11 @@ def test_trace_links_layers_and_solves_the_requantization_equation() -> None:
 
 
 def test_accumulators_are_exact_at_the_extreme() -> None:
-    """100,352 * 255 * 127 + 2^23 - 1 needs 32 bits: beyond float32 and int32."""
+    """100,352 * 255 * 127 + 2^23 needs 32 bits: beyond float32 and int32."""
     architecture = Architecture.mlp([100_352, 2])
-    model = build_model(architecture, -127, -(2**23) + 1)
+    model = build_model(architecture, -127, -(2**23))
     images = np.full((1, 100_352), 255, dtype=np.uint8)
-    assert model.logits(images).tolist() == [[-(100_352 * 255 * 127) - 2**23 + 1] * 2]
+    assert model.logits(images).tolist() == [[-(100_352 * 255 * 127) - 2**23] * 2]
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,9 @@ def test_elements_out_of_range_are_private() -> None:
     assert caught.value.carries_private_values
     assert "-128" in str(caught.value)
     assert "-128" not in caught.value.public_message
-    build_model(SMALL, 0, 2**23 - 1)
-    for bias in (2**23, -(2**23)):
+    for bias in (2**23 - 1, -(2**23)):
+        build_model(SMALL, 0, bias)
+    for bias in (2**23, -(2**23) - 1):
         with pytest.raises(RangeExceeded, match="bias"):
             build_model(SMALL, 0, bias)
 
@@ -205,11 +206,11 @@ def test_repr_shows_no_weight() -> None:
 
 
 def test_overflow_is_a_matter_of_the_public_bound() -> None:
-    """n_in * 128 * 255 * m + m * 2^23 against 2^47."""
+    """n_in * 127 * 255 * m + m * 2^23 against 2^47."""
     requant = Requant(multiplier=(1 << 15) - 1)
     assert Architecture.mlp([131_072, 2, 2], requant=requant).public_bounds[0] < 2**32
     with pytest.raises(QuantizationOverflow) as caught:
-        Architecture.mlp([131_400, 2, 2], requant=requant)
+        Architecture.mlp([132_600, 2, 2], requant=requant)
     assert caught.value.layer == 0
     assert not caught.value.carries_private_values
 
@@ -232,7 +233,7 @@ def test_architecture_names() -> None:
     assert architecture.name == "mlp-784-128-10"
     assert architecture.n_parameters == 784 * 128 + 128 + 128 * 10 + 10
     assert architecture.shapes == ((784,), (128,), (10,))
-    assert architecture.public_bounds == (784 * 128 * 255 + 2**23, 128 * 128 * 255 + 2**23)
+    assert architecture.public_bounds == (784 * 127 * 255 + 2**23, 128 * 127 * 255 + 2**23)
     assert Architecture.parse("mlp-4-2").layers == (Linear(n_out=2),)
 
 
