@@ -16,6 +16,7 @@ Why it holds: all points have order r, so a false equation survives for at most 
 and a false batch passes with probability below 2^-127. The weights come from the verifier's own
 generator after all bytes are fixed. Equal or predictable weights would let the terms of the two
 equations cancel: A = alpha, B = beta, C = D_A = 0 and a crafted PoK would pass for any statement.
+A valid proof is worth the security of the curve, about 100 bits (`kernels.bn254`).
 
 Nothing here imports the proving half.
 """

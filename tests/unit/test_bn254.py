@@ -1,6 +1,7 @@
 """Every constant of `kernels.bn254`, derived again from its definition or a published value."""
 
 from math import gcd, prod
+from pathlib import Path
 
 import pytest
 from py_ecc import bn128
@@ -200,3 +201,10 @@ def first_twist_point() -> tuple[tuple[int, int], tuple[int, int]]:
 def test_the_twist_point_of_these_tests_is_on_the_twist() -> None:
     assert is_on_curve_g2(first_twist_point())
     assert invert_fp2((0, 1)) == (0, P - 1)  # u^2 = -1
+
+
+def test_security_is_stated_where_readers_look(root: Path) -> None:
+    assert bn254.__doc__ is not None
+    assert f"a field of {(P**12).bit_length():,} bits" in bn254.__doc__
+    assert "about 100 bits" in bn254.__doc__
+    assert "about 2^100 operations" in (root / "README.md").read_text()
