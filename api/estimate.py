@@ -7,15 +7,16 @@ committed wires  advice commitment, A and C queries; B queries in G1 and G2; sma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from kernels.array import FrArray, G1Array, G2Array, SparseMatrix
+from kernels.array import FrArray, G1Array, G2Array
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2
-from prover.accuracy import AccuracyCircuit
+from prover.accuracy import ReportLine
+from prover.sizes import CircuitSizes
 
 Clock = Callable[[], float]
 
@@ -76,27 +77,18 @@ def measure_rates(backend: Backend, clock: Clock) -> Rates:
     )
 
 
-def estimate(accuracy: AccuracyCircuit, rates: Rates) -> Estimate:
+def estimate(sizes: CircuitSizes, lines: Sequence[ReportLine], rates: Rates) -> Estimate:
     """Counts of the circuit times the rates. Private wires share their queries evenly."""
-    r1cs = accuracy.r1cs
-    in_a, in_b = _occurs(r1cs.a), _occurs(r1cs.b)
-    in_c = _occurs(r1cs.c)
-    in_c[r1cs.private] = True
-    private = slice(r1cs.private.start, r1cs.private.stop)
-    n_private_bases = int(in_a[private].sum() + in_c[private].sum())
-    n_small = int(in_a.sum() + in_c.sum()) - n_private_bases + r1cs.n_advice + int(in_b.sum())
+    in_a, in_b, in_c = sizes.occurring
+    n_private_bases = sizes.n_private_in_a + sizes.n_private
+    n_small = in_a + in_c - n_private_bases + sizes.n_advice + in_b
     row_ns = rates.full + _N_TRANSFORMS * rates.transform
-    wire_ns = rates.full * n_private_bases / max(r1cs.n_private, 1)
-    lines = accuracy.explain().lines
+    wire_ns = rates.full * n_private_bases / max(sizes.n_private, 1)
     return Estimate(
         lines_s=tuple((x.rows * row_ns + x.private_wires * wire_ns) / 1e9 for x in lines),
-        padding_s=((1 << r1cs.lg_n) - r1cs.n_rows) * row_ns / 1e9,
-        committed_s=(n_small * rates.small + int(in_b.sum()) * rates.small_g2) / 1e9,
+        padding_s=((1 << sizes.lg_n) - sizes.n_rows) * row_ns / 1e9,
+        committed_s=(n_small * rates.small + in_b * rates.small_g2) / 1e9,
     )
-
-
-def _occurs(m: SparseMatrix) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    return np.bincount(m.cols, minlength=m.n_cols) > 0
 
 
 def _elapsed(call: Callable[[], object], clock: Clock) -> float:

@@ -20,12 +20,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from kernels.machine import count_memory
 from prover.accuracy import AccuracyCircuit, compile_accuracy
 from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
 from prover.keyfile import VERIFYING_NAME, load_verifying_key
 from prover.keys import DIGEST_BYTES, KeyOrigin, VerifyingKey
 from prover.model import Architecture, canonical_json
 from prover.public_inputs import PublicLayout
+from prover.sizes import require_circuit
 
 CARD_NAME = "circuit.json"
 VERSION = 1
@@ -74,7 +76,7 @@ class KeyCard:
             )
             if card.encode() != raw or len(card.circuit_digest) != DIGEST_BYTES:
                 raise ValueError("not canonical")
-            PublicLayout(card.architecture, card.n_samples)  # refuses a wrong number of samples
+            require_circuit(card.architecture, card.n_samples)  # one that a key can be of
         except (ArchitectureInvalid, ValueError, TypeError, RecursionError):
             raise FormatError(
                 f"it is no card of version {VERSION}",
@@ -125,7 +127,11 @@ def load_verifying_half(
 
 
 def compile_for_key(card: KeyCard, key: VerifyingKey) -> AccuracyCircuit:
-    """The circuit that the card describes; KeyMismatch when the key was made for another."""
+    """The circuit that the card describes; KeyMismatch when the key was made for another.
+
+    Raises CircuitTooLarge, before anything is allocated, for one that this machine cannot hold.
+    """
+    require_circuit(card.architecture, card.n_samples, max_bytes=count_memory())
     accuracy = compile_accuracy(card.architecture, card.n_samples)
     if accuracy.digest != key.circuit_digest:
         raise KeyMismatch(

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from api.files import write_public
 from api.key_card import CARD_NAME, KeyCard
 from api.keyfolder import KeyFolder
+from api.settings import MAX_PROOF_ROWS
 from kernels.array import G1Array, G2Array
 from kernels.backend import Backend
 from prover.accuracy import AccuracyCircuit, compile_accuracy
@@ -24,9 +25,9 @@ from prover.keys import KeyOrigin, ProvingKey
 from prover.model import Architecture
 from prover.progress import StageProgress
 from prover.prove import prepare
-from prover.r1cs import R1CS
 from prover.randomness import RandomBytes
-from prover.setup import occurring_wires, setup_accuracy
+from prover.setup import setup_accuracy
+from prover.sizes import CircuitSizes, compute_sizes
 
 _G1_BYTES, _G2_BYTES, _WIRE_BYTES = 64, 128, 4
 _REST_BYTES = 1 << 18
@@ -99,11 +100,11 @@ class KeyCache:
 
         def load() -> tuple[ReadyKey, int]:
             report("circuit", 0, 1)
-            accuracy = compile_accuracy(architecture, n_samples)
+            accuracy = compile_accuracy(architecture, n_samples, max_rows=MAX_PROOF_ROWS)
             report("circuit", 1, 1)
             folder = self.folder.require(
                 accuracy.digest,
-                bound_key_bytes(accuracy.r1cs),
+                bound_key_bytes(compute_sizes(architecture, n_samples)),
                 lambda place: self._make(place, architecture, accuracy, backend, report),
                 report,
             )
@@ -141,14 +142,13 @@ class KeyCache:
         save_key(key, folder)
 
 
-def bound_key_bytes(r1cs: R1CS) -> int:
+def bound_key_bytes(sizes: CircuitSizes) -> int:
     """The most that the files of a circuit's key take."""
-    n_a, n_b = len(occurring_wires(r1cs.a)), len(occurring_wires(r1cs.b))
-    n_c = r1cs.n_wires
+    n_a, n_b, n_c = sizes.occurring
     n_g1 = (
-        (n_a + n_b + n_c + (1 << r1cs.lg_n))
-        + (3 * r1cs.n_model + r1cs.n_advice)  # twice for proofs, once for commitments
-        + r1cs.n_public
+        (n_a + n_b + n_c + (1 << sizes.lg_n))
+        + (3 * sizes.n_model + sizes.n_advice)  # twice for proofs, once for commitments
+        + sizes.n_public
     )
     return _G1_BYTES * n_g1 + _G2_BYTES * n_b + _WIRE_BYTES * (n_a + n_b + n_c) + _REST_BYTES
 

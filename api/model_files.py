@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import struct
-from math import prod
 from pathlib import Path
 
 import typer
 
-from prover.errors import ArchitectureInvalid, ModelFormatError
-from prover.keyfile import MAX_LG_N
+from kernels.machine import count_memory
+from prover.errors import ArchitectureInvalid, CircuitTooLarge, ModelFormatError
 from prover.model import Architecture, QuantizedModel
 from prover.model_bytes import MAGIC, MAX_MANIFEST_BYTES, VERSION, decode_model
+from prover.sizes import require_circuit
 
 MAX_MODEL_BYTES = 1 << 30
 _HEADER = struct.Struct("<8sIIQ")  # magic, version, length of the manifest, of the payload
@@ -50,7 +50,8 @@ def read_architecture(path: Path) -> Architecture:
 def require_architecture(model: str, n_samples: int) -> Architecture:
     """The architecture of a .zkq file, or of a name such as mlp-784-128-10.
 
-    A usage error for what is neither, and for a circuit that would have more rows than a key can.
+    A usage error for what is neither, and for a circuit with more rows than a key can have or than
+    this machine's memory holds.
     Raises ModelFormatError, OSError for a file that is there but is no model.
     """
     path = Path(model)
@@ -60,13 +61,10 @@ def require_architecture(model: str, n_samples: int) -> Architecture:
         raise typer.BadParameter(
             f"there is no file {model}, and as a name: {error}", param_hint="MODEL"
         ) from error
-    values = sum(prod(shape) for shape in architecture.shapes[1:])
-    if n_samples * values + architecture.n_parameters > 1 << MAX_LG_N:  # a row each, at the least
-        raise typer.BadParameter(
-            f"{architecture.name} on {n_samples} samples has more than 2^{MAX_LG_N} rows; "
-            "take fewer samples, and --shards when proving",
-            param_hint="--samples",
-        )
+    try:
+        require_circuit(architecture, n_samples, max_bytes=count_memory())
+    except CircuitTooLarge as error:
+        raise typer.BadParameter(str(error), param_hint="--samples") from error
     return architecture
 
 

@@ -16,6 +16,7 @@ from prover.keyfile import PROVING_NAME, load_proving_key
 from prover.keys import ProvingKey
 from prover.model import QuantizedModel
 from prover.pipeline import collect_model_wires
+from prover.sizes import compute_sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,7 +32,9 @@ class ProverKit:
     def load(cls, model: Path, key: Path, *, require_ceremony: bool) -> ProverKit:
         """The cheap refusals first: the whole proving half is hashed when it is loaded.
 
-        Raises FormatError, KeyMismatch, CeremonyRequired, OSError.
+        Raises FormatError, KeyMismatch, CircuitTooLarge, CeremonyRequired, OSError.
+        holds : a circuit is compiled only if it has the sizes of the key that lies there, whose
+                bytes are many times those of the matrices
         """
         verifying, card = load_verifying_half(key, require_ceremony=require_ceremony)
         require_part(key / PROVING_NAME)
@@ -42,9 +45,11 @@ class ProverKit:
                 f"(digest {card.architecture.digest.hex()[:16]}), the model is "
                 f"{loaded.architecture.name} (digest {loaded.architecture.digest.hex()[:16]})"
             )
+        proving = load_proving_key(key, require_ceremony=require_ceremony)
+        _require_sizes(proving, card)
         return cls(
             model=loaded,
-            key=load_proving_key(key, require_ceremony=require_ceremony),
+            key=proving,
             card=card,
             accuracy=compile_for_key(card, verifying),
         )
@@ -62,3 +67,14 @@ class ProverKit:
         again = commit_model(self.key, wires, blinding, backend)
         if encode_g1(again.d_w) != encode_g1(commitment.d_w):
             raise KeyMismatch("the commitment is of another model, or the blinding of another one")
+
+
+def _require_sizes(key: ProvingKey, card: KeyCard) -> None:
+    """KeyMismatch when the card's circuit has other sizes than the key, without compiling it."""
+    sizes = compute_sizes(card.architecture, card.n_samples)
+    found = (key.lg_n, key.n_wires, key.n_model, key.n_advice)
+    if found != (sizes.lg_n, sizes.n_wires, sizes.n_model, sizes.n_advice):
+        raise KeyMismatch(
+            f"the key was made for another circuit than {card.architecture.name} "
+            f"on {card.n_samples} samples"
+        )

@@ -31,7 +31,6 @@ from api.proof_views import (
 )
 from api.queue import IdempotencyConflict, JobQueue, OwnerFull, QueueFull
 from api.queue_admin import QueueAdmin
-from api.rows import bound_rows
 from api.schemas import (
     Circuit,
     CircuitList,
@@ -51,7 +50,7 @@ from api.schemas import (
     WorkerView,
 )
 from api.service import JobEvent
-from api.settings import MAX_TASKS_PER_JOB
+from api.settings import MAX_PROOF_ROWS, MAX_TASKS_PER_JOB
 from api.shards import Container
 from api.store import (
     StoreFull,
@@ -66,17 +65,16 @@ from federated.errors import FederatedError
 from kernels.encoding import encode_g1
 from prover.commitment import SecretCommitment
 from prover.dataset import shard_digest
-from prover.errors import FormatError, KeyMismatch
+from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
 from prover.keyfile import VERIFYING_NAME
 from prover.model import Architecture
 from prover.model_bytes import decode_model
+from prover.sizes import require_circuit
 from prover.wire import Envelope
 
 RETRY_S, MAX_RETRY_S = 5, 3600
 _REMEMBERED = 4096
 """Models, and sets of samples, whose sizes are kept in memory."""
-MAX_ROWS = 1 << 22
-"""Rows of one proof; a worker needs about 1.4 GiB for each 2^20 of them."""
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -142,13 +140,10 @@ class QueueService:
                 "bad_dataset",
                 f"samples {list(shape)}, the model takes {list(architecture.input_shape)}",
             )
-        rows = bound_rows(architecture, request.n_samples)
-        if rows > MAX_ROWS:
-            raise ApiProblem(
-                "refused",
-                f"a proof of up to {rows} rows, the limit is {MAX_ROWS}: take fewer n_samples, and "
-                "the data set is split into more shards",
-            )
+        try:
+            require_circuit(architecture, request.n_samples, max_rows=MAX_PROOF_ROWS)
+        except ArchitectureInvalid as error:
+            raise ApiProblem("refused", str(error)) from None
         if n_total > MAX_TASKS_PER_JOB * request.n_samples:
             raise ApiProblem(
                 "refused",

@@ -25,6 +25,8 @@ _INJECTED = re.compile(
 """Names that Kubernetes writes for services called zkpot, zkpot-redis and the like."""
 _INJECTED_PORT = re.compile(r"ZKPOT(_[A-Z0-9]+)*_PORT=(tcp|udp|sctp)://.*")
 """... and one that a hand might write too, with a number."""
+MAX_PROOF_ROWS = 1 << 22
+"""Rows of one proof; a worker needs about 1.4 GiB for each 2^20 of them."""
 
 
 class SettingsInvalid(ValueError):

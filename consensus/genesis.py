@@ -22,6 +22,7 @@ from kernels.encoding import Refused, decode_g2
 from prover.errors import ArchitectureInvalid
 from prover.model import Architecture, canonical_json
 from prover.public_inputs import MAX_SAMPLES, PublicLayout
+from prover.sizes import require_circuit
 from prover.statement import MAX_NAME_BYTES
 
 VERSION = 1
@@ -122,6 +123,10 @@ class Task:
             _require_bytes("task.pools", digest, DIGEST_BYTES)
         least = 2 if self.allow_few_samples else LEAST_SAMPLES
         _require_number("task.n_samples", self.n_samples, least, MAX_SAMPLES)
+        try:
+            require_circuit(self.architecture, self.n_samples)
+        except ArchitectureInvalid as error:
+            raise GenesisInvalid("task.n_samples", str(error)) from None
         _require_number("task.threshold", self.threshold, 1, self.n_samples)
         if self.margin is not None:
             _require_number("task.margin", self.margin, 1, self.n_samples)

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from kernels.array import FrArray
 from prover.constraints import Circuit, Group, System
-from prover.errors import ArchitectureInvalid
 from prover.gadgets.activation import (
     Activation,
     build_activation,
@@ -30,19 +29,14 @@ from prover.gadgets.linear import (
     require_logits,
     require_requantized,
 )
-from prover.gadgets.lookup import (
-    RangeDemand,
-    RangeTable,
-    Table,
-    WidthChoice,
-    build_integer_table,
-    choose_table_bits,
-)
-from prover.layers import BIAS_BITS, BIAS_MIN, WEIGHT_MAX, Linear, Requant
+from prover.gadgets.lookup import RangeTable, Table, build_integer_table
+from prover.layers import BIAS_BITS, BIAS_MIN, WEIGHT_MAX, Requant
 from prover.linear_form import LinearForm
 from prover.model import Architecture
 from prover.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
 from prover.r1cs import R1CS
+from prover.sizes import MAX_ROWS, choose_widths, require_circuit
+from prover.widths import WidthChoice
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -139,17 +133,18 @@ class AccuracyCircuit:
         )
 
 
-def compile_accuracy(architecture: Architecture, n_samples: int) -> AccuracyCircuit:
+def compile_accuracy(
+    architecture: Architecture, n_samples: int, *, max_rows: int = MAX_ROWS
+) -> AccuracyCircuit:
     """The circuit for `n_samples` samples (padding allowed) of any dataset of the right shape.
 
-    raises : ArchitectureInvalid for a kind of layer without a gadget, or n_samples out of range
-    cost   : about a second per million rows
+    raises : ArchitectureInvalid for a kind of layer without a gadget, or n_samples out of range;
+             CircuitTooLarge for more than `max_rows` rows, before anything is allocated
+    cost   : about a second per million rows; memory as `prover.sizes` says
     """
+    require_circuit(architecture, n_samples, max_rows=max_rows)
     layout = PublicLayout(architecture, n_samples)
-    for layer in architecture.layers:
-        if not isinstance(layer, Linear):
-            raise ArchitectureInvalid(f"no gadget for layers of kind {layer.kind!r}")
-    widths = choose_table_bits(list_range_demands(architecture, n_samples))
+    widths = choose_widths(architecture, n_samples)
     compiler = _Compiler.start(layout, widths)
     compiler.add_layers()
     compiler.close_tables()
@@ -160,23 +155,6 @@ def compile_accuracy(architecture: Architecture, n_samples: int) -> AccuracyCirc
         public_layout=layout,
         widths=widths,
     )
-
-
-def list_range_demands(architecture: Architecture, n_samples: int) -> list[RangeDemand]:
-    """Every value that the shared range table has to serve."""
-    demands = [
-        RangeDemand(what="margin", count=n_samples * architecture.n_classes,
-                    bits=architecture.margin_bits),
-        RangeDemand(what="bias", count=sum(prod(s) for s in architecture.bias_shapes),
-                    bits=BIAS_BITS, exact=True),
-    ]  # fmt: skip
-    for index, layer in enumerate(architecture.layers):
-        if layer.requant is not None:
-            count = n_samples * prod(architecture.shapes[index + 1])
-            demands.append(
-                RangeDemand(what=f"remainder {index}", count=count, bits=layer.requant.shift)
-            )
-    return demands
 
 
 @dataclass(slots=True, kw_only=True)

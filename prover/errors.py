@@ -2,6 +2,7 @@
 
 ProverError
 ├── ArchitectureInvalid       a public description of a network cannot be meant
+│   ├── CircuitTooLarge       its circuit has more rows than a limit, or takes more memory
 │   └── QuantizationOverflow  a layer can exceed its accumulator bound, whatever its weights
 ├── DependentColumns          a circuit whose key would let statements or commitments be shifted
 ├── FormatError               bytes of a file are not what the format demands
@@ -68,6 +69,36 @@ class QuantizationOverflow(ArchitectureInvalid):
     def __init__(self, *, layer: int, bound: int, limit: int, next_step: str) -> None:
         self.layer, self.bound, self.limit, self.next_step = layer, bound, limit, next_step
         super().__init__(f"layer {layer}: |m*z| can reach {bound}, limit {limit}; {next_step}")
+
+
+class CircuitTooLarge(ArchitectureInvalid):
+    """The circuit of a network is not compiled: it has too many rows, or would not fit in memory.
+
+    n_rows, n_bytes : what it has, and what compiling takes at the most; max_bytes None: any
+    """
+
+    code = "circuit_too_large"
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        n_samples: int,
+        n_rows: int,
+        max_rows: int,
+        n_bytes: int,
+        max_bytes: int | None,
+    ) -> None:
+        self.n_rows, self.max_rows = n_rows, max_rows
+        self.n_bytes, self.max_bytes = n_bytes, max_bytes
+        what = f"{n_rows} rows, and the limit is {max_rows}"
+        if n_rows <= max_rows and max_bytes is not None:
+            what = f"{n_rows} rows, which take {n_bytes >> 20} MiB to compile, and there are "
+            what += f"{max_bytes >> 20} MiB"
+        super().__init__(
+            f"the circuit of {name} on {n_samples} samples has {what}; take fewer samples "
+            "(a larger set is proven in shards), smaller q_bits or a smaller network"
+        )
 
 
 class ModelFormatError(FormatError):

@@ -31,6 +31,7 @@ def inspect(
     from api.model_files import require_architecture
     from api.refusals import load_backend, refusing
     from prover.accuracy import compile_accuracy
+    from prover.sizes import compute_sizes
 
     with refusing(as_json=as_json):
         architecture = require_architecture(model, samples)
@@ -38,7 +39,7 @@ def inspect(
         accuracy = compile_accuracy(architecture, samples)
         rates = measure_rates(device, time.perf_counter)
     report = accuracy.explain()
-    expected = estimate(accuracy, rates)
+    expected = estimate(compute_sizes(architecture, samples), report.lines, rates)
     if as_json:
         emit_json(
             report.to_json()

@@ -23,7 +23,7 @@ from kernels.bn254 import G1, G2, R
 from kernels.encoding import encode_g1
 from prover.accuracy import compile_accuracy
 from prover.errors import FormatError, KeyMismatch, SelfCheckFailed
-from prover.gadgets.lookup import RangeTable, split_widths
+from prover.gadgets.lookup import RangeTable
 from prover.keyfile import compute_proving_digest, load_proving_key, save_key
 from prover.keys import ProvingKey
 from prover.layers import BIAS_BITS, BIAS_MAX, BIAS_MIN, WEIGHT_MAX, Requant
@@ -35,6 +35,7 @@ from prover.ranges import compute_ranges
 from prover.transcript import compute_challenges
 from prover.verdict import Verdict
 from prover.verify import Claim, equations_hold, knowledge_holds, verify_batch
+from prover.widths import split_widths
 from prover.wire import Envelope, Proof
 from tests.support.accuracy_protocol import accuracy_key, backend, scene
 from tests.support.assignments import Assignment, Tensor, draw_scalars

@@ -5,13 +5,8 @@ from __future__ import annotations
 import pytest
 
 from prover.constraints import System
-from prover.gadgets.lookup import (
-    RangeDemand,
-    RangeTable,
-    build_integer_table,
-    choose_table_bits,
-    split_widths,
-)
+from prover.gadgets.lookup import RangeTable, build_integer_table
+from prover.widths import RangeDemand, choose_table_bits, split_widths
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,12 @@ def test_few_samples_need_the_flag() -> None:
     assert make_task(allow_few_samples=False, n_samples=256).n_samples == 256
 
 
+def enlarge(task: dict[str, Any]) -> None:
+    """To a circuit that no key can be of: more than 2^27 rows."""
+    task["architecture"]["layers"][0]["n_out"] = 1 << 16
+    task["n_samples"] = 1 << 12
+
+
 CHANGES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("version", lambda v: v.update(version=2)),
     ("version", lambda v: v.update(version="1")),
@@ -94,6 +100,7 @@ CHANGES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("task.n_samples", lambda v: v["task"].update(n_samples=1)),
     ("task.n_samples", lambda v: v["task"].update(n_samples=16.0)),
     ("task.n_samples", lambda v: v["task"].update(n_samples=True)),
+    ("task.n_samples", lambda v: enlarge(v["task"])),
     ("task.threshold", lambda v: v["task"].update(threshold=0)),
     ("task.threshold", lambda v: v["task"].update(threshold=17)),
     ("task.margin", lambda v: v["task"].update(margin=0)),

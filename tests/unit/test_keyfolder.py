@@ -15,6 +15,7 @@ from kernels.backend import get_backend
 from prover.keyfile import PROVING_NAME, VERIFYING_NAME
 from prover.model import Architecture
 from prover.progress import silent
+from prover.sizes import compute_sizes
 from tests.support.tiny_circuits import seeded
 
 FIRST, SECOND = b"\x01" * 32, b"\x02" * 32
@@ -154,8 +155,9 @@ def test_a_key_that_is_being_copied_here_is_left_alone(directory: Path) -> None:
 @pytest.mark.parametrize("sizes", [[4, 3, 2], [20, 30, 10]])
 def test_the_bound_of_a_key_is_close(directory: Path, sizes: list[int]) -> None:
     cache = KeyCache(directory, budget_bytes=1, random_bytes=seeded(1))
-    ready = cache.get(Architecture.mlp(sizes), 8, get_backend("cpu"), silent)
+    architecture = Architecture.mlp(sizes)
+    ready = cache.get(architecture, 8, get_backend("cpu"), silent)
     folder = directory / ready.accuracy.digest.hex()
     n_bytes = sum(path.stat().st_size for path in folder.iterdir())
-    bound = bound_key_bytes(ready.accuracy.r1cs)
+    bound = bound_key_bytes(compute_sizes(architecture, 8))
     assert n_bytes <= bound <= 1.25 * n_bytes + (1 << 18)

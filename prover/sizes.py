@@ -1,0 +1,287 @@
+"""How large a circuit is, exactly and without compiling it: arithmetic on shapes.
+
+Each gadget is counted beside the equation that it states, so this page reads like
+`prover.accuracy` with numbers in place of tensors; a test compares both over extreme parameters.
+Whoever is about to compile a circuit, to make or load its key or to take a request for its proofs
+asks `require_circuit` first: a few hundred bytes of public description can ask for more rows than
+any machine holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import prod
+
+from prover.errors import ArchitectureInvalid, CircuitTooLarge
+from prover.layers import BIAS_BITS, WEIGHT_MAX, Linear
+from prover.model import Architecture
+from prover.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
+from prover.widths import RangeDemand, WidthChoice, choose_table_bits, split_widths
+
+MAX_ROWS = 1 << 27
+"""Of any circuit: a key has no more, since its quotient lies on a domain of twice as many."""
+
+_ENTRY_BYTES, _ROW_BYTES = 12, 8  # of a matrix: column and coefficient; end of a row
+# The most that compiling takes, them included: measured, and asserted of shapes of all kinds.
+_COMPILE_ENTRY_BYTES, _COMPILE_ROW_BYTES = 80, 32
+_COMPILE_LAYER_BYTES, _COMPILE_BYTES = 1 << 16, 1 << 21  # labels, blocks and forms of few rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitSizes:
+    """Counts of a compiled circuit, as its matrices have them.
+
+    n_public  : statement wires, without the constant one
+    nnz       : entries of A, B and C
+    occurring : wires with an entry in A, in B, in C; every private wire has one in C
+    n_private_in_a : private ones among those in A
+    tables    : rows of each lookup table
+    """
+
+    n_layers: int
+    n_samples: int
+    n_rows: int
+    n_public: int
+    n_model: int
+    n_advice: int
+    n_private: int
+    nnz: tuple[int, int, int]
+    occurring: tuple[int, int, int]
+    n_private_in_a: int
+    tables: dict[str, int]
+
+    @property
+    def n_wires(self) -> int:
+        return 1 + self.n_public + self.n_model + self.n_advice + self.n_private
+
+    @property
+    def lg_n(self) -> int:
+        """log2 of the evaluation domain, as `R1CS.lg_n`."""
+        return max(self.n_rows - 1, 0).bit_length()
+
+    @property
+    def matrix_bytes(self) -> int:
+        """Memory of A, B and C."""
+        return _ENTRY_BYTES * sum(self.nnz) + 3 * _ROW_BYTES * (self.n_rows + 1)
+
+    @property
+    def compile_bytes(self) -> int:
+        """At least the memory that compiling takes at its peak, the matrices included."""
+        return (
+            _COMPILE_ENTRY_BYTES * sum(self.nnz)
+            + _COMPILE_ROW_BYTES * self.n_rows
+            + _COMPILE_LAYER_BYTES * self.n_layers
+            + _COMPILE_BYTES
+        )
+
+
+def require_circuit(
+    architecture: Architecture,
+    n_samples: int,
+    *,
+    max_rows: int = MAX_ROWS,
+    max_bytes: int | None = None,
+) -> CircuitSizes:
+    """The sizes of a circuit that may be compiled.
+
+    max_bytes : of memory that there is for compiling; None: as much as it takes
+    raises    : ArchitectureInvalid as `compute_sizes`; CircuitTooLarge
+    """
+    sizes = compute_sizes(architecture, n_samples)
+    if sizes.n_rows > max_rows or (max_bytes is not None and sizes.compile_bytes > max_bytes):
+        raise CircuitTooLarge(
+            name=architecture.name,
+            n_samples=n_samples,
+            n_rows=sizes.n_rows,
+            max_rows=max_rows,
+            n_bytes=sizes.compile_bytes,
+            max_bytes=max_bytes,
+        )
+    return sizes
+
+
+def compute_sizes(architecture: Architecture, n_samples: int) -> CircuitSizes:
+    """What `compile_accuracy` makes of the same arguments, in a few thousand additions.
+
+    raises : ArchitectureInvalid for a kind of layer without a gadget, or n_samples out of range
+    """
+    layout = PublicLayout(architecture, n_samples)
+    for layer in architecture.layers:
+        if not isinstance(layer, Linear):
+            raise ArchitectureInvalid(f"no gadget for layers of kind {layer.kind!r}")
+    count = _Count(layout=layout, table_bits=choose_widths(architecture, n_samples).table_bits)
+    count.add_powers()
+    n_in = prod(architecture.input_shape)
+    for index, layer in enumerate(architecture.layers):
+        n_out = prod(architecture.shapes[index + 1])
+        count.add_parameters(n_in, n_out)
+        if layer.requant is None:
+            count.add_correctness(n_in, n_out)
+        else:
+            count.add_activation(
+                n_out, layer.requant.shift, (layer.requant.q_range, layer.requant.y_range)
+            )
+            count.add_requantized(n_in, n_out)
+            count.add_combinations(n_out)
+        n_in = n_out
+    count.close_tables()
+    return count.finish()
+
+
+def choose_widths(architecture: Architecture, n_samples: int) -> WidthChoice:
+    """The width of the shared range table with the fewest rows."""
+    return choose_table_bits(list_range_demands(architecture, n_samples))
+
+
+def list_range_demands(architecture: Architecture, n_samples: int) -> list[RangeDemand]:
+    """Every value that the shared range table has to serve."""
+    demands = [
+        RangeDemand(what="margin", count=n_samples * architecture.n_classes,
+                    bits=architecture.margin_bits),
+        RangeDemand(what="bias", count=sum(prod(s) for s in architecture.bias_shapes),
+                    bits=BIAS_BITS, exact=True),
+    ]  # fmt: skip
+    for index, layer in enumerate(architecture.layers):
+        if layer.requant is not None:
+            count = n_samples * prod(architecture.shapes[index + 1])
+            demands.append(
+                RangeDemand(what=f"remainder {index}", count=count, bits=layer.requant.shift)
+            )
+    return demands
+
+
+@dataclass(slots=True, kw_only=True)
+class _Count:
+    """The counts while gadgets are added; `a`, `b` and `c` of a block are entries per row."""
+
+    layout: PublicLayout
+    table_bits: int
+    n_rows: int = 0
+    n_model: int = 0
+    n_advice: int = 0
+    n_private: int = 0
+    n_private_in_a: int = 0
+    in_b: int = 0
+    nnz: list[int] = field(default_factory=lambda: [0, 0, 0])
+    lookups: dict[object, int] = field(default_factory=dict)
+    tables: dict[str, int] = field(default_factory=dict)
+
+    def add_powers(self) -> None:
+        """1 and s come without a row; the sum of all powers is a wire."""
+        n = self.layout.n_samples
+        self._define(n - 2, a=1, b=1, c=1, in_a=True)
+        self._define(1, c=n + 1, in_a=True)
+
+    def add_parameters(self, n_in: int, n_out: int) -> None:
+        """Weights and biases in range, and the products that their layer's outputs are sums of."""
+        n_weights = n_in * n_out
+        self.n_model += n_weights + n_out
+        self._look_up("weight", n_weights, terms=1)
+        self._require_range(n_out, BIAS_BITS, terms=2, exact=True)
+        self._define(n_weights + n_out, a=1, b=1, c=1)
+
+    def add_activation(self, n_out: int, shift: int, kind: ClampKind) -> None:
+        n = self.layout.n_samples * n_out
+        self.n_advice += 3 * n
+        self._require_range(n, shift, terms=1)
+        self._define(n, a=1, b=1, c=1)
+        self.in_b += n  # the product just defined, in the lookup
+        self._look_up(kind, n, terms=3)
+
+    def add_requantized(self, n_in: int, n_out: int) -> None:
+        self._define(self.layout.n_samples * n_out, a=1, b=2, c=1)
+        self._define(n_out, c=n_in + 2, in_a=True)
+        self._state(n_out, a=1, b=1, c=self.layout.n_samples + 1)
+
+    def add_combinations(self, n_out: int) -> None:
+        self._define(self.layout.n_samples * n_out, a=1, b=1, c=1)
+        self._define(n_out, c=self.layout.n_samples + 1, in_a=True)
+
+    def add_correctness(self, n_in: int, n_out: int) -> None:
+        """The logits as raw accumulators, and the count over them."""
+        n, n_logits = self.layout.n_samples, self.layout.n_samples * n_out
+        self.n_advice += n_logits
+        self._define(n_logits, a=1, b=1, c=1)
+        self._state(n_out, c=n + n_in + 1)
+        self.n_advice += n_logits + 2 * n  # hits, labels, levels
+        self._state(n_logits, a=1, b=2)
+        self._state(n, a=n_out, b=n_out + 1)
+        self._state(n, a=n_out, b=1, c=n_out)
+        self._define(n, a=1, b=1, c=1)
+        self._state(1, c=n + 1)
+        self._require_range(n_logits, self.layout.architecture.margin_bits, terms=4)
+        self._state(1, c=n_logits + 1)
+
+    def close_tables(self) -> None:
+        n_range, n_weight = 1 << self.table_bits, 2 * WEIGHT_MAX + 1
+        self._close("range", "range", n_range, terms=n_range - 1)  # the row of 0 has no term
+        self._close("weight", "weight", n_weight, terms=n_weight - 1)
+        for index, kind in enumerate(list_clamp_kinds(self.layout.architecture)):
+            (q_min, q_max), (y_min, _) = kind
+            n_rows = q_max - q_min + 1
+            with_y = q_max if y_min == 0 else n_rows - 1  # y = 0 at every q <= 0, or at q = 0 alone
+            self._close(f"clamp {index}", kind, n_rows, terms=n_rows - 1 + with_y)
+
+    def finish(self) -> CircuitSizes:
+        layout, n_hidden = self.layout, len(self.layout.architecture.multipliers)
+        n_challenges, n_hits = (
+            len(layout.challenges),
+            layout.n_samples * layout.architecture.n_classes,
+        )
+        n_multiplicities = sum(self.tables.values())
+        n_clamp_challenges = 1 if n_hidden else 0
+        # Beside 1: s, the samples' combinations and hits; and g where there are pairs.
+        in_a = 2 + prod(layout.architecture.input_shape) + n_hits + n_clamp_challenges
+        # Beside 1: challenges, of them s only as a base of powers; multipliers; committed wires.
+        in_b = n_challenges + (layout.n_samples > 2) + n_hidden + self.n_model
+        in_b += self.n_advice - n_multiplicities + self.in_b
+        # 1, s, the claimed count and the sum of labels; hits and multiplicities; private wires.
+        in_c = 4 + n_hits + n_multiplicities + self.n_private
+        a, b, c = self.nnz
+        return CircuitSizes(
+            n_layers=len(layout.architecture.layers),
+            n_samples=layout.n_samples,
+            n_rows=self.n_rows,
+            n_public=layout.n_public,
+            n_model=self.n_model,
+            n_advice=self.n_advice,
+            n_private=self.n_private,
+            nnz=(a, b, c),
+            occurring=(in_a + self.n_private_in_a, in_b, in_c),
+            n_private_in_a=self.n_private_in_a,
+            tables=self.tables,
+        )
+
+    def _state(self, n: int, *, a: int = 0, b: int = 0, c: int = 0) -> None:
+        """n rows, with so many entries each."""
+        self.n_rows += n
+        for side, entries in enumerate((a, b, c)):
+            self.nnz[side] += n * entries
+
+    def _define(self, n: int, *, a: int = 0, b: int = 0, c: int = 0, in_a: bool = False) -> None:
+        """n rows that define a private wire each; `in_a`: it has an entry in A, here or later."""
+        self._state(n, a=a, b=b, c=c)
+        self.n_private += n
+        self.n_private_in_a += n * in_a
+
+    def _look_up(self, table: object, n: int, *, terms: int) -> None:
+        """1 / (X + value), a value of so many terms."""
+        self._define(n, a=1, b=1 + terms, c=1, in_a=True)
+        self.lookups[table] = self.lookups.get(table, 0) + n
+
+    def _require_range(self, n: int, bits: int, *, terms: int, exact: bool = False) -> None:
+        widths = split_widths(bits, self.table_bits)
+        n_high = len(widths) - 1
+        self.n_advice += n * n_high
+        self._look_up("range", n * n_high, terms=1)
+        self._look_up("range", n, terms=terms + n_high)
+        if exact and widths[0] < self.table_bits:
+            self._look_up("range", n, terms=terms + n_high)
+
+    def _close(self, name: str, table: object, n_rows: int, *, terms: int) -> None:
+        """Multiplicities over X + row, all rows together of so many terms, and the one sum."""
+        self.tables[name] = n_rows
+        self.n_advice += n_rows
+        self._define(n_rows, a=1, b=1, c=1, in_a=True)
+        self.nnz[1] += terms
+        self._state(1, c=self.lookups[table] + n_rows)
