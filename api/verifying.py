@@ -16,7 +16,7 @@ from prover.public_inputs import PublicLayout, ShardInputs, UInt8Array
 from prover.randomness import RandomBytes
 from prover.statement import Statement
 from prover.verdict import Verdict
-from prover.verify import verify_batch
+from prover.verify import verify_all
 from prover.wire import Envelope
 
 REASONS = {
@@ -68,7 +68,8 @@ def judge_file(
     expected: dict[str, Any],
     random_bytes: RandomBytes,
 ) -> Proven | Refusal:
-    """The verdict on any bytes. Of a container every shard is verified, all as one batch.
+    """The verdict on any bytes. A container is valid when all its shards are: one product of
+    pairings tells, and false ones cost no more than true ones.
 
     images, labels : all samples that the file should be about; a container's shards are cut here
     expected       : fields of the statement that must be as given; others are only reported
@@ -114,19 +115,16 @@ def _judge_shards(
     for index, (statement, shard) in enumerate(zip(statements, shards, strict=True)):
         other = _find_other_data(statement, shard)
         if other is not None:
-            where = f"shard {index}: " if len(shards) > 1 else ""
-            return _refuse(Verdict.WRONG_STATEMENT, where + other)
+            return _refuse(Verdict.WRONG_STATEMENT, _place(index, len(shards)) + other)
     # A single envelope may be any shard of a greater set: it is judged by the samples given.
     places = {s.shard_index: shard for s, shard in zip(statements, shards, strict=True)}
 
     def public_inputs(statement: Statement, challenges: list[int]) -> FrArray | None:
         return places[statement.shard_index](statement, challenges)
 
-    verdicts = verify_batch(raws, key=key, public_inputs=public_inputs, random_bytes=random_bytes)
-    for index, verdict in enumerate(verdicts):
-        if verdict is not Verdict.VALID:
-            where = f"shard {index}: " if len(verdicts) > 1 else ""
-            return _refuse(verdict, where + REASONS[verdict])
+    verdict, at = verify_all(raws, key=key, public_inputs=public_inputs, random_bytes=random_bytes)
+    if verdict is not Verdict.VALID:
+        return _refuse(verdict, _place(at, len(raws)) + REASONS[verdict])
     return Proven(statements=statements)
 
 
@@ -146,6 +144,13 @@ def _find_other_data(statement: Statement, shard: ShardInputs) -> str | None:
     if statement.multipliers != shard.layout.architecture.multipliers:
         return "the proof uses other multipliers than the key's task"
     return None
+
+
+def _place(index: int | None, n_shards: int) -> str:
+    """Which shard a reason is about, as its beginning."""
+    if n_shards == 1:
+        return ""
+    return "not all shards hold: " if index is None else f"shard {index}: "
 
 
 def _refuse(verdict: Verdict, reason: str | None = None) -> Refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from kernels.array import FrArray, FrMont, G1Array
+from prover import verify as verify_module
 from prover.commitment import Blinding, commit_advice, commit_model, draw_blinding
 from prover.errors import KeyMismatch
 from prover.keys import ProvingKey
@@ -19,7 +21,7 @@ from prover.r1cs import R1CS
 from prover.randomness import BrokenRandomness, draw_nonzero_scalar, draw_scalar, draw_weight
 from prover.setup import draw_trapdoor, setup
 from prover.verdict import Verdict
-from prover.verify import Claim, equations_hold, judge, verify_batch
+from prover.verify import Claim, equations_hold, judge, verify_all, verify_batch
 from prover.wire import Proof
 from tests.support.tiny_circuits import (
     build_chain,
@@ -245,6 +247,35 @@ def test_a_batch_names_each_false_proof() -> None:
     )
     valid, failed = Verdict.VALID, Verdict.PAIRING_FAILED
     assert verdicts == [valid, failed, Verdict.MALFORMED, valid, valid, failed, valid]
+
+
+def test_one_product_refuses_what_counts_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many are false; none is asked for when one falls before the pairings."""
+    good, products = honest().envelope, list[int]()
+
+    def count(claims: Sequence[Claim], **rest: Any) -> bool:
+        products.append(len(claims))
+        return equations_hold(claims, **rest)
+
+    def check(*raws: bytes) -> tuple[Verdict, int | None]:
+        return verify_all(
+            raws,
+            key=toy_key().verifying,
+            public_inputs=TOY.public_inputs,
+            random_bytes=seeded(15),
+        )
+
+    false = prove_toy(
+        random_bytes=seeded(14),
+        edit=lambda s: replace(s, claimed_correct=s.claimed_correct + 1),
+    ).envelope
+    monkeypatch.setattr(verify_module, "equations_hold", count)
+    assert check() == check(good) == check(good, good, good) == (Verdict.VALID, None)
+    assert check(*[false] * 9) == check(good, false, good) == (Verdict.PAIRING_FAILED, None)
+    assert check(false) == (Verdict.PAIRING_FAILED, 0)
+    assert products == [1, 3, 9, 3, 1]
+    assert check(good, b"no envelope", false) == (Verdict.MALFORMED, 1)
+    assert products == [1, 3, 9, 3, 1]
 
 
 def test_an_empty_batch() -> None:
