@@ -88,7 +88,10 @@ class Connection:
             await writer.drain()
             answer = (await reader.readuntil(b"\r\n\r\n")).lower()
             length = int(answer.split(b"content-length:")[1].split(b"\r\n")[0])
-            return int(answer.split(b" ")[1]), await reader.readexactly(length)
+            found = int(answer.split(b" ")[1]), await reader.readexactly(length)
+            if b"\r\nconnection: close\r\n" in answer:
+                self.close()
+            return found
         except (OSError, EOFError, IndexError):
             self.close()
             return 0, b""

@@ -7,24 +7,27 @@ samples as the integer model counts.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
-from bench.proving import MODEL, OCCASION, AccuracyBench
+from bench.proving import DATA, MODEL, OCCASION, AccuracyBench
 from bench.registry import BenchCase, Suite, Task, Unavailable
 from bench.service_load import Caller, Reply, load, percentile_99_ms, running_service
 from bench.suites.kernels import Engine
-from federated.data import UInt8Array
+from federated.data import DatasetRef, UInt8Array, load_samples
+from prover.dataset import shard_digest
+from prover.model_bytes import decode_model
 from prover.wire import Envelope
 
-READS_PER_S, SUBMITS_PER_S = 200, 20
+READS_PER_S, SUBMITS_PER_S, VERIFIES_PER_S = 200, 20, 8
 OCTETS = "application/octet-stream"
 
 
@@ -43,6 +46,8 @@ PER_SECOND = 16
 """More shards than two cores prove in a second, so that one is under way all the time."""
 TEST_SAMPLES = 2048
 """Of the packaged part of MNIST."""
+SHARD_SAMPLES = 16
+N_SHARDS = TEST_SAMPLES // SHARD_SAMPLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,13 @@ class Client:
         if state != "done":
             raise RuntimeError(f"the job is {state}")
 
+    def find_circuit(self, n_samples: int) -> str:
+        """Digest of the model's circuit for so many samples, whose key was made before."""
+        name = decode_model(MODEL.read_bytes()).architecture.name
+        listed = require(Caller(self.url).ask("GET", "/v1/circuits"), 200)["circuits"]
+        found = (c for c in listed if (c["architecture"], c["n_samples"]) == (name, n_samples))
+        return str(next(found)["digest"])
+
     def fetch(self, job_id: str) -> bytes:
         return Caller(self.url).ask("GET", f"/v1/jobs/{job_id}/proof").body
 
@@ -121,6 +133,18 @@ class Builder:
                 partial(self.under_load, lambda found: percentile_99_ms(found.reads)),
                 lambda: served,
                 seconds=self.sizes.load_s,
+            ),
+            self.case(
+                "read_p99",
+                f"r{READS_PER_S}.v{VERIFIES_PER_S}",
+                lambda: Task(
+                    run=self.put_under_lies,
+                    answer=lambda found: found[1:],
+                    reading=lambda found: percentile_99_ms(found[0]),
+                ),
+                lambda: ({200}, {200}, {"pairing_failed"}),
+                seconds=self.sizes.load_s,
+                shards=N_SHARDS,
             ),
             self.case(
                 "overhead",
@@ -221,12 +245,72 @@ class Builder:
             last = require(Caller(client.url).ask("GET", f"/v1/jobs/{beside[-1]}"), 200)
         return Loaded(reads, submits, proven_beside=last["state"] != "done")
 
+    # -- lies ------------------------------------------------------------------------------------
+    def put_under_lies(self) -> tuple[list[Reply], set[int], set[int], set[str]]:
+        """Replies to reads beside another caller's verifications, each of a container whose shards
+        are all false; then the statuses of both, and the verdicts.
+
+        An honest proof and a false container are judged before. Of what comes faster than it is
+        judged, some is refused (429): how much is the machine's, so it is left out.
+        """
+        with self.service() as client:
+            job = client.submit(client.body(int(time.time()), SHARD_SAMPLES))
+            client.wait(job)
+            path = f"/v1/jobs/{job}"
+            circuit, honest = client.find_circuit(SHARD_SAMPLES), client.fetch(job)
+            first = f"mnist:test[0:{SHARD_SAMPLES}]"
+            whole = f"mnist:test[0:{TEST_SAMPLES}]"
+            false = body_to_verify(forge_container(honest), circuit, whole)
+            for body, verdict in (
+                (body_to_verify(honest, circuit, first), "valid"),
+                (false, "pairing_failed"),
+            ):
+                found = require(Caller(client.url).ask("POST", "/v1/verify", body), 200)
+                if found["verdict"] != verdict:
+                    raise RuntimeError(f"the verdict is {found['verdict']} instead of {verdict}")
+            n = VERIFIES_PER_S * self.sizes.load_s
+            reads, judged = load(
+                client.url,
+                read_path=path,
+                reads_per_s=READS_PER_S,
+                submit_path="/v1/verify",
+                bodies=[false] * n,
+                submits_per_s=VERIFIES_PER_S,
+            )
+        verdicts = {str(reply.json()["verdict"]) for reply in judged if reply.status == 200}
+        return reads, {r.status for r in reads}, {r.status for r in judged} - {429}, verdicts
+
     @contextmanager
     def service(self) -> Iterator[Client]:
         if not MODEL.exists():
             raise Unavailable(f"{MODEL.name} is not here: run it in a checkout of the repository")
         with running_service() as url:
             yield Client.of(url, MODEL.read_bytes())
+
+
+def forge_container(honest: bytes) -> bytes:
+    """A proof for every shard of the test samples: the points of another one, so all are false."""
+    samples = load_samples(DatasetRef.parse(f"mnist:test[0:{TEST_SAMPLES}]"), DATA)
+    envelope = Envelope.decode(honest)
+    if envelope is None:
+        raise RuntimeError("the service published no proof")
+    raws = []
+    for index in range(N_SHARDS):
+        cut = slice(index * SHARD_SAMPLES, (index + 1) * SHARD_SAMPLES)
+        statement = replace(
+            envelope.statement,
+            shard_index=index,
+            dataset_digest=shard_digest(samples.images[cut], samples.labels[cut]),
+            claimed_correct=envelope.statement.claimed_correct - 1,  # else shard 0's would be true
+        )
+        raws.append(replace(envelope, statement=statement).encode())
+    header = b"zkpotshd" + (1).to_bytes(2, "little") + len(raws).to_bytes(4, "little")
+    return header + b"".join(len(raw).to_bytes(4, "little") + raw for raw in raws)
+
+
+def body_to_verify(proof: bytes, circuit: str, dataset: str) -> bytes:
+    encoded = base64.b64encode(proof).decode("ascii")
+    return json.dumps({"proof_base64": encoded, "circuit": circuit, "dataset": dataset}).encode()
 
 
 def require(reply: Reply, status: int) -> Any:
