@@ -21,7 +21,7 @@ from api.auth import KeyRing
 from api.chain_history import ChainHistory
 from api.gate import KnownHosts, KnownMethods
 from api.headers import SafeHeaders
-from api.limits import RateLimits, Shares, StreamLimits
+from api.limits import Places, RateLimits, Shares
 from api.patience import Patience
 from api.problems import OnlyProblems, Problem, document
 from api.routes_common import Shell, ShellDep
@@ -32,6 +32,9 @@ WEB = Path(__file__).parent / "web"
 RATES = {"read": "400/second", "submit": "60/second", "verify": "10/second", "guess": "5/second"}
 MAX_STREAMS = 256
 MAX_STREAMS_PER_CALLER = 64
+MAX_VERIFICATIONS = 16
+"""Under way or waiting for one of the pool's processes."""
+MAX_VERIFICATIONS_PER_CALLER = 4
 MAX_BODIES_BYTES = 2 << 30
 """Of all bodies under way: in memory, or of snarkjs files on the disk."""
 MAX_BODIES_BYTES_PER_CALLER = 1 << 30
@@ -70,7 +73,12 @@ def build_app(
         backend=backend,
         keys=keys,
         rates=RateLimits(**{**RATES, **(rates or {})}),
-        streams=StreamLimits(total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER),
+        streams=Places("too_many_streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER),
+        verifications=Places(
+            "too_many_verifications",
+            total=MAX_VERIFICATIONS,
+            per_caller=MAX_VERIFICATIONS_PER_CALLER,
+        ),
         bodies=Shares(
             "too_many_uploads", total=MAX_BODIES_BYTES, per_caller=MAX_BODIES_BYTES_PER_CALLER
         ),

@@ -69,12 +69,12 @@ class Shares:
                     del self._held[caller]
 
 
-class StreamLimits(Shares):
-    """How many event streams are open.
+class Places(Shares):
+    """Places for what takes long, such as event streams and verifications.
 
-    threads : one for each stream, to wait in: those of other requests stay free
+    threads : one for each place, to wait in: those of other requests stay free
     """
 
-    def __init__(self, *, total: int, per_caller: int) -> None:
-        super().__init__("too_many_streams", total=total, per_caller=per_caller)
+    def __init__(self, code: str, *, total: int, per_caller: int) -> None:
+        super().__init__(code, total=total, per_caller=per_caller)
         self.threads = CapacityLimiter(total)

@@ -117,6 +117,9 @@ KINDS: Mapping[str, Kind] = {
     "too_many_uploads": Kind(
         429, "Too much is being uploaded", "send the request again after Retry-After seconds"
     ),
+    "too_many_verifications": Kind(
+        429, "Too many verifications are under way", "ask again after Retry-After seconds"
+    ),
     "bad_model": Kind(422, "The bytes are no quantized model", "upload a .zkq file"),
     "bad_dataset": Kind(
         422, "The samples cannot be used", "name samples such as mnist:test[0:1024]"
@@ -181,6 +184,11 @@ def respond(problem: ApiProblem, errors: list[FieldError] | None = None) -> JSON
         media_type=MEDIA_TYPE,
         headers=problem.headers,
     )
+
+
+def as_problem(error: ProverError) -> ApiProblem:
+    """What a caller is told of an error of the prover."""
+    return ApiProblem(error.code if error.code in KINDS else "refused", error.public_message)
 
 
 def document(*codes: str) -> dict[int | str, dict[str, Any]]:
@@ -256,8 +264,7 @@ async def _on_problem(_: Request, error: Exception) -> JSONResponse:
 
 async def _on_prover_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ProverError)
-    code = error.code if error.code in KINDS else "refused"
-    return respond(ApiProblem(code, error.public_message))
+    return respond(as_problem(error))
 
 
 async def _on_http_exception(_: Request, error: Exception) -> JSONResponse:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
-
-from redis import RedisError
+from typing import BinaryIO
 
 from api.auth import Caller, Scope
 from api.jobs import (
@@ -19,7 +16,6 @@ from api.jobs import (
     JobSpec,
     JobState,
     Priority,
-    RecordInvalid,
 )
 from api.key_card import CARD_NAME, load_verifying_half
 from api.problems import ApiProblem
@@ -29,7 +25,7 @@ from api.proof_views import (
     view_accuracy_proof,
     view_groth16_proof,
 )
-from api.queue import IdempotencyConflict, JobQueue, OwnerFull, QueueFull
+from api.queue import JobQueue
 from api.queue_admin import QueueAdmin
 from api.schemas import (
     Circuit,
@@ -46,22 +42,18 @@ from api.schemas import (
     Progress,
     ProofView,
     QueueView,
+    VerifyAnswer,
+    VerifyRequest,
     WorkerList,
     WorkerView,
 )
 from api.service import JobEvent
+from api.service_refusals import refusing_callers
 from api.settings import MAX_PROOF_ROWS, MAX_TASKS_PER_JOB
 from api.shards import Container
-from api.store import (
-    StoreFull,
-    UploadGone,
-    UploadInvalid,
-    UploadKind,
-    UploadStore,
-    hash_file,
-    parse_samples,
-)
-from federated.errors import FederatedError
+from api.store import UploadKind, UploadStore, hash_file, parse_samples
+from api.verifier import read_circuit_file
+from api.verifier_pool import VerifierPool
 from kernels.encoding import encode_g1
 from prover.commitment import SecretCommitment
 from prover.dataset import shard_digest
@@ -72,7 +64,6 @@ from prover.model_bytes import decode_model
 from prover.sizes import require_circuit
 from prover.wire import Envelope
 
-RETRY_S, MAX_RETRY_S = 5, 3600
 _REMEMBERED = 4096
 """Models, and sets of samples, whose sizes are kept in memory."""
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -81,9 +72,11 @@ _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 class QueueService:
     """What the routes ask, answered by the queue. `keys` : folder with a key per circuit digest."""
 
-    def __init__(self, queue: JobQueue, store: UploadStore, keys: Path) -> None:
+    def __init__(
+        self, queue: JobQueue, store: UploadStore, keys: Path, verifiers: VerifierPool
+    ) -> None:
         self._queue, self._admin = queue, QueueAdmin(queue)
-        self._store, self._keys = store, keys
+        self._store, self._keys, self._verifiers = store, keys, verifiers
         # What stands behind a digest or a name never changes.
         self._decode_architecture = lru_cache(_REMEMBERED)(self._decode_architecture_now)
         self._measure_samples = lru_cache(_REMEMBERED)(self._measure_samples_now)
@@ -92,13 +85,17 @@ class QueueService:
         """Deletes uploads that have expired, or whose writer was killed. Raises OSError."""
         self._store.sweep()
 
+    def close(self) -> None:
+        """Ends what it started."""
+        self._verifiers.close()
+
     def ping(self) -> None:
-        with _refusing():
+        with refusing_callers():
             self._queue.write_probe()
 
     def put_model(self, caller: Caller, raw: bytes) -> ModelReceipt:
         architecture = decode_model(raw).architecture
-        with _refusing():
+        with refusing_callers():
             kept = self._store.put(caller.name, UploadKind.MODEL, raw)
         return ModelReceipt(
             id=kept.id,
@@ -109,7 +106,7 @@ class QueueService:
         )
 
     def put_dataset(self, caller: Caller, raw: bytes) -> DatasetReceipt:
-        with _refusing():
+        with refusing_callers():
             images, labels = parse_samples(raw)
             kept = self._store.put(caller.name, UploadKind.DATASET, raw)
         return DatasetReceipt(
@@ -122,12 +119,12 @@ class QueueService:
 
     def put_commitment(self, caller: Caller, raw: bytes) -> CommitmentReceipt:
         d_w = encode_g1(SecretCommitment.decode(raw).public.d_w)
-        with _refusing():
+        with refusing_callers():
             kept = self._store.put(caller.name, UploadKind.COMMITMENT, raw)
         return CommitmentReceipt(id=kept.id, d_w=d_w.hex(), expires_at=kept.expires_at)
 
     def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
-        with _refusing():
+        with refusing_callers():
             self._store.get_path(caller.name, UploadKind.MODEL, request.model_id)
             architecture = self._decode_architecture(caller.name, request.model_id)
             if request.commitment_id is not None:
@@ -170,7 +167,7 @@ class QueueService:
         priority: PriorityName,
         idempotency_key: str | None,
     ) -> Job:
-        with _refusing():
+        with refusing_callers():
             work = Groth16Work(
                 zkey_id=self._store.put_file(caller.name, UploadKind.ZKEY, zkey).id,
                 witness_id=hash_file(witness),
@@ -181,7 +178,7 @@ class QueueService:
 
     def list_jobs(self, caller: Caller, *, limit: int, before: str | None) -> JobList:
         owner = None if caller.may(Scope.ADMIN) else caller.name
-        with _refusing():
+        with refusing_callers():
             page = self._queue.list_jobs(owner=owner, limit=limit, before=before)
         return JobList(jobs=[_view_job(record) for record in page.jobs], next=page.next)
 
@@ -190,14 +187,14 @@ class QueueService:
 
     def cancel(self, caller: Caller, job_id: str) -> Job:
         found = self._find(caller, job_id)
-        with _refusing():
+        with refusing_callers():
             return _view_job(self._queue.cancel(job_id) or found)
 
     def read_events(
         self, caller: Caller, job_id: str, *, after: str, block_ms: int
     ) -> Sequence[JobEvent]:
         self._find(caller, job_id)
-        with _refusing():
+        with refusing_callers():
             events = self._queue.read_events(job_id, after=after, block_ms=block_ms)
         return [JobEvent(event.id, event.kind, event.data) for event in events]
 
@@ -231,19 +228,15 @@ class QueueService:
         return CircuitList(circuits=found)
 
     def get_circuit_file(self, digest: str, name: str) -> bytes:
-        try:
-            if _DIGEST.fullmatch(digest) and name in (VERIFYING_NAME, CARD_NAME):
-                return (self._keys / digest / name).read_bytes()
-        except FileNotFoundError:
-            pass
-        raise ApiProblem("not_found", "no circuit here has this digest")
+        if not _DIGEST.fullmatch(digest) or name not in (VERIFYING_NAME, CARD_NAME):
+            raise ApiProblem("not_found", "no circuit here has this digest")
+        return read_circuit_file(self._keys, digest, name)
 
-    def load_dataset(self, caller: Caller, dataset: str) -> tuple[Any, Any]:
-        with _refusing():
-            return self._store.load_samples(caller.name, dataset)
+    def verify(self, caller: Caller, request: VerifyRequest) -> VerifyAnswer:
+        return self._verifiers.verify(caller.name, request)
 
     def view_queue(self) -> QueueView:
-        with _refusing():
+        with refusing_callers():
             load = self._admin.view_load()
         return QueueView(
             priorities={
@@ -259,7 +252,7 @@ class QueueService:
         )
 
     def view_workers(self) -> WorkerList:
-        with _refusing():
+        with refusing_callers():
             beats = self._admin.list_workers()
         return WorkerList(
             workers=[
@@ -276,7 +269,7 @@ class QueueService:
         )
 
     def _put(self, spec: JobSpec, idempotency_key: str | None) -> Job:
-        with _refusing():
+        with refusing_callers():
             return _view_job(self._queue.submit(spec, idempotency_key=idempotency_key)[0])
 
     def _decode_architecture_now(self, owner: str, model_id: str) -> Architecture:
@@ -288,7 +281,7 @@ class QueueService:
         return len(labels), images.shape[1:]
 
     def _find(self, caller: Caller, job_id: str) -> JobRecord:
-        with _refusing():
+        with refusing_callers():
             record = self._queue.get(job_id)
         if record is None or not caller.may_see(record.spec.owner):
             raise ApiProblem("not_found", "no job of yours has this id")
@@ -296,7 +289,7 @@ class QueueService:
 
     def _get_made(self, caller: Caller, job_id: str) -> Made:
         record = self._find(caller, job_id)
-        with _refusing():
+        with refusing_callers():
             results = self._queue.get_results(job_id)
         if results is None:
             raise ApiProblem("not_ready", f"the job is {record.state.value}")
@@ -311,32 +304,6 @@ class QueueService:
             if decoded and key.digest == decoded.statement.verifying_key_digest:
                 return circuit.digest
         return None
-
-
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """Errors of queue and store as problems."""
-    try:
-        yield
-    except RedisError:
-        raise ApiProblem("unavailable", headers={"Retry-After": str(RETRY_S)}) from None
-    except (QueueFull, StoreFull) as error:
-        raise ApiProblem("queue_full", str(error), headers={"Retry-After": str(RETRY_S)}) from None
-    except OwnerFull as error:
-        wait_s = min(MAX_RETRY_S, max(RETRY_S, error.wait_s))
-        headers = {"Retry-After": str(wait_s)}
-        raise ApiProblem("quota_full", str(error), headers=headers) from None
-    except IdempotencyConflict:
-        raise ApiProblem("idempotency_conflict") from None
-    except UploadGone as error:
-        raise ApiProblem("not_found", str(error)) from None
-    except (UploadInvalid, FederatedError) as error:
-        raise ApiProblem("bad_dataset", str(error)) from None
-    except RecordInvalid as error:
-        raise ApiProblem("refused", str(error)) from None
-    except OSError:  # a full disk above all; its text would name paths of this machine
-        detail, headers = "the store cannot be read or written", {"Retry-After": str(RETRY_S)}
-        raise ApiProblem("unavailable", detail, headers=headers) from None
 
 
 def _make_spec(

@@ -14,7 +14,7 @@ from fastapi.security import HTTPBearer
 
 from api.auth import Caller, KeyRing, Scope
 from api.chain_history import ChainHistory
-from api.limits import RateLimits, Shares, StreamLimits
+from api.limits import Places, RateLimits, Shares
 from api.problems import ApiProblem
 from api.service import ServiceBackend
 
@@ -30,7 +30,8 @@ class Shell:
     backend: ServiceBackend
     keys: KeyRing
     rates: RateLimits
-    streams: StreamLimits
+    streams: Places
+    verifications: Places
     bodies: Shares  # bytes that are being received or worked on
     chain: ChainHistory | None
 

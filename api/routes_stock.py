@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import secrets
 from typing import Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.auth import Caller
-from api.key_card import CARD_NAME, KeyCard
+from api.key_card import CARD_NAME
 from api.problems import ApiProblem, document
 from api.routes_common import (
     CircuitDigest,
     GuardedRoute,
     Reader,
-    Shell,
     ShellDep,
     Submitter,
     Verifier,
@@ -32,10 +28,7 @@ from api.schemas import (
     VerifyRequest,
     WorkerList,
 )
-from api.verifying import Proven, judge_file
-from api.views import view_statement
 from prover.keyfile import VERIFYING_NAME
-from prover.keys import VerifyingKey
 
 MAX_MODEL_BYTES = 1 << 26
 MAX_DATASET_BYTES = 1 << 27
@@ -140,16 +133,19 @@ def get_card(digest: CircuitDigest, shell: ShellDep, caller: Reader) -> Response
     responses={
         **_GUARDS,
         **document("not_found", "bad_dataset", "refused", "invalid_request", "body_too_large"),
-        **document("malformed_request", "too_many_uploads"),
+        **document("malformed_request", "too_many_uploads", "too_many_verifications"),
     },
 )
-def verify(body: VerifyRequest, shell: ShellDep, caller: Verifier) -> VerifyAnswer:
+async def verify(body: VerifyRequest, shell: ShellDep, caller: Verifier) -> VerifyAnswer:
     """Any bytes get a verdict. It says what was proven, not how the model was trained."""
-    try:
-        raw = base64.b64decode(body.proof_base64, validate=True)
-    except (binascii.Error, ValueError):
-        raise ApiProblem("invalid_request", "proof_base64 is no base64") from None
-    return _judge(shell, caller, raw, body)
+    with shell.verifications.hold(caller.name):
+        return await to_thread.run_sync(
+            shell.backend.verify,
+            caller,
+            body,
+            abandon_on_cancel=True,
+            limiter=shell.verifications.threads,
+        )
 
 
 @router.get("/queue", tags=["service"], summary="The queue at a glance", responses=_GUARDS)
@@ -160,29 +156,6 @@ def view_queue(shell: ShellDep, caller: Reader) -> QueueView:
 @router.get("/workers", tags=["service"], summary="Workers that are up", responses=_GUARDS)
 def view_workers(shell: ShellDep, caller: Reader) -> WorkerList:
     return shell.backend.view_workers()
-
-
-def _judge(shell: Shell, caller: Caller, raw: bytes, body: VerifyRequest) -> VerifyAnswer:
-    key = VerifyingKey.decode(shell.backend.get_circuit_file(body.circuit, VERIFYING_NAME))
-    card = KeyCard.decode(shell.backend.get_circuit_file(body.circuit, CARD_NAME))
-    images, labels = shell.backend.load_dataset(caller, body.dataset)
-    outcome = judge_file(
-        raw,
-        key=key,
-        layout=card.layout,
-        images=images,
-        labels=labels,
-        expected={},
-        random_bytes=secrets.token_bytes,
-    )
-    if not isinstance(outcome, Proven):
-        return VerifyAnswer(verdict=outcome.code, reason=outcome.reason)
-    return VerifyAnswer(
-        verdict="valid",
-        n_real=outcome.n_samples,
-        claimed_correct=outcome.n_correct,
-        statements=[view_statement(s) for s in outcome.statements],
-    )
 
 
 async def _read_octets(request: Request) -> bytes:

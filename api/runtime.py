@@ -22,6 +22,7 @@ from api.queue_service import QueueService
 from api.settings import Settings
 from api.store import UploadStore
 from api.tasks import TaskProver
+from api.verifier_pool import VerifierPool
 from api.worker import Worker
 
 KEYS = "keys"
@@ -29,9 +30,9 @@ KEYS = "keys"
 
 
 def build_service(redis: Redis, settings: Settings) -> QueueService:
-    """What the HTTP routes ask."""
-    queue = JobQueue(redis, settings)
-    return QueueService(queue, _open_store(settings), settings.data_dir / KEYS)
+    """What the HTTP routes ask; to be closed."""
+    queue, store = JobQueue(redis, settings), open_store(settings)
+    return QueueService(queue, store, settings.data_dir / KEYS, VerifierPool.of(settings, KEYS))
 
 
 def build_worker(redis: Redis, settings: Settings, *, name: str, stop: Event, log: Any) -> Worker:
@@ -52,7 +53,7 @@ def build_worker(redis: Redis, settings: Settings, *, name: str, stop: Event, lo
         limit_bytes=settings.keys_limit_bytes,
         random_bytes=secrets.token_bytes,
     )
-    prover = TaskProver(store=_open_store(settings), keys=keys, random_bytes=secrets.token_bytes)
+    prover = TaskProver(store=open_store(settings), keys=keys, random_bytes=secrets.token_bytes)
     devices = Devices([settings.backend, settings.fallback_backend], on_fault=on_fault)
     return Worker(queue, prover, devices, name=name, log=log, stop=stop)
 
@@ -78,7 +79,8 @@ def make_name() -> str:
     return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
-def _open_store(settings: Settings) -> UploadStore:
+def open_store(settings: Settings) -> UploadStore:
+    """The uploads of the settings' data directory."""
     return UploadStore(
         settings.data_dir, ttl_s=settings.upload_ttl_s, limit_bytes=settings.upload_limit_bytes
     )

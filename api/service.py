@@ -23,6 +23,8 @@ from api.schemas import (
     PriorityName,
     ProofView,
     QueueView,
+    VerifyAnswer,
+    VerifyRequest,
     WorkerList,
 )
 
@@ -94,8 +96,8 @@ class ServiceBackend(Protocol):
     def get_circuit_file(self, digest: str, name: str) -> bytes:
         """`verifying.key` or `circuit.json`, all that a verifier reads. ApiProblem not_found."""
 
-    def load_dataset(self, caller: Caller, dataset: str) -> tuple[Any, Any]:
-        """images uint8[N, ...] and labels uint8[N] of a name or an id. ApiProblem bad_dataset."""
+    def verify(self, caller: Caller, request: VerifyRequest) -> VerifyAnswer:
+        """The verdict on any bytes. ApiProblem not_found, bad_dataset, refused, unavailable."""
 
     def view_queue(self) -> QueueView:
         """Lengths and ages."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,7 +88,7 @@ def api(
         registry = CollectorRegistry()
         QueueCollector(JobQueue(redis, settings), registry)
         shown = f"[{host}]" if ":" in host else host
-        with _following(settings, redis) as chain, listening:
+        with closing(service), _following(settings, redis) as chain, listening:
             app = build_app(service, keys=ring, registry=registry, chain=chain, names=names)
             typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
             build_server(app, host=host, port=port).run(sockets=[listening])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.limits import RateLimits, Shares, StreamLimits
+from api.limits import Places, RateLimits, Shares
 from api.problems import ApiProblem
 
 
@@ -21,7 +21,7 @@ def test_a_rate_counts_each_caller_and_kind_by_itself() -> None:
 
 
 def test_streams_are_counted_in_all_and_per_caller() -> None:
-    streams = StreamLimits(total=3, per_caller=2)
+    streams = Places("too_many_streams", total=3, per_caller=2)
     with streams.hold("alice"), streams.hold("alice"):
         with pytest.raises(ApiProblem, match="too_many_streams"), streams.hold("alice"):
             pass
@@ -36,7 +36,7 @@ def test_streams_are_counted_in_all_and_per_caller() -> None:
 
 
 def test_a_stream_that_fails_gives_its_place_back() -> None:
-    streams = StreamLimits(total=1, per_caller=1)
+    streams = Places("too_many_streams", total=1, per_caller=1)
     with pytest.raises(KeyError), streams.hold("alice"):
         raise KeyError
     with streams.hold("alice"):

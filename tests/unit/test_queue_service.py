@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -28,11 +30,14 @@ from api.problems import ApiProblem
 from api.queue import JobQueue
 from api.queue_admin import Heartbeat, QueueAdmin
 from api.queue_service import QueueService
-from api.runtime import KEYS, build_service, build_worker
-from api.schemas import Job, JobRequest, PriorityName
+from api.runtime import KEYS, build_service, build_worker, open_store
+from api.schemas import Job, JobRequest, PriorityName, VerifyRequest
 from api.settings import MAX_TASKS_PER_JOB, Settings
+from api.shards import Container
+from api.verifier import Verifier
 from api.verifying import Proven, judge_file
 from kernels.backend import get_backend
+from prover import verify as verify_module
 from prover.accuracy import compile_accuracy
 from prover.commitment import Blinding, SecretCommitment
 from prover.errors import FormatError
@@ -41,6 +46,8 @@ from prover.layers import Requant
 from prover.model import Architecture
 from prover.model_bytes import decode_model, encode_model
 from prover.pipeline import commit_job
+from prover.verify import Claim, equations_hold
+from prover.wire import Envelope
 from tests.support.foreign import vector
 from tests.support.models import random_model
 from tests.support.queue_server import running_server
@@ -127,6 +134,41 @@ def test_two_shards_become_one_proof(
     assert view.circuit in {circuit.digest for circuit in service.list_circuits().circuits}
     events = service.read_events(ALICE, job.id, after="0-0", block_ms=0)
     assert events[-1].type == "end"
+
+
+def test_a_container_with_false_shards_is_refused_by_one_product(
+    service: QueueService, redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = upload(service, 10)
+    job = do(service, redis, settings, request)
+    container = Container.decode(service.get_proof(ALICE, job.id))
+    assert container is not None
+    first, second, third = (Envelope.decode(raw) for raw in container.envelopes)
+    assert first is not None
+    assert second is not None
+    assert third is not None
+    exchanged = [replace(first, proof=second.proof), replace(second, proof=first.proof), third]
+    raw = Container(tuple(envelope.encode() for envelope in exchanged)).encode()
+    circuit = service.describe_proof(ALICE, job.id).circuit
+    assert circuit is not None
+    ask = VerifyRequest(
+        proof_base64=base64.b64encode(raw).decode(), circuit=circuit, dataset=request.dataset
+    )
+    with closing(service):
+        found = service.verify(ALICE, ask)
+    assert (found.verdict, found.statements) == ("pairing_failed", [])
+    assert found.reason is not None
+    assert found.reason.startswith("not all shards hold: ")
+    products = []
+
+    def count(claims: Sequence[Claim], **rest: Any) -> bool:
+        products.append(len(claims))
+        return equations_hold(claims, **rest)
+
+    monkeypatch.setattr(verify_module, "equations_hold", count)
+    verifier = Verifier(open_store(settings), settings.data_dir / KEYS)
+    assert verifier.verify("alice", ask) == found
+    assert products == [3]
 
 
 def make_commitment(settings: Settings) -> bytes:
