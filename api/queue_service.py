@@ -17,7 +17,7 @@ from api.jobs import (
     JobState,
     Priority,
 )
-from api.key_card import CARD_NAME, load_verifying_half
+from api.key_card import CARD_NAME, KeyCard, load_verifying_half
 from api.problems import ApiProblem
 from api.proof_views import (
     Made,
@@ -79,6 +79,7 @@ class QueueService:
         self._store, self._keys, self._verifiers = store, keys, verifiers
         # What stands behind a digest or a name never changes.
         self._decode_architecture = lru_cache(_REMEMBERED)(self._decode_architecture_now)
+        self._load_half = lru_cache(_REMEMBERED)(self._load_half_now)
         self._measure_samples = lru_cache(_REMEMBERED)(self._measure_samples_now)
 
     def sweep(self) -> None:
@@ -199,19 +200,21 @@ class QueueService:
         return [JobEvent(event.id, event.kind, event.data) for event in events]
 
     def get_proof(self, caller: Caller, job_id: str) -> bytes:
-        return self._get_made(caller, job_id).raw
+        return self._collect(self._find(caller, job_id))[0]
 
     def describe_proof(self, caller: Caller, job_id: str) -> ProofView:
-        made = self._get_made(caller, job_id)
-        if isinstance(self._find(caller, job_id).spec.work, Groth16Work):
+        record = self._find(caller, job_id)
+        raw, first = self._collect(record)
+        made = Made(raw=raw, circuit=self._find_circuit(first), seconds=record.seconds)
+        if isinstance(record.spec.work, Groth16Work):
             return view_groth16_proof(job_id, made)
-        return view_accuracy_proof(job_id, made, find_statements(made.raw))
+        return view_accuracy_proof(job_id, made, find_statements(raw))
 
     def list_circuits(self) -> CircuitList:
         found = []
         for folder in sorted(self._keys.glob("*")):
             try:
-                card = load_verifying_half(folder)[1]
+                card = self._view_half(folder)[1]
             except (FormatError, KeyMismatch, OSError):
                 continue  # half made, or by another version
             digest = card.circuit_digest.hex()
@@ -275,6 +278,10 @@ class QueueService:
     def _decode_architecture_now(self, owner: str, model_id: str) -> Architecture:
         return decode_model(self._store.get(owner, UploadKind.MODEL, model_id)).architecture
 
+    def _load_half_now(self, folder: Path, _: object) -> tuple[bytes, KeyCard]:
+        key, card = load_verifying_half(folder)
+        return key.digest, card
+
     def _measure_samples_now(self, owner: str, dataset: str) -> tuple[int, tuple[int, ...]]:
         """How many samples, and the shape of one."""
         images, labels = self._store.load_samples(owner, dataset)
@@ -287,21 +294,29 @@ class QueueService:
             raise ApiProblem("not_found", "no job of yours has this id")
         return record
 
-    def _get_made(self, caller: Caller, job_id: str) -> Made:
-        record = self._find(caller, job_id)
+    def _collect(self, record: JobRecord) -> tuple[bytes, bytes]:
+        """What a job that is done publishes, and the first part of it. ApiProblem not_ready."""
         with refusing_callers():
-            results = self._queue.get_results(job_id)
+            results = self._queue.get_results(record.id)
         if results is None:
             raise ApiProblem("not_ready", f"the job is {record.state.value}")
         raw = results[0] if len(results) == 1 else Container(tuple(results)).encode()
-        return Made(raw=raw, circuit=self._find_circuit(results[0]), seconds=record.seconds)
+        return raw, results[0]
+
+    def _view_half(self, folder: Path) -> tuple[bytes, KeyCard]:
+        """Digest of a verifying key, and its card; read again only when a file of them changes.
+
+        Raises FormatError, KeyMismatch, OSError.
+        """
+        stats = [(folder / name).stat() for name in (VERIFYING_NAME, CARD_NAME)]
+        return self._load_half(folder, tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in stats))
 
     def _find_circuit(self, envelope: bytes) -> str | None:
         """The circuit whose verifying key the statement names; None for a Groth16 proof."""
         decoded = Envelope.decode(envelope)
         for circuit in self.list_circuits().circuits if decoded else []:
-            key, _ = load_verifying_half(self._keys / circuit.digest)
-            if decoded and key.digest == decoded.statement.verifying_key_digest:
+            key_digest, _ = self._view_half(self._keys / circuit.digest)
+            if decoded and key_digest == decoded.statement.verifying_key_digest:
                 return circuit.digest
         return None
 

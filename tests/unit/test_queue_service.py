@@ -22,9 +22,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from redis import Redis
 from safetensors.numpy import save
 
+from api import queue_service
 from api.auth import Caller, Scope
 from api.embedded import connect
-from api.key_card import load_verifying_half
+from api.key_card import KeyCard, load_verifying_half
 from api.metrics import QueueCollector
 from api.problems import ApiProblem
 from api.queue import JobQueue
@@ -41,7 +42,8 @@ from prover import verify as verify_module
 from prover.accuracy import compile_accuracy
 from prover.commitment import Blinding, SecretCommitment
 from prover.errors import FormatError
-from prover.keyfile import load_proving_key
+from prover.keyfile import VERIFYING_NAME, load_proving_key
+from prover.keys import VerifyingKey
 from prover.layers import Requant
 from prover.model import Architecture
 from prover.model_bytes import decode_model, encode_model
@@ -169,6 +171,30 @@ def test_a_container_with_false_shards_is_refused_by_one_product(
     verifier = Verifier(open_store(settings), settings.data_dir / KEYS)
     assert verifier.verify("alice", ask) == found
     assert products == [3]
+
+
+def test_a_key_is_read_once_however_often_circuits_are_asked_for(
+    service: QueueService, redis: Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = do(service, redis, settings, upload(service))
+    folders = list[Path]()
+
+    def count(folder: Path) -> tuple[VerifyingKey, KeyCard]:
+        folders.append(folder)
+        return load_verifying_half(folder)
+
+    monkeypatch.setattr(queue_service, "load_verifying_half", count)
+    service.get_proof(ALICE, job.id)
+    assert folders == []
+    circuit = service.describe_proof(ALICE, job.id).circuit
+    assert service.list_circuits() == service.list_circuits()
+    assert service.describe_proof(ALICE, job.id).circuit == circuit is not None
+    assert sorted(folders) == sorted(set(folders))
+    folder = settings.data_dir / KEYS / str(circuit)
+    times = folder.stat().st_atime_ns, (folder / VERIFYING_NAME).stat().st_mtime_ns + 1
+    os.utime(folder / VERIFYING_NAME, ns=times)  # as if another key had come
+    service.list_circuits()
+    assert folders.count(folder) == 2
 
 
 def make_commitment(settings: Settings) -> bytes:
