@@ -149,12 +149,12 @@ class ChainLab:
                 return []
 
     def _sign(self, message: S, key: Ed25519PrivateKey) -> S:
-        return sign(key, message, self.genesis.chain_id)
+        return sign(key, message, self.genesis.digest)
 
     def _register(self, i: int) -> Register:
         key = self.clients[i]
         public = get_public_key(key)
-        permit = sign_permit(self._admission, self.genesis.chain_id, public)
+        permit = sign_permit(self._admission, self.genesis.digest, public)
         tx = Register(client_key=public, validator=i % N_VALIDATORS, permit=permit)
         return self._sign(tx, key)
 
@@ -178,7 +178,7 @@ class ChainLab:
             images=images,
             labels=labels,
             occasion=Occasion(
-                chain_id=self.genesis.chain_id,
+                chain_id=self.genesis.name,
                 task_id=self.genesis.task.task_id,
                 round_index=state.learning_round,
                 commit_height=state.commit_height,

@@ -38,7 +38,7 @@ def is_admissible(state: ChainState, tx: Transaction) -> str | None:
         case Refusal():
             fault = _find_refusal_fault(state, tx)
     signed = tx.proof if isinstance(tx, Refusal) else tx
-    if fault is None and not is_signed(signed, tx.client_key, state.genesis.chain_id):
+    if fault is None and not is_signed(signed, tx.client_key, state.genesis.digest):
         fault = "the signature is not its client's"
     return fault
 
@@ -53,7 +53,7 @@ def _find_register_fault(state: ChainState, tx: Register) -> str | None:
         return "the task is full"
     if tx.validator >= genesis.n_validators:
         return "its home is no validator"
-    permitted = permit_bytes(genesis.chain_id, tx.client_key)
+    permitted = permit_bytes(genesis.digest, tx.client_key)
     if not is_valid(genesis.admission_key, tx.permit, permitted):
         return "the permit is not the admission key's"
     return None
@@ -119,7 +119,7 @@ def expect_statement(
     """
     genesis, task = state.genesis, state.genesis.task
     return Statement(
-        chain_id=genesis.chain_id,
+        chain_id=genesis.name,
         task_id=task.task_id,
         round_index=state.learning_round,
         commit_height=state.commit_height,

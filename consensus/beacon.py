@@ -8,8 +8,9 @@ BLS signatures (Boneh, Lynn, Shacham, Asiacrypt 2001) over BN254 with a shared k
 
 Why it holds: f + 1 shares are needed for the first bit of S, and any f + 1 give the same S: G1 has
 prime order, so for given m and [s]_2 one point satisfies the equation, with one encoding. The
-message names learning round and commit height, and honest validators sign a share only when that
-block is final; so the shard is drawn after the commits, and a proposer has nothing to try out.
+message names genesis, learning round and commit height, and honest validators sign a share only
+when that block is final; so the shard is drawn after the commits, and a proposer has nothing to
+try out.
 
 The keys of a chain come from `deal`. That is a dealer for development: who runs it knows s.
 """
@@ -45,10 +46,10 @@ class BeaconKeys:
     secrets: tuple[bytes, ...] = field(repr=False)
 
 
-def compute_message(chain_id: bytes, *, learning_round: int, commit_height: int) -> bytes:
+def compute_message(genesis_digest: bytes, *, learning_round: int, commit_height: int) -> bytes:
     """What the beacon of a learning round signs."""
     numbers = (n.to_bytes(8, "little") for n in (learning_round, commit_height))
-    return encode_fields((b"zkpot beacon v1", chain_id, *numbers))
+    return encode_fields((b"zkpot beacon v1", genesis_digest, *numbers))
 
 
 def deal(*, n_validators: int, n_faulty: int, random_bytes: RandomBytes) -> BeaconKeys:

@@ -93,7 +93,7 @@ def beacon_message(state: ChainState) -> bytes:
     if not state.commit_height:
         raise ValueError("the commits of this round are not final: nobody may sign a beacon yet")
     return beacon.compute_message(
-        state.genesis.chain_id,
+        state.genesis.digest,
         learning_round=state.learning_round,
         commit_height=state.commit_height,
     )
@@ -285,6 +285,6 @@ def _find_evidence_fault(state: ChainState, evidence: Evidence, blamed: set[int]
         return f"validator {validator} is known already"
     key = state.genesis.validators[validator].key
     for vote in (evidence.first, evidence.second):
-        if not is_signed(vote, key, state.genesis.chain_id):
+        if not is_signed(vote, key, state.genesis.digest):
             return "a vote is not signed by its validator"
     return None

@@ -72,11 +72,14 @@ class Signed(Message):
 
     signature: bytes
 
-    def sign_bytes(self, chain_id: bytes) -> bytes:
-        """What is signed: the class by name, the chain, and every field but the signature."""
+    def sign_bytes(self, genesis_digest: bytes) -> bytes:
+        """What is signed: the class by name, the chain, and every field but the signature.
+
+        genesis_digest : the chain; its name would be that of other chains as well
+        """
         blank = dataclasses.replace(self, signature=bytes(SIGNATURE_BYTES))  # type: ignore[type-var]
         name = type(self).__name__.lower().encode("ascii")
-        return encode_fields((b"zkpot " + name + b" v1", chain_id, blank.encode()))
+        return encode_fields((b"zkpot " + name + b" v1", genesis_digest, blank.encode()))
 
 
 SIGNATURE_BYTES = 64

@@ -104,6 +104,6 @@ def load_identity(home: Path, genesis: Genesis) -> Identity:
     )
 
 
-def sign_permit(admission: Ed25519PrivateKey, chain_id: bytes, client_key: bytes) -> bytes:
+def sign_permit(admission: Ed25519PrivateKey, genesis_digest: bytes, client_key: bytes) -> bytes:
     """Lets the client of this key register."""
-    return admission.sign(permit_bytes(chain_id, client_key))
+    return admission.sign(permit_bytes(genesis_digest, client_key))

@@ -189,6 +189,7 @@ class Task:
 class Genesis:
     """The first word of a chain.
 
+    chain_id      : for people; other chains may have the same, so nothing is signed for it
     validators    : n = 3f + 1 of them, named by their index
     beacon_key    : public key of the whole beacon, compressed point of G2; f + 1 shares sign
     admission_key : Ed25519 key whose permit lets a client register
@@ -233,8 +234,13 @@ class Genesis:
 
     @cached_property
     def digest(self) -> bytes:
-        """sha256 over a domain tag and the file's bytes: the chain's name, parent of block 1."""
+        """sha256 of a domain tag and the file's bytes: what signatures name, parent of block 1."""
         return hashlib.sha256(_DOMAIN + self.encode()).digest()
+
+    @property
+    def name(self) -> bytes:
+        """The digest in hexadecimal: what statements of proofs have as their chain id."""
+        return self.digest.hex().encode("ascii")
 
     def encode(self) -> bytes:
         """The file's bytes."""

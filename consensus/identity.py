@@ -119,9 +119,9 @@ def get_public_key(key: Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes_raw()
 
 
-def sign(key: Ed25519PrivateKey, message: S, chain_id: bytes) -> S:
-    """The message with this key's signature, for this chain. Deterministic."""
-    signature = key.sign(message.sign_bytes(chain_id))
+def sign(key: Ed25519PrivateKey, message: S, genesis_digest: bytes) -> S:
+    """The message with this key's signature, for the chain of this genesis. Deterministic."""
+    signature = key.sign(message.sign_bytes(genesis_digest))
     return dataclasses.replace(message, signature=signature)  # type: ignore[type-var]
 
 
@@ -134,7 +134,7 @@ def authenticate(message: Message, genesis: Genesis) -> str | None:
 
     def is_signed(signed: Signed, validator: int) -> bool:
         key = genesis.validators[validator].key
-        return signatures.is_signed(signed, key, genesis.chain_id)
+        return signatures.is_signed(signed, key, genesis.digest)
 
     return find_origin_fault(message, genesis.n_validators, is_signed)
 

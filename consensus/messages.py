@@ -6,9 +6,9 @@
     shares         BeaconShare (a BLS share, checked by itself)  Receipt (signed by a validator)
     final          Block  QuorumCertificate  FinalBlock
 
-A signature covers the class, the chain and every field (`codec.Signed`), so no message can be
-replayed as another, or on another chain. Validators are named by their index in genesis. Numbers
-are non-negative; heights start at 1, rounds at 0. Digests are sha256.
+A signature covers the class, the genesis digest and every field (`codec.Signed`), so no message can
+be replayed as another, or on another chain, of the same name or not. Validators are named by their
+index in genesis. Numbers are non-negative; heights start at 1, rounds at 0. Digests are sha256.
 """
 
 from __future__ import annotations
@@ -369,9 +369,9 @@ class BlockRequest(Message):
         require(self.height >= 1, "height starts at 1")
 
 
-def permit_bytes(chain_id: bytes, client_key: bytes) -> bytes:
+def permit_bytes(genesis_digest: bytes, client_key: bytes) -> bytes:
     """What the admission key signs to let a client in."""
-    return b"zkpot permit v1\x00" + len(chain_id).to_bytes(4, "little") + chain_id + client_key
+    return b"zkpot permit v1\x00" + genesis_digest + client_key
 
 
 def decode_transaction(raw: bytes) -> SentTransaction | None:

@@ -197,7 +197,7 @@ class Node:
 
     def _sign_and_send(self, effect: Send) -> None:
         assert self.identity.key is not None  # an observer votes for nothing
-        signed = sign(self.identity.key, effect.message, self.genesis.chain_id)
+        signed = sign(self.identity.key, effect.message, self.genesis.digest)
         if isinstance(signed, Vote | Proposal):
             self.ledger.record_vote(signed, effect.grounds)
         if isinstance(signed, Vote):

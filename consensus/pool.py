@@ -38,10 +38,10 @@ class Pool:
             return "its client has sent too many faulty ones"
         if sum(other.client_key == tx.client_key for other in self._pending.values()) >= PER_CLIENT:
             return "its client has too many that wait"
-        if not is_signed(tx, tx.client_key, state.genesis.chain_id):
+        if not is_signed(tx, tx.client_key, state.genesis.digest):
             return "the signature is not its client's"
         if isinstance(tx, Register):
-            permitted = permit_bytes(state.genesis.chain_id, tx.client_key)
+            permitted = permit_bytes(state.genesis.digest, tx.client_key)
             if not is_valid(state.genesis.admission_key, tx.permit, permitted):
                 return "the permit is not the admission key's"
         elif tx.client_key not in state.clients:

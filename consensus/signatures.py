@@ -17,6 +17,6 @@ def is_valid(key: bytes, signature: bytes, message: bytes) -> bool:
     return True
 
 
-def is_signed(message: Signed, key: bytes, chain_id: bytes) -> bool:
-    """Whether the message's signature is by `key`, for this chain."""
-    return is_valid(key, message.signature, message.sign_bytes(chain_id))
+def is_signed(message: Signed, key: bytes, genesis_digest: bytes) -> bool:
+    """Whether the message's signature is by `key`, for the chain of this genesis."""
+    return is_valid(key, message.signature, message.sign_bytes(genesis_digest))

@@ -104,7 +104,7 @@ def find_duty(state: ChainState, client_key: bytes) -> Duty:
 def describe_occasion(state: ChainState, client_key: bytes) -> Occasion:
     """What a proof of this round must be stated for. Pure; the commits must be final."""
     return Occasion(
-        chain_id=state.genesis.chain_id,
+        chain_id=state.genesis.name,
         task_id=state.genesis.task.task_id,
         round_index=state.learning_round,
         commit_height=state.commit_height,
@@ -212,7 +212,7 @@ class Client:
         if duty is Duty.NOTHING:
             return None
         if self._made is None or self._made[:2] != (duty, state.learning_round):
-            made = sign(self._key, self._make(duty, state), state.genesis.chain_id)
+            made = sign(self._key, self._make(duty, state), state.genesis.digest)
             self._made = duty, state.learning_round, made
         return self._made[2]
 

@@ -125,7 +125,7 @@ def cast(stage: Stage, feed: Feed, url: str, backend: Backend) -> list[Actor]:
         client = Client(
             key,
             validator=index % stage.genesis.n_validators,
-            permit=sign_permit(admission, stage.genesis.chain_id, get_public_key(key)),
+            permit=sign_permit(admission, stage.genesis.digest, get_public_key(key)),
             blobs=stage.blobs,
             secrets=SecretStore(folder),
             learn=_make_learner(stage, index, training),

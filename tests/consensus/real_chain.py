@@ -33,11 +33,11 @@ class RealSigner:
 
     def sign(self, message: Any) -> Any:
         key = self._lab.validators[message.validator]
-        return sign(key, message, self._lab.genesis.chain_id)
+        return sign(key, message, self._lab.genesis.digest)
 
     def _is_signed(self, message: Signed, validator: int) -> bool:
         genesis = self._lab.genesis
-        return is_signed(message, genesis.validators[validator].key, genesis.chain_id)
+        return is_signed(message, genesis.validators[validator].key, genesis.digest)
 
 
 class RealScene:

@@ -173,13 +173,13 @@ class Lab:
         return public(self.clients[i])
 
     def sign(self, message: S, key: Ed25519PrivateKey) -> S:
-        signature = key.sign(message.sign_bytes(self.genesis.chain_id))
+        signature = key.sign(message.sign_bytes(self.genesis.digest))
         return replace(message, signature=signature)  # type: ignore[type-var]
 
     # -- transactions ------------------------------------------------------------------------------
 
     def register(self, i: int) -> Register:
-        permit = self.admission.sign(permit_bytes(self.genesis.chain_id, self.client(i)))
+        permit = self.admission.sign(permit_bytes(self.genesis.digest, self.client(i)))
         tx = Register(client_key=self.client(i), validator=i % self.n_validators, permit=permit)
         return self.sign(tx, self.clients[i])
 
@@ -330,7 +330,7 @@ class ProvenLab(Lab):
         images, labels = self.pool.draw(state.beacon, N_SAMPLES)
         made, blinding = commitment_of(i)
         place = {
-            "chain_id": self.genesis.chain_id,
+            "chain_id": self.genesis.name,
             "task_id": self.task.task_id,
             "round_index": state.learning_round,
             "commit_height": state.commit_height,

@@ -306,7 +306,7 @@ def test_registration_needs_permit_home_and_room() -> None:
     state = start(LAB.genesis)
     tx = LAB.register(0)
     stranger = ed25519(7)
-    own_permit = stranger.sign(permit_bytes(LAB.genesis.chain_id, LAB.client(0)))
+    own_permit = stranger.sign(permit_bytes(LAB.genesis.digest, LAB.client(0)))
     for change in (
         {"permit": own_permit},
         {"permit": LAB.register(1).permit},
@@ -315,7 +315,7 @@ def test_registration_needs_permit_home_and_room() -> None:
     ):
         changed = LAB.sign(replace(tx, **change), LAB.clients[0])  # type: ignore[arg-type]
         assert is_admissible(state, changed) is not None
-    permit = LAB.admission.sign(permit_bytes(LAB.genesis.chain_id, public(stranger)))
+    permit = LAB.admission.sign(permit_bytes(LAB.genesis.digest, public(stranger)))
     fourth = Register(client_key=public(stranger), validator=0, permit=permit)
     fourth = LAB.sign(fourth, stranger)
     three = [LAB.register(i) for i in range(3)]
@@ -448,7 +448,7 @@ def test_ties_follow_the_beacon() -> None:
 
 
 def make_evidence(
-    validator: int = 2, *, signer: int | None = None, chain_id: bytes | None = None
+    validator: int = 2, *, signer: int | None = None, genesis_digest: bytes | None = None
 ) -> Evidence:
     key = LAB.validators[validator % 4 if signer is None else signer]
     votes = []
@@ -456,7 +456,7 @@ def make_evidence(
         vote = Vote(
             step=int(Step.PREVOTE), height=1, round=0, block_hash=block_hash, validator=validator
         )
-        signature = key.sign(vote.sign_bytes(chain_id or LAB.genesis.chain_id))
+        signature = key.sign(vote.sign_bytes(genesis_digest or LAB.genesis.digest))
         votes.append(replace(vote, signature=signature))
     return Evidence(first=votes[0], second=votes[1])
 
@@ -475,7 +475,7 @@ def test_evidence_is_taken_once_per_validator() -> None:
     "evidence",
     [
         make_evidence(signer=1),
-        make_evidence(chain_id=b"other"),
+        make_evidence(genesis_digest=OTHER),
         make_evidence(4),
         replace(make_evidence(), second=replace(make_evidence().second, signature=bytes(64))),
     ],

@@ -56,7 +56,7 @@ def lie(lab: ProvenLab, state: ChainState, i: int) -> Proof:
         images=images,
         labels=labels,
         occasion=Occasion(
-            chain_id=lab.genesis.chain_id,
+            chain_id=lab.genesis.name,
             task_id=lab.task.task_id,
             round_index=state.learning_round,
             commit_height=state.commit_height,

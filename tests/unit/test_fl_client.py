@@ -90,7 +90,7 @@ def make_client(
     prover: Prover | None = None,
     learn: Callable[[GlobalModel | None, int], QuantizedModel] | None = None,
 ) -> Client:
-    permit = sign_permit(lab.admission, lab.genesis.chain_id, lab.client(i))
+    permit = sign_permit(lab.admission, lab.genesis.digest, lab.client(i))
     return Client(
         lab.clients[i],
         validator=i,

@@ -118,7 +118,7 @@ def test_missing_keys_links_and_pipes_are_refused(tmp_path: Path) -> None:
 # -- origin ----------------------------------------------------------------------------------------
 
 
-def make_vote(validator: int, *, signer: int | None = None, chain: bytes = b"test-chain") -> Vote:
+def make_vote(validator: int, *, signer: int | None = None, chain: bytes = GENESIS.digest) -> Vote:
     vote = Vote(step=Step.PRECOMMIT, height=1, round=0, block_hash=BLOCK.hash, validator=validator)
     return sign(LAB.validators[validator if signer is None else signer], vote, chain)
 
@@ -132,8 +132,8 @@ def test_validators_are_heard() -> None:
     receipt = Receipt(learning_round=0, transaction_digest=bytes(32), validator=3)
     messages: list[Message] = [
         make_vote(1),
-        sign(LAB.validators[2], proposal, GENESIS.chain_id),
-        sign(LAB.validators[3], receipt, GENESIS.chain_id),
+        sign(LAB.validators[2], proposal, GENESIS.digest),
+        sign(LAB.validators[3], receipt, GENESIS.digest),
         make_certificate(*(make_vote(i) for i in range(3))),
         make_certificate(*(make_vote(i) for i in range(4))),
         FinalBlock(block=BLOCK, certificate=make_certificate(*(make_vote(i) for i in range(3)))),

@@ -1,0 +1,100 @@
+"""What `tests/vectors/chain_v1.json` holds, made from seeds; a test compares.
+
+`python -m tests.support.chain_vectors` writes the file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from consensus import beacon
+from consensus.chain import Phase, beacon_message
+from consensus.codec import Message
+from consensus.messages import (
+    BeaconShare,
+    BlockRequest,
+    Evidence,
+    Proposal,
+    Receipt,
+    Refusal,
+    Step,
+    Vote,
+)
+from prover.opening import CommitmentKey
+from tests.support.certificates import certify
+from tests.support.learning import deal_beacon, proven_lab, proven_state, proving_key, public
+
+PATH = Path(__file__).resolve().parent.parent / "vectors" / "chain_v1.json"
+
+
+def list_messages() -> list[Message]:
+    """One of every kind."""
+    lab = proven_lab()
+    at_beacon, at_prove, at_elect = map(proven_state, (Phase.BEACON, Phase.PROVE, Phase.ELECT))
+    block = lab.block(at_elect)
+    final = certify(lab, block)
+    votes = [
+        lab.sign(
+            Vote(step=int(Step.PREVOTE), height=6, round=1, block_hash=h, validator=2),
+            lab.validators[2],
+        )
+        for h in (bytes([1]) * 32, bytes([2]) * 32)
+    ]
+    proposal = Proposal(height=block.height, round=1, valid_round=1, block=block, validator=3)
+    proof = lab.prove(1, at_prove)
+    receipt = Receipt(learning_round=0, transaction_digest=proof.digest, validator=1)
+    return [
+        lab.register(0),
+        lab.commit(1),
+        proof,
+        lab.update(1),
+        Refusal(proof=proof),
+        block,
+        block.aggregate[0],
+        block.aggregate[0].entries[0],
+        final.certificate.votes[0],
+        Evidence(first=votes[0], second=votes[1]),
+        lab.sign(proposal, lab.validators[3]),
+        BeaconShare(
+            learning_round=0,
+            commit_height=at_beacon.commit_height,
+            validator=2,
+            share=beacon.sign_share(deal_beacon(4).secrets[2], beacon_message(at_beacon)),
+        ),
+        lab.sign(receipt, lab.validators[1]),
+        final.certificate,
+        final,
+        BlockRequest(height=7),
+    ]
+
+
+def make() -> dict[str, Any]:
+    """The whole file as a value."""
+    lab, messages = proven_lab(), list_messages()
+    model = proven_state(Phase.COMMIT, 1).global_model
+    return {
+        "genesis": lab.genesis.encode().decode("ascii"),
+        "genesis_digest": lab.genesis.digest.hex(),
+        "block_hash": lab.block(proven_state(Phase.ELECT)).hash.hex(),
+        "signed_by": {
+            "Vote": public(lab.validators[0]).hex(),
+            "Proposal": public(lab.validators[3]).hex(),
+            "Receipt": public(lab.validators[1]).hex(),
+            "Commit": lab.client(1).hex(),
+        },
+        "messages": {
+            type(m).__name__: {"bytes": m.encode().hex(), "digest": m.digest.hex()}
+            for m in messages
+        },
+        "files": {
+            "pool": lab.pool.encode().hex(),
+            "global_model": lab.blobs.get(model).hex(),
+            "commitment_key": CommitmentKey.of(proving_key()).encode().hex(),
+        },
+    }
+
+
+if __name__ == "__main__":
+    PATH.write_text(json.dumps(make(), indent=1) + "\n", "ascii")
