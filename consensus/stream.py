@@ -3,14 +3,19 @@
 Three streams per chain, each bounded: `transactions` of clients, `votes` (all that validators say),
 `final` (blocks with certificates). Readers go by entry id from where they are, each for itself. A
 server that was emptied or rewritten begins again at smaller ids; a reader notices and begins again
-too. A key that was made unusable (of another type, its ids used up) is deleted. Whoever sends,
-repeats what still matters; whoever reads, drops transactions and final blocks that it has seen
-(what validators say is taken again: it may have come too early).
+too. A key that was made unusable (of another type, its ids used up) is deleted; no other error of
+the server is a reason to. Whoever sends, repeats what still matters; whoever reads, drops
+transactions and final blocks that it has seen (what validators say is taken again: it may have come
+too early).
+
+Anyone may put anything into a stream, so no command that returns whole entries is sent, not even to
+wait for one: a script looks at lengths first, and a reader that waits asks again and again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +23,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from consensus import stream_scripts
 from consensus.messages import FinalBlock
 
 TRANSACTIONS, VOTES, FINAL = "transactions", "votes", "final"
@@ -25,9 +31,11 @@ STREAMS = (TRANSACTIONS, VOTES, FINAL)
 MAX_ENTRIES = 4096
 MAX_SEEN = 1 << 15
 MAX_MESSAGE_BYTES = FinalBlock.MAX_BYTES
+READ_BYTES = MAX_MESSAGE_BYTES
+"""Of each stream at a time, so that none makes others wait."""
 _PER_READ = 256
-_FIELD = b"m"
 _START = b"0-0"
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.032
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,50 +51,61 @@ class Transport:
 
     def __init__(self, redis: Redis, chain: bytes, streams: Iterable[str] = STREAMS) -> None:
         """chain : the genesis digest, which names the streams"""
-        self._redis: Any = redis
         self._prefix = f"zkpot:chain:{chain.hex()[:32]}:"
         self._at = {self._key(name): _START for name in streams}
         self._seen: dict[bytes, None] = {}
+        self._pause_s = _FIRST_PAUSE_S
+        self._add: Any = redis.register_script(stream_scripts.ADD)
+        self._fetch: Any = redis.register_script(stream_scripts.FETCH)
+        self._find_end: Any = redis.register_script(stream_scripts.FIND_END)
         self.n_dropped = 0
 
     def send(self, stream: str, raw: bytes) -> None:
         """To everyone, this reader included."""
-        key = self._key(stream)
-        try:
-            self._redis.xadd(key, {_FIELD: raw}, maxlen=MAX_ENTRIES, approximate=True)
-        except ResponseError:
-            self._redis.delete(key)
-            self._redis.xadd(key, {_FIELD: raw}, maxlen=MAX_ENTRIES, approximate=True)
+        self._add(keys=[self._key(stream)], args=[raw, MAX_ENTRIES])
 
     def read(self, block_ms: int) -> list[Incoming]:
-        """What has come, waiting at most block_ms for something."""
+        """What has come, waiting at most block_ms for something.
+
+        It asks at once, and then after pauses that double while nothing comes, also from one call
+        to the next.
+        """
+        ends_at = time.monotonic() + block_ms / 1000
+        while True:
+            incoming, n_read = self._read_now()
+            left_s = ends_at - time.monotonic()
+            if n_read:
+                self._pause_s = _FIRST_PAUSE_S
+            if n_read or left_s <= 0:
+                return incoming
+            time.sleep(min(self._pause_s, left_s))
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+    def _read_now(self) -> tuple[list[Incoming], int]:
+        """What is new of all that has come, and how many entries that was."""
+        at = dict(self._at)
+        limits = (_PER_READ, MAX_MESSAGE_BYTES, READ_BYTES)
         try:
-            found = self._redis.xread(self._at, count=_PER_READ, block=max(1, block_ms))
-        except ResponseError:
-            self.mind_rewrites()
+            answers = self._fetch(keys=list(at), args=[*at.values(), *limits])
+        except ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):
+                self.mind_rewrites()
             raise
-        incoming: list[Incoming] = []
-        for key, entries in found:
-            stream = key.decode().removeprefix(self._prefix)
-            for entry, fields in entries:
-                self._at[key.decode()] = entry
-                raw = fields.get(_FIELD)
-                if raw is None or len(raw) > MAX_MESSAGE_BYTES:
-                    self.n_dropped += 1
-                elif stream == VOTES or self._is_new(stream, raw):
-                    incoming.append(Incoming(stream, raw))
-        return incoming
+        incoming, n_read = [], 0
+        for key, (last, n_dropped, found) in zip(at, answers, strict=True):
+            stream = key.removeprefix(self._prefix)
+            self._at[key] = last
+            self.n_dropped += n_dropped
+            n_read += n_dropped + len(found)
+            new = (raw for raw in found if stream == VOTES or self._is_new(stream, raw))
+            incoming += [Incoming(stream, raw) for raw in new]
+        return incoming, n_read
 
     def mind_rewrites(self) -> bool:
         """Begins again at the first entry of a stream that ends before where this reader is."""
         rewritten = False
         for key, at in self._at.items():
-            try:
-                last = self._redis.xrevrange(key, count=1)
-            except ResponseError:
-                self._redis.delete(key)
-                last = []
-            end = last[0][0] if last else _START
+            end = self._find_end(keys=[key], args=[])
             if _parse_id(end) < _parse_id(at):
                 self._at[key] = _START
                 rewritten = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +13,7 @@ import structlog
 from redis.exceptions import ConnectionError, RedisError
 from structlog.testing import LogCapture
 
+from consensus import stream_scripts
 from consensus.chain import ChainState, Phase
 from consensus.codec import Message
 from consensus.events import Started
@@ -25,7 +26,7 @@ from consensus.stream import TRANSACTIONS, VOTES, Incoming, Transport
 from tests.support.learning import Lab, ProvenLab, deal_beacon
 
 TICK_S = 0.02
-Entry = tuple[bytes, dict[bytes, bytes]]
+Entry = tuple[bytes, bytes]
 MayPass = Callable[[int, str, bytes], bool]
 
 
@@ -37,45 +38,63 @@ class MemoryServer:
         self.n_sent = 0
         self.is_down = False
 
-    def xadd(self, key: str, fields: Mapping[bytes, bytes], **_: Any) -> bytes:
+    def register_script(self, script: str) -> Callable[..., Any]:
+        """What a script of a transport does, in Python."""
+        return {
+            stream_scripts.ADD: self._add,
+            stream_scripts.FETCH: self._fetch,
+            stream_scripts.FIND_END: self._find_end,
+        }[script]
+
+    def _add(self, keys: list[str], args: list[Any]) -> bytes:
         self._require_up()
         self.n_sent += 1
         entry = b"1-%d" % self.n_sent
-        self.streams.setdefault(key, []).append((entry, dict(fields)))
+        self.streams.setdefault(keys[0], []).append((entry, args[0]))
         return entry
 
-    def xread(
-        self, at: Mapping[str, bytes | str], count: int, block: int
-    ) -> list[tuple[bytes, list[Entry]]]:
+    def _fetch(self, keys: list[str], args: list[Any]) -> list[tuple[bytes, int, list[bytes]]]:
         self._require_up()
-        found = []
-        for key, last in at.items():
-            entries = self.streams.get(key, [])
-            first = bisect_right(entries, _number(last), key=lambda entry: _number(entry[0]))
-            if first < len(entries):
-                found.append((key.encode(), entries[first : first + count]))
-        return found
+        n_most, longest, room = args[len(keys) :]
+        return [
+            _read(self.streams.get(key, []), at, n_most, longest, room)
+            for key, at in zip(keys, args, strict=False)
+        ]
 
-    def xrevrange(self, key: str, count: int) -> list[Entry]:
+    def _find_end(self, keys: list[str], args: list[Any]) -> bytes:
         self._require_up()
-        return self.streams.get(key, [])[: -count - 1 : -1]
-
-    def delete(self, key: str) -> int:
-        return int(self.streams.pop(key, None) is not None)
+        entries = self.streams.get(keys[0], [])
+        return entries[-1][0] if entries else b"0-0"
 
     def list_raw(self, genesis: Genesis, stream: str) -> list[bytes]:
         """All that was ever sent on a stream of a chain."""
         key = f"zkpot:chain:{genesis.digest.hex()[:32]}:{stream}"
-        return [fields[b"m"] for _, fields in self.streams.get(key, [])]
+        return [raw for _, raw in self.streams.get(key, [])]
 
     def _require_up(self) -> None:
         if self.is_down:
             raise ConnectionError("down")
 
 
-def _number(entry: bytes | str) -> int:
-    raw = entry if isinstance(entry, bytes) else entry.encode()
-    return int(raw.partition(b"-")[2])
+def _read(
+    entries: list[Entry], at: bytes, n_most: int, longest: int, room: int
+) -> tuple[bytes, int, list[bytes]]:
+    first = bisect_right(entries, _number(at), key=lambda entry: _number(entry[0]))
+    n_dropped, found = 0, []
+    for entry, raw in entries[first : first + n_most]:
+        if len(raw) > longest:
+            n_dropped += 1
+        elif len(raw) > room:
+            break
+        else:
+            found.append(raw)
+            room -= len(raw)
+        at = entry
+    return at, n_dropped, found
+
+
+def _number(entry: bytes) -> int:
+    return int(entry.partition(b"-")[2])
 
 
 class Net:
@@ -162,7 +181,7 @@ class Net:
                 send(stream, raw)
 
         def read_at_once(block_ms: int) -> list[Incoming]:
-            return [x for x in read(1) if self.may_read(index, x.stream, x.raw)]
+            return [x for x in read(0) if self.may_read(index, x.stream, x.raw)]
 
         transport.send, transport.read = send_watched, read_at_once  # type: ignore[method-assign]
         return transport

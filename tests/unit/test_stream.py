@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,15 @@ from redis.exceptions import ResponseError
 from api.embedded import connect
 from api.settings import Settings
 from consensus import stream as module
-from consensus.stream import FINAL, STREAMS, TRANSACTIONS, VOTES, Incoming, Transport
+from consensus.stream import (
+    FINAL,
+    MAX_MESSAGE_BYTES,
+    STREAMS,
+    TRANSACTIONS,
+    VOTES,
+    Incoming,
+    Transport,
+)
 from tests.support.queue_server import running_server
 
 CHAIN = bytes(range(32))
@@ -162,6 +172,93 @@ def test_keys_of_another_type_are_deleted(redis: Redis) -> None:
     assert transport.mind_rewrites()
     transport.send(VOTES, b"again")
     assert read_all(transport) == [(VOTES, b"again")]
+
+
+@contextmanager
+def full(redis: Redis) -> Iterator[None]:
+    """The server has no memory left: it refuses to write, and reads on."""
+    redis.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        redis.config_set("maxmemory", 0)
+
+
+def test_a_server_that_is_full_loses_nothing(redis: Redis) -> None:
+    """An error that says nothing of the key is no reason to delete what everybody has sent."""
+    sender, reader = Transport(redis, CHAIN), Transport(redis, CHAIN)
+    for name in STREAMS:
+        sender.send(name, name.encode())
+    with full(redis):
+        for name in STREAMS:
+            with pytest.raises(ResponseError, match="maxmemory"):
+                sender.send(name, b"more")
+        assert not sender.mind_rewrites()
+        assert sorted(read_all(reader)) == sorted((name, name.encode()) for name in STREAMS)
+    assert [redis.xlen(key_of(name)) for name in STREAMS] == [1, 1, 1]
+    sender.send(VOTES, b"more")
+    assert read_all(reader) == [(VOTES, b"more")]
+
+
+def test_a_replica_keeps_what_it_has(redis: Redis) -> None:
+    """A server that was told to follow another one refuses to write as well."""
+    transport = Transport(redis, CHAIN)
+    transport.send(VOTES, b"vote")
+    redis.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(ResponseError, match="read only replica"):
+            transport.send(VOTES, b"more")
+        assert not transport.mind_rewrites()
+        assert read_all(transport) == [(VOTES, b"vote")]
+    finally:
+        redis.replicaof("NO", "ONE")
+    assert redis.xlen(key_of(VOTES)) == 1
+
+
+def test_ids_used_up_without_an_entry_that_shows_it(redis: Redis) -> None:
+    sender, reader = Transport(redis, CHAIN), Transport(redis, CHAIN)
+    sender.send(VOTES, b"first")
+    redis.execute_command("XSETID", key_of(VOTES), LAST_ID)
+    sender.send(VOTES, b"second")
+    assert [raw for _, raw in read_all(reader)] == [b"second"]
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+def test_a_read_is_bounded_in_bytes(redis: Redis) -> None:
+    """Three hundred entries of 2 MiB were half a gigabyte at a time; none is passed over."""
+    sender, reader = Transport(redis, CHAIN), Transport(redis, CHAIN)
+    sent = [b"%03d" % i + bytes(MAX_MESSAGE_BYTES - 3) for i in range(12)]
+    for raw in sent:
+        sender.send(VOTES, raw)
+        sender.send(FINAL, raw)
+    found: dict[str, list[bytes]] = {VOTES: [], FINAL: []}
+    while batch := reader.read(1):
+        for name in STREAMS:
+            n_bytes = sum(len(x.raw) for x in batch if x.stream == name)
+            assert n_bytes <= module.READ_BYTES, "so much of each stream"
+        for incoming in batch:
+            found[incoming.stream].append(incoming.raw)
+    assert found == {VOTES: sent, FINAL: sent}
+
+
+def test_what_is_too_large_never_comes_here(redis: Redis) -> None:
+    """Its length is asked first: 64 MiB in a stream are no 64 MiB in a node."""
+    transport = Transport(redis, CHAIN)
+    redis.xadd(key_of(VOTES), {"m": bytes(1 << 26)})
+    redis.xadd(key_of(VOTES), {"other": bytes(1 << 26), "m": b"small"})
+    redis.xadd(key_of(VOTES), {"m": b"after"})
+    tracemalloc.start()
+    try:
+        found = read_all(transport)
+        transport.mind_rewrites()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == [(VOTES, b"small"), (VOTES, b"after")]
+    assert transport.n_dropped == 1
+    assert peak < 1 << 22
 
 
 def test_a_server_that_refuses_is_an_error(redis: Redis, folder: Path) -> None:
