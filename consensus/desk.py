@@ -19,15 +19,17 @@ from consensus.messages import (
     Transaction,
 )
 from consensus.node_metrics import NodeMetrics
-from consensus.pool import Pool
+from consensus.pool import Pool, get_place
 from consensus.samples import PoolInvalid
 from consensus.verifier import BlockVerifier
 
-_NOT_JUDGED = "not judged"
-
 
 class Desk:
-    """Pending transactions, beacon shares and evidence of one node, and the verifier of blocks."""
+    """Pending transactions, beacon shares and evidence of one node, and the verifier of blocks.
+
+    Of what waits for the phase under way each is at one place: new, or found valid, or found faulty
+    and gone. Each is judged once, in batches of all that is new.
+    """
 
     def __init__(
         self,
@@ -42,15 +44,21 @@ class Desk:
         self._metrics, self._log = metrics, log
         self._pool, self._shares = Pool(), BeaconShares(genesis)
         self._evidence: dict[int, Evidence] = {}
-        self._judged: dict[bytes, str | None] = {}
+        self._new: dict[bytes, SentTransaction] = {}
+        self._valid: dict[bytes, SentTransaction] = {}
+        self._faulty: dict[bytes, str] = {}
         self._refused: dict[bytes, Refusal] = {}
 
     # -- what comes in
 
     def add_transaction(self, chain: ChainState, tx: SentTransaction) -> str | None:
         """Why it may not wait here; None: it does."""
-        fault = self._judged.get(tx.digest) or self._pool.add(chain, tx)
-        self._metrics.pending.set(len(self._pool))
+        digest = tx.digest
+        fault = self._faulty.get(digest) or self._pool.add(chain, tx)
+        if fault is None and digest not in self._valid:
+            if get_place(tx) == (chain.phase, chain.learning_round):
+                self._new[digest] = tx
+            self._metrics.pending.set(len(self._pool))
         return fault
 
     def add_share(self, chain: ChainState, share: BeaconShare) -> str | None:
@@ -66,13 +74,19 @@ class Desk:
     def move_on(self, before: ChainState, after: ChainState) -> None:
         """A block is final: forgets what no later block may hold."""
         self._pool.prune(after)
+        current = self._pool.get_current(after)
         if (after.phase, after.learning_round) != (before.phase, before.learning_round):
-            self._judged.clear()
+            self._new, self._valid = dict(current), {}
+            self._faulty.clear()
             self._refused.clear()
             self._pool.forgive()
+        else:
+            self._new = {d: tx for d, tx in self._new.items() if d in current}
+            self._valid = {d: tx for d, tx in self._valid.items() if d in current}
         self._metrics.pending.set(len(self._pool))
 
-    def list_pending(self) -> Sequence[SentTransaction]:
+    def list_pending(self) -> Sequence[tuple[bytes, SentTransaction]]:
+        """All that wait, each with its digest."""
         return self._pool.list_all()
 
     # -- judging
@@ -82,30 +96,33 @@ class Desk:
 
         What lacks a blob waits on. Faulty ones leave, and their clients are named in the log.
         """
-        new = [tx for tx in self._pool.list_current(chain) if tx.digest not in self._judged]
-        ready = [tx for tx in new if self._has_model(tx)]
+        ready = {digest: tx for digest, tx in self._new.items() if self._has_model(tx)}
         if not ready:
             return []
         try:
             with self._metrics.verify.labels("pending").time():
-                faults = self._verifier.judge(chain, ready)
+                faults = self._verifier.judge(chain, list(ready.values()))
         except (BlobUnavailable, PoolInvalid):
             return []  # the pool of samples is not published yet, or is none
-        for tx, fault in zip(ready, faults, strict=True):
-            self._judged[tx.digest] = fault
-            self._record_verdict(tx, fault)
-            if fault is not None and isinstance(tx, Proof) and is_admissible(chain, tx) is None:
-                self._refused.setdefault(tx.client_key, Refusal(proof=tx))
-        held = [tx for tx, fault in zip(ready, faults, strict=True) if fault is None]
-        return [tx for tx in held if isinstance(tx, Proof)]
+        for (digest, tx), fault in zip(ready.items(), faults, strict=True):
+            del self._new[digest]
+            self._record_verdict(chain, digest, tx, fault)
+        return [tx for d, tx in ready.items() if d in self._valid and isinstance(tx, Proof)]
 
-    def _record_verdict(self, tx: SentTransaction, fault: str | None) -> None:
+    def _record_verdict(
+        self, chain: ChainState, digest: bytes, tx: SentTransaction, fault: str | None
+    ) -> None:
         kind = type(tx).__name__.lower()
         self._metrics.verdicts.labels(kind, "valid" if fault is None else "faulty").inc()
-        if fault is not None:
-            client = tx.client_key.hex()[:16]
-            self._log.warning("transaction refused", kind=kind, client=client, fault=fault)
-            self._pool.discard([tx])
+        if fault is None:
+            self._valid[digest] = tx
+            return
+        self._faulty[digest] = fault
+        client = tx.client_key.hex()[:16]
+        self._log.warning("transaction refused", kind=kind, client=client, fault=fault)
+        self._pool.discard(tx)
+        if isinstance(tx, Proof) and is_admissible(chain, tx) is None:
+            self._refused.setdefault(tx.client_key, Refusal(proof=tx))
 
     def can_check(self, chain: ChainState, block: Block) -> bool:
         """Whether all blobs that `check` reads are here.
@@ -142,7 +159,7 @@ class Desk:
         """Whether the next block would hold anything."""
         due = chain.phase in (Phase.BEACON, Phase.ELECT)
         news = set(self._evidence) - set(chain.offenders)
-        return due or bool(news) or bool(self._list_ready(chain))
+        return due or bool(news) or bool(self._valid) or bool(self._list_ready(chain))
 
     def draft(self, chain: ChainState, *, proposer: int) -> Block | None:
         """The next block; None while what is due cannot be had."""
@@ -157,6 +174,5 @@ class Desk:
 
     def _list_ready(self, chain: ChainState) -> Sequence[Transaction]:
         """Found fit for the next block: the valid, then refusals of what is on no record yet."""
-        current = self._pool.list_current(chain)
-        valid = [tx for tx in current if self._judged.get(tx.digest, _NOT_JUDGED) is None]
-        return [*valid, *(r for r in self._refused.values() if is_admissible(chain, r) is None)]
+        refused = (r for r in self._refused.values() if is_admissible(chain, r) is None)
+        return [*self._valid.values(), *refused]

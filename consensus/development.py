@@ -20,6 +20,7 @@ from consensus import beacon
 from consensus.genesis import Genesis, Task, Timeouts, Validator
 from consensus.identity import (
     KEY_FILE,
+    Identity,
     IdentityError,
     create_key,
     get_public_key,
@@ -27,7 +28,6 @@ from consensus.identity import (
     load_seed,
 )
 from consensus.messages import permit_bytes
-from consensus.node import Identity
 from kernels.files import write_whole
 from prover.randomness import RandomBytes
 

@@ -9,6 +9,7 @@ import dataclasses
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,11 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus import signatures
 from consensus.codec import Message, Signed
 from consensus.genesis import Genesis
+from consensus.gossip_messages import Holdings
 from consensus.messages import FinalBlock, Proposal, QuorumCertificate, Receipt, Vote
 from consensus.votes import n_faulty, quorum
 from kernels.files import write_new
 
 __all__ = [
+    "Identity",
     "IdentityError",
     "authenticate",
     "create_key",
@@ -48,6 +51,15 @@ class IdentityError(Exception):
     def __init__(self, path: Path, what: str, next_step: str) -> None:
         self.path, self.what, self.next_step = path, what, next_step
         super().__init__(f"{path}: {what}; {next_step}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a node is. index : None for one that only watches; beacon_secret : of its share"""
+
+    index: int | None
+    key: Ed25519PrivateKey | None
+    beacon_secret: bytes | None
 
 
 # -- keys on disk ----------------------------------------------------------------------------------
@@ -128,8 +140,8 @@ def sign(key: Ed25519PrivateKey, message: S, genesis_digest: bytes) -> S:
 def authenticate(message: Message, genesis: Genesis) -> str | None:
     """What is wrong with the origin of a message, or None: then the state machine may have it.
 
-    Vote, Proposal, Receipt: signed by a validator. QuorumCertificate, FinalBlock: 2f + 1 distinct
-    validators signed. Any other kind proves its origin by other means and is a fault here.
+    Vote, Proposal, Receipt, Holdings: signed by a validator. QuorumCertificate, FinalBlock: 2f + 1
+    distinct validators signed. Any other kind proves its origin by other means and is a fault here.
     """
 
     def is_signed(signed: Signed, validator: int) -> bool:
@@ -142,7 +154,7 @@ def authenticate(message: Message, genesis: Genesis) -> str | None:
 def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> str | None:
     """`authenticate` for any way of signing."""
     match message:
-        case Vote() | Proposal() | Receipt():
+        case Vote() | Proposal() | Receipt() | Holdings():
             return find_sender_fault(message, n_validators, is_signed)
         case QuorumCertificate():
             return find_certificate_fault(message, n_validators, is_signed)
@@ -153,7 +165,7 @@ def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> 
 
 
 def find_sender_fault(
-    message: Vote | Proposal | Receipt, n_validators: int, is_signed: Check
+    message: Vote | Proposal | Receipt | Holdings, n_validators: int, is_signed: Check
 ) -> str | None:
     """Its validator exists and has signed."""
     if message.validator >= n_validators:

@@ -12,15 +12,12 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from redis.exceptions import RedisError
 
-from consensus import beacon
 from consensus.blobs import Blobs
-from consensus.chain import ChainState, Phase, apply, beacon_message, start
+from consensus.chain import ChainState, Phase, apply, start
 from consensus.codec import Message
 from consensus.desk import Desk
 from consensus.events import (
@@ -44,9 +41,10 @@ from consensus.events import (
     TimeoutFired,
 )
 from consensus.genesis import Genesis
-from consensus.identity import authenticate, sign
+from consensus.gossip_messages import Holdings
+from consensus.identity import Identity, authenticate
 from consensus.ledger import Ledger
-from consensus.memory import State, list_repeats, restore
+from consensus.memory import State, restore
 from consensus.messages import (
     NIL,
     BeaconShare,
@@ -63,32 +61,19 @@ from consensus.rules import ChainRules
 from consensus.state import step
 from consensus.stream import FINAL, TRANSACTIONS, VOTES, Incoming, Transport
 from consensus.verifier import BlockVerifier
+from consensus.voice import Voice
 from prover.randomness import RandomBytes
 
-REPEAT_S = 1.0
-"""How often a node says again what still matters."""
 GATHER_S = 0.02
 """How long a proposer waits for more once it has something to propose."""
-FETCH_PAUSE_S = 0.2
-BLOCKS_PER_REQUEST = 64
-MAX_ANSWERED = 256
-"""Final blocks that a node sends within REPEAT_S, whoever asks for them."""
 _MAX_WAIT_S = 0.25
 _DECODERS: dict[int, Callable[[bytes], Message | None]] = {
-    kind.KIND: kind.decode for kind in (Vote, Proposal, Receipt, BeaconShare, BlockRequest)
+    kind.KIND: kind.decode
+    for kind in (Vote, Proposal, Receipt, BeaconShare, BlockRequest, Holdings)
 }
 
 Log = Any
 """A structlog logger: heights, hashes and verdicts go there."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who a node is. index : None for one that only watches; beacon_secret : of its share"""
-
-    index: int | None
-    key: Ed25519PrivateKey | None
-    beacon_secret: bytes | None
 
 
 class Node:
@@ -119,8 +104,9 @@ class Node:
         self._unchecked: dict[bytes, Check] = {}
         self._height_since = clock()
         self._ready_since: float | None = None
-        self._repeated_at = self._fetched_at = float("-inf")
-        self._answered: dict[int, float] = {}
+        self._voice = Voice(
+            genesis, identity, ledger=ledger, transport=transport, log=log, clock=clock
+        )
         config = Config(
             n_validators=genesis.n_validators, validator=identity.index, rules=ChainRules()
         )
@@ -143,11 +129,13 @@ class Node:
                 self.turn()
             except RedisError as error:
                 self._log.warning("transport unreachable", error=type(error).__name__)
+                self._voice.begin_again(after_s=_MAX_WAIT_S)
                 time.sleep(_MAX_WAIT_S)
 
     def turn(self) -> None:
         """Messages, timers, checks, drafts, repetitions: once. Raises RedisError, OSError."""
-        self._repeat()
+        self._voice.watch_streams()
+        self._voice.repeat(self._state, self._desk.list_pending)
         for incoming in self._transport.read(self._compute_wait_ms()):
             self._receive(incoming)
         self._fire_timers()
@@ -157,7 +145,7 @@ class Node:
 
     def _compute_wait_ms(self) -> int:
         now = self._clock()
-        until = [now + _MAX_WAIT_S, self._repeated_at + REPEAT_S]
+        until = [now + _MAX_WAIT_S, self._voice.get_due_time(self.chain)]
         if self._timers:
             until.append(self._timers[0][0])
         if self._build is not None:
@@ -180,8 +168,7 @@ class Node:
             case Send():
                 self._sign_and_send(effect)
             case Relay():
-                for message in effect.messages:
-                    self._say(VOTES, message)
+                self._voice.say(VOTES, *effect.messages)
             case Schedule():
                 self._set_timer(effect)
             case Build():
@@ -191,27 +178,19 @@ class Node:
             case Finalize():
                 self._finalize(effect.final)
             case Fetch():
-                self._fetch(effect.height)
+                self._voice.fetch(effect.height)
             case Accuse():
                 self._desk.accuse(effect.evidence)
 
     def _sign_and_send(self, effect: Send) -> None:
-        assert self.identity.key is not None  # an observer votes for nothing
-        signed = sign(self.identity.key, effect.message, self.genesis.digest)
+        signed = self._voice.sign(effect.message)
         if isinstance(signed, Vote | Proposal):
             self.ledger.record_vote(signed, effect.grounds)
         if isinstance(signed, Vote):
             choice = "nil" if signed.block_hash == NIL else "block"
             self._metrics.votes.labels(Step(signed.step).name.lower(), choice).inc()
-        self._say(VOTES, signed)
+        self._voice.say(VOTES, signed)
         self._events.append(Received(signed))
-
-    def _say(self, stream: str, message: Message) -> None:
-        """Sends; a transport that is down loses it, and `_repeat` says it again."""
-        try:
-            self._transport.send(stream, message.encode())
-        except RedisError as error:
-            self._log.warning("message not sent", error=type(error).__name__)
 
     def _set_timer(self, effect: Schedule) -> None:
         if self.chain.phase is Phase.DONE:
@@ -254,8 +233,7 @@ class Node:
             phase=after.phase.value,
             transactions=len(final.block.transactions),
         )
-        self._say(FINAL, final)
-        self._repeated_at = float("-inf")  # a share of a beacon may be due now
+        self._voice.say_final(final, before, after)
 
     # -- messages
 
@@ -271,21 +249,28 @@ class Node:
         fault = self._desk.add_transaction(self.chain, tx)
         if fault is not None:
             self._transport.forget(raw)  # its client may register, or another leave room
-        return fault is None
+            return False
+        self._voice.note(tx)
+        return True
 
     def _on_vote(self, raw: bytes) -> bool:
         message = _DECODERS[raw[0]](raw) if raw and raw[0] in _DECODERS else None
         match message:
-            case Vote() | Proposal() | Receipt():
+            case Vote() | Proposal() | Receipt() | Holdings():
                 if authenticate(message, self.genesis) is not None:
                     return False
-                if not isinstance(message, Receipt):
+                if isinstance(message, Holdings):
+                    self._voice.answer_holdings(message, self._state, self._desk.list_pending())
+                    return True
+                if isinstance(message, Receipt):
+                    self._voice.note(message)
+                else:
                     self._metrics.peer_height.labels(str(message.validator)).set(message.height)
                 self._take(Received(message))
             case BeaconShare():
                 return self._desk.add_share(self.chain, message) is None
             case BlockRequest():
-                self._answer(message)
+                self._voice.answer(message)
             case _:
                 return False
         return True
@@ -302,26 +287,8 @@ class Node:
             self._take(FinalReceived(final))
         else:
             self._transport.forget(raw)
-            self._fetch(self.chain.height + 1)
+            self._voice.fetch(self.chain.height + 1)
         return True
-
-    def _fetch(self, height: int) -> None:
-        now = self._clock()
-        if now - self._fetched_at >= FETCH_PAUSE_S:
-            self._fetched_at = now
-            self._say(VOTES, BlockRequest(height=height))
-
-    def _answer(self, request: BlockRequest) -> None:
-        """Final blocks from a height on: each not again within a moment, nor too many in it.
-
-        Anyone can ask, and an answer costs far more than a question.
-        """
-        now = self._clock()
-        recent = self._answered = {h: t for h, t in self._answered.items() if now - t < REPEAT_S}
-        for final in self.ledger.list_finals(request.height, BLOCKS_PER_REQUEST):
-            if final.block.height not in recent and len(recent) < MAX_ANSWERED:
-                recent[final.block.height] = now
-                self._say(FINAL, final)
 
     # -- checks and drafts
 
@@ -358,35 +325,6 @@ class Node:
         if block is not None:
             self._build = None
             self._take(BlockBuilt(build.height, build.round, block))
-
-    # -- repetition
-
-    def _repeat(self) -> None:
-        """Once in a while: what peers may have missed, and a request for what this node lacks."""
-        now = self._clock()
-        if now - self._repeated_at < REPEAT_S:
-            return
-        self._repeated_at = now
-        if self._transport.mind_rewrites():
-            self._log.warning("streams were rewritten; read again from their beginning")
-        self._share_beacon()
-        for message in list_repeats(self._state):
-            self._say(VOTES, message)
-        for tx in self._desk.list_pending():
-            self._say(TRANSACTIONS, tx)
-        self._say(VOTES, BlockRequest(height=self.chain.height + 1))
-
-    def _share_beacon(self) -> None:
-        secret, index = self.identity.beacon_secret, self.identity.index
-        if self.chain.phase is not Phase.BEACON or secret is None or index is None:
-            return
-        share = BeaconShare(
-            learning_round=self.chain.learning_round,
-            commit_height=self.chain.commit_height,
-            validator=index,
-            share=beacon.sign_share(secret, beacon_message(self.chain)),
-        )
-        self._say(VOTES, share)
 
 
 def _replay(genesis: Genesis, ledger: Ledger) -> ChainState:

@@ -18,9 +18,10 @@ from consensus.chain import ChainState, Phase
 from consensus.codec import Message
 from consensus.events import Started
 from consensus.genesis import Genesis
+from consensus.identity import Identity
 from consensus.ledger import Ledger
 from consensus.messages import Proposal, Transaction, Vote
-from consensus.node import Identity, Node
+from consensus.node import Node
 from consensus.node_metrics import NodeMetrics
 from consensus.stream import TRANSACTIONS, VOTES, Incoming, Transport
 from tests.support.learning import Lab, ProvenLab, deal_beacon

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from consensus import node as node_module
+from consensus import answers
 from consensus.blobs import MemoryBlobs
 from consensus.chain import ChainState, Phase
 from consensus.desk import Desk
@@ -65,7 +65,7 @@ def test_questions_for_many_heights_get_few_answers(
     net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A question has 14 bytes; the answers were the whole chain, once in a moment."""
-    monkeypatch.setattr(node_module, "MAX_ANSWERED", 2)
+    monkeypatch.setattr(answers, "MAX_ANSWERED", 2)
     net.start_all()
     net.run_to(4)
     asked = net.nodes[0]
@@ -75,10 +75,10 @@ def test_questions_for_many_heights_get_few_answers(
         for height in (*range(1, 5), 1 << 62):
             net.send(BlockRequest(height=height), stream=VOTES)
         asked.turn()
-        answers = [raw for _, name, raw in net.tried[before:] if name == FINAL]
-        found = [FinalBlock.decode(raw) for raw in answers]
+        said = [raw for _, name, raw in net.tried[before:] if name == FINAL]
+        found = [FinalBlock.decode(raw) for raw in said]
         assert [final.block.height for final in found if final] == [1, 2]
-    assert len(asked._answered) <= 2
+    assert len(asked._voice._answers._sent) <= 2
 
 
 # -- clients ---------------------------------------------------------------------------------------
@@ -123,7 +123,8 @@ def test_faulty_ones_count_until_the_next_phase() -> None:
     for t in range(PER_CLIENT):
         tx = lab.sign(replace(lab.commit(0), pok_w=bytes(31) + bytes((t,))), lab.clients[0])
         assert pool.add(state, tx) is None
-        pool.discard([tx, lab.commit(1)])
+        pool.discard(tx)
+        pool.discard(lab.commit(1))
     assert pool.add(state, lab.commit(0)) == "its client has sent too many faulty ones"
     assert pool.add(state, lab.commit(1)) is None, "one that never waited is nobody's fault"
     pool.forgive()

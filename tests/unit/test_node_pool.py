@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from consensus.chain import ChainState, Phase, apply, start
-from consensus.messages import Register, Transaction
+from consensus.messages import Commit, Register, Transaction
 from consensus.pool import PER_CLIENT, Pool
 from tests.support.learning import Lab, ed25519, public
 
@@ -30,6 +32,10 @@ def make(phase: Phase, i: int = 0, learning_round: int = 0) -> Transaction:
             return LAB.update(i, learning_round)
 
 
+def list_current(pool: Pool, state: ChainState) -> list[Transaction]:
+    return list(pool.get_current(state).values())
+
+
 KINDS = (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE)
 
 
@@ -38,8 +44,8 @@ def test_those_of_the_phase_are_current(phase: Phase) -> None:
     state, pool = reach(phase), Pool()
     txs = [make(phase, i) for i in (2, 0, 1)]
     assert [pool.add(state, tx) for tx in txs] == [None] * 3
-    assert list(pool.list_current(state)) == txs, "first come, first"
-    assert list(pool.list_all()) == txs
+    assert list_current(pool, state) == txs, "first come, first"
+    assert pool.list_all() == [(tx.digest, tx) for tx in txs]
 
 
 @pytest.mark.parametrize("phase", [Phase.COMMIT, Phase.PROVE, Phase.UPDATE])
@@ -49,11 +55,11 @@ def test_early_ones_wait(phase: Phase) -> None:
     later, next_round = make(phase), LAB.commit(0, 1)
     assert pool.add(state, later) is None
     assert pool.add(state, next_round) is None
-    assert (later in pool.list_current(state)) == (phase is Phase.COMMIT)
+    assert (later in list_current(pool, state)) == (phase is Phase.COMMIT)
     at_its_time = reach(phase)
     pool.prune(at_its_time)
-    assert list(pool.list_current(at_its_time)) == [later]
-    assert list(pool.list_current(reach(Phase.COMMIT, 1))) == [next_round]
+    assert list_current(pool, at_its_time) == [later]
+    assert list_current(pool, reach(Phase.COMMIT, 1)) == [next_round]
 
 
 @pytest.mark.parametrize("phase", KINDS)
@@ -72,7 +78,7 @@ def test_those_in_a_final_block_leave(phase: Phase) -> None:
     pool.add(state, other)
     after = apply(state, LAB.block(state, [mine]))
     pool.prune(after)
-    assert list(pool.list_all()) == [other]
+    assert pool.list_all() == [(other.digest, other)]
     assert pool.add(after, mine) == "its time is over"
 
 
@@ -83,27 +89,113 @@ def test_one_transaction_waits_once() -> None:
     assert len(pool) == 1
 
 
+def make_commits(n: int) -> list[Commit]:
+    """Different ones of client 0, all of this round."""
+    return [LAB.commit(0, d_w=bytes(31) + bytes((t,))) for t in range(n)]
+
+
 def test_a_client_does_not_crowd_out_others() -> None:
     state, pool = reach(Phase.COMMIT), Pool()
-    for t in range(PER_CLIENT):
-        assert pool.add(state, LAB.commit(0, t)) is None
-    assert pool.add(state, LAB.commit(0, PER_CLIENT)) == "its client has too many that wait"
+    *first, last = make_commits(PER_CLIENT + 1)
+    for tx in first:
+        assert pool.add(state, tx) is None
+    assert pool.add(state, last) == "its client has too many that wait"
     assert pool.add(state, LAB.commit(1)) is None
-    assert pool.add(state, LAB.commit(0, 0)) is None, "it waits already"
-    pool.discard([LAB.commit(0, 1), LAB.commit(2)])
-    assert pool.add(state, LAB.commit(0, PER_CLIENT)) is None
+    assert pool.add(state, first[0]) is None, "it waits already"
+    pool.discard(first[1])
+    pool.discard(LAB.commit(2))
+    assert pool.add(state, last) is None
     assert len(pool) == PER_CLIENT + 1
 
 
 def test_nobody_takes_anothers_room() -> None:
     """Eight forged ones of a client leave it all its room."""
     state, pool = reach(Phase.COMMIT), Pool()
-    for t in range(PER_CLIENT):
-        forged = LAB.sign(LAB.commit(0, t), LAB.clients[1])
+    for tx in make_commits(PER_CLIENT):
+        forged = LAB.sign(tx, LAB.clients[1])
         assert pool.add(state, forged) == "the signature is not its client's"
-        changed = replace(LAB.commit(0, t), d_w=bytes(32))
+        changed = replace(tx, pok_w=bytes(32))
         assert pool.add(state, changed) == "the signature is not its client's"
     assert len(pool) == 0
+
+
+# -- what cannot be due soon -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE])
+def test_what_cannot_be_due_soon_does_not_wait(phase: Phase) -> None:
+    """Kept for a round that never comes, it would stay in every pool for ever."""
+    state, pool = reach(phase), Pool()
+    for learning_round in (2, 3, 1 << 62):
+        assert pool.add(state, LAB.commit(0, learning_round)) is not None
+    for kind in (Phase.PROVE, Phase.UPDATE):
+        far = make_of_round(kind, 1)
+        assert pool.add(state, far) is not None, "a commit and a beacon come before it"
+    last = reach(phase if phase is not Phase.REGISTER else Phase.COMMIT, 1)
+    assert pool.add(last, LAB.commit(0, 2)) == "its time is far off", "no such round comes"
+    assert len(pool) == 0
+
+
+def make_of_round(phase: Phase, learning_round: int) -> Transaction:
+    """Signed nonsense of a client for a round to come."""
+    if phase is Phase.UPDATE:
+        return LAB.update(0, learning_round)
+    return LAB.sign(
+        replace(LAB.prove(0, reach(Phase.PROVE)), learning_round=learning_round), LAB.clients[0]
+    )
+
+
+def test_nothing_waits_when_the_chain_is_done() -> None:
+    last, pool = reach(Phase.ELECT, 1), Pool()
+    assert pool.add(reach(Phase.COMMIT, 1), LAB.commit(0, 1)) is None
+    assert pool.add(reach(Phase.COMMIT, 1), LAB.update(1, 1)) is None
+    done = LAB.extend(last)
+    assert done.phase is Phase.DONE
+    pool.prune(done)
+    assert len(pool) == 0
+    assert pool.add(done, LAB.commit(0, 1)) == "its time is over"
+
+
+def test_who_waits_to_be_registered_may_send_what_comes_next() -> None:
+    """Messages overtake blocks; who is not registered in the end leaves with all of it."""
+    state, pool = start(LAB.genesis), Pool()
+    assert pool.add(state, LAB.commit(0)) == "its client is not registered"
+    for i in (0, 1):
+        assert pool.add(state, LAB.register(i)) is None
+        assert pool.add(state, LAB.commit(i)) is None
+    after = state
+    while after.phase is Phase.REGISTER:
+        after = apply(after, LAB.block(after, [LAB.register(0)] if not after.clients else []))
+    pool.prune(after)
+    assert pool.list_all() == [(LAB.commit(0).digest, LAB.commit(0))]
+
+
+class Counted(dict[bytes, Transaction]):
+    """Counts how often all that waits is gone through."""
+
+    n_walks = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        Counted.n_walks += 1
+        return super().__iter__()
+
+    def values(self) -> Any:
+        Counted.n_walks += 1
+        return super().values()
+
+    def items(self) -> Any:
+        Counted.n_walks += 1
+        return super().items()
+
+
+def test_to_add_one_looks_at_no_other() -> None:
+    state, pool = reach(Phase.COMMIT), Pool()
+    pool._places[(Phase.COMMIT, 0)] = Counted()  # type: ignore[assignment]
+    for i in range(3):
+        assert pool.add(state, LAB.commit(i)) is None
+    pool.discard(LAB.commit(1))
+    assert Counted.n_walks == 0
+    assert len(pool) == 2
 
 
 def test_only_the_registered_and_the_admitted_wait() -> None:

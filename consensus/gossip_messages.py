@@ -1,0 +1,43 @@
+"""What nodes tell each other of what they hold and lack. Nothing of it enters a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from consensus.codec import SIGNATURE_BYTES, Signed, require, require_lengths, require_numbers
+from consensus.messages import MAX_TRANSACTIONS, MAX_VALIDATORS
+
+SHORT_BYTES = 8
+"""Of a digest: who makes two of one's own transactions collide has harmed oneself."""
+MASK_BYTES = MAX_VALIDATORS // 8
+MAX_HELD = 8 * MAX_TRANSACTIONS  # all that can wait, see `consensus.pool`
+_BLANK = bytes(SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holdings(Signed):
+    """What a validator has of what is in no block yet; one peer answers with what it lacks.
+
+    number       : counts its announcements; another peer answers each
+    transactions : the first SHORT_BYTES of each waiting transaction's digest, ascending
+    receipts     : per transaction with receipts that digest's first SHORT_BYTES, and a mask of
+                   MASK_BYTES: bit v for validator v's; ascending
+    """
+
+    KIND: ClassVar[int] = 21
+    MAX_BYTES: ClassVar[int] = MAX_HELD * (2 * SHORT_BYTES + MASK_BYTES) + 1024
+    number: int
+    transactions: bytes
+    receipts: bytes
+    validator: int
+    signature: bytes = _BLANK
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.validator < MAX_VALIDATORS, "validator is out of range")
+        for name, size in (("transactions", SHORT_BYTES), ("receipts", SHORT_BYTES + MASK_BYTES)):
+            raw = getattr(self, name)
+            require(len(raw) % size == 0, f"{name} is no whole number of entries")
+            require(len(raw) <= MAX_HELD * size, f"{name} is too long")
+        require_lengths(self, signature=SIGNATURE_BYTES)
