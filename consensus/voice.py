@@ -62,7 +62,7 @@ class Voice:
     def sign(self, message: S) -> S:
         """As this validator's."""
         assert self._identity.key is not None  # an observer says nothing of its own
-        return sign(self._identity.key, message, self._genesis.chain_id)
+        return sign(self._identity.key, message, self._genesis.digest)
 
     def say(self, stream: str, *messages: Message) -> None:
         """Sends; what a transport loses that is down is said again when it is up."""
