@@ -8,8 +8,9 @@ the function, the caller's `key`, the argument types and the target. There is no
 of step, so concurrent processes only ever replace a file by an equal one (atomic rename).
 
 Entries are numba's serialized object code, which executes when loaded. Therefore the directory must
-belong to the user and be writable by nobody else (else a private temporary one is taken, else there
-is no cache), and each file carries a checksum: one that is truncated or altered is compiled anew.
+belong to the user and be writable by nobody else, see `kernels.private_folder` (else a private
+temporary one is taken, else there is no cache), and each file carries a checksum: one that is
+truncated or altered is compiled anew.
 
 Nothing compiles at import: the first call with given argument types does.
 """
@@ -22,7 +23,6 @@ import os
 import pickle
 import platform
 import shutil
-import stat
 import sys
 import tempfile
 import warnings
@@ -43,6 +43,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
 
 from kernels.files import PRIVATE, write_whole
+from kernels.private_folder import make_private_folder
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -110,9 +111,9 @@ def cache_directory() -> Path | None:
     for find in (_user_cache, _temporary):
         try:
             base = find()
-            _make_private(base)
+            make_private_folder(base)
             directory = base / f"{_PREFIX}{source_digest()}"
-            _make_private(directory)
+            make_private_folder(directory)
             tempfile.TemporaryFile(dir=directory).close()
             os.utime(directory)
         except (OSError, RuntimeError):  # the latter: a user without a home folder
@@ -139,16 +140,6 @@ def _user_cache() -> Path:
 
 def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"zkpot-{_user_id()}"
-
-
-def _make_private(path: Path) -> None:
-    """Create `path` for this user alone, or raise OSError if another user could write into it."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    info = path.stat()
-    if not hasattr(os, "getuid"):
-        return
-    if info.st_uid != os.getuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise PermissionError(f"{path} is not private to this user")
 
 
 def _prune(base: Path, *, keep: Path) -> None:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from kernels.backend import BackendUnavailable
 from kernels.cuda.runtime import DeviceError, Dim, Module, check_launch
 from kernels.cuda.source import Source, load_source, read_source
+from kernels.private_folder import make_private_folder
 
 HEADER = Path(__file__).resolve().with_suffix(".hpp")
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-U_FORTIFY_SOURCE")
@@ -275,8 +276,5 @@ def build_library(source: Source) -> Path:
 def build_directory() -> Path:
     """A private directory of this user for what the tests build."""
     path = Path(tempfile.gettempdir()) / f"zkpot-emulator-{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    state = path.stat()
-    if state.st_uid != os.getuid() or state.st_mode & 0o022:
-        raise BackendUnavailable(f"the CUDA emulator's directory {path} is not private")
+    make_private_folder(path)
     return path

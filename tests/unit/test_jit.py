@@ -121,14 +121,21 @@ def test_only_the_newest_states_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions of POSIX")
-def test_a_directory_others_can_write_is_not_used(tmp_path: Path) -> None:
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    shared.chmod(0o777)
-    with pytest.raises(PermissionError):
-        jit._make_private(shared)
-    jit._make_private(tmp_path / "own")
-    assert (tmp_path / "own").stat().st_mode & 0o077 == 0
+def test_a_directory_others_can_write_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the chosen one, nor a link in the temporary one that may be pointed elsewhere."""
+    shared, temporary = tmp_path / "shared", tmp_path / "temporary"
+    for folder, mode in ((shared, 0o777), (temporary, 0o1777)):
+        folder.mkdir()
+        folder.chmod(mode)
+    monkeypatch.setenv("ZKPOT_CACHE_DIR", str(shared))
+    monkeypatch.setattr(jit.tempfile, "gettempdir", lambda: str(temporary))
+    found = jit.cache_directory.__wrapped__()
+    assert found is not None
+    assert found.parent.parent == temporary
+    monkeypatch.setattr(os, "getuid", lambda: os.stat(shared).st_uid + 1)
+    assert jit.cache_directory.__wrapped__() is None
 
 
 def test_declared_signature_converts_or_refuses() -> None:
