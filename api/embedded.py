@@ -19,15 +19,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import quote
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, ConnectionError, RedisError, TimeoutError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 from redis.retry import Retry
 
 from api.primary import open_client
 from api.settings import Settings
 from api.supervisor import die_with_parent
+from kernels.private_folder import check_private_folder, make_private_folder
 
 START_S = 30.0
 STOP_S = 20.0
@@ -51,7 +59,7 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        return f"unix://{self.socket}"
+        return _url_of(self.socket)
 
     @property
     def pid(self) -> int | None:
@@ -63,8 +71,9 @@ class EmbeddedServer:
 
         Raises ServerUnavailable, OSError.
         """
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (self._folder, self.socket.parent):
+            with _refusing_others(folder):
+                make_private_folder(folder)
         with (self._folder / "lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two starters would append to one file
             with (self._folder / "alive").open("wb") as alive:
@@ -172,6 +181,18 @@ def socket_path(data_dir: Path) -> Path:
     return Path(tempfile.gettempdir(), f"zkpot-{os.getuid()}-{name}", "s")
 
 
+@contextmanager
+def _refusing_others(folder: Path) -> Iterator[None]:
+    """ServerUnavailable for a folder in which another user could have put a server of its own."""
+    try:
+        yield
+    except PermissionError as error:
+        raise ServerUnavailable(
+            f"{folder}: {error.strerror}: a queue server in it could be anybody's; see who made "
+            "it, then remove it, or run `chmod go-w` on it if it is yours"
+        ) from None
+
+
 def answers(socket: Path) -> bool:
     """Whether a server that has read its file answers on the socket."""
     client = Redis(unix_socket_path=str(socket), retry=Retry(NoBackoff(), 0), socket_timeout=1)
@@ -184,8 +205,45 @@ def answers(socket: Path) -> bool:
 
 
 def connect(settings: Settings) -> Redis:
-    """The server of the settings: ZKPOT_REDIS_URL, or the embedded one if it runs."""
-    return open_client(settings.redis_url or f"unix://{socket_path(settings.data_dir)}")
+    """The server of the settings: ZKPOT_REDIS_URL, or the embedded one if it runs.
+
+    Raises ServerUnavailable when the one cannot be meant, or the other may be another user's.
+    """
+    if settings.redis_url is None:
+        socket = socket_path(settings.data_dir)
+        if socket.parent.exists():
+            with _refusing_others(socket.parent):
+                check_private_folder(socket.parent)
+        return open_client(_url_of(socket))
+    try:
+        client = open_client(settings.redis_url)
+        client.connection_pool.make_connection()  # not connected yet: refuses unknown options
+    except (ValueError, TypeError, AttributeError):  # their texts repeat parts of the URL
+        raise ServerUnavailable(
+            "ZKPOT_REDIS_URL has an option that the client does not know, or a value it cannot use"
+        ) from None
+    return client
+
+
+def _url_of(socket: Path) -> str:
+    return f"unix://{quote(str(socket))}"
+
+
+def require_no_eviction(client: Redis) -> None:
+    """ServerUnavailable for a server that would drop accepted jobs without a word.
+
+    A server that does not tell, since this user may not ask, is believed. Raises RedisError.
+    """
+    try:
+        policy = client.info("memory").get("maxmemory_policy", "noeviction")
+    except ResponseError:
+        return
+    if policy != "noeviction":
+        raise ServerUnavailable(
+            f"the queue server drops what it holds when its memory is full ({policy}), accepted "
+            "jobs too; run `CONFIG SET maxmemory-policy noeviction` on it, and write "
+            "`maxmemory-policy noeviction` into its configuration"
+        )
 
 
 @contextmanager
@@ -200,8 +258,10 @@ def serving(settings: Settings) -> Iterator[Redis]:
             try:
                 client.ping()
             except RedisError as error:
+                log = settings.data_dir / "queue" / "server.log"
+                where = "check ZKPOT_REDIS_URL" if settings.redis_url else f"read {log}"
                 raise ServerUnavailable(
-                    f"no queue server answers ({type(error).__name__}); check ZKPOT_REDIS_URL"
+                    f"no queue server answers ({type(error).__name__}); {where}"
                 ) from None
             yield client
         finally:

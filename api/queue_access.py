@@ -27,11 +27,18 @@ def read_settings() -> Settings:
 
 
 @contextmanager
-def open_queue(settings: Settings, *, as_json: bool = False) -> Iterator[Redis]:
-    """A client of the settings' server; the embedded one is started if it is down."""
-    from api.embedded import serving
+def open_queue(
+    settings: Settings, *, as_json: bool = False, keeps_jobs: bool = False
+) -> Iterator[Redis]:
+    """A client of the settings' server; the embedded one is started if it is down.
+
+    keeps_jobs : refuses a server that would drop some when its memory is full
+    """
+    from api.embedded import require_no_eviction, serving
 
     with _refusing(settings, as_json=as_json), serving(settings) as redis:
+        if keeps_jobs:
+            require_no_eviction(redis)
         yield redis
 
 
@@ -56,11 +63,17 @@ def keep_server(
 
 @contextmanager
 def _refusing(settings: Settings, *, as_json: bool) -> Iterator[None]:
+    from redis.exceptions import RedisError
+
     from api.embedded import ServerUnavailable
 
     try:
         yield
     except ServerUnavailable as error:
         refuse(str(error), code="queue_unavailable", as_json=as_json)
+    except RedisError as error:
+        reason = f"the queue server does not answer ({type(error).__name__})"
+        refuse(reason, code="queue_unavailable", as_json=as_json)
     except OSError as error:
-        refuse(f"{settings.data_dir}: {error.strerror}", code="io_error", as_json=as_json)
+        where = error.filename or settings.data_dir
+        refuse(f"{where}: {error.strerror}", code="io_error", as_json=as_json)

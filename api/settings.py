@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from federated.errors import HomeUnknown
 from federated.settings import Settings as DataSettings
@@ -42,7 +43,7 @@ class Settings:
     a shared file system.
     """
 
-    redis_url: str | None = None  # an own server under data_dir when unset
+    redis_url: str | None = field(default=None, repr=False)  # unset: an own server under data_dir
     data_dir: Path = DataSettings().data_dir
     api_keys_file: Path | None = None
     genesis: Path | None = None  # of the chain that the API shows
@@ -63,14 +64,12 @@ class Settings:
     drain_s: int = 110  # for the task under way after SIGTERM
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for one in fields(self):
+            value = getattr(self, one.name)
             if isinstance(value, int) and value < 1:
-                raise SettingsInvalid(f"{PREFIX}{field.name.upper()}={value} must be positive")
-        if self.redis_url is not None and not self.redis_url.startswith(
-            ("redis://", "rediss://", "unix://")
-        ):
-            raise SettingsInvalid("ZKPOT_REDIS_URL must start with redis://, rediss:// or unix://")
+                raise SettingsInvalid(f"{PREFIX}{one.name.upper()}={value} must be positive")
+        if self.redis_url is not None:
+            _check_redis_url(self.redis_url)
         if self.retry_last_ms < self.retry_first_ms:
             raise SettingsInvalid(
                 f"ZKPOT_RETRY_LAST_MS={self.retry_last_ms} is less than "
@@ -91,11 +90,11 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Settings of this process, or of the given environment. Raises SettingsInvalid."""
         given = os.environ if environment is None else environment
-        known = {PREFIX + field.name.upper(): field for field in fields(cls)}
+        known = {PREFIX + one.name.upper(): one for one in fields(cls)}
         _refuse_unknown(given, {*known, *OTHERS})
         found = {
-            field.name: _parse(name, str(field.type), given[name])
-            for name, field in known.items()
+            one.name: _parse(name, str(one.type), given[name])
+            for name, one in known.items()
             if given.get(name)
         }
         if "data_dir" not in found:
@@ -116,6 +115,27 @@ def _refuse_unknown(given: Mapping[str, str], known: Iterable[str]) -> None:
 
 def _is_injected(name: str, value: str) -> bool:
     return bool(_INJECTED.fullmatch(name) or _INJECTED_PORT.fullmatch(f"{name}={value}"))
+
+
+def _check_redis_url(url: str) -> None:
+    """SettingsInvalid for what a client would read otherwise than it is meant, or not at all.
+
+    Nothing of it is repeated: it may hold a password, whole or what a stray character leaves of it.
+    """
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise SettingsInvalid("ZKPOT_REDIS_URL must start with redis://, rediss:// or unix://")
+    try:
+        parts = urlsplit(url)
+        place = parts.path if parts.scheme == "unix" else parts.hostname
+        is_whole = bool(place) and parts.port != 0 and "#" not in url
+    except ValueError:  # its text repeats what it could not read
+        is_whole = False
+    if not is_whole:
+        raise SettingsInvalid(
+            "ZKPOT_REDIS_URL cannot be read: it names no host (or no path of a socket), or its "
+            "user name or password has characters that must be written otherwise: %23 for #, "
+            "%2F for /, %3F for ?, %25 for %"
+        )
 
 
 def _parse(name: str, kind: str, text: str) -> object:

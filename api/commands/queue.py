@@ -82,6 +82,7 @@ def replay(letter: Letter, as_json: AsJson = False) -> None:
         "not_found": "there is no such dead letter; see `zkpot queue dead`",
         "gone": "its job has passed its time to live; submit it again",
         "not_failed": "its job was submitted again meanwhile",
+        "witness_gone": "its witness was deleted when the job failed; submit the job again",
     }
     with _open_admin(as_json=as_json) as admin:
         outcome = admin.replay(letter)
@@ -107,19 +108,10 @@ def purge(yes: Sure = False, as_json: AsJson = False) -> None:
 
 @contextmanager
 def _open_admin(*, as_json: bool) -> Iterator[QueueAdmin]:
-    from redis.exceptions import RedisError
-
     from api.queue import JobQueue
     from api.queue_access import open_queue, read_settings
     from api.queue_admin import QueueAdmin
 
     settings = read_settings()
     with open_queue(settings, as_json=as_json) as redis:
-        try:
-            yield QueueAdmin(JobQueue(redis, settings))
-        except RedisError as error:
-            refuse(
-                f"the queue server does not answer ({type(error).__name__})",
-                code="queue_unavailable",
-                as_json=as_json,
-            )
+        yield QueueAdmin(JobQueue(redis, settings))

@@ -81,7 +81,7 @@ def api(
         )
     names = [host, *(name or ())]
     settings = read_settings()
-    with open_queue(settings) as redis, spooling(settings):
+    with open_queue(settings, keeps_jobs=True) as redis, spooling(settings):
         service = build_service(redis, settings)
         service.sweep()
         listening = _listen(host, port)

@@ -38,7 +38,7 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
     stop = Event()
     stop_on_signals(stop)
     log = make_log(to_people=sys.stderr.isatty())
-    with open_queue(settings) as redis, spooling(settings):
+    with open_queue(settings, keeps_jobs=True) as redis, spooling(settings):
         made = build_worker(redis, settings, name=name or make_name(), stop=stop, log=log)
         try:
             device = made.devices.describe()
