@@ -108,7 +108,11 @@ class AccuracyWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Groth16Work:
-    """A proof for a snarkjs user, from two stored files of the owner."""
+    """A proof for a snarkjs user.
+
+    zkey_id    : of the owner's key in the store
+    witness_id : sha256 of the witness, which is among the private files of the job
+    """
 
     zkey_id: str
     witness_id: str
@@ -152,11 +156,6 @@ class JobSpec:
     @property
     def n_tasks(self) -> int:
         return self.work.n_tasks
-
-    @property
-    def private_owner(self) -> str:
-        """Who owns, in the store, what is deleted when the job ends: this job and no other one."""
-        return f"{self.owner} {self.id}"
 
     @property
     def id(self) -> str:

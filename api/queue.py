@@ -117,9 +117,11 @@ class JobQueue:
     # -- clients
 
     def submit(
-        self, spec: JobSpec, *, idempotency_key: str | None = None
+        self, spec: JobSpec, *, idempotency_key: str | None = None, private: str = ""
     ) -> tuple[JobRecord, bool]:
         """The job of this request, and whether it is a new one.
+
+        private : name of its folder of `api.private`, which a new job takes over
 
         A job that failed, was cancelled or expired starts anew, unless the idempotency key was
         sent before: then the answer is the same as the first time.
@@ -142,6 +144,7 @@ class JobQueue:
             self.settings.owner_tasks_limit,
             self.settings.owner_bytes_limit,
             IDEMPOTENCY_KEYS,
+            private,
         )
         if outcome.decode() in _SHARES:
             raise OwnerFull(outcome.decode(), int(detail))
@@ -264,13 +267,13 @@ class JobQueue:
             min(1.0, max(0.0, progress.fraction)),
         )
 
-    def agree(self, lease: Lease, proposal: bytes | None) -> tuple[Standing, bytes | None]:
-        """What the tasks of the job share: the first proposal of any, private, gone with its end.
+    def agree(self, lease: Lease, private: str) -> tuple[Standing, str]:
+        """The folder of `api.private` that the tasks of the job share: the first that one offers.
 
-        proposal : None only asks
+        private : name of the one offered; "" only asks, and is the answer when there is none
         """
-        stands, shared = self._run(self._agree, *_held(lease), proposal or b"")
-        return Standing(stands.decode()), shared or None
+        stands, name = self._run(self._agree, *_held(lease), private)
+        return Standing(stands.decode()), name.decode()
 
     def complete(self, lease: Lease, result: bytes, *, seconds: float, n_samples: int) -> bool:
         """Publishes the result, once; the last task ends the job. False when it was fenced off.

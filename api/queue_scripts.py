@@ -8,13 +8,13 @@ Keys, all under one prefix:
     tasks:<id>         hash, per task i: e:i its entry, a:i its attempts, p:i its progress, w:i the
                        entry and attempt that wrote the result
     results:<id>       hash: result by task
-    shared:<id>        what the tasks of a job have agreed on; private, deleted when the job ends
     events:<id>        capped stream of progress; the last entry of a job is of type "end"
     retry, deadlines   sorted sets by time in ms
     dead               stream of dead letters
     jobs, jobs:<owner> sorted sets of jobs by time of creation
     idem:<owner>:<key> job of an idempotency key
     owner:<owner>, kept:<owner>, idems:<owner>      what an owner has here, see `queue_accounts`
+    private:<id>, private-folders, private-ended    names of private files, see `queue_private`
     states, counters   hashes of numbers for metrics
     bell               stream of one entry, a new one whenever a task comes; the idle wait on it
 
@@ -27,6 +27,7 @@ leases end early and the pair decides; when it falls back, leases and retries st
 from __future__ import annotations
 
 from api.queue_accounts import ACCOUNTS
+from api.queue_private import PRIVATE
 
 _BASICS = """
 local P = ARGV[1]
@@ -97,7 +98,7 @@ local function finish(job, state, code, message)
   if code then call('HSET', job_key(job), 'error_code', code, 'error_message', message) end
   call('ZREM', P .. 'deadlines', job)
   drop_tasks(job)
-  call('DEL', P .. 'shared:' .. job)
+  give_up(job)
   if state ~= 'done' then call('DEL', P .. 'results:' .. job) end
   emit(job, 'end', {state = state})
   close_account(job, state)
@@ -185,19 +186,24 @@ local function add_progress(job, task, fraction)
 end
 """
 
-PRELUDE = _BASICS + ACCOUNTS + _RULES
+PRELUDE = _BASICS + ACCOUNTS + PRIVATE + _RULES
 
 SUBMIT = """
 local job, spec, owner, priority, n_tasks, deadline_s, limit, ttl_s, idem, idem_ttl_s =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]),
   ARGV[9], ARGV[10], ARGV[11]
-local owner_tasks, owner_bytes, owner_keys =
-  tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local owner_tasks, owner_bytes, owner_keys, private =
+  tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15]
 tick()
+-- The job of whoever asks again because the answer was lost is new to him.
+local function found_there()
+  local is_his = private ~= '' and call('GET', private_key(job)) == private
+  return {is_his and 'created' or 'existing', ''}
+end
 if idem ~= '' then
   local first = call('GET', P .. 'idem:' .. idem)
   if first and first ~= job then return {'conflict', ''} end
-  if first and call('EXISTS', job_key(first)) == 1 then return {'existing', ''} end
+  if first and call('EXISTS', job_key(first)) == 1 then return found_there() end
   local wait_s = not first and wait_for_key(owner, owner_keys)
   if wait_s then return {'keys', wait_s} end
 end
@@ -210,7 +216,7 @@ end
 local state = call('HGET', job_key(job), 'state')
 if is_open(state) or state == 'done' then
   remember()
-  return {'existing', ''}
+  return found_there()
 end
 local load = call('ZCARD', P .. 'retry')
 for _, p in ipairs(PRIORITIES) do load = load + call('XLEN', queue_key(p)) end
@@ -219,7 +225,7 @@ if tally(owner, 'tasks') + n_tasks > owner_tasks then return {'tasks', '0'} end
 local wait_s = wait_for_room(owner, owner_bytes)
 if wait_s then return {'bytes', wait_s} end
 forget(job)
-for _, kind in ipairs({'job:', 'tasks:', 'results:', 'events:', 'shared:'}) do
+for _, kind in ipairs({'job:', 'tasks:', 'results:', 'events:'}) do
   call('DEL', P .. kind .. job)
 end
 call('HSET', job_key(job), 'spec', spec, 'owner', owner, 'priority', priority,
@@ -237,6 +243,7 @@ for _, index in ipairs({P .. 'jobs', P .. 'jobs:' .. owner}) do
   call('ZADD', index, whole(NOW), job)
 end
 remember()
+take_over(job, private)
 start(job, n_tasks, priority)
 count('submitted')
 return {'created', ''}
@@ -410,8 +417,7 @@ AGREE = (
     _HELD
     + """
 if stands ~= 'held' then return {stands, ''} end
-if ARGV[7] ~= '' then call('SETNX', P .. 'shared:' .. job, ARGV[7]) end
-return {'held', call('GET', P .. 'shared:' .. job) or ''}
+return {'held', take_over(job, ARGV[7])}
 """
 )
 
@@ -422,11 +428,14 @@ local found = call('XRANGE', P .. 'dead', letter, letter)
 if #found == 0 then return 'not_found' end
 local values = found[1][2]
 local job = values[2]
-call('XDEL', P .. 'dead', letter)
 local state = call('HGET', job_key(job), 'state')
-if not state then return 'gone' end
-if state ~= 'failed' then return 'not_failed' end
-for _, kind in ipairs({'tasks:', 'results:', 'events:', 'shared:'}) do
+if state ~= 'failed' then
+  call('XDEL', P .. 'dead', letter)
+  return state and 'not_failed' or 'gone'
+end
+if cjson.decode(call('HGET', job_key(job), 'spec')).kind == 'groth16' then return 'witness_gone' end
+call('XDEL', P .. 'dead', letter)
+for _, kind in ipairs({'tasks:', 'results:', 'events:'}) do
   call('DEL', P .. kind .. job)
 end
 forget(job)

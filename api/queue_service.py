@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
+
+from redis.exceptions import RedisError
 
 from api.auth import Caller, Scope
 from api.jobs import (
@@ -18,6 +22,7 @@ from api.jobs import (
     Priority,
 )
 from api.key_card import CARD_NAME, KeyCard, load_verifying_half
+from api.private import PrivatePart
 from api.problems import ApiProblem
 from api.proof_views import (
     Made,
@@ -83,8 +88,10 @@ class QueueService:
         self._measure_samples = lru_cache(_REMEMBERED)(self._measure_samples_now)
 
     def sweep(self) -> None:
-        """Deletes uploads that have expired, or whose writer was killed. Raises OSError."""
+        """Deletes uploads that have expired, private files that no job has, and what writers have
+        left that were killed. Raises RedisError, OSError."""
         self._store.sweep()
+        self._store.private.sweep(self._queue)
 
     def close(self) -> None:
         """Ends what it started."""
@@ -157,7 +164,10 @@ class QueueService:
             **request.statement.model_dump(),
         )
         spec = _make_spec(caller, work, request.priority, request.deadline_s)
-        return self._put(spec, idempotency_key)
+        with refusing_callers():
+            record, _ = self._queue.submit(spec, idempotency_key=idempotency_key)
+        self._clear()
+        return _view_job(record)
 
     def submit_groth16(
         self,
@@ -174,13 +184,22 @@ class QueueService:
                 witness_id=hash_file(witness),
             )
             spec = _make_spec(caller, work, priority, None)
-            self._store.put_file(spec.private_owner, UploadKind.WITNESS, witness)
-        return self._put(spec, idempotency_key)
+            self._store.require_room(witness.seek(0, os.SEEK_END))
+            with self._store.private.new() as folder:
+                folder.write(PrivatePart.WITNESS, witness)
+                record, is_new = self._queue.submit(
+                    spec, idempotency_key=idempotency_key, private=folder.name
+                )
+                if is_new:
+                    folder.keep()
+        self._clear()
+        return _view_job(record)
 
     def list_jobs(self, caller: Caller, *, limit: int, before: str | None) -> JobList:
         owner = None if caller.may(Scope.ADMIN) else caller.name
         with refusing_callers():
             page = self._queue.list_jobs(owner=owner, limit=limit, before=before)
+        self._clear()
         return JobList(jobs=[_view_job(record) for record in page.jobs], next=page.next)
 
     def get_job(self, caller: Caller, job_id: str) -> Job:
@@ -189,7 +208,9 @@ class QueueService:
     def cancel(self, caller: Caller, job_id: str) -> Job:
         found = self._find(caller, job_id)
         with refusing_callers():
-            return _view_job(self._queue.cancel(job_id) or found)
+            record = self._queue.cancel(job_id)
+        self._clear()
+        return _view_job(record or found)
 
     def read_events(
         self, caller: Caller, job_id: str, *, after: str, block_ms: int
@@ -271,9 +292,10 @@ class QueueService:
             ]
         )
 
-    def _put(self, spec: JobSpec, idempotency_key: str | None) -> Job:
-        with refusing_callers():
-            return _view_job(self._queue.submit(spec, idempotency_key=idempotency_key)[0])
+    def _clear(self) -> None:
+        """Private files of jobs that have ended go; if not now, then with the next call."""
+        with suppress(RedisError, OSError):
+            self._store.private.clear(self._queue)
 
     def _decode_architecture_now(self, owner: str, model_id: str) -> Architecture:
         return decode_model(self._store.get(owner, UploadKind.MODEL, model_id)).architecture
@@ -290,6 +312,8 @@ class QueueService:
     def _find(self, caller: Caller, job_id: str) -> JobRecord:
         with refusing_callers():
             record = self._queue.get(job_id)
+        if record is not None and record.state is JobState.EXPIRED:
+            self._clear()
         if record is None or not caller.may_see(record.spec.owner):
             raise ApiProblem("not_found", "no job of yours has this id")
         return record

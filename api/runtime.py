@@ -24,6 +24,7 @@ from api.store import UploadStore
 from api.tasks import TaskProver
 from api.verifier_pool import VerifierPool
 from api.worker import Worker
+from kernels.private_folder import make_private_folder
 
 KEYS = "keys"
 """Folder of the data directory with a key per circuit."""
@@ -66,7 +67,7 @@ def spooling(settings: Settings) -> Iterator[None]:
     The system's folder may be in memory, or there may be none. Raises OSError.
     """
     folder = settings.data_dir / "spool"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder)
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
         yield

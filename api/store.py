@@ -2,9 +2,10 @@
 
 DATA_DIR/uploads/<owner>/<kind>/<sha256 of the content>, mode 0600 in folders of mode 0700
 
-The owner's part is a digest, so no name of a caller becomes a path; a witness is its job's own. A
-file is written whole or not at all, and is checked against its name when it is read. Until it is
-whole its name begins with a dot and its writer holds a lock on it, which ends with the writer.
+The owner's part is a digest, so no name of a caller becomes a path. A file is written whole or not
+at all, and is checked against its name when it is read. Until it is whole its name begins with a
+dot and its writer holds a lock on it, which ends with the writer. What one job alone has, such as a
+witness, is in `private`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_safetensors
 
+from api.private import PrivateFiles
 from api.queue import hash_name
 from federated.data import DatasetRef, load_samples
 from kernels.files import PRIVATE, replacing
+from kernels.private_folder import make_private_folder
 from prover.public_inputs import UInt8Array
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -42,7 +45,6 @@ class UploadKind(StrEnum):
     DATASET = "dataset"
     COMMITMENT = "commitment"
     ZKEY = "zkey"
-    WITNESS = "witness"
 
 
 class StoreFull(Exception):
@@ -71,7 +73,10 @@ class Upload:
 
 
 class UploadStore:
-    """Uploads under a folder that all processes of the service share."""
+    """Uploads under a folder that all processes of the service share.
+
+    private : private files of jobs, which count towards the same limit
+    """
 
     def __init__(
         self,
@@ -82,6 +87,7 @@ class UploadStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder, self._data_dir = data_dir / "uploads", data_dir
+        self.private = PrivateFiles(data_dir)
         self._ttl_s, self._limit_bytes, self._clock = ttl_s, limit_bytes, clock
 
     def put(self, owner: str, kind: UploadKind, raw: bytes) -> Upload:
@@ -116,6 +122,12 @@ class UploadStore:
         if not _DIGEST.fullmatch(digest) or not self._is_alive(path):
             raise UploadGone(kind)
         return path
+
+    def require_room(self, n_bytes: int) -> None:
+        """Raises StoreFull when so much more would exceed the limit."""
+        used = sum(_size(other) for other in self._list()) + self.private.measure()
+        if used + n_bytes > self._limit_bytes:
+            raise StoreFull(f"uploads take {used} bytes of {self._limit_bytes}")
 
     def delete(self, owner: str, kind: UploadKind, digest: str) -> None:
         """Deletes the content if it is there, and its folders when nothing else is in them."""
@@ -155,11 +167,9 @@ class UploadStore:
     ) -> Upload:
         path = self._path(owner, kind, digest)
         if not self._is_alive(path):
-            used = sum(_size(other) for other in self._list())
-            if used + n_bytes > self._limit_bytes:
-                raise StoreFull(f"uploads take {used} bytes of {self._limit_bytes}")
+            self.require_room(n_bytes)
             for folder in (self._folder, path.parent.parent, path.parent):
-                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                make_private_folder(folder)
             _write_whole(path, write)
         now = self._clock()
         os.utime(path, (now, now))

@@ -7,13 +7,15 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from api.jobs import AccuracyWork, Groth16Work, JobSpec
 from api.keycache import KeyCache, ReadyKey
 from api.keyfolder import KeysFull
-from api.queue import MAX_RESULT_BYTES, OwnerFull
+from api.private import PrivateGone, PrivatePart
+from api.queue import MAX_RESULT_BYTES, JobQueue, OwnerFull
 from api.shards import split_range
 from api.store import UploadGone, UploadInvalid, UploadKind, UploadStore
 from federated.errors import FederatedError
@@ -30,8 +32,8 @@ from prover.pipeline import Occasion, commit_job, prove_job
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
 
-Agree = Callable[[bytes | None], bytes | None]
-"""agree(proposal) gives what the tasks of a job share: the first proposal; None only asks."""
+Agree = Callable[[str], str]
+"""agree(name) gives the name of the job's private files: the first one offered; "" only asks."""
 
 
 class TaskFailed(Exception):
@@ -61,12 +63,12 @@ class TaskProver:
     def prove(
         self, spec: JobSpec, task: int, *, backend: Backend, report: StageProgress, agree: Agree
     ) -> TaskResult:
-        """Raises TaskFailed, KeysFull, UploadGone, ProverError, FederatedError, OSError, what the
-        device raises, and what `report` and `agree` raise to stop the work."""
+        """Raises TaskFailed, KeysFull, UploadGone, PrivateGone, ProverError, FederatedError and
+        OSError, what the device raises, and what `report` and `agree` raise to stop the work."""
         if isinstance(spec.work, AccuracyWork):
             made = self._prove_shard(spec.owner, spec.work, task, backend, report, agree)
         else:
-            made = self._prove_groth16(spec, spec.work, backend, report)
+            made = self._prove_groth16(spec, spec.work, backend, report, agree)
         if len(made.raw) > MAX_RESULT_BYTES:
             raise TaskFailed(
                 "result_too_large",
@@ -75,14 +77,11 @@ class TaskProver:
             )
         return made
 
-    def sweep(self) -> tuple[int, int]:
-        """Deletes expired uploads and keys left half made; how many of each. Raises OSError."""
-        return self.store.sweep(), self.keys.folder.sweep()
-
-    def clean_up(self, spec: JobSpec) -> None:
-        """Deletes the witness of a Groth16 job that has ended."""
-        if isinstance(spec.work, Groth16Work):
-            self.store.delete(spec.private_owner, UploadKind.WITNESS, spec.work.witness_id)
+    def sweep(self, queue: JobQueue) -> tuple[int, int]:
+        """Deletes expired uploads, private files that no job has, and keys left half made; how many
+        files of callers, and how many keys. Raises RedisError, OSError."""
+        files = self.store.sweep() + self.store.private.sweep(queue)
+        return files, self.keys.folder.sweep()
 
     def _prove_shard(
         self,
@@ -133,22 +132,31 @@ class TaskProver:
         if work.commitment_id is not None:
             raw = self.store.get(owner, UploadKind.COMMITMENT, work.commitment_id)
             return SecretCommitment.decode(raw)
-        found = agree(None) if work.n_tasks > 1 else None
-        if found is None:
+        private, shares = self.store.private, work.n_tasks > 1
+        name = agree("") if shares else ""
+        if not name:
             blinding = draw_blinding(self.random_bytes)
             made = commit_job(ready.accuracy, ready.key, model, blinding, backend=backend)
             secret = SecretCommitment(public=made, blinding=blinding)
-            if work.n_tasks == 1:
+            if not shares:
                 return secret
-            found = agree(secret.encode())
-        return SecretCommitment.decode(found or b"")
+            with private.new() as folder:
+                folder.write(PrivatePart.BLINDING, BytesIO(secret.encode()))
+                name = agree(folder.name)
+                if name == folder.name:
+                    folder.keep()
+        return SecretCommitment.decode(private.read(name, PrivatePart.BLINDING))
 
     def _prove_groth16(
-        self, spec: JobSpec, work: Groth16Work, backend: Backend, report: StageProgress
+        self,
+        spec: JobSpec,
+        work: Groth16Work,
+        backend: Backend,
+        report: StageProgress,
+        agree: Agree,
     ) -> TaskResult:
         report("witness 1", 0, 1)
-        witness = self.store.get_path(spec.private_owner, UploadKind.WITNESS, work.witness_id)
-        wires = read_wtns(witness)
+        wires = read_wtns(self.store.private.get_path(agree(""), PrivatePart.WITNESS))
         path = self.store.get_path(spec.owner, UploadKind.ZKEY, work.zkey_id)
         report("witness 1", 1, 1)
 
@@ -183,6 +191,8 @@ def describe_failure(error: Exception) -> tuple[str, str, bool]:
         return "quota_full", str(error), False
     if isinstance(error, UploadGone):
         return f"{error.kind.value}_gone", str(error), False
+    if isinstance(error, PrivateGone):
+        return f"{error.part.value}_gone", str(error), False
     if isinstance(error, UploadInvalid):
         return "bad_dataset", str(error), False
     if isinstance(error, FormatError):  # its `where` is a path of this machine

@@ -103,6 +103,7 @@ class Worker:
             self._log.error("task passed over", error=str(error))
             return True
         if lease is None:
+            self._clear()  # also to look for a task ends jobs: of lost workers, and of late ones
             return False
         with self._lock:
             self._lease, self._standing = lease, Standing.HELD
@@ -114,7 +115,15 @@ class Worker:
             with self._lock:
                 self._lease = None
             self._changed.set()
+            self._clear()
         return True
+
+    def _clear(self) -> None:
+        """Private files of jobs that have ended go; if not now, then with the next task."""
+        try:
+            self.prover.store.private.clear(self.queue)
+        except (RedisError, OSError) as error:
+            self._log.warning("private files not deleted", error=type(error).__name__)
 
     # -- one task
 
@@ -124,11 +133,11 @@ class Worker:
             lambda progress: self._send(lease, progress), self._check, clock=time.monotonic
         )
 
-        def agree(proposal: bytes | None) -> bytes | None:
-            standing, shared = self.queue.agree(lease, proposal)
+        def agree(private: str) -> str:
+            standing, name = self.queue.agree(lease, private)
             if standing is not Standing.HELD:
                 raise Abandoned(standing)
-            return shared
+            return name
 
         def prove(backend: Backend) -> TaskResult:
             return self.prover.prove(
@@ -159,22 +168,17 @@ class Worker:
             return
         log.info("task ended", seconds=round(seconds, 3), counted=bool(counted))
         if counted:
-            self.prover.clean_up(lease.spec)
             self._meter.observe_stages(report.stages_s)
 
     def _fail(self, lease: Lease, error: Exception, log: Log) -> None:
         code, message, retry = describe_failure(error)
         log.warning("task failed", code=code, retry=retry, error=type(error).__name__)
         self._until_answered(lambda: self.queue.fail(lease, code, message, retry=retry), log)
-        if not retry:
-            self.prover.clean_up(lease.spec)
 
     def _give_up(self, lease: Lease, abandoned: Abandoned, log: Log) -> None:
         log.info("task abandoned", why=str(abandoned))
         if abandoned.standing is None:
             self._until_answered(lambda: self.queue.release(lease), log)
-        elif abandoned.standing in (Standing.CANCELLED, Standing.EXPIRED):
-            self.prover.clean_up(lease.spec)
 
     def _until_answered(self, call: Callable[[], Any], log: Log) -> Any:
         """A proof is worth waiting for a server that is down, or full, for a while."""
@@ -215,8 +219,8 @@ class Worker:
         """Also while tasks wait: what has passed its time to live goes, however busy it is."""
         if time.monotonic() - self._swept_at > SWEEP_S:
             self._swept_at = time.monotonic()
-            uploads, keys = self.prover.sweep()
-            self._log.debug("swept", uploads=uploads, keys=keys)
+            files, keys = self.prover.sweep(self.queue)
+            self._log.debug("swept", files=files, keys=keys)
 
     # -- the second thread
 

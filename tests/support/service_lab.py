@@ -17,6 +17,7 @@ import numpy as np
 
 from api.embedded import EmbeddedServer, connect
 from api.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec
+from api.private import PrivatePart
 from api.queue import JobQueue
 from api.settings import Settings
 from api.store import UploadKind, UploadStore, hash_file
@@ -103,9 +104,15 @@ class Lab:
                 zkey_id=self._store.put_file(OWNER, UploadKind.ZKEY, zkey).id,
                 witness_id=hash_file(wires),
             )
-            spec = JobSpec(owner=OWNER, work=work)
-            self._store.put_file(spec.private_owner, UploadKind.WITNESS, wires)
-        return self.submit(spec)
+            with self._store.private.new() as folder:
+                folder.write(PrivatePart.WITNESS, wires)
+                record, is_new = self.queue.submit(
+                    JobSpec(owner=OWNER, work=work), private=folder.name
+                )
+                assert is_new
+                folder.keep()
+        witness.unlink()
+        return record.id
 
     def judge_product(self, job_id: str, product: int) -> Verdict:
         """A verifier's verdict on the proof of such a job, for the product it asks about."""

@@ -192,17 +192,43 @@ def test_progress_of_shards_adds_up(queue: JobQueue) -> None:
     assert record.progress.fraction == pytest.approx(1.5 / 4)
 
 
-def test_tasks_of_a_job_agree_on_the_first_proposal(queue: JobQueue) -> None:
+def names(queue: JobQueue, key: str) -> set[bytes]:
+    """Names of private files that the queue has."""
+    find = queue.redis.hkeys if key == "private-folders" else queue.redis.smembers
+    return set(find(queue.prefix + key))
+
+
+def test_tasks_of_a_job_agree_on_the_first_folder_offered(queue: JobQueue) -> None:
     spec = make_spec(n_tasks=2)
     queue.submit(spec)
     first, second = take(queue, "a"), take(queue, "b")
-    assert queue.agree(first, None) == (Standing.HELD, None)
-    assert queue.agree(second, b"second") == (Standing.HELD, b"second")
-    assert queue.agree(first, b"first") == (Standing.HELD, b"second")
+    assert queue.agree(first, "") == (Standing.HELD, "")
+    assert queue.agree(second, "second") == (Standing.HELD, "second")
+    assert queue.agree(second, "second") == (Standing.HELD, "second")  # its answer was lost
+    assert queue.agree(first, "first") == (Standing.HELD, "second")
+    assert names(queue, "private-folders") == {b"second"}
     finish(queue, first)
+    assert names(queue, "private-ended") == set()
     finish(queue, second)
-    assert not queue.redis.exists(f"{queue.prefix}shared:{spec.id}")
-    assert queue.agree(first, b"late") == (Standing.LOST, None)
+    assert names(queue, "private-folders") == set()
+    assert names(queue, "private-ended") == {b"second"}
+    assert queue.agree(first, "late") == (Standing.LOST, "")
+    assert not queue.redis.exists(f"{queue.prefix}private:{spec.id}")
+
+
+def test_a_new_job_takes_its_folder_over_and_no_other_one(queue: JobQueue) -> None:
+    spec = make_spec()
+    assert queue.submit(spec, private="first", idempotency_key="a")[1]
+    assert queue.submit(spec, private="first", idempotency_key="a")[1]  # the answer was lost
+    for key in ("a", None):
+        assert not queue.submit(spec, private="other", idempotency_key=key)[1]
+    with pytest.raises(IdempotencyConflict):
+        queue.submit(make_spec(1), private="other", idempotency_key="a")
+    assert names(queue, "private-folders") == {b"first"}
+    queue.cancel(spec.id)
+    assert queue.submit(spec, private="again")[1]
+    assert names(queue, "private-folders") == {b"again"}
+    assert names(queue, "private-ended") == {b"first"}
 
 
 # -- leases

@@ -290,7 +290,7 @@ def test_a_result_beyond_its_owners_share_fails_by_name(
     work(redis, replace(settings, owner_bytes_limit=1))
     ended = service.get_job(ALICE, job.id)
     assert (ended.state, ended.error and ended.error.code) == ("failed", "quota_full")
-    assert list(settings.data_dir.glob("uploads/*/witness")) == []
+    assert list(settings.data_dir.glob("private/*")) == []
 
 
 def submit_product(service: QueueService, priority: PriorityName) -> Job:
@@ -309,10 +309,9 @@ def test_groth16_witness_is_deleted_after_the_job(
     service: QueueService, redis: Redis, settings: Settings
 ) -> None:
     job = submit_product(service, PriorityName.HIGH)
-    kept = settings.data_dir.glob("uploads/*/witness/*")
-    assert len(list(kept)) == 1
+    assert len(list(settings.data_dir.glob("private/*/witness"))) == 1
     work(redis, settings)
-    assert list(settings.data_dir.glob("uploads/*/witness/*")) == []
+    assert list(settings.data_dir.glob("private/*")) == []
     view = service.describe_proof(ALICE, job.id)
     assert view.groth16 is not None
     assert view.groth16["public"] == ["33"]
@@ -325,7 +324,7 @@ def test_two_jobs_with_one_witness_each_have_their_own(
     jobs = [submit_product(service, priority) for priority in (PriorityName.HIGH, PriorityName.LOW)]
     work(redis, settings)
     assert [service.get_job(ALICE, job.id).state for job in jobs] == ["done", "done"]
-    assert list(settings.data_dir.glob("uploads/*/witness")) == []
+    assert list(settings.data_dir.glob("private/*")) == []
 
 
 def test_things_of_others_do_not_exist(service: QueueService) -> None:

@@ -342,7 +342,11 @@ def test_a_result_that_the_queue_would_not_take_fails_by_name(tmp_path: Path, ex
 
     def prove() -> TaskResult:
         return prover.prove(
-            make_spec(), 0, backend=get_backend("cpu"), report=lambda *_: None, agree=lambda _: None
+            make_spec(),
+            0,
+            backend=get_backend("cpu"),
+            report=lambda *_: None,
+            agree=lambda name: name,
         )
 
     if not excess:

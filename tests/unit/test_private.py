@@ -1,0 +1,421 @@
+"""Secrets of jobs are in their private files alone, and go with the job, however it ends."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from random import Random
+from threading import Event
+
+import numpy as np
+import pytest
+import structlog
+from redis import Redis
+from redis.exceptions import ConnectionError as ServerGone
+from safetensors.numpy import save
+
+from api import tasks
+from api.auth import LOCAL
+from api.embedded import connect
+from api.private import PrivateFiles, PrivateGone, PrivatePart
+from api.problems import ApiProblem
+from api.queue import JobQueue, Lease
+from api.queue_admin import QueueAdmin
+from api.queue_service import QueueService
+from api.runtime import build_service, build_worker
+from api.schemas import Job, JobRequest, PriorityName
+from api.settings import Settings
+from api.store import StoreFull
+from kernels.array import FrArray
+from kernels.bn254 import R
+from prover.commitment import Blinding
+from prover.formats.wtns import write_wtns
+from prover.model import Architecture
+from prover.model_bytes import encode_model
+from tests.support.foreign import vector
+from tests.support.models import random_model
+from tests.support.queue_server import running_server
+
+ZKEY = vector("multiplier", ".zkey").read_bytes()
+N_SAMPLES = 4
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    folder = tmp_path_factory.mktemp("service")
+    with running_server(folder):
+        yield replace(
+            Settings(data_dir=folder), retry_first_ms=1, retry_last_ms=1, max_deliveries=1
+        )
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    with connect(settings) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def service(redis: Redis, settings: Settings) -> Iterator[QueueService]:
+    with closing(build_service(redis, settings)) as service:
+        service.sweep()  # of jobs of other tests
+        yield service
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a snarkjs user has: two secret factors, in a witness."""
+
+    witness: bytes
+    secrets: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, seed: int, folder: Path) -> Product:
+        rng = Random(seed)
+        a, b = rng.randrange(R >> 1, R), rng.randrange(R >> 1, R)
+        write_wtns(folder / "wires", FrArray.from_ints([1, a * b % R, a, b]))
+        raw = (folder / "wires").read_bytes()
+        assert all(x.to_bytes(32, "little") in raw for x in (a, b))
+        return cls(raw, (a.to_bytes(32, "little"), b.to_bytes(32, "little")))
+
+    def submit(self, service: QueueService, key: str | None = None) -> Job:
+        return service.submit_groth16(
+            LOCAL,
+            zkey=BytesIO(ZKEY),
+            witness=BytesIO(self.witness),
+            priority=PriorityName.NORMAL,
+            idempotency_key=key,
+        )
+
+
+@pytest.fixture
+def product(tmp_path: Path) -> Product:
+    return Product.of(1, tmp_path)
+
+
+def find(settings: Settings, *wanted: bytes) -> list[str]:
+    """Names of the files of the data directory, the server's too, in which one of them is."""
+    files = [path for path in settings.data_dir.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".aof" for path in files)
+    found = (path for path in files if any(secret in path.read_bytes() for secret in wanted))
+    return [str(path.relative_to(settings.data_dir).parts[0]) for path in found]
+
+
+def work(redis: Redis, settings: Settings, n: int = 100) -> None:
+    """A worker does up to n tasks of what waits."""
+    log = structlog.wrap_logger(structlog.testing.CapturingLogger())
+    worker = build_worker(redis, settings, name="w", stop=Event(), log=log)
+    while n and worker.run_one():
+        n -= 1
+
+
+def take(redis: Redis, settings: Settings) -> tuple[JobQueue, Lease]:
+    queue = JobQueue(redis, settings)
+    lease = queue.lease("by hand")
+    assert lease is not None
+    return queue, lease
+
+
+def give_up(redis: Redis, settings: Settings) -> None:
+    queue, lease = take(redis, settings)
+    queue.fail(lease, "io_error", "the worker could not read", retry=True)
+    work(redis, settings)
+
+
+def fail(redis: Redis, settings: Settings) -> None:
+    queue, lease = take(redis, settings)
+    queue.fail(lease, "wrong", "it is wrong", retry=False)
+    work(redis, settings)
+
+
+def lose(redis: Redis, settings: Settings) -> None:
+    """The worker that took it never comes back."""
+    queue, lease = take(redis, settings)
+    stream = f"{queue.prefix}queue:normal"
+    redis.xclaim(stream, "workers", "by hand", 0, [lease.entry], idle=10**9, justid=True)
+    work(redis, settings)
+
+
+ENDS: dict[str, tuple[str, Callable[[Redis, Settings], None]]] = {
+    "done": ("done", work),
+    "failed": ("failed", fail),
+    "dead letter": ("failed", give_up),
+    "worker lost": ("failed", lose),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_witness_goes_with_its_job(
+    service: QueueService, redis: Redis, settings: Settings, product: Product, end: str
+) -> None:
+    job = product.submit(service)
+    assert find(settings, *product.secrets) == ["private"]
+    state, bring_about = ENDS[end]
+    bring_about(redis, settings)
+    assert service.get_job(LOCAL, job.id).state == state
+    assert find(settings, *product.secrets) == []
+    if state == "done":  # sent again
+        assert product.submit(service).state == "done"
+        assert find(settings, *product.secrets) == []
+    else:
+        assert product.submit(service).state == "queued"
+        assert find(settings, *product.secrets) == ["private"]
+        work(redis, settings)
+        assert service.get_job(LOCAL, job.id).state == "done"
+        assert find(settings, *product.secrets) == []
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+def test_a_witness_goes_when_its_job_is_cancelled(
+    service: QueueService, redis: Redis, settings: Settings, product: Product, is_taken: bool
+) -> None:
+    job = product.submit(service)
+    if is_taken:
+        take(redis, settings)
+    service.cancel(LOCAL, job.id)
+    assert find(settings, *product.secrets) == []
+    product.submit(service)
+    work(redis, settings)
+    assert service.get_job(LOCAL, job.id).state == "done"
+
+
+def test_a_witness_that_comes_twice_is_there_once(
+    service: QueueService, settings: Settings, product: Product
+) -> None:
+    first = product.submit(service, "a")
+    for key in ("a", None):
+        assert product.submit(service, key).id == first.id
+    assert find(settings, *product.secrets) == ["private"]
+    service.cancel(LOCAL, first.id)
+    assert product.submit(service, "a").state == "cancelled"  # the answer of the first time
+    assert find(settings, *product.secrets) == []
+
+
+def test_a_witness_that_is_refused_is_gone(
+    service: QueueService, redis: Redis, settings: Settings, product: Product, tmp_path: Path
+) -> None:
+    other = Product.of(2, tmp_path)
+    product.submit(service, "a")
+    with pytest.raises(ApiProblem, match="idempotency_conflict"):
+        other.submit(service, "a")
+    full = replace(settings, owner_bytes_limit=1)
+    with closing(build_service(redis, full)) as narrow:
+        work(redis, settings)
+        with pytest.raises(ApiProblem, match="quota_full"):
+            other.submit(narrow)
+    small = replace(settings, upload_limit_bytes=len(ZKEY))
+    with (
+        closing(build_service(redis, small)) as narrow,
+        pytest.raises(ApiProblem, match="queue_full"),
+    ):
+        other.submit(narrow)
+    assert find(settings, *product.secrets, *other.secrets) == []
+
+
+def test_a_replay_needs_the_witness_again(
+    service: QueueService, redis: Redis, settings: Settings, product: Product
+) -> None:
+    product.submit(service)
+    give_up(redis, settings)
+    admin = QueueAdmin(JobQueue(redis, settings))
+    (letter,) = admin.list_dead()
+    assert admin.replay(letter.id) == "witness_gone"
+    assert admin.list_dead() == [letter]
+
+
+def test_who_loses_the_server_leaves_nothing_beyond_the_next_sweep(
+    service: QueueService,
+    redis: Redis,
+    settings: Settings,
+    product: Product,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody knows whether the server took the job: where it did, the witness must stay."""
+    submit = JobQueue.submit
+    for is_taken in (False, True):
+
+        def break_off(*args: object, is_taken: bool = is_taken, **rest: object) -> None:
+            if is_taken:
+                submit(*args, **rest)  # type: ignore[arg-type]
+            raise ServerGone
+
+        with monkeypatch.context() as patch:
+            patch.setattr(JobQueue, "submit", break_off)
+            with pytest.raises(ApiProblem, match="unavailable"):
+                product.submit(service)
+        service.sweep()
+        assert find(settings, *product.secrets) == ["private"] * is_taken
+    work(redis, settings)
+    assert redis.hget("zkpot:counters", "ended_done") == b"1"
+    assert find(settings, *product.secrets) == []
+
+
+CRASH = """
+import sys
+from io import BytesIO
+from pathlib import Path
+from api.private import PrivateFiles, PrivatePart
+with PrivateFiles(Path(sys.argv[1])).new() as folder:
+    folder.write(PrivatePart.WITNESS, BytesIO(sys.stdin.buffer.read()))
+    print("written", flush=True)
+    while True:
+        pass
+"""
+
+
+def test_a_sweep_finds_what_a_killed_writer_left(
+    service: QueueService, settings: Settings, product: Product
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CRASH, str(settings.data_dir)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as writer:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        try:
+            writer.stdin.write(product.witness)
+            writer.stdin.close()
+            assert writer.stdout.readline() == b"written\n"
+            service.sweep()
+            assert find(settings, *product.secrets) == ["private"]  # it may go on
+        finally:
+            writer.send_signal(signal.SIGKILL)
+    service.sweep()
+    assert find(settings, *product.secrets) == []
+
+
+# -- the blinding that the shards of a job share
+
+
+@pytest.fixture
+def rho(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Of all blindings drawn meanwhile, as it is encoded."""
+    number = Random(3).randrange(R >> 1, R)
+    monkeypatch.setattr(tasks, "draw_blinding", lambda _: Blinding(rho=number))
+    return number.to_bytes(32, "little")
+
+
+def submit_shards(service: QueueService, **change: int) -> Job:
+    rng = np.random.default_rng(1)
+    architecture = Architecture.mlp([4, 3, 2])
+    images = rng.integers(0, 256, (3 * N_SAMPLES, 4), dtype=np.uint8)
+    samples = {"images": images, "labels": rng.integers(0, 2, len(images), dtype=np.uint8)}
+    request = JobRequest(
+        model_id=service.put_model(LOCAL, encode_model(random_model(architecture, rng))).id,
+        dataset=service.put_dataset(LOCAL, save(samples)).id,
+        n_samples=N_SAMPLES,
+        **change,  # type: ignore[arg-type]
+    )
+    return service.submit(LOCAL, request, None)
+
+
+def expire(redis: Redis, settings: Settings) -> None:
+    """As if the deadlines had passed."""
+    for job in redis.zrange("zkpot:deadlines", 0, -1):  # type: ignore[union-attr]
+        redis.zadd("zkpot:deadlines", {job: 1})
+        redis.hset(f"zkpot:job:{job.decode()}", "deadline_ms", 1)
+
+
+@pytest.mark.parametrize("end", [*ENDS, "cancelled", "expired"])
+def test_a_blinding_is_never_in_the_queue_and_goes_with_its_job(
+    service: QueueService, redis: Redis, settings: Settings, rho: bytes, end: str
+) -> None:
+    job = submit_shards(service, deadline_s=1000)
+    work(redis, settings, n=1)
+    assert service.get_job(LOCAL, job.id).shards_done == 1
+    assert find(settings, rho) == ["private"]
+    if end == "cancelled":
+        service.cancel(LOCAL, job.id)
+    elif end == "expired":
+        expire(redis, settings)
+    else:
+        ENDS[end][1](redis, settings)
+    state = ENDS[end][0] if end in ENDS else end
+    assert service.get_job(LOCAL, job.id).state == state
+    assert find(settings, rho) == []
+    if end == "dead letter":
+        admin = QueueAdmin(JobQueue(redis, settings))
+        assert admin.replay(admin.list_dead()[0].id) == "replayed"
+        work(redis, settings)
+        assert service.get_job(LOCAL, job.id).state == "done"
+        assert find(settings, rho) == []
+
+
+def test_a_worker_that_lost_its_job_leaves_no_blinding(
+    service: QueueService,
+    redis: Redis,
+    settings: Settings,
+    rho: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cancelled while it commits: it offers what nobody takes."""
+    job = submit_shards(service)
+    new = PrivateFiles.new
+
+    def cancel_first(files: PrivateFiles) -> object:
+        service.cancel(LOCAL, job.id)
+        return new(files)
+
+    monkeypatch.setattr(PrivateFiles, "new", cancel_first)
+    work(redis, settings)
+    assert service.get_job(LOCAL, job.id).state == "cancelled"
+    assert find(settings, rho) == []
+
+
+# -- the files themselves
+
+
+def test_files_are_for_this_user_alone(tmp_path: Path) -> None:
+    files = PrivateFiles(tmp_path)
+    with files.new() as folder:
+        folder.write(PrivatePart.WITNESS, BytesIO(b"secret"))
+        folder.keep()
+    for path in (tmp_path / "private").rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
+    assert files.read(folder.name, PrivatePart.WITNESS) == b"secret"
+    assert files.measure() == len(b"secret")
+    files.delete(folder.name)
+    files.delete(folder.name)
+    with pytest.raises(PrivateGone, match="the witness of this job is gone"):
+        files.read(folder.name, PrivatePart.WITNESS)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "x" * 32, "0" * 31, "٣" * 32, "\0"])
+def test_a_name_that_is_none_is_no_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "witness").write_bytes(b"x")
+    (tmp_path / "private").mkdir()
+    files = PrivateFiles(tmp_path)
+    files.delete(name)
+    assert (tmp_path / "witness").exists()
+    assert (tmp_path / "x").exists()
+    assert (tmp_path / "private").exists()
+    with pytest.raises(PrivateGone):
+        files.get_path(name, PrivatePart.WITNESS)
+
+
+def test_names_of_the_queue_that_are_none_are_dropped(redis: Redis, settings: Settings) -> None:
+    queue = JobQueue(redis, settings)
+    redis.sadd("zkpot:private-ended", "../uploads", b"\xff", *(secrets.token_hex(16) for _ in "ab"))
+    PrivateFiles(settings.data_dir).clear(queue)
+    assert not redis.exists("zkpot:private-ended")
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def write() -> None:
+        with PrivateFiles(tmp_path).new() as folder:
+            folder.write(PrivatePart.WITNESS, BytesIO(b"secret"))
+            raise StoreFull
+
+    with pytest.raises(StoreFull):
+        write()
+    assert list((tmp_path / "private").glob("*")) == []
