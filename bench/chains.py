@@ -54,7 +54,8 @@ from prover.opening import CommitmentKey
 from prover.pipeline import Occasion, commit_job, prove_job
 
 N_VALIDATORS = 4
-NO_DEADLINE = 1 << 20
+NO_DEADLINE_MS = 86_400_000
+FIRST_MS = 1_700_000_000_000
 S = TypeVar("S", bound=Signed)
 
 
@@ -106,10 +107,10 @@ class ChainLab:
             margin=None,
             n_rounds=n_rounds,
             n_expected=len(self.clients),
-            register_blocks=NO_DEADLINE,
-            commit_blocks=NO_DEADLINE,
-            prove_blocks=NO_DEADLINE,
-            update_blocks=NO_DEADLINE,
+            register_ms=NO_DEADLINE_MS,
+            commit_ms=NO_DEADLINE_MS,
+            prove_ms=NO_DEADLINE_MS,
+            update_ms=NO_DEADLINE_MS,
             allow_few_samples=True,
         )
         timeouts = Timeouts(
@@ -204,11 +205,12 @@ class ChainLab:
 
     # -- what validators would make of it
 
-    def extend(self, state: ChainState) -> FinalBlock:
-        """The next block with all that is due, and its certificate."""
+    def extend(self, state: ChainState, parent: FinalBlock | None) -> FinalBlock:
+        """The block after `parent` with all that is due, and its certificate."""
         block = Block(
             height=state.height + 1,
             parent=state.head,
+            certificate=() if parent is None else (parent.certificate,),
             proposer=0,
             state_root=state.digest,
             beacon=self._beacon(state) if state.phase is Phase.BEACON else b"",
@@ -220,9 +222,9 @@ class ChainLab:
 
     def make_blocks(self, n: int) -> Sequence[FinalBlock]:
         """The first n blocks of the chain."""
-        state, finals = start(self.genesis), []
+        state, finals = start(self.genesis), list[FinalBlock]()
         for _ in range(n):
-            finals.append(self.extend(state))
+            finals.append(self.extend(state, finals[-1] if finals else None))
             state = apply(state, finals[-1].block)
         return finals
 
@@ -232,20 +234,20 @@ class ChainLab:
         return beacon.combine({i: beacon.sign_share(self._shares[i], message) for i in signers})
 
     def _certify(self, block: Block) -> QuorumCertificate:
-        votes = tuple(
+        return QuorumCertificate.of(
             self._sign(
                 Vote(
                     step=int(Step.PRECOMMIT),
                     height=block.height,
                     round=0,
                     block_hash=block.hash,
+                    time_ms=FIRST_MS + block.height,
                     validator=i,
                 ),
                 self._validators[i],
             )
             for i in range(2 * self.genesis.n_faulty + 1)
         )
-        return QuorumCertificate(height=block.height, round=0, block_hash=block.hash, votes=votes)
 
     # -- keys
 

@@ -3,16 +3,18 @@
 One learning round after the other, in phases that blocks close:
 
               all clients in, or            all have committed, or
-    REGISTER ──register_blocks──> COMMIT ──commit_blocks with one──> BEACON
+    REGISTER ─── register_ms ───> COMMIT ─── commit_ms with one ───> BEACON
                                     ^       block c closes it           │ block c + 1 carries the
               rounds left           │                                   │ beacon: draws the shard
     DONE <── no ── ELECT ── yes ────┘                                   v
                      ^     next block carries the aggregate           PROVE
                      │                                                  │ all have a proof or a
-                     └── all opened, or update_blocks ── UPDATE <───────┘ refusal, or prove_blocks
-                                                         (skipped when nobody has a proof)
+                     └── all opened, or update_ms ──── UPDATE <─────────┘ refusal, or prove_ms
+                                                       (skipped when nobody has a proof)
 
-REGISTER closes after `register_blocks` blocks only once someone is in, COMMIT likewise. Each phase
+A phase waits for clients for its time at least, however many blocks that takes: blocks have a time
+that f validators can't move (`compute_time`), and the block that reaches the end of a phase closes
+it. REGISTER ends so only once someone is in, COMMIT likewise. Each phase
 takes one kind of transaction, one per client; PROVE also refusals, which record a client's proof
 that does not verify, so that nobody waits for it (a valid one still counts while the phase lasts).
 `find_fault` says what is wrong with a block by these
@@ -33,6 +35,7 @@ from consensus.admission import expect_statement, find_statement_fault, is_admis
 from consensus.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
 from consensus.election import order_proposers, rank_clients
 from consensus.genesis import Genesis
+from consensus.identity import authenticate
 from consensus.messages import Block, Commit, Entry, Evidence, Proof, Refusal, Register, Update
 from consensus.signatures import is_signed
 from prover.wire import Envelope
@@ -45,6 +48,8 @@ __all__ = [
     "Proven",
     "apply",
     "beacon_message",
+    "compute_remaining_ms",
+    "compute_time",
     "expect_statement",
     "find_fault",
     "find_statement_fault",
@@ -63,8 +68,9 @@ def start(genesis: Genesis) -> ChainState:
         genesis=genesis,
         height=0,
         head=genesis.digest,
+        time_ms=0,
         phase=Phase.REGISTER,
-        phase_blocks=0,
+        phase_ms=0,
         learning_round=0,
         clients=_EMPTY,
         commits=_EMPTY,
@@ -116,14 +122,56 @@ def list_entries(state: ChainState) -> tuple[Entry, ...]:
 def apply(state: ChainState, block: Block) -> ChainState:
     """The state after a final block. Checks nothing: `find_fault(state, block)` must be None."""
     blamed = {e.first.validator for e in block.evidence}
+    time_ms = compute_time(state, block)
     after = replace(
         state,
         height=block.height,
         head=block.hash,
-        phase_blocks=state.phase_blocks + 1,
+        time_ms=time_ms,
+        phase_ms=state.phase_ms + _count_ms(state, time_ms),
         offenders=tuple(sorted(blamed | set(state.offenders))),
     )
     return _close_phase(_take_in(after, block))
+
+
+def compute_time(state: ChainState, block: Block) -> int:
+    """The time of a block after this state: the median of its certificate, never before its parent.
+
+    The certificate is of the parent, so this is when the parent was decided. Correct validators
+    whose clocks are off by at most D sign a time within D of the moment, and the median lies
+    between two of theirs: so the block's time is within D of a moment between the first and the
+    last correct precommit for its parent, whatever f validators sign, and whichever votes a
+    proposer chooses. A phase of T ms therefore takes at least T - 2D.
+    """
+    return max([state.time_ms, *(certificate.time_ms for certificate in block.certificate)])
+
+
+def _count_ms(state: ChainState, time_ms: int) -> int:
+    """How much of the phase a block uses up; the first that has a time uses none.
+
+    At most a quarter: a chain that stood still for long does not come back to a phase that is over
+    before anyone is heard in it.
+    """
+    if not state.time_ms:
+        return 0
+    return min(time_ms - state.time_ms, -(-_get_length_ms(state) // 4))
+
+
+def _get_length_ms(state: ChainState) -> int:
+    """How long the phase waits for clients; 0 when it waits for none."""
+    task = state.genesis.task
+    return {
+        Phase.REGISTER: task.register_ms,
+        Phase.COMMIT: task.commit_ms,
+        Phase.PROVE: task.prove_ms,
+        Phase.UPDATE: task.update_ms,
+    }.get(state.phase, 0)
+
+
+def compute_remaining_ms(state: ChainState) -> int | None:
+    """How much longer the phase waits for clients, if they do not all come; None: for none."""
+    length = _get_length_ms(state)
+    return max(length - state.phase_ms, 0) if length else None
 
 
 def _take_in(state: ChainState, block: Block) -> ChainState:
@@ -170,25 +218,23 @@ def _take_proofs(state: ChainState, block: Block) -> ChainState:
 
 def _close_phase(state: ChainState) -> ChainState:
     """The next phase where this block closed one."""
-    task = state.genesis.task
+    late = state.phase_ms >= _get_length_ms(state)
     match state.phase:
         case Phase.REGISTER:
-            late = state.phase_blocks >= task.register_blocks and bool(state.clients)
-            if late or len(state.clients) == task.n_expected:
+            late = late and bool(state.clients)
+            if late or len(state.clients) == state.genesis.task.n_expected:
                 return _enter(state, Phase.COMMIT)
         case Phase.COMMIT:
-            late = state.phase_blocks >= task.commit_blocks and bool(state.commits)
+            late = late and bool(state.commits)
             if late or len(state.commits) == len(state.clients):
                 return replace(_enter(state, Phase.BEACON), commit_height=state.height)
         case Phase.BEACON:
             return _enter(state, Phase.PROVE)
         case Phase.PROVE:
-            late = state.phase_blocks >= task.prove_blocks
             settled = state.proofs.keys() | state.refusals.keys()
             if late or len(settled) == len(state.commits):
                 return _enter(state, Phase.UPDATE if state.proofs else Phase.ELECT)
         case Phase.UPDATE:
-            late = state.phase_blocks >= task.update_blocks
             if late or len(state.updates) == len(state.proofs):
                 return _enter(state, Phase.ELECT)
         case Phase.ELECT:
@@ -199,7 +245,7 @@ def _close_phase(state: ChainState) -> ChainState:
 
 
 def _enter(state: ChainState, phase: Phase) -> ChainState:
-    return replace(state, phase=phase, phase_blocks=0)
+    return replace(state, phase=phase, phase_ms=0)
 
 
 def _end_round(state: ChainState) -> ChainState:
@@ -253,11 +299,30 @@ def _find_place_fault(state: ChainState, block: Block) -> str | None:
         return f"height {block.height} after height {state.height}"
     if block.parent != state.head:
         return "the parent is another block"
+    fault = _find_certificate_fault(state, block)
+    if fault is not None:
+        return fault
     if block.state_root != state.digest:
         return "the state root is another"
     if block.proposer >= state.genesis.n_validators:
         return "the proposer is no validator"
     return None
+
+
+def _find_certificate_fault(state: ChainState, block: Block) -> str | None:
+    """2f + 1 validators signed the parent; below it there is only the genesis."""
+    if len(block.certificate) != min(state.height, 1):
+        return "the certificate of the parent is not due" if block.certificate else _NO_CERTIFICATE
+    for certificate in block.certificate:
+        if (certificate.height, certificate.block_hash) != (state.height, state.head):
+            return "the certificate is of another block than the parent"
+        fault = authenticate(certificate, state.genesis)
+        if fault is not None:
+            return f"certificate of the parent: {fault}"
+    return None
+
+
+_NO_CERTIFICATE = "the certificate of the parent is missing"
 
 
 def _find_due_fault(state: ChainState, block: Block) -> str | None:

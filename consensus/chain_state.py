@@ -51,7 +51,8 @@ class ChainState:
     """What is known after `height` final blocks. Mappings are by client key and never change.
 
     head          : hash of the last block, or the genesis digest
-    phase_blocks  : blocks in this phase so far
+    time_ms       : of the last block, since 1970; 0 below height 2, where blocks have none
+    phase_ms      : how long this phase has lasted, see `consensus.chain`
     clients       : home validator of each registered client
     commit_height : height of the block that closed COMMIT in this round; 0 before
     beacon        : of this round; empty before
@@ -65,8 +66,9 @@ class ChainState:
     genesis: Genesis
     height: int
     head: bytes
+    time_ms: int
     phase: Phase
-    phase_blocks: int
+    phase_ms: int
     learning_round: int
     clients: Mapping[bytes, int]
     commits: Mapping[bytes, Commitment]

@@ -14,6 +14,7 @@ from consensus.messages import (
     Block,
     Evidence,
     Proof,
+    QuorumCertificate,
     Refusal,
     SentTransaction,
     Transaction,
@@ -161,11 +162,21 @@ class Desk:
         news = set(self._evidence) - set(chain.offenders)
         return due or bool(news) or bool(self._valid) or bool(self._list_ready(chain))
 
-    def draft(self, chain: ChainState, *, proposer: int) -> Block | None:
-        """The next block; None while what is due cannot be had."""
+    def draft(
+        self,
+        chain: ChainState,
+        *,
+        proposer: int,
+        certificate: tuple[QuorumCertificate, ...],
+    ) -> Block | None:
+        """The next block; None while what is due cannot be had.
+
+        certificate : of the chain's last block
+        """
         return draft_block(
             chain,
             proposer=proposer,
+            certificate=certificate,
             transactions=[tx for tx in self._list_ready(chain) if self._has_model(tx)],
             evidence=list(self._evidence.values()),
             shares=self._shares,

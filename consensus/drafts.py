@@ -14,12 +14,14 @@ from consensus.messages import (
     BeaconShare,
     Block,
     Evidence,
+    QuorumCertificate,
     Transaction,
 )
 from consensus.verifier import BlockVerifier
 
-_ROOM_BYTES = MAX_BLOCK_BYTES - (1 << 16)
-"""For transactions; the rest is for the header, evidence and the aggregate."""
+_ROOM_BYTES = MAX_BLOCK_BYTES - (1 << 18)
+"""For transactions; the rest is for the header: certificate (32 KiB at most), evidence (against
+every validator 100 KiB) and the aggregate (64 KiB)."""
 
 
 class BeaconShares:
@@ -61,6 +63,7 @@ def draft_block(
     state: ChainState,
     *,
     proposer: int,
+    certificate: tuple[QuorumCertificate, ...],
     transactions: Sequence[Transaction],
     evidence: Sequence[Evidence],
     shares: BeaconShares,
@@ -68,6 +71,7 @@ def draft_block(
 ) -> Block | None:
     """The next block; None while what is due at this height cannot be had.
 
+    certificate  : of the state's last block
     transactions : judged to be fit for it; one per client is taken, the first
     """
     found = shares.combine(state) if state.phase is Phase.BEACON else b""
@@ -80,6 +84,7 @@ def draft_block(
     return Block(
         height=state.height + 1,
         parent=state.head,
+        certificate=certificate,
         proposer=proposer,
         state_root=state.digest,
         beacon=found,

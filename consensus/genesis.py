@@ -29,11 +29,12 @@ VERSION = 1
 MAX_GENESIS_BYTES = 1 << 20
 SHARE_KEY_BYTES = 64  # compressed point of G2
 LEAST_SAMPLES = 256  # fewer make the count an oracle on single samples
-MAX_BLOCKS = 1 << 20  # of a phase
+MAX_PHASE_MS = 366 * 86_400_000
 MAX_ROUNDS = 1 << 16
 MAX_TIMEOUT_MS = 86_400_000
 MAX_SCALES = 1024
 _DOMAIN = b"zkpot genesis v1\x00"
+_PHASES_MS = ("register_ms", "commit_ms", "prove_ms", "update_ms")
 
 
 class GenesisInvalid(ValueError):
@@ -86,7 +87,8 @@ class Task:
     margin                : how many more than the global model a proof must show on the same
                             samples; None: it need not
     n_expected            : clients at most; as soon as so many are in, registration closes
-    *_blocks              : a phase closes after so many blocks, see `consensus.chain`
+    *_ms                  : how long a phase waits for clients, by the time of blocks, see
+                            `consensus.chain`
     scales                : named lists of numbers that the clients share (quantization); the chain
                             does not read them
     """
@@ -103,10 +105,10 @@ class Task:
     margin: int | None
     n_rounds: int
     n_expected: int
-    register_blocks: int
-    commit_blocks: int
-    prove_blocks: int
-    update_blocks: int
+    register_ms: int
+    commit_ms: int
+    prove_ms: int
+    update_ms: int
     allow_few_samples: bool = False
     scales: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
@@ -131,8 +133,8 @@ class Task:
         if self.margin is not None:
             _require_number("task.margin", self.margin, 1, self.n_samples)
         _require_number("task.n_expected", self.n_expected, 1, MAX_TRANSACTIONS)
-        for name in ("register_blocks", "commit_blocks", "prove_blocks", "update_blocks"):
-            _require_number(f"task.{name}", getattr(self, name), 1, MAX_BLOCKS)
+        for name in _PHASES_MS:
+            _require_number(f"task.{name}", getattr(self, name), 1, MAX_PHASE_MS)
         _require_scales(self.scales)
 
     @cached_property
@@ -150,13 +152,12 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         numbers = ("n_samples", "threshold", "margin", "n_rounds", "n_expected")
-        blocks = ("register_blocks", "commit_blocks", "prove_blocks", "update_blocks")
         digests = ("circuit_digest", "verifying_key_digest", "commitment_key_digest")
         return {
             "task_id": self.task_id.decode("ascii"),
             "architecture": self.architecture.to_manifest(),
             **{name: getattr(self, name).hex() for name in digests},
-            **{name: getattr(self, name) for name in (*numbers, *blocks)},
+            **{name: getattr(self, name) for name in (*numbers, *_PHASES_MS)},
             "sealed": self.sealed,
             "pools": [digest.hex() for digest in self.pools],
             "allow_few_samples": self.allow_few_samples,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from consensus.events import Config, ConsensusMessage
-from consensus.messages import NIL, Proposal, Step, Vote
+from consensus.messages import NIL, Proposal, QuorumCertificate, Step, Vote
 from consensus.receipts import ReceiptBook
 from consensus.votes import Tally
 
@@ -56,6 +56,7 @@ class State:
     """A node between two events. Names as in arXiv 1807.04938: h_p, round_p, step_p and so on.
 
     chain        : after the last final block; `height` is the one under way
+    certificate  : of that block, with precommits that came later; absent before block 1
     order        : proposers of this height
     locked_round, valid_round : -1 for none
     candidates   : proposals by the hash of their block, one for each block
@@ -68,6 +69,7 @@ class State:
 
     config: Config
     chain: Any
+    certificate: tuple[QuorumCertificate, ...]
     height: int
     order: tuple[int, ...]
     round: int = 0
@@ -103,11 +105,12 @@ class State:
         return block_hash in self.candidates and self.faults.get(block_hash, "") is None
 
 
-def start(config: Config, chain: Any) -> State:
-    """A node that has voted for nothing after this chain's head."""
+def start(config: Config, chain: Any, certificate: QuorumCertificate | None) -> State:
+    """A node that has voted for nothing after this chain's head, which has this certificate."""
     return State(
         config=config,
         chain=chain,
+        certificate=() if certificate is None else (certificate,),
         height=chain.height + 1,
         order=config.rules.proposers(chain),
         book=ReceiptBook(learning_round=chain.learning_round),
@@ -176,6 +179,25 @@ def record_early(state: State, message: Proposal | Vote) -> State:
     return replace(state, early={**state.early, key: message})
 
 
+def record_late(state: State, message: Proposal | Vote) -> State:
+    """With a precommit for the last final block: the next block says that its validator was there.
+
+    Without it a quorum that is always the fastest would hide who else is up.
+    """
+    for known in state.certificate:
+        place = (Step.PRECOMMIT, known.height, known.round, known.block_hash)
+        if not isinstance(message, Vote) or place != _get_place(message):
+            return state
+        if all(p.validator != message.validator for p in known.precommits):
+            certificate = QuorumCertificate.of((*known.votes, message))
+            return replace(state, certificate=(certificate,))
+    return state
+
+
+def _get_place(vote: Vote) -> tuple[int, int, int, bytes]:
+    return vote.step, vote.height, vote.round, vote.block_hash
+
+
 def put_round(state: State, number: int, known: Round) -> State:
     return replace(state, rounds={**state.rounds, number: known})
 
@@ -201,21 +223,27 @@ def enter_round(state: State, number: int) -> State:
     )
 
 
-def enter_height(state: State, chain: Any) -> State:
+def enter_height(state: State, chain: Any, certificate: QuorumCertificate) -> State:
     """Lines 52 and 53; early messages stay for the caller, receipts for the learning round."""
     same = chain.learning_round == state.book.learning_round
-    fresh = start(state.config, chain)
+    fresh = start(state.config, chain, certificate)
     return replace(fresh, early=state.early, book=state.book if same else fresh.book)
 
 
-def restore(config: Config, chain: Any, log: Iterable[ConsensusMessage]) -> State:
+def restore(
+    config: Config,
+    chain: Any,
+    certificate: QuorumCertificate | None,
+    log: Iterable[ConsensusMessage],
+) -> State:
     """The state of a node that stopped, from the chain in its ledger and its log; then `Started`.
 
+    certificate : of the chain's last block
     log : what `Send` had written: own votes and proposals, signed, and their grounds. Other heights
           are skipped. The node stands where its last vote was and is bound by its last lock, so it
           signs nothing that contradicts what it signed before.
     """
-    state = start(config, chain)
+    state = start(config, chain, certificate)
     kept = [m for m in log if isinstance(m, Proposal | Vote) and m.height == state.height]
     own = [m for m in kept if m.validator == config.validator]
     votes = [m for m in own if isinstance(m, Vote)]

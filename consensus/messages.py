@@ -4,7 +4,7 @@
                    Refusal of a proof that does not verify     made by whoever proposes a block
     votes          Proposal  Prevote/Precommit (Vote)           signed by a validator
     shares         BeaconShare (a BLS share, checked by itself)  Receipt (signed by a validator)
-    final          Block  QuorumCertificate  FinalBlock
+    final          Block  QuorumCertificate (of Precommits)  FinalBlock
 
 A signature covers the class, the genesis digest and every field (`codec.Signed`), so no message can
 be replayed as another, or on another chain, of the same name or not. Validators are named by their
@@ -14,9 +14,10 @@ index in genesis. Numbers are non-negative; heights start at 1, rounds at 0. Dig
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, Union
+from typing import ClassVar, Self
 
 from consensus.codec import (
     SIGNATURE_BYTES,
@@ -26,127 +27,60 @@ from consensus.codec import (
     require_lengths,
     require_numbers,
 )
-from prover.wire import MAX_ENVELOPE_BYTES
+from consensus.transactions import (
+    BLANK,
+    DIGEST_BYTES,
+    KEY_BYTES,
+    POINT_BYTES,
+    Commit,
+    Proof,
+    Refusal,
+    Register,
+    SentTransaction,
+    Transaction,
+    Update,
+    decode_transaction,
+    permit_bytes,
+)
 
-DIGEST_BYTES = 32
-KEY_BYTES = 32
-POINT_BYTES = 32
+__all__ = [
+    "DIGEST_BYTES",
+    "KEY_BYTES",
+    "MAX_BLOCK_BYTES",
+    "MAX_TRANSACTIONS",
+    "MAX_VALIDATORS",
+    "NIL",
+    "POINT_BYTES",
+    "Aggregate",
+    "BeaconShare",
+    "Block",
+    "BlockRequest",
+    "Commit",
+    "Entry",
+    "Evidence",
+    "FinalBlock",
+    "Precommit",
+    "Proof",
+    "Proposal",
+    "QuorumCertificate",
+    "Receipt",
+    "Refusal",
+    "Register",
+    "SentTransaction",
+    "Signed",
+    "Step",
+    "Transaction",
+    "Update",
+    "Vote",
+    "decode_transaction",
+    "permit_bytes",
+]
+
 MAX_VALIDATORS = 256
 MAX_TRANSACTIONS = 1024  # of one block
 MAX_BLOCK_BYTES = 1 << 21
 NIL = b""
 """What a vote for no block names."""
-_BLANK = bytes(SIGNATURE_BYTES)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Register(Signed):
-    """A client joins the task.
-
-    validator : the validator that proposes a block when this client is the leader
-    permit    : Ed25519 of the task's admission key over `permit_bytes`
-    """
-
-    KIND: ClassVar[int] = 1
-    client_key: bytes
-    validator: int
-    permit: bytes
-    signature: bytes = _BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(
-            self, client_key=KEY_BYTES, permit=SIGNATURE_BYTES, signature=SIGNATURE_BYTES
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Commit(Signed):
-    """A client's model commitment of a learning round: D_W and PoK_W, compressed."""
-
-    KIND: ClassVar[int] = 2
-    client_key: bytes
-    learning_round: int
-    d_w: bytes
-    pok_w: bytes
-    signature: bytes = _BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(
-            self,
-            client_key=KEY_BYTES,
-            d_w=POINT_BYTES,
-            pok_w=POINT_BYTES,
-            signature=SIGNATURE_BYTES,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof(Signed):
-    """A client's proof of accuracy, an envelope of `prover.wire` (not decoded here)."""
-
-    KIND: ClassVar[int] = 3
-    client_key: bytes
-    learning_round: int
-    envelope: bytes
-    signature: bytes = _BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(
-            self,
-            client_key=KEY_BYTES,
-            envelope=(1, MAX_ENVELOPE_BYTES),
-            signature=SIGNATURE_BYTES,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update(Signed):
-    """A client opens its commitment: the model's bytes by digest, and rho_W (32 bytes)."""
-
-    KIND: ClassVar[int] = 4
-    client_key: bytes
-    learning_round: int
-    model_digest: bytes
-    rho: bytes
-    signature: bytes = _BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(
-            self,
-            client_key=KEY_BYTES,
-            model_digest=DIGEST_BYTES,
-            rho=32,
-            signature=SIGNATURE_BYTES,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal(Message):
-    """A client's proof that does not verify, on record; its client is waited for no more.
-
-    A proposer makes it for its block: everyone can check that the proof is none, and nobody but the
-    client could have signed it.
-    """
-
-    KIND: ClassVar[int] = 5
-    proof: Proof
-
-    @property
-    def client_key(self) -> bytes:
-        return self.proof.client_key
-
-    @property
-    def learning_round(self) -> int:
-        return self.proof.learning_round
-
-
-# Unions of this form, since their parts are read at run time.
-SentTransaction = Union[Register, Commit, Proof, Update]  # noqa: UP007
-Transaction = Union[Register, Commit, Proof, Update, Refusal]  # noqa: UP007
 
 
 class Step(IntEnum):
@@ -159,19 +93,24 @@ class Step(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote(Signed):
-    """A prevote or precommit for a block, or for none (`block_hash` = NIL)."""
+    """A prevote or precommit for a block, or for none (`block_hash` = NIL).
+
+    time_ms : of a precommit, its validator's clock when it signed, since 1970; of a prevote 0
+    """
 
     KIND: ClassVar[int] = 10
     step: int
     height: int
     round: int
     block_hash: bytes
+    time_ms: int = 0
     validator: int
-    signature: bytes = _BLANK
+    signature: bytes = BLANK
 
     def __post_init__(self) -> None:
         require_numbers(self)
         require(self.step in (Step.PREVOTE, Step.PRECOMMIT), "step is no vote")
+        require(self.step == Step.PRECOMMIT or self.time_ms == 0, "a prevote has no time")
         require(len(self.block_hash) in (0, DIGEST_BYTES), "block_hash has a wrong length")
         require(self.validator < MAX_VALIDATORS, "validator is out of range")
         require_lengths(self, signature=SIGNATURE_BYTES)
@@ -220,20 +159,100 @@ class Aggregate(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Precommit(Message):
+    """What a certificate keeps of a vote; height, round and block are those of all its votes."""
+
+    KIND: ClassVar[int] = 22
+    validator: int
+    time_ms: int
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.validator < MAX_VALIDATORS, "validator is out of range")
+        require_lengths(self, signature=SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumCertificate(Message):
+    """2f+1 or more precommits for one block. precommits : by ascending validator"""
+
+    KIND: ClassVar[int] = 18
+    MAX_BYTES: ClassVar[int] = MAX_VALIDATORS * 128
+    height: int
+    round: int
+    block_hash: bytes
+    precommits: tuple[Precommit, ...]
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require_lengths(self, block_hash=DIGEST_BYTES, precommits=(1, MAX_VALIDATORS))
+        names = [p.validator for p in self.precommits]
+        require(names == sorted(set(names)), "precommits are not by ascending validator")
+
+    @classmethod
+    def of(cls, votes: Iterable[Vote]) -> Self:
+        """Of precommits for one block. Raises MessageInvalid when they are anything else."""
+        by_validator = sorted(votes, key=lambda vote: vote.validator)
+        places = {(v.step, v.height, v.round, v.block_hash) for v in by_validator}
+        require(len(places) == 1, "the votes are not for one block")
+        step, height, number, block_hash = places.pop()
+        require(step == Step.PRECOMMIT, "the votes are no precommits")
+        return cls(
+            height=height,
+            round=number,
+            block_hash=block_hash,
+            precommits=tuple(
+                Precommit(validator=v.validator, time_ms=v.time_ms, signature=v.signature)
+                for v in by_validator
+            ),
+        )
+
+    @property
+    def votes(self) -> tuple[Vote, ...]:
+        """The precommits as they were signed, by ascending validator."""
+        return tuple(
+            Vote(
+                step=int(Step.PRECOMMIT),
+                height=self.height,
+                round=self.round,
+                block_hash=self.block_hash,
+                time_ms=p.time_ms,
+                validator=p.validator,
+                signature=p.signature,
+            )
+            for p in self.precommits
+        )
+
+    @property
+    def time_ms(self) -> int:
+        """The median of its times, the lower of two.
+
+        Among 2f + 1 or more with f false ones at most, it lies between two times of correct
+        validators: fewer than half can be false, so at least one correct one is on either side.
+        """
+        times = sorted(p.time_ms for p in self.precommits)
+        return times[(len(times) - 1) // 2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Block(Message):
     """What one height adds to the chain.
 
-    parent     : hash of the block before, or the genesis digest
-    proposer   : validator that made the block (in whatever round)
-    state_root : digest of the chain's state before this block, by the proposer's reckoning
-    beacon     : the threshold signature due at this height, 32 bytes; else empty
-    aggregate  : the global model due at this height; else no element
+    parent      : hash of the block before, or the genesis digest
+    certificate : of the parent; absent at height 1. It gives the block its time (`chain.apply`)
+                  and says in which round the parent was decided, and who was there
+    proposer    : validator that made the block (in whatever round)
+    state_root  : digest of the chain's state before this block, by the proposer's reckoning
+    beacon      : the threshold signature due at this height, 32 bytes; else empty
+    aggregate   : the global model due at this height; else no element
     """
 
     KIND: ClassVar[int] = 14
     MAX_BYTES: ClassVar[int] = MAX_BLOCK_BYTES
     height: int
     parent: bytes
+    certificate: tuple[QuorumCertificate, ...]
     proposer: int
     state_root: bytes
     beacon: bytes
@@ -248,6 +267,7 @@ class Block(Message):
         require_lengths(
             self,
             parent=DIGEST_BYTES,
+            certificate=(0, 1),
             state_root=DIGEST_BYTES,
             transactions=(0, MAX_TRANSACTIONS),
             evidence=(0, MAX_VALIDATORS),
@@ -262,7 +282,10 @@ class Block(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal(Signed):
-    """A proposer's block for a round.
+    """A proposer's block for a round: its own, or one that had 2f+1 prevotes, whoever made it.
+
+    So no final block names a proposer that did not make it: f + 1 correct validators prevoted it
+    when it was new.
 
     valid_round : 1 + the round in which the block had 2f+1 prevotes, 0 for none (the paper's -1)
     """
@@ -274,12 +297,14 @@ class Proposal(Signed):
     valid_round: int
     block: Block
     validator: int
-    signature: bytes = _BLANK
+    signature: bytes = BLANK
 
     def __post_init__(self) -> None:
         require_numbers(self)
         require(self.height == self.block.height, "the block is of another height")
         require(self.valid_round <= self.round, "valid_round is not an earlier round")
+        own = self.block.proposer == self.validator
+        require(own or self.valid_round > 0, "a new block is not its proposer's")
         require(self.validator < MAX_VALIDATORS, "validator is out of range")
         require_lengths(self, signature=SIGNATURE_BYTES)
 
@@ -311,7 +336,7 @@ class Receipt(Signed):
     learning_round: int
     transaction_digest: bytes
     validator: int
-    signature: bytes = _BLANK
+    signature: bytes = BLANK
 
     def __post_init__(self) -> None:
         require_numbers(self)
@@ -320,32 +345,11 @@ class Receipt(Signed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuorumCertificate(Message):
-    """2f+1 precommits for one block. votes : by ascending validator"""
-
-    KIND: ClassVar[int] = 18
-    MAX_BYTES: ClassVar[int] = MAX_VALIDATORS * 256
-    height: int
-    round: int
-    block_hash: bytes
-    votes: tuple[Vote, ...]
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(self, block_hash=DIGEST_BYTES, votes=(1, MAX_VALIDATORS))
-        names = [vote.validator for vote in self.votes]
-        require(names == sorted(set(names)), "votes are not by ascending validator")
-        expected = (Step.PRECOMMIT, self.height, self.round, self.block_hash)
-        for v in self.votes:
-            require((v.step, v.height, v.round, v.block_hash) == expected, "a vote is for another")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FinalBlock(Message):
     """A block with its certificate: what a node that was away, or a light client, reads."""
 
     KIND: ClassVar[int] = 19
-    MAX_BYTES: ClassVar[int] = MAX_BLOCK_BYTES + MAX_VALIDATORS * 256 + 1024
+    MAX_BYTES: ClassVar[int] = MAX_BLOCK_BYTES + QuorumCertificate.MAX_BYTES + 1024
     block: Block
     certificate: QuorumCertificate
 
@@ -367,16 +371,3 @@ class BlockRequest(Message):
     def __post_init__(self) -> None:
         require_numbers(self)
         require(self.height >= 1, "height starts at 1")
-
-
-def permit_bytes(genesis_digest: bytes, client_key: bytes) -> bytes:
-    """What the admission key signs to let a client in."""
-    return b"zkpot permit v1\x00" + genesis_digest + client_key
-
-
-def decode_transaction(raw: bytes) -> SentTransaction | None:
-    """A transaction of any kind that clients send; None for every other byte string."""
-    for kind in (Register, Commit, Proof, Update):
-        if raw[:1] == bytes((kind.KIND,)):
-            return kind.decode(raw)
-    return None

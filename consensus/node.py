@@ -51,6 +51,7 @@ from consensus.messages import (
     BlockRequest,
     FinalBlock,
     Proposal,
+    QuorumCertificate,
     Receipt,
     Step,
     Vote,
@@ -91,10 +92,12 @@ class Node:
         log: Log,
         random_bytes: RandomBytes,
         clock: Callable[[], float] = time.monotonic,
+        read_time_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
+        """read_time_ms : since 1970; the median of such times is the time of blocks"""
         self.genesis, self.identity, self.ledger = genesis, identity, ledger
         self._transport, self._metrics = transport, metrics
-        self._log, self._clock = log, clock
+        self._log, self._clock, self._read_time_ms = log, clock, read_time_ms
         verifier = BlockVerifier(genesis, blobs, random_bytes)
         self._desk = Desk(genesis, verifier, blobs, metrics=metrics, log=log)
         self._events: deque[Event] = deque()
@@ -111,7 +114,9 @@ class Node:
             n_validators=genesis.n_validators, validator=identity.index, rules=ChainRules()
         )
         self._applied = _replay(genesis, ledger)
-        self._state: State = restore(config, self._applied, ledger.own_votes)
+        self._state: State = restore(
+            config, self._applied, _get_last_certificate(ledger), ledger.own_votes
+        )
 
     @property
     def chain(self) -> ChainState:
@@ -156,7 +161,8 @@ class Node:
         """One event and all that follows from it."""
         self._events.append(event)
         while self._events:
-            self._state, effects = step(self._state, self._events.popleft())
+            event = self._events.popleft()
+            self._state, effects = step(self._state, event, self._read_time_ms())
             for effect in effects:
                 self._carry_out(effect)
         self._metrics.round.set(self._state.round)
@@ -321,10 +327,15 @@ class Node:
             self._ready_since = self._clock()
         if self._clock() < self._find_build_time():
             return
-        block = self._desk.draft(self.chain, proposer=index)
+        block = self._desk.draft(self.chain, proposer=index, certificate=self._state.certificate)
         if block is not None:
             self._build = None
             self._take(BlockBuilt(build.height, build.round, block))
+
+
+def _get_last_certificate(ledger: Ledger) -> QuorumCertificate | None:
+    final = ledger.get(ledger.height)
+    return None if final is None else final.certificate
 
 
 def _replay(genesis: Genesis, ledger: Ledger) -> ChainState:

@@ -59,6 +59,7 @@ from consensus.memory import (
     list_polka,
     list_repeats,
     record_early,
+    record_late,
     record_proposal,
     record_vote,
     restore,
@@ -80,12 +81,13 @@ from consensus.turn import Turn
 __all__ = ["State", "list_repeats", "restore", "start", "step"]
 
 
-def step(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
+def step(state: State, event: Event, time_ms: int) -> tuple[State, tuple[Effect, ...]]:
     """One transition: the state after the event, and what to do, in this order.
 
+    time_ms : the node's clock, which its precommits tell; nothing here depends on it
     Total: an event that comes late, twice or from nowhere changes nothing.
     """
-    turn = Turn(state)
+    turn = Turn(state, time_ms)
     _HANDLERS[type(event)](turn, event)
     while any(rule(turn) for rule in _RULES):
         pass
@@ -121,15 +123,10 @@ def lock(state: State, block_hash: bytes) -> State:
 def _decide(turn: Turn) -> bool:
     """Line 49: 2f + 1 precommits of any round for a valid block make it final."""
     state = turn.state
-    for number, known in state.rounds.items():
+    for known in state.rounds.values():
         block_hash = known.precommits.find_block(state.config.quorum)
         if block_hash is not None and state.is_valid(block_hash):
-            certificate = QuorumCertificate(
-                height=state.height,
-                round=number,
-                block_hash=block_hash,
-                votes=known.precommits.list_votes(block_hash),
-            )
+            certificate = QuorumCertificate.of(known.precommits.list_votes(block_hash))
             block = state.candidates[block_hash].block
             _finalize(turn, FinalBlock(block=block, certificate=certificate))
             return True
@@ -254,7 +251,7 @@ def _finalize(turn: Turn, final: FinalBlock) -> None:
     state = turn.state
     turn.effects.append(Finalize(final))
     chain = state.config.rules.apply(state.chain, final.block)
-    turn.state = enter_height(state, chain)
+    turn.state = enter_height(state, chain, final.certificate)
     early = turn.state.early
     turn.state = replace(turn.state, early={})
     turn.start_round(0)
@@ -288,11 +285,12 @@ def _take_message(turn: Turn, message: Proposal | Vote) -> None:
         turn.state = record_early(state, message)
         if turn.state is state:  # told before, or too far on: not a matter of moments
             turn.effects.append(Fetch(state.height))
-    elif message.height == state.height:
-        if isinstance(message, Vote):
-            _take_vote(turn, message)
-        else:
-            _take_proposal(turn, message)
+    elif message.height < state.height:
+        turn.state = record_late(state, message)
+    elif isinstance(message, Vote):
+        _take_vote(turn, message)
+    else:
+        _take_proposal(turn, message)
 
 
 def _take_vote(turn: Turn, vote: Vote) -> None:

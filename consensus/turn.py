@@ -13,10 +13,11 @@ from consensus.messages import Block, Proposal, Step, Vote
 class Turn:
     """What the rules of one step change; gone with it."""
 
-    __slots__ = ("effects", "state")
+    __slots__ = ("effects", "state", "time_ms")
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, time_ms: int) -> None:
         self.state = state
+        self.time_ms = time_ms
         self.effects: list[Effect] = []
 
     def note(self, number: int, **changes: Any) -> None:
@@ -74,6 +75,7 @@ class Turn:
             height=state.height,
             round=state.round,
             block_hash=block_hash,
+            time_ms=self.time_ms if kind == Step.PRECOMMIT else 0,
             validator=state.config.validator,
         )
         self.effects.append(Send(vote, grounds))

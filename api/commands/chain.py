@@ -49,7 +49,7 @@ def init(
     margin: Annotated[
         int | None, typer.Option(min=1, help="More than the global model by this count.")
     ] = None,
-    phase_blocks: Annotated[int, typer.Option(min=1, help="Longest a phase waits.")] = 60,
+    phase_ms: Annotated[int, typer.Option(min=1, help="How long a phase waits.")] = 60_000,
     block_ms: Annotated[int, typer.Option(min=1, help="An empty block after this.")] = 1000,
     timeout_ms: Annotated[int, typer.Option(min=1, help="Of a step of a round.")] = 1000,
 ) -> None:
@@ -89,10 +89,10 @@ def init(
                 margin=margin,
                 n_rounds=rounds,
                 n_expected=clients,
-                register_blocks=phase_blocks,
-                commit_blocks=phase_blocks,
-                prove_blocks=phase_blocks,
-                update_blocks=phase_blocks,
+                register_ms=phase_ms,
+                commit_ms=phase_ms,
+                prove_ms=phase_ms,
+                update_ms=phase_ms,
             )
             timeouts = Timeouts(
                 propose_ms=timeout_ms,

@@ -55,7 +55,7 @@ class Plan:
     n_rounds: int = 3
     n_workers: int = 2
     block_ms: int = 1000
-    phase_blocks: int = 120  # who is silent for so many is not waited for any more
+    phase_ms: int = 120_000  # who is silent for so long is not waited for any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -189,9 +189,9 @@ def _make_task(
         margin=None,
         n_rounds=plan.n_rounds,
         n_expected=len(plan.roles),
-        register_blocks=plan.phase_blocks,
-        commit_blocks=plan.phase_blocks,
-        prove_blocks=plan.phase_blocks,
-        update_blocks=plan.phase_blocks,
+        register_ms=plan.phase_ms,
+        commit_ms=plan.phase_ms,
+        prove_ms=plan.phase_ms,
+        update_ms=plan.phase_ms,
         scales=scales.to_lists(),
     )

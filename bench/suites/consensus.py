@@ -260,6 +260,7 @@ def list_events(n_heights: int) -> list[Event]:
         block = Block(
             height=height,
             parent=chain.head,
+            certificate=(),
             proposer=rules.proposers(chain)[0],
             state_root=bytes(32),
             beacon=b"",
@@ -286,10 +287,10 @@ def count_steps(sizes: Sizes) -> Task[tuple[float, int]]:
     config = Config(n_validators=N_VALIDATORS, validator=None, rules=_Rules())
 
     def run() -> tuple[float, int]:
-        state: State = start(config, _Chain())
+        state: State = start(config, _Chain(), None)
         begin = time.perf_counter()
         for event in events:
-            state, _ = step(state, event)
+            state, _ = step(state, event, 0)
         return len(events) / (time.perf_counter() - begin), state.chain.height
 
     return Task(run=run, answer=lambda found: found[1], reading=lambda found: found[0])

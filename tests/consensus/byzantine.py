@@ -18,11 +18,12 @@ from consensus.messages import (
     Proposal,
     QuorumCertificate,
     Receipt,
+    Register,
     Step,
     Vote,
 )
 from tests.consensus import toy_chain
-from tests.consensus.sim_node import Node
+from tests.consensus.sim_node import CLOCK_MS, Node
 from tests.consensus.simulator import World
 from tests.consensus.toy_chain import BEACON, ELECT, PROVE, ToyBlock
 
@@ -39,6 +40,7 @@ HABITS = (
     "withhold shares",
     "forget polka",  # a new block where it should propose the one that has a polka
     "false polka",  # proposals that claim prevotes which nobody cast
+    "false time",  # precommits of long ago or far ahead, another to each validator
     "yes to all",  # votes for every block in every round, whatever it is locked on
 )
 N_OVERHEARD = 64
@@ -114,7 +116,11 @@ class Byzantine(Node):
             return None
         if isinstance(message, Proposal) and {"forget polka", "false polka"} & self.habits:
             number = message.round
-            message = self.make_proposal(number, self.make_own_block(number % self.world.n))
+            note = toy_chain.make_note(self.world.n + number)  # another block in every round
+            message = self.make_proposal(number, self.make_own_block(self.index, note))
+        if "false time" in self.habits and isinstance(message, Vote):
+            place = (message.step, message.height, message.round, message.block_hash)
+            message = self.make_vote(*place)
         if "equivocate" in self.habits and self.world.sides[peer]:
             match message:
                 case Vote():
@@ -131,7 +137,12 @@ class Byzantine(Node):
 
     def make_vote(self, step: int, height: int, number: int, block_hash: bytes) -> Any:
         vote = Vote(
-            step=step, height=height, round=number, block_hash=block_hash, validator=self.index
+            step=step,
+            height=height,
+            round=number,
+            block_hash=block_hash,
+            time_ms=self.read_clock() if step == Step.PRECOMMIT else 0,
+            validator=self.index,
         )
         return self.world.sign(self, vote)
 
@@ -148,11 +159,18 @@ class Byzantine(Node):
 
     def make_twin(self, block: Block) -> Block:
         """As good a block under another hash, for the other side."""
-        twin = dataclasses.replace(block, proposer=(block.proposer + 1) % self.world.n)
+        twin = dataclasses.replace(
+            block, transactions=(*block.transactions, toy_chain.make_note(self.index))
+        )
         self.world.sided[block.hash], self.world.sided[twin.hash] = 0, 1
         if "yes to all" in self.habits:
             self.say_yes(self.make_proposal(self.state.round, twin))
         return twin
+
+    def read_clock(self) -> int:
+        if "false time" in self.habits:
+            return self.random.choice((0, CLOCK_MS // 2, 2 * CLOCK_MS, 1 << 62))
+        return super().read_clock()
 
     def share_beacon(self) -> None:
         if "withhold shares" in self.habits:
@@ -167,12 +185,15 @@ class Byzantine(Node):
     def make_block(self) -> ToyBlock | None:
         return self.make_own_block(self.index)
 
-    def make_own_block(self, proposer: int) -> ToyBlock:
+    def make_own_block(self, proposer: int, *notes: Register) -> ToyBlock:
         """A block that breaks the rules where a habit says so."""
         proofs = self.list_fit()
         if "censor" in self.habits:
             proofs = tuple(p for p in proofs if p.client_key != self.victim)
-        block = toy_chain.make_block(self.chain, proposer, proofs)
+        certificate = self.state.certificate
+        block = toy_chain.make_block(
+            self.chain, proposer, (*proofs, *notes), certificate=certificate
+        )
         spoil = {
             ELECT: ("bad aggregate", self.spoil_aggregate),
             PROVE: ("bad proof", self.spoil_proof),
@@ -220,13 +241,7 @@ class Byzantine(Node):
             for i in self.world.others(self.index)
         ]
         votes = self.random.choice(([own], [own, *forged]))
-        certificate = QuorumCertificate(
-            height=block.height,
-            round=self.state.round,
-            block_hash=block.hash,
-            votes=tuple(sorted(votes, key=lambda v: v.validator)),
-        )
-        return FinalBlock(block=block, certificate=certificate)
+        return FinalBlock(block=block, certificate=QuorumCertificate.of(votes))
 
 
 def make_with(*habits: str) -> Callable[[World, int], Node]:

@@ -18,7 +18,7 @@ from consensus.chain import (
 from consensus.codec import Signed
 from consensus.drafts import BeaconShares
 from consensus.identity import sign
-from consensus.messages import BeaconShare, Block, Evidence, Transaction
+from consensus.messages import BeaconShare, Block, Evidence, QuorumCertificate, Transaction
 from consensus.rules import ChainRules
 from consensus.signatures import is_signed
 from tests.support.learning import Lab, deal_beacon
@@ -86,8 +86,13 @@ class RealScene:
         transactions: Sequence[Transaction],
         evidence: Sequence[Evidence],
         shares: Sequence[BeaconShare],
+        certificate: tuple[QuorumCertificate, ...],
     ) -> Block | None:
-        changes: dict[str, Any] = {"proposer": proposer, "evidence": tuple(evidence)}
+        changes: dict[str, Any] = {
+            "proposer": proposer,
+            "evidence": tuple(evidence),
+            "certificate": certificate,
+        }
         if chain.phase is Phase.BEACON:
             n_needed = self.lab.genesis.n_faulty + 1
             if len(shares) < n_needed:

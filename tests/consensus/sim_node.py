@@ -50,6 +50,8 @@ WORK_MS = 5  # at most, for building or checking a block
 REPEAT_MS = 60
 TIMEOUT_MS = 150  # of a step of round 0
 INCREASE_MS = 50
+CLOCK_MS = 1_000_000  # when the network begins
+DRIFT_MS = 30  # of the clocks of correct nodes, either way
 
 
 class Violation(AssertionError):
@@ -100,7 +102,8 @@ class Node:
         for final in self.ledger:
             self.chain = rules.apply(self.chain, final.block)
         config = Config(n_validators=self.world.n, validator=self.index, rules=rules)
-        self.state = state.restore(config, self.chain, self.log)
+        last = self.ledger[-1].certificate if self.ledger else None
+        self.state = state.restore(config, self.chain, last, self.log)
         self.step(Started())
         self.world.call_in(self.world.rng.randrange(REPEAT_MS), self.tick, self.life)
 
@@ -168,7 +171,7 @@ class Node:
 
     def step_once(self, event: Event) -> None:
         self.world.n_steps += 1
-        self.state, effects = state.step(self.state, event)
+        self.state, effects = state.step(self.state, event, self.read_clock())
         self.chain = self.state.chain
         self.world.note_round(self)
         for effect in effects:
@@ -178,6 +181,10 @@ class Node:
                     self.tear(effect)
                     raise Crash
             self.carry_out(effect)
+
+    def read_clock(self) -> int:
+        """What its precommits say."""
+        return CLOCK_MS + self.world.now + self.world.drifts[self.index]
 
     def tear(self, effect: Effect) -> None:
         """What a crash within this effect leaves in the log: nothing, a part, or all, unsent."""
@@ -257,7 +264,8 @@ class Node:
         shares = [share for share in self.shares.values() if scene.is_share(chain, share)]
         evidence = [e for v, e in self.evidence.items() if v not in chain.offenders]
         fit = self.list_fit()
-        block: Block | None = scene.make_block(chain, self.index, fit, evidence, shares)
+        known = self.state.certificate
+        block: Block | None = scene.make_block(chain, self.index, fit, evidence, shares, known)
         return block
 
     def list_fit(self) -> tuple[Transaction, ...]:

@@ -7,7 +7,8 @@ Until `HEAL_MS` anything may happen; from then on every message between correct 
 
 Checked all along: agreement (one final block per height), validity of final blocks by the toy
 chain's rules, certificates, no two votes or proposals of a correct validator for one place
-(restarts included), no evidence against a correct one, no censored proof. Checked at the end:
+(restarts included), no evidence against a correct one, no censored proof, times of blocks between
+those of correct clocks. Checked at the end:
 every correct node goes on, within `bound_rounds` rounds per height.
 """
 
@@ -32,7 +33,8 @@ from consensus.messages import (
     Vote,
 )
 from consensus.receipts import list_provers
-from tests.consensus.sim_node import DELTA_MS, REPEAT_MS, WORK_MS, Node, Violation
+from consensus.votes import n_faulty
+from tests.consensus.sim_node import DELTA_MS, DRIFT_MS, REPEAT_MS, WORK_MS, Node, Violation
 from tests.consensus.toy_chain import ToyScene, describe
 
 HEAL_MS = 800
@@ -118,10 +120,13 @@ class World:
         self._n_queued = 0
         self.finals: dict[int, FinalBlock] = {}
         self.chains: dict[int, Any] = {0: self.scene.start()}
-        self.signed: dict[tuple[int, ...], bytes] = {}
+        self.signed: dict[tuple[int, ...], tuple[bytes, int]] = {}
         self.proposed: dict[bytes, set[tuple[int, int]]] = {}  # round and validator, by block
         self.prevoted: dict[tuple[int, bytes], dict[int, list[tuple[bytes, ...]]]] = {}
         self.rounds: dict[int, int] = defaultdict(int)
+        clocks = Random(f"clocks {seed} {n}")
+        self.drifts = [clocks.randint(-DRIFT_MS, DRIFT_MS) for _ in range(n)]
+        self.clocks: dict[int, list[int]] = defaultdict(list)  # of correct precommits, by height
         self.at_heal: tuple[int, int] | None = None
         self.sides = [self.rng.randrange(2) for _ in range(n)]  # who is told which story
         self.sided: dict[bytes, int] = {}  # which side knows a block that has a twin
@@ -253,17 +258,20 @@ class World:
             return signed
         match message:
             case Vote():
-                self.note_signed((1, *_place(message), message.step), message.block_hash)
+                named = (message.block_hash, message.time_ms)
+                self.note_signed((1, *_place(message), message.step), named)
+                if message.step == Step.PRECOMMIT:
+                    self.clocks[message.height].append(message.time_ms)
                 if message.step == Step.PREVOTE and message.block_hash != NIL:
                     key = (message.height, message.block_hash)
                     rounds = self.prevoted.setdefault(key, {})
                     rounds.setdefault(message.round, []).append(node.state.due)
             case Proposal():
-                self.note_signed((2, *_place(message)), message.block.hash)
+                self.note_signed((2, *_place(message)), (message.block.hash, 0))
         return signed
 
-    def note_signed(self, place: tuple[int, ...], block_hash: bytes) -> None:
-        if self.signed.setdefault(place, block_hash) != block_hash:
+    def note_signed(self, place: tuple[int, ...], named: tuple[bytes, int]) -> None:
+        if self.signed.setdefault(place, named) != named:
             raise Violation(f"{self.name}: a correct validator contradicts itself at {place}")
 
     def note_round(self, node: Node) -> None:
@@ -300,7 +308,16 @@ class World:
         self.check_censorship(chain, block)
         self.finals[height] = final
         self.chains[height] = self.scene.rules.apply(chain, block)
+        self.check_time(height)
         self.submit()
+
+    def check_time(self, height: int) -> None:
+        """A block's time is not before its parent's, and between what correct clocks showed."""
+        before, after = self.chains[height - 1].time_ms, self.chains[height].time_ms
+        shown = self.clocks[height - 1]
+        enough = height > 1 and len(self.byzantine) <= n_faulty(self.n)
+        if enough and not max(before, min(shown)) <= after <= max(before, *shown):
+            raise Violation(f"{self.name}: the time of height {height} is no correct clock's")
 
     def check_censorship(self, chain: Any, block: Block) -> None:
         """A left out proof was not due to f + 1 correct voters when the block was new."""

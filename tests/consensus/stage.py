@@ -21,7 +21,9 @@ from consensus.events import (
     TimeoutFired,
 )
 from consensus.messages import NIL, FinalBlock, Proposal, QuorumCertificate, Step, Vote
-from tests.consensus.toy_chain import Signer, ToyBlock, ToyChain, ToyRules, make_block
+from tests.consensus.toy_chain import Signer, ToyBlock, ToyChain, ToyRules, make_block, make_note
+
+TIME_MS = 7
 
 
 class Stage:
@@ -36,7 +38,9 @@ class Stage:
         self.n = n
         self.chain = chain or ToyChain(n)
         self.signer = Signer(n)
-        self.states: dict[int, Any] = {i: state.start(self.config(i), self.chain) for i in correct}
+        self.states: dict[int, Any] = {
+            i: state.start(self.config(i), self.chain, None) for i in correct
+        }
         self.sent: dict[tuple[int, int, int], Any] = {}  # by validator, round, step
         self.effects: dict[int, list[Effect]] = {i: [] for i in correct}
         self.finals: dict[int, list[bytes]] = {i: [] for i in correct}
@@ -55,7 +59,7 @@ class Stage:
         events: list[Event] = [event]
         found: list[Effect] = []
         while events:
-            self.states[i], effects = state.step(self.states[i], events.pop(0))
+            self.states[i], effects = state.step(self.states[i], events.pop(0), TIME_MS)
             found.extend(effects)
             for effect in effects:
                 match effect:
@@ -86,15 +90,20 @@ class Stage:
         for i in receivers:
             self.feed(i, TimeoutFired(step, self.states[i].height, number))
 
-    def block(self, proposer: int = 0) -> ToyBlock:
-        """A block of the first height; another for each proposer."""
-        return make_block(self.chain, proposer, ())
+    def block(self, proposer: int = 1, variant: int = 0) -> ToyBlock:
+        """A block of the first height; another for each proposer, and for each variant."""
+        return make_block(self.chain, proposer, (make_note(variant),) if variant else ())
 
     def vote(
         self, validator: int, step: Step, number: int, block_hash: bytes = NIL, height: int = 1
     ) -> Any:
         vote = Vote(
-            step=step, height=height, round=number, block_hash=block_hash, validator=validator
+            step=step,
+            height=height,
+            round=number,
+            block_hash=block_hash,
+            time_ms=TIME_MS if step == Step.PRECOMMIT else 0,
+            validator=validator,
         )
         return self.signer.sign(vote)
 
@@ -237,8 +246,7 @@ def get_vote(stage: Stage, i: int, number: int, step: Step) -> bytes | None:
 
 def make_final(stage: Stage, block: Any, number: int = 0) -> FinalBlock:
     votes = tuple(stage.vote(i, PRECOMMIT, number, block.hash) for i in range(3))
-    certificate = QuorumCertificate(height=1, round=number, block_hash=block.hash, votes=votes)
-    return FinalBlock(block=block, certificate=certificate)
+    return FinalBlock(block=block, certificate=QuorumCertificate.of(votes))
 
 
 def skip_to(stage: Stage, number: int, *nodes: int) -> None:

@@ -128,7 +128,9 @@ def ignore_receipts(patch: pytest.MonkeyPatch) -> None:
 
 
 def forget_the_log(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(state, "restore", lambda config, chain, log: state.start(config, chain))
+    patch.setattr(
+        state, "restore", lambda config, chain, known, log: state.start(config, chain, known)
+    )
 
 
 def count_messages(patch: pytest.MonkeyPatch) -> None:

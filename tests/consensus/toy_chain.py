@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from consensus import identity
 from consensus.codec import Signed
 from consensus.election import order_proposers
 from consensus.messages import (
@@ -26,7 +27,9 @@ from consensus.messages import (
     FinalBlock,
     Proof,
     Proposal,
+    QuorumCertificate,
     Receipt,
+    Register,
     Transaction,
     Vote,
 )
@@ -48,7 +51,10 @@ class ToyBlock(Block):
 
 @dataclass(frozen=True)
 class ToyChain:
-    """After `height` blocks. proofs : count by client, of this learning round"""
+    """After `height` blocks. proofs : count by client, of this learning round
+
+    time_ms : of the last block, as on the real chain
+    """
 
     n_validators: int
     height: int = 0
@@ -56,6 +62,7 @@ class ToyChain:
     proofs: tuple[tuple[bytes, int], ...] = ()
     leaders: tuple[int, ...] = ()
     offenders: tuple[int, ...] = ()
+    time_ms: int = 0
 
     @property
     def learning_round(self) -> int:
@@ -68,7 +75,10 @@ class ToyChain:
 
     @cached_property
     def digest(self) -> bytes:
-        values = (self.height, self.head, self.proofs, self.leaders, self.offenders)
+        values = (
+            *(self.height, self.head, self.proofs, self.leaders, self.offenders),
+            self.time_ms,
+        )
         return hashlib.sha256(repr(values).encode()).digest()
 
 
@@ -85,6 +95,7 @@ class ToyRules:
             chain,
             height=block.height,
             head=block.hash,
+            time_ms=max([chain.time_ms, *(c.time_ms for c in block.certificate)]),
             proofs=() if chain.phase == ELECT else tuple(sorted(proofs.items())),
             leaders=tuple(get_home(client) for client in ranked) or chain.leaders,
             offenders=tuple(
@@ -119,6 +130,12 @@ def make_proof(client_key: bytes, learning_round: int, count: int) -> Proof:
     """A valid proof. count : below 256"""
     envelope = _make_envelope(client_key, learning_round, count)
     return Proof(client_key=client_key, learning_round=learning_round, envelope=envelope)
+
+
+def make_note(text: int) -> Register:
+    """What any block may hold and nobody heeds: a proposer's freedom, without bearing."""
+    key, blank = text.to_bytes(32, "big"), bytes(64)
+    return Register(client_key=key, validator=0, permit=blank, signature=blank)
 
 
 def _make_envelope(client_key: bytes, learning_round: int, count: int) -> bytes:
@@ -158,15 +175,17 @@ def make_block(
     proposer: int,
     proofs: Sequence[Transaction],
     evidence: tuple[Evidence, ...] = (),
+    certificate: tuple[QuorumCertificate, ...] = (),
 ) -> ToyBlock:
-    """What a correct proposer adds."""
+    """What a correct proposer adds. certificate : of the chain's last block"""
     return ToyBlock(
         height=chain.height + 1,
         parent=chain.head,
+        certificate=certificate,
         proposer=proposer,
         state_root=chain.digest,
         beacon=make_beacon(chain.learning_round) if chain.phase == BEACON else b"",
-        transactions=tuple(proofs) if chain.phase == PROVE else (),
+        transactions=tuple(tx for tx in proofs if chain.phase == PROVE or isinstance(tx, Register)),
         evidence=evidence,
         aggregate=(make_aggregate(chain),) if chain.phase == ELECT else (),
     )
@@ -194,6 +213,7 @@ class Signer:
         match message:
             case Vote():
                 fields = (message.step, message.height, message.round, message.block_hash)
+                fields += (message.time_ms,)
             case Proposal():
                 parts = (message.height, message.round, message.valid_round)
                 fields = (*parts, message.block.hash)
@@ -261,11 +281,12 @@ class ToyScene:
         transactions: Sequence[Transaction],
         evidence: Sequence[Evidence],
         shares: Sequence[BeaconShare],
+        certificate: tuple[QuorumCertificate, ...],
     ) -> Block | None:
         """What a correct proposer makes of what it has; None while the beacon lacks shares."""
         if chain.phase == BEACON and len(shares) <= n_faulty(self.n):
             return None
-        return make_block(chain, proposer, transactions, tuple(evidence))
+        return make_block(chain, proposer, transactions, tuple(evidence), certificate)
 
     def find_fault(self, chain: ToyChain, block: Block) -> str | None:
         """What forbids this block after this chain; computed once."""
@@ -279,10 +300,18 @@ class ToyScene:
         for name in ("height", "parent", "state_root", "beacon", "aggregate", "transactions"):
             if getattr(block, name) != getattr(expected, name):
                 return f"another {name}"
+        if len(block.certificate) != min(chain.height, 1):
+            return "no certificate, or one too many"
+        for certificate in block.certificate:
+            if (certificate.height, certificate.block_hash) != (chain.height, chain.head):
+                return "a certificate of another block"
+            fault = identity.find_certificate_fault(certificate, self.n, self.signer.is_signed)
+            if fault is not None:
+                return fault
         clients = [tx.client_key for tx in block.transactions]
         if len(set(clients)) != len(clients):
             return "two proofs of one client"
-        if not all(self.is_fit(chain, tx) for tx in block.transactions):
+        if not all(isinstance(tx, Register) or self.is_fit(chain, tx) for tx in block.transactions):
             return "an invalid proof"
         blamed = [e.first.validator for e in block.evidence]
         if len(set(blamed)) != len(blamed) or set(blamed) & set(chain.offenders):

@@ -4,17 +4,18 @@ emptied and rewritten. Never two blocks at one height, and they go on by themsel
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from consensus.chain import Phase
-from consensus.messages import FinalBlock
+from consensus.messages import FinalBlock, QuorumCertificate
 from consensus.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
 from tests.support.node_processes import Cluster
 
-PATIENT = {"n_rounds": 1, "prove_blocks": 1000, "update_blocks": 1000}
+PATIENT = {"n_rounds": 1, "prove_ms": 10**8, "update_ms": 10**8}
 """A phase ends when all clients have done their part, and not before."""
 LAST_ID = "18446744073709551615-18446744073709551615"
 
@@ -101,21 +102,9 @@ def forge_finals(cluster: Cluster) -> list[tuple[str, bytes]]:
     final = cluster.finals(0)[-1]
     lab, state = cluster.lab, cluster.follow()
     block = lab.block(state) if state.phase is Phase.REGISTER else final.block
-    votes = [
-        lab.sign(
-            type(vote)(
-                step=vote.step,
-                height=block.height,
-                round=0,
-                block_hash=block.hash,
-                validator=vote.validator,
-            ),
-            lab.clients[0],
-        )
+    certificate = QuorumCertificate.of(
+        lab.sign(replace(vote, height=block.height, block_hash=block.hash), lab.clients[0])
         for vote in final.certificate.votes
-    ]
-    certificate = type(final.certificate)(
-        height=block.height, round=0, block_hash=block.hash, votes=tuple(votes)
     )
     return [(FINAL, FinalBlock(block=block, certificate=certificate).encode())]
 

@@ -65,6 +65,7 @@ def list_messages() -> list[Message]:
         ),
         lab.sign(receipt, lab.validators[1]),
         final.certificate,
+        final.certificate.precommits[0],
         final,
         BlockRequest(height=7),
     ]

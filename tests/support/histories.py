@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.chain_history import ChainHistory
 from consensus.chain import ChainState, Phase, apply
-from consensus.messages import Block, FinalBlock, QuorumCertificate, Step, Vote
+from consensus.messages import Block, FinalBlock, Precommit, QuorumCertificate
 from tests.support.learning import Lab
 
 LAB = Lab()
@@ -12,12 +12,11 @@ LAB = Lab()
 
 def certify(block: Block) -> FinalBlock:
     """With three votes that nobody signed: the history takes what a follower has verified."""
-    votes = tuple(
-        Vote(step=Step.PRECOMMIT, height=block.height, round=1, block_hash=block.hash, validator=i)
-        for i in (0, 1, 3)
-    )
     certificate = QuorumCertificate(
-        height=block.height, round=1, block_hash=block.hash, votes=votes
+        height=block.height,
+        round=1,
+        block_hash=block.hash,
+        precommits=tuple(Precommit(validator=i, time_ms=0, signature=bytes(64)) for i in (0, 1, 3)),
     )
     return FinalBlock(block=block, certificate=certificate)
 

@@ -31,9 +31,12 @@ from consensus.messages import (
     Block,
     Commit,
     Proof,
+    QuorumCertificate,
     Register,
+    Step,
     Transaction,
     Update,
+    Vote,
     permit_bytes,
 )
 from consensus.samples import SamplePool
@@ -58,6 +61,9 @@ from tests.support.tiny_circuits import seeded
 
 ARCHITECTURE = Architecture.mlp([6, 4, 3], requant=Requant(shift=10, q_bits=9))
 N_SAMPLES = 16
+FIRST_MS = 1_700_000_000_000
+BLOCK_MS = 1000
+"""Between blocks that `Lab.block` makes: four last as long as a phase."""
 N_POOL = 40
 BACKEND = get_backend("cpu")
 
@@ -118,10 +124,10 @@ def make_task(**changes: Any) -> Task:
         margin=None,
         n_rounds=2,
         n_expected=3,
-        register_blocks=4,
-        commit_blocks=3,
-        prove_blocks=3,
-        update_blocks=3,
+        register_ms=4 * BLOCK_MS,
+        commit_ms=4 * BLOCK_MS,
+        prove_ms=4 * BLOCK_MS,
+        update_ms=4 * BLOCK_MS,
         allow_few_samples=True,
         scales=(("input", (1.0,)), ("weights", (0.125, 1e-3))),
     )
@@ -175,6 +181,40 @@ class Lab:
     def sign(self, message: S, key: Ed25519PrivateKey) -> S:
         signature = key.sign(message.sign_bytes(self.genesis.digest))
         return replace(message, signature=signature)  # type: ignore[type-var]
+
+    def certify(
+        self,
+        height: int,
+        block_hash: bytes,
+        *,
+        number: int = 0,
+        signers: Sequence[int] | None = None,
+        keys: Sequence[int] | None = None,
+        times_ms: Sequence[int] | None = None,
+    ) -> QuorumCertificate:
+        """2f + 1 precommits, or those of `signers`, at the height's time or at `times_ms`.
+
+        keys : of the validators that sign, if they are not those that they say they are
+        """
+        signers = range(2 * self.genesis.n_faulty + 1) if signers is None else signers
+        times_ms = times_ms or [FIRST_MS + height * BLOCK_MS] * len(signers)
+        votes = [
+            Vote(
+                step=int(Step.PRECOMMIT),
+                height=height,
+                round=number,
+                block_hash=block_hash,
+                time_ms=time_ms,
+                validator=i,
+            )
+            for i, time_ms in zip(signers, times_ms, strict=True)
+        ]
+        signed = zip(votes, keys or signers, strict=True)
+        return QuorumCertificate.of(self.sign(v, self.validators[key]) for v, key in signed)
+
+    def certify_head(self, state: ChainState, **options: Any) -> tuple[QuorumCertificate, ...]:
+        """What the next block carries."""
+        return (self.certify(state.height, state.head, **options),) if state.height else ()
 
     # -- transactions ------------------------------------------------------------------------------
 
@@ -238,6 +278,7 @@ class Lab:
         block = Block(
             height=state.height + 1,
             parent=state.head,
+            certificate=self.certify_head(state),
             proposer=0,
             state_root=state.digest,
             beacon=self.compute_beacon(state) if state.phase is Phase.BEACON else b"",
@@ -254,6 +295,14 @@ class Lab:
         block = self.block(state, transactions, **changes)
         assert find_fault(state, block) is None
         return apply(state, block)
+
+    def wait(self, state: ChainState) -> ChainState:
+        """The state after empty blocks until the phase is over."""
+        after = state
+        while after.phase is state.phase:
+            assert after.height < state.height + 10, "the phase waits for somebody"
+            after = self.extend(after)
+        return after
 
     def list_due(self, state: ChainState) -> list[Transaction]:
         """What all clients send in this phase."""

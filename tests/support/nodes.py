@@ -24,7 +24,7 @@ from consensus.messages import Proposal, Transaction, Vote
 from consensus.node import Node
 from consensus.node_metrics import NodeMetrics
 from consensus.stream import TRANSACTIONS, VOTES, Incoming, Transport
-from tests.support.learning import Lab, ProvenLab, deal_beacon
+from tests.support.learning import FIRST_MS, Lab, ProvenLab, deal_beacon
 
 TICK_S = 0.02
 Entry = tuple[bytes, bytes]
@@ -149,6 +149,7 @@ class Net:
             log=structlog.wrap_logger(None, processors=[self.logs[index]]),
             random_bytes=secrets.token_bytes,
             clock=lambda: self.now,
+            read_time_ms=lambda: FIRST_MS + int(self.now * 1000),
         )
         self.nodes[index] = node
         self.prepare(index, node)

@@ -15,6 +15,7 @@ from consensus.chain import (
     Phase,
     apply,
     beacon_message,
+    compute_remaining_ms,
     find_fault,
     find_statement_fault,
     is_admissible,
@@ -37,6 +38,7 @@ from kernels.bn254 import R
 from prover.statement import Statement
 from prover.wire import PROOF_BYTES, Envelope
 from tests.support.learning import (
+    BLOCK_MS,
     N_SAMPLES,
     STATEMENT_CHANGES,
     Lab,
@@ -102,30 +104,118 @@ def test_registration_waits_for_someone_and_then_for_its_deadline() -> None:
     state = start(LAB.genesis)
     for _ in range(10):
         state = LAB.extend(state)
-    assert (state.phase, state.phase_blocks) == (Phase.REGISTER, 10)
+    assert (state.phase, state.phase_ms) == (Phase.REGISTER, 8 * BLOCK_MS)
     state = LAB.extend(state, [LAB.register(1)])
     assert state.phase is Phase.COMMIT
     assert set(state.clients) == {LAB.client(1)}
 
 
 def test_registration_closes_at_its_deadline_or_when_all_are_in() -> None:
+    """The clock begins with height 2, the first that has a time."""
     state = LAB.extend(start(LAB.genesis), [LAB.register(0), LAB.register(1)])
     assert state.phase is Phase.REGISTER
     assert LAB.extend(state, [LAB.register(2)]).phase is Phase.COMMIT
-    for height in (2, 3, 4):
+    for height in (2, 3, 4, 5, 6):
         state = LAB.extend(state)
-        assert (state.phase is Phase.COMMIT) == (height == LAB.task.register_blocks)
+        assert (state.phase is Phase.COMMIT) == (height == 6)
 
 
 def test_commits_close_at_their_deadline_only_with_one() -> None:
     state = state_at(Phase.COMMIT)
-    for _ in range(5):
+    for _ in range(7):
         state = LAB.extend(state)
     assert state.phase is Phase.COMMIT
     state = LAB.extend(state, [LAB.commit(2)])
     assert state.phase is Phase.BEACON
     assert state.commit_height == state.height
     assert beacon_message(state)
+
+
+# -- time ------------------------------------------------------------------------------------------
+
+
+def extend_at(state: ChainState, *times_ms: int) -> ChainState:
+    """After an empty block whose parent these validators' clocks saw decided, by index."""
+    known = LAB.certify_head(state, signers=range(len(times_ms)), times_ms=times_ms)
+    return LAB.extend(state, certificate=known)
+
+
+def test_the_first_block_has_no_time() -> None:
+    state = LAB.extend(start(LAB.genesis))
+    assert (state.time_ms, state.phase_ms) == (0, 0)
+    state = extend_at(state, 500, 600, 700)
+    assert (state.time_ms, state.phase_ms) == (600, 0)
+
+
+def test_the_time_is_the_median_of_the_certificate_and_never_goes_back() -> None:
+    state = state_at(Phase.PROVE)
+    now = state.time_ms
+    assert extend_at(state, now + 9, now + 1, now + 5).time_ms == now + 5
+    assert extend_at(state, now + 9, now + 1, now + 5, now + 7).time_ms == now + 5
+    assert extend_at(state, 0, 1, 2).time_ms == now
+    assert extend_at(state, 0, 1, 2).phase_ms == state.phase_ms
+
+
+@pytest.mark.parametrize("false", [0, 1 << 62])
+@pytest.mark.parametrize("n_votes", [3, 4])
+def test_one_of_four_clocks_moves_no_time_beyond_the_others(false: int, n_votes: int) -> None:
+    state = state_at(Phase.PROVE)
+    honest = [state.time_ms + 10 * i for i in range(n_votes - 1)]
+    for place in range(n_votes):
+        times = [*honest[:place], false, *honest[place:]]
+        assert honest[0] <= extend_at(state, *times).time_ms <= honest[-1]
+
+
+@pytest.mark.parametrize("n_blocks", [4, 400])
+def test_a_phase_lasts_its_time_whatever_the_number_of_blocks(n_blocks: int) -> None:
+    state = first = state_at(Phase.PROVE)
+    for k in range(1, n_blocks + 1):
+        assert state.phase is Phase.PROVE
+        now = first.time_ms + LAB.task.prove_ms * k // n_blocks
+        state = extend_at(state, now, now, now)
+    assert state.phase is not Phase.PROVE
+
+
+def test_a_chain_that_stood_still_comes_back_to_a_phase_that_still_waits() -> None:
+    """A block uses up a quarter of its phase at most."""
+    state, now = state_at(Phase.PROVE), state_at(Phase.PROVE).time_ms
+    for k in range(1, 5):
+        assert state.phase is Phase.PROVE
+        assert compute_remaining_ms(state) == LAB.task.prove_ms * (5 - k) // 4
+        state = extend_at(state, *[now + k * 86_400_000] * 3)
+    assert state.phase is Phase.ELECT
+    assert state.time_ms == now + 4 * 86_400_000
+    assert compute_remaining_ms(state) is None
+
+
+def test_a_block_carries_the_certificate_of_its_parent() -> None:
+    state = state_at(Phase.PROVE)
+    (known,) = LAB.certify_head(state)
+    other = LAB.certify(state.height, OTHER)
+    foreign = LAB.certify_head(state, keys=(0, 1, 3))
+    for certificate, fault in (
+        ((), "the certificate of the parent is missing"),
+        ((other,), "the certificate is of another block than the parent"),
+        ((replace(known, height=1),), "the certificate is of another block than the parent"),
+        (LAB.certify_head(state, signers=(0, 1)), "2 precommits are no quorum"),
+        (foreign, "the signature is not its validator's"),
+        ((replace(known, round=1),), "the signature is not its validator's"),
+        (
+            (replace(known, precommits=(*known.precommits[:2], *foreign[0].precommits[2:])),),
+            "the signature is not its validator's",
+        ),
+    ):
+        assert fault in (fault_of(state, certificate=certificate) or "")
+    early = [replace(p, time_ms=p.time_ms + 1) for p in known.precommits]
+    moved = replace(known, precommits=tuple(early))
+    assert "not its validator's" in (fault_of(state, certificate=(moved,)) or "")
+    assert fault_of(state, certificate=LAB.certify_head(state, signers=(0, 2, 3))) is None
+    first = start(LAB.genesis)
+    named = LAB.certify(1, first.head)
+    assert fault_of(first, certificate=(named,)) == "the certificate of the parent is not due"
+
+
+# -- beacon ----------------------------------------------------------------------------------------
 
 
 def test_nobody_signs_a_beacon_before_the_commits_are_final() -> None:
@@ -141,12 +231,9 @@ def test_beacon_messages_name_round_and_height() -> None:
 
 def test_proofs_close_at_their_deadline() -> None:
     state = state_at(Phase.PROVE)
-    for _ in range(2):
-        state = LAB.extend(state)
-    state = LAB.extend(state, [LAB.prove(1, state)])
+    state = LAB.wait(LAB.extend(state, [LAB.prove(1, state)]))
     assert state.phase is Phase.UPDATE
-    for _ in range(3):
-        state = LAB.extend(state)
+    state = LAB.wait(state)
     assert state.phase is Phase.ELECT
     assert list_entries(state) == ()
 
@@ -154,8 +241,7 @@ def test_proofs_close_at_their_deadline() -> None:
 def test_a_round_without_proofs_keeps_the_model() -> None:
     state = state_at(Phase.PROVE, learning_round=1)
     model = state.global_model
-    for _ in range(3):
-        state = LAB.extend(state)
+    state = LAB.wait(state)
     assert state.phase is Phase.ELECT
     empty = Aggregate(learning_round=1, model_digest=model, entries=())
     assert fault_of(state, aggregate=(replace(empty, model_digest=OTHER),)) is not None
@@ -163,9 +249,7 @@ def test_a_round_without_proofs_keeps_the_model() -> None:
 
 
 def test_a_first_round_without_proofs_has_no_model() -> None:
-    state = state_at(Phase.PROVE)
-    for _ in range(3):
-        state = LAB.extend(state)
+    state = LAB.wait(state_at(Phase.PROVE))
     assert LAB.extend(state).global_model == NO_MODEL
 
 
@@ -179,7 +263,8 @@ def test_every_field_enters_the_digest() -> None:
         "height": 9,
         "head": OTHER,
         "phase": Phase.DONE,
-        "phase_blocks": 7,
+        "time_ms": 7,
+        "phase_ms": 7,
         "learning_round": 1,
         "clients": {**state.clients, OTHER: 1},
         "commits": {},
@@ -340,9 +425,8 @@ def test_a_commitment_seen_before_is_taken() -> None:
 
 
 def test_updates_are_of_clients_with_a_proof() -> None:
-    state = LAB.extend(state_at(Phase.PROVE), [])
-    for _ in range(2):
-        state = LAB.extend(state, [LAB.prove(0, state)] if not state.proofs else [])
+    state = state_at(Phase.PROVE)
+    state = LAB.wait(LAB.extend(state, [LAB.prove(0, state)]))
     assert state.phase is Phase.UPDATE
     assert is_admissible(state, LAB.update(0)) is None
     assert is_admissible(state, LAB.update(1)) == "the client has no proof"
@@ -387,8 +471,7 @@ def test_a_claim_below_the_threshold_is_refused() -> None:
 
 
 def test_proofs_of_clients_without_commit_are_refused() -> None:
-    state = LAB.extend(state_at(Phase.COMMIT), [LAB.commit(0), LAB.commit(1)])
-    state = LAB.extend(LAB.extend(state))
+    state = LAB.wait(LAB.extend(state_at(Phase.COMMIT), [LAB.commit(0), LAB.commit(1)]))
     state = LAB.extend(state)
     assert state.phase is Phase.PROVE
     tx = with_statement(0, state, client_key=LAB.client(2))

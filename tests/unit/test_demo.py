@@ -23,7 +23,7 @@ from api.demo.show import draw_picture, show_story, to_json
 from api.demo.stage import Role
 from api.demo.story import Part, Participant, Round, Story, _check_round, tell
 from consensus.chain import ChainState, Phase, apply, start
-from consensus.messages import FinalBlock, Proof, Refusal
+from consensus.messages import FinalBlock, Proof, QuorumCertificate, Refusal
 from federated.attacks import make_up, raise_claim
 from federated.client import ProofOrder, ProvingFailed, draw_shard
 from prover.commitment import SecretCommitment
@@ -170,7 +170,7 @@ def test_a_chain_that_does_not_hold_is_noticed(
 ) -> None:
     """Two votes are no quorum; a round of which the end is missing is not told."""
     ledger = list(played[0])
-    few = replace(ledger[4].certificate, votes=ledger[4].certificate.votes[:2])
+    few = QuorumCertificate.of(ledger[4].certificate.votes[:2])
     ledger[4] = replace(ledger[4], certificate=few)
     story = tell_of(lab, [ledger] * 4, participants)
     assert not story.is_true

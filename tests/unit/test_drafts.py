@@ -66,10 +66,13 @@ def draft(
     evidence: list[Evidence] | None = None,
     shares: BeaconShares | None = None,
     verifier: BlockVerifier | None = None,
+    lab: Lab | None = None,
 ) -> Block | None:
+    lab = lab or proven_lab()
     return draft_block(
         state,
         proposer=2,
+        certificate=lab.certify_head(state),
         transactions=transactions or [],
         evidence=evidence or [],
         shares=shares or BeaconShares(proven_lab().genesis),
@@ -128,10 +131,10 @@ def test_the_largest_draft_can_be_decoded() -> None:
 
 def test_no_more_register_than_the_task_expects() -> None:
     """More clients may have a permit; a draft with all of them would be refused every time."""
-    lab = Lab(n_clients=5, changes={"n_expected": 3, "register_blocks": 9})
+    lab = Lab(n_clients=5, changes={"n_expected": 3, "register_ms": 9000})
     state = start(lab.genesis)
     for first, n_room in ((0, 3), (1, 2)):
-        block = draft(state, [lab.register(i) for i in range(first, 5)])
+        block = draft(state, [lab.register(i) for i in range(first, 5)], lab=lab)
         assert block is not None
         assert len(block.transactions) == n_room
         assert find_fault(state, block) is None

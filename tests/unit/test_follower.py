@@ -11,7 +11,7 @@ import pytest
 
 from consensus.chain import ChainState, Phase, apply, start
 from consensus.follower import Follower
-from consensus.messages import Block, FinalBlock, Step
+from consensus.messages import Block, FinalBlock, QuorumCertificate, Step
 from tests.support import certificates
 from tests.support.learning import proven_lab
 
@@ -72,11 +72,8 @@ def test_an_honest_chain_is_taken_to_its_end(verifies: bool) -> None:
         (
             lambda b: replace(
                 certify(b),
-                certificate=replace(
-                    certify(b).certificate,
-                    votes=tuple(
-                        replace(v, signature=bytes(64)) for v in certify(b).certificate.votes
-                    ),
+                certificate=QuorumCertificate.of(
+                    replace(v, signature=bytes(64)) for v in certify(b).certificate.votes
                 ),
             ),
             "not its validator's",
@@ -91,8 +88,11 @@ def test_a_forged_certificate_is_refused(forge: Callable[[Block], FinalBlock], w
 
 def test_prevotes_are_no_certificate() -> None:
     """They cannot even be written down as one."""
-    with pytest.raises(ValueError, match="another"):
-        certify(make_chain()[0][1], step=int(Step.PREVOTE))
+    votes = certify(make_chain()[0][1]).certificate.votes
+    with pytest.raises(ValueError, match="no precommits"):
+        QuorumCertificate.of(replace(v, step=int(Step.PREVOTE), time_ms=0) for v in votes)
+    with pytest.raises(ValueError, match="not for one block"):
+        QuorumCertificate.of((*votes[:2], replace(votes[2], round=1)))
 
 
 def test_a_certificate_of_another_chain_is_refused() -> None:
@@ -108,7 +108,7 @@ def test_a_certificate_of_another_chain_is_refused() -> None:
         for vote in certify(block).certificate.votes
     )
     final = certify(block)
-    forged = replace(final, certificate=replace(final.certificate, votes=votes))
+    forged = replace(final, certificate=QuorumCertificate.of(votes))
     refuse(follow(0), forged, "not its validator's")
 
 

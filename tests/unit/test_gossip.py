@@ -170,7 +170,7 @@ class Trickle(Net):
 
 def lab_of(n_clients: int) -> ProvenLab:
     """Phases last until all clients are in."""
-    blocks = dict.fromkeys(("register_blocks", "commit_blocks"), 1000)
+    blocks = dict.fromkeys(("register_ms", "commit_ms"), 10**6)
     return ProvenLab(n_clients=n_clients, changes={"n_rounds": 1, **blocks})
 
 
@@ -230,7 +230,7 @@ def register_all(net: Net) -> None:
 
 def test_what_one_client_pins_is_not_said_again(tmp_path: Path) -> None:
     """66 KB became 10.8 MB in 43 blocks."""
-    net = Net(tmp_path, ProvenLab(changes={"n_rounds": 1, "commit_blocks": 1000}))
+    net = Net(tmp_path, ProvenLab(changes={"n_rounds": 1, "commit_ms": 10**6}))
     try:
         net.start_all()
         register_all(net)
@@ -288,7 +288,7 @@ def test_nodes_that_do_not_get_on_repeat_ever_more_rarely(tmp_path: Path) -> Non
 
 def test_a_node_that_lost_its_pool_is_sent_what_waits(tmp_path: Path) -> None:
     """It stopped, and the streams forgot. One peer answers, not all of them."""
-    net = Net(tmp_path, ProvenLab(changes={"n_rounds": 1, "commit_blocks": 1000}))
+    net = Net(tmp_path, ProvenLab(changes={"n_rounds": 1, "commit_ms": 10**6}))
     try:
         net.start_all()
         register_all(net)
@@ -313,7 +313,7 @@ def test_a_lost_receipt_is_sent_to_who_lacks_it(tmp_path: Path) -> None:
     def may_read(reader: int, stream: str, raw: bytes) -> bool:
         return not (is_lossy and reader == 3 and raw[:1] == bytes((Receipt.KIND,)))
 
-    net = Net(tmp_path, ProvenLab(changes={"n_rounds": 1, "prove_blocks": 1000}), may_read=may_read)
+    net = Net(tmp_path, ProvenLab(changes={"n_rounds": 1, "prove_ms": 10**6}), may_read=may_read)
     try:
         net.start_all()
         net.run(lambda: net.chain.phase is Phase.PROVE)

@@ -37,7 +37,8 @@ GENESIS: Genesis = LAB.genesis
 BLOCK = Block(
     height=1,
     parent=GENESIS.digest,
-    proposer=0,
+    certificate=(),
+    proposer=2,
     state_root=bytes(32),
     beacon=b"",
     transactions=(),
@@ -124,7 +125,7 @@ def make_vote(validator: int, *, signer: int | None = None, chain: bytes = GENES
 
 
 def make_certificate(*votes: Vote) -> QuorumCertificate:
-    return QuorumCertificate(height=1, round=0, block_hash=BLOCK.hash, votes=votes)
+    return QuorumCertificate.of(votes)
 
 
 def test_validators_are_heard() -> None:

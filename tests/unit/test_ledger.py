@@ -13,7 +13,8 @@ import pytest
 from consensus import ledger as module
 from consensus.chain import apply, start
 from consensus.ledger import BLOCKS, VOTES, Ledger, LedgerError, read_finals, read_records
-from consensus.messages import NIL, FinalBlock, Proposal, QuorumCertificate, Step, Vote
+from consensus.messages import NIL, FinalBlock, Proposal, Step, Vote
+from tests.support.certificates import certify
 from tests.support.learning import Lab
 
 LAB = Lab()
@@ -28,20 +29,7 @@ def make_finals(n: int) -> list[FinalBlock]:
     state, finals = start(LAB.genesis), []
     for _ in range(n):
         block = LAB.block(state)
-        votes = tuple(
-            Vote(
-                step=int(Step.PRECOMMIT),
-                height=block.height,
-                round=0,
-                block_hash=block.hash,
-                validator=i,
-            )
-            for i in range(3)
-        )
-        certificate = QuorumCertificate(
-            height=block.height, round=0, block_hash=block.hash, votes=votes
-        )
-        finals.append(FinalBlock(block=block, certificate=certificate))
+        finals.append(certify(LAB, block))
         state = apply(state, block)
     return finals
 
@@ -184,12 +172,7 @@ def test_a_block_of_another_parent_is_no_successor(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     ledger.append(FINALS[0])
     block = LAB.block(start(LAB.genesis), height=2, parent=bytes(32))
-    votes = tuple(
-        Vote(step=int(Step.PRECOMMIT), height=2, round=0, block_hash=block.hash, validator=i)
-        for i in range(3)
-    )
-    certificate = QuorumCertificate(height=2, round=0, block_hash=block.hash, votes=votes)
-    ledger.append(FinalBlock(block=block, certificate=certificate))
+    ledger.append(certify(LAB, block))
     ledger.close()
     with pytest.raises(LedgerError, match="record 1 is not block 2"):
         Ledger(tmp_path)

@@ -22,6 +22,7 @@ from consensus.messages import (
     BlockRequest,
     FinalBlock,
     Proof,
+    QuorumCertificate,
     Step,
     Transaction,
     Vote,
@@ -314,11 +315,8 @@ def test_final_blocks_without_a_quorum_are_dropped(make_net: NetMaker) -> None:
     assert final is not None
     fresh = make_net()
     node = fresh.start(0)
-    few = replace(final.certificate, votes=final.certificate.votes[:2])
-    blank = replace(
-        final.certificate,
-        votes=tuple(replace(v, signature=bytes(64)) for v in final.certificate.votes),
-    )
+    few = QuorumCertificate.of(final.certificate.votes[:2])
+    blank = QuorumCertificate.of(replace(v, signature=bytes(64)) for v in final.certificate.votes)
     for certificate in (few, blank):
         fresh.send(FinalBlock(block=final.block, certificate=certificate), stream=FINAL)
     fresh.turn()

@@ -171,7 +171,7 @@ def test_a_model_that_is_gone_again_is_not_proposed() -> None:
         assert desk.add_transaction(state, tx) is None
     desk.judge_pending(state)
     blobs.lose(updates[1].model_digest)
-    block = desk.draft(state, proposer=0)
+    block = desk.draft(state, proposer=0, certificate=lab.certify_head(state))
     assert block is not None
     assert block.transactions == (updates[0], updates[2])
     assert desk.can_check(state, block)

@@ -160,7 +160,7 @@ def test_a_proposer_puts_what_it_found_on_record(
     assert desk.add_transaction(proving, lie) is None
     assert desk.judge_pending(proving) == []
     assert desk.is_anything_due(proving)
-    block = desk.draft(proving, proposer=0)
+    block = desk.draft(proving, proposer=0, certificate=lab.certify_head(proving))
     assert block is not None
     assert block.transactions == (Refusal(proof=lie),)
     assert lab.verifier().check(proving, block) is None
@@ -177,7 +177,7 @@ def test_a_proposer_prefers_the_valid_proof(
     for tx in (lie, honest):
         assert desk.add_transaction(proving, tx) is None
     assert desk.judge_pending(proving) == [honest]
-    block = desk.draft(proving, proposer=0)
+    block = desk.draft(proving, proposer=0, certificate=lab.certify_head(proving))
     assert block is not None
     assert block.transactions == (honest,)
 

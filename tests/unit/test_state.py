@@ -5,9 +5,12 @@ At height 1 of the toy chain the proposers are 1, 2, 3, 0 in turn.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from consensus import state
+from consensus.codec import MessageInvalid
 from consensus.events import (
     BlockBuilt,
     BlockChecked,
@@ -25,6 +28,7 @@ from consensus.votes import n_faulty, quorum
 from tests.consensus.stage import (
     PRECOMMIT,
     PREVOTE,
+    TIME_MS,
     Stage,
     get_vote,
     list_final_hashes,
@@ -74,7 +78,7 @@ def test_one_validator_agrees_with_itself() -> None:
     block = stage.sent[0, 0, PROPOSE].block
     assert get_vote(stage, 0, 0, PREVOTE) is None
     assert stage.states[0].height == 1
-    _, effects = state.step(stage.states[0], BlockChecked(1, block.hash, None))
+    _, effects = state.step(stage.states[0], BlockChecked(1, block.hash, None), 0)
     assert [type(e) for e in effects] == [Send]
 
 
@@ -101,7 +105,7 @@ def test_finalize_comes_before_what_follows() -> None:
 
 def test_line_22_only_the_proposer_of_the_round() -> None:
     stage = open_stage(3)
-    stage.tell(stage.propose(2, 0, stage.block()), 3)
+    stage.tell(stage.propose(2, 0, stage.block(2)), 3)
     assert get_vote(stage, 3, 0, PREVOTE) is None
     stage.tell(stage.propose(1, 0, stage.block()), 3)
     assert get_vote(stage, 3, 0, PREVOTE) == stage.block().hash
@@ -119,7 +123,7 @@ def test_line_23_waits_for_the_check_and_refuses_a_fault() -> None:
 
 def test_line_23_a_locked_node_refuses_another_new_block() -> None:
     stage = lock_on_first(1, 3)
-    other = stage.block(proposer=3)
+    other = stage.block(variant=3)
     skip_to(stage, 4, 1, 3)
     stage.tell(stage.propose(1, 4, other), 3)
     assert get_vote(stage, 3, 4, PREVOTE) == NIL
@@ -294,3 +298,43 @@ def test_a_built_block_comes_in_time_or_not_at_all() -> None:
     skip_to(stage, 2, 3)
     assert (3, 2, PROPOSE) in stage.sent
     assert stage.feed(3, BlockBuilt(1, 2, stage.block(2))) == []  # it has proposed
+
+
+# -- certificates and times ------------------------------------------------------------------------
+
+
+def test_precommits_tell_the_time_and_prevotes_do_not() -> None:
+    stage = open_stage(3)
+    stage.time_out(PROPOSE, 0, 3)
+    stage.tell(stage.vote(0, PREVOTE, 0), 3)
+    stage.tell(stage.vote(1, PREVOTE, 0), 3)
+    prevote, precommit = stage.sent[3, 0, PREVOTE], stage.sent[3, 0, PRECOMMIT]
+    assert (prevote.time_ms, precommit.time_ms) == (0, TIME_MS)
+    with pytest.raises(MessageInvalid, match="a prevote has no time"):
+        replace(prevote, time_ms=1)
+
+
+def test_the_certificate_of_the_last_block_grows_by_who_comes_late() -> None:
+    """Else a quorum that is always the fastest would hide who else is up."""
+    stage = open_stage(3)
+    assert stage.states[3].certificate == ()
+    block = stage.block()
+    stage.feed(3, FinalReceived(make_final(stage, block)))
+
+    def list_validators() -> list[int]:
+        return [p.validator for p in stage.states[3].certificate[0].precommits]
+
+    late = stage.vote(3, PRECOMMIT, 0, block.hash)
+    assert list_validators() == [0, 1, 2]
+    for other in (
+        stage.vote(3, PREVOTE, 0, block.hash),
+        stage.vote(3, PRECOMMIT, 1, block.hash),
+        stage.vote(3, PRECOMMIT, 0),
+        stage.propose(1, 0, block),
+        stage.vote(2, PRECOMMIT, 0, block.hash),
+    ):
+        assert stage.tell(other, 3) == []
+        assert list_validators() == [0, 1, 2]
+    stage.tell(late, 3)
+    assert list_validators() == [0, 1, 2, 3]
+    assert stage.states[3].certificate[0].votes[3] == late

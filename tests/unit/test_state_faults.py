@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from consensus import state
+from consensus.codec import MessageInvalid
 from consensus.events import (
     Accuse,
     BlockBuilt,
@@ -28,7 +29,7 @@ from consensus.events import (
     Started,
     TimeoutFired,
 )
-from consensus.messages import NIL, Receipt, Step, Vote
+from consensus.messages import NIL, Proposal, Receipt, Step, Vote
 from consensus.receipts import ReceiptBook
 from consensus.votes import Tally
 from tests.consensus.simulator import count_memory
@@ -48,6 +49,22 @@ PROPOSE = Step.PROPOSE
 
 
 # -- what comes early, late, twice, or from liars --------------------------------------------------
+
+
+def test_a_new_block_is_its_proposers_own() -> None:
+    """Only one that had its polka may be another's."""
+    stage = open_stage(3)
+    own, foreign = stage.block(1), stage.block(2)
+    assert stage.propose(1, 0, own).block.proposer == 1
+    with pytest.raises(MessageInvalid, match="a new block is not its proposer's"):
+        stage.propose(1, 0, foreign)
+    later = stage.propose(1, 4, foreign, valid_round=0)
+    assert Proposal.decode(later.encode()) is not None
+    renewed = bytearray(later.encode())
+    at = 2 + 4 + 8 + 4 + 8 + 4  # valid_round
+    assert renewed[at : at + 8] == (1).to_bytes(8, "little")
+    renewed[at] = 0
+    assert Proposal.decode(bytes(renewed)) is None
 
 
 def test_messages_of_the_next_height_wait() -> None:
@@ -108,7 +125,7 @@ def test_a_second_vote_counts_only_with_support() -> None:
 
 def test_a_second_proposal_counts_only_with_support() -> None:
     stage = open_stage(3)
-    first, second = stage.block(0), stage.block(2)
+    first, second = stage.block(), stage.block(variant=2)
     stage.tell(stage.propose(1, 0, first), 3)
     stage.tell(stage.propose(1, 0, second), 3)
     assert second.hash not in stage.states[3].candidates
@@ -136,7 +153,7 @@ def test_memory_is_bounded(rng: Random) -> None:
             receipt = Receipt(learning_round=0, transaction_digest=block_hash, validator=0)
             stage.tell(stage.signer.sign(receipt), 3)
         for number in range(100):
-            stage.tell(stage.propose(0, number, stage.block(number)), 3)
+            stage.tell(stage.propose(0, number, stage.block(0, number)), 3)
         s = stage.states[3]
         sizes.append((count_memory(s), len(s.rounds), len(s.ahead), s.book.n_signed[0]))
     assert sizes[0] == sizes[1]
@@ -148,7 +165,8 @@ def test_rounds_gone_by_are_forgotten() -> None:
     stage = open_stage(3)
     for number in range(200):
         skip_to(stage, number, 3)
-        stage.tell(stage.propose((number + 1) % 4, number, stage.block(number)), 3)
+        proposer = (number + 1) % 4
+        stage.tell(stage.propose(proposer, number, stage.block(proposer, number)), 3)
     assert len(stage.states[3].rounds) <= 10
     assert len(stage.states[3].candidates) <= 10
 
@@ -156,7 +174,7 @@ def test_rounds_gone_by_are_forgotten() -> None:
 def test_an_observer_follows_and_says_nothing() -> None:
     stage = Stage(correct=(1, 2))
     config = Config(n_validators=4, validator=None, rules=ToyRules())
-    stage.states[2] = state.start(config, stage.chain)
+    stage.states[2] = state.start(config, stage.chain, None)
     stage.start()
     stage.tell(stage.sent[1, 0, PROPOSE], 2)
     for i in (0, 1, 3):
@@ -175,7 +193,7 @@ def test_step_is_pure_and_total(rng: Random) -> None:
         block = rng.choice(blocks)
         event = draw_event(stage, block, rng)
         kept = replace(s)
-        first, second = state.step(s, event), state.step(s, event)
+        first, second = state.step(s, event, 5), state.step(s, event, 5)
         assert first == second
         assert s == kept
         s = first[0]
@@ -188,7 +206,7 @@ def draw_event(stage: Stage, block: Any, rng: Random) -> Event:
     choices: list[Callable[[], Event]] = [
         lambda: Received(stage.vote(i, PREVOTE, number, block_hash, height)),
         lambda: Received(stage.vote(i, PRECOMMIT, number, NIL, height)),
-        lambda: Received(stage.propose(i, number, block, number - 1)),
+        lambda: Received(stage.propose(block.proposer, number, block, number - 1)),
         lambda: TimeoutFired(Step(rng.randrange(3)), height, number),
         lambda: BlockBuilt(height, number, block),
         lambda: BlockChecked(height, block.hash, rng.choice((None, "bad"))),
@@ -249,10 +267,11 @@ def test_censorship(signers: tuple[int, ...], holds: bool, included: bool, vote_
     if holds:
         stage.feed(3, ProofHeld(PROOF))
     give_receipts(stage, PROOF, *signers)
-    block = make_block(stage.chain, 3, (PROOF,) if included else ())
+    proposer = stage.states[3].get_proposer(2)
+    block = make_block(stage.chain, proposer, (PROOF,) if included else ())
     for i in (0, 1):
         stage.tell(stage.vote(i, PREVOTE, 2, height=2), 3)
-    stage.tell(stage.propose(stage.states[3].get_proposer(2), 2, block), 3)
+    stage.tell(stage.propose(proposer, 2, block), 3)
     assert stage.sent[3, 2, PREVOTE].block_hash == (NIL if vote_nil else block.hash)
 
 
@@ -303,7 +322,7 @@ def test_a_restarted_node_keeps_its_lock_and_its_block() -> None:
     stage = lock_on_first(3, 1)
     log = list_log(stage, 3)
     before = stage.states[3]
-    after = state.restore(stage.config(3), stage.chain, log)
+    after = state.restore(stage.config(3), stage.chain, None, log)
     for name in ("height", "round", "step", "locked_round", "locked_hash", "valid_hash"):
         assert getattr(after, name) == getattr(before, name), name
     stage.states[3] = after
@@ -318,7 +337,7 @@ def test_a_restarted_node_contradicts_none_of_its_votes() -> None:
     stage = open_stage(3)
     stage.time_out(PROPOSE, 0, 3)  # prevoted nil
     log = list_log(stage, 3)
-    stage.states[3] = state.restore(stage.config(3), stage.chain, log)
+    stage.states[3] = state.restore(stage.config(3), stage.chain, None, log)
     stage.sent.clear()
     stage.feed(3, Started())
     stage.tell(stage.propose(1, 0, stage.block()), 3)
@@ -329,7 +348,7 @@ def test_a_restarted_proposer_does_not_propose_again() -> None:
     stage = open_stage(1)
     stage.checks = False
     log = [stage.sent[1, 0, PROPOSE]]
-    stage.states[1] = state.restore(stage.config(1), stage.chain, log)
+    stage.states[1] = state.restore(stage.config(1), stage.chain, None, log)
     stage.sent.clear()
     effects = stage.feed(1, Started())
     assert stage.sent == {}
@@ -342,12 +361,12 @@ def test_a_torn_log_restores_to_less(n_kept: int) -> None:
     stage = lock_on_first(3, 1)
     log = list_log(stage, 3)
     at = next(i for i, m in enumerate(log) if isinstance(m, Vote) and m.step == PRECOMMIT)
-    after = state.restore(stage.config(3), stage.chain, log[: at - 4 + n_kept])
+    after = state.restore(stage.config(3), stage.chain, None, log[: at - 4 + n_kept])
     assert (after.locked_round, after.step) == (-1, PREVOTE)
 
 
 def test_the_log_of_another_height_is_skipped() -> None:
     stage = lock_on_first(3, 1)
     chain = ToyRules().apply(stage.chain, stage.block())
-    after = state.restore(stage.config(3), chain, list_log(stage, 3))
+    after = state.restore(stage.config(3), chain, None, list_log(stage, 3))
     assert (after.height, after.round, after.rounds) == (2, 0, {})

@@ -163,8 +163,7 @@ def test_copies_and_combinations_are_taken_but_earn_nothing() -> None:
         FAILED,
     ]
     state = lab.extend(state, [honest])
-    for _ in range(2):
-        state = lab.extend(state)
+    state = lab.wait(state)
     state = lab.extend(state, [lab.update(0)])
     assert [entry.client_key for entry in list_entries(state)] == [lab.client(0)]
     assert state.ranking == (lab.client(0),)
@@ -386,8 +385,7 @@ def test_an_aggregate_is_due_in_its_phase_only() -> None:
 def test_a_round_that_nobody_enters_keeps_its_model() -> None:
     lab = ProvenLab()
     state = lab.reach(Phase.PROVE)
-    for _ in range(3):
-        state = lab.extend(state)
+    state = lab.wait(state)
     made = lab.verifier().build_aggregate(state)
     assert (made.model_digest, made.entries) == (state.global_model, ())
     assert check(state, lab=lab) is None

@@ -14,6 +14,7 @@ from consensus.chain import ChainState, apply, start
 from consensus.messages import (
     BlockRequest,
     FinalBlock,
+    QuorumCertificate,
     decode_transaction,
 )
 from consensus.stream import FINAL, TRANSACTIONS, VOTES, Transport
@@ -121,7 +122,7 @@ def test_what_validators_did_not_sign_is_dropped(
     block = chain[0][0].block
     few = certify(LAB, block, signers=(0, 1))
     foreign = replace(chain[0][0].certificate.votes[2], validator=3)
-    certificate = replace(few.certificate, votes=(*few.certificate.votes, foreign))
+    certificate = QuorumCertificate.of((*few.certificate.votes, foreign))
     for raw in (
         b"",
         b"noise",
