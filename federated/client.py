@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus.aggregate import GlobalModel
 from consensus.blobs import Blobs
 from consensus.chain_state import NO_MODEL, ChainState, Phase
-from consensus.genesis import Task
+from consensus.genesis import Genesis, Task
 from consensus.identity import get_public_key, sign
 from consensus.messages import Commit, Proof, Register, SentTransaction, Update
 from consensus.samples import SamplePool
@@ -131,10 +131,13 @@ class RoundSecrets:
 
 
 class SecretStore:
-    """FOLDER/round-N/{model.zkq, commitment.secret}, for their owner's eyes only."""
+    """FOLDER/chain-GENESIS/round-N/{model.zkq, commitment.secret}, for their owner's eyes only.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    On another chain a commitment would be under another key, or tell that both clients are one.
+    """
+
+    def __init__(self, folder: Path, genesis: Genesis) -> None:
+        self._folder = folder / f"chain-{genesis.digest.hex()[:32]}"
 
     def load(self, learning_round: int) -> RoundSecrets | None:
         """What was saved whole; None when nothing was. Raises FormatError, ModelFormatError."""

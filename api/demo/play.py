@@ -127,7 +127,7 @@ def cast(stage: Stage, feed: Feed, url: str, backend: Backend) -> list[Actor]:
             validator=index % stage.genesis.n_validators,
             permit=sign_permit(admission, stage.genesis.digest, get_public_key(key)),
             blobs=stage.blobs,
-            secrets=SecretStore(folder),
+            secrets=SecretStore(folder, stage.genesis),
             learn=_make_learner(stage, index, training),
             commit=make_committer(
                 task, stage.ready.key, random_bytes=secrets.token_bytes, backend=backend

@@ -80,6 +80,7 @@ def test_it_leaves_a_picture_logs_and_closed_doors(data_dir: Path, told: dict[st
     assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     logs = {path.stem for path in (folder / "logs").iterdir()}
     assert logs == {"api", "worker-1", "worker-2", *(f"node-{i}" for i in range(4))}
-    for private in [*folder.glob("clients/*/client.key"), *folder.glob("clients/*/round-*/*")]:
+    clients = folder / "clients"
+    for private in [*clients.glob("*/client.key"), *clients.glob("*/chain-*/round-*/*")]:
         assert stat.S_IMODE(private.stat().st_mode) == 0o600
-    assert len(list(folder.glob("clients/*/round-*/commitment.secret"))) == 15
+    assert len(list(clients.glob("*/chain-*/round-*/commitment.secret"))) == 15

@@ -96,7 +96,7 @@ def make_client(
         validator=i,
         permit=permit,
         blobs=lab.blobs,
-        secrets=SecretStore(folder / f"client-{i}"),
+        secrets=SecretStore(folder / f"client-{i}", lab.genesis),
         learn=learn or (lambda _, t: model_of(i)),
         commit=make_committer(
             lab.task, proving_key(), random_bytes=seeded(300 + i), backend=BACKEND
@@ -275,7 +275,7 @@ def test_secrets_are_for_their_owner(lab: ProvenLab, tmp_path: Path) -> None:
     client = make_client(lab, 0, tmp_path)
     assert client.load_secrets(0) is None
     client.act(lab.reach(Phase.COMMIT))
-    folder = tmp_path / "client-0" / "round-0"
+    (folder,) = tmp_path.glob("client-0/chain-*/round-0")
     names = {path.name for path in folder.iterdir()}
     assert names == {MODEL_NAME, COMMITMENT_NAME}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -295,6 +295,17 @@ def test_a_client_that_was_killed_keeps_its_commitment(lab: ProvenLab, tmp_path:
     assert again == first
     with pytest.raises(ProvingFailed, match="next round"):
         make_client(lab, 0, tmp_path / "lost").act(lab.reach(Phase.PROVE))
+
+
+def test_the_same_round_of_another_chain_has_secrets_of_its_own(
+    lab: ProvenLab, tmp_path: Path
+) -> None:
+    """The same D_W on two chains would tell that one client is behind both."""
+    other = ProvenLab(changes={"threshold": 2})
+    commits = [make_client(one, 0, tmp_path).act(one.reach(Phase.COMMIT)) for one in (lab, other)]
+    assert all(isinstance(commit, Commit) for commit in commits)
+    folders = {path.parent.name for path in tmp_path.glob("client-0/chain-*/round-0")}
+    assert folders == {f"chain-{one.genesis.digest.hex()[:32]}" for one in (lab, other)}
 
 
 def test_a_prover_that_gives_up_is_heard(lab: ProvenLab, tmp_path: Path) -> None:
