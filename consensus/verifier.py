@@ -52,17 +52,17 @@ T = TypeVar("T")
 
 
 class _Memory(Generic[T]):
-    """Values by digest; the oldest make room."""
+    """Values by the digests of what they depend on beside the genesis; the oldest make room."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._values: dict[bytes, T] = {}
 
-    def get(self, digest: bytes) -> T | None:
-        return self._values.get(digest)
+    def get(self, name: bytes) -> T | None:
+        return self._values.get(name)
 
-    def put(self, digest: bytes, value: T) -> T:
-        self._values[digest] = value
+    def put(self, name: bytes, value: T) -> T:
+        self._values[name] = value
         if len(self._values) > self._size:
             del self._values[next(iter(self._values))]
         return value
@@ -231,7 +231,8 @@ class BlockVerifier:
         faults: list[str | None] = [None] * len(updates)
         openings: dict[int, Opening] = {}
         for i, tx in enumerate(updates):
-            known = self._opened.get(tx.digest)
+            d_w = state.commits[tx.client_key].d_w
+            known = self._opened.get(tx.digest + d_w)
             if known is not None:
                 faults[i] = None if known else _NOT_OPENED
                 continue
@@ -241,7 +242,7 @@ class BlockVerifier:
                 faults[i] = str(error)
                 continue
             openings[i] = Opening(
-                d_w=state.commits[tx.client_key].d_w,
+                d_w=d_w,
                 wires=flatten_model(model),
                 rho=int.from_bytes(tx.rho, "little"),
             )
@@ -251,7 +252,8 @@ class BlockVerifier:
             list(openings.values()), key=self._commitment_key, random_bytes=self._random_bytes
         )
         for i, holds in zip(openings, right, strict=True):
-            faults[i] = None if self._opened.put(updates[i].digest, holds) else _NOT_OPENED
+            name = updates[i].digest + openings[i].d_w
+            faults[i] = None if self._opened.put(name, holds) else _NOT_OPENED
         return faults
 
     # -- models and samples ------------------------------------------------------------------------
@@ -280,10 +282,11 @@ class BlockVerifier:
 
     def _load_shard(self, state: ChainState) -> ShardInputs:
         """What the beacon drew. Raises BlobUnavailable, PoolInvalid."""
-        known = self._shards.get(state.beacon)
+        pool_digest = self._task.get_pool(state.learning_round)
+        known = self._shards.get(pool_digest + state.beacon)
         if known is not None:
             return known
-        pool = SamplePool.decode(self._blobs.get(self._task.get_pool(state.learning_round)))
+        pool = SamplePool.decode(self._blobs.get(pool_digest))
         if bool(pool.salt) != self._task.sealed:
             raise PoolInvalid("a sealed pool has a salt, an open one has none")
         images, labels = pool.draw(state.beacon, self._task.n_samples)
@@ -291,19 +294,20 @@ class BlockVerifier:
             shard = ShardInputs.of(self._task.layout, images, labels)
         except ShapeMismatch as error:
             raise PoolInvalid(str(error)) from None
-        return self._shards.put(state.beacon, shard)
+        return self._shards.put(pool_digest + state.beacon, shard)
 
     def _has_margin(self, state: ChainState) -> bool:
         return self._task.margin is not None and state.global_model != NO_MODEL
 
     def _count_global(self, state: ChainState, shard: ShardInputs) -> int:
         """How many of the shard's samples the global model, rounded, gets right."""
-        known = self._global_counts.get(state.beacon)
+        name = state.global_model + shard.digest
+        known = self._global_counts.get(name)
         if known is not None:
             return known
         model = GlobalModel.decode(self._blobs.get(state.global_model)).rounded()
         correct = is_correct(model.logits(shard.images), shard.labels)
-        return self._global_counts.put(state.beacon, int(np.count_nonzero(correct)))
+        return self._global_counts.put(name, int(np.count_nonzero(correct)))
 
     # -- keys --------------------------------------------------------------------------------------
 

@@ -495,3 +495,15 @@ def test_blocks_survive_their_bytes(proofs: list[Proof]) -> None:
     again = Block.decode(lab.block(state, proofs).encode())
     assert again is not None
     assert lab.verifier().check(state, again) is None
+
+
+def test_an_opening_is_remembered_for_its_commitment_alone() -> None:
+    """The same bytes of an `Update` where the client has committed to something else."""
+    lab = proven_lab()
+    state, update = lab.reach(Phase.UPDATE), lab.update(0)
+    verifier = lab.verifier()
+    assert verifier.judge(state, [update]) == [None]
+    first, second = lab.client(0), lab.client(1)
+    moved = replace(state, commits={**state.commits, first: state.commits[second]})
+    assert verifier.judge(moved, [update]) != [None]
+    assert verifier.judge(state, [update]) == [None]
