@@ -1,8 +1,9 @@
-"""Keys of circuits: made once, kept on disk by circuit, the last ones kept ready to prove.
+"""Keys of circuits: made once, kept on disk by their card, the last ones kept ready to prove.
 
 All workers of a service share the folder: shards of one job must be proven under one key. Whoever
-needs a key that is not there makes it, the others wait; see `keyfolder`. Keys made here are of a
-single-party development setup; a ceremony's key is used where its files lie in the folder before.
+needs a key that is not there makes it, the others wait; see `keyfolder`. A key that was put into
+the folder is used like one made here. The card names a circuit with the task's multipliers: models
+that differ in nothing else have keys of their own.
 """
 
 from __future__ import annotations
@@ -13,15 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from api.files import write_public
-from api.key_card import CARD_NAME, KeyCard
-from api.keyfolder import KeyFolder
+from api.keyfolder import KeyFolder, load_half
 from api.settings import MAX_PROOF_ROWS
 from kernels.array import G1Array, G2Array
 from kernels.backend import Backend
 from prover.accuracy import AccuracyCircuit, compile_accuracy
+from prover.key_card import KeyCard
 from prover.keyfile import load_proving_key, save_key
-from prover.keys import KeyOrigin, ProvingKey
+from prover.keys import ProvingKey
 from prover.model import Architecture
 from prover.progress import StageProgress
 from prover.prove import prepare
@@ -38,11 +38,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReadyKey:
-    """A circuit with its key: `key` as it is on disk, `prepared` for one backend."""
+    """A circuit with its key, prepared for one backend. folder : where it lies on disk"""
 
     accuracy: AccuracyCircuit
     key: ProvingKey
-    prepared: ProvingKey
+    folder: Path
 
 
 class LeastRecent(Generic[T]):
@@ -103,17 +103,16 @@ class KeyCache:
             accuracy = compile_accuracy(architecture, n_samples, max_rows=MAX_PROOF_ROWS)
             report("circuit", 1, 1)
             folder = self.folder.require(
-                accuracy.digest,
+                KeyCard.of(accuracy).digest,
                 bound_key_bytes(compute_sizes(architecture, n_samples)),
-                lambda place: self._make(place, architecture, accuracy, backend, report),
+                lambda place: self._make(place, accuracy, backend, report),
                 report,
             )
             report("load key", 0, 1)
-            key = load_proving_key(folder)
-            prepared = prepare(key, backend)
+            verifying, _ = load_half(folder)
+            key = prepare(load_proving_key(folder, verifying), backend)
             report("load key", 1, 1)
-            size = count_bytes(prepared) + count_bytes(key)
-            return ReadyKey(accuracy=accuracy, key=key, prepared=prepared), size
+            return ReadyKey(accuracy=accuracy, key=key, folder=folder), count_bytes(key)
 
         name = ("accuracy", architecture.digest, n_samples, backend.info().name)
         ready = self.memory.get(name, load)
@@ -123,7 +122,6 @@ class KeyCache:
     def _make(
         self,
         folder: Path,
-        architecture: Architecture,
         accuracy: AccuracyCircuit,
         backend: Backend,
         report: StageProgress,
@@ -131,15 +129,7 @@ class KeyCache:
         key = setup_accuracy(
             accuracy, random_bytes=self._random_bytes, backend=backend, progress=report
         )
-        card = KeyCard(
-            architecture=architecture,
-            n_samples=accuracy.public_layout.n_samples,
-            circuit_digest=accuracy.digest,
-            origin=KeyOrigin.DEVELOPMENT,
-        )
-        folder.mkdir()
-        write_public(folder / CARD_NAME, card.encode())
-        save_key(key, folder)
+        save_key(key, folder, KeyCard.of(accuracy))
 
 
 def bound_key_bytes(sizes: CircuitSizes) -> int:

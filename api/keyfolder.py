@@ -1,13 +1,15 @@
 """The keys of a service on disk: each of them whole or not there, all together within a limit.
 
     DATA_DIR/keys.lock                   held while room for a new key is looked for
-    DATA_DIR/keys/<circuit digest>/
+    DATA_DIR/keys/<sha256 of circuit.json>/
         circuit.json, proving.key, commitment.key, verifying.key      the last one makes it whole
         lock     held by who makes the key; holds the bytes that it may take
         making/  its parts until all are there
 
-A whole key is never changed or deleted here: proofs made under it must stay verifiable. What lies
-in `making` belongs to who holds the lock; when nobody does, its maker was killed.
+The folder's name is the key's whole identity here: circuit, samples and multipliers. A key in
+another folder than its own is none of the service's. A whole key is never changed or deleted here:
+proofs made under it must stay verifiable. What lies in `making` belongs to who holds the lock; when
+nobody does, its maker was killed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from prover.keyfile import VERIFYING_NAME
+from prover.errors import KeyMismatch
+from prover.key_card import KeyCard
+from prover.keyfile import VERIFYING_NAME, load_verifying_half
+from prover.keys import VerifyingKey
 from prover.progress import StageProgress
 
 LOCK, MAKING = "lock", "making"
@@ -41,7 +46,7 @@ class KeysFull(Exception):
 
 
 class KeyFolder:
-    """Keys by circuit digest, for all workers that share the folder."""
+    """Keys by the digest of their card, for all workers that share the folder."""
 
     def __init__(self, directory: Path, *, limit_bytes: int | None = None) -> None:
         """limit_bytes : of all keys, made here or not; None: the disk's"""
@@ -95,6 +100,20 @@ class KeyFolder:
         used = sum(_measure(other) for other in self._directory.glob("*") if other != folder)
         if used + n_bytes > self._limit:
             raise KeysFull(n_bytes=n_bytes, used=used, limit=self._limit)
+
+
+def load_half(folder: Path) -> tuple[VerifyingKey, KeyCard]:
+    """The verifying half of a key of the service. Raises FormatError, KeyMismatch, OSError.
+
+    A key is found by its folder's name, so one that was put into another's folder is refused.
+    """
+    verifying, card = load_verifying_half(folder)
+    if card.digest.hex() != folder.name:
+        raise KeyMismatch(
+            "the key lies in the folder of another circuit",
+            next_step=f"rename the folder to the sha256 of its circuit.json, {card.digest.hex()}",
+        )
+    return verifying, card
 
 
 def _is_whole(folder: Path) -> bool:

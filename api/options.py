@@ -7,7 +7,27 @@ from typing import Annotated
 
 import typer
 
+
+def _parse_digest(text: str) -> bytes:
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise typer.BadParameter("a digest has 64 hexadecimal digits")
+    return digest
+
+
 BackendName = Annotated[str, typer.Option("--backend", help="Which device computes.")]
+KeyDigest = Annotated[
+    bytes | None,
+    typer.Option(
+        "--key-digest",
+        parser=_parse_digest,
+        metavar="HEX",
+        help="Refuse every key but the one of this digest.",
+    ),
+]
 KeyFolder = Annotated[
     Path, typer.Option("--key", exists=True, file_okay=False, help="Folder of `zkpot setup`.")
 ]
@@ -17,9 +37,6 @@ ModelFile = Annotated[
 ModelOrName = Annotated[str, typer.Argument(help="A .zkq file, or a name such as mlp-784-128-10.")]
 NSamples = Annotated[
     int, typer.Option("--samples", min=2, max=1 << 20, help="Samples that one proof covers.")
-]
-RequireCeremony = Annotated[
-    bool, typer.Option("--require-ceremony", help="Refuse a key whose trapdoor one party knew.")
 ]
 SamplesRef = Annotated[
     str, typer.Option("--dataset", help="Samples in public, such as 'mnist:test[0:1024]'.")

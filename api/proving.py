@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from api.key_card import KeyCard, compile_for_key, load_verifying_half, require_part
 from api.model_files import load_model
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from prover.accuracy import AccuracyCircuit
 from prover.commitment import Blinding, ModelCommitment, commit_model
 from prover.errors import KeyMismatch
-from prover.keyfile import PROVING_NAME, load_proving_key
+from prover.key_card import KeyCard
+from prover.keyfile import PROVING_NAME, load_proving_key, load_verifying_half, require_part
 from prover.keys import ProvingKey
 from prover.model import QuantizedModel
-from prover.pipeline import collect_model_wires
+from prover.pipeline import collect_model_wires, compile_for_key
+from prover.prove import prepare
 from prover.sizes import compute_sizes
 
 
@@ -29,14 +30,15 @@ class ProverKit:
     accuracy: AccuracyCircuit
 
     @classmethod
-    def load(cls, model: Path, key: Path, *, require_ceremony: bool) -> ProverKit:
+    def load(cls, model: Path, key: Path, *, key_digest: bytes | None) -> ProverKit:
         """The cheap refusals first: the whole proving half is hashed when it is loaded.
 
-        Raises FormatError, KeyMismatch, CircuitTooLarge, CeremonyRequired, OSError.
+        key_digest : of the key that it must be; None: whatever key lies there
+        Raises FormatError, KeyMismatch, CircuitTooLarge, OSError.
         holds : a circuit is compiled only if it has the sizes of the key that lies there, whose
                 bytes are many times those of the matrices
         """
-        verifying, card = load_verifying_half(key, require_ceremony=require_ceremony)
+        verifying, card = load_verifying_half(key, expected_digest=key_digest)
         require_part(key / PROVING_NAME)
         loaded = load_model(model)
         if loaded.architecture != card.architecture:
@@ -45,7 +47,7 @@ class ProverKit:
                 f"(digest {card.architecture.digest.hex()[:16]}), the model is "
                 f"{loaded.architecture.name} (digest {loaded.architecture.digest.hex()[:16]})"
             )
-        proving = load_proving_key(key, require_ceremony=require_ceremony)
+        proving = load_proving_key(key, verifying)
         _require_sizes(proving, card)
         return cls(
             model=loaded,
@@ -53,6 +55,10 @@ class ProverKit:
             card=card,
             accuracy=compile_for_key(card, verifying),
         )
+
+    def prepare(self, backend: Backend) -> ProverKit:
+        """The kit with its bases prepared for proofs on this backend, and no other copy of them."""
+        return replace(self, key=prepare(self.key, backend))
 
     def require_commitment(
         self, commitment: ModelCommitment, blinding: Blinding, backend: Backend

@@ -21,7 +21,7 @@ from api.jobs import (
     JobState,
     Priority,
 )
-from api.key_card import CARD_NAME, KeyCard, load_verifying_half
+from api.keyfolder import load_half
 from api.private import PrivatePart
 from api.problems import ApiProblem
 from api.proof_views import (
@@ -57,13 +57,14 @@ from api.service_refusals import refusing_callers
 from api.settings import MAX_PROOF_ROWS, MAX_TASKS_PER_JOB
 from api.shards import Container
 from api.store import UploadKind, UploadStore, hash_file, parse_samples
-from api.verifier import read_circuit_file
+from api.verifier import load_circuit
 from api.verifier_pool import VerifierPool
 from kernels.encoding import encode_g1
 from prover.commitment import SecretCommitment
 from prover.dataset import shard_digest
 from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
-from prover.keyfile import VERIFYING_NAME
+from prover.key_card import KeyCard
+from prover.keyfile import CARD_NAME, VERIFYING_NAME
 from prover.model import Architecture
 from prover.model_bytes import decode_model
 from prover.sizes import require_circuit
@@ -75,7 +76,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class QueueService:
-    """What the routes ask, answered by the queue. `keys` : folder with a key per circuit digest."""
+    """What the routes ask, answered by the queue. `keys` : a folder for each key, by its card."""
 
     def __init__(
         self, queue: JobQueue, store: UploadStore, keys: Path, verifiers: VerifierPool
@@ -235,16 +236,17 @@ class QueueService:
         found = []
         for folder in sorted(self._keys.glob("*")):
             try:
-                card = self._view_half(folder)[1]
+                key_digest, card = self._view_half(folder)
             except (FormatError, KeyMismatch, OSError):
                 continue  # half made, or by another version
-            digest = card.circuit_digest.hex()
+            digest = folder.name
             found.append(
                 Circuit(
                     digest=digest,
                     architecture=card.architecture.name,
                     n_samples=card.n_samples,
-                    origin=card.origin.value,
+                    multipliers=list(card.architecture.multipliers),
+                    key_digest=key_digest.hex(),
                     verifying_key=f"/v1/circuits/{digest}/{VERIFYING_NAME}",
                     card=f"/v1/circuits/{digest}/{CARD_NAME}",
                 )
@@ -254,7 +256,8 @@ class QueueService:
     def get_circuit_file(self, digest: str, name: str) -> bytes:
         if not _DIGEST.fullmatch(digest) or name not in (VERIFYING_NAME, CARD_NAME):
             raise ApiProblem("not_found", "no circuit here has this digest")
-        return read_circuit_file(self._keys, digest, name)
+        key, card = load_circuit(self._keys, digest)
+        return card.encode() if name == CARD_NAME else key.encode()
 
     def verify(self, caller: Caller, request: VerifyRequest) -> VerifyAnswer:
         return self._verifiers.verify(caller.name, request)
@@ -301,7 +304,7 @@ class QueueService:
         return decode_model(self._store.get(owner, UploadKind.MODEL, model_id)).architecture
 
     def _load_half_now(self, folder: Path, _: object) -> tuple[bytes, KeyCard]:
-        key, card = load_verifying_half(folder)
+        key, card = load_half(folder)
         return key.digest, card
 
     def _measure_samples_now(self, owner: str, dataset: str) -> tuple[int, tuple[int, ...]]:
@@ -338,11 +341,11 @@ class QueueService:
     def _find_circuit(self, envelope: bytes) -> str | None:
         """The circuit whose verifying key the statement names; None for a Groth16 proof."""
         decoded = Envelope.decode(envelope)
-        for circuit in self.list_circuits().circuits if decoded else []:
-            key_digest, _ = self._view_half(self._keys / circuit.digest)
-            if decoded and key_digest == decoded.statement.verifying_key_digest:
-                return circuit.digest
-        return None
+        if decoded is None:
+            return None
+        named = decoded.statement.verifying_key_digest.hex()
+        found = (c.digest for c in self.list_circuits().circuits if c.key_digest == named)
+        return next(found, None)
 
 
 def _make_spec(

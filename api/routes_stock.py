@@ -8,7 +8,6 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.key_card import CARD_NAME
 from api.problems import ApiProblem, document
 from api.routes_common import (
     CircuitDigest,
@@ -28,7 +27,7 @@ from api.schemas import (
     VerifyRequest,
     WorkerList,
 )
-from prover.keyfile import VERIFYING_NAME
+from prover.keyfile import CARD_NAME, VERIFYING_NAME
 
 MAX_MODEL_BYTES = 1 << 26
 MAX_DATASET_BYTES = 1 << 27

@@ -27,7 +27,7 @@ from api.worker import Worker
 from kernels.private_folder import make_private_folder
 
 KEYS = "keys"
-"""Folder of the data directory with a key per circuit."""
+"""Folder of the data directory with the keys, see `keyfolder`."""
 
 
 def build_service(redis: Redis, settings: Settings) -> QueueService:

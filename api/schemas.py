@@ -223,12 +223,13 @@ class VerifyAnswer(Answer):
 
 
 class Circuit(Answer):
-    """A circuit that a key exists for on this service."""
+    """A circuit with the multipliers of a task, that a key exists for on this service."""
 
-    digest: Digest
+    digest: Digest = Field(description="sha256 of circuit.json")
     architecture: str
     n_samples: int
-    origin: str = Field(description="who knew the trapdoor")
+    multipliers: list[int]
+    key_digest: Digest = Field(description="sha256 of verifying.key, as statements name it")
     verifying_key: str = Field(description="path of the verifying half")
     card: str = Field(description="path of circuit.json, which verifiers read beside it")
 

@@ -105,7 +105,7 @@ class TaskProver:
         committed = self._commit(owner, work, ready, model, backend, agree)
         done = prove_job(
             ready.accuracy,
-            ready.prepared,
+            ready.key,
             model,
             images=images[part],
             labels=labels[part],

@@ -15,18 +15,19 @@ import os
 import secrets
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from api.key_card import CARD_NAME, KeyCard
+from api.keyfolder import load_half
 from api.problems import ApiProblem, as_problem
 from api.schemas import VerifyAnswer, VerifyRequest
 from api.service_refusals import refusing_callers
 from api.store import UploadStore
 from api.verifying import Proven, judge_file
 from api.views import view_statement
-from prover.errors import ProverError
-from prover.keyfile import VERIFYING_NAME
+from prover.errors import FormatError, KeyMismatch, ProverError
+from prover.key_card import KeyCard
 from prover.keys import VerifyingKey
 
 NICENESS = 10
@@ -39,7 +40,7 @@ class Verifier:
     """Judges proofs by the keys and samples of one data directory."""
 
     def __init__(self, store: UploadStore, keys: Path) -> None:
-        """keys : folder with a key per circuit digest"""
+        """keys : a folder for each key, by its card"""
         self._store, self._keys = store, keys
 
     def verify(self, owner: str, request: VerifyRequest) -> VerifyAnswer:
@@ -48,8 +49,7 @@ class Verifier:
             raw = base64.b64decode(request.proof_base64, validate=True)
         except (binascii.Error, ValueError):
             raise ApiProblem("invalid_request", "proof_base64 is no base64") from None
-        key = VerifyingKey.decode(self._read(request.circuit, VERIFYING_NAME))
-        card = KeyCard.decode(self._read(request.circuit, CARD_NAME))
+        key, card = load_circuit(self._keys, request.circuit)
         with refusing_callers():
             images, labels = self._store.load_samples(owner, request.dataset)
         outcome = judge_file(
@@ -70,17 +70,15 @@ class Verifier:
             statements=[view_statement(s) for s in outcome.statements],
         )
 
-    def _read(self, circuit: str, name: str) -> bytes:
-        return read_circuit_file(self._keys, circuit, name)
 
+def load_circuit(keys: Path, circuit: str) -> tuple[VerifyingKey, KeyCard]:
+    """The verifying half of a key by its folder's name. ApiProblem not_found, unavailable.
 
-def read_circuit_file(keys: Path, circuit: str, name: str) -> bytes:
-    """A file of the key of a circuit, which is a digest in hexadecimal. ApiProblem not_found."""
-    with refusing_callers():
-        try:
-            return (keys / circuit / name).read_bytes()
-        except FileNotFoundError:
-            raise ApiProblem("not_found", "no circuit here has this digest") from None
+    One that was altered, or is half made, is none.
+    """
+    with refusing_callers(), suppress(FormatError, KeyMismatch):
+        return load_half(keys / circuit)
+    raise ApiProblem("not_found", "no circuit here has this digest")
 
 
 def send_frame(stream: IO[bytes], value: object) -> None:

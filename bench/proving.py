@@ -28,7 +28,8 @@ from kernels.backend import Backend, get_backend
 from kernels.bn254 import R
 from prover.accuracy import AccuracyCircuit, compile_accuracy
 from prover.commitment import Blinding, ModelCommitment, draw_blinding
-from prover.keyfile import load_proving_key, save_key
+from prover.key_card import KeyCard
+from prover.keyfile import VERIFYING_NAME, load_proving_key, load_verifying_half, save_key
 from prover.keys import ProvingKey, VerifyingKey
 from prover.model import QuantizedModel, is_correct
 from prover.model_bytes import decode_model
@@ -103,7 +104,11 @@ class AccuracyBench:
     # -- keys ------------------------------------------------------------------------------------
     @property
     def key_folder(self) -> Path:
-        return self._keys / f"accuracy-{self.circuit.digest.hex()[:16]}"
+        return self._keys / f"accuracy-{self.card.digest.hex()[:16]}"
+
+    @property
+    def card(self) -> KeyCard:
+        return KeyCard.of(self.circuit)
 
     def make_key(self) -> ProvingKey:
         """A fresh key of the circuit."""
@@ -111,11 +116,15 @@ class AccuracyBench:
 
     @cached_property
     def key(self) -> ProvingKey:
-        """The key on disk, mapped and prepared as for many proofs; made if there is none."""
-        if not (self.key_folder / "verifying.key").exists():
-            save_key(self.make_key(), self.key_folder)
-        key = load_proving_key(self.key_folder)
-        return prepare(key, self.backend, max_bytes=self._max_bytes)
+        """The key on disk, prepared as for many proofs; made if there is none."""
+        if not (self.key_folder / VERIFYING_NAME).exists():
+            save_key(self.make_key(), self.key_folder, self.card)
+        return prepare(self.load_key(), self.backend, max_bytes=self._max_bytes)
+
+    def load_key(self) -> ProvingKey:
+        """What lies in `key_folder`."""
+        verifying, _ = load_verifying_half(self.key_folder)
+        return load_proving_key(self.key_folder, verifying)
 
     def key_bytes(self) -> int:
         """Bytes of the key on disk, both halves."""

@@ -20,6 +20,7 @@ from kernels.array import G2Array
 from kernels.cpu import group
 from kernels.encoding import Refused, decode_g2
 from prover.errors import ArchitectureInvalid
+from prover.key_card import KeyCard
 from prover.model import Architecture, canonical_json
 from prover.public_inputs import MAX_SAMPLES, PublicLayout
 from prover.sizes import require_circuit
@@ -77,12 +78,12 @@ class Task:
     """What is trained, on what it is tested, and the length of a learning round's phases.
 
     architecture          : with the multipliers of the task
-    verifying_key_digest  : sha256 of `verifying.key`, whose circuit is `circuit_digest`
-    commitment_key_digest : sha256 of `commitment.key`
+    verifying_key_digest  : sha256 of `verifying.key`, whose card is `card`
+    commitment_key_digest : sha256 of `commitment.key`, which the verifying key names too
     pools                 : sha256 of the test pool (`consensus.samples`); of a sealed task one for
                             each round, published when the commits of the round are final
-    n_samples             : drawn from the pool for every round; at least 256 unless
-                            `allow_few_samples` (for tests of the software)
+    n_samples             : of the circuit, and drawn from the pool for every round; at least 256
+                            unless `allow_few_samples` (for tests of the software)
     threshold             : least claimed count of a proof that counts, 1 to n_samples
     margin                : how many more than the global model a proof must show on the same
                             samples; None: it need not
@@ -141,6 +142,15 @@ class Task:
     def layout(self) -> PublicLayout:
         """What a verifier computes from the drawn samples."""
         return PublicLayout(self.architecture, self.n_samples)
+
+    @cached_property
+    def card(self) -> KeyCard:
+        """The card that the verifying key must name: architecture, samples and circuit are its."""
+        return KeyCard(
+            architecture=self.architecture,
+            n_samples=self.n_samples,
+            circuit_digest=self.circuit_digest,
+        )
 
     def get_pool(self, learning_round: int) -> bytes:
         """Digest of the pool that this round draws from."""

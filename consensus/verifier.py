@@ -35,8 +35,9 @@ from consensus.chain import (
 from consensus.genesis import Genesis
 from consensus.messages import Aggregate, Block, Commit, Proof, Refusal, Transaction, Update
 from consensus.samples import PoolInvalid, SamplePool
+from consensus.task_keys import load_task_commitment_key, load_task_key
 from kernels.encoding import Refused, decode_g1
-from prover.errors import KeyMismatch, ModelFormatError, ShapeMismatch
+from prover.errors import ModelFormatError, ShapeMismatch
 from prover.keys import VerifyingKey
 from prover.model import QuantizedModel, is_correct
 from prover.model_bytes import decode_model
@@ -313,23 +314,11 @@ class BlockVerifier:
 
     @cached_property
     def _key(self) -> VerifyingKey:
-        task = self._task
-        key = VerifyingKey.decode(self._blobs.get(task.verifying_key_digest))
-        sizes = (task.layout.n_public, len(task.layout.challenges))
-        if key.circuit_digest != task.circuit_digest or sizes != (key.n_public, key.n_challenges):
-            raise KeyMismatch("the genesis names a verifying key of another circuit than its own")
-        return key
+        return load_task_key(self._task, self._blobs)
 
     @cached_property
     def _commitment_key(self) -> CommitmentKey:
-        task = self._task
-        key = CommitmentKey.decode(self._blobs.get(task.commitment_key_digest))
-        if (key.verifying_key_digest, key.n_model) != (
-            task.verifying_key_digest,
-            task.architecture.n_parameters,
-        ):
-            raise KeyMismatch("the genesis names a commitment key of another verifying key")
-        return key
+        return load_task_commitment_key(self._task, self._blobs)
 
 
 _NOT_OPENED = "its model and blinding are not those of its commitment"

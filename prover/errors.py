@@ -8,7 +8,6 @@ ProverError
 ├── FormatError               bytes of a file are not what the format demands
 │   └── ModelFormatError      the bytes are no quantized model
 ├── KeyMismatch               key, circuit, witness or commitment do not belong together
-├── CeremonyRequired          a development key where a ceremony's key is demanded
 ├── TrapdoorInvalid           a setup scalar would make a point of the key the identity
 ├── SelfCheckFailed           a proof that was made does not verify; it is not published
 ├── ShapeMismatch             samples or tensors do not fit the architecture
@@ -152,16 +151,6 @@ class KeyMismatch(ProverError):
     ) -> None:
         self.what, self.next_step = what, next_step
         super().__init__(f"{what}; {next_step}")
-
-
-class CeremonyRequired(ProverError):
-    """The key's origin is no ceremony: whoever made it can prove false statements."""
-
-    code = "ceremony_required"
-
-    def __init__(self, *, origin: str) -> None:
-        self.origin = origin
-        super().__init__(f"this key comes from a {origin}; take a key made by a ceremony")
 
 
 class TrapdoorInvalid(ProverError):

@@ -1,19 +1,22 @@
 """The two halves of a key, and the canonical bytes of the verifying half.
 
 The verifying half is a few points, one more per public wire; its digest names the key in every
-statement. It holds the digest of the circuit and the digest of the proving half, so a statement
-that names the key names both. `prover.keyfile` keeps the halves in two files.
+statement. It holds the digests of the circuit and of every other file of the key, so a statement
+that names the key names all of them. `prover.keyfile` keeps a key in a folder.
 
-    verifying.key = "zkpotvky" | version, 2 bytes | fields as in `prover.statement`: origin,
-                    circuit digest, proving digest, number of challenges (8 bytes),
+    verifying.key = "zkpotvky" | version, 2 bytes | fields as in `prover.statement`: circuit digest,
+                    card digest, proving digest, commitment digest, number of challenges (8 bytes),
                     G1 points: alpha, public basis; G2 points: beta, gamma, delta, delta_A, sigma_W
-    uncompressed points; delta_A or sigma_W at infinity says that the circuit has no such group.
+    uncompressed points; delta_A or sigma_W at infinity says that the circuit has no such group; 32
+    zero bytes for a digest say that the key has no such file.
+
+Nothing in a key can say who made it, or who knew its trapdoor: those who did can prove anything
+under it. Take a key for what its digest is known to be, and for nothing that it says of itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from hashlib import sha256
 
@@ -25,12 +28,14 @@ from kernels.backend import FixedG1, FixedG2
 from kernels.bn254 import G2
 from kernels.encoding import Refused, decode_g1, decode_g2, encode_g1, encode_g2
 from kernels.pairing import PreparedG2, prepare_g2
-from prover.errors import CeremonyRequired, FormatError
+from prover.errors import FormatError, KeyMismatch
 from prover.statement import decode_fields, encode_fields
 
 MAGIC = b"zkpotvky"
-VERSION = 1
+VERSION = 2
 DIGEST_BYTES = 32
+NO_FILE = bytes(DIGEST_BYTES)
+"""The digest that stands for a file that the key has not."""
 MAX_PUBLIC = 1 << 20
 MAX_CHALLENGES = 64
 
@@ -43,27 +48,23 @@ G1Bases = G1Array | FixedG1
 G2Bases = G2Array | FixedG2
 
 
-class KeyOrigin(StrEnum):
-    """Who knew the trapdoor. Whoever knows it can prove anything."""
-
-    DEVELOPMENT = "single-party development setup"
-    CEREMONY = "multi-party ceremony"
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VerifyingKey:
     """What a verifier needs (PROTOCOL section 3); every point array but `public` has length 1.
 
-    public         : [K_k/gamma]_1 for the constant one and the public wires, length 1 + n_public
-    delta_a        : infinity when the circuit has no advice group; D_A must then be infinity
-    sigma_w        : infinity when it has no model group; D_W and PoK_W must then be infinity
-    circuit_digest : 32 bytes; covers R1CS, tables and limb widths
-    proving_digest : 32 bytes; of the proving half as it lies on disk
+    public            : [K_k/gamma]_1 for the constant one and the public wires, length 1 + n_public
+    delta_a           : infinity when the circuit has no advice group; D_A must then be infinity
+    sigma_w           : infinity when it has no model group; D_W and PoK_W must then be infinity
+    circuit_digest    : 32 bytes; covers R1CS, tables and limb widths
+    card_digest       : of circuit.json: architecture with multipliers, samples
+    proving_digest    : of proving.key
+    commitment_digest : of commitment.key; NO_FILE of a circuit without a model group
     """
 
-    origin: KeyOrigin
     circuit_digest: bytes
+    card_digest: bytes
     proving_digest: bytes
+    commitment_digest: bytes
     n_challenges: int
     alpha: G1Array
     public: G1Array
@@ -100,17 +101,21 @@ class VerifyingKey:
             )
         )
 
-    def require_ceremony(self) -> None:
-        """Raises CeremonyRequired for a key whose trapdoor one party knew."""
-        if self.origin is not KeyOrigin.CEREMONY:
-            raise CeremonyRequired(origin=self.origin.value)
+    def require_digest(self, expected: bytes | None) -> None:
+        """KeyMismatch for another key than the expected one; None expects nothing."""
+        if expected not in (None, self.digest):
+            raise KeyMismatch(
+                f"the digest of the key is {self.digest.hex()}",
+                next_step=f"take the key whose digest is {expected.hex()}",
+            )
 
     def encode(self) -> bytes:
         g2 = G2Array.concat([self.beta, self.gamma, self.delta, self.delta_a, self.sigma_w])
         fields = (
-            self.origin.value.encode("ascii"),
             self.circuit_digest,
+            self.card_digest,
             self.proving_digest,
+            self.commitment_digest,
             self.n_challenges.to_bytes(8, "little"),
             encode_g1(G1Array.concat([self.alpha, self.public]), compressed=False),
             encode_g2(g2, compressed=False),
@@ -122,14 +127,12 @@ class VerifyingKey:
         """Inverse of `encode`. Raises FormatError for every other byte string."""
         header = len(MAGIC) + 2
         if raw[:header] != MAGIC + VERSION.to_bytes(2, "little"):
-            raise _malformed("it is no verifying key of version 1", where)
-        fields = decode_fields(raw[header:], n_fields=6)
+            raise _malformed("it is no verifying key of version 2", where)
+        fields = decode_fields(raw[header:], n_fields=7)
         if fields is None:
             raise _malformed("it is truncated, or longer than its fields", where)
-        origin, circuit_digest, proving_digest, n_challenges, g1_bytes, g2_bytes = fields
-        if origin not in (o.value.encode("ascii") for o in KeyOrigin):
-            raise _malformed("the origin of the key is unknown", where)
-        if len(circuit_digest) != DIGEST_BYTES or len(proving_digest) != DIGEST_BYTES:
+        *digests, n_challenges, g1_bytes, g2_bytes = fields
+        if any(len(digest) != DIGEST_BYTES for digest in digests):
             raise _malformed("a digest has not 32 bytes", where)
         if len(n_challenges) != 8 or int.from_bytes(n_challenges, "little") > MAX_CHALLENGES:
             raise _malformed("the number of challenges is out of range", where)
@@ -143,9 +146,10 @@ class VerifyingKey:
         if not (g1.data[0].any() and g2.data[:3].any(axis=1).all()):
             raise _malformed("alpha, beta, gamma or delta is the identity", where)
         return cls(
-            origin=KeyOrigin(origin.decode("ascii")),
-            circuit_digest=circuit_digest,
-            proving_digest=proving_digest,
+            circuit_digest=digests[0],
+            card_digest=digests[1],
+            proving_digest=digests[2],
+            commitment_digest=digests[3],
             n_challenges=int.from_bytes(n_challenges, "little"),
             alpha=g1[0:1],
             public=g1[1:],

@@ -1,11 +1,11 @@
 """Opening model commitments: D_W = Com(model; rho_W), shown to whoever holds the commitment key.
 
-    commitment.key = "zkpotcom" | version, 2 bytes | fields as in `prover.statement`: digest of the
-                     verifying key, bases
+    commitment.key = "zkpotcom" | version, 2 bytes | bases
     bases          = [K_k/gamma]_1 of every model wire, then the blinder [eta_W/gamma]_1; each
                      x | y, 32 bytes little-endian, times 2^256 mod p (as in proving.key)
 
-Who opens a commitment shows its model: this is for rounds whose updates travel in the clear. Needs
+Its sha256 stands in verifying.key: bases in another order would open D_W as another model. Who
+opens a commitment shows its model: this is for rounds whose updates travel in the clear. Needs
 neither the circuit nor the proving half.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +24,13 @@ from kernels.cpu.group import is_on_curve_g1
 from kernels.cpu.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
 from prover.errors import FormatError, KeyMismatch
-from prover.keys import DIGEST_BYTES, ProvingKey
+from prover.keys import ProvingKey
 from prover.layers import BIAS_MIN
 from prover.model import QuantizedModel
 from prover.randomness import RandomBytes, draw_weight
-from prover.statement import decode_fields, encode_fields
 
 MAGIC = b"zkpotcom"
-VERSION = 1
+VERSION = 2
 _HEADER = MAGIC + VERSION.to_bytes(2, "little")
 _POINT_BYTES = 64
 _OFFSET = -BIAS_MIN  # added to every wire, so that no scalar is negative
@@ -43,9 +43,8 @@ Int32Array = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CommitmentKey:
-    """The bases of D_W under one verifying key; the blinder's comes last."""
+    """The bases of D_W under one key; the blinder's comes last."""
 
-    verifying_key_digest: bytes
     bases: G1Array
 
     @classmethod
@@ -58,11 +57,16 @@ class CommitmentKey:
             raise KeyMismatch("a key without model wires commits to nothing")
         if not isinstance(key.model, G1Array):
             raise TypeError("the model bases are prepared for a device; take them before that")
-        return cls(verifying_key_digest=key.verifying.digest, bases=key.model)
+        return cls(bases=key.model)
 
     @property
     def n_model(self) -> int:
         return len(self.bases) - 1
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of `encode()`."""
+        return sha256(self.encode()).digest()
 
     @cached_property
     def total(self) -> G1Array:
@@ -70,22 +74,20 @@ class CommitmentKey:
         return _sum(FrArray.from_ints([1] * self.n_model), self.bases[: self.n_model])
 
     def encode(self) -> bytes:
-        words = self.bases.data.astype("<u8", copy=False).tobytes()
-        return _HEADER + encode_fields((self.verifying_key_digest, words))
+        return _HEADER + self.bases.data.astype("<u8", copy=False).tobytes()
 
     @classmethod
     def decode(cls, raw: bytes, *, where: str = "commitment key") -> CommitmentKey:
         """Inverse of `encode`. Raises FormatError for every other byte string."""
-        found = decode_fields(raw[len(_HEADER) :], n_fields=2) if raw.startswith(_HEADER) else None
-        if found is None or len(found[0]) != DIGEST_BYTES or len(found[1]) % _POINT_BYTES:
-            raise _bad("it is no commitment key of version 1", where)
-        words = np.frombuffer(found[1], dtype="<u8").astype(np.uint64).reshape(-1, G1Array.WORDS)
-        bases = G1Array(words)
+        if not raw.startswith(_HEADER) or (len(raw) - len(_HEADER)) % _POINT_BYTES:
+            raise _bad(f"it is no commitment key of version {VERSION}", where)
+        words = np.frombuffer(raw, dtype="<u8", offset=len(_HEADER)).astype(np.uint64)
+        bases = G1Array(words.reshape(-1, G1Array.WORDS))
         if len(bases) < 2 or not is_on_curve_g1(bases).all():
             raise _bad("a base is not canonical or not on the curve", where)
         if not bases.data[-1].any():
             raise _bad("its blinder is the identity, so that D_W would show the model", where)
-        return cls(verifying_key_digest=found[0], bases=bases)
+        return cls(bases=bases)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

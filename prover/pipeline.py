@@ -27,17 +27,20 @@ from kernels.array import FrArray
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.integers import to_scalars
-from prover.accuracy import AccuracyCircuit
+from kernels.machine import count_memory
+from prover.accuracy import AccuracyCircuit, compile_accuracy
 from prover.commitment import Blinding, ModelCommitment, commit_advice, commit_model
 from prover.constraints import Group
 from prover.errors import KeyMismatch, SelfCheckFailed
-from prover.keys import ProvingKey
+from prover.key_card import KeyCard
+from prover.keys import ProvingKey, VerifyingKey
 from prover.model import QuantizedModel
 from prover.progress import StageProgress, silent
 from prover.prove import compute_points
 from prover.public_inputs import ShardInputs
 from prover.randomness import RandomBytes, draw_scalar
 from prover.ranges import compute_ranges
+from prover.sizes import require_circuit
 from prover.statement import Statement
 from prover.transcript import compute_challenges
 from prover.verdict import Verdict
@@ -100,7 +103,7 @@ def commit_job(
 
     raises : RangeExceeded (for the owner's eyes) before anything is committed; KeyMismatch;
              SelfCheckFailed when the points are not what the verifying key demands
-    holds  : D_W is uniform as long as its blinder is no identity, which `load_proving_key` checks;
+    holds  : D_W is uniform, its bases being what `prover.key_points` asks of a key that is loaded;
              PoK_W is the one point that its equation allows, so a wrong basis cannot show the model
     """
     require_same_circuit(accuracy, key)
@@ -251,7 +254,24 @@ def collect_model_wires(accuracy: AccuracyCircuit, model: QuantizedModel) -> FrA
     return to_scalars(values[r1cs.model])
 
 
+def compile_for_key(card: KeyCard, key: VerifyingKey) -> AccuracyCircuit:
+    """The circuit that the card describes; KeyMismatch when the key was made for another.
+
+    Raises CircuitTooLarge, before anything is allocated, for one that this machine cannot hold.
+    """
+    require_circuit(card.architecture, card.n_samples, max_bytes=count_memory())
+    accuracy = compile_accuracy(card.architecture, card.n_samples)
+    if accuracy.digest != key.circuit_digest:
+        raise KeyMismatch(
+            f"the key was made for another circuit than {card.architecture.name} "
+            f"on {card.n_samples} samples"
+        )
+    return accuracy
+
+
 def require_same_circuit(accuracy: AccuracyCircuit, key: ProvingKey) -> None:
-    """KeyMismatch unless the key was set up for this very circuit."""
+    """KeyMismatch unless the key was set up for this very circuit, with these multipliers."""
     if key.verifying.circuit_digest != accuracy.digest:
         raise KeyMismatch("the key was made for another circuit")
+    if key.verifying.card_digest != KeyCard.of(accuracy).digest:
+        raise KeyMismatch("the key was made for other multipliers")

@@ -1,7 +1,7 @@
 """Setup of CP-Groth16: from a circuit and a trapdoor to a key (PROTOCOL section 3).
 
 `draw_trapdoor` takes fresh randomness; `setup` is then a pure function. This is the single-party
-setup: whoever keeps the trapdoor can prove anything, so its keys say that they are for development.
+setup: whoever keeps the trapdoor can prove anything, and no key shows whether somebody did.
 
 Everything is computed in the exponent first, by columns:
 
@@ -24,9 +24,11 @@ from kernels.bn254 import G1, G2, R, root_of_unity
 from prover.accuracy import AccuracyCircuit
 from prover.constraints import check_independence
 from prover.errors import TrapdoorInvalid
-from prover.keyfile import compute_proving_digest
-from prover.keys import DIGEST_BYTES, KeyOrigin, ProvingKey, VerifyingKey
+from prover.key_card import KeyCard
+from prover.keys import NO_FILE, ProvingKey, VerifyingKey
+from prover.opening import CommitmentKey
 from prover.progress import StageProgress, silent
+from prover.proving_file import compute_proving_digest
 from prover.quotient import coset_shift
 from prover.r1cs import R1CS
 from prover.randomness import RandomBytes, draw_nonzero_scalar
@@ -203,10 +205,11 @@ def setup_accuracy(
     backend: Backend,
     progress: StageProgress | None = None,
 ) -> ProvingKey:
-    """A development key of a compiled statement: `setup` with a trapdoor that is drawn here."""
+    """A key of a compiled statement: `setup` with a trapdoor that is drawn and forgotten here."""
     return setup(
         accuracy.r1cs,
         circuit_digest=accuracy.digest,
+        card_digest=KeyCard.of(accuracy).digest,
         n_challenges=accuracy.n_challenges,
         trapdoor=draw_trapdoor(random_bytes),
         backend=backend,
@@ -221,12 +224,14 @@ def setup(
     n_challenges: int,
     trapdoor: Trapdoor,
     backend: Backend,
+    card_digest: bytes = NO_FILE,
     progress: StageProgress | None = None,
 ) -> ProvingKey:
     """The key of a circuit; its verifying half is `.verifying`.
 
     circuit_digest : 32 bytes, names the circuit in the verifying key
     n_challenges   : how many challenges the transcript gives between advice and private wires
+    card_digest    : of the card of an accuracy circuit, which is kept beside the key
     Raises TrapdoorInvalid, and what `check_independence` raises for a circuit whose columns are
     dependent within the model group, or for public wires modulo the rest.
     cost           : about 4 G1 multiples per wire, 1 per row, 1 G2 multiple per wire of B
@@ -251,6 +256,7 @@ def setup(
             backend,
             public=multiply("public basis", e.public),
             circuit_digest=circuit_digest,
+            card_digest=card_digest,
             n_challenges=n_challenges,
         ),
         lg_n=r1cs.lg_n,
@@ -272,7 +278,16 @@ def setup(
         advice=multiply("advice basis", e.advice),
         correction=multiply("corrections", e.correction),
     )
-    verifying = replace(key.verifying, proving_digest=compute_proving_digest(key))
+    return pin_files(key)
+
+
+def pin_files(key: ProvingKey) -> ProvingKey:
+    """The key with a verifying half that names its own proving half and commitment key."""
+    verifying = replace(
+        key.verifying,
+        proving_digest=compute_proving_digest(key),
+        commitment_digest=CommitmentKey.of(key).digest if key.n_model else NO_FILE,
+    )
     return replace(key, verifying=verifying)
 
 
@@ -283,9 +298,10 @@ def _verifying_half(
     *,
     public: G1Array,
     circuit_digest: bytes,
+    card_digest: bytes,
     n_challenges: int,
 ) -> VerifyingKey:
-    """The verifying half, its proving digest still to be filled in."""
+    """The verifying half, the digests of its other files still to be filled in."""
     t = trapdoor
     delta_a = t.delta_a if r1cs.n_advice else 0
     sigma_w = t.sigma_w if r1cs.n_model else 0
@@ -293,9 +309,10 @@ def _verifying_half(
         FrArray.from_ints([t.beta, t.gamma, t.delta, delta_a, sigma_w]), G2Array.from_ints([G2])
     )
     return VerifyingKey(
-        origin=KeyOrigin.DEVELOPMENT,
         circuit_digest=circuit_digest,
-        proving_digest=bytes(DIGEST_BYTES),
+        card_digest=card_digest,
+        proving_digest=NO_FILE,
+        commitment_digest=NO_FILE,
         n_challenges=n_challenges,
         alpha=backend.fixed_base_g1(FrArray.from_ints([t.alpha]), G1Array.from_ints([G1])),
         public=public,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.console import AsJson, emit_json, refuse
-from api.options import KeyFolder, SamplesRef
+from api.options import KeyDigest, KeyFolder, SamplesRef
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,11 +52,11 @@ def init(
     phase_ms: Annotated[int, typer.Option(min=1, help="How long a phase waits.")] = 60_000,
     block_ms: Annotated[int, typer.Option(min=1, help="An empty block after this.")] = 1000,
     timeout_ms: Annotated[int, typer.Option(min=1, help="Of a step of a round.")] = 1000,
+    key_digest: KeyDigest = None,
 ) -> None:
     """Deal all keys of a chain for a demonstration; whoever runs this knows them all."""
     import secrets
 
-    from api.key_card import load_verifying_half
     from api.queue_access import read_settings
     from api.refusals import refusing
     from consensus.blobs import FileBlobs
@@ -65,11 +65,13 @@ def init(
     from consensus.identity import IdentityError
     from consensus.samples import PoolInvalid, SamplePool
     from federated.data import DatasetRef, load_samples
-    from prover.keyfile import load_commitment_key
+    from prover.keyfile import load_commitment_key, load_verifying_half
+    from prover.pipeline import compile_for_key
 
     with refusing(as_json=False):
-        verifying, card = load_verifying_half(key)
-        commitment = load_commitment_key(key)
+        verifying, card = load_verifying_half(key, expected_digest=key_digest)
+        compile_for_key(card, verifying)
+        commitment = load_commitment_key(key, verifying)
         samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
         try:
             pool = SamplePool(images=samples.images, labels=samples.labels)
@@ -116,6 +118,7 @@ def init(
         except IdentityError as error:
             refuse(str(error), code="bad_chain")
     typer.echo(f"chain {genesis.digest.hex()[:16]} with {validators} validators in {folder}")
+    typer.echo(f"key digest {verifying.digest.hex()}")
     typer.echo(f"start each: zkpot node {folder}/node-0")
 
 
@@ -126,13 +129,17 @@ def verify(
     import secrets
 
     from api.progress import show_steps
+    from api.refusals import refusing
     from consensus.blobs import FileBlobs
     from consensus.development import BLOBS
     from consensus.follower import Follower
+    from consensus.task_keys import check_task_keys
     from consensus.verifier import BlockVerifier
 
     made, finals = _load(home, genesis, as_json=as_json)
     store = FileBlobs(blobs or _find_chain(home) / BLOBS)
+    with refusing(as_json=as_json):
+        check_task_keys(made.task, store)
     follower = Follower(made, BlockVerifier(made, store, secrets.token_bytes))
     with show_steps() as update:
         for index, final in enumerate(finals):

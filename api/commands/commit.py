@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.console import AsJson, emit_json, refuse
-from api.options import BackendName, KeyFolder, ModelFile, RequireCeremony
+from api.options import BackendName, KeyDigest, KeyFolder, ModelFile
 
 if TYPE_CHECKING:
     from prover.commitment import Blinding, ModelCommitment
@@ -22,7 +22,7 @@ def commit(
     model: ModelFile,
     key: KeyFolder,
     out: Annotated[Path, typer.Option(help="File for the public commitment.", dir_okay=False)],
-    require_ceremony: RequireCeremony = False,
+    key_digest: KeyDigest = None,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -49,7 +49,7 @@ def commit(
             )
     with refusing(as_json=as_json):
         device = load_backend(backend)
-        kit = ProverKit.load(model, key, require_ceremony=require_ceremony)
+        kit = ProverKit.load(model, key, key_digest=key_digest)
         blinding = draw_blinding(secrets.token_bytes)
         commitment = commit_job(kit.accuracy, kit.key, kit.model, blinding, backend=device)
         _write_both(out, commitment, secret, blinding)
@@ -61,7 +61,6 @@ def commit(
                 "blinding": str(secret),
                 "model_commitment": d_w,
                 "key_digest": commitment.key_digest.hex(),
-                "key_origin": kit.card.origin.value,
             }
         )
         return

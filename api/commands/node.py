@@ -56,6 +56,8 @@ def node(
     from consensus.node import Node
     from consensus.node_metrics import NodeMetrics
     from consensus.stream import Transport
+    from consensus.task_keys import check_task_keys
+    from prover.errors import ProverError
 
     outlast_output()
     stop = Event()
@@ -64,9 +66,11 @@ def node(
     settings = read_settings()
     try:
         made = Genesis.decode((genesis or home.parent / GENESIS).read_bytes())
+        store = FileBlobs(blobs or home.parent / BLOBS)
         identity = load_identity(home, made)
+        check_task_keys(made.task, store)
         ledger = Ledger(home)
-    except (GenesisInvalid, IdentityError, LedgerError) as error:
+    except (GenesisInvalid, IdentityError, LedgerError, ProverError) as error:
         refuse(str(error), code="bad_home")
     metrics = NodeMetrics()
     if metrics_port is not None:
@@ -77,7 +81,7 @@ def node(
             made,
             identity,
             ledger=ledger,
-            blobs=FileBlobs(blobs or home.parent / BLOBS),
+            blobs=store,
             transport=Transport(redis, made.digest),
             metrics=metrics,
             log=log,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.console import AsJson, emit_json
-from api.options import BackendName, KeyFolder, ModelFile, RequireCeremony, SamplesRef
+from api.options import BackendName, KeyDigest, KeyFolder, ModelFile, SamplesRef
 
 if TYPE_CHECKING:
     from api.proving import ProverKit
@@ -43,7 +43,7 @@ def prove(
     round_index: Annotated[int, typer.Option("--round", help="Round of the task.")] = 0,
     height: Annotated[int, typer.Option(help="Height at which the commitment is final.")] = 0,
     client: Annotated[str, typer.Option(help="Client's public key, hexadecimal.")] = NOBODY,
-    require_ceremony: RequireCeremony = False,
+    key_digest: KeyDigest = None,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -70,9 +70,10 @@ def prove(
         device = load_backend(backend)
         samples = load_reference(dataset)
         committed, blinding = load_commitment(commitment), load_blinding(commitment)
-        kit = ProverKit.load(model, key, require_ceremony=require_ceremony)
+        kit = ProverKit.load(model, key, key_digest=key_digest)
         parts = split_shards(kit.accuracy.public_layout, samples.images, samples.labels)
         _require_one(parts, kit.card.n_samples, len(samples.labels), sharded=shards)
+        kit = kit.prepare(device)
         kit.require_commitment(committed, blinding, device)
         loaded = time.perf_counter()
         jobs = _prove_all(kit, parts, fields, committed, blinding, claim=claim, backend=device)
@@ -90,7 +91,6 @@ def prove(
         "architecture": kit.card.architecture.name,
         "model_commitment": jobs[0].statement.d_w.hex(),
         "key_digest": kit.key.verifying.digest.hex(),
-        "key_origin": kit.card.origin.value,
         "load_s": loaded - started,
         "prove_s": proven - loaded,
         "stages_s": _add_up(jobs),
@@ -134,15 +134,13 @@ def _prove_all(
     claim: int | None,
     backend: Backend,
 ) -> list[ProvedJob]:
-    """One job per shard. The bases are prepared once for all of them."""
+    """One job per shard, with a kit that is prepared once for all of them."""
     import secrets
     import time
 
     from api.progress import show_steps
     from prover.pipeline import Occasion, prove_job
-    from prover.prove import prepare
 
-    prepared = prepare(kit.key, backend)
     jobs = []
     with show_steps() as progress:
         for index, part in enumerate(parts):
@@ -151,7 +149,7 @@ def _prove_all(
             jobs.append(
                 prove_job(
                     kit.accuracy,
-                    prepared,
+                    kit.key,
                     kit.model,
                     images=part.images,
                     labels=part.labels,

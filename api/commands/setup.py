@@ -11,15 +11,16 @@ from api.console import AsJson, emit_json, refuse
 from api.options import BackendName, ModelOrName, NSamples
 
 if TYPE_CHECKING:
-    from api.key_card import KeyCard
     from kernels.backend import Backend
     from prover.accuracy import AccuracyCircuit
+    from prover.key_card import KeyCard
     from prover.keys import ProvingKey
     from prover.model import Architecture
 
 WARNING = (
-    "WARNING: single-party development setup. Whoever ran it could keep its trapdoor and forge "
-    "proofs under this key; take a ceremony's key for anything of value."
+    "WARNING: a setup by one party. Whoever ran it could keep the trapdoor and forge proofs under "
+    "this key, and no key shows whether that was done: who relies on its proofs relies on you, and "
+    "has to know its digest from you."
 )
 
 
@@ -34,16 +35,15 @@ def setup(
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Make a development key; of a model file only the public architecture is read."""
+    """Make a key, as its only party; of a model file only the public architecture is read."""
     import time
     from textwrap import fill
 
-    from api.files import filling, write_public
-    from api.key_card import CARD_NAME, KeyCard
+    from api.files import filling
     from api.model_files import require_architecture
     from api.refusals import load_backend, refusing
-    from prover.keyfile import VERIFYING_NAME, save_key
-    from prover.keys import KeyOrigin
+    from prover.key_card import KeyCard
+    from prover.keyfile import CARD_NAME, VERIFYING_NAME, save_key
 
     if (out / VERIFYING_NAME).exists():
         refuse(
@@ -56,16 +56,10 @@ def setup(
     with refusing(as_json=as_json):
         architecture = require_architecture(model, samples)
         device = load_backend(backend)
-        with filling(out, CARD_NAME):
+        with filling(out):
             accuracy, key = _make_key(architecture, samples, device)
-            card = KeyCard(
-                architecture=architecture,
-                n_samples=samples,
-                circuit_digest=accuracy.digest,
-                origin=KeyOrigin.DEVELOPMENT,
-            )
-            write_public(out / CARD_NAME, card.encode())
-            save_key(key, out)
+            card = KeyCard.of(accuracy)
+            save_key(key, out, card)
         n_bytes = sum(path.stat().st_size for path in out.iterdir())
     facts = _describe(card, accuracy, key) | {
         "out": str(out),
@@ -106,10 +100,10 @@ def _make_key(
 
 def _describe(card: KeyCard, accuracy: AccuracyCircuit, key: ProvingKey) -> dict[str, object]:
     return {
-        "origin": card.origin.value,
         "warning": WARNING,
         "architecture": card.architecture.name,
         "architecture_digest": card.architecture.digest.hex(),
+        "multipliers": list(card.architecture.multipliers),
         "samples": card.n_samples,
         "rows": accuracy.r1cs.n_rows,
         "lg_rows": key.lg_n,

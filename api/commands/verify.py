@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from api.console import AsJson, emit_json, refuse
-from api.options import KeyFolder, RequireCeremony, SamplesRef
+from api.options import KeyDigest, KeyFolder, SamplesRef
 
 if TYPE_CHECKING:
-    from api.key_card import KeyCard
     from api.verifying import Proven
+    from prover.key_card import KeyCard
     from prover.keys import VerifyingKey
 
 NOT_PROVEN = (
     "how the weights were trained, on which data, or by whom",
     "how the model does on any other sample; samples that were public may have been trained on",
-)
-DEVELOPMENT = (
-    "anything against whoever ran the setup: this is a single-party development key, "
-    "and its maker can forge proofs"
+    "anything against who made the key: they could keep its trapdoor and forge proofs, so know its "
+    "digest from whom you trust",
 )
 
 
@@ -52,26 +50,26 @@ def verify(
         bool,
         typer.Option("--check-circuit", help="Compile the circuit, and compare the key's digest."),
     ] = False,
-    require_ceremony: RequireCeremony = False,
+    key_digest: KeyDigest = None,
     as_json: AsJson = False,
 ) -> None:
     """Exit with 0 for a valid proof, with 1 and the reason for any other."""
     import secrets
     import time
 
-    from api.key_card import compile_for_key, load_verifying_half
     from api.occasion import parse_occasion
     from api.refusals import refusing
     from api.samples import load_reference
     from api.verifying import Refusal, judge_file, read_proof
+    from prover.keyfile import load_verifying_half
 
     expected = parse_occasion(
         chain=chain, task=task, round_index=round_index, height=height, client=client
     )
     with refusing(as_json=as_json):
-        verifying, card = load_verifying_half(key, require_ceremony=require_ceremony)
+        verifying, card = load_verifying_half(key, expected_digest=key_digest)
         if check_circuit:
-            compile_for_key(card, verifying)
+            _compile(card, verifying)
         if commitment is not None:
             expected["d_w"] = _read_d_w(commitment, verifying)
         samples = load_reference(dataset)
@@ -90,13 +88,20 @@ def verify(
     if isinstance(outcome, Refusal):
         refuse(outcome.reason, code=outcome.code, as_json=as_json)
     facts = _describe(outcome, card, verifying, dataset) | {
-        "compared": sorted(expected),
+        "compared": sorted([*expected, *(["key_digest"] if key_digest else [])]),
         "verify_s": verify_s,
     }
     if as_json:
         emit_json(facts)
     else:
         _say(facts)
+
+
+def _compile(card: KeyCard, key: VerifyingKey) -> None:
+    """KeyMismatch unless the key is for the circuit of its card. Loads the prover's half."""
+    from prover.pipeline import compile_for_key
+
+    compile_for_key(card, key)
 
 
 def _read_d_w(path: Path, key: VerifyingKey) -> bytes:
@@ -113,23 +118,22 @@ def _read_d_w(path: Path, key: VerifyingKey) -> bytes:
 
 def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) -> dict[str, Any]:
     from api.occasion import describe_occasion
-    from prover.keys import KeyOrigin
     from prover.verdict import Verdict
 
     first = proven.statements[0]
-    is_development = key.origin is KeyOrigin.DEVELOPMENT
     return {
         "verdict": Verdict.VALID.value,
         "correct": proven.n_correct,
         "samples": proven.n_samples,
         "dataset": dataset,
         "architecture": card.architecture.name,
+        "architecture_digest": card.architecture.digest.hex(),
+        "multipliers": list(first.multipliers),
         "model_commitment": first.d_w.hex(),
         "shards": len(proven.statements),
         "occasion": describe_occasion(first),
         "key_digest": key.digest.hex(),
-        "key_origin": key.origin.value,
-        "not_proven": [*NOT_PROVEN, *([DEVELOPMENT] if is_development else [])],
+        "not_proven": list(NOT_PROVEN),
     }
 
 
@@ -147,9 +151,11 @@ def _say(facts: dict[str, Any]) -> None:
         f"  classifies at least {k} of {n} samples of {facts['dataset']}{shards} correctly "
         f"({k / n:.2%})"
     )
+    multipliers = ", ".join(map(str, facts["multipliers"])) or "none"
+    typer.echo(f"  multipliers {multipliers}")
     compared = set(facts["compared"])
     typer.echo("stated for:")
-    for name, value in facts["occasion"].items():
+    for name, value in ({"key_digest": facts["key_digest"]} | facts["occasion"]).items():
         note = "as expected" if name in compared else "not compared"
         typer.echo(f"  {get_label(name)} {value} ({note})")
     typer.echo("not proven:")

@@ -21,8 +21,8 @@ from federated.partition import split_by_label
 from federated.task_scales import TaskScales, quantize_for_task
 from kernels.backend import Backend
 from prover.commitment import draw_blinding
+from prover.keyfile import load_commitment_key
 from prover.model import Architecture
-from prover.opening import CommitmentKey
 from prover.pipeline import Occasion, commit_job, prove_job
 
 Report = Callable[[str, int, int], None]
@@ -148,7 +148,7 @@ def _try_proof(
     shard, _ = test.split(plan.n_samples)
     prove_job(
         ready.accuracy,
-        ready.prepared,
+        ready.key,
         model,
         images=shard.images,
         labels=shard.labels,
@@ -176,12 +176,13 @@ def _make_task(
     blobs: FileBlobs,
 ) -> Task:
     pool = SamplePool(images=test.images, labels=test.labels)
+    commitment_key = load_commitment_key(ready.folder, ready.key.verifying)
     return Task(
         task_id=b"mnist",
         architecture=plan.architecture,
         circuit_digest=ready.accuracy.digest,
         verifying_key_digest=blobs.put(ready.key.verifying.encode()),
-        commitment_key_digest=blobs.put(CommitmentKey.of(ready.key).encode()),
+        commitment_key_digest=blobs.put(commitment_key.encode()),
         sealed=False,
         pools=(blobs.put(pool.encode()),),
         n_samples=plan.n_samples,

@@ -83,7 +83,7 @@ def mnist_prover(n_samples: int) -> Prover:
     return Prover(
         circuit=bench.circuit,
         key=bench.key,
-        commitment_key=load_commitment_key(bench.key_folder),
+        commitment_key=load_commitment_key(bench.key_folder, bench.verifying),
         model=bench.model,
         pool=SamplePool(images=images, labels=labels),
         n_samples=n_samples,

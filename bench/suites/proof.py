@@ -26,7 +26,7 @@ from bench.suites.kernels import Engine
 from kernels.backend import Backend, get_backend
 from prover.formats.json_io import read_proof, read_public
 from prover.formats.snarkjs import ForeignProver
-from prover.keyfile import load_proving_key, save_key
+from prover.keyfile import save_key
 
 MODEL_NAME = "mlp-784-128-10"
 BATCH = 64
@@ -139,11 +139,11 @@ class Builder:
             start = perf_counter()
             key = self.accuracy.make_key()
             elapsed_s = perf_counter() - start
-            save_key(key, self.accuracy.key_folder)
+            save_key(key, self.accuracy.key_folder, self.accuracy.card)
             return self.accuracy.key_folder, elapsed_s
 
-        def is_whole(folder: Path) -> bool:
-            key = load_proving_key(folder)
+        def is_whole(_: Path) -> bool:
+            key = self.accuracy.load_key()
             return key.verifying.circuit_digest == self.accuracy.circuit.digest
 
         setup = Task(run=set_up, answer=lambda r: is_whole(r[0]), reading=lambda r: r[1])

@@ -24,7 +24,7 @@ from kernels.encoding import encode_g1
 from prover.accuracy import compile_accuracy
 from prover.errors import FormatError, KeyMismatch, SelfCheckFailed
 from prover.gadgets.lookup import RangeTable
-from prover.keyfile import compute_proving_digest, load_proving_key, save_key
+from prover.keyfile import load_proving_key, save_key
 from prover.keys import ProvingKey
 from prover.layers import BIAS_BITS, BIAS_MAX, BIAS_MIN, WEIGHT_MAX, Requant
 from prover.linear_form import LinearForm
@@ -32,6 +32,7 @@ from prover.model import Architecture, QuantizedModel
 from prover.pipeline import commit_job
 from prover.public_inputs import ShardInputs
 from prover.ranges import compute_ranges
+from prover.setup import pin_files
 from prover.transcript import compute_challenges
 from prover.verdict import Verdict
 from prover.verify import Claim, equations_hold, knowledge_holds, verify_batch
@@ -464,9 +465,7 @@ def without_blinder(key: ProvingKey, name: str) -> ProvingKey:
     """A consistent pair of halves whose named basis has the identity for a blinder."""
     points = getattr(key, name).data.copy()
     points[-1] = 0
-    broken = replace(key, **{name: type(getattr(key, name))(points)})
-    verifying = replace(broken.verifying, proving_digest=compute_proving_digest(broken))
-    return replace(broken, verifying=verifying)
+    return pin_files(replace(key, **{name: type(getattr(key, name))(points)}))
 
 
 def test_without_a_blinder_a_valid_proof_shows_the_advice() -> None:
@@ -488,7 +487,7 @@ def test_keys_without_a_blinder_are_refused(name: str, tmp_path: Path) -> None:
     digest = hashlib.sha256((tmp_path / "proving.key").read_bytes()).digest()
     assert digest == key.verifying.proving_digest
     with pytest.raises(FormatError, match="blinder is the identity"):
-        load_proving_key(tmp_path)
+        load_proving_key(tmp_path, key.verifying)
 
 
 def test_a_commitment_that_its_own_key_refuses_does_not_leave() -> None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 import pytest
 
-from api import key_card, model_files, proving
-from api.key_card import CARD_NAME, KeyCard, compile_for_key
+from api import model_files, proving
 from api.proving import ProverKit
 from kernels.backend import get_backend
+from prover import pipeline
 from prover.accuracy import compile_accuracy
 from prover.errors import CircuitTooLarge, FormatError, KeyMismatch
-from prover.keyfile import load_verifying_key, save_key
-from prover.keys import KeyOrigin
+from prover.key_card import KeyCard
+from prover.keyfile import CARD_NAME, VERIFYING_NAME, load_verifying_key, save_key
 from prover.layers import Requant
 from prover.model import Architecture, canonical_json
 from prover.model_bytes import encode_model
+from prover.pipeline import compile_for_key
 from prover.public_inputs import MAX_SAMPLES
 from prover.setup import setup_accuracy
 from tests.support.commands import run
@@ -36,21 +38,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bounds")
     accuracy = compile_accuracy(ARCHITECTURE, N_SAMPLES)
     key = setup_accuracy(accuracy, random_bytes=seeded(1), backend=get_backend("cpu"))
-    save_key(key, folder / "key")
-    write_card(folder, N_SAMPLES, key.verifying.circuit_digest)
+    save_key(key, folder / "key", KeyCard.of(accuracy))
     model = random_model(ARCHITECTURE, np.random.default_rng(2))
     (folder / "model.zkq").write_bytes(encode_model(model))
     return folder
 
 
-def write_card(folder: Path, n_samples: int, digest: bytes) -> KeyCard:
+def write_card(folder: Path, n_samples: int) -> KeyCard:
+    """A card for so many samples, and a verifying half that vouches for it."""
+    key = load_verifying_key(folder / "key")
     card = KeyCard(
-        architecture=ARCHITECTURE,
-        n_samples=n_samples,
-        circuit_digest=digest,
-        origin=KeyOrigin.DEVELOPMENT,
+        architecture=ARCHITECTURE, n_samples=n_samples, circuit_digest=key.circuit_digest
     )
     (folder / "key" / CARD_NAME).write_bytes(card.encode())
+    vouching = replace(key, card_digest=card.digest)
+    (folder / "key" / VERIFYING_NAME).write_bytes(vouching.encode())
     return card
 
 
@@ -62,16 +64,15 @@ def test_a_card_that_asks_for_more_samples_than_the_key_has_is_not_compiled(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key's own bytes bound what `commit` and `prove` compile."""
-    digest = load_verifying_key(folder / "key").circuit_digest
-    write_card(folder, N_SAMPLES, digest)
-    kit = ProverKit.load(folder / "model.zkq", folder / "key", require_ceremony=False)
+    write_card(folder, N_SAMPLES)
+    kit = ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None)
     assert kit.accuracy.n_samples == N_SAMPLES
-    monkeypatch.setattr(key_card, "compile_accuracy", compile_nothing)
+    monkeypatch.setattr(pipeline, "compile_accuracy", compile_nothing)
     monkeypatch.setattr(proving, "compile_for_key", compile_nothing)
     for n_samples in (N_SAMPLES + 1, MAX_SAMPLES):
-        write_card(folder, n_samples, digest)
+        write_card(folder, n_samples)
         with pytest.raises(KeyMismatch):
-            ProverKit.load(folder / "model.zkq", folder / "key", require_ceremony=False)
+            ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None)
 
 
 def test_a_circuit_beyond_this_machine_is_not_compiled(
@@ -79,9 +80,9 @@ def test_a_circuit_beyond_this_machine_is_not_compiled(
 ) -> None:
     """`verify --check-circuit` has no proving half to go by: its memory is the bound."""
     key = load_verifying_key(folder / "key")
-    card = write_card(folder, MAX_SAMPLES, key.circuit_digest)
-    monkeypatch.setattr(key_card, "compile_accuracy", compile_nothing)
-    monkeypatch.setattr(key_card, "count_memory", lambda: 2 * GIB)
+    card = write_card(folder, MAX_SAMPLES)
+    monkeypatch.setattr(pipeline, "compile_accuracy", compile_nothing)
+    monkeypatch.setattr(pipeline, "count_memory", lambda: 2 * GIB)
     with pytest.raises(CircuitTooLarge, match="and there are 2048 MiB"):
         compile_for_key(card, key)
 
@@ -91,7 +92,6 @@ def test_a_card_of_a_circuit_that_no_key_can_have_is_no_card() -> None:
         architecture=Architecture.mlp([2, 200, 2]),
         n_samples=1 << 18,
         circuit_digest=bytes(32),
-        origin=KeyOrigin.DEVELOPMENT,
     )
     with pytest.raises(FormatError, match="no card"):
         KeyCard.decode(card.encode())

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from api.key_card import load_verifying_half
 from api.keycache import KeyCache, LeastRecent, ReadyKey, count_bytes
+from api.keyfolder import load_half
 from kernels.backend import get_backend
+from prover.errors import KeyMismatch
+from prover.key_card import KeyCard
 from prover.keyfile import VERIFYING_NAME
+from prover.layers import Requant
 from prover.model import Architecture
 from prover.progress import silent
 from tests.support.tiny_circuits import seeded
@@ -72,8 +75,9 @@ def test_all_workers_prove_under_the_key_of_the_first(tmp_path: Path) -> None:
     assert found.key.verifying.digest == made.key.verifying.digest
     assert "wait for key" not in stages
     (folder,) = tmp_path.iterdir()
-    assert folder.name == made.accuracy.digest.hex()
-    key, card = load_verifying_half(folder)
+    assert folder == found.folder
+    assert folder.name == KeyCard.of(made.accuracy).digest.hex()
+    key, card = load_half(folder)
     assert key.digest == made.key.verifying.digest
     assert (card.architecture, card.n_samples) == (ARCHITECTURE, N_SAMPLES)
 
@@ -84,7 +88,7 @@ def test_a_key_that_was_left_half_made_is_made_anew(tmp_path: Path) -> None:
     (folder / VERIFYING_NAME).unlink()  # is written last
     second = get(tmp_path, 2)
     assert second.key.verifying.digest != first.key.verifying.digest
-    assert load_verifying_half(folder)[0].digest == second.key.verifying.digest
+    assert load_half(folder)[0].digest == second.key.verifying.digest
 
 
 class Stopped(Exception):
@@ -124,3 +128,31 @@ def test_a_warm_key_reads_nothing(tmp_path: Path) -> None:
     stages.clear()
     assert ask() is ready
     assert stages == []
+
+
+def test_models_that_differ_in_a_multiplier_alone_have_keys_of_their_own(tmp_path: Path) -> None:
+    """Their circuit is one; under the first comer's card the other's valid proofs would fail."""
+    cache = KeyCache(tmp_path, budget_bytes=1 << 30, random_bytes=seeded(1))
+    ready = []
+    for multiplier in (1, 2, 1):
+        requant = Requant(shift=8, q_bits=9, multiplier=multiplier)
+        architecture = Architecture.mlp([4, 3, 2], requant=requant)
+        ready.append(cache.get(architecture, N_SAMPLES, get_backend("cpu"), silent))
+    first, second, again = ready
+    assert first.accuracy.digest == second.accuracy.digest
+    assert first.key.verifying.digest != second.key.verifying.digest
+    assert again is first
+    for one, multiplier in ((first, 1), (second, 2)):
+        assert load_half(one.folder)[1].architecture.multipliers == (multiplier,)
+
+
+def test_a_key_in_the_folder_of_another_is_refused(tmp_path: Path) -> None:
+    own = get(tmp_path, 1).folder
+    other = KeyCache(tmp_path, budget_bytes=1 << 30, random_bytes=seeded(2))
+    theirs = other.get(ARCHITECTURE, N_SAMPLES + 1, get_backend("cpu"), silent).folder
+    for path in own.iterdir():
+        path.unlink()
+    for path in theirs.iterdir():
+        path.rename(own / path.name)
+    with pytest.raises(KeyMismatch, match=f"rename the folder .* {theirs.name}"):
+        get(tmp_path, 3)

@@ -144,7 +144,7 @@ def test_a_key_put_in_place_by_half_is_put_there_whole(
 
 
 def test_a_key_that_is_being_copied_here_is_left_alone(directory: Path) -> None:
-    """A ceremony's, whose verifying half comes last."""
+    """Its verifying half comes last."""
     folder = directory / FIRST.hex()
     folder.mkdir(parents=True)
     (folder / PROVING_NAME).write_bytes(b"half of it")
@@ -157,7 +157,6 @@ def test_the_bound_of_a_key_is_close(directory: Path, sizes: list[int]) -> None:
     cache = KeyCache(directory, budget_bytes=1, random_bytes=seeded(1))
     architecture = Architecture.mlp(sizes)
     ready = cache.get(architecture, 8, get_backend("cpu"), silent)
-    folder = directory / ready.accuracy.digest.hex()
-    n_bytes = sum(path.stat().st_size for path in folder.iterdir())
+    n_bytes = sum(path.stat().st_size for path in ready.folder.iterdir())
     bound = bound_key_bytes(compute_sizes(architecture, 8))
     assert n_bytes <= bound <= 1.25 * n_bytes + (1 << 18)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,25 @@ from hypothesis import strategies as st
 
 from kernels.array import G1Array, G2Array
 from kernels.bn254 import G1
-from prover.errors import CeremonyRequired, FormatError, KeyMismatch, ProverError
+from prover.errors import FormatError, KeyMismatch, ProverError
+from prover.key_card import KeyCard
 from prover.keyfile import (
+    CARD_NAME,
+    COMMITMENT_NAME,
     PROVING_NAME,
     VERIFYING_NAME,
-    compute_proving_digest,
+    load_commitment_key,
     load_proving_key,
+    load_verifying_half,
     load_verifying_key,
     save_key,
 )
-from prover.keys import KeyOrigin, VerifyingKey
+from prover.keys import NO_FILE, ProvingKey, VerifyingKey
 from prover.prove import prepare
-from prover.setup import setup
-from prover.statement import encode_fields
+from prover.proving_file import compute_proving_digest
+from prover.setup import pin_files, setup
 from prover.verdict import Verdict
+from tests.support.learning import accuracy, proving_key
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import (
     BACKEND,
@@ -43,6 +49,10 @@ ARRAYS = ("a", "b1", "b2", "c", "h", "model", "model_pok", "advice", "correction
 WIRES = ("a_wires", "b_wires", "c_wires")
 
 
+def load(folder: Path) -> ProvingKey:
+    return load_proving_key(folder, load_verifying_key(folder))
+
+
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     save_key(toy_key(), tmp_path / "key")
@@ -50,7 +60,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_what_was_saved_comes_back(saved: Path) -> None:
-    key, loaded = toy_key(), load_proving_key(saved)
+    key, loaded = toy_key(), load(saved)
     assert loaded.verifying.encode() == key.verifying.encode()
     for name in ARRAYS:
         assert getattr(loaded, name).equals(getattr(key, name))
@@ -63,7 +73,7 @@ def test_what_was_saved_comes_back(saved: Path) -> None:
 
 
 def test_a_loaded_key_proves_and_verifies(saved: Path) -> None:
-    run = prove_toy(random_bytes=seeded(7), key=load_proving_key(saved))
+    run = prove_toy(random_bytes=seeded(7), key=load(saved))
     assert run.envelope == honest().envelope
     assert verdict_of(run.envelope, load_verifying_key(saved)) is Verdict.VALID
 
@@ -76,7 +86,7 @@ def test_a_verifier_reads_its_own_half_only(saved: Path) -> None:
 def test_the_proving_digest_is_the_digest_of_the_file(saved: Path) -> None:
     raw = (saved / PROVING_NAME).read_bytes()
     assert hashlib.sha256(raw).digest() == toy_key().verifying.proving_digest
-    assert compute_proving_digest(load_proving_key(saved)) == toy_key().verifying.proving_digest
+    assert compute_proving_digest(load(saved)) == toy_key().verifying.proving_digest
 
 
 def test_a_cut_proving_half_is_refused(saved: Path) -> None:
@@ -85,10 +95,10 @@ def test_a_cut_proving_half_is_refused(saved: Path) -> None:
     for n in (0, 1, 8, 4095, 4096, 8192, len(raw) - 4096, len(raw) - 1):
         path.write_bytes(raw[:n])
         with pytest.raises(FormatError, match=r"truncated|header demands"):
-            load_proving_key(saved)
+            load(saved)
     path.write_bytes(raw + bytes(4096))
     with pytest.raises(FormatError, match="header demands"):
-        load_proving_key(saved)
+        load(saved)
 
 
 def test_any_altered_byte_of_the_proving_half_is_refused(saved: Path) -> None:
@@ -97,7 +107,7 @@ def test_any_altered_byte_of_the_proving_half_is_refused(saved: Path) -> None:
     for at in [*range(0, 160, 3), *range(160, len(raw), 997), len(raw) - 1]:
         path.write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
         with pytest.raises((FormatError, KeyMismatch)):
-            load_proving_key(saved)
+            load(saved)
 
 
 def test_halves_of_two_keys_are_refused(saved: Path, tmp_path: Path) -> None:
@@ -111,34 +121,65 @@ def test_halves_of_two_keys_are_refused(saved: Path, tmp_path: Path) -> None:
     save_key(other, tmp_path / "other")
     (tmp_path / "other" / VERIFYING_NAME).replace(saved / VERIFYING_NAME)
     with pytest.raises(KeyMismatch, match="not the proving half"):
-        load_proving_key(saved)
+        load(saved)
 
 
 def test_arrays_that_do_not_fit_the_counts_are_refused(tmp_path: Path) -> None:
     """A key whose digest is right and whose contents are not."""
-    wrong = replace(toy_key(), n_model=3)
-    verifying = replace(wrong.verifying, proving_digest=compute_proving_digest(wrong))
-    save_key(replace(wrong, verifying=verifying), tmp_path)
+    save_key(pin_files(replace(toy_key(), n_model=3)), tmp_path)
     with pytest.raises(FormatError, match="do not fit its counts"):
-        load_proving_key(tmp_path)
+        load(tmp_path)
 
 
-def test_a_development_key_says_so_and_is_refused_where_a_ceremony_is_demanded(
-    saved: Path,
-) -> None:
-    assert load_verifying_key(saved).origin is KeyOrigin.DEVELOPMENT
-    assert b"single-party development setup" in (saved / VERIFYING_NAME).read_bytes()
-    for load in (load_verifying_key, load_proving_key):
-        with pytest.raises(CeremonyRequired, match="single-party development setup"):
-            load(saved, require_ceremony=True)
+def test_the_key_names_every_file_of_its_folder(tmp_path: Path) -> None:
+    key, card = proving_key(), KeyCard.of(accuracy())
+    save_key(key, tmp_path, card)
+    found = {path.name: hashlib.sha256(path.read_bytes()).digest() for path in tmp_path.iterdir()}
+    assert found == {
+        VERIFYING_NAME: key.verifying.digest,
+        CARD_NAME: key.verifying.card_digest,
+        COMMITMENT_NAME: key.verifying.commitment_digest,
+        PROVING_NAME: key.verifying.proving_digest,
+    }
+    verifying, read = load_verifying_half(tmp_path)
+    assert (verifying.digest, read) == (key.verifying.digest, card)
+    bases = load_commitment_key(tmp_path, verifying).bases
+    assert bases.equals(load(tmp_path).model)  # type: ignore[arg-type]
 
 
-def test_a_ceremony_key_is_accepted_and_has_another_digest(saved: Path) -> None:
-    key = toy_key().verifying
-    ceremony = replace(key, origin=KeyOrigin.CEREMONY)
-    assert ceremony.digest != key.digest
-    (saved / VERIFYING_NAME).write_bytes(ceremony.encode())
-    assert load_verifying_key(saved, require_ceremony=True).digest == ceremony.digest
+def test_a_committed_card_is_read(root: Path) -> None:
+    raw = (root / "tests" / "vectors" / "circuit_v2.json").read_bytes()
+    card = KeyCard.decode(raw)
+    assert card.encode() == raw
+    assert (card.architecture, card.n_samples) == (accuracy().architecture, accuracy().n_samples)
+
+
+def test_a_key_without_a_card_names_none(saved: Path) -> None:
+    assert toy_key().verifying.card_digest == NO_FILE
+    with pytest.raises(FormatError, match="not there"):
+        load_verifying_half(saved)
+    (saved / CARD_NAME).write_bytes(KeyCard.of(accuracy()).encode())
+    with pytest.raises(KeyMismatch, match="is not the one that"):
+        load_verifying_half(saved)
+
+
+def test_a_key_is_saved_with_its_own_card(tmp_path: Path) -> None:
+    card = KeyCard.of(accuracy())
+    for key, other in (
+        (toy_key(), card),
+        (proving_key(), None),
+        (proving_key(), replace(card, n_samples=card.n_samples + 1)),
+    ):
+        with pytest.raises(KeyMismatch, match="another card"):
+            save_key(key, tmp_path / "key", other)
+    assert not (tmp_path / "key").exists()
+
+
+def test_a_key_can_be_demanded_by_its_digest(saved: Path) -> None:
+    digest = toy_key().verifying.digest
+    assert load_verifying_key(saved, expected_digest=digest).digest == digest
+    with pytest.raises(KeyMismatch, match=f"is {digest.hex()}; take the key whose digest is 00"):
+        load_verifying_key(saved, expected_digest=bytes(32))
 
 
 def test_prepared_keys_are_not_saved(tmp_path: Path) -> None:
@@ -146,9 +187,16 @@ def test_prepared_keys_are_not_saved(tmp_path: Path) -> None:
         save_key(prepare(toy_key(), BACKEND), tmp_path)
 
 
-def test_missing_files_are_an_os_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        load_verifying_key(tmp_path)
+def test_missing_files_are_named(saved: Path, tmp_path: Path) -> None:
+    verifying = load_verifying_key(saved)
+    for path in saved.iterdir():
+        path.unlink()
+    with pytest.raises(FormatError, match=r"verifying\.key: this part of the key is not there"):
+        load_verifying_key(saved)
+    with pytest.raises(FormatError, match=r"proving\.key: this part of the key is not there"):
+        load_proving_key(saved, verifying)
+    with pytest.raises(FormatError, match=r"commitment\.key: this part of the key is not there"):
+        load_commitment_key(saved, verifying)
 
 
 # -- the bytes of the verifying half ---------------------------------------------------------------
@@ -185,23 +233,29 @@ def test_points_that_are_none_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"n_challenges": 65}, {"circuit_digest": b""}, {"proving_digest": bytes(33)}]
+    "change",
+    [
+        {"n_challenges": 65},
+        {"circuit_digest": b""},
+        {"card_digest": bytes(31)},
+        {"proving_digest": bytes(33)},
+        {"commitment_digest": b""},
+    ],
 )
 def test_fields_out_of_range_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(FormatError):
         VerifyingKey.decode(replace(toy_key().verifying, **change).encode())
 
 
-def test_an_unknown_origin_is_refused() -> None:
+def test_a_key_says_nothing_of_who_made_it() -> None:
+    """What it cannot prove it must not claim: a reader would believe it."""
     raw = toy_key().verifying.encode()
-    fields = raw[10:]
-    end = 4 + len(KeyOrigin.DEVELOPMENT)
-    for origin in (b"", b"mother", b"\xff"):
-        with pytest.raises(FormatError, match="origin"):
-            VerifyingKey.decode(raw[:10] + encode_fields([origin]) + fields[end:])
+    assert not re.search(rb"[a-z]{5,}", raw.removeprefix(b"zkpotvky"))
+    with pytest.raises(FormatError, match="of version 2"):
+        VerifyingKey.decode(raw[:8] + (1).to_bytes(2, "little") + raw[10:])
 
 
-@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"zkpotvky\1\0" + b))
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"zkpotvky\2\0" + b))
 def test_any_bytes_give_a_key_or_a_named_error(raw: bytes) -> None:
     with pytest.raises(ProverError):
         VerifyingKey.decode(raw)

@@ -18,7 +18,14 @@ from kernels.integers import to_scalars
 from kernels.reference import Reference
 from prover import opening
 from prover.errors import FormatError, KeyMismatch
-from prover.keyfile import COMMITMENT_NAME, VERIFYING_NAME, load_commitment_key, save_key
+from prover.key_card import KeyCard
+from prover.keyfile import (
+    COMMITMENT_NAME,
+    PROVING_NAME,
+    VERIFYING_NAME,
+    load_commitment_key,
+    save_key,
+)
 from prover.opening import (
     MAGIC,
     CommitmentKey,
@@ -30,7 +37,6 @@ from prover.opening import (
 from prover.pipeline import collect_model_wires
 from prover.prove import prepare
 from prover.setup import draw_trapdoor, setup
-from prover.statement import encode_fields
 from tests.support.learning import (
     ARCHITECTURE,
     BACKEND,
@@ -168,7 +174,7 @@ def test_the_key_has_one_encoding() -> None:
     again = CommitmentKey.decode(raw)
     assert again.encode() == raw
     assert again.bases.equals(proving_key().model)  # type: ignore[arg-type]
-    assert again.verifying_key_digest == proving_key().verifying.digest
+    assert again.digest == proving_key().verifying.commitment_digest
     assert key().total.equals(
         Reference().msm_g1(FrArray.from_ints([1] * again.n_model), again.bases[: again.n_model])
     )
@@ -177,7 +183,7 @@ def test_the_key_has_one_encoding() -> None:
 def spoil(index: int, words: list[int]) -> bytes:
     data = key().bases.data.copy()
     data[index] = words
-    return CommitmentKey(verifying_key_digest=bytes(32), bases=G1Array(data)).encode()
+    return CommitmentKey(bases=G1Array(data)).encode()
 
 
 @pytest.mark.parametrize(
@@ -186,11 +192,10 @@ def spoil(index: int, words: list[int]) -> bytes:
         b"",
         key().encode()[:-1],
         key().encode() + b"\0",
-        MAGIC + (2).to_bytes(2, "little") + key().encode()[10:],
-        MAGIC + (1).to_bytes(2, "little") + encode_fields((bytes(31), bytes(128))),
-        MAGIC + (1).to_bytes(2, "little") + encode_fields((bytes(32), bytes(127))),
-        MAGIC + (1).to_bytes(2, "little") + encode_fields((bytes(32), bytes(64))),
-        MAGIC + (1).to_bytes(2, "little") + encode_fields((bytes(32), b"")),
+        MAGIC + (1).to_bytes(2, "little") + key().encode()[10:],
+        key().encode()[:10],
+        key().encode()[: 10 + 64],
+        key().encode()[: 10 + 127],
         spoil(0, [1] * 8),
         spoil(3, [2**64 - 1] * 8),
         spoil(-1, [0] * 8),
@@ -202,13 +207,29 @@ def test_other_bytes_are_refused(raw: bytes) -> None:
 
 
 def test_it_lies_beside_the_verifying_key(tmp_path: Path) -> None:
-    save_key(proving_key(), tmp_path)
-    assert load_commitment_key(tmp_path).encode() == key().encode()
+    verifying = proving_key().verifying
+    save_key(proving_key(), tmp_path, KeyCard.of(accuracy()))
+    assert load_commitment_key(tmp_path, verifying).encode() == key().encode()
     assert (tmp_path / COMMITMENT_NAME).read_bytes() == key().encode()
-    other = replace(proving_key().verifying, n_challenges=1)
-    (tmp_path / VERIFYING_NAME).write_bytes(other.encode())
-    with pytest.raises(KeyMismatch, match="another key"):
-        load_commitment_key(tmp_path)
+    with pytest.raises(KeyMismatch, match="is not the one that"):
+        load_commitment_key(tmp_path, replace(verifying, commitment_digest=bytes([1]) * 32))
+
+
+def test_bases_in_another_order_are_refused(tmp_path: Path) -> None:
+    """They lie on the curve, and would open D_W as the model with two classes exchanged."""
+    verifying = proving_key().verifying
+    save_key(proving_key(), tmp_path, KeyCard.of(accuracy()))
+    data = key().bases.data.copy()
+    data[[0, 1]] = data[[1, 0]]
+    exchanged = CommitmentKey(bases=G1Array(data))
+    (tmp_path / COMMITMENT_NAME).write_bytes(exchanged.encode())
+    wires = opening_of(1).wires.copy()
+    wires[[0, 1]] = wires[[1, 0]]
+    assert wires[0] != wires[1]
+    other = replace(opening_of(1), wires=wires)
+    assert openings_hold([other], key=exchanged, random_bytes=seeded(1))
+    with pytest.raises(KeyMismatch, match="is not the one that"):
+        load_commitment_key(tmp_path, verifying)
 
 
 def test_a_key_without_model_has_none(tmp_path: Path) -> None:
@@ -221,9 +242,11 @@ def test_a_key_without_model_has_none(tmp_path: Path) -> None:
     )
     with pytest.raises(KeyMismatch):
         CommitmentKey.of(plain)
-    save_key(proving_key(), tmp_path)
+    save_key(proving_key(), tmp_path, KeyCard.of(accuracy()))
     save_key(plain, tmp_path)  # the older key's bases do not stay behind
-    assert not (tmp_path / COMMITMENT_NAME).exists()
+    assert {path.name for path in tmp_path.iterdir()} == {VERIFYING_NAME, PROVING_NAME}
+    with pytest.raises(KeyMismatch, match="commits to nothing"):
+        load_commitment_key(tmp_path, plain.verifying)
 
 
 def test_a_prepared_key_has_no_bases_to_take() -> None:

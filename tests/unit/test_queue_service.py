@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -25,7 +26,7 @@ from safetensors.numpy import save
 from api import queue_service
 from api.auth import Caller, Scope
 from api.embedded import connect
-from api.key_card import KeyCard, load_verifying_half
+from api.keyfolder import load_half
 from api.metrics import QueueCollector
 from api.problems import ApiProblem
 from api.queue import JobQueue
@@ -42,7 +43,8 @@ from prover import verify as verify_module
 from prover.accuracy import compile_accuracy
 from prover.commitment import Blinding, SecretCommitment
 from prover.errors import FormatError
-from prover.keyfile import VERIFYING_NAME, load_proving_key
+from prover.key_card import KeyCard
+from prover.keyfile import VERIFYING_NAME, load_proving_key, load_verifying_half
 from prover.keys import VerifyingKey
 from prover.layers import Requant
 from prover.model import Architecture
@@ -181,9 +183,9 @@ def test_a_key_is_read_once_however_often_circuits_are_asked_for(
 
     def count(folder: Path) -> tuple[VerifyingKey, KeyCard]:
         folders.append(folder)
-        return load_verifying_half(folder)
+        return load_half(folder)
 
-    monkeypatch.setattr(queue_service, "load_verifying_half", count)
+    monkeypatch.setattr(queue_service, "load_half", count)
     service.get_proof(ALICE, job.id)
     assert folders == []
     circuit = service.describe_proof(ALICE, job.id).circuit
@@ -197,13 +199,61 @@ def test_a_key_is_read_once_however_often_circuits_are_asked_for(
     assert folders.count(folder) == 2
 
 
+def test_models_of_other_multipliers_do_not_share_a_card(
+    service: QueueService, redis: Redis, settings: Settings
+) -> None:
+    """Their circuit is one: the proofs of who came second failed under the first one's card."""
+    samples, circuits = make_samples(N_SAMPLES), set()
+    dataset = service.put_dataset(ALICE, save(samples)).id
+    for multiplier in (3, 5):
+        requant = Requant(shift=8, q_bits=9, multiplier=multiplier)
+        model = random_model(Architecture.mlp([4, 3, 2], requant=requant), np.random.default_rng(1))
+        model_id = service.put_model(ALICE, encode_model(model)).id
+        request = JobRequest(model_id=model_id, dataset=dataset, n_samples=N_SAMPLES)
+        view = service.describe_proof(ALICE, do(service, redis, settings, request).id)
+        assert view.circuit is not None
+        key, card = load_half(settings.data_dir / KEYS / view.circuit)
+        outcome = judge_file(
+            service.get_proof(ALICE, view.job_id),
+            key=key,
+            layout=card.layout,
+            **samples,
+            expected={},
+            random_bytes=secrets.token_bytes,
+        )
+        assert isinstance(outcome, Proven)
+        (listed,) = (c for c in service.list_circuits().circuits if c.digest == view.circuit)
+        assert (listed.multipliers, listed.key_digest) == ([multiplier], key.digest.hex())
+        circuits.add(view.circuit)
+    assert len(circuits) == 2
+
+
+@pytest.mark.parametrize("name", ["circuit.json", "verifying.key"])
+def test_a_key_that_was_altered_is_not_served(
+    name: str, service: QueueService, redis: Redis, settings: Settings, tmp_path: Path
+) -> None:
+    job = do(service, redis, settings, upload(service))
+    folder = settings.data_dir / KEYS / str(service.describe_proof(ALICE, job.id).circuit)
+    shutil.copytree(folder, tmp_path / folder.name)
+    own = QueueService(service._queue, service._store, tmp_path, service._verifiers)
+    assert [c.digest for c in own.list_circuits().circuits] == [folder.name]
+    assert own.get_circuit_file(folder.name, name) == (folder / name).read_bytes()
+    path = tmp_path / folder.name / name
+    path.write_bytes(path.read_bytes().replace(b'"n_samples":4', b'"n_samples":5')[:-1] + b"\1")
+    assert own.list_circuits().circuits == []
+    for file in ("circuit.json", "verifying.key"):
+        with pytest.raises(ApiProblem) as refused:
+            own.get_circuit_file(folder.name, file)
+        assert refused.value.code == "not_found"
+
+
 def make_commitment(settings: Settings) -> bytes:
-    """Under the only key of the data directory."""
-    (folder,) = (settings.data_dir / KEYS).iterdir()
+    """Under the key of the model's circuit, which is there."""
     accuracy = compile_accuracy(ARCHITECTURE, N_SAMPLES)
+    folder = settings.data_dir / KEYS / KeyCard.of(accuracy).digest.hex()
     blinding = Blinding(rho=7)
     backend = get_backend("cpu")
-    key = load_proving_key(folder)
+    key = load_proving_key(folder, load_verifying_half(folder)[0])
     made = commit_job(accuracy, key, decode_model(MODEL), blinding, backend=backend)
     return SecretCommitment(public=made, blinding=blinding).encode()
 

@@ -20,7 +20,6 @@ from consensus.verifier import BlockVerifier
 from kernels.array import FrArray, G1Array
 from kernels.cpu.group import add_g1, mul_g1
 from kernels.encoding import decode_g1, encode_g1
-from prover.errors import KeyMismatch
 from prover.model import is_correct
 from prover.model_bytes import encode_model
 from prover.verdict import Verdict
@@ -33,7 +32,6 @@ from tests.support.learning import (
     point,
     proven_lab,
     proven_state,
-    proving_key,
 )
 from tests.support.models import random_model
 from tests.support.tiny_circuits import seeded
@@ -459,23 +457,6 @@ def test_sealed_pools_are_opened_when_their_round_proves() -> None:
     assert "is not here" in found
     lab.blobs.put(closed)
     assert verifier.check(state, block) is None
-
-
-def test_keys_of_another_circuit_are_refused(proofs: list[Proof]) -> None:
-    other = replace(proving_key().verifying, circuit_digest=bytes(32))
-    lab, state = proven_lab(), proven_state(Phase.PROVE)
-    verifier = tainted(lab, lab.task.verifying_key_digest, other.encode())
-    with pytest.raises(KeyMismatch, match="another circuit"):
-        verifier.check(state, lab.block(state, proofs))
-
-
-def test_a_commitment_key_of_another_key_is_refused() -> None:
-    lab, state = proven_lab(), proven_state(Phase.UPDATE)
-    raw = lab.blobs.get(lab.task.commitment_key_digest)
-    foreign = raw.replace(lab.task.verifying_key_digest, bytes(32))
-    verifier = tainted(lab, lab.task.commitment_key_digest, foreign)
-    with pytest.raises(KeyMismatch, match="another verifying key"):
-        verifier.check(state, lab.block(state, [lab.update(0)]))
 
 
 def test_judge_says_what_may_enter_the_next_block(proofs: list[Proof]) -> None:

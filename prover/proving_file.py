@@ -1,0 +1,214 @@
+"""The proving half of a key as a file, `proving.key`.
+
+    header of one page, then the arrays of `ProvingKey`, each from a new page
+
+    header = "zkpotpvk" | version | lg_n | n_wires | n_model | n_advice | length of each array
+             8 bytes each, little-endian, in the order of `_ARRAYS`; the rest of the page is zero
+
+Its sha256, every byte of it, stands in verifying.key: a statement that names a verifying key names
+the points it was proven with. What is hashed is a copy in memory, and that copy is what is checked
+and used: a file that changes later, or shrinks, changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import G1Array, G2Array
+from prover.errors import FormatError, KeyMismatch
+from prover.key_points import find_unsafe_point
+from prover.keys import NO_FILE, ProvingKey, VerifyingKey
+from prover.opening import CommitmentKey
+
+MAGIC = b"zkpotpvk"
+VERSION = 1
+MAX_LG_N = 27
+
+_PAGE = 4096
+_CHUNK = 1 << 22
+
+
+class Digest(Protocol):
+    """A hash under way."""
+
+    def update(self, data: memoryview, /) -> None: ...
+
+
+class _Array(NamedTuple):
+    """One array of the proving half: its field in `ProvingKey` and the shape of an item."""
+
+    name: str
+    dtype: str
+    width: int
+
+    @property
+    def item_bytes(self) -> int:
+        return np.dtype(self.dtype).itemsize * self.width
+
+
+_ARRAYS = (
+    _Array("a_wires", "<u4", 1),
+    _Array("b_wires", "<u4", 1),
+    _Array("c_wires", "<u4", 1),
+    _Array("a", "<u8", G1Array.WORDS),
+    _Array("b1", "<u8", G1Array.WORDS),
+    _Array("b2", "<u8", G2Array.WORDS),
+    _Array("c", "<u8", G1Array.WORDS),
+    _Array("h", "<u8", G1Array.WORDS),
+    _Array("model", "<u8", G1Array.WORDS),
+    _Array("model_pok", "<u8", G1Array.WORDS),
+    _Array("advice", "<u8", G1Array.WORDS),
+    _Array("correction", "<u8", G1Array.WORDS),
+)
+_G1_NAMES = tuple(a.name for a in _ARRAYS if a.width == G1Array.WORDS)
+_HIDING_NAMES = ("a", "model", "model_pok", "advice")
+_N_COUNTS = 4  # lg_n, n_wires, n_model, n_advice
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def compute_proving_digest(key: ProvingKey) -> bytes:
+    """SHA-256 of the file of `list_chunks`."""
+    digest = sha256()
+    for chunk in list_chunks(key):
+        digest.update(chunk)
+    return digest.digest()
+
+
+def list_chunks(key: ProvingKey) -> Iterator[memoryview]:
+    """The bytes of the file, in pieces. TypeError for a key that is prepared for a device."""
+    arrays = [_words(key, a) for a in _ARRAYS]
+    counts = [VERSION, key.lg_n, key.n_wires, key.n_model, key.n_advice, *map(len, arrays)]
+    header = MAGIC + np.array(counts, dtype="<u8").tobytes()
+    yield memoryview(header.ljust(_PAGE, b"\0"))
+    for array in arrays:
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        for start in range(0, len(flat), _CHUNK):
+            yield flat[start : start + _CHUNK]
+        yield memoryview(bytes(-len(flat) % _PAGE))
+
+
+def _words(key: ProvingKey, array: _Array) -> npt.NDArray[np.generic]:
+    value = getattr(key, array.name)
+    data = value.data if isinstance(value, G1Array | G2Array) else value
+    if not isinstance(data, np.ndarray):
+        raise TypeError(f"{array.name} is prepared for a device; save the key before preparing it")
+    return data.astype(array.dtype, copy=False)
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def read_proving_half(path: Path, verifying: VerifyingKey) -> ProvingKey:
+    """The proving half that this verifying half names. See `keyfile.load_proving_key`."""
+    with path.open("rb") as file:
+        header = file.read(_PAGE)
+        counts, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
+        digest = sha256(header)
+        words = {
+            array.name: _read_array(file, array, n, digest, path)
+            for array, n in zip(_ARRAYS, lengths, strict=True)
+        }
+    if digest.digest() != verifying.proving_digest:
+        raise KeyMismatch(f"{path.name} is altered, or not the proving half of its verifying key")
+    g1 = {name: G1Array(words[name]) for name in _G1_NAMES}
+    b2 = G2Array(words["b2"])
+    key = ProvingKey(
+        verifying=verifying,
+        lg_n=counts[0],
+        n_wires=counts[1],
+        n_model=counts[2],
+        n_advice=counts[3],
+        a_wires=words["a_wires"],
+        b_wires=words["b_wires"],
+        c_wires=words["c_wires"],
+        a=g1["a"],
+        b1=g1["b1"],
+        b2=b2,
+        c=g1["c"],
+        h=g1["h"],
+        model=g1["model"],
+        model_pok=g1["model_pok"],
+        advice=g1["advice"],
+        correction=g1["correction"],
+    )
+    _check_lengths(key, path)
+    fault = find_unsafe_point(g1=[g1[name] for name in _HIDING_NAMES], g2=[b2])
+    if fault is not None:
+        raise _bad(fault, path)
+    if (CommitmentKey.of(key).digest if key.n_model else NO_FILE) != verifying.commitment_digest:
+        raise KeyMismatch(f"{path.name} commits by other bases than the commitment key")
+    return key
+
+
+def _parse_header(header: bytes, size: int, path: Path) -> tuple[list[int], list[int]]:
+    """Counts and array lengths; the file's size must be what they demand."""
+    start = len(MAGIC) + 8
+    if len(header) < _PAGE:
+        raise _bad("it is truncated", path)
+    if header[:start] != MAGIC + VERSION.to_bytes(8, "little"):
+        raise _bad("it is no proving key of version 1", path)
+    numbers = np.frombuffer(header, dtype="<u8", offset=start).tolist()
+    n_numbers = _N_COUNTS + len(_ARRAYS)
+    counts, lengths = numbers[:_N_COUNTS], numbers[_N_COUNTS:n_numbers]
+    if any(numbers[n_numbers:]) or counts[0] > MAX_LG_N or counts[1] >= 1 << 32:
+        raise _bad("its header is malformed", path)
+    demanded = _PAGE + sum(_pages(n * a.item_bytes) for n, a in zip(lengths, _ARRAYS, strict=True))
+    if demanded != size:
+        raise _bad(f"it has {size} bytes and its header demands {demanded}", path)
+    return counts, lengths
+
+
+def _read_array(
+    file: BinaryIO, array: _Array, n: int, digest: Digest, path: Path
+) -> npt.NDArray[Any]:
+    """The next array, an allocation of its own: a prepared key lets go of what it does not need."""
+    shape = (n,) if array.width == 1 else (n, array.width)
+    words = np.empty(shape, dtype=array.dtype)
+    padding = bytearray(-words.nbytes % _PAGE)
+    for part in (words.reshape(-1).view(np.uint8).data, memoryview(padding)):
+        for start in range(0, len(part), _CHUNK):
+            chunk = part[start : start + _CHUNK]
+            if file.readinto(chunk) != len(chunk):  # type: ignore[attr-defined]
+                raise _bad("it became shorter while it was read", path)
+            digest.update(chunk)
+    return words
+
+
+def _check_lengths(key: ProvingKey, path: Path) -> None:
+    """The arrays fit the counts; a key with the right digest fails here only if setup was wrong."""
+    fits = (
+        len(key.a) == len(key.a_wires) + 2
+        and len(key.b1) == len(key.b2) == len(key.b_wires) + 2
+        and len(key.c) == len(key.c_wires)
+        and len(key.h) == 1 << key.lg_n
+        and len(key.model) == len(key.model_pok) == (key.n_model + 1 if key.n_model else 0)
+        and len(key.advice) == (key.n_advice + 1 if key.n_advice else 0)
+        and len(key.correction) == 3
+        and (key.verifying.has_model, key.verifying.has_advice)
+        == (bool(key.n_model), bool(key.n_advice))
+        and 1 + key.n_public + key.n_model + key.n_advice <= key.n_wires
+        and all(
+            len(w) == 0 or int(w.max()) < key.n_wires
+            for w in (key.a_wires, key.b_wires, key.c_wires)
+        )
+    )
+    if not fits:
+        raise _bad("its arrays do not fit its counts", path)
+
+
+def _pages(n_bytes: int) -> int:
+    """n_bytes rounded up to whole pages."""
+    return -(-n_bytes // _PAGE) * _PAGE
+
+
+def _bad(what: str, path: Path) -> FormatError:
+    return FormatError(what, where=str(path), next_step="copy the key again, or run setup again")

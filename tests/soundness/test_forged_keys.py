@@ -1,0 +1,349 @@
+"""Key folders made in bad faith: what is not the key's is refused, what is tells no secret.
+
+A forger either leaves verifying.key as it is, then the digests in it tell; or writes it anew for
+what lies beside it, then its own digest tells, and a prover asks of its points what hides a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.array import FrArray, G1Array, G2Array
+from kernels.bn254 import B2, P
+from kernels.cpu.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
+from kernels.reference import add_fp2, mul_fp2
+from prover import proving_file
+from prover.errors import FormatError, KeyMismatch
+from prover.key_card import KeyCard
+from prover.keyfile import (
+    CARD_NAME,
+    COMMITMENT_NAME,
+    PROVING_NAME,
+    VERIFYING_NAME,
+    load_commitment_key,
+    load_proving_key,
+    load_verifying_half,
+    load_verifying_key,
+    save_key,
+)
+from prover.keys import NO_FILE, ProvingKey, VerifyingKey
+from prover.opening import CommitmentKey
+from prover.pipeline import commit_job, compile_for_key, require_same_circuit
+from prover.setup import pin_files
+from tests.support.learning import BACKEND, accuracy, commitment_of, model_of, proving_key
+from tests.support.tiny_circuits import seeded
+from tests.support.toy_protocol import honest, prove_toy, toy_key
+
+HIDING = ("a", "b2", "model", "model_pok", "advice")
+"""The bases whose sums hide a secret behind the last one's fresh scalar."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_key(proving_key(), tmp_path / "key", KeyCard.of(accuracy()))
+    return tmp_path / "key"
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    save_key(toy_key(), tmp_path / "toy")
+    return tmp_path / "toy"
+
+
+# -- the card --------------------------------------------------------------------------------------
+
+
+def edit_card(**changes: Any) -> KeyCard:
+    return replace(KeyCard.of(accuracy()), **changes)
+
+
+def edit_layer(index: int, **changes: Any) -> KeyCard:
+    """The card with one hidden layer described otherwise."""
+    card = KeyCard.of(accuracy())
+    layers = list(card.architecture.layers)
+    layers[index] = replace(layers[index], **changes)
+    return replace(card, architecture=replace(card.architecture, layers=tuple(layers)))
+
+
+def requant(**changes: Any) -> Any:
+    was = accuracy().architecture.layers[0].requant
+    assert was is not None
+    return replace(was, **changes)
+
+
+CARDS: dict[str, Callable[[], KeyCard]] = {
+    "narrower": lambda: edit_layer(0, n_out=1),
+    "another multiplier": lambda: edit_layer(0, requant=requant(multiplier=2)),
+    "another shift": lambda: edit_layer(0, requant=requant(shift=9)),
+    "fewer samples": lambda: edit_card(n_samples=2),
+    "another circuit": lambda: edit_card(circuit_digest=bytes([7]) * 32),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_card_that_the_key_does_not_name_is_refused(name: str, folder: Path) -> None:
+    (folder / CARD_NAME).write_bytes(CARDS[name]().encode())
+    with pytest.raises(KeyMismatch, match=r"circuit\.json is not the one that verifying\.key"):
+        load_verifying_half(folder)
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_key_written_anew_for_another_card_is_another_key(name: str, folder: Path) -> None:
+    """And who compiles what it says finds another circuit, or another multiplier in the key."""
+    card = CARDS[name]()
+    forged = replace(proving_key().verifying, card_digest=card.digest)
+    (folder / CARD_NAME).write_bytes(card.encode())
+    (folder / VERIFYING_NAME).write_bytes(forged.encode())
+    with pytest.raises(KeyMismatch, match="take the key whose digest is"):
+        load_verifying_half(folder, expected_digest=proving_key().verifying.digest)
+    if name == "another circuit":
+        with pytest.raises(KeyMismatch, match="contradicts itself"):
+            load_verifying_half(folder)
+        return
+    verifying, read = load_verifying_half(folder)
+    if name != "another multiplier":
+        with pytest.raises(KeyMismatch, match="another circuit than"):
+            compile_for_key(read, verifying)
+        return
+    with pytest.raises(KeyMismatch, match="other multipliers"):
+        require_same_circuit(accuracy(), load_proving_key(folder, verifying))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null\n",
+        b"[" * 100_000,
+        KeyCard.of(accuracy()).encode()[:-1],
+        KeyCard.of(accuracy()).encode() + b"\n",
+        KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":16.0'),
+        KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":true'),
+        KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":1'),
+        KeyCard.of(accuracy()).encode().replace(b'"version":2', b'"version":1'),
+        KeyCard.of(accuracy()).encode().replace(b'"version":2', b'"version":2.0'),
+        KeyCard.of(accuracy()).encode().replace(b"{", b'{"origin":"multi-party ceremony",', 1),
+        b" " * (1 << 17) + KeyCard.of(accuracy()).encode(),
+    ],
+)
+def test_other_bytes_are_no_card(raw: bytes) -> None:
+    with pytest.raises(FormatError, match="no card of version 2"):
+        KeyCard.decode(raw)
+
+
+def test_a_card_claims_nothing_that_it_cannot_show() -> None:
+    found = json.loads(KeyCard.of(accuracy()).encode())
+    assert set(found) == {"architecture", "circuit_digest", "n_samples", "version"}
+
+
+# -- the commitment key ----------------------------------------------------------------------------
+
+
+def exchange(bases: G1Array) -> G1Array:
+    data = bases.data.copy()
+    data[[0, 1]] = data[[1, 0]]
+    return G1Array(data)
+
+
+def test_bases_that_the_key_does_not_name_are_refused(folder: Path) -> None:
+    key = proving_key()
+    right = CommitmentKey.of(key)
+    for raw in (
+        CommitmentKey(bases=exchange(right.bases)).encode(),
+        right.encode()[:-64],
+        right.encode() + bytes(64),
+        CommitmentKey.of(toy_key()).encode(),
+        b"",
+    ):
+        (folder / COMMITMENT_NAME).write_bytes(raw)
+        with pytest.raises(KeyMismatch, match=r"commitment\.key is not the one that"):
+            load_commitment_key(folder, key.verifying)
+
+
+def test_a_key_whose_two_sets_of_bases_differ_is_refused_by_provers(folder: Path) -> None:
+    """Written anew for exchanged bases: D_W would open as another model than it was made of."""
+    key = proving_key()
+    exchanged = CommitmentKey(bases=exchange(CommitmentKey.of(key).bases))
+    for digest in (exchanged.digest, NO_FILE):
+        forged = replace(key.verifying, commitment_digest=digest)
+        with pytest.raises(KeyMismatch, match="commits by other bases than the commitment key"):
+            load_proving_key(folder, forged)
+
+
+# -- points that do not hide -----------------------------------------------------------------------
+
+
+def of_order_three() -> G1Array:
+    """(0, y): on a curve of its own, where three times it is nothing."""
+    return G1Array.from_ints([(0, 5)])
+
+
+def of_order_two() -> G1Array:
+    return G1Array.from_ints([(5, 0)])
+
+
+def not_canonical() -> G1Array:
+    """(p, p): zero, and infinity to whoever reduces."""
+    return G1Array(np.array([[*words(P), *words(P)]], dtype=np.uint64))
+
+
+def words(x: int) -> list[int]:
+    return [x >> 64 * i & (1 << 64) - 1 for i in range(4)]
+
+
+def off_twist() -> G2Array:
+    return G2Array.from_ints([((0, 0), (5, 0))])
+
+
+def stranger() -> G2Array:
+    """On the twist, of another order than r."""
+    x = 0
+    while True:
+        x += 1
+        y = root_fp2(add_fp2(mul_fp2(mul_fp2((x, 0), (x, 0)), (x, 0)), B2))
+        if y is not None:
+            point = G2Array.from_ints([((x, 0), y)])
+            if is_on_curve_g2(point).all() and not is_in_subgroup_g2(point).any():
+                return point
+
+
+def root_fp2(a: tuple[int, int]) -> tuple[int, int] | None:
+    """A square root of a0 + a1 u, by its norm; p = 3 mod 4."""
+    norm = pow(a[0] * a[0] + a[1] * a[1], (P + 1) // 4, P)
+    for n in (norm, -norm):
+        x = pow((a[0] + n) * pow(2, -1, P), (P + 1) // 4, P)
+        if x and mul_fp2(root := (x, a[1] * pow(2 * x, -1, P) % P), root) == a:
+            return root
+    return None
+
+
+G1_LIES = {"order 3": of_order_three, "order 2": of_order_two, "not canonical": not_canonical}
+
+
+def put(key: ProvingKey, name: str, at: int, point: G1Array | G2Array) -> ProvingKey:
+    """The key with another point, and a verifying half that vouches for it."""
+    bases = getattr(key, name)
+    data = bases.data.copy()
+    data[at] = point.data[0]
+    return pin_files(replace(key, **{name: type(bases)(data)}))
+
+
+@pytest.mark.parametrize("lie", G1_LIES)
+@pytest.mark.parametrize("name", [name for name in HIDING if name != "b2"])
+@pytest.mark.parametrize("at", [-1, 0])
+def test_points_off_the_curve_are_refused(name: str, lie: str, at: int, tmp_path: Path) -> None:
+    """The blinder, or any base: a sum with it is none of the group, and need not hide."""
+    assert not is_on_curve_g1(G1_LIES[lie]()).any()
+    forged = put(toy_key(), name, at, G1_LIES[lie]())
+    save_key(forged, tmp_path)
+    with pytest.raises(FormatError, match="not canonical or not on its curve"):
+        load_proving_key(tmp_path, load_verifying_key(tmp_path))
+
+
+@pytest.mark.parametrize("at", [-1, 0])
+def test_points_off_the_twist_are_refused(at: int, tmp_path: Path) -> None:
+    save_key(put(toy_key(), "b2", at, off_twist()), tmp_path)
+    with pytest.raises(FormatError, match="not canonical or not on its curve"):
+        load_proving_key(tmp_path, load_verifying_key(tmp_path))
+
+
+def test_a_blinder_of_another_order_is_refused(tmp_path: Path) -> None:
+    save_key(put(toy_key(), "b2", -1, stranger()), tmp_path)
+    with pytest.raises(FormatError, match="wrong order"):
+        load_proving_key(tmp_path, load_verifying_key(tmp_path))
+
+
+def test_a_base_of_another_order_keeps_its_proof_from_leaving(tmp_path: Path) -> None:
+    """It is on the twist, so the key loads; B is in G2 or there is no proof (`key_points`)."""
+    forged = put(toy_key(), "b2", 0, stranger())
+    save_key(forged, tmp_path)
+    run = prove_toy(random_bytes=seeded(3), key=load_proving_key(tmp_path, forged.verifying))
+    assert is_on_curve_g2(run.points.b).all()
+    assert not is_in_subgroup_g2(run.points.b).any()
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_a_blinder_at_infinity_is_refused(name: str, tmp_path: Path) -> None:
+    zero: G1Array | G2Array = G2Array.zeros(1) if name == "b2" else G1Array.zeros(1)
+    save_key(put(toy_key(), name, -1, zero), tmp_path)
+    with pytest.raises(FormatError, match="blinder is the identity"):
+        load_proving_key(tmp_path, load_verifying_key(tmp_path))
+
+
+def test_why_a_blinder_must_be_on_the_curve() -> None:
+    """One scalar in three is no blinding at all."""
+    blinder = of_order_three()
+    sums = [BACKEND.msm_g1(FrArray.from_ints([rho]), blinder) for rho in (1, 2, 3, 999)]
+    assert [bool(point.data.any()) for point in sums] == [True, True, False, False]
+
+
+@pytest.mark.parametrize("field", ["alpha", "beta", "gamma", "delta", "delta_a", "sigma_w"])
+def test_points_of_the_verifying_half_are_checked_too(field: str) -> None:
+    lie: G1Array | G2Array = of_order_three() if field == "alpha" else stranger()
+    with pytest.raises(FormatError, match="not on its curve or of wrong order"):
+        VerifyingKey.decode(replace(toy_key().verifying, **{field: lie}).encode())
+
+
+# -- a file that changes ---------------------------------------------------------------------------
+
+
+def test_what_becomes_of_the_file_after_loading_is_no_matter(toy: Path) -> None:
+    """Written to in place, where a mapped file was read again: a zero blinder, and D_A showed."""
+    key = load_proving_key(toy, load_verifying_key(toy))
+    path = toy / PROVING_NAME
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)
+        file.write(bytes(size - 4096))
+    assert prove_toy(random_bytes=seeded(7), key=key).envelope == honest().envelope
+    os.truncate(path, 0)  # a mapped page behind the end is a signal
+    assert prove_toy(random_bytes=seeded(7), key=key).envelope == honest().envelope
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_an_error(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = proving_file._parse_header
+
+    def read_and_shrink(header: bytes, size: int, path: Path) -> Any:
+        found = read(header, size, path)
+        os.truncate(path, size - 4096)
+        return found
+
+    monkeypatch.setattr(proving_file, "_parse_header", read_and_shrink)
+    with pytest.raises(FormatError, match="became shorter while it was read"):
+        load_proving_key(toy, load_verifying_key(toy))
+
+
+def test_arrays_of_a_key_are_memory_of_their_own(toy: Path) -> None:
+    """A prepared key keeps its indices only, not the whole file behind them."""
+    key = load_proving_key(toy, load_verifying_key(toy))
+    for array in (key.a_wires, key.b_wires, key.c_wires, key.correction.data):
+        assert array.base is None
+
+
+# -- parts of other keys ---------------------------------------------------------------------------
+
+
+def test_a_key_for_another_circuit_does_not_commit(folder: Path) -> None:
+    """The circuit's own key, but under the card of another multiplier."""
+    card = CARDS["another multiplier"]()
+    key = proving_key()
+    other = replace(key, verifying=replace(key.verifying, card_digest=card.digest))
+    with pytest.raises(KeyMismatch, match="other multipliers"):
+        commit_job(accuracy(), other, model_of(0), commitment_of(0)[1], backend=BACKEND)
+
+
+def test_groups_of_the_two_halves_must_agree(toy: Path) -> None:
+    for name in ("sigma_w", "delta_a"):
+        forged = replace(toy_key().verifying, **{name: G2Array.zeros(1)})
+        with pytest.raises(FormatError, match="do not fit its counts"):
+            load_proving_key(toy, forged)
