@@ -20,13 +20,23 @@ def load_task_key(task: Task, blobs: Blobs) -> VerifyingKey:
     Raises BlobUnavailable; FormatError, KeyMismatch for one that contradicts the genesis.
     """
     key = VerifyingKey.decode(blobs.get(task.verifying_key_digest))
+    require_task_key(task, key)
+    return key
+
+
+def require_task_key(task: Task, key: VerifyingKey) -> None:
+    """KeyMismatch unless this is the key that the genesis names, and what it says of the key."""
+    if key.digest != task.verifying_key_digest:
+        raise KeyMismatch(
+            "the genesis names another key",
+            next_step=f"take the key whose digest is {task.verifying_key_digest.hex()}",
+        )
     try:
         task.card.require_key(key)
     except KeyMismatch as error:
         raise _contradiction(error.what) from None
     if key.commitment_digest != task.commitment_key_digest:
         raise _contradiction("the key names another commitment key")
-    return key
 
 
 def load_task_commitment_key(task: Task, blobs: Blobs) -> CommitmentKey:

@@ -28,6 +28,7 @@ from consensus.genesis import Genesis, Task
 from consensus.identity import get_public_key, sign
 from consensus.messages import Commit, Proof, Register, SentTransaction, Update
 from consensus.samples import SamplePool
+from consensus.task_keys import require_task_key
 from federated.data import UInt8Array
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
@@ -165,9 +166,8 @@ class SecretStore:
 def make_committer(
     task: Task, key: ProvingKey, *, random_bytes: RandomBytes, backend: Backend
 ) -> Committer:
-    """Commits under the task's key. Raises KeyMismatch for the key of another task."""
-    if key.verifying.digest != task.verifying_key_digest:
-        raise KeyMismatch("the task names another key; fetch the one that its genesis names")
+    """Commits under the key that the genesis means. Raises KeyMismatch for any other."""
+    require_task_key(task, key.verifying)
 
     def commit(model: QuantizedModel) -> SecretCommitment:
         if model.architecture.digest != task.architecture.digest:

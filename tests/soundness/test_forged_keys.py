@@ -347,3 +347,11 @@ def test_groups_of_the_two_halves_must_agree(toy: Path) -> None:
         forged = replace(toy_key().verifying, **{name: G2Array.zeros(1)})
         with pytest.raises(FormatError, match="do not fit its counts"):
             load_proving_key(toy, forged)
+
+
+@pytest.mark.parametrize("name", ["sigma_w", "delta_a"])
+def test_a_key_without_a_group_is_none_of_an_accuracy_circuit(name: str) -> None:
+    """Without sigma_W there is no model to speak about: D_W would have to be infinity."""
+    forged = replace(proving_key().verifying, **{name: G2Array.zeros(1)})
+    with pytest.raises(KeyMismatch, match="contradicts itself"):
+        KeyCard.of(accuracy()).require_key(forged)

@@ -17,6 +17,7 @@ from consensus.chain import Phase
 from consensus.development import BLOBS, GENESIS, create_chain, node_home
 from consensus.genesis import Task
 from consensus.task_keys import check_task_keys, load_task_commitment_key, load_task_key
+from federated.client import make_committer
 from kernels.array import G1Array
 from prover.errors import KeyMismatch
 from prover.layers import Requant
@@ -25,6 +26,7 @@ from prover.opening import CommitmentKey
 from tests.support.commands import run
 from tests.support.learning import (
     ARCHITECTURE,
+    BACKEND,
     N_SAMPLES,
     ProvenLab,
     proven_lab,
@@ -90,6 +92,14 @@ def test_no_proof_counts_under_such_a_genesis(name: str) -> None:
     state = lab.reach(Phase.COMMIT)
     with pytest.raises(KeyMismatch, match="the genesis contradicts the key that it names"):
         lab.verifier().check(state, lab.block(state, [lab.commit(0)]))
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_no_client_commits_under_such_a_genesis(name: str) -> None:
+    lab = ProvenLab()
+    task = LIES[name](lab.task, lab.blobs)
+    with pytest.raises(KeyMismatch, match="the genesis contradicts the key that it names"):
+        make_committer(task, proving_key(), random_bytes=seeded(1), backend=BACKEND)
 
 
 def test_a_key_that_lies_in_itself_is_refused() -> None:
