@@ -23,6 +23,7 @@ from kernels.backend import Backend, BackendUnavailable
 from prover.commitment import SecretCommitment, draw_blinding
 from prover.errors import FormatError, ProverError
 from prover.formats.json_io import encode_proof, encode_public
+from prover.formats.key_memory import KeyMemory
 from prover.formats.snarkjs import ForeignProver
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import read_zkey
@@ -161,7 +162,9 @@ class TaskProver:
         report("witness 1", 1, 1)
 
         def load() -> tuple[object, int]:
-            key = read_zkey(path, backend, random_bytes=self.random_bytes)
+            key = read_zkey(
+                path, backend, random_bytes=self.random_bytes, memory=KeyMemory.of(backend)
+            )
             return ForeignProver(key, backend), path.stat().st_size
 
         name = ("groth16", work.zkey_id, backend.info().name)

@@ -25,9 +25,18 @@ def check_private_folder(path: Path) -> None:
             (with the sticky bit) nobody but its owner can replace what is owned by this user
     Raises OSError when there is none.
     """
-    if not hasattr(os, "getuid"):
-        return
     named, real = path.lstat(), path.stat()
-    owners = {named.st_uid, real.st_uid}
-    if owners != {os.getuid()} or real.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if not (is_own(named) and is_private(real)):
         raise PermissionError(errno.EPERM, "not private to this user", str(path))
+
+
+def is_own(info: os.stat_result) -> bool:
+    """Whether this user owns it."""
+    return not hasattr(os, "getuid") or info.st_uid == os.getuid()
+
+
+def is_private(info: os.stat_result) -> bool:
+    """Whether this user owns it, and nobody else may write to it."""
+    return is_own(info) and not (
+        hasattr(os, "getuid") and info.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )

@@ -39,7 +39,8 @@ def prove(
         bool,
         typer.Option(
             "--trust-key",
-            help="Do not test the key's points: only for a key that was tested here before.",
+            help="Do not test the key's points. A key that passed the test here is known by its "
+            "SHA-256, and not tested again anyway.",
         ),
     ] = False,
     backend: BackendName = "cpu",
@@ -53,6 +54,7 @@ def prove(
     from kernels.files import write_together
     from prover.errors import ProverError
     from prover.formats.json_io import encode_proof, encode_public
+    from prover.formats.key_memory import KeyMemory
     from prover.formats.snarkjs import ForeignProver
     from prover.formats.wtns import read_wtns
     from prover.formats.zkey import read_zkey
@@ -61,7 +63,13 @@ def prove(
     started = time.perf_counter()
     try:
         wires = read_wtns(witness)
-        key = read_zkey(zkey, device, check_points=not trust_key, random_bytes=secrets.token_bytes)
+        key = read_zkey(
+            zkey,
+            device,
+            check_points=not trust_key,
+            random_bytes=secrets.token_bytes,
+            memory=KeyMemory.of(device),
+        )
         loaded = time.perf_counter()
         with show_steps() as progress:
             made = ForeignProver(key, device).prove(wires, secrets.token_bytes, progress=progress)

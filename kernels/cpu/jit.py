@@ -40,6 +40,7 @@ from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaWarning
 from numba.core.registry import CPUDispatcher
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 from kernels.files import PRIVATE, write_whole
@@ -48,7 +49,6 @@ from kernels.private_folder import make_private_folder
 F = TypeVar("F", bound=Callable[..., Any])
 
 KEEP_DIRECTORIES = 4  # states of the sources whose compiled code is kept
-_PREFIX = "jit-"
 _CHECKSUM_BYTES = 32
 _OPTIONS = {"nopython": True, "nogil": True, "boundscheck": False, "error_model": "numpy"}
 
@@ -103,16 +103,21 @@ def source_digest() -> str:
 
 @cache
 def cache_directory() -> Path | None:
-    """Where compiled kernels of this state of the sources live; None if there is no safe place.
+    """Where compiled kernels of this state of the sources live; None if there is no safe place."""
+    return private_directory("jit", source_digest())
+
+
+def private_directory(kind: str, state: str) -> Path | None:
+    """Where this user alone keeps what one state of the sources found; None without a safe place.
 
     `$ZKPOT_CACHE_DIR`, else the platform's per-user cache, else a private directory under the
-    temporary one. Older states beyond `KEEP_DIRECTORIES` are removed.
+    temporary one. Older states of a kind beyond `KEEP_DIRECTORIES` are removed.
     """
     for find in (_user_cache, _temporary):
         try:
             base = find()
             make_private_folder(base)
-            directory = base / f"{_PREFIX}{source_digest()}"
+            directory = base / f"{kind}-{state}"
             make_private_folder(directory)
             tempfile.TemporaryFile(dir=directory).close()
             os.utime(directory)
@@ -143,9 +148,10 @@ def _temporary() -> Path:
 
 
 def _prune(base: Path, *, keep: Path) -> None:
-    """Remove the least recently used states beyond `KEEP_DIRECTORIES`, as far as possible."""
+    """Remove the least recently used states of a kind beyond `KEEP_DIRECTORIES`, if possible."""
+    kind = keep.name.rpartition("-")[0]
     aged: list[tuple[float, Path]] = []
-    for path in base.glob(f"{_PREFIX}*"):
+    for path in base.glob(f"{kind}-*"):
         with contextlib.suppress(OSError):  # removed by another process meanwhile
             aged.append((path.stat().st_mtime, path))
     others = [path for _, path in sorted(aged, reverse=True) if path != keep]
@@ -186,8 +192,12 @@ class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
         return directory / f"{self._name[-80:]}-{digest}.nbc"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The stored compile result, or None when there is none that can be used."""
-        target_context.refresh()
+        """The stored compile result, or None when there is none that can be used.
+
+        Compiled code needs numba's runtime, and none of the 30 modules with implementations that a
+        refresh of the context imports, for 0.1 to 0.2 s: who compiles refreshes it.
+        """
+        rtsys.initialize(target_context)
         path = self._file(sig, target_context.codegen())
         if path is None:
             return None

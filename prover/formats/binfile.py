@@ -6,12 +6,13 @@ All numbers are little-endian. Source: iden3's `binfileutils` (npm, 0.0.12) and 
 specification (github.com/iden3/r1csfile, doc/r1cs_bin_format.md).
 
 Sections are read into aligned arrays of their own, never mapped: they start at odd multiples of
-four bytes, where vector kernels cannot take 64-bit words; what was checked is what is used even if
-the file changes meanwhile; and a mapped file that shrinks would end the process.
+four bytes, where vector kernels cannot take 64-bit words; what was checked, or hashed, is what is
+used even if the file changes meanwhile; and a mapped file that shrinks would end the process.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import struct
@@ -47,6 +48,7 @@ class BinFile:
         self._name = Path(path).name
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise self.refuse("is no regular file", next_step="name a file")
+        self._loaded: dict[int, npt.NDArray[np.uint8]] = {}
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by __exit__
         try:
             self._sections = self._read_table(magic, versions)
@@ -91,12 +93,27 @@ class BinFile:
         if found != expected:
             raise self.refuse(f"{found} bytes where {because} take {expected}", section=section)
 
+    def load(self) -> bytes:
+        """Reads every section into memory, and gives the SHA-256 of the file as it was read.
+
+        From here on all sections are those that were hashed, whatever becomes of the file.
+        """
+        digest = hashlib.sha256(self._head)
+        for section, (position, n_bytes) in self._sections.items():  # in the order of the file
+            content = self._read_new(section, position, n_bytes)
+            digest.update(struct.pack("<IQ", section, n_bytes))
+            digest.update(content.data)
+            self._loaded[section] = content
+        return digest.digest()
+
     def read(self, section: int) -> bytes:
         """All bytes of a (small) section."""
         return self.array(section, np.dtype(np.uint8)).tobytes()
 
     def head(self, section: int, n_bytes: int) -> bytes:
         """The first bytes of a section that is at least as long."""
+        if section in self._loaded:
+            return self._loaded[section][:n_bytes].tobytes()
         return self._read_at(self._sections[section][0], n_bytes)
 
     def array(self, section: int, dtype: np.dtype[Any], *, offset: int = 0) -> npt.NDArray[Any]:
@@ -107,16 +124,11 @@ class BinFile:
                 f"{n_bytes} bytes are no whole number of {dtype.itemsize}-byte records",
                 section=section,
             )
-        try:
-            out = np.empty(n_bytes // dtype.itemsize, dtype=dtype)
-        except MemoryError:
-            raise self.refuse(
-                f"{n_bytes} bytes do not fit in memory",
-                section=section,
-                next_step="use a machine with more memory",
-            ) from None
-        self._read_into(out.view(np.uint8).data, self._sections[section][0] + offset)
-        return out
+        if section in self._loaded:
+            content = self._loaded[section][offset:]
+        else:
+            content = self._read_new(section, self._sections[section][0] + offset, n_bytes)
+        return content.view(dtype)
 
     def words(self, section: int, per_element: int) -> U64:
         """The section as uint64[n, per_element]."""
@@ -133,7 +145,8 @@ class BinFile:
         size = os.fstat(self._file.fileno()).st_size
         if size < 12:
             raise self.refuse(f"{size} bytes are too few for a header")
-        found_magic, version, n_sections = struct.unpack("<4sII", self._read_at(0, 12))
+        self._head = self._read_at(0, 12)
+        found_magic, version, n_sections = struct.unpack("<4sII", self._head)
         if found_magic != magic:
             raise self.refuse(f"does not start with {magic!r}", next_step="name another file")
         if version not in versions:
@@ -159,6 +172,19 @@ class BinFile:
         if position != size:
             raise self.refuse(f"{size - position} bytes follow the last section")
         return sections
+
+    def _read_new(self, section: int, position: int, n_bytes: int) -> npt.NDArray[np.uint8]:
+        """Bytes of a section in an array of their own, aligned for words."""
+        try:
+            out = np.empty(n_bytes, dtype=np.uint8)
+        except MemoryError:
+            raise self.refuse(
+                f"{n_bytes} bytes do not fit in memory",
+                section=section,
+                next_step="use a machine with more memory",
+            ) from None
+        self._read_into(out.data, position)
+        return out
 
     def _read_at(self, position: int, n_bytes: int) -> bytes:
         out = bytearray(n_bytes)

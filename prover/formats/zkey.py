@@ -35,6 +35,7 @@ from kernels.bn254 import TWO_ADICITY, P, R
 from prover.formats.binfile import BinFile, Buffer, require_below, write_binfile
 from prover.formats.coefficients import build_matrix, list_rows, list_values
 from prover.formats.elements import Groth16Key, require_finite, require_g1, require_g2
+from prover.formats.key_memory import KeyMemory
 from prover.randomness import RandomBytes
 
 _GROTH16 = 1
@@ -90,6 +91,7 @@ def read_zkey(
     *,
     check_points: bool = True,
     random_bytes: RandomBytes | None = None,
+    memory: KeyMemory | None = None,
 ) -> Zkey:
     """The key of a file.
 
@@ -99,15 +101,20 @@ def read_zkey(
     random_bytes : cryptographic; with it the query in G2 is tested all at once, and wrongly
                    accepted with probability at most 2^-128. Without it each point is tested by
                    itself, about 0.1 ms each.
+    memory       : of files that passed every test here; the points of such a one, whose bytes these
+                   are by SHA-256, are not tested again, and a new one that passes is added
     raises       : FormatError; OSError as `open` does
     """
     with BinFile(path, magic=b"zkey", versions=(1,)) as file:
-        header = _read_header(file, backend)
+        digest = file.load() if memory is not None else b""
+        is_known = memory is not None and memory.knows(digest)
+        check_points = check_points and not is_known
+        header = _read_header(file, backend, check=not is_known)
         n_wires, n_public, n = header.n_wires, header.n_public, 1 << header.lg_n
         n_private = n_wires - 1 - n_public
-        ic = _read_g1(file, 3, 1 + n_public, backend, check=True)
+        ic = _read_g1(file, 3, 1 + n_public, backend, check=not is_known)
         matrix_a, matrix_b = _read_matrices(file, n_rows=n, n_wires=n_wires, backend=backend)
-        return Zkey(
+        key = Zkey(
             n_wires=n_wires,
             lg_n=header.lg_n,
             beta1=header.g1[1:2],
@@ -128,6 +135,9 @@ def read_zkey(
             h=_read_g1(file, 9, n, backend, check=check_points),
             contributions=_read_contributions(file),
         )
+    if memory is not None and check_points:
+        memory.add(digest)
+    return key
 
 
 def write_zkey(path: str | os.PathLike[str], key: Zkey, backend: Backend) -> None:
@@ -187,7 +197,7 @@ def _encode_matrices(key: Zkey, backend: Backend) -> np.ndarray[tuple[int], np.d
     return entries
 
 
-def _read_header(file: BinFile, backend: Backend) -> _Header:
+def _read_header(file: BinFile, backend: Backend, *, check: bool) -> _Header:
     """Sections 1 and 2; every count is checked against the size of the section it rules."""
     file.require_bytes(1, 4, "a protocol number")
     (protocol,) = struct.unpack("<I", file.read(1))
@@ -217,10 +227,11 @@ def _read_header(file: BinFile, backend: Backend) -> _Header:
     ):
         file.require_bytes(section, count * size, f"{count} points")
     g1, g2 = _split_points(raw[_SIZES.size :])
-    require_g1(g1, backend, where=file.where(2))
-    require_g2(g2, backend, where=file.where(2))
-    require_finite(g1, where=file.where(2))
-    require_finite(g2, where=file.where(2))
+    if check:
+        require_g1(g1, backend, where=file.where(2))
+        require_g2(g2, backend, where=file.where(2))
+        require_finite(g1, where=file.where(2))
+        require_finite(g2, where=file.where(2))
     return _Header(n_wires=n_wires, n_public=n_public, lg_n=lg_n, g1=g1, g2=g2)
 
 

@@ -1,5 +1,6 @@
 """The container of circom's and snarkjs's files: what is in the table is in the file, once."""
 
+import hashlib
 import struct
 from pathlib import Path
 
@@ -39,6 +40,25 @@ def test_sections_come_back(tmp_path: Path) -> None:
         assert words.tobytes() == bytes(range(24))
         assert words.flags.aligned  # the file's sections are not
         assert file.array(7, np.dtype("<u4"), offset=4).tobytes() == bytes(range(4, 24))
+
+
+def test_a_file_that_was_loaded_is_what_was_hashed(tmp_path: Path) -> None:
+    raw = put_together(HEAD, BODY)
+    with open_bytes(tmp_path / "x", raw) as file:
+        assert file.load() == hashlib.sha256(raw).digest()
+        (tmp_path / "x").write_bytes(b"")
+        assert [file.read(kind) for kind, _ in BODY] == [body for _, body in BODY]
+        assert file.head(7, 2) == b"\0\1"
+        assert file.words(7, 3).flags.aligned
+        assert file.array(7, np.dtype("<u4"), offset=4).tobytes() == bytes(range(4, 24))
+        with pytest.raises(FormatError, match="no whole number"):
+            file.array(7, np.dtype("<u8"), offset=4)
+        with pytest.raises(FormatError, match="section 2 is missing"):
+            file.array(2, np.dtype("<u8"))
+    with open_bytes(tmp_path / "y", raw) as file:
+        (tmp_path / "y").write_bytes(raw[:-1])
+        with pytest.raises(FormatError, match="became shorter"):
+            file.load()
 
 
 @pytest.mark.parametrize(

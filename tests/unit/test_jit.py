@@ -34,7 +34,8 @@ known = {"one": one, "two": two, "both": both}
 values = [known[name](10) for name in sys.argv[1:]]
 counts = [(sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()))
           for f in known.values()]
-print(json.dumps({"values": values, "directory": str(cache_directory()),
+imported = "numba.np.npyimpl" in sys.modules  # of what only a compilation needs
+print(json.dumps({"values": values, "directory": str(cache_directory()), "imported": imported,
                   "hits": sum(h for h, _ in counts), "compiled": sum(m for _, m in counts)}))
 """
 
@@ -75,6 +76,7 @@ def test_second_process_starts_warm(project: Path) -> None:
     second = run(project, "one", "both")
     assert second["values"] == first["values"]
     assert (second["hits"], second["compiled"]) == (2, 0)
+    assert (first["imported"], second["imported"]) == (True, False)
 
 
 def test_variants_compiled_apart_do_not_mix(project: Path) -> None:
@@ -84,6 +86,12 @@ def test_variants_compiled_apart_do_not_mix(project: Path) -> None:
     together = run(project, "two", "one", "both")
     assert together["values"] == [12, 11, 11012]
     assert (together["hits"], together["compiled"]) == (2, 1)
+
+
+def test_loaded_code_may_be_called_by_new_code(project: Path) -> None:
+    """What is loaded before anything was compiled is there for a compilation that comes later."""
+    run(project, "one")
+    assert run(project, "one", "both")["values"] == [11, 11012]
 
 
 def test_a_changed_helper_module_invalidates(project: Path) -> None:
