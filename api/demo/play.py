@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import sys
 import time
@@ -31,6 +30,7 @@ from federated.client import Client, Learn, Prover, ProvingFailed, SecretStore, 
 from federated.local import improve
 from federated.task_scales import dequantize
 from kernels.backend import Backend
+from kernels.machine import count_processors
 from prover.errors import ProverError
 from prover.model import QuantizedModel
 from prover.wire import Envelope
@@ -252,7 +252,7 @@ def list_commands(stage: Stage, *, host: str, port: int) -> list[Command]:
     logs = stage.folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     n_workers = stage.plan.n_workers
-    n_threads = max(1, (os.cpu_count() or 1) // n_workers)
+    n_threads = max(1, count_processors() // n_workers)
 
     def command(name: str, *arguments: str, **settings: object) -> Command:
         changed = [f"ZKPOT_{key}={value}" for key, value in settings.items()]

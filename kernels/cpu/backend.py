@@ -17,22 +17,29 @@ from kernels.cpu.jit import cache_directory
 from kernels.cpu.lanes import choose_lanes
 from kernels.cpu.msm import Msm, PreparedBases
 from kernels.cpu.ntt import Ntt
-from kernels.cpu.pool import Pool
+from kernels.cpu.pool import GRAIN_NS, Pool
 from kernels.host import HostArrays
+from kernels.machine import count_processors
 
 
 class CpuBackend(HostArrays):
     """F_r, transforms and groups in numba kernels.
 
     lanes   : auto, ifma, avx2, scalar (see `kernels.cpu.lanes`); default `$ZKPOT_LANES`, else auto
-    threads : default `$ZKPOT_THREADS`, else the processors this process may use
+    threads : default the processors this process may use, and no more than `$ZKPOT_THREADS`
+    grain_ns : see `Pool`
 
     Raises BackendUnavailable when the host lacks what the lanes need.
     """
 
-    def __init__(self, lanes: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        lanes: str | None = None,
+        threads: int | None = None,
+        grain_ns: int = GRAIN_NS,
+    ) -> None:
         self._lanes = choose_lanes(lanes or os.environ.get("ZKPOT_LANES") or "auto")
-        self._pool = Pool(threads or _default_threads())
+        self._pool = Pool(threads or choose_threads(), grain_ns=grain_ns)
 
     @cached_property
     def _g1(self) -> Msm:
@@ -150,7 +157,7 @@ class CpuBackend(HostArrays):
         def part(first: int, last: int) -> None:
             out[first:last] = group.is_on_curve_g1(points[first:last])
 
-        self._pool.ranges(len(points), part)
+        self._pool.ranges(len(points), part, cost_ns=200)
         return out
 
     def is_in_subgroup_g2(self, points: G2Array) -> BoolArray:
@@ -160,7 +167,7 @@ class CpuBackend(HostArrays):
         def part(first: int, last: int) -> None:
             out[first:last] = group.is_in_subgroup_g2(points[first:last])
 
-        self._pool.ranges(len(points), part)
+        self._pool.ranges(len(points), part, cost_ns=50_000)
         return out
 
     def are_all_in_subgroup_g2(self, points: G2Array, random_bytes: Callable[[int], bytes]) -> bool:
@@ -168,13 +175,19 @@ class CpuBackend(HostArrays):
         return membership.are_all_in_subgroup_g2(self._g2, points, random_bytes)
 
 
-def _default_threads() -> int:
-    wanted = os.environ.get("ZKPOT_THREADS")
-    if wanted is not None:
-        if not wanted.isdecimal() or int(wanted) < 1:
-            raise ValueError(f"ZKPOT_THREADS={wanted!r}: expected a whole number of at least 1")
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def choose_threads(wanted: str | None = None, n_processors: int | None = None) -> int:
+    """Threads for this process: `wanted` bounds them, and so does the machine.
+
+    wanted       : default `$ZKPOT_THREADS`; empty: unset
+    n_processors : default those that affinity and control groups allow
+    """
+    most = count_processors() if n_processors is None else n_processors
+    text = os.environ.get("ZKPOT_THREADS", "") if wanted is None else wanted
+    if not text:
+        return most
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"ZKPOT_THREADS={text!r}: expected a whole number of at least 1")
+    return min(int(text), most)
 
 
 def _fix(msm: Msm, points: npt.NDArray[np.uint64], max_bytes: int | None) -> PreparedBases:

@@ -51,4 +51,4 @@ def double_bases(msm: Scratch, table: U64, first: int, last: int, times: int) ->
         for _ in range(times):
             double_records(msm.group[0], table.ctypes.data, first + begin, first + end, spare, work)
 
-    msm.pool.ranges(last - first, part)
+    msm.pool.ranges(last - first, part, cost_ns=100 * times)

@@ -174,7 +174,8 @@ def _leaders(
     msm: Msm, scalars: U64, bases: PreparedBases
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Leader of each long scalar (-1: none) and sizes of their groups, in one part per thread."""
-    n, n_parts = len(scalars), msm.pool.n_threads
+    n = len(scalars)
+    n_parts = msm.pool.count(n, cost_ns=10)
     leaders, sizes = np.full(n, -1, np.int32), np.zeros(n, np.int32)
     lg_slots = n.bit_length() + 1
 

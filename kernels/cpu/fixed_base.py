@@ -18,7 +18,7 @@ from kernels.cpu.digits import fetch_add
 from kernels.cpu.doubling import double_records
 from kernels.cpu.jit import kernel
 from kernels.cpu.lanes import aligned_words
-from kernels.cpu.msm import Msm
+from kernels.cpu.msm import ADDITION_NS, Msm
 from kernels.cpu.runs import BATCH, G_RECORD, G_WIDTH, NONE, sum_runs
 
 SCALAR_BITS = 254
@@ -106,7 +106,12 @@ class FixedBase:
                 sums.ctypes.data, finite, arena, work, counter,
             )  # fmt: skip
 
-        msm.pool.workers(n_tasks, part, lambda: report(min(int(counter[0]), n_tasks), n_tasks + 1))
+        msm.pool.workers(
+            n_tasks,
+            part,
+            lambda: report(min(int(counter[0]), n_tasks), n_tasks + 1),
+            cost_ns=min(n, chunk) * n_windows * ADDITION_NS,
+        )
         points = msm.convert(sums[: n * msm.words].reshape(n, -1), packed=False)
         points = points[: n * msm.words].reshape(n, msm.words)
         points[finite == 0] = 0

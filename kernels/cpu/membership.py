@@ -65,7 +65,7 @@ def is_all_on_curve_g2(msm: Msm, points: G2Array) -> bool:
     def part(first: int, last: int) -> None:
         verdicts.append(bool(is_on_curve_g2(points[first:last]).all()))
 
-    msm.pool.ranges(len(points), part)
+    msm.pool.ranges(len(points), part, cost_ns=400)
     return all(verdicts)
 
 

@@ -42,7 +42,9 @@ from kernels.cpu.runs import group_words, work_words
 TASK_ENTRIES = 8192  # sorted entries per task: its records stay in the second-level cache
 MAX_WINDOW = 20
 SCALAR_BITS = 253  # of min(s, r - s)
+ADDITION_NS, DIGIT_NS = 150, 5  # of an addition, of a digit, for the pool to go by
 _REDUCTION = 2.0  # additions per bucket in the weighted reduction
+_JOBS_PER_THREAD = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,7 +121,7 @@ class Msm:
                 source.ctypes.data + at, target.ctypes.data + at, last - first, work, self.lanes.p
             )
 
-        self.pool.ranges(n, part, multiple=width)
+        self.pool.ranges(n, part, cost_ns=20, multiple=width)
         return target
 
     def prepare(self, points: U64) -> PreparedBases:
@@ -200,7 +202,7 @@ class Msm:
             count_lengths(scalars[first:last], infinite[first:last], histogram)
             parts.append(histogram)
 
-        self.pool.ranges(len(scalars), part)
+        self.pool.ranges(len(scalars), part, cost_ns=10)
         lengths: npt.NDArray[np.int64] = np.sum(parts, axis=0) if parts else np.zeros(257, np.int64)
         if lengths[SCALAR_BITS + 1 :].any():
             raise ValueError("MSM: a scalar is not below the group order r")
@@ -233,6 +235,7 @@ class Msm:
             plan.n_sets,
             reduce_part,
             lambda: report(done + min(int(next_set[0]), plan.n_sets), total),
+            cost_ns=int(_REDUCTION * plan.n_buckets) * ADDITION_NS,
         )
         report(total, total)
         mont = self.convert(results.reshape(-1, self.words), packed=False)
@@ -261,7 +264,12 @@ class Msm:
                 present, n_buckets, arena, work, counter,
             )  # fmt: skip
 
-        self.pool.workers(n_tasks, sum_part, lambda: report(min(int(counter[0]), n_tasks), total))
+        self.pool.workers(
+            n_tasks,
+            sum_part,
+            lambda: report(min(int(counter[0]), n_tasks), total),
+            cost_ns=n_entries * ADDITION_NS // max(n_tasks, 1),
+        )
         arena, work = self.arena(max(n_tasks, 1)), self.work()
         merge_parts(*self.group, base, offsets, tasks, n_tasks, at, present, n_buckets, arena, work)
         return Buckets(sums, present, n_tasks)
@@ -297,9 +305,11 @@ class Msm:
             )
             rows[:, :, first:last] = part.reshape(plan.n_tables, plan.n_sets, last - first)
 
-        self.pool.ranges(n, write)
+        self.pool.ranges(n, write, cost_ns=DIGIT_NS * plan.n_windows)
         by_set = digits.reshape(plan.n_sets, per_set)
-        parts = 1 if plan.n_sets >= 4 * self.pool.n_threads else self.pool.n_threads
+        parts = self.pool.count(per_set, DIGIT_NS)
+        parts = min(parts, -(-_JOBS_PER_THREAD * self.pool.n_threads // plan.n_sets))
+        job_ns = DIGIT_NS * per_set // parts
         cuts = [per_set * p // parts for p in range(parts + 1)]
         counts = np.zeros((plan.n_sets, parts, plan.n_buckets + 1), np.int64)
         jobs = [(s, p) for s in range(plan.n_sets) for p in range(parts)]
@@ -307,7 +317,7 @@ class Msm:
         def count(s: int, p: int) -> None:
             count_digits(by_set[s], cuts[p], cuts[p + 1], counts[s, p])
 
-        self.pool.each(jobs, count)
+        self.pool.each(jobs, count, cost_ns=job_ns)
         counts[:, :, 0] = 0
         # entries of a bucket: part after part; positions are exclusive prefix sums in that order
         ordered = counts.transpose(0, 2, 1).reshape(plan.n_sets, -1)
@@ -324,7 +334,7 @@ class Msm:
         def place(s: int, p: int) -> None:
             place_entries(by_set[s], cuts[p], cuts[p + 1], positions[s, p], entries[s])
 
-        self.pool.each(jobs, place)
+        self.pool.each(jobs, place, cost_ns=job_ns)
         return Entries(entries, offsets)
 
 

@@ -17,6 +17,8 @@ from kernels.cpu.lanes import Lanes, get_lanes
 from kernels.cpu.ntt_kernels import get_ntt_ops
 from kernels.cpu.pool import Pool
 
+ELEMENT_NS = 100  # of a pass, for the pool to go by
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tables:
@@ -108,7 +110,10 @@ class Ntt:
             )  # fmt: skip
 
         self.pool.workers(
-            n_groups, work, lambda: report(done + min(int(counter[0]), n_groups), total)
+            n_groups,
+            work,
+            lambda: report(done + min(int(counter[0]), n_groups), total),
+            cost_ns=n_blocks * self.lanes.width * ELEMENT_NS,
         )
 
 

@@ -19,7 +19,8 @@ from kernels.cpu.pool import Pool
 from kernels.cpu.scalar64 import copy, fr_add, fr_inverse, fr_mul, fr_sub, is_zero
 
 ELEMENT_BYTES = 32
-MIN_RANGE = 512  # elements a thread is worth waking for
+MIN_RANGE = 512  # elements, so that no two threads write to one page
+COST_NS, POWER_NS, INVERSE_NS = 20, 30, 120  # of an element
 INVERSION_CHUNK = 4096  # elements per inversion: their 128 kB are still cached on the way back
 
 
@@ -115,7 +116,7 @@ def _combine(pool: Pool, run: _Binary, a: FrMont, b: FrMont) -> FrMont:
     def part(first: int, last: int) -> None:
         run(_address(out, first), _address(a.data, first), _address(b.data, first), last - first)
 
-    pool.ranges(_count(a), part, multiple=MIN_RANGE)
+    pool.ranges(_count(a), part, cost_ns=COST_NS, multiple=MIN_RANGE)
     return FrMont(out)
 
 
@@ -126,7 +127,7 @@ def _times(pool: Pool, words: U64, factor: int) -> U64:
     def part(first: int, last: int) -> None:
         _mul_one(_address(out, first), _address(words, first), _address(constant), last - first)
 
-    pool.ranges(words.size // 4, part, multiple=MIN_RANGE)
+    pool.ranges(words.size // 4, part, cost_ns=COST_NS, multiple=MIN_RANGE)
     return out
 
 
@@ -173,7 +174,7 @@ def batch_inverse(pool: Pool, a: FrMont) -> FrMont:
         if zero >= 0:
             zeros.append(first + zero)
 
-    pool.ranges(_count(a), part, multiple=MIN_RANGE)
+    pool.ranges(_count(a), part, cost_ns=INVERSE_NS, multiple=MIN_RANGE)
     if zeros:
         raise ZeroDivisionError(f"batch_inverse: element {min(zeros)} is zero")
     return FrMont(out)
@@ -193,7 +194,7 @@ def powers(pool: Pool, base: int, n: int, first: int = 1) -> FrMont:
         leading = FrMont.from_ints([first * pow(base, start, R)]).data
         _powers_all(_address(out, start), _address(leading), _address(step), end - start)
 
-    pool.ranges(n, part, multiple=MIN_RANGE)
+    pool.ranges(n, part, cost_ns=POWER_NS, multiple=MIN_RANGE)
     return FrMont(out)
 
 
@@ -209,5 +210,5 @@ def dot(pool: Pool, a: FrMont, b: FrMont) -> int:
         )
         totals.extend(total.to_ints())
 
-    pool.ranges(_count(a), part, multiple=MIN_RANGE)
+    pool.ranges(_count(a), part, cost_ns=COST_NS, multiple=MIN_RANGE)
     return sum(totals) % R

@@ -42,6 +42,7 @@ SHIFT = 58  # S above
 QUOTIENT_SHIFT = 253  # floor(log2 r)
 RECIPROCAL = (1 << (QUOTIENT_SHIFT + 64)) // R
 JOBS_PER_THREAD = 4  # a late or disturbed thread then delays by a quarter of its share
+COST_NS = 10  # of a row, and of an entry
 AHEAD = 16  # entries between the request of a vector element and its use
 
 
@@ -189,6 +190,7 @@ def matvec(pool: Pool, m: SparseMatrix, z: FrMont) -> FrMont:
     def part(first: int, last: int) -> None:
         _rows(indptr, cols, coeffs, *addresses, first, last)
 
-    n_parts = JOBS_PER_THREAD * pool.n_threads if pool.n_threads > 1 else 1
+    n_threads = pool.count(m.n_rows + m.nnz, COST_NS)
+    n_parts = JOBS_PER_THREAD * n_threads if n_threads > 1 else 1
     pool.each(_cut_rows(indptr, n_parts), part)
     return FrMont(out)

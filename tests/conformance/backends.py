@@ -22,7 +22,7 @@ def build_backend(name: str, n_threads: int | None = None) -> Backend:
         return get_backend(name)
     from kernels.cpu.backend import CpuBackend  # not at import: only where it is asked for
 
-    options: dict[str, Any] = {} if n_threads is None else {"threads": n_threads}
+    options: dict[str, Any] = {} if n_threads is None else {"threads": n_threads, "grain_ns": 1}
     if name != CPU:
         options["lanes"] = name.removeprefix(f"{CPU}-")
     return CpuBackend(**options)

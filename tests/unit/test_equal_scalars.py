@@ -23,7 +23,7 @@ LONG = [random.Random("long").randrange(1 << 200, R // 2) for _ in range(40)]
 
 @pytest.fixture(scope="module", params=[1, 3])
 def msm(request: pytest.FixtureRequest) -> Msm:
-    return Msm(choose_lanes("auto"), 1, Pool(request.param))
+    return Msm(choose_lanes("auto"), 1, Pool(request.param, grain_ns=1))
 
 
 def mixed_scalars(n: int) -> list[int]:
@@ -45,7 +45,7 @@ def test_sum_is_the_same(group: Group) -> None:
     scalars = mixed_scalars(n)
     for i in range(0, n, 9):
         points[i], factors[i] = None, 0
-    backend = CpuBackend(threads=2)
+    backend = CpuBackend(threads=2, grain_ns=1)
     assert is_worth_while(FrArray.from_ints(scalars).data)
     total = group.msm(backend, FrArray.from_ints(scalars), group.array.from_ints(points))
     assert total.equals(known_sum(group, scalars, factors))

@@ -31,7 +31,9 @@ def test_every_window_width(
     monkeypatch.setattr(fixed_base, "_TASK_REFS", chunk_refs)
     scalars = [0, 1, 2, R - 1, R - 2, 2**253, (1 << 253) - 1, *(rng.randrange(R) for _ in range(6))]
     base = G1Array.from_ints([mul_g1(5, G1)])
-    found = FixedBase(Msm("scalar", 1, Pool(2))).run(FrArray.from_ints(scalars), base.data)
+    found = FixedBase(Msm("scalar", 1, Pool(2, grain_ns=1))).run(
+        FrArray.from_ints(scalars), base.data
+    )
     assert (found == G1Array.from_ints([mul_g1(5 * s % R, G1) for s in scalars]).data).all()
 
 

@@ -185,7 +185,7 @@ def test_tables_with_infinite_bases(
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 8, 16, 100, 252])
 def test_short_scalars_on_tables(bits: int, rng: Random) -> None:
-    engine = Msm(LANES, 1, Pool(2))
+    engine = Msm(LANES, 1, Pool(2, grain_ns=1))
     ks = list(range(1, 8))
     bases = engine.prepare_tables(multiples("g1", ks).data, 10**5)
     assert bases.n_tables > 1

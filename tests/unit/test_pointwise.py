@@ -19,7 +19,7 @@ LONG = 3 * pointwise.MIN_RANGE + 5  # so that each of three threads has a part
 
 @pytest.fixture(params=[1, 2, 3], scope="module")
 def pool(request: pytest.FixtureRequest) -> Pool:
-    return Pool(request.param)
+    return Pool(request.param, grain_ns=1)
 
 
 def words(values: list[int]) -> FrMont:

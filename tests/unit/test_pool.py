@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,15 +15,26 @@ from hypothesis import strategies as st
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.bn254 import G1, G2, R
-from kernels.cpu.backend import CpuBackend
+from kernels.cpu.backend import CpuBackend, choose_threads
 from kernels.cpu.jit import kernel
 from kernels.cpu.lanes import host_features, restore_rounding, round_toward_zero
 from kernels.cpu.pool import Pool
 from kernels.reference import mul_g1, mul_g2
+from prover.formats.snarkjs import ForeignProver
+from prover.formats.wtns import read_wtns
+from prover.formats.zkey import read_zkey
 
 
-@given(n=st.integers(0, 200), n_threads=st.integers(1, 5), multiple=st.integers(1, 9))
-def test_ranges_cover_everything_once(n: int, n_threads: int, multiple: int) -> None:
+@given(
+    n=st.integers(0, 200),
+    n_threads=st.integers(1, 5),
+    multiple=st.integers(1, 9),
+    cost_ns=st.integers(1, 400),
+    grain_ns=st.integers(1, 4000),
+)
+def test_ranges_cover_everything_once(
+    n: int, n_threads: int, multiple: int, cost_ns: int, grain_ns: int
+) -> None:
     seen = np.zeros(n, np.int64)
     starts = []
 
@@ -29,10 +42,91 @@ def test_ranges_cover_everything_once(n: int, n_threads: int, multiple: int) -> 
         starts.append(first)
         seen[first:last] += 1
 
-    Pool(n_threads).ranges(n, work, multiple=multiple)
+    Pool(n_threads, grain_ns=grain_ns).ranges(n, work, cost_ns=cost_ns, multiple=multiple)
     assert (seen == 1).all()
     assert all(s % multiple == 0 for s in starts)
     assert len(starts) <= n_threads
+    assert len(starts) <= max(1, n * cost_ns // grain_ns)
+
+
+@given(n=st.integers(0, 60), cost_ns=st.integers(0, 50), grain_ns=st.integers(1, 400))
+def test_small_jobs_share_a_thread(n: int, cost_ns: int, grain_ns: int) -> None:
+    done: list[int] = []
+    tasks = count_tasks(Pool(3, grain_ns=grain_ns))
+    tasks.pool.each([(i,) for i in range(n)], done.append, cost_ns=cost_ns)
+    assert sorted(done) == list(range(n))
+    assert tasks.n == 0 or (tasks.n - 1) * grain_ns <= n * max(cost_ns, 1)
+
+
+@dataclass
+class Counted:
+    """A pool, and how many tasks were handed to its threads."""
+
+    pool: Pool
+    n: int = 0
+
+
+def count_tasks(pool: Pool) -> Counted:
+    counted = Counted(pool)
+    executor = pool._executor
+    assert executor is not None
+    submit = executor.submit
+
+    def count(*arguments: Any) -> Any:
+        counted.n += 1
+        return submit(*arguments)
+
+    executor.submit = count  # type: ignore[method-assign]
+    return counted
+
+
+def test_a_small_proof_wakes_none_of_64_threads(root: Path) -> None:
+    """Three wires under a snarkjs key, reading included: as on one thread, word for word."""
+    files = root / "tests" / "vectors" / "snarkjs"
+    wires = read_wtns(files / "multiplier.wtns")
+    proofs = []
+    for backend in (CpuBackend(threads=1), CpuBackend(threads=64)):
+        counted = count_tasks(backend._pool) if backend.info().n_threads > 1 else None
+        key = read_zkey(files / "multiplier.zkey", backend, random_bytes=Random(1).randbytes)
+        proofs.append(ForeignProver(key, backend).prove(wires, Random(2).randbytes))
+        assert counted is None or counted.n == 0
+    one, many = proofs
+    assert one.a.equals(many.a)
+    assert one.b.equals(many.b)
+    assert one.c.equals(many.c)
+
+
+def test_large_inputs_still_go_to_every_thread() -> None:
+    backend = CpuBackend(threads=3)
+    counted = count_tasks(backend._pool)
+    values = FrMont.zeros(1 << 16)
+    for call in (
+        lambda: backend.add(values, values),
+        lambda: backend.ntt(values),
+        lambda: backend.powers(3, 1 << 16),
+    ):
+        before = counted.n
+        call()
+        assert counted.n >= before + 3
+
+
+@pytest.mark.parametrize(
+    ("wanted", "n_processors", "expected"),
+    [("", 6, 6), ("4", 6, 4), ("64", 2, 2), ("1", 64, 1), ("2", 1, 1)],
+)
+def test_the_machine_bounds_threads_and_so_does_the_setting(
+    wanted: str, n_processors: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert choose_threads(wanted, n_processors) == expected
+    monkeypatch.setenv("ZKPOT_THREADS", wanted)
+    monkeypatch.setattr("kernels.cpu.backend.count_processors", lambda: n_processors)
+    assert CpuBackend().info().n_threads == expected
+
+
+@pytest.mark.parametrize("wanted", ["0", "-1", "two", "1.5", " 2"])
+def test_threads_that_are_no_number_are_named(wanted: str) -> None:
+    with pytest.raises(ValueError, match="ZKPOT_THREADS="):
+        choose_threads(wanted, 4)
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -81,7 +175,7 @@ def _inputs(n: int) -> tuple[FrArray, G1Array, G2Array, FrMont]:
 
 
 def test_callers_share_one_backend() -> None:
-    backend = CpuBackend(threads=2)
+    backend = CpuBackend(threads=2, grain_ns=1)
     scalars, g1, g2, values = _inputs(64)
     calls: list[Callable[[], Any]] = [
         lambda: backend.msm_g1(scalars, g1).data,

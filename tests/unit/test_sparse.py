@@ -24,7 +24,7 @@ Row = list[tuple[int, int]]
 
 @pytest.fixture(params=[1, 2, 3], scope="module")
 def pool(request: pytest.FixtureRequest) -> Pool:
-    return Pool(request.param)
+    return Pool(request.param, grain_ns=1)
 
 
 def build(rows: list[Row], n_cols: int, wide: list[int]) -> SparseMatrix:
