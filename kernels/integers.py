@@ -20,6 +20,8 @@ from kernels.bn254 import R
 
 Int64Array = npt.NDArray[np.int64]
 MAX_SMALL = 1 << 62
+BLOCK_VALUES = 1 << 20
+"""Integers that are doubles at a time: 8 MiB."""
 _WORD = (1 << 64) - 1
 assert R & _WORD > MAX_SMALL  # so r - |x| borrows from no other word
 
@@ -91,7 +93,7 @@ class HostIntegers:
     def multiply(
         self, x: npt.NDArray[Any], weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
     ) -> Int64Array:
-        return exact_matmul(x, weight.T) + bias.astype(np.int64)
+        return exact_matmul(x, weight) + bias.astype(np.int64)
 
     def requantize(self, z: Int64Array, how: Rounding) -> tuple[Int64Array, Int64Array, Int64Array]:
         q = quotient(z, how)
@@ -109,10 +111,23 @@ class HostIntegers:
 HOST = HostIntegers()
 
 
-def exact_matmul(x: npt.NDArray[Any], weight_t: npt.NDArray[Any]) -> Int64Array:
-    """Integer product by floating-point BLAS: exact, because all partial sums stay below 2^53."""
-    product = x.astype(np.float64) @ weight_t.astype(np.float64)
-    return product.astype(np.int64)
+def exact_matmul(x: npt.NDArray[Any], weight: npt.NDArray[Any]) -> Int64Array:
+    """x W^T of integers by floating-point BLAS: exact, because all partial sums are below 2^53.
+
+    x    : [..., n_in]; weight : [n_out, n_in]
+    cost : beside the result, doubles of a few blocks only: samples and weights are bytes, and a
+           copy of them all as doubles would take eight times their memory
+    """
+    rows, n_out = x.reshape(-1, x.shape[-1]), len(weight)
+    product = np.empty((len(rows), n_out), dtype=np.int64)
+    width = max(1, BLOCK_VALUES // x.shape[-1])
+    for left in range(0, n_out, width):
+        block = weight[left : left + width].T.astype(np.float64)
+        height = max(1, BLOCK_VALUES // max(block.shape))
+        for top in range(0, len(rows), height):
+            part = rows[top : top + height].astype(np.float64) @ block
+            product[top : top + height, left : left + width] = part
+    return product.reshape(*x.shape[:-1], n_out)
 
 
 def quotient(z: Int64Array, how: Rounding) -> Int64Array:

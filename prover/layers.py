@@ -195,8 +195,7 @@ class Linear:
         return result
 
     def bounds(self, x: Interval, weight: Int8Array, bias: Int32Array) -> Interval:
-        w = weight.astype(np.int64)
-        positive, negative = np.maximum(w, 0).T, np.minimum(w, 0).T
+        positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
         b = bias.astype(np.int64)
         lo = exact_matmul(x.lo, positive) + exact_matmul(x.hi, negative) + b
         hi = exact_matmul(x.hi, positive) + exact_matmul(x.lo, negative) + b

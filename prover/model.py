@@ -43,6 +43,7 @@ MAX_LAYERS = 256
 MAX_PARAMETERS = 1 << 26
 MAX_CLASSES = 256  # labels are uint8
 MAX_MARGIN_BITS = 48
+_AT_ONCE = 1 << 11  # samples
 ARCHITECTURE_DOMAIN = b"zkpot architecture v1\x00"
 _NAME = re.compile(r"mlp(?:-[1-9][0-9]{0,6}){2,64}", re.ASCII)
 
@@ -282,8 +283,12 @@ class QuantizedModel:
         return tuple(steps)
 
     def logits(self, images: UInt8Array) -> Int64Array:
-        """Raw accumulators of the last layer, int64[N, n_classes], for uint8[N, *input_shape]."""
-        return self.trace(images)[-1].z
+        """Raw accumulators of the last layer, int64[N, n_classes], for uint8[N, *input_shape].
+
+        Some samples at a time: what happens on the way to them is not kept.
+        """
+        starts = range(0, max(len(images), 1), _AT_ONCE)
+        return np.concatenate([self.trace(images[i : i + _AT_ONCE])[-1].z for i in starts])
 
 
 def is_correct(logits: Int64Array, labels: UInt8Array) -> npt.NDArray[np.bool_]:

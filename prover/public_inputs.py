@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from kernels.array import FrArray, ints_from_words, words_from_ints
 from kernels.bn254 import R
+from kernels.integers import BLOCK_VALUES
 from prover.dataset import shard_digest
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.layers import PRODUCT_BITS
@@ -274,18 +275,19 @@ def compute_weighted_sums(samples: UInt8Array, weights: Sequence[int]) -> list[i
     holds   : weights are cut into 32-bit limbs; a limb's sum over at most 2^13 samples
               is below 2^53, hence exact in float64, and the BLAS may add in any order; over all of
               MAX_SAMPLES it is below 2^60, hence exact in int64
+    cost    : samples become doubles block by block, never all of them
     """
     limbs = words_from_ints(weights).view(np.uint32).T.astype(np.float64)
     n, d = samples.shape
-    exact = samples.astype(np.float64)
     step = max(1, _MATMUL_TERMS // (len(limbs) * max(d, 1)))
+    height = max(step, min(_EXACT_SAMPLES, BLOCK_VALUES // max(d, 1)))
     sums = np.zeros((len(limbs), d), dtype=np.int64)
-    for first in range(0, n, _EXACT_SAMPLES):
-        last = min(first + _EXACT_SAMPLES, n)
+    for first in range(0, n, height):
+        exact = samples[first : first + height].astype(np.float64)
+        scales = limbs[:, first : first + height]
         total = np.zeros((len(limbs), d))
-        for start in range(first, last, step):
-            chunk = slice(start, min(start + step, last))
-            total += limbs[:, chunk] @ exact[chunk]
+        for start in range(0, len(exact), step):
+            total += scales[:, start : start + step] @ exact[start : start + step]
         sums += total.astype(np.int64)
     return [total % R for total in _join_limbs(sums)]
 

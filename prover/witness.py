@@ -7,7 +7,7 @@ defining rows. An array of wire values never enters an error or a log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from kernels.integers import HOST, Integers
 from prover.accuracy import AccuracyCircuit
 from prover.constraints import Circuit, Group, RowBlock, Rule, WireBlock
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
+from prover.layers import RequantTrace
 from prover.linear_form import LinearForm
 from prover.model import LayerTrace, QuantizedModel, UInt8Array, is_correct
 
@@ -81,9 +82,7 @@ def _solve_committed(
     claimed: int | None,
     integers: Integers,
 ) -> Committed:
-    n_padding = accuracy.n_samples - len(labels)
-    blank = np.zeros((n_padding, *accuracy.architecture.input_shape), dtype=np.uint8)
-    steps = model.trace(np.concatenate([images, blank]), integers)
+    steps = _trace_padded(model, images, accuracy.n_samples, integers)
     inputs: dict[str, Int64Array] = {}
     for index, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
         inputs[f"layer {index}/weights"] = integers.upload(w)
@@ -95,6 +94,27 @@ def _solve_committed(
     return Committed(
         model=values[r1cs.model], advice=values[r1cs.advice], claimed=claimed, integers=integers
     )
+
+
+def _trace_padded(
+    model: QuantizedModel, images: UInt8Array, n_samples: int, integers: Integers
+) -> list[LayerTrace]:
+    """The trace of the samples and of padding after them.
+
+    Padding is the zero sample n_samples - n_real times, so it is traced once and its values are
+    repeated: a circuit of many samples would else ask for their memory, however few a shard has.
+    """
+    n_real = len(images)
+    blank = np.zeros((min(1, n_samples - n_real), *images.shape[1:]), dtype=np.uint8)
+    index = integers.upload(np.minimum(np.arange(n_samples), n_real))
+
+    def spread(step: LayerTrace) -> LayerTrace:
+        found = step.requant
+        if found is not None:
+            found = RequantTrace(q=found.q[index], rem=found.rem[index], y=found.y[index])
+        return LayerTrace(x=step.x, z=step.z[index], requant=found)
+
+    return list(map(spread, model.trace(np.concatenate([images, blank]), integers)))
 
 
 def solve_advice(
@@ -210,7 +230,7 @@ def _solve_block(circuit: Circuit, block: RowBlock, z: FrMont, backend: Backend)
             return backend.upload(backend.powers(base, block.size, first=base * base % R))
 
 
-def _solve_activations(steps: tuple[LayerTrace, ...]) -> dict[str, Int64Array]:
+def _solve_activations(steps: Sequence[LayerTrace]) -> dict[str, Int64Array]:
     """Advice of every layer, from the integer model's own trace."""
     inputs: dict[str, Int64Array] = {}
     for index, step in enumerate(steps):
