@@ -24,18 +24,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_safetensors
 
 from api.private import PrivateFiles
 from api.queue import hash_name
 from federated.data import DatasetRef, load_samples
+from federated.tensor_file import TensorFileInvalid, read_tensors
 from kernels.files import PRIVATE, replacing
 from kernels.private_folder import make_private_folder
 from prover.public_inputs import UInt8Array
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CHUNK = 1 << 20
+MAX_SAMPLES_HEADER_BYTES = 1 << 14
+"""Two tensors take 150, and some writers add a few metadata."""
 _LOCKED_AFTER_S = 60.0
 """An unfinished file that is older than this has been locked by its writer, if that lives."""
 
@@ -209,9 +210,9 @@ def hash_file(source: BinaryIO) -> str:
 def parse_samples(raw: bytes) -> tuple[UInt8Array, UInt8Array]:
     """images uint8[N, ...] and labels uint8[N] of a safetensors file. Raises UploadInvalid."""
     try:
-        tensors = load_safetensors(raw)
-    except (SafetensorError, ValueError, KeyError):  # KeyError: a dtype that numpy has not
-        raise UploadInvalid("the bytes are no safetensors file") from None
+        tensors = read_tensors(raw, max_header_bytes=MAX_SAMPLES_HEADER_BYTES)
+    except TensorFileInvalid as error:
+        raise UploadInvalid(f"the file of samples cannot be read: {error}") from None
     if set(tensors) != {"images", "labels"}:
         raise UploadInvalid("the tensors are not `images` and `labels`")
     images, labels = tensors["images"], tensors["labels"]

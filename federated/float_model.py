@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from federated.data import UInt8Array
 from federated.errors import FloatModelInvalid
+from federated.tensor_file import TensorFileInvalid, read_header, read_tensors
 from prover.errors import ArchitectureInvalid
 from prover.model import Architecture
 
@@ -28,6 +27,7 @@ Float32Array = npt.NDArray[np.float32]
 
 FORMAT = "zkpot-float-v1"
 MAX_FILE_BYTES = 1 << 30
+MAX_HEADER_BYTES = 1 << 18  # of 64 layers with their metadata
 _AT_ONCE = 1 << 11  # samples
 
 
@@ -83,11 +83,11 @@ def encode_float_model(model: FloatModel) -> bytes:
 
 def decode_float_model(raw: bytes) -> FloatModel:
     """Inverse of `encode_float_model`; FloatModelInvalid for anything else."""
-    header = _read_header(raw)
     try:
-        tensors = load_tensors(raw)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise FloatModelInvalid(f"no safetensors file: {error}") from error
+        header = _parse_header(read_header(raw, max_bytes=MAX_HEADER_BYTES))
+        tensors = read_tensors(raw, max_header_bytes=MAX_HEADER_BYTES)
+    except TensorFileInvalid as error:
+        raise FloatModelInvalid(str(error)) from error
     try:
         architecture = Architecture.parse(header["name"])
     except ArchitectureInvalid as error:
@@ -121,11 +121,10 @@ def load_float_model(path: Path) -> FloatModel:
     return decode_float_model(raw)
 
 
-def _read_header(raw: bytes) -> dict[str, Any]:
+def _parse_header(raw: bytes) -> dict[str, Any]:
     """Name, mean, std and record out of the safetensors metadata, each of its type."""
-    n = int.from_bytes(raw[:8], "little")
     try:
-        header = json.loads(json.loads(raw[8 : 8 + n])["__metadata__"][FORMAT])
+        header = json.loads(json.loads(raw)["__metadata__"][FORMAT])
     except (ValueError, KeyError, TypeError, RecursionError):
         header = None
     kinds = {"mean": float, "name": str, "record": dict, "std": float}
