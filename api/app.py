@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from api.problems import OnlyProblems, Problem, document
 from api.routes_common import Shell, ShellDep
 from api.schemas import Health
 from api.service import ServiceBackend
+from kernels.versions import find_own_version
 
 WEB = Path(__file__).parent / "web"
 RATES = {"read": "400/second", "submit": "60/second", "verify": "10/second", "guess": "5/second"}
@@ -65,7 +65,7 @@ def build_app(
     """
     app = FastAPI(
         title="zkpot",
-        version=version("zkpot"),
+        version=find_own_version(),
         description=_DESCRIPTION,
         redoc_url=None,
     )

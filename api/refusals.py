@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from api.console import refuse, refuse_system
 from federated.errors import FederatedError
 from kernels.backend import Backend, BackendUnavailable, get_backend
+from kernels.cuda.runtime import DeviceError
 from prover.errors import ProverError
 
 
@@ -26,6 +27,8 @@ def refusing(*, as_json: bool) -> Iterator[None]:
         refuse(reason, code=error.code, as_json=as_json)
     except BackendUnavailable as error:
         refuse(str(error), code="backend_unavailable", as_json=as_json)
+    except DeviceError as error:
+        refuse(f"{error}; take --backend cpu", code=error.code, as_json=as_json)
     except (OSError, MemoryError) as error:
         refuse_system(error, as_json=as_json)
 

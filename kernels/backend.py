@@ -190,13 +190,21 @@ _BACKENDS = {
 
 
 @cache
-def get_backend(name: str = "cpu") -> Backend:
+def get_backend(name: str = "cpu", device: int | None = None) -> Backend:
     """The backend of that name, loaded once per process.
+
+    device : which GPU, for the backend that has some; default $ZKPOT_DEVICE, else 0
 
     Raises ValueError for an unknown name and BackendUnavailable when it cannot run here.
     """
     if name not in _BACKENDS:
         raise ValueError(f"unknown backend {name!r}; known: {', '.join(sorted(_BACKENDS))}")
     module, attribute = _BACKENDS[name].split(":")
-    backend: Backend = getattr(import_module(module), attribute)()
+    try:
+        make = getattr(import_module(module), attribute)
+    except Exception as error:  # of a package that it needs: absent, broken, or of another version
+        raise BackendUnavailable(
+            f"backend {name} cannot be imported ({type(error).__name__}: {error})"
+        ) from error
+    backend: Backend = make() if device is None else make(ordinal=device)
     return backend

@@ -8,7 +8,8 @@ import typer
 
 from api.console import AsJson, emit_json, refuse
 
-PARTS = ("zkpot", "numpy", "numba", "llvmlite")
+PARTS = ("numpy", "numba", "llvmlite")
+GPU_PARTS = ("cupy-cuda13x", "numba-cuda", "cuda-core")
 
 
 def register(app: typer.Typer) -> None:
@@ -43,12 +44,13 @@ def info(backend: str = "cpu", as_json: AsJson = False) -> None:
 def describe(backend: str) -> dict[str, Any]:
     """Facts as JSON types. Raises as `kernels.backend.get_backend` does."""
     import platform
-    from importlib.metadata import version
 
     from bench.device import describe_commit, describe_device
     from kernels.backend import get_backend
+    from kernels.versions import find_own_version, find_version
 
     used = get_backend(backend).info()
+    parts = PARTS + GPU_PARTS if used.name == "cuda" else PARTS
     return {
         "backend": used.name,
         "lanes": used.lanes,
@@ -56,11 +58,9 @@ def describe(backend: str) -> dict[str, Any]:
         "detail": dict(used.detail),
         "device": describe_device(),
         "commit": describe_commit(),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in PARTS}},
+        "versions": {
+            "zkpot": find_own_version(),
+            "python": platform.python_version(),
+            **{name: find_version(name) for name in parts},
+        },
     }
-
-
-def _in_words(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {what}" for name, what in value.items())
-    return str(value)

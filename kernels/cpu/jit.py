@@ -128,6 +128,18 @@ def private_directory(kind: str, state: str) -> Path | None:
     return None
 
 
+def lend_directory(name: str, *, variable: str, without: str) -> None:
+    """A folder of the cache for another package's own, by the variable that this package reads.
+
+    without : the variable that makes it do without, for when there is no safe place
+    holds   : what the environment says already stays
+    """
+    if variable not in os.environ:
+        directory = cache_directory()
+        chosen = (without, "1") if directory is None else (variable, str(directory / name))
+        os.environ.setdefault(*chosen)
+
+
 def _user_id() -> int:
     return os.getuid() if hasattr(os, "getuid") else 0
 

@@ -53,17 +53,24 @@ def on_device(method: Callable[P, T]) -> Callable[P, T]:
 class CudaBackend:
     """F_r, transforms and groups on a GPU.
 
-    device : default the GPU `$ZKPOT_DEVICE`, else 0, of those that the process sees
+    device : default the GPU `ordinal` of those that the process sees; its default `$ZKPOT_DEVICE`,
+             else 0
     cpu    : does what has no kernel
 
     Raises BackendUnavailable when there is no device or no cupy, DeviceError for faults later.
     """
 
-    def __init__(self, device: Device | None = None, cpu: Backend | None = None) -> None:
+    def __init__(
+        self,
+        device: Device | None = None,
+        cpu: Backend | None = None,
+        *,
+        ordinal: int | None = None,
+    ) -> None:
         if device is None:
             from kernels.cuda.device import open_device  # not at import: it loads cupy
 
-            device = open_device(_default_ordinal())
+            device = open_device(_default_ordinal() if ordinal is None else ordinal)
         self.device = device
         self._cpu: Backend = cpu or CpuBackend()
         self._ntt = Ntt(device)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from kernels.backend import BackendUnavailable
@@ -37,12 +37,8 @@ def compile_cubin(source: Source, arch: str) -> Cubin:
 
     Raises BackendUnavailable without the compiler's packages, DeviceError if it refuses the source.
     """
-    try:
+    with _needing_packages():
         from cuda.core import Program, ProgramOptions
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"no CUDA compiler: {error}; install zkpot[gpu] or zkpot[cubins]"
-        ) from error
     log = io.StringIO()
     try:
         program = Program(
@@ -56,14 +52,24 @@ def compile_cubin(source: Source, arch: str) -> Cubin:
 
 def compiler_version() -> str:
     """What else than source and architecture decides the code. Raises BackendUnavailable."""
-    try:
+    with _needing_packages():
+        from cuda import core
         from cuda.bindings import nvrtc
-    except ImportError as error:
+
+        _, major, minor = nvrtc.nvrtcVersion()  # loads the library
+    return f"nvrtc {major}.{minor} {core.__version__} {sorted(OPTIONS.items())}"
+
+
+@contextlib.contextmanager
+def _needing_packages() -> Iterator[None]:
+    """Whatever keeps the compiler from being loaded, as BackendUnavailable."""
+    try:
+        yield
+    except Exception as error:
         raise BackendUnavailable(
-            f"no CUDA compiler: {error}; install zkpot[gpu] or zkpot[cubins]"
+            f"no CUDA compiler ({type(error).__name__}: {error}); "
+            "install zkpot[gpu] or zkpot[cubins]"
         ) from error
-    _, major, minor = nvrtc.nvrtcVersion()
-    return f"nvrtc {major}.{minor} {version('cuda-core')} {sorted(OPTIONS.items())}"
 
 
 def load_cubin(source: Source, arch: str, directory: Path | None = None) -> bytes:

@@ -17,9 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.backend import BackendUnavailable
+from kernels.cpu.jit import lend_directory
 from kernels.cuda.compiler import load_cubin
-from kernels.cuda.runtime import Array, DeviceError, Dim, check_launch
+from kernels.cuda.faults import explain
+from kernels.cuda.runtime import Array, Dim, check_launch
 from kernels.cuda.source import Source, load_source
+from kernels.versions import find_version
 
 STAGING_BYTES = 8 << 20  # of each pinned buffer
 MEMORY_SHARE = 0.9  # of what is free when the device is opened
@@ -38,11 +41,26 @@ def open_device(
 
     Raises BackendUnavailable without cupy, a driver or that GPU.
     """
+    return CupyDevice(load_cupy(), ordinal, memory_bytes=memory_bytes, synchronous=synchronous)
+
+
+def load_cupy() -> Any:
+    """The package, with a cache for its kernels that this user can write, be there a home or not.
+
+    Raises BackendUnavailable, whatever keeps it from being imported.
+    """
+    lend_directory("cupy", variable="CUPY_CACHE_DIR", without="CUPY_CACHE_IN_MEMORY")
     try:
         import cupy
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise BackendUnavailable(f"no cupy: {error}; install zkpot[gpu]") from error
-    return CupyDevice(cupy, ordinal, memory_bytes=memory_bytes, synchronous=synchronous)
+    except Exception as error:
+        raise BackendUnavailable(
+            f"cupy cannot be imported ({type(error).__name__}: {error}); "
+            f"CUPY_CACHE_DIR must be a folder that can be written, and numpy "
+            f"{find_version('numpy')} one that this cupy knows"
+        ) from error
+    return cupy
 
 
 class CupyDevice:
@@ -270,6 +288,8 @@ def _fault_types(cupy: Any) -> tuple[type[BaseException], ...]:
         cupy.cuda.runtime.CUDARuntimeError,
         cupy.cuda.driver.CUDADriverError,
         cupy.cuda.memory.OutOfMemoryError,
+        cupy.cuda.compiler.CompileException,
+        ImportError,  # of libraries that cupy loads when it first needs them
     )
 
 
@@ -278,4 +298,4 @@ def _as_device_errors(faults: tuple[type[BaseException], ...]) -> Iterator[None]
     try:
         yield
     except faults as error:
-        raise DeviceError(f"{type(error).__name__}: {error}") from error
+        raise explain("cupy", error, versions=("cupy-cuda13x", "numpy"), telling=True) from error

@@ -25,10 +25,17 @@ from typing import Any
 
 import numpy as np
 from numba import cuda, njit  # the simulator finds `cuda` among a function's globals
+from numba.core import config
 
-from kernels.cuda.runtime import Device, DeviceError, ceil_div
+from kernels.cuda.faults import explain
+from kernels.cuda.runtime import Device, ceil_div
 
 BLOCK = 256
+VERSIONS = ("numba-cuda", "numba", "numpy")
+"""Packages that must know each other."""
+
+# Small grids are what small inputs need: a warning at each such launch tells nobody anything.
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 Body = Callable[..., None]
 AtomicAdd = Callable[[Any, Any, Any], Any]
@@ -108,11 +115,11 @@ def launch_on_gpu(kernel: Any, n: int, arguments: list[Any], block: int = BLOCK)
 
 @contextmanager
 def numba_faults() -> Iterator[None]:
-    """Every fault of numba.cuda as a DeviceError."""
+    """Every fault of numba.cuda as a DeviceError that tells what failed, and no values."""
     try:
         yield
     except Exception as error:  # numba has no common class for errors of driver and compiler
-        raise DeviceError(f"numba.cuda: {type(error).__name__}") from error
+        raise explain("numba.cuda", error, versions=VERSIONS) from error
 
 
 def _plain(argument: Any) -> Any:

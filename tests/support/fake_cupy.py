@@ -28,6 +28,10 @@ class OutOfMemoryError(MemoryError):
     """As cupy's."""
 
 
+class CompileException(Exception):
+    """As cupy's."""
+
+
 class FakeArray:
     """Memory of the device: only `data` reaches it."""
 
@@ -75,6 +79,7 @@ class FakeCupy:
             runtime=runtime,
             driver=SimpleNamespace(CUDADriverError=CUDADriverError),
             memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+            compiler=SimpleNamespace(CompileException=CompileException),
             function=SimpleNamespace(Module=Module),
             Device=Device,
             Event=Event,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,30 @@ def test_info_says_what_is_used(runner: CliRunner) -> None:
     assert found["backend"] == "reference"
     assert {"lanes", "threads", "device", "versions"} <= set(found)
     assert runner.invoke(build_app(), ["info", "--backend", "reference"]).exit_code == 0
+
+
+UNINSTALLED = """
+import importlib.metadata as metadata
+def version(name):
+    raise metadata.PackageNotFoundError(name)
+metadata.version = version  # as in a source tree of which nothing is installed
+from api.cli import main
+main()
+"""
+
+
+def test_info_works_in_a_source_tree(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", UNINSTALLED, "info", "--backend", "reference", "--json"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    versions = json.loads(done.stdout)["versions"]
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert (versions["zkpot"], versions["numba"]) == (project["version"], "absent")
 
 
 def test_info_refuses_an_unknown_backend(runner: CliRunner) -> None:

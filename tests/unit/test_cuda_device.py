@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,12 @@ from kernels.cuda.backend import CudaBackend
 from kernels.cuda.device import CupyDevice, open_device
 from kernels.cuda.runtime import DeviceError
 from kernels.reference import Reference
-from tests.support.fake_cupy import CUDADriverError, CUDARuntimeError, FakeCupy
+from tests.support.fake_cupy import (
+    CompileException,
+    CUDADriverError,
+    CUDARuntimeError,
+    FakeCupy,
+)
 
 BUFFER = 64  # bytes, instead of megabytes
 
@@ -182,6 +190,67 @@ def test_without_cupy_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         get_backend("cuda")
 
 
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            CompileException("unknown type"),
+            "cupy, compile: CompileException: unknown type \\(cupy-",
+        ),
+        (ImportError("libnvrtc.so.13"), "cupy, import: ImportError: libnvrtc.so.13 \\(cupy-"),
+        (CUDARuntimeError("cudaErrorMemoryAllocation"), "cupy, memory: CUDARuntimeError: cudaErr"),
+        (CUDADriverError("CUDA_ERROR_LAUNCH_FAILED"), "cupy, launch: CUDADriverError: CUDA_ERR"),
+    ],
+)
+def test_a_fault_says_what_failed(device: CupyDevice, fault: Exception, told: str) -> None:
+    with pytest.raises(DeviceError, match=told), device.active():
+        raise fault
+
+
+CUPY = """
+import os
+directory = os.environ.get("CUPY_CACHE_DIR", os.path.expanduser("~/.cupy/kernel_cache"))
+if not os.environ.get("CUPY_CACHE_IN_MEMORY"):
+    os.makedirs(directory, exist_ok=True)  # at import, as the real one does
+raise AttributeError("imported, with " + directory)
+"""
+OPENING = """
+from kernels.backend import BackendUnavailable, get_backend
+try:
+    get_backend("cuda")
+except BackendUnavailable as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"ZKPOT_CACHE_DIR": "{tmp}/cache"}, "imported, with {tmp}/cache/jit-"),
+        ({"ZKPOT_CACHE_DIR": "{tmp}/cache", "CUPY_CACHE_DIR": "{tmp}/own"}, "with {tmp}/own"),
+        ({"ZKPOT_CACHE_DIR": "/dev/null/c", "TMPDIR": "{tmp}"}, "imported, with {tmp}/zkpot-"),
+        ({"CUPY_CACHE_DIR": "/dev/null/c"}, "cupy cannot be imported (NotADirectoryError: "),
+    ],
+)
+def test_cupy_is_imported_without_a_home_and_its_faults_are_told(
+    root: Path, tmp_path: Path, chosen: dict[str, str], told: str
+) -> None:
+    (tmp_path / "cupy.py").write_text(CUPY)
+    done = subprocess.run(
+        [sys.executable, "-c", OPENING],
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": "/dev/null/home",  # where nothing can be made
+            "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}",
+            **{name: value.format(tmp=tmp_path) for name, value in chosen.items()},
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert told.format(tmp=tmp_path) in done.stdout, done.stderr
+
+
 def test_the_environment_names_the_gpu(cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     for wanted, ordinal in ((None, 0), ("1", 1)):
@@ -191,6 +260,9 @@ def test_the_environment_names_the_gpu(cupy: FakeCupy, monkeypatch: pytest.Monke
         device = CudaBackend(cpu=Reference()).device
         assert isinstance(device, CupyDevice)
         assert device.ordinal == ordinal
+    given = CudaBackend(cpu=Reference(), ordinal=0).device
+    assert isinstance(given, CupyDevice)
+    assert given.ordinal == 0  # whatever the environment says
     for wanted in ("", "-1", "first"):
         monkeypatch.setenv("ZKPOT_DEVICE", wanted)
         with pytest.raises(ValueError, match="ZKPOT_DEVICE"):

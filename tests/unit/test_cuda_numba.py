@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 
 from kernels.array import FrArray, ShapeError
 from kernels.cuda import digits, witness
 from kernels.cuda.integers import Constants, DeviceIntegers
-from kernels.cuda.per_thread import PerThread, numba_faults
+from kernels.cuda.per_thread import PerThread, compile_for_gpu, numba_faults
 from kernels.cuda.runtime import DeviceError
 from kernels.cuda.witness import count_lookups
 from kernels.integers import to_scalars
@@ -123,7 +125,48 @@ def test_nothing_is_launched_for_nothing(device: EmulatedDevice) -> None:
     assert len(witness.small_scalars(device, device.zeros((0,), np.int64))) == 0
 
 
-def test_faults_of_numba_are_device_errors() -> None:
-    """The device falls back to the CPU on a DeviceError; the message names a class, no values."""
-    with pytest.raises(DeviceError, match=r"numba\.cuda: RuntimeError$"), numba_faults():
-        raise RuntimeError("values")
+class CudaAPIError(Exception):
+    """As numba's: a code and what the driver says."""
+
+
+class LoweringError(Exception):
+    """As numba's."""
+
+
+LoweringError.__module__ = CudaAPIError.__module__ = "numba.cuda.core.errors"
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (ImportError("libcuda.so.1: cannot open"), "import: ImportError: libcuda.so.1: cannot op"),
+        (
+            AttributeError("module 'numpy' has no attribute 'row_stack'"),
+            "compile: AttributeError: module 'numpy' has no attribute 'row_stack' (numba-cuda ",
+        ),
+        (LoweringError("no such\n  function"), "compile: LoweringError: no such function (numba-"),
+        (CudaAPIError("[700] CUDA_ERROR_ILLEGAL_ADDRESS"), "launch: CudaAPIError: [700] CUDA_ERR"),
+        (CudaAPIError("[2] CUDA_ERROR_OUT_OF_MEMORY"), "memory: CudaAPIError: [2] CUDA_ERROR_OUT"),
+    ],
+)
+def test_faults_of_numba_say_what_failed(fault: Exception, told: str) -> None:
+    with pytest.raises(DeviceError, match="^numba.cuda, " + re.escape(told)), numba_faults():
+        raise fault
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, TypeError, ValueError, KeyError])
+def test_other_faults_of_numba_are_named_by_class_alone(kind: type[Exception]) -> None:
+    """Their texts may show values of a witness."""
+    with pytest.raises(DeviceError, match=f"^numba.cuda, launch: {kind.__name__}$"), numba_faults():
+        raise kind("values")
+
+
+def test_versions_that_disagree_are_named() -> None:
+    with pytest.raises(DeviceError) as refused, numba_faults():
+        raise AttributeError("row_stack")
+    assert f"numba {numba.__version__}, numpy {np.__version__})" in str(refused.value)
+
+
+def test_a_small_grid_is_no_matter_of_a_warning() -> None:
+    """Warnings are errors here."""
+    assert compile_for_gpu(lambda jit, add: lambda i: None)[1, 32]

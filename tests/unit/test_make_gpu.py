@@ -88,7 +88,10 @@ def test_with_a_device_it_tests_and_then_measures(
     first, tests, memory, races, last = log.read_text().splitlines()
     assert first == "zkpot info --backend cuda"
     assert tests == "python -m pytest tests/conformance -m gpu"
-    assert memory.startswith("sanitizer --tool memcheck --error-exitcode 1 .venv/bin/python")
+    # Calls of the driver that numba-cuda tries in vain are no fault of an access.
+    assert memory.startswith(
+        "sanitizer --tool memcheck --report-api-errors no --error-exitcode 1 .venv/bin/python"
+    )
     assert races.startswith("sanitizer --tool racecheck --error-exitcode 1 .venv/bin/python")
     assert last == "zkpot bench cuda"
 
