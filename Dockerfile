@@ -11,12 +11,14 @@ COPY consensus consensus
 COPY federated federated
 COPY api api
 COPY bench bench
-RUN useradd --system --uid 10001 zkpot && install -d -o zkpot /data
+RUN useradd --system --uid 10001 --home-dir /data zkpot && install -d -o zkpot /data
+# All that the program and its packages keep goes into the volume: the root may be read-only.
+ENV ZKPOT_DATA_DIR=/data ZKPOT_CACHE_DIR=/data/cache \
+    CUPY_CACHE_DIR=/data/cache/cupy CUDA_CACHE_PATH=/data/cache/cuda
 
 FROM base AS cpu
 RUN pip install .
 USER zkpot
-ENV ZKPOT_CACHE_DIR=/data/cache
 WORKDIR /data
 VOLUME /data
 CMD ["zkpot", "--help"]
@@ -24,7 +26,6 @@ CMD ["zkpot", "--help"]
 FROM base AS gpu
 RUN pip install '.[gpu]'
 USER zkpot
-ENV ZKPOT_CACHE_DIR=/data/cache
 WORKDIR /data
 VOLUME /data
 CMD ["zkpot", "--help"]

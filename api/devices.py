@@ -52,6 +52,14 @@ class Devices:
         unit = "thread" if info.n_threads == 1 else "threads"
         return f"{info.n_threads} {unit}, {info.lanes}"
 
+    def explain(self) -> str | None:
+        """Why the current device cannot be loaded, for the log: the text may name paths."""
+        try:
+            self._load(self.current)
+        except BackendUnavailable as error:
+            return str(error)
+        return None
+
     def run(self, work: Callable[[Backend], T]) -> T:
         """The work on the first device that does it; the last one's errors are the caller's."""
         first, suspects = self._names.index(self.current), []

@@ -36,7 +36,7 @@ def open_queue(
     """
     from api.embedded import require_no_eviction, serving
 
-    with _refusing(settings, as_json=as_json), serving(settings) as redis:
+    with _refusing(as_json=as_json), serving(settings) as redis:
         if keeps_jobs:
             require_no_eviction(redis)
         yield redis
@@ -49,7 +49,7 @@ def keep_server(
     """The embedded server while this lasts. Yields mend(): starts it again, and says so."""
     from api.embedded import ServerUnavailable, keeping
 
-    with _refusing(settings, as_json=False), keeping(settings) as start_again:
+    with _refusing(as_json=False), keeping(settings) as start_again:
 
         def mend() -> None:
             try:
@@ -62,7 +62,7 @@ def keep_server(
 
 
 @contextmanager
-def _refusing(settings: Settings, *, as_json: bool) -> Iterator[None]:
+def _refusing(*, as_json: bool) -> Iterator[None]:
     from redis.exceptions import RedisError
 
     from api.embedded import ServerUnavailable
@@ -75,5 +75,7 @@ def _refusing(settings: Settings, *, as_json: bool) -> Iterator[None]:
         reason = f"the queue server does not answer ({type(error).__name__})"
         refuse(reason, code="queue_unavailable", as_json=as_json)
     except OSError as error:
-        where = error.filename or settings.data_dir
-        refuse(f"{where}: {error.strerror}", code="io_error", as_json=as_json)
+        # The body's errors come by here too: a file that is named is the one at fault.
+        named = error.filename is not None and error.strerror is not None
+        reason = f"{error.filename}: {error.strerror}" if named else str(error)
+        refuse(reason, code="io_error", as_json=as_json)

@@ -14,6 +14,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
+from api.device_claims import ClaimedDevices
 from api.devices import Devices
 from api.keycache import KeyCache
 from api.metrics import Meter
@@ -24,6 +25,8 @@ from api.store import UploadStore
 from api.tasks import TaskProver
 from api.verifier_pool import VerifierPool
 from api.worker import Worker
+from kernels.backend import BackendUnavailable
+from kernels.cuda.runtime import DeviceError
 from kernels.private_folder import make_private_folder
 
 KEYS = "keys"
@@ -36,13 +39,28 @@ def build_service(redis: Redis, settings: Settings) -> QueueService:
     return QueueService(queue, store, settings.data_dir / KEYS, VerifierPool.of(settings, KEYS))
 
 
-def build_worker(redis: Redis, settings: Settings, *, name: str, stop: Event, log: Any) -> Worker:
-    """A worker for the settings' device, and for the one that takes over when it fails."""
+def build_worker(
+    redis: Redis,
+    settings: Settings,
+    *,
+    name: str,
+    stop: Event,
+    log: Any,
+    claimed: ClaimedDevices | None = None,
+) -> Worker:
+    """A worker for the settings' device, and for the one that takes over when it fails.
+
+    claimed : the GPU that is this worker's
+    """
+    claimed = claimed or ClaimedDevices()
     queue = JobQueue(redis, settings)
     meter = Meter(queue)
 
     def on_fault(device: str, error: Exception) -> None:
-        log.warning("device failed, another takes over", device=device, error=type(error).__name__)
+        # Other errors may show what the work was about.
+        reason = str(error) if isinstance(error, BackendUnavailable | DeviceError) else None
+        kind = type(error).__name__
+        log.warning("device failed, another takes over", device=device, error=kind, reason=reason)
         try:
             meter.count("device_faults")
         except RedisError:
@@ -55,8 +73,11 @@ def build_worker(redis: Redis, settings: Settings, *, name: str, stop: Event, lo
         random_bytes=secrets.token_bytes,
     )
     prover = TaskProver(store=open_store(settings), keys=keys, random_bytes=secrets.token_bytes)
-    devices = Devices([settings.backend, settings.fallback_backend], on_fault=on_fault)
-    return Worker(queue, prover, devices, name=name, log=log, stop=stop)
+    names = [settings.backend, settings.fallback_backend]
+    devices = Devices(names, on_fault=on_fault, load=claimed.load)
+    return Worker(
+        queue, prover, devices, name=name, log=log, stop=stop, gpu_address=claimed.address
+    )
 
 
 @contextmanager

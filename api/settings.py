@@ -15,7 +15,7 @@ from federated.settings import Settings as DataSettings
 from federated.settings import expand_home
 
 PREFIX = "ZKPOT_"
-OTHERS = frozenset({"ZKPOT_CACHE_DIR", "ZKPOT_DEVICE", "ZKPOT_LANES", "ZKPOT_THREADS"})
+OTHERS = frozenset({"ZKPOT_CACHE_DIR", "ZKPOT_LANES", "ZKPOT_THREADS"})
 """Names that other parts of the program read."""
 MAX_TASKS_PER_JOB = 1 << 12
 """Shards of one job; the container of their proofs holds no more."""
@@ -49,6 +49,7 @@ class Settings:
     genesis: Path | None = None  # of the chain that the API shows
     backend: str = "cpu"
     fallback_backend: str = "cpu"  # takes over when `backend` fails
+    device: int | None = None  # ordinal of a worker's GPU; one that no other worker has when unset
     key_cache_bytes: int = 8 << 30  # prepared keys in a worker's memory
     keys_limit_bytes: int = 64 << 30  # keys on disk; then only circuits that have one are proven
     lease_ms: int = 60_000  # a task is another worker's after this without a renewal
@@ -66,7 +67,7 @@ class Settings:
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if isinstance(value, int) and value < 1:
+            if isinstance(value, int) and value < (0 if one.name == "device" else 1):
                 raise SettingsInvalid(f"{PREFIX}{one.name.upper()}={value} must be positive")
         if self.redis_url is not None:
             _check_redis_url(self.redis_url)
@@ -144,7 +145,7 @@ def _parse(name: str, kind: str, text: str) -> object:
             return expand_home(Path(text), setting=name)
         except HomeUnknown as error:
             raise SettingsInvalid(str(error)) from None
-    if kind != "int":
+    if not kind.startswith("int"):
         return text
     try:
         return int(text)

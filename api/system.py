@@ -22,12 +22,16 @@ def read_resident_bytes() -> int:
         return peak if sys.platform == "darwin" else peak * 1024
 
 
-def read_gpu_utilization(backend: str) -> float | None:
-    """Busy share of the first GPU in [0, 1]; None for another backend, or when nobody tells."""
+def read_gpu_utilization(backend: str, address: str | None = None) -> float | None:
+    """Busy share of a GPU in [0, 1]; None for another backend, or when nobody tells.
+
+    address : of the GPU on the bus; default the first one
+    """
     if backend != "cuda" or shutil.which(_QUERY[0]) is None:
         return None
+    query = [*_QUERY, *([] if address is None else [f"--id={address}"])]
     try:
-        done = subprocess.run(_QUERY, capture_output=True, text=True, timeout=5, check=True)
+        done = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True)
         return int(done.stdout.splitlines()[0]) / 100
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None

@@ -59,10 +59,15 @@ class Worker:
         name: str,
         log: Log,
         stop: Event,
+        gpu_address: str | None = None,
     ) -> None:
-        """name : unique to this process. stop : from then on no new task is taken."""
+        """name     : unique to this process
+        stop        : from then on no new task is taken
+        gpu_address : of the GPU whose use is reported
+        """
         self.queue, self.prover, self.devices = queue, prover, devices
         self.name, self._log, self._stop = name, log, stop
+        self._gpu_address = gpu_address
         self._admin, self._meter = QueueAdmin(queue), Meter(queue)
         self._lease: Lease | None = None
         self._standing = Standing.HELD
@@ -277,7 +282,7 @@ class Worker:
             draining=self._stop.is_set(),
             resident_bytes=read_resident_bytes(),
             cached_bytes=self.prover.keys.memory.n_bytes,
-            gpu_utilization=read_gpu_utilization(self.devices.current),
+            gpu_utilization=read_gpu_utilization(self.devices.current, self._gpu_address),
         )
 
     def _say_goodbye(self) -> None:

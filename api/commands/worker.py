@@ -18,13 +18,15 @@ def register(app: typer.Typer) -> None:
 def worker(backend: BackendName = "", name: Name = None) -> None:
     """Take proof jobs from the queue until told to stop; SIGTERM lets the job at hand end.
 
-    Start one per device. Workers share the queue (ZKPOT_REDIS_URL, or an own server) and the data
-    directory (ZKPOT_DATA_DIR).
+    Start one per device: with --backend cuda each takes a GPU that no other worker has, or the one
+    of ZKPOT_DEVICE, and waits while all are taken. Workers share the queue (ZKPOT_REDIS_URL, or an
+    own server) and the data directory (ZKPOT_DATA_DIR).
     """
     import sys
     from dataclasses import replace
     from threading import Event
 
+    from api.device_claims import claiming
     from api.logs import make_log
     from api.queue_access import open_queue, read_settings
     from api.runtime import build_worker, make_name, spooling
@@ -38,12 +40,19 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
     stop = Event()
     stop_on_signals(stop)
     log = make_log(to_people=sys.stderr.isatty())
-    with open_queue(settings, keeps_jobs=True) as redis, spooling(settings):
-        made = build_worker(redis, settings, name=name or make_name(), stop=stop, log=log)
+    name = name or make_name()
+    with (
+        open_queue(settings, keeps_jobs=True) as redis,
+        spooling(settings),
+        claiming(settings, worker=name, stop=stop, log=log) as claimed,
+    ):
+        if stop.is_set():  # while it waited for a GPU
+            return
+        made = build_worker(redis, settings, name=name, stop=stop, log=log, claimed=claimed)
         try:
-            device = made.devices.describe()
+            device, reason = made.devices.describe(), made.devices.explain()
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--backend") from error
-        log.info("worker is up", worker=made.name, device=device)
+        log.info("worker is up", worker=made.name, device=device, reason=reason)
         made.run()
         log.info("worker has stopped", worker=made.name)

@@ -8,8 +8,10 @@ one travels, the processor fills or empties the other.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -29,6 +31,39 @@ MEMORY_SHARE = 0.9  # of what is free when the device is opened
 PLAIN_SHARED_BYTES = 48 << 10  # more must be asked for
 
 LoadCubin = Callable[[Source, str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """A GPU that the process sees.
+
+    ordinal  : among those; another process may see another one under it
+    identity : of the GPU, or of the part of one, in the same words in every process
+    address  : on the bus of this machine, as `nvidia-smi --id` takes it
+    """
+
+    ordinal: int
+    name: str
+    identity: str
+    address: str
+
+
+def list_devices(cupy: Any = None) -> tuple[FoundDevice, ...]:
+    """What could be opened; nothing is. Raises BackendUnavailable without cupy or a driver."""
+    cupy = load_cupy() if cupy is None else cupy
+    runtime = cupy.cuda.runtime
+    try:
+        return tuple(_find(runtime, ordinal) for ordinal in range(int(runtime.getDeviceCount())))
+    except _fault_types(cupy) as error:
+        raise BackendUnavailable(f"CUDA devices cannot be listed: {error}") from error
+
+
+def _find(runtime: Any, ordinal: int) -> FoundDevice:
+    properties = runtime.getDeviceProperties(ordinal)
+    address = str(runtime.deviceGetPCIBusId(ordinal)).lower()
+    # Parts of one GPU share its address; cupy cuts what it gives for a UUID at a zero byte.
+    identity = hashlib.sha256(f"{address} {properties.get('uuid')!r}".encode()).hexdigest()[:32]
+    return FoundDevice(ordinal, str(properties["name"].decode()), identity, address)
 
 
 def open_device(

@@ -57,7 +57,9 @@ class FakeCupy:
             getDeviceCount=lambda: self._count(n_devices),
             getDeviceProperties=lambda i: {
                 "name": b"Fake GPU", "multiProcessorCount": 7, "major": 9, "minor": 0,
+                "uuid": b"fake",
             },
+            deviceGetPCIBusId=lambda i: f"0000:{i:02X}:00.0",
             memGetInfo=lambda: (1000, 2000),
             CUDARuntimeError=CUDARuntimeError,
         )  # fmt: skip

@@ -44,7 +44,7 @@ class Build(Strict):
 
 class Device(Strict):
     driver: str
-    count: int
+    count: int | Literal["all"]
     capabilities: list[str]
 
 
@@ -122,6 +122,28 @@ def test_ports_are_published_on_this_machine_only(compose: Compose) -> None:
 def test_a_gpu_is_asked_for_in_its_profile_only(compose: Compose) -> None:
     for name, service in compose.services.items():
         assert (service.deploy is not None) == (service.profiles == ["gpu"]), name
+
+
+def test_workers_see_every_gpu_and_choose(compose: Compose) -> None:
+    """A count would give the same first ones to each container of a service that is scaled."""
+    deploy = compose.services["worker-gpu"].deploy
+    assert deploy is not None
+    (device,) = deploy.resources.reservations.devices
+    assert (device.driver, device.count, device.capabilities) == ("nvidia", "all", ["gpu"])
+    assert "ZKPOT_DEVICE" not in compose.services["worker-gpu"].environment
+
+
+def test_the_image_keeps_everything_in_its_volume(compose: Compose, root: Path) -> None:
+    """The services' roots are read-only, and packages write at import: cupy does."""
+    base = (root / "Dockerfile").read_text().partition(" AS cpu")[0].replace("\\\n", " ")
+    lines = [line.split()[1:] for line in base.splitlines() if line.startswith("ENV ")]
+    found = dict(word.split("=", 1) for line in lines for word in line)
+    for name in ("ZKPOT_DATA_DIR", "ZKPOT_CACHE_DIR", "CUPY_CACHE_DIR", "CUDA_CACHE_PATH"):
+        assert Path(found[name]).is_relative_to("/data"), name
+    assert re.search(r"^RUN useradd .*--home-dir /data zkpot ", base, re.MULTILINE)
+    for name in OURS:
+        assert compose.services[name].read_only
+        assert "data:/data" in compose.services[name].volumes
 
 
 def test_build_targets_exist(compose: Compose, root: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,6 +110,30 @@ def test_the_last_device_s_error_is_the_caller_s() -> None:
             devices.run(str)
     assert alone.tried == ["cpu"] * (MAX_FAULTS + 1)
     assert alone.faults == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "OSError(30, 'Read-only file system', '/home/.cupy')",
+        "AttributeError('row_stack')",
+        "ImportError('libcuda.so.1')",
+        "RuntimeError('driver')",
+    ],
+)
+def test_a_cupy_that_cannot_be_imported_leaves_the_work_to_the_cpu(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cupy.py").write_text(f"raise {fault}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
+    told: list[str] = []
+    devices = Devices(["cuda", "cpu"], on_fault=lambda _, error: told.append(str(error)))
+    assert devices.run(lambda backend: backend.info().name) == "cpu"
+    assert devices.describe() == "unavailable"
+    assert told == [devices.explain()]
+    assert "cupy" in told[0]
+    assert fault.partition("'")[2].partition("'")[0] in told[0]
 
 
 def test_devices_are_described_for_people() -> None:
