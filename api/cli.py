@@ -12,6 +12,7 @@ from importlib import import_module
 import typer
 
 from api.console import Command
+from api.scratch import ensure_scratch
 from api.streams import outlast_errors
 
 COMMANDS = (
@@ -64,4 +65,5 @@ def _guard(app: typer.Typer) -> None:
 def main() -> None:
     """Entry point of the console command."""
     outlast_errors()
+    ensure_scratch()
     build_app()()

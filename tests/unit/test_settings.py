@@ -108,6 +108,16 @@ def test_a_user_without_a_home_needs_none(arguments: tuple[str, ...], tmp_path: 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
+def test_a_user_without_a_home_trains(tmp_path: Path) -> None:
+    """PyTorch asks for a temporary folder when it is imported."""
+    pytest.importorskip("torch")
+    folders = {"ZKPOT_DATA_DIR": f"{tmp_path}/data", "ZKPOT_CACHE_DIR": f"{tmp_path}/cache"}
+    model = ("--arch", "mlp-784-4-10", "--epochs", "1", "--out", f"{tmp_path}/model")
+    done = run_homeless("train", "--dataset", "mnist", *model, **folders)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
