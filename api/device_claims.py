@@ -111,7 +111,8 @@ def _await_claim(
             log.warning("the GPU of ZKPOT_DEVICE is another worker's too", device=settings.device)
             return None
         if not waits:
-            log.warning("every GPU is another worker's: waits for one", gpus=len(found))
+            hint = "ZKPOT_DEVICE names one to share"
+            log.warning("every GPU is another worker's: waits", gpus=len(found), hint=hint)
             waits = True
         stop.wait(LOOK_AGAIN_S)
     return None

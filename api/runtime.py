@@ -57,10 +57,10 @@ def build_worker(
     meter = Meter(queue)
 
     def on_fault(device: str, error: Exception) -> None:
-        # Other errors may show what the work was about.
-        reason = str(error) if isinstance(error, BackendUnavailable | DeviceError) else None
-        kind = type(error).__name__
-        log.warning("device failed, another takes over", device=device, error=kind, reason=reason)
+        told = {"device": device, "error": type(error).__name__}
+        if isinstance(error, BackendUnavailable | DeviceError):
+            told["reason"] = str(error)  # other errors may show what the work was about
+        log.warning("device failed, another takes over", **told)
         try:
             meter.count("device_faults")
         except RedisError:

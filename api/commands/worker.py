@@ -53,6 +53,8 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
             device, reason = made.devices.describe(), made.devices.explain()
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--backend") from error
-        log.info("worker is up", worker=made.name, device=device, reason=reason)
+        log.info("worker is up", worker=made.name, device=device)
+        if reason is not None:
+            log.warning("its device cannot be used", reason=reason)
         made.run()
         log.info("worker has stopped", worker=made.name)

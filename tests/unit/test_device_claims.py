@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import structlog
 
-from api import device_claims
+from api import device_claims, primary
 from api.device_claims import ClaimedDevices, ClaimsUnavailable, claim_one, claiming
 from api.embedded import connect
 from api.runtime import build_worker
@@ -23,6 +23,7 @@ from api.settings import Settings, SettingsInvalid
 from api.system import read_gpu_utilization
 from kernels.backend import BackendUnavailable
 from kernels.cuda.device import FoundDevice, list_devices
+from kernels.cuda.runtime import DeviceError
 from tests.support.fake_cupy import CUDARuntimeError, FakeCupy
 
 N_GPUS = 4
@@ -197,6 +198,37 @@ def test_without_a_gpu_the_fallback_has_its_turn(settings: Settings, log: Any) -
     with claiming(on_cpu, worker="w", stop=Event(), log=log, find=find) as mine:
         assert mine == ClaimedDevices(None)
     assert not (settings.data_dir / "devices").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (BackendUnavailable("no cupy"), {"reason": "no cupy"}),
+        (
+            DeviceError("numba.cuda, compile: row_stack"),
+            {"reason": "numba.cuda, compile: row_stack"},
+        ),
+        (RuntimeError("weights 1, 2, 3"), {}),
+    ],
+)
+def test_the_log_says_why_a_gpu_failed(
+    settings: Settings, log: Any, monkeypatch: pytest.MonkeyPatch, fault: Exception, told: Any
+) -> None:
+    """Where the reason is the device's; other texts may show what the work was about."""
+
+    def load(name: str, device: int | None = None) -> Any:
+        if name == "cuda":
+            raise fault
+        return name
+
+    monkeypatch.setattr(device_claims, "get_backend", load)
+    monkeypatch.setattr(primary, "RETRIES", 0)  # of a server that is not there
+    with connect(settings) as redis:
+        worker = build_worker(redis, settings, name="w", stop=Event(), log=log)
+        assert worker.devices.run(str) == "cpu"
+    first = log._logger.calls[0].kwargs
+    assert first["event"] == "device failed, another takes over"
+    assert {name: first[name] for name in first if name == "reason"} == told
 
 
 def test_a_folder_without_locks_is_named(gpus: tuple[FoundDevice, ...]) -> None:
