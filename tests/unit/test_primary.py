@@ -17,9 +17,8 @@ from api.embedded import EmbeddedServer
 from api.primary import NoPrimary, open_client
 from api.problems import ApiProblem
 from api.queue import JobQueue
-from api.queue_service import QueueService
+from api.runtime import build_service
 from api.settings import Settings
-from api.store import UploadStore
 from tests.support.queue_server import make_spec, running_server
 
 PATIENCE_S = 60.0
@@ -135,9 +134,7 @@ def test_a_queue_goes_on_at_the_new_primary(pair: Pair, client: Redis, tmp_path:
 def test_a_service_whose_server_is_a_replica_is_not_ready(
     pair: Pair, client: Redis, tmp_path: Path
 ) -> None:
-    queue = JobQueue(client, Settings(data_dir=tmp_path))
-    store = UploadStore(tmp_path, ttl_s=60, limit_bytes=1)
-    service = QueueService(queue, store, tmp_path / "keys")
+    service = build_service(client, Settings(data_dir=tmp_path))
     service.ping()
     ask(pair.first, "REPLICAOF", *NOWHERE)
     assert client.ping()  # which says nothing of the role
