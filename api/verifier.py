@@ -22,8 +22,10 @@ from typing import IO
 from api.keyfolder import load_half
 from api.problems import ApiProblem, as_problem
 from api.schemas import VerifyAnswer, VerifyRequest
+from api.scratch import ensure_scratch
 from api.service_refusals import refusing_callers
 from api.store import UploadStore
+from api.streams import outlast_errors, outlast_output
 from api.verifying import Proven, judge_file
 from api.views import view_statement
 from prover.errors import FormatError, KeyMismatch, ProverError
@@ -115,6 +117,9 @@ def main(data_dir: str, keys: str, ttl_s: str, limit_bytes: str) -> None:
     """Answers the parent's requests until it closes its end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at a terminal it is for the parent
     os.nice(NICENESS)
+    outlast_errors()
+    outlast_output()
+    ensure_scratch()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints is no answer
     store = UploadStore(Path(data_dir), ttl_s=float(ttl_s), limit_bytes=int(limit_bytes))
