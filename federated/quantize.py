@@ -107,7 +107,8 @@ def calibrate(
     for index, layer in enumerate(architecture.layers):
         w, b = _real_parameters(model, index)
         if layer.requant is None:
-            scales.append(_least_scale(w, b, state.scale) * headroom)
+            # A layer of zeros fits any scale.
+            scales.append((_least_scale(w, b, state.scale) or 1.0) * headroom)
         else:
             best = _calibrate(index, layer, layer.requant, w, b, state, targets[index], headroom)
             scales.append(best.scale)
@@ -170,9 +171,8 @@ def _real_parameters(model: FloatModel, index: int) -> tuple[Float64Array, Float
 
 
 def _least_scale(w: Float64Array, b: Float64Array, x_scale: float) -> float:
-    """The least S_w for which no weight and no bias leaves its range."""
-    scale = max(np.abs(w).max() / WEIGHT_MAX, np.abs(b).max() / x_scale / BIAS_MAX)
-    return float(scale) or 1.0  # an all-zero layer fits any scale
+    """The least S_w for which no weight and no bias leaves its range; 0 of a layer of zeros."""
+    return float(max(np.abs(w).max() / WEIGHT_MAX, np.abs(b).max() / x_scale / BIAS_MAX))
 
 
 def _round(
@@ -199,6 +199,10 @@ def _calibrate(
     Found without headroom, which is applied at the end: coarser weights have smaller quotients.
     """
     least = _least_scale(w, b, state.scale)
+    if least == 0:
+        # Zeros fit any scale, and the next layer's biases are rounded by this one's output scale:
+        # the whole range is one. Coarser, they would all become 0.
+        least = 1.0 / (requant.y_range[1] * _after(1.0, state.scale, requant))
     best: _Candidate | None = None
     refusal: RangeExceeded | None = None
     for factor in CANDIDATES:

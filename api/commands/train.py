@@ -86,9 +86,10 @@ def quantize(
     from api.progress import show_steps
     from federated.errors import FederatedError
     from federated.float_model import load_float_model
-    from federated.quantize import quantize as quantize_model
+    from federated.quantize import calibrate, round_model
+    from federated.quantize_loss import measure_loss
     from prover.errors import ProverError
-    from prover.model import Architecture, is_correct
+    from prover.model import Architecture
     from prover.model_bytes import encode_model
 
     _require_folder(out)
@@ -98,20 +99,24 @@ def quantize(
         architecture = Architecture.mlp(trained.sizes)
         _require_fit(architecture, fit, dataset)
         with show_steps() as progress:
-            quantized = quantize_model(trained, fit.images, progress, architecture=architecture)
+            scales = calibrate(trained, fit.images, progress, architecture=architecture)
+        quantized = round_model(trained, architecture, scales)
         raw = encode_model(quantized)
         write_private(out, raw)
     except (FederatedError, ProverError) as error:
         # The command runs on the model owner's side, who may see private values.
         refuse(f"{model}: {error}", code=error.code, as_json=as_json)
+    loss = measure_loss(trained, quantized, scales, test.images, test.labels)
     found = {
         "out": str(out),
         "bytes": len(raw),
         "architecture": architecture.name,
         "architecture_digest": architecture.digest.hex(),
         "tested_on": _describe(test),
-        "float_accuracy": trained.accuracy(test.images, test.labels),
-        "accuracy": float(is_correct(quantized.logits(test.images), test.labels).mean()),
+        "float_accuracy": loss.float_accuracy,
+        "accuracy": loss.accuracy,
+        "accuracy_by_layer": list(loss.by_layer),
+        "warning": loss.warning,
     }
     if as_json:
         emit_json(found)
@@ -122,6 +127,8 @@ def quantize(
         f"accuracy {found['accuracy']:.2%} as integers, {found['float_accuracy']:.2%} as float, "
         f"on {found['tested_on']}"
     )
+    if loss.warning is not None:
+        typer.secho(f"WARNING: {loss.warning}", fg="red", bold=True, err=True)
     typer.echo(f"wrote {out} (private: readable by you only)")
 
 
