@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from api.console import refuse
+from api.console import refuse, refuse_system
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -76,6 +76,4 @@ def _refusing(*, as_json: bool) -> Iterator[None]:
         refuse(reason, code="queue_unavailable", as_json=as_json)
     except OSError as error:
         # The body's errors come by here too: a file that is named is the one at fault.
-        named = error.filename is not None and error.strerror is not None
-        reason = f"{error.filename}: {error.strerror}" if named else str(error)
-        refuse(reason, code="io_error", as_json=as_json)
+        refuse_system(error, as_json=as_json)

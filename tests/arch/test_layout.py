@@ -16,6 +16,11 @@ MAX_LINES = 450
 CACHE_FILE = "kernels/cpu/jit.py"
 BACKEND_FILES = {"kernels/cpu/backend.py", "kernels/cuda/backend.py"}
 
+WRITER_FILE = "kernels/files.py"
+WRITING = {"write_text", "write_bytes", "mkstemp", "NamedTemporaryFile", "tofile"}
+# Folders that are thrown away, and a switch of the kernel.
+SCRATCH_FILES = {"bench/peers/ezkl.py", "bench/peers/ezkl_child.py", "bench/isolated.py"}
+
 
 def list_sources(root: Path) -> list[Path]:
     return [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
@@ -35,6 +40,18 @@ def reads_environment(source: str) -> bool:
         if not isinstance(node, ast.ImportFrom) or node.module != "os":
             continue
         if names & {alias.name for alias in node.names}:
+            return True
+    return False
+
+
+def replaces_files(source: str) -> bool:
+    """Whether the source writes a whole file, or puts one in place, by a way of its own."""
+    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    for call in calls:
+        if not isinstance(call, ast.Attribute):
+            continue
+        of_os = isinstance(call.value, ast.Name) and call.value.id == "os"
+        if call.attr in WRITING or (of_os and call.attr in {"replace", "rename", "link"}):
             return True
     return False
 
@@ -73,6 +90,17 @@ def test_only_settings_read_the_environment(root: Path) -> None:
     assert readers - {CACHE_FILE} <= BACKEND_FILES
 
 
+def test_one_writer_of_files(root: Path) -> None:
+    """`kernels.files`: a file is there whole or not at all. Not files: logs, locks, scratch."""
+    writers = {
+        path.relative_to(root).as_posix()
+        for path in list_sources(root)
+        if replaces_files(path.read_text())
+    }
+    assert WRITER_FILE in writers
+    assert writers - {WRITER_FILE} <= SCRATCH_FILES
+
+
 def test_every_command_module_is_registered(root: Path) -> None:
     from api.cli import COMMANDS
 
@@ -105,3 +133,17 @@ def test_is_docstring_only(source: str, expected: bool) -> None:
 )
 def test_reads_environment(source: str, expected: bool) -> None:
     assert reads_environment(source) is expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("path.write_text('x')", True),
+        ("Path('x').write_bytes(b'')", True),
+        ("import os\nos.replace(a, b)", True),
+        ("text.replace('a', 'b')", False),
+        ("write_whole(path, [raw])", False),
+    ],
+)
+def test_replaces_files(source: str, expected: bool) -> None:
+    assert replaces_files(source) is expected
