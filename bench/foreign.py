@@ -8,7 +8,9 @@ Wire 1 is public: the last x, or 1. Keys are our own, in snarkjs's layout, kept 
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +36,7 @@ from prover.verdict import Verdict
 N_PUBLIC_ROWS = 2  # the key's own rows, for the constant and the public wire
 START = 3
 DENSE, BINARY = "dense", "binary"
+_HASH_BYTES = 64
 
 Wires = npt.NDArray[np.uint32]
 
@@ -87,6 +90,18 @@ class ForeignBench:
             write_wtns(self.wtns, self.witness)
             write_vkey(self.vkey, key.verifying)
             write_zkey(path, key, self.backend)  # the last, and whole or not at all
+        return path
+
+    def renew_key(self, path: Path) -> Path:
+        """A copy of the key at `path`, made there or already, that nobody has seen before.
+
+        The circuit's hash, by which nothing is proven, is drawn anew: the last but a count of zero.
+        """
+        if not path.exists():
+            shutil.copyfile(self.zkey, path)
+        with path.open("r+b") as file:
+            file.seek(-_HASH_BYTES - 4, os.SEEK_END)
+            file.write(secrets.token_bytes(_HASH_BYTES))
         return path
 
     @property

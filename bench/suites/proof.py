@@ -274,6 +274,12 @@ class Builder:
                 partial(process_task, self.dense),
                 {"snarkjs": partial(snarkjs.prove_task, self.dense)},
             ),
+            self.foreign_case(
+                self.dense, f"dense.lg{lg_n}.new_key.process", partial(new_key_task, self.dense), {}
+            ),
+            self.foreign_case(
+                self.binary, f"binary.lg{lg_n}.process", partial(process_task, self.binary), {}
+            ),
             self.foreign_case(self.binary, f"binary.lg{lg_n}", self.warm(self.binary), {}),
             self.foreign_case(
                 self.dense,
@@ -313,14 +319,24 @@ class Builder:
         return make
 
 
-def process_task(bench: ForeignBench) -> Task[Any]:
-    """`zkpot groth16 prove` from start to end: key read, its points tested, proof written."""
+def new_key_task(bench: ForeignBench) -> Task[Any]:
+    """As `process_task`, with a key whose points are tested, as nobody has seen it before."""
+    key = Scratch()
+    return process_task(bench, lambda: bench.renew_key(key.file("circuit.zkey")))
+
+
+def process_task(bench: ForeignBench, find_key: Callable[[], Path] | None = None) -> Task[Any]:
+    """`zkpot groth16 prove` from start to end: key read, proof made, verified and written.
+
+    find_key : the key's file, before each run; default: one that is known from the run before
+    """
     scratch = Scratch()
     proof, public = scratch.file("proof.json"), scratch.file("public.json")
-    files = map(str, (bench.zkey, bench.wtns, proof, public))
-    words = [sys.executable, "-c", "from api.cli import main; main()", "groth16", "prove", *files]
+    program = [sys.executable, "-c", "from api.cli import main; main()", "groth16", "prove"]
 
     def run() -> Scratch:
+        key = find_key() if find_key else bench.zkey
+        words = [*program, *map(str, (key, bench.wtns, proof, public))]
         done = subprocess.run(
             words, capture_output=True, text=True, timeout=PROCESS_LIMIT_S, check=False
         )

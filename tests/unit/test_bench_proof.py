@@ -16,6 +16,7 @@ from bench.run import Outcome, run_case
 from bench.suites.proof import FULL, QUICK, Builder
 from kernels.array import FrArray
 from prover.formats.elements import Groth16Proof
+from prover.formats.zkey import read_zkey
 from prover.r1cs import R1CS
 
 LG_N = 4
@@ -57,6 +58,16 @@ def test_foreign_circuits_fill_their_domain_and_hold(kind: str, keys: Path) -> N
     forged[5, 0] += 2
     assert not is_satisfied(circuit, FrArray(forged))
     assert bench.read().lg_n == LG_N
+
+
+def test_a_renewed_key_is_new_and_as_good(keys: Path, tmp_path: Path) -> None:
+    bench = ForeignBench(BINARY, LG_N, keys)
+    old = bench.zkey.read_bytes()
+    new = [bench.renew_key(tmp_path / "circuit.zkey").read_bytes() for _ in range(2)]
+    assert len({old, *new}) == 3
+    key, expected = read_zkey(tmp_path / "circuit.zkey", bench.backend), bench.read()
+    assert key.h.equals(expected.h)
+    assert bench.zkey.read_bytes() == old
 
 
 def test_foreign_cases_have_rows(keys: Path) -> None:
