@@ -1,7 +1,7 @@
 """Verifications asked for by callers, in a process of their own: see `verifier_pool`.
 
     parent --> length, 4 bytes little-endian | JSON of {owner, request}
-    parent <-- length, 4 bytes little-endian | JSON of {answer} or {code, detail, headers}
+    parent <-- length, 4 bytes little-endian | JSON of {answer} or of a problem
 
 One request at a time, until the parent closes its end.
 """
@@ -50,7 +50,9 @@ class Verifier:
         try:
             raw = base64.b64decode(request.proof_base64, validate=True)
         except (binascii.Error, ValueError):
-            raise ApiProblem("invalid_request", "proof_base64 is no base64") from None
+            raise ApiProblem(
+                "invalid_request", "proof_base64 is no base64", next_step="encode the proof's bytes"
+            ) from None
         key, card = load_circuit(self._keys, request.circuit)
         with refusing_callers():
             images, labels = self._store.load_samples(owner, request.dataset)
@@ -110,7 +112,8 @@ def answer(verifier: Verifier, asked: dict[str, object]) -> dict[str, object]:
         problem = as_problem(error)
     except Exception:  # its text may name what the caller sent
         problem = ApiProblem("internal")
-    return {"code": problem.code, "detail": problem.detail, "headers": problem.headers}
+    names = ("code", "detail", "next_step", "headers")
+    return {name: getattr(problem, name) for name in names}
 
 
 def main(data_dir: str, keys: str, ttl_s: str, limit_bytes: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import suppress
-from queue import LifoQueue
+from queue import Empty, LifoQueue
 from threading import Lock, Timer
 from typing import Any
 
@@ -53,8 +53,14 @@ class VerifierPool:
         """The verdict. Raises ApiProblem; `unavailable` when the process ends under way."""
         process = self._idle.get()
         try:
-            process = process if process is not None and process.poll() is None else self._start()
+            if process is not None and process.poll() is not None:
+                self._drop(process)
+                process = None
+            process = process or self._start()
             found = self._ask(process, {"owner": owner, "request": request.model_dump()})
+            if found is None:
+                self._drop(process)
+                process = None
         finally:
             self._idle.put(process)
         if not isinstance(found, dict):
@@ -73,24 +79,40 @@ class VerifierPool:
         with self._lock:
             self._closed = True
             for process in self._started:
-                _end(process)
-            self._started.clear()
+                process.kill()
+                process.wait()
+        idle = []
+        with suppress(Empty):
+            while True:  # those in use are dropped by who uses them
+                idle.append(self._idle.get_nowait())
+        for found in idle:
+            if found is not None:
+                self._drop(found)
+            self._idle.put(None)  # who waits is told that the service stops
 
     def _start(self) -> subprocess.Popen[bytes]:
         with self._lock:
             if self._closed:
                 raise ApiProblem("unavailable", "the service stops")
-            for ended in [p for p in self._started if p.poll() is not None]:
-                self._started.remove(ended)
-                _end(ended)
             process = subprocess.Popen(
                 self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
             )
             self._started.add(process)
             return process
 
+    def _drop(self, process: subprocess.Popen[bytes]) -> None:
+        """Ends a process that is in no other thread's hands."""
+        with self._lock:
+            self._started.discard(process)
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with suppress(OSError):  # a request that it never read
+                    stream.close()
+
     def _ask(self, process: subprocess.Popen[bytes], asked: object) -> object:
-        """None when the process ends, or is ended for being late; it has ended then."""
+        """None when the process ends, or is ended for being late."""
         assert process.stdin is not None
         assert process.stdout is not None
         late = Timer(self._limit_s, process.kill)
@@ -101,9 +123,6 @@ class VerifierPool:
             send_frame(process.stdin, asked)
             found = read_frame(process.stdout)
         late.cancel()
-        if found is None:
-            process.kill()
-            process.wait()
         return found
 
 
@@ -112,15 +131,8 @@ def _read_answer(found: dict[str, Any]) -> VerifyAnswer:
         if "answer" in found:
             return VerifyAnswer.model_validate(found["answer"])
         code = found["code"] if found["code"] in KINDS else "internal"
-        raise ApiProblem(code, found["detail"], headers=found["headers"])
+        raise ApiProblem(
+            code, found["detail"], next_step=found["next_step"], headers=found["headers"]
+        )
     except (ValidationError, KeyError):
         raise ApiProblem("internal") from None
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with suppress(OSError):  # a request that it never read
-                stream.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from api.problems import ApiProblem
+from api.problems import KINDS, ApiProblem
 from api.runtime import KEYS
 from api.schemas import VerifyRequest
 from api.settings import Settings
@@ -69,13 +69,14 @@ def test_a_process_that_ends_or_hangs_is_named_and_harms_no_other(
 
 def test_closing_ends_what_is_under_way() -> None:
     pool = pool_of(HANGS, size=1, limit_s=60.0)
-    with ThreadPoolExecutor(1) as threads:
-        under_way = threads.submit(pool.verify, "alice", ASKED)
+    with ThreadPoolExecutor(3) as threads:  # two of them wait for the only process
+        asked = [threads.submit(pool.verify, "alice", ASKED) for _ in range(3)]
         while not pool.n_processes:
             pass
         pool.close()
-        with pytest.raises(ApiProblem):
-            under_way.result(timeout=30)
+        for one in asked:
+            with pytest.raises(ApiProblem):
+                one.result(timeout=30)
     with pytest.raises(ApiProblem, match="stops"):
         pool.verify("alice", ASKED)
 
@@ -90,6 +91,7 @@ def test_errors_without_a_name_show_nothing(tmp_path: Path) -> None:
     assert answer(Broken(None, tmp_path), asked) == {  # type: ignore[arg-type]
         "code": "internal",
         "detail": "",
+        "next_step": KINDS["internal"].next_step,
         "headers": {},
     }
     assert answer(Broken(None, tmp_path), {})["code"] == "internal"  # type: ignore[arg-type]
