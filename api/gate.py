@@ -1,5 +1,6 @@
-"""What is refused before a route is looked for: methods that HTTP has not, and pages of other sites
-where no key is asked for. Who may use a route is asked by `routes_common.GuardedRoute`.
+"""What happens before a route is looked for: methods that HTTP has not are refused, and pages of
+other sites where no key is asked for; HEAD becomes GET. Who may use a route is asked by
+`routes_common.GuardedRoute`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import ApiProblem, respond
 
@@ -32,6 +33,34 @@ class KnownMethods:
             await respond(problem)(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+
+class HeadIsGet:
+    """ASGI middleware: HEAD is answered as GET is, without the body (RFC 9110, 9.3.2).
+
+    A stream is told that its reader has left, which it has: with the head all is read.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self.app(scope, receive, send)
+            return
+        ended = False
+
+        async def receive_until_ended() -> Message:
+            return {"type": "http.disconnect"} if ended else await receive()
+
+        async def send_head(message: Message) -> None:
+            nonlocal ended
+            if message["type"] == "http.response.start":
+                await send(message)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                ended = True
+
+        await self.app({**scope, "method": "GET"}, receive_until_ended, send_head)
 
 
 class KnownHosts:

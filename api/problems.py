@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from prover.errors import ProverError
@@ -250,11 +251,17 @@ class OnlyProblems:
                 code = _BY_STATUS.get(message["status"])
                 if kind.startswith(b"text/plain") and code is not None:
                     replaced = True
-                    await respond(ApiProblem(code))(scope, receive, send)
+                    await respond(ApiProblem(code, _describe(code, scope)))(scope, receive, send)
             if not replaced:
                 await send(message)
 
         await self.app(scope, receive, send_problem)
+
+
+def _describe(code: str, scope: Scope) -> str:
+    """The detail of a refusal of the framework."""
+    limit = scope.get(MAX_BODY_SIZE_SCOPE_KEY)
+    return f"the limit is {limit} bytes" if code == "body_too_large" else ""
 
 
 async def _on_problem(_: Request, error: Exception) -> JSONResponse:
@@ -267,10 +274,11 @@ async def _on_prover_error(_: Request, error: Exception) -> JSONResponse:
     return respond(as_problem(error))
 
 
-async def _on_http_exception(_: Request, error: Exception) -> JSONResponse:
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _BY_STATUS.get(error.status_code, "malformed_request")
-    return respond(ApiProblem(code, headers=error.headers))
+    detail = _describe(code, request.scope)
+    return respond(ApiProblem(code, detail, headers=error.headers))
 
 
 async def _on_validation_error(_: Request, error: Exception) -> JSONResponse:

@@ -481,14 +481,19 @@ def test_bodies_that_are_no_json(http: TestClient, raw: bytes) -> None:
 
 
 def test_bodies_over_the_limit(http: TestClient) -> None:
-    expect_problem(http.post("/v1/jobs", content=b"a" * (1 << 17)), 413, "body_too_large")
+    def expect_limit(answer: Response, limit: int) -> None:
+        problem = expect_problem(answer, 413, "body_too_large")
+        assert problem["detail"] == f"the limit is {limit} bytes"
+
+    expect_limit(http.post("/v1/jobs", content=b"a" * (1 << 17)), routes_jobs.MAX_JOB_BYTES)
 
     def chunks() -> Iterator[bytes]:  # without Content-Length
         for _ in range(32):
             yield b"a" * 4096
 
-    expect_problem(http.post("/v1/verify", content=iter([b"a" * (1 << 24)])), 413, "body_too_large")
-    expect_problem(http.post("/v1/jobs", content=chunks()), 413, "body_too_large")
+    large = http.post("/v1/verify", content=iter([b"a" * (1 << 24)]))
+    expect_limit(large, routes_stock.MAX_VERIFY_BYTES)
+    expect_limit(http.post("/v1/jobs", content=chunks()), routes_jobs.MAX_JOB_BYTES)
 
 
 def test_every_route_that_takes_a_body_limits_it() -> None:
