@@ -40,6 +40,8 @@ OCTETS = "application/octet-stream"
 FINAL_STATES = frozenset({"done", "failed", "cancelled", "expired"})
 _TIMEOUT_S = 30.0
 _RECONNECT_S = 0.5
+PATIENCE_S = 300.0
+"""A service that is started again, on a busy machine too, answers sooner."""
 _A = TypeVar("_A", bound=BaseModel)
 
 
@@ -52,6 +54,16 @@ class ServiceRefused(Exception):
         super().__init__(f"{problem.code}: " + "; ".join(p for p in parts if p))
 
 
+class ServiceGone(Exception):
+    """The service has not answered for a while, over many connections; says what to do."""
+
+    def __init__(self, silence_s: float) -> None:
+        super().__init__(
+            f"the service has not answered for {silence_s:.0f} s; see whether it runs, then follow "
+            "the job again: it goes on without its followers"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One server-sent event of a job. `id` resumes after it."""
@@ -62,11 +74,18 @@ class Event:
 
 
 class Client:
-    """Calls of one service with one API key. Raises ServiceRefused, httpx2.HTTPError."""
+    """Calls of one service with one API key. Raises ServiceRefused, httpx2.HTTPError; who waits for
+    a job, ServiceGone."""
 
-    def __init__(self, http: httpx2.Client, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        http: httpx2.Client,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._http = http
-        self._sleep = sleep
+        self._sleep, self._clock = sleep, clock
 
     @classmethod
     def connect(cls, url: str, *, key: str | None = None) -> Self:
@@ -143,8 +162,14 @@ class Client:
         )
         return self._ask("POST", "/v1/verify", VerifyAnswer, json=request.model_dump())
 
-    def follow(self, job_id: str, *, last_event_id: str = "") -> Iterator[Event]:
-        """Events until the job ends, over as many connections as that takes."""
+    def follow(
+        self, job_id: str, *, last_event_id: str = "", patience_s: float = PATIENCE_S
+    ) -> Iterator[Event]:
+        """Events until the job ends, over as many connections as that takes.
+
+        patience_s : how long to look for a service that does not answer. Raises ServiceGone.
+        """
+        heard_at = self._clock()
         while True:
             headers = {"Accept": "text/event-stream"}
             if last_event_id:
@@ -152,20 +177,24 @@ class Client:
             try:
                 path = f"/v1/jobs/{job_id}/events"
                 with self._http.stream("GET", path, headers=headers) as answer:
+                    heard_at = self._clock()
                     if answer.status_code != httpx2.codes.OK:
                         answer.read()
                     for event in parse_events(_checked(answer).iter_lines()):
-                        last_event_id = event.id or last_event_id
+                        last_event_id, heard_at = event.id or last_event_id, self._clock()
                         yield event
                         if event.type == "end":
                             return
-            except httpx2.TransportError:
-                pass  # the connection broke: the next one resumes behind the last event
+            except httpx2.TransportError as error:
+                # The connection broke: the next one resumes behind the last event.
+                silence_s = self._clock() - heard_at
+                if silence_s > patience_s:
+                    raise ServiceGone(silence_s) from error
             self._sleep(_RECONNECT_S)
 
-    def wait(self, job_id: str) -> Job:
-        """The job once it has ended, well or not."""
-        for _ in self.follow(job_id):
+    def wait(self, job_id: str, *, patience_s: float = PATIENCE_S) -> Job:
+        """The job once it has ended, well or not. Raises ServiceGone as `follow` does."""
+        for _ in self.follow(job_id, patience_s=patience_s):
             pass
         return self.job(job_id)
 

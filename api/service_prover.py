@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx2
 from safetensors.numpy import save as save_tensors
 
-from api.client import Client, ServiceRefused
+from api.client import Client, ServiceGone, ServiceRefused
 from api.schemas import JobRequest, StatementFields
 from federated.client import ProofOrder, ProvingFailed
 from federated.errors import ProxyUnusable
@@ -30,7 +30,7 @@ class ServiceProver:
         try:
             with Client.connect(self._url, key=self._key) as service:
                 return self._insist(service, order)
-        except ProxyUnusable as error:
+        except (ProxyUnusable, ServiceGone) as error:
             raise ProvingFailed(str(error)) from None
         except httpx2.HTTPError as error:
             raise ProvingFailed(

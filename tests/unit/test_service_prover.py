@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from api.auth import Caller
+from api.client import Client, ServiceGone
 from api.problems import ApiProblem
 from api.schemas import CommitmentReceipt, DatasetReceipt, Job, JobRequest
 from api.service_prover import MAX_TRIES, ServiceProver
@@ -126,6 +127,14 @@ def test_a_job_that_ends_otherwise_is_no_proof(service: Ending, url: str, state:
 def test_refusals_and_silence_are_named(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     with pytest.raises(ProvingFailed, match=r"127\.0\.0\.1:1 does not answer"):
         ServiceProver("http://127.0.0.1:1").prove(make_order())
+
+    def vanish(*_: Any) -> Job:
+        raise ServiceGone(300.0)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "wait", vanish)
+        with pytest.raises(ProvingFailed, match="has not answered for 300 s"):
+            ServiceProver(url).prove(make_order())
 
     def refuse(*_: Any) -> DatasetReceipt:
         raise ApiProblem("bad_dataset", "these are no samples")
