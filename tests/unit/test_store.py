@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from api.store import StoreFull, UploadGone, UploadKind, UploadStore
+from api.store import StoreFull, UploadGone, UploadInvalid, UploadKind, UploadStore, parse_samples
 
 MODEL, DATASET = UploadKind.MODEL, UploadKind.DATASET
 TTL_S = 60
@@ -180,3 +181,20 @@ def test_a_name_that_is_no_digest_is_no_path(
     with pytest.raises(UploadGone):
         store.get("alice", MODEL, digest)
     assert (tmp_path / "secret").exists()
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F8_E4M3", "F16", "I64", "BOOL"])
+def test_samples_of_another_type_are_told_the_right_one(kind: str) -> None:
+    """A safetensors file they are: also of the types that numpy has not."""
+    n_bytes = {"BF16": 8, "F8_E4M3": 4, "F16": 8, "I64": 32, "BOOL": 4}[kind]
+    header = json.dumps(
+        {
+            "images": {"dtype": kind, "shape": [1, 4], "data_offsets": [0, n_bytes]},
+            "labels": {"dtype": "U8", "shape": [1], "data_offsets": [n_bytes, n_bytes + 1]},
+        }
+    ).encode()
+    raw = len(header).to_bytes(8, "little") + header + bytes(n_bytes + 1)
+    with pytest.raises(UploadInvalid, match=r"images are uint8\[N|a type that NumPy lacks"):
+        parse_samples(raw)
+    with pytest.raises(UploadInvalid, match="no safetensors file"):
+        parse_samples(raw[:-1])
