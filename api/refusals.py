@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from api.console import refuse, refuse_system
 from federated.errors import FederatedError
-from kernels.backend import Backend, BackendUnavailable, get_backend
+from kernels.backend import Backend, BackendUnavailable, SettingInvalid, get_backend
 from kernels.cuda.runtime import DeviceError
 from prover.errors import ProverError
 
@@ -35,9 +35,18 @@ def refusing(*, as_json: bool) -> Iterator[None]:
 
 def load_backend(name: str) -> Backend:
     """The device of that name; a usage error when there is none of it, else as `get_backend`."""
+    with naming_device():
+        return get_backend(name)
+
+
+@contextmanager
+def naming_device() -> Iterator[None]:
+    """A usage error for a device that cannot be meant, about what was set: option or variable."""
     import typer
 
     try:
-        return get_backend(name)
+        yield
+    except SettingInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="environment") from error
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--backend") from error

@@ -29,6 +29,10 @@ class BackendUnavailable(RuntimeError):
     """The named backend cannot run here; the message says what is missing."""
 
 
+class SettingInvalid(ValueError):
+    """A variable of the environment that a backend reads cannot be meant; names it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendInfo:
     """What a backend uses: nothing is chosen silently."""
@@ -195,7 +199,8 @@ def get_backend(name: str = "cpu", device: int | None = None) -> Backend:
 
     device : which GPU, for the backend that has some; default $ZKPOT_DEVICE, else 0
 
-    Raises ValueError for an unknown name and BackendUnavailable when it cannot run here.
+    Raises ValueError for an unknown name, SettingInvalid, which is one, for a variable that cannot
+    be meant, and BackendUnavailable when it cannot run here.
     """
     if name not in _BACKENDS:
         raise ValueError(f"unknown backend {name!r}; known: {', '.join(sorted(_BACKENDS))}")

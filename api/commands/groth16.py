@@ -125,11 +125,10 @@ def verify(
 
 
 def _load_backend(name: str, *, as_json: bool) -> Backend:
-    from kernels.backend import BackendUnavailable, get_backend
+    from api.refusals import load_backend
+    from kernels.backend import BackendUnavailable
 
     try:
-        return get_backend(name)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--backend") from error
+        return load_backend(name)
     except BackendUnavailable as error:
         refuse(str(error), code="backend_unavailable", as_json=as_json)

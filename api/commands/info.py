@@ -18,12 +18,12 @@ def register(app: typer.Typer) -> None:
 
 def info(backend: str = "cpu", as_json: AsJson = False) -> None:
     """Show the backend, its lanes and threads, the device and the versions."""
+    from api.refusals import naming_device
     from kernels.backend import BackendUnavailable
 
     try:
-        found = describe(backend)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--backend") from error
+        with naming_device():
+            found = describe(backend)
     except BackendUnavailable as error:
         refuse(str(error), code="backend_unavailable", as_json=as_json)
     if as_json:

@@ -29,6 +29,7 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
     from api.device_claims import claiming
     from api.logs import make_log
     from api.queue_access import open_queue, read_settings
+    from api.refusals import naming_device
     from api.runtime import build_worker, make_name, spooling
     from api.streams import outlast_output
     from api.supervisor import stop_on_signals
@@ -49,10 +50,8 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
         if stop.is_set():  # while it waited for a GPU
             return
         made = build_worker(redis, settings, name=name, stop=stop, log=log, claimed=claimed)
-        try:
+        with naming_device():
             device, reason = made.devices.describe(), made.devices.explain()
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--backend") from error
         log.info("worker is up", worker=made.name, device=device)
         if reason is not None:
             log.warning("its device cannot be used", reason=reason)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
-from kernels.backend import BackendInfo, BoolArray, FixedG1, FixedG2, Progress
+from kernels.backend import BackendInfo, BoolArray, FixedG1, FixedG2, Progress, SettingInvalid
 from kernels.cpu import equal_scalars, group, membership, pointwise, sparse
 from kernels.cpu.fixed_base import FixedBase
 from kernels.cpu.jit import cache_directory
@@ -186,7 +186,7 @@ def choose_threads(wanted: str | None = None, n_processors: int | None = None) -
     if not text:
         return most
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"ZKPOT_THREADS={text!r}: expected a whole number of at least 1")
+        raise SettingInvalid(f"ZKPOT_THREADS={text!r}: expected a whole number of at least 1")
     return min(int(text), most)
 
 

@@ -16,7 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, ShapeError, SparseMatrix
-from kernels.backend import Backend, BackendInfo, BoolArray, FixedG1, FixedG2, Progress, Scalars
+from kernels.backend import (
+    Backend,
+    BackendInfo,
+    BoolArray,
+    FixedG1,
+    FixedG2,
+    Progress,
+    Scalars,
+    SettingInvalid,
+)
 from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
 from kernels.cpu.backend import CpuBackend
 from kernels.cuda import pointwise
@@ -370,9 +379,9 @@ def _sum(msm: CudaMsm, scalars: FrArray, bases: object, progress: Progress | Non
 
 
 def _default_ordinal() -> int:
-    wanted = os.environ.get("ZKPOT_DEVICE", "0")
+    wanted = os.environ.get("ZKPOT_DEVICE") or "0"
     if not wanted.isdecimal():
-        raise ValueError(f"ZKPOT_DEVICE={wanted!r}: expected the ordinal of a GPU")
+        raise SettingInvalid(f"ZKPOT_DEVICE={wanted!r}: expected the ordinal of a GPU")
     return int(wanted)
 
 

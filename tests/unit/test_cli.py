@@ -18,6 +18,7 @@ from api.commands.walk import list_steps, tamper
 from api.console import refuse
 from bench import registry
 from bench.registry import BenchCase, Suite, Task
+from kernels.backend import get_backend
 from prover.wire import PROOF_BYTES
 from tests.support.commands import make_runner
 
@@ -131,6 +132,23 @@ def test_info_refuses_an_unknown_backend(runner: CliRunner) -> None:
     result = runner.invoke(build_app(), ["info", "--backend", "abacus"])
     assert result.exit_code == 2
     assert "unknown backend 'abacus'" in result.output
+
+
+@pytest.mark.parametrize(("threads", "exit_code"), [("", 0), ("1", 0), ("0", 2), ("two", 2)])
+def test_what_is_blamed_for_threads_is_their_variable(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch, threads: str, exit_code: int
+) -> None:
+    monkeypatch.setenv("ZKPOT_THREADS", threads)
+    # Each time anew, not once per process.
+    monkeypatch.setattr("kernels.backend.get_backend", get_backend.__wrapped__)
+    result = runner.invoke(build_app(), ["info", "--json"])
+    assert result.exit_code == exit_code, result.output
+    if exit_code:
+        assert "ZKPOT_THREADS" in result.output
+        assert "environment" in result.output
+        assert "--backend" not in result.output
+    elif threads:
+        assert json.loads(result.stdout)["threads"] == int(threads)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
