@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from pathlib import Path
+
+from kernels.machine import count_processors
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def describe_device() -> str:
     """Processor, usable cores and system in words."""
-    n_cores = len(os.sched_getaffinity(0))
+    n_cores = count_processors()
     return f"{_processor()}, {n_cores} cores, {platform.system()} {platform.machine()}"
 
 

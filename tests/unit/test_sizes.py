@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from prover import proving_file, quotient
 from prover.accuracy import AccuracyCircuit, compile_accuracy
 from prover.errors import ArchitectureInvalid, CircuitTooLarge, QuantizationOverflow
 from prover.layers import MAX_DIMENSION, Requant
@@ -133,6 +134,7 @@ def test_a_few_bytes_cannot_ask_for_much() -> None:
 
 
 def test_no_circuit_has_more_rows_than_a_key() -> None:
+    assert MAX_ROWS == 1 << quotient.MAX_LG_N == 1 << proving_file.MAX_LG_N
     wide = Architecture.mlp([2, MAX_DIMENSION, 2])
     assert compute_sizes(wide, MAX_SAMPLES).n_rows > 1 << 40
     with pytest.raises(CircuitTooLarge, match=f"limit is {MAX_ROWS}"):
