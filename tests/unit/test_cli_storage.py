@@ -92,8 +92,8 @@ def refuse(code: str, words: str, *arguments: object) -> None:
     ("command", "limit", "named"),
     [
         ("quantize", 1024, "q.zkq"),
-        ("setup", 16, "circuit.json"),
-        ("setup", 4096, "proving.key"),
+        ("setup", 16, "key/"),
+        ("setup", 4096, "key/"),
         ("commit", 16, "c.blinding"),
         ("prove", 16, "/p"),
         ("groth16", 64, "proof"),
