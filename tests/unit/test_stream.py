@@ -12,6 +12,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from api.embedded import connect
+from api.primary import NoPrimary
 from api.settings import Settings
 from consensus import stream as module
 from consensus.stream import (
@@ -206,7 +207,7 @@ def test_a_replica_keeps_what_it_has(redis: Redis) -> None:
     transport.send(VOTES, b"vote")
     redis.replicaof("127.0.0.1", "1")
     try:
-        with pytest.raises(ResponseError, match="read only replica"):
+        with pytest.raises(NoPrimary, match="read only replica"):
             transport.send(VOTES, b"more")
         assert not transport.mind_rewrites()
         assert read_all(transport) == [(VOTES, b"vote")]
