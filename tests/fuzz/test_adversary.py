@@ -23,13 +23,26 @@ from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel, decode_float_model, encode_float_model
 from prover.commitment import Blinding, ModelCommitment
 from prover.errors import FormatError, KeyMismatch
-from prover.keyfile import PROVING_NAME, load_proving_key, save_key
+from prover.key_card import KeyCard
+from prover.keyfile import (
+    CARD_NAME,
+    COMMITMENT_NAME,
+    PROVING_NAME,
+    VERIFYING_NAME,
+    load_commitment_key,
+    load_proving_key,
+    load_verifying_half,
+    load_verifying_key,
+    save_key,
+)
 from prover.keys import VerifyingKey
+from prover.opening import CommitmentKey
 from prover.statement import MAX_NUMBER, StatementError
 from prover.verdict import Verdict
 from prover.verify import verify
 from prover.wire import Envelope
 from tests.support.accuracy_protocol import accuracy_key, prove_assignment, scene, shard_inputs
+from tests.support.learning import accuracy, proving_key
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import honest, toy_key
 
@@ -77,10 +90,14 @@ def values() -> Mapping[str, tuple[bytes, Callable[[bytes], Encodes]]]:
         "commitment": (honest().commitment.encode(), ModelCommitment.decode),
         "blinding": (honest().blinding.encode(), Blinding.decode),
         "verifying key": (toy_key().verifying.encode(), VerifyingKey.decode),
+        "commitment key": (CommitmentKey.of(toy_key()).encode(), CommitmentKey.decode),
+        "circuit.json": (KeyCard.of(accuracy()).encode(), KeyCard.decode),
     }
 
 
-@pytest.mark.parametrize("name", ["commitment", "blinding", "verifying key"])
+@pytest.mark.parametrize(
+    "name", ["commitment", "blinding", "verifying key", "commitment key", "circuit.json"]
+)
 @settings(max_examples=120)
 @given(edited=edits)
 def test_edited_values(name: str, edited: list[Edit]) -> None:
@@ -127,6 +144,49 @@ def test_edited_proving_keys(
         assert raw != original
     else:
         assert key.verifying.encode() == vouching.encode()
+
+
+# -- folders of a key ------------------------------------------------------------------------------
+
+PINS = {
+    CARD_NAME: "card_digest",
+    COMMITMENT_NAME: "commitment_digest",
+    PROVING_NAME: "proving_digest",
+}
+
+
+@settings(
+    max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+)
+@given(
+    name=st.sampled_from([VERIFYING_NAME, *PINS]),
+    edited=edits,
+    vouching=st.booleans(),
+)
+def test_edited_key_folders(name: str, edited: list[Edit], vouching: bool, tmp_path: Path) -> None:
+    """Whatever is in a folder, its digest tells: no other one is taken for the key of this one."""
+    key = proving_key()
+    save_key(key, tmp_path, KeyCard.of(accuracy()))
+    original = (tmp_path / name).read_bytes()
+    raw = apply(original, edited)
+    (tmp_path / name).write_bytes(raw)
+    if vouching and name in PINS:
+        anew = replace(key.verifying, **{PINS[name]: sha256(raw).digest()})
+        (tmp_path / VERIFYING_NAME).write_bytes(anew.encode())
+    try:
+        verifying, card = load_verifying_half(tmp_path)
+        found = [
+            card,
+            load_commitment_key(tmp_path, verifying),
+            load_proving_key(tmp_path, verifying),
+        ]
+    except (FormatError, KeyMismatch):
+        assert raw != original
+    else:
+        assert len(found) == 3
+        assert (verifying.digest == key.verifying.digest) == (raw == original)
+        with pytest.raises(KeyMismatch):
+            load_verifying_key(tmp_path, expected_digest=sha256(raw + b"another").digest())
 
 
 # -- envelopes of the whole statement --------------------------------------------------------------
