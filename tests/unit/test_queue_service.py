@@ -137,6 +137,8 @@ def test_two_shards_become_one_proof(
     assert outcome.n_correct == view.claimed_correct
     assert view.circuit in {circuit.digest for circuit in service.list_circuits().circuits}
     events = service.read_events(ALICE, job.id, after="0-0", block_ms=0)
+    while more := service.read_events(ALICE, job.id, after=events[-1].id, block_ms=0):
+        events = more  # how many there are depends on the time that proving took
     assert events[-1].type == "end"
 
 
