@@ -92,8 +92,8 @@ class Desk:
 
     # -- judging
 
-    def judge_pending(self, chain: ChainState) -> list[Proof]:
-        """Judges what waits for this phase, all that is new as one batch; the valid proofs of it.
+    def judge_pending(self, chain: ChainState) -> list[SentTransaction]:
+        """Judges what waits for this phase, all that is new as one batch; the valid ones of it.
 
         What lacks a blob waits on. Faulty ones leave, and their clients are named in the log.
         """
@@ -108,7 +108,7 @@ class Desk:
         for (digest, tx), fault in zip(ready.items(), faults, strict=True):
             del self._new[digest]
             self._record_verdict(chain, digest, tx, fault)
-        return [tx for d, tx in ready.items() if d in self._valid and isinstance(tx, Proof)]
+        return [tx for digest, tx in ready.items() if digest in self._valid]
 
     def _record_verdict(
         self, chain: ChainState, digest: bytes, tx: SentTransaction, fault: str | None

@@ -9,19 +9,16 @@ from consensus.blobs import BlobUnavailable
 from consensus.chain import ChainState, Phase, beacon_message
 from consensus.genesis import Genesis
 from consensus.messages import (
-    MAX_BLOCK_BYTES,
     MAX_TRANSACTIONS,
+    ROOM_BYTES,
     BeaconShare,
     Block,
     Evidence,
     QuorumCertificate,
     Transaction,
+    count_bytes,
 )
 from consensus.verifier import BlockVerifier
-
-_ROOM_BYTES = MAX_BLOCK_BYTES - (1 << 18)
-"""For transactions; the rest is for the header: certificate (32 KiB at most), evidence (against
-every validator 100 KiB) and the aggregate (64 KiB)."""
 
 
 class BeaconShares:
@@ -104,9 +101,9 @@ def _count_room(state: ChainState) -> int:
 def _choose(transactions: Sequence[Transaction], *, most: int) -> tuple[Transaction, ...]:
     """The first of each client, as many as a block holds."""
     chosen: dict[bytes, Transaction] = {}
-    room = _ROOM_BYTES
+    room = ROOM_BYTES
     for tx in transactions:
-        size = len(tx.encode()) + 8
+        size = count_bytes((tx,))
         if tx.client_key not in chosen and len(chosen) < most and size <= room:
             chosen[tx.client_key] = tx
             room -= size

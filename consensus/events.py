@@ -14,9 +14,9 @@ from consensus.messages import (
     Block,
     Evidence,
     FinalBlock,
-    Proof,
     Proposal,
     Receipt,
+    SentTransaction,
     Step,
     Vote,
 )
@@ -37,6 +37,9 @@ class Chain(Protocol):
     @property
     def learning_round(self) -> int: ...
 
+    @property
+    def phase(self) -> str: ...
+
 
 class Rules(Protocol):
     """The meaning of blocks: `consensus.rules.ChainRules`, or a toy in tests. Pure."""
@@ -47,8 +50,14 @@ class Rules(Protocol):
     def proposers(self, chain: Any) -> tuple[int, ...]:
         """Who may propose the next height; round r takes entry r mod n."""
 
-    def awaits_proof(self, chain: Any, client_key: bytes) -> bool:
-        """Whether the next block may hold a proof of this client."""
+    def takes(self, chain: Any, tx: SentTransaction) -> bool:
+        """Whether the next block may hold it, by its kind, its round and its client."""
+
+    def awaits(self, chain: Any, client_key: bytes) -> bool:
+        """Whether the next block may hold a transaction of this client."""
+
+    def is_full(self, chain: Any, block: Block) -> bool:
+        """Whether the block may have no room for one more transaction."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +131,13 @@ class FinalReceived:
 
 
 @dataclass(frozen=True, slots=True)
-class ProofHeld:
-    """A pending proof that is valid after the chain's head: verified, statement and all."""
+class Held:
+    """A pending transaction that is valid after the chain's head: verified, with all its blobs."""
 
-    proof: Proof
+    transaction: SentTransaction
 
 
-Event = Started | Received | TimeoutFired | BlockBuilt | BlockChecked | FinalReceived | ProofHeld
+Event = Started | Received | TimeoutFired | BlockBuilt | BlockChecked | FinalReceived | Held
 
 # -- effects ---------------------------------------------------------------------------------------
 

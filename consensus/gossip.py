@@ -29,12 +29,12 @@ class Held:
 
 
 def list_held(waiting: Iterable[tuple[bytes, SentTransaction]], state: State) -> Held:
-    """What waits at the desk, and receipts for proofs that a block may still hold."""
+    """What waits at the desk, and receipts for those that a block may still hold."""
     book, rules = state.book, state.config.rules
     receipts = {
         digest: book.receipts.get(digest, {})
         for client, digest in book.held.items()
-        if rules.awaits_proof(state.chain, client)
+        if rules.awaits(state.chain, client)
     }
     return Held(dict(waiting), receipts)
 

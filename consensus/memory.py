@@ -64,7 +64,7 @@ class State:
     ahead        : the highest round that each validator has shown
     early        : messages of the next height, by step, round and validator
     accused      : validators whose contradiction was reported at this height
-    due          : clients whose proof a new block of this round must hold
+    due          : clients whose transaction a new block of this round must hold
     """
 
     config: Config
@@ -203,7 +203,7 @@ def put_round(state: State, number: int, known: Round) -> State:
 
 
 def enter_round(state: State, number: int) -> State:
-    """Lines 12 and 13; forgets what no longer counts, and notes the proofs that are due."""
+    """Lines 12 and 13; forgets what no longer counts, and notes whose transactions are due."""
     state = replace(
         state,
         round=number,
@@ -225,9 +225,12 @@ def enter_round(state: State, number: int) -> State:
 
 def enter_height(state: State, chain: Any, certificate: QuorumCertificate) -> State:
     """Lines 52 and 53; early messages stay for the caller, receipts for the learning round."""
-    same = chain.learning_round == state.book.learning_round
     fresh = start(state.config, chain, certificate)
-    return replace(fresh, early=state.early, book=state.book if same else fresh.book)
+    book = fresh.book
+    if chain.learning_round == state.book.learning_round:
+        same_phase = chain.phase == state.chain.phase
+        book = state.book if same_phase else state.book.enter_phase()
+    return replace(fresh, early=state.early, book=book)
 
 
 def restore(
@@ -289,7 +292,7 @@ def list_repeats(state: State) -> tuple[ConsensusMessage, ...]:
     """What a peer that missed everything needs from this node; send it again now and then.
 
     Own votes of this round and the one before, own proposal, the polka that binds or leads us, and
-    own receipts for proofs that wait for a block. A peer at a lower height asks for final blocks.
+    own receipts for what waits for a block. A peer at a lower height asks for final blocks.
     """
     validator = state.config.validator
     if validator is None:
@@ -305,7 +308,7 @@ def list_repeats(state: State) -> tuple[ConsensusMessage, ...]:
         found.extend(list_polka(state, state.valid_round, state.valid_hash))
     for client in state.book.held:
         receipt = state.book.get_receipt(client, validator)
-        if receipt is not None and state.config.rules.awaits_proof(state.chain, client):
+        if receipt is not None and state.config.rules.awaits(state.chain, client):
             found.append(receipt)
     return tuple(found)
 

@@ -14,7 +14,7 @@ index in genesis. Numbers are non-negative; heights start at 1, rounds at 0. Dig
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
@@ -48,9 +48,11 @@ __all__ = [
     "KEY_BYTES",
     "MAX_BLOCK_BYTES",
     "MAX_TRANSACTIONS",
+    "MAX_TRANSACTION_BYTES",
     "MAX_VALIDATORS",
     "NIL",
     "POINT_BYTES",
+    "ROOM_BYTES",
     "Aggregate",
     "BeaconShare",
     "Block",
@@ -72,6 +74,7 @@ __all__ = [
     "Transaction",
     "Update",
     "Vote",
+    "count_bytes",
     "decode_transaction",
     "permit_bytes",
 ]
@@ -79,6 +82,10 @@ __all__ = [
 MAX_VALIDATORS = 256
 MAX_TRANSACTIONS = 1024  # of one block
 MAX_BLOCK_BYTES = 1 << 21
+ROOM_BYTES = MAX_BLOCK_BYTES - (1 << 18)
+"""Of a block for transactions; the rest is for the header: certificate (32 KiB at most), evidence
+(against every validator 100 KiB) and the aggregate (64 KiB)."""
+MAX_TRANSACTION_BYTES = Message.MAX_BYTES
 NIL = b""
 """What a vote for no block names."""
 
@@ -327,9 +334,9 @@ class BeaconShare(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt(Signed):
-    """A validator has a valid proof of this statement, in time for its learning round.
+    """A validator has a valid transaction of this digest, in time for its phase.
 
-    transaction_digest : of the `Proof` transaction
+    learning_round : under way
     """
 
     KIND: ClassVar[int] = 17
@@ -359,6 +366,14 @@ class FinalBlock(Message):
             c.height == self.block.height and c.block_hash == self.block.hash,
             "the certificate is for another block",
         )
+
+
+def count_bytes(transactions: Sequence[Transaction]) -> int:
+    """How much of ROOM_BYTES these take."""
+    return sum(len(tx.encode()) + _OVERHEAD_BYTES for tx in transactions)
+
+
+_OVERHEAD_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

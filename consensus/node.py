@@ -32,7 +32,7 @@ from consensus.events import (
     Fetch,
     Finalize,
     FinalReceived,
-    ProofHeld,
+    Held,
     Received,
     Relay,
     Schedule,
@@ -299,8 +299,8 @@ class Node:
     # -- checks and drafts
 
     def _judge_pending(self) -> None:
-        for proof in self._desk.judge_pending(self.chain):
-            self._take(ProofHeld(proof))
+        for tx in self._desk.judge_pending(self.chain):
+            self._take(Held(tx))
 
     def _check_blocks(self) -> None:
         for block_hash, check in list(self._unchecked.items()):

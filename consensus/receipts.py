@@ -1,8 +1,10 @@
-"""Receipts: a proposer may not leave out a proof that 2f + 1 validators had in time.
+"""Receipts: a proposer may not leave out a transaction that 2f + 1 validators had in time.
 
-A validator that has a valid proof signs a receipt. One that has held the proof and 2f + 1 receipts
-for it since before a round began refuses a new block of that round without a proof of that client.
-At least f + 1 correct validators signed, so f faulty ones can neither fake the duty nor hide it.
+A validator that has a valid transaction of the phase signs a receipt. One that has held it and
+2f + 1 receipts for it since before a round began refuses a new block of that round without a
+transaction of that client, unless the block is full. At least f + 1 correct validators signed, so f
+faulty ones can neither fake the duty nor hide it; and whoever leads, a client that sends early
+enough for that is in before its phase is over.
 """
 
 from __future__ import annotations
@@ -12,17 +14,27 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from consensus.messages import MAX_TRANSACTIONS, Block, Proof, Receipt
+from consensus.messages import (
+    MAX_TRANSACTION_BYTES,
+    MAX_TRANSACTIONS,
+    ROOM_BYTES,
+    Block,
+    Receipt,
+    Refusal,
+    count_bytes,
+)
 
+QUOTA = 4 * MAX_TRANSACTIONS
+"""Receipts of one validator in a learning round, which has four phases at most."""
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptBook:
-    """Proofs and receipts of one learning round; bounded by clients and a quota per validator.
+    """Transactions of the phase, and receipts of the learning round; bounded by clients and QUOTA.
 
-    held     : by client, the digest of the first valid proof that is here
-    receipts : by digest of a proof, then by validator
+    held     : by client, the digest of the first valid transaction of the phase that is here
+    receipts : by digest of a transaction, then by validator
     n_signed : how many receipts of each validator are kept
     """
 
@@ -31,11 +43,11 @@ class ReceiptBook:
     receipts: Mapping[bytes, Mapping[int, Receipt]] = field(default_factory=dict)
     n_signed: Mapping[int, int] = field(default_factory=dict)
 
-    def hold(self, proof: Proof) -> ReceiptBook:
-        """With a valid proof; unchanged when the client has one."""
-        if proof.client_key in self.held:
+    def hold(self, client: bytes, digest: bytes) -> ReceiptBook:
+        """With a valid transaction; unchanged when the client has one."""
+        if client in self.held:
             return self
-        return replace(self, held={**self.held, proof.client_key: proof.digest})
+        return replace(self, held={**self.held, client: digest})
 
     def record(self, receipt: Receipt) -> ReceiptBook:
         """With a signed receipt; unchanged for another round, a repetition, or above the quota."""
@@ -44,7 +56,7 @@ class ReceiptBook:
         digest, validator = receipt.transaction_digest, receipt.validator
         signers = self.receipts.get(digest, _EMPTY)
         n_signed = self.n_signed.get(validator, 0)
-        if validator in signers or n_signed >= MAX_TRANSACTIONS:
+        if validator in signers or n_signed >= QUOTA:
             return self
         return replace(
             self,
@@ -52,8 +64,12 @@ class ReceiptBook:
             n_signed={**self.n_signed, validator: n_signed + 1},
         )
 
+    def enter_phase(self) -> ReceiptBook:
+        """Nothing is held yet; receipts of who was there earlier stay."""
+        return replace(self, held={})
+
     def list_due(self, quorum: int) -> tuple[bytes, ...]:
-        """Clients whose proof is here with a quorum of receipts."""
+        """Clients whose transaction is here with a quorum of receipts."""
         return tuple(
             client
             for client, digest in self.held.items()
@@ -61,10 +77,17 @@ class ReceiptBook:
         )
 
     def get_receipt(self, client: bytes, validator: int) -> Receipt | None:
-        """This validator's receipt for the proof that is here of a client."""
+        """This validator's receipt for the transaction that is here of a client."""
         return self.receipts.get(self.held.get(client, b""), _EMPTY).get(validator)
 
 
-def list_provers(block: Block) -> set[bytes]:
-    """Clients with a proof in the block."""
-    return {tx.client_key for tx in block.transactions if isinstance(tx, Proof)}
+def list_heard(block: Block) -> set[bytes]:
+    """Clients with a transaction of their own in the block."""
+    return {tx.client_key for tx in block.transactions if not isinstance(tx, Refusal)}
+
+
+def is_full(block: Block) -> bool:
+    """Whether there may be no room for one more transaction."""
+    if len(block.transactions) >= MAX_TRANSACTIONS:
+        return True
+    return count_bytes(block.transactions) > ROOM_BYTES - MAX_TRANSACTION_BYTES

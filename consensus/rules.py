@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from consensus import chain
+from consensus import chain, receipts
 from consensus.chain_state import ChainState, Phase
-from consensus.messages import Block
+from consensus.messages import Block, Commit, Proof, Register, SentTransaction, Update
 
 
 class ChainRules:
@@ -18,10 +18,35 @@ class ChainRules:
         """Who may propose the next height, best first."""
         return chain.proposers(state)
 
-    def awaits_proof(self, state: ChainState, client_key: bytes) -> bool:
-        """Whether the next block may hold a proof of this client."""
-        return (
-            state.phase is Phase.PROVE
-            and client_key in state.commits
-            and client_key not in state.proofs
-        )
+    def takes(self, state: ChainState, tx: SentTransaction) -> bool:
+        """Whether the next block may hold it, by its kind, its round and its client."""
+        known = {
+            Register: Phase.REGISTER,
+            Commit: Phase.COMMIT,
+            Proof: Phase.PROVE,
+            Update: Phase.UPDATE,
+        }
+        number = state.learning_round if isinstance(tx, Register) else tx.learning_round
+        is_now = (known[type(tx)], number) == (state.phase, state.learning_round)
+        return is_now and self.awaits(state, tx.client_key)
+
+    def awaits(self, state: ChainState, client_key: bytes) -> bool:
+        """Whether the next block may hold a transaction of this client."""
+        match state.phase:
+            case Phase.REGISTER:
+                return client_key not in state.clients
+            case Phase.COMMIT:
+                return client_key in state.clients and client_key not in state.commits
+            case Phase.PROVE:
+                return client_key in state.commits and client_key not in state.proofs
+            case Phase.UPDATE:
+                return client_key in state.proofs and client_key not in state.updates
+            case _:
+                return False
+
+    def is_full(self, state: ChainState, block: Block) -> bool:
+        """Whether the block may have no room for one more transaction."""
+        if state.phase is Phase.REGISTER:
+            room = state.genesis.task.n_expected - len(state.clients)
+            return receipts.is_full(block) or len(block.transactions) >= room
+        return receipts.is_full(block)

@@ -23,8 +23,8 @@ paper:
 - The paper's network passes on to all what one correct process has seen. Here a node relays the
   polka it knows (its block and 2f+1 prevotes) when a round fails, and sends its own messages again
   (`memory.list_repeats`); a polka of an earlier round is remembered as in lines 42 and 43.
-- A new block that leaves out a proof with receipts is prevoted nil (`consensus.receipts`); a block
-  with a polka is not: someone may be locked on it.
+- A new block that leaves out a transaction with receipts is prevoted nil (`consensus.receipts`); a
+  block with a polka is not: someone may be locked on it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from consensus.events import (
     Fetch,
     Finalize,
     FinalReceived,
-    ProofHeld,
+    Held,
     Received,
     Relay,
     Schedule,
@@ -75,7 +75,7 @@ from consensus.messages import (
     Step,
     Vote,
 )
-from consensus.receipts import list_provers
+from consensus.receipts import list_heard
 from consensus.turn import Turn
 
 __all__ = ["State", "list_repeats", "restore", "start", "step"]
@@ -107,12 +107,12 @@ def is_unlocked(state: State, block_hash: bytes, valid_round: int) -> bool:
 
 
 def is_censoring(state: State, block: Block) -> bool:
-    """The block leaves out a proof that had its receipts before this round began."""
+    """The block leaves out a transaction that had its receipts before this round began."""
     if not state.due:
         return False
-    provers = list_provers(block)
-    awaits_proof = state.config.rules.awaits_proof
-    return any(c not in provers and awaits_proof(state.chain, c) for c in state.due)
+    heard, rules = list_heard(block), state.config.rules
+    left_out = any(c not in heard and rules.awaits(state.chain, c) for c in state.due)
+    return left_out and not rules.is_full(state.chain, block)
 
 
 def lock(state: State, block_hash: bytes) -> State:
@@ -344,21 +344,20 @@ def _on_final(turn: Turn, event: FinalReceived) -> None:
         _finalize(turn, event.final)
 
 
-def _on_proof(turn: Turn, event: ProofHeld) -> None:
-    """Signs a receipt for the first valid proof of a client that the next block may hold."""
-    state, proof = turn.state, event.proof
-    if proof.learning_round != state.book.learning_round:
+def _on_held(turn: Turn, event: Held) -> None:
+    """Signs a receipt for the first valid transaction of a client that the next block may hold."""
+    state, tx = turn.state, event.transaction
+    if not state.config.rules.takes(state.chain, tx):
         return
-    if not state.config.rules.awaits_proof(state.chain, proof.client_key):
-        return
-    book = state.book.hold(proof)
+    digest = tx.digest
+    book = state.book.hold(tx.client_key, digest)
     if book is state.book:
         return
     turn.state = replace(state, book=book)
     if state.config.validator is not None:
         receipt = Receipt(
-            learning_round=proof.learning_round,
-            transaction_digest=proof.digest,
+            learning_round=book.learning_round,
+            transaction_digest=digest,
             validator=state.config.validator,
         )
         turn.effects.append(Send(receipt))
@@ -371,5 +370,5 @@ _HANDLERS: dict[type, Callable[[Turn, Any], None]] = {
     BlockBuilt: _on_built,
     BlockChecked: _on_checked,
     FinalReceived: _on_final,
-    ProofHeld: _on_proof,
+    Held: _on_held,
 }

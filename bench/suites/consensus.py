@@ -37,7 +37,7 @@ from consensus.events import BlockChecked, Config, Event, Received
 from consensus.follower import Follower
 from consensus.ledger import Ledger
 from consensus.memory import State, start
-from consensus.messages import Block, FinalBlock, Proposal, Step, Vote
+from consensus.messages import Block, FinalBlock, Proposal, SentTransaction, Step, Vote
 from consensus.samples import SamplePool
 from consensus.state import step
 from consensus.stream import FINAL, VOTES, Transport
@@ -237,6 +237,7 @@ class _Chain:
     height: int = 0
     head: bytes = bytes(32)
     learning_round: int = 0
+    phase: str = ""
 
 
 class _Rules:
@@ -249,7 +250,13 @@ class _Rules:
         first = chain.height % N_VALIDATORS
         return tuple((first + i) % N_VALIDATORS for i in range(N_VALIDATORS))
 
-    def awaits_proof(self, chain: Any, client_key: bytes) -> bool:
+    def takes(self, chain: Any, tx: SentTransaction) -> bool:
+        return False
+
+    def awaits(self, chain: Any, client_key: bytes) -> bool:
+        return False
+
+    def is_full(self, chain: Any, block: Block) -> bool:
         return False
 
 

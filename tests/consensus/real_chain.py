@@ -18,7 +18,7 @@ from consensus.chain import (
 from consensus.codec import Signed
 from consensus.drafts import BeaconShares
 from consensus.identity import sign
-from consensus.messages import BeaconShare, Block, Evidence, QuorumCertificate, Transaction
+from consensus.messages import BeaconShare, Block, Evidence, QuorumCertificate, Refusal, Transaction
 from consensus.rules import ChainRules
 from consensus.signatures import is_signed
 from tests.support.learning import Lab, deal_beacon
@@ -43,13 +43,14 @@ class RealSigner:
 class RealScene:
     """A chain of `tests.support.learning`; see `ToyScene` for what is asked."""
 
-    def __init__(self, n_validators: int, seed: int) -> None:
-        self.lab = Lab(n_validators=n_validators)
+    def __init__(self, n_validators: int, seed: int, lab: Lab | None = None) -> None:
+        self.lab = lab or Lab(n_validators=n_validators)
         self.rules = ChainRules()
         self.signer = RealSigner(self.lab)
         self._made: dict[bytes, list[Transaction]] = {}
         self._judged: dict[tuple[bytes, BeaconShare], bool] = {}
         self._faults: dict[tuple[bytes, bytes], str | None] = {}
+        self._fit: dict[tuple[bytes, bytes], bool] = {}
 
     def start(self) -> ChainState:
         return start(self.lab.genesis)
@@ -60,7 +61,11 @@ class RealScene:
         return self._made[chain.head]
 
     def is_fit(self, chain: ChainState, tx: Transaction) -> bool:
-        return is_admissible(chain, tx) is None
+        signed = tx.proof if isinstance(tx, Refusal) else tx
+        key = (chain.head, signed.signature)
+        if key not in self._fit:
+            self._fit[key] = is_admissible(chain, tx) is None
+        return self._fit[key]
 
     def make_share(self, chain: ChainState, validator: int) -> BeaconShare | None:
         if chain.phase is not Phase.BEACON:

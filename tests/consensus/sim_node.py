@@ -19,7 +19,7 @@ from consensus.events import (
     Fetch,
     Finalize,
     FinalReceived,
-    ProofHeld,
+    Held,
     Received,
     Relay,
     Schedule,
@@ -35,6 +35,7 @@ from consensus.messages import (
     FinalBlock,
     Proof,
     Proposal,
+    QuorumCertificate,
     Receipt,
     Register,
     Transaction,
@@ -124,7 +125,7 @@ class Node:
                 self.broadcast(message)
         self.last_place = place
         self.share_beacon()
-        self.offer_proofs()
+        self.offer_pending()
         self.world.call_in(REPEAT_MS, self.tick, life)
 
     # -- in ------------------------------------------------------------------------------------
@@ -150,7 +151,8 @@ class Node:
                     self.shares[message.validator] = message
             case Register() | Commit() | Proof() | Update():
                 self.pending[message.digest] = message
-                self.offer_proofs()
+                if self.world.scene.is_fit(self.chain, message):
+                    self.step(Held(message))
 
     def _find_fault(self, message: Any) -> str | None:
         is_signed = self.world.scene.signer.is_signed
@@ -264,9 +266,14 @@ class Node:
         shares = [share for share in self.shares.values() if scene.is_share(chain, share)]
         evidence = [e for v, e in self.evidence.items() if v not in chain.offenders]
         fit = self.list_fit()
-        known = self.state.certificate
+        known = self.get_certificate()
         block: Block | None = scene.make_block(chain, self.index, fit, evidence, shares, known)
         return block
+
+    def get_certificate(self) -> tuple[QuorumCertificate, ...]:
+        """What its block says of the parent."""
+        known: tuple[QuorumCertificate, ...] = self.state.certificate
+        return known
 
     def list_fit(self) -> tuple[Transaction, ...]:
         """What the next block may hold."""
@@ -274,10 +281,10 @@ class Node:
         self.pending = {d: tx for d, tx in self.pending.items() if is_fit(self.chain, tx)}
         return tuple(self.pending.values())
 
-    def offer_proofs(self) -> None:
+    def offer_pending(self) -> None:
         for tx in self.list_fit():
-            if isinstance(tx, Proof) and not self.down:
-                self.step(ProofHeld(tx))
+            if not self.down:
+                self.step(Held(tx))
 
     def share_beacon(self) -> None:
         share = self.world.scene.make_share(self.chain, self.index)

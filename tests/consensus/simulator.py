@@ -7,7 +7,7 @@ Until `HEAL_MS` anything may happen; from then on every message between correct 
 
 Checked all along: agreement (one final block per height), validity of final blocks by the toy
 chain's rules, certificates, no two votes or proposals of a correct validator for one place
-(restarts included), no evidence against a correct one, no censored proof, times of blocks between
+(restarts included), no evidence against a correct one, no censored client, times of blocks between
 those of correct clocks. Checked at the end:
 every correct node goes on, within `bound_rounds` rounds per height.
 """
@@ -32,7 +32,7 @@ from consensus.messages import (
     Step,
     Vote,
 )
-from consensus.receipts import list_provers
+from consensus.receipts import list_heard
 from consensus.votes import n_faulty
 from tests.consensus.sim_node import DELTA_MS, DRIFT_MS, REPEAT_MS, WORK_MS, Node, Violation
 from tests.consensus.toy_chain import ToyScene, describe
@@ -303,7 +303,7 @@ class World:
             raise Violation(f"{self.name}: invalid block final at height {height}: {fault}")
         order = self.scene.rules.proposers(chain)
         places = self.proposed.get(block.hash, set())
-        if not any(order[number % self.n] == validator for number, validator in places):
+        if not any(order[number % len(order)] == validator for number, validator in places):
             raise Violation(f"{self.name}: a block of no leader final at height {height}")
         self.check_censorship(chain, block)
         self.finals[height] = final
@@ -320,13 +320,13 @@ class World:
             raise Violation(f"{self.name}: the time of height {height} is no correct clock's")
 
     def check_censorship(self, chain: Any, block: Block) -> None:
-        """A left out proof was not due to f + 1 correct voters when the block was new."""
+        """A left out transaction was not due to f + 1 correct voters when the block was new."""
         rounds = self.prevoted.get((block.height, block.hash), {})
         dues = rounds[min(rounds)] if rounds else []
-        for client in {c for due in dues for c in due} - list_provers(block):
+        for client in {c for due in dues for c in due} - list_heard(block):
             n_due = sum(client in due for due in dues)
-            if self.scene.rules.awaits_proof(chain, client) and n_due > 0:
-                raise Violation(f"{self.name}: a proof was censored at height {block.height}")
+            if self.scene.rules.awaits(chain, client) and n_due > 0:
+                raise Violation(f"{self.name}: a client was censored at height {block.height}")
 
     def check_rounds(self) -> None:
         """How long agreement took after the network healed."""

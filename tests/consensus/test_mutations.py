@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from consensus import admission, events, identity, memory, state, turn
+from consensus import chain as chain_rules
 from consensus.chain_state import ChainState, Phase
 from consensus.codec import MessageInvalid
 from consensus.events import TimeoutFired
-from consensus.messages import Vote
+from consensus.messages import QuorumCertificate, Vote
 from consensus.votes import Tally, n_faulty
 from prover.statement import Statement
 from prover.wire import PROOF_BYTES, Envelope
 from tests.consensus.byzantine import make_with
+from tests.consensus.crowd import PHASE_MS, Captor, Crowd, make_lab
 from tests.consensus.sim_node import Violation
 from tests.consensus.simulator import Faults, World
 from tests.consensus.stage import (
@@ -191,6 +193,17 @@ def free_proofs_of_their_round(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(admission, "find_statement_fault", find_but_round)
 
 
+def take_the_latest_clock(patch: pytest.MonkeyPatch) -> None:
+    """The time of a block is the greatest of its certificate, not the median."""
+    latest = property(lambda known: max(p.time_ms for p in known.precommits))
+    patch.setattr(QuorumCertificate, "time_ms", latest)
+
+
+def end_phases_by_blocks(patch: pytest.MonkeyPatch) -> None:
+    """A phase is over after eight blocks, as fast as they come."""
+    patch.setattr(chain_rules, "_count_ms", lambda chain, time_ms: PHASE_MS // 8)
+
+
 # -- hunts of their own ----------------------------------------------------------------------------
 
 
@@ -228,6 +241,18 @@ def leave_one_behind() -> str | None:
     for i in (0, 1):
         stage.tell(stage.vote(i, PREVOTE, 5), 3)
     return None if stage.states[3].round == 5 else "a node stays behind"
+
+
+def capture() -> str | None:
+    """A validator that leads and wants no other client than its own."""
+    for seed in range(2):
+        ready = (0, 100, 400, 700)
+        world = Crowd(seed, make_lab(4, 4), ready, byzantine=[0], make_byzantine=Captor)
+        try:
+            world.run()
+        except (Violation, MessageInvalid) as error:
+            return str(error)
+    return None
 
 
 RESTARTS = [(at, i, 200) for at in range(50, 800, 150) for i in range(1, 4)]
@@ -271,6 +296,9 @@ MUTATIONS = [
     Mutation("nothing repeated", never_repeat, simulate("withhold votes", **SLOW), "no progress"),
     Mutation("polka not relayed", never_relay, hide_a_polka, "hidden"),
     Mutation("later rounds not joined", never_skip, leave_one_behind, "behind"),
+    Mutation("receipts ignored by who leads", ignore_receipts, capture, "censored"),
+    Mutation("the latest clock counts", take_the_latest_clock, capture, "no correct clock"),
+    Mutation("phases end by blocks", end_phases_by_blocks, capture, "is not in"),
     Mutation("proof not bound to round", free_proofs_of_their_round, offer_old_proof, "admitted"),
 ]
 

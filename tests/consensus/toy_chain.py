@@ -106,10 +106,19 @@ class ToyRules:
 
     def proposers(self, chain: ToyChain) -> tuple[int, ...]:
         return order_proposers(
-            chain.leaders, n_validators=chain.n_validators, height=chain.height + 1
+            chain.leaders,
+            n_validators=chain.n_validators,
+            height=chain.height + 1,
         )
 
-    def awaits_proof(self, chain: ToyChain, client_key: bytes) -> bool:
+    def takes(self, chain: ToyChain, tx: Transaction) -> bool:
+        is_now = isinstance(tx, Proof) and tx.learning_round == chain.learning_round
+        return is_now and self.awaits(chain, tx.client_key)
+
+    def is_full(self, chain: ToyChain, block: Block) -> bool:
+        return False
+
+    def awaits(self, chain: ToyChain, client_key: bytes) -> bool:
         return chain.phase == PROVE and all(client_key != client for client, _ in chain.proofs)
 
 
@@ -148,9 +157,8 @@ def is_valid_proof(chain: ToyChain, proof: Proof) -> bool:
     envelope = _make_envelope(proof.client_key, chain.learning_round, proof.envelope[-1])
     return (
         get_home(proof.client_key) < chain.n_validators
-        and proof.learning_round == chain.learning_round
         and proof.envelope == envelope
-        and ToyRules().awaits_proof(chain, proof.client_key)
+        and ToyRules().takes(chain, proof)
     )
 
 

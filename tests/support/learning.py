@@ -236,7 +236,7 @@ class Lab:
         statement = expect_statement(
             state,
             self.client(i),
-            claimed_correct=N_SAMPLES - i if claimed is None else claimed,
+            claimed_correct=max(N_SAMPLES - i, 1) if claimed is None else claimed,
             dataset_digest=bytes(32),
         )
         envelope = Envelope(statement=statement, proof=bytes(PROOF_BYTES))
@@ -313,9 +313,9 @@ class Lab:
             case Phase.COMMIT:
                 return [self.commit(i, t) for i in everyone]
             case Phase.PROVE:
-                return [self.prove(i, state) for i in everyone]
+                return [self.prove(i, state) for i in everyone if self.client(i) in state.commits]
             case Phase.UPDATE:
-                return [self.update(i, t) for i in everyone]
+                return [self.update(i, t) for i in everyone if self.client(i) in state.proofs]
             case _:
                 return []
 

@@ -34,6 +34,7 @@ from consensus.messages import (
     Vote,
     permit_bytes,
 )
+from consensus.rules import ChainRules
 from kernels.bn254 import R
 from prover.statement import Statement
 from prover.wire import PROOF_BYTES, Envelope
@@ -590,3 +591,30 @@ def test_another_genesis_refuses_the_first_block() -> None:
     other = start(Lab(changes={"threshold": 2}).genesis)
     assert find_fault(other, LAB.block(start(LAB.genesis))) == "the parent is another block"
     assert make_task(threshold=2) != make_task()
+
+
+# -- what the next block takes ---------------------------------------------------------------------
+
+
+def test_every_phase_awaits_its_clients_until_they_are_in() -> None:
+    """What receipts can force into a block."""
+    rules = ChainRules()
+    for phase in (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE):
+        state = state_at(phase)
+        first, *others = LAB.list_due(state)
+        assert rules.takes(state, first)
+        after = LAB.extend(state, [first])
+        assert not rules.takes(after, first)
+        assert not rules.awaits(after, first.client_key)
+        assert all(rules.takes(after, tx) for tx in others)
+        later = LAB.wait(after)
+        assert not any(rules.takes(later, tx) for tx in others)
+
+
+def test_a_task_without_room_leaves_nobody_out() -> None:
+    """More clients than expected may have a permit, and receipts."""
+    lab = Lab(n_clients=5, changes={"n_expected": 3})
+    state = start(lab.genesis)
+    rules = ChainRules()
+    assert not rules.is_full(state, lab.block(state, [lab.register(0), lab.register(1)]))
+    assert rules.is_full(state, lab.block(state, [lab.register(i) for i in range(3)]))

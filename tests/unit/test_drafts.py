@@ -105,7 +105,7 @@ def test_the_first_of_each_client_enters() -> None:
 def test_a_block_holds_what_it_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     lab, state = proven_lab(), proven_state(Phase.COMMIT)
     txs: list[Transaction] = [lab.commit(i) for i in range(3)]
-    monkeypatch.setattr(drafts, "_ROOM_BYTES", 2 * (len(txs[0].encode()) + 8))
+    monkeypatch.setattr(drafts, "ROOM_BYTES", 2 * (len(txs[0].encode()) + 8))
     block = draft(state, txs)
     assert block is not None
     assert list(block.transactions) == txs[:2]

@@ -196,11 +196,11 @@ def test_entries_grow_with_the_transactions(tmp_path: Path) -> None:
     for n in (2, 5):
         transactions, said, height = run_trickle(tmp_path / str(n), n)
         assert set(transactions.values()) == {n}, "register, commit, proof, update"
-        assert said[Receipt.KIND] == 4 * n
+        assert said[Receipt.KIND] == 4 * 4 * n, "of each by every validator"
         assert said[Vote.KIND] <= 8 * height * 2
         assert said[Proposal.KIND] <= height * 2
         assert said[Holdings.KIND] <= 4 * height
-        assert said.total() <= 30 * height + 4 * n
+        assert said.total() <= 30 * height + 16 * n
 
 
 # -- what waits for a time that does not come ------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from consensus import state
+from consensus import receipts, state
 from consensus.codec import MessageInvalid
 from consensus.events import (
     Accuse,
@@ -22,15 +22,15 @@ from consensus.events import (
     Event,
     Fetch,
     FinalReceived,
-    ProofHeld,
+    Held,
     Received,
     Relay,
     Send,
     Started,
     TimeoutFired,
 )
-from consensus.messages import NIL, Proposal, Receipt, Step, Vote
-from consensus.receipts import ReceiptBook
+from consensus.messages import MAX_TRANSACTION_BYTES, NIL, Proposal, Receipt, Step, Vote
+from consensus.receipts import QUOTA, ReceiptBook, is_full
 from consensus.votes import Tally
 from tests.consensus.simulator import count_memory
 from tests.consensus.stage import (
@@ -158,7 +158,7 @@ def test_memory_is_bounded(rng: Random) -> None:
         sizes.append((count_memory(s), len(s.rounds), len(s.ahead), s.book.n_signed[0]))
     assert sizes[0] == sizes[1]
     assert sizes[0][0] <= 30
-    assert s.book.n_signed[0] == 1024
+    assert s.book.n_signed[0] == QUOTA
 
 
 def test_rounds_gone_by_are_forgotten() -> None:
@@ -210,7 +210,7 @@ def draw_event(stage: Stage, block: Any, rng: Random) -> Event:
         lambda: TimeoutFired(Step(rng.randrange(3)), height, number),
         lambda: BlockBuilt(height, number, block),
         lambda: BlockChecked(height, block.hash, rng.choice((None, "bad"))),
-        lambda: ProofHeld(make_proof(make_client(i), 0, 1)),
+        lambda: Held(make_proof(make_client(i), 0, 1)),
         Started,
     ]
     return rng.choice(choices)()
@@ -238,11 +238,11 @@ PROOF = make_proof(make_client(0), 0, 7)
 
 def test_a_valid_proof_earns_one_receipt() -> None:
     stage = prove_stage()
-    sent = [e for e in stage.feed(3, ProofHeld(PROOF)) if isinstance(e, Send)]
+    sent = [e for e in stage.feed(3, Held(PROOF)) if isinstance(e, Send)]
     assert [type(e.message) for e in sent] == [Receipt]
-    assert stage.feed(3, ProofHeld(PROOF)) == []
-    assert stage.feed(3, ProofHeld(make_proof(make_client(0), 0, 8))) == []
-    assert stage.feed(3, ProofHeld(make_proof(make_client(1), 1, 8))) == []
+    assert stage.feed(3, Held(PROOF)) == []
+    assert stage.feed(3, Held(make_proof(make_client(0), 0, 8))) == []
+    assert stage.feed(3, Held(make_proof(make_client(1), 1, 8))) == []
     own = [m for m in state.list_repeats(stage.states[3]) if isinstance(m, Receipt)]
     assert [m.transaction_digest for m in own] == [PROOF.digest]
     block = make_block(stage.chain, 2, (PROOF,))
@@ -265,7 +265,7 @@ def test_a_valid_proof_earns_one_receipt() -> None:
 def test_censorship(signers: tuple[int, ...], holds: bool, included: bool, vote_nil: bool) -> None:
     stage = prove_stage()
     if holds:
-        stage.feed(3, ProofHeld(PROOF))
+        stage.feed(3, Held(PROOF))
     give_receipts(stage, PROOF, *signers)
     proposer = stage.states[3].get_proposer(2)
     block = make_block(stage.chain, proposer, (PROOF,) if included else ())
@@ -277,7 +277,7 @@ def test_censorship(signers: tuple[int, ...], holds: bool, included: bool, vote_
 
 def test_receipts_in_the_round_itself_come_too_late() -> None:
     stage = prove_stage()
-    stage.feed(3, ProofHeld(PROOF))
+    stage.feed(3, Held(PROOF))
     give_receipts(stage, PROOF, 0, 1)
     block = make_block(stage.chain, 2, ())
     stage.tell(stage.propose(stage.states[3].get_proposer(0), 0, block), 3)
@@ -287,7 +287,7 @@ def test_receipts_in_the_round_itself_come_too_late() -> None:
 def test_censorship_yields_to_a_polka() -> None:
     """Or a node locked on that block and those that refuse it would wait for each other."""
     stage = prove_stage()
-    stage.feed(3, ProofHeld(PROOF))
+    stage.feed(3, Held(PROOF))
     give_receipts(stage, PROOF, 0, 1)
     block = make_block(stage.chain, 2, ())
     for i in (0, 1, 2):
@@ -297,6 +297,42 @@ def test_censorship_yields_to_a_polka() -> None:
     proposer = stage.states[3].get_proposer(2)
     stage.tell(stage.propose(proposer, 2, block, valid_round=0), 3)
     assert stage.sent[3, 2, PREVOTE].block_hash == block.hash
+
+
+def test_a_full_block_leaves_out_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no room is no censoring; it enters the next block."""
+    stage = prove_stage()
+    stage.feed(3, Held(PROOF))
+    give_receipts(stage, PROOF, 0, 1)
+    for i in (0, 1):
+        stage.tell(stage.vote(i, PREVOTE, 2, height=2), 3)
+    proposer = stage.states[3].get_proposer(2)
+    other = make_proof(make_client(1), 0, 7)
+    block = make_block(stage.chain, proposer, (other,))
+    monkeypatch.setattr(ToyRules, "is_full", lambda rules, chain, block: is_full(block))
+    monkeypatch.setattr(receipts, "MAX_TRANSACTIONS", 1)
+    stage.tell(stage.propose(proposer, 2, block), 3)
+    assert stage.sent[3, 2, PREVOTE].block_hash == block.hash
+
+
+def test_a_block_is_full_by_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = make_block(ToyChain(4), 0, ())
+    assert not is_full(block)
+    large = replace(block, transactions=(PROOF, PROOF))
+    room = 2 * (len(PROOF.encode()) + 8) + MAX_TRANSACTION_BYTES
+    monkeypatch.setattr(receipts, "ROOM_BYTES", room)
+    assert not is_full(large)
+    monkeypatch.setattr(receipts, "ROOM_BYTES", room - 1)
+    assert is_full(large)
+
+
+def test_receipts_of_who_is_a_phase_ahead_count_when_it_begins() -> None:
+    """They are of the same learning round; what was held is of the phase before."""
+    book = ReceiptBook(learning_round=0).hold(b"client", b"old")
+    receipt = Receipt(learning_round=0, transaction_digest=bytes(32), validator=0)
+    after = book.record(receipt).enter_phase()
+    assert (after.held, list(after.receipts)) == ({}, [bytes(32)])
+    assert after.hold(b"client", bytes(32)).list_due(1) == (b"client",)
 
 
 def test_receipts_of_another_learning_round_are_dropped() -> None:
