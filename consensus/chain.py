@@ -2,42 +2,44 @@
 
 One learning round after the other, in phases that blocks close:
 
-              all clients in, or            all have committed, or
+              all clients in, or            all* have committed, or
     REGISTER ─── register_ms ───> COMMIT ─── commit_ms with one ───> BEACON
                                     ^       block c closes it           │ block c + 1 carries the
               rounds left           │                                   │ beacon: draws the shard
     DONE <── no ── ELECT ── yes ────┘                                   v
                      ^     next block carries the aggregate           PROVE
-                     │                                                  │ all have a proof or a
-                     └── all opened, or update_ms ──── UPDATE <─────────┘ refusal, or prove_ms
+                     │                                                  │ all* have a proof or a
+                     └── all* opened, or update_ms ─── UPDATE <─────────┘ refusal, or prove_ms
                                                        (skipped when nobody has a proof)
 
 A phase waits for clients for its time at least, however many blocks that takes: blocks have a time
 that f validators can't move (`compute_time`), and the block that reaches the end of a phase closes
-it. REGISTER ends so only once someone is in, COMMIT likewise. Each phase
-takes one kind of transaction, one per client; PROVE also refusals, which record a client's proof
-that does not verify, so that nobody waits for it (a valid one still counts while the phase lasts).
-`find_fault` says what is wrong with a block by these
-rules alone; proofs, openings, the beacon and the model's digest need pairings and blobs and are the
-business of `consensus.verifier`. Every function gives the same on every node.
+it. REGISTER ends so only once someone is in, COMMIT likewise. (*) Who kept a phase waiting in vain
+is not waited for in the rounds that follow (`consensus.standing`).
+
+Each phase takes one kind of transaction, one per client; PROVE also refusals, which record a
+client's proof that does not verify, so that nobody waits for it (a valid one still counts while the
+phase lasts). `find_fault` says what is wrong with a block by these rules alone; proofs, openings,
+the beacon and the model's digest need pairings and blobs and are the business of
+`consensus.verifier`. Every function gives the same on every node.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
 from consensus import beacon
 from consensus.admission import expect_statement, find_statement_fault, is_admissible
 from consensus.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
-from consensus.election import order_proposers, rank_clients
+from consensus.election import Lapse, note_turns, order_proposers
 from consensus.genesis import Genesis
 from consensus.identity import authenticate
 from consensus.messages import Block, Commit, Entry, Evidence, Proof, Refusal, Register, Update
 from consensus.signatures import is_signed
+from consensus.standing import is_complete, note_absences, rank, settle
 from prover.wire import Envelope
 
 __all__ = [
@@ -72,7 +74,12 @@ def start(genesis: Genesis) -> ChainState:
         phase=Phase.REGISTER,
         phase_ms=0,
         learning_round=0,
+        order=(),
+        maker=0,
+        lapses=(),
         clients=_EMPTY,
+        absences=_EMPTY,
+        debtors=(),
         commits=_EMPTY,
         commit_height=0,
         beacon=b"",
@@ -86,11 +93,13 @@ def start(genesis: Genesis) -> ChainState:
 
 
 def proposers(state: ChainState) -> tuple[int, ...]:
-    """Validators in the order in which they may propose the next height; round r takes r mod n."""
+    """Validators in the order in which they may propose the next height, round by round."""
     return order_proposers(
         [state.clients[client] for client in state.ranking],
         n_validators=state.genesis.n_validators,
         height=state.height + 1,
+        lapses=state.lapses,
+        offenders=state.offenders,
     )
 
 
@@ -129,9 +138,27 @@ def apply(state: ChainState, block: Block) -> ChainState:
         head=block.hash,
         time_ms=time_ms,
         phase_ms=state.phase_ms + _count_ms(state, time_ms),
+        order=proposers(state),
+        maker=block.proposer,
+        lapses=_note_turns(state, block),
         offenders=tuple(sorted(blamed | set(state.offenders))),
     )
     return _close_phase(_take_in(after, block))
+
+
+def _note_turns(state: ChainState, block: Block) -> tuple[Lapse, ...]:
+    """What the block's certificate tells of its parent."""
+    lapses = state.lapses
+    for certificate in block.certificate:
+        lapses = note_turns(
+            lapses,
+            height=state.height,
+            number=certificate.round,
+            order=state.order,
+            maker=state.maker,
+            heard=[p.validator for p in certificate.precommits],
+        )
+    return lapses
 
 
 def compute_time(state: ChainState, block: Block) -> int:
@@ -190,8 +217,7 @@ def _take_in(state: ChainState, block: Block) -> ChainState:
             return replace(state, beacon=block.beacon)
         case Phase.PROVE:
             refused = {tx.client_key: tx.digest for tx in txs if isinstance(tx, Refusal)}
-            state = replace(state, refusals=_merge(state.refusals, refused))
-            return _take_proofs(state, block)
+            return _take_proofs(replace(state, refusals=_merge(state.refusals, refused)), block)
         case Phase.UPDATE:
             updates = {tx.client_key: tx.model_digest for tx in txs if isinstance(tx, Update)}
             return replace(state, updates=_merge(state.updates, updates))
@@ -202,18 +228,16 @@ def _take_in(state: ChainState, block: Block) -> ChainState:
 
 
 def _take_proofs(state: ChainState, block: Block) -> ChainState:
-    """Records proofs; whoever led before leads on until a block brings proofs."""
+    """Records proofs, and who leads by them."""
     new = {}
     for tx in block.transactions:
         envelope = Envelope.decode(tx.envelope) if isinstance(tx, Proof) else None
         if envelope is not None:
             new[tx.client_key] = Proven(tx.digest, envelope.statement.claimed_correct)
-    if not new:
+    if not block.transactions:
         return state
-    proofs = _merge(state.proofs, new)
-    n = state.genesis.task.n_samples
-    accuracies = {client: Fraction(p.claimed_correct, n) for client, p in proofs.items()}
-    return replace(state, proofs=proofs, ranking=rank_clients(accuracies, state.beacon))
+    state = replace(state, proofs=_merge(state.proofs, new))
+    return replace(state, ranking=rank(state))
 
 
 def _close_phase(state: ChainState) -> ChainState:
@@ -226,16 +250,19 @@ def _close_phase(state: ChainState) -> ChainState:
                 return _enter(state, Phase.COMMIT)
         case Phase.COMMIT:
             late = late and bool(state.commits)
-            if late or len(state.commits) == len(state.clients):
+            if late or is_complete(state, state.clients, state.commits):
+                state = note_absences(state, state.clients, state.commits)
                 return replace(_enter(state, Phase.BEACON), commit_height=state.height)
         case Phase.BEACON:
             return _enter(state, Phase.PROVE)
         case Phase.PROVE:
             settled = state.proofs.keys() | state.refusals.keys()
-            if late or len(settled) == len(state.commits):
+            if late or is_complete(state, state.commits, settled):
+                state = note_absences(state, state.commits, settled)
                 return _enter(state, Phase.UPDATE if state.proofs else Phase.ELECT)
         case Phase.UPDATE:
-            if late or len(state.updates) == len(state.proofs):
+            if late or is_complete(state, state.proofs, state.updates):
+                state = note_absences(state, state.proofs, state.updates)
                 return _enter(state, Phase.ELECT)
         case Phase.ELECT:
             return _end_round(state)
@@ -249,6 +276,7 @@ def _enter(state: ChainState, phase: Phase) -> ChainState:
 
 
 def _end_round(state: ChainState) -> ChainState:
+    state = settle(state)
     following = state.learning_round + 1
     if following == state.genesis.task.n_rounds:
         return _enter(state, Phase.DONE)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from consensus.election import Lapse
 from consensus.genesis import Genesis
 from consensus.messages import DIGEST_BYTES
 from prover.statement import encode_fields
@@ -46,6 +47,18 @@ class Proven:
     claimed_correct: int
 
 
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """Of a client that kept a phase waiting, see `consensus.standing`.
+
+    length : in learning rounds; the next one is twice as long
+    until  : the learning round that waits for it again
+    """
+
+    length: int
+    until: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChainState:
     """What is known after `height` final blocks. Mappings are by client key and never change.
@@ -53,13 +66,18 @@ class ChainState:
     head          : hash of the last block, or the genesis digest
     time_ms       : of the last block, since 1970; 0 below height 2, where blocks have none
     phase_ms      : how long this phase has lasted, see `consensus.chain`
+    order         : who could propose the last block, in that order
+    maker         : the validator that made it
+    lapses        : of validators that missed their turn, ascending, see `consensus.election`
     clients       : home validator of each registered client
+    absences      : of clients that kept a phase waiting
+    debtors       : clients that proved or lied and have opened no model since, ascending
     commit_height : height of the block that closed COMMIT in this round; 0 before
     beacon        : of this round; empty before
     refusals      : digests of recorded proofs that do not verify
     updates       : model digests of the accepted openings
     global_model  : digest of the last round's global model, or NO_MODEL
-    ranking       : clients by proven accuracy, best first, as of the last block with proofs
+    ranking       : clients that may lead by proven accuracy, best first
     offenders     : validators with evidence in a block, ascending
     """
 
@@ -70,7 +88,12 @@ class ChainState:
     phase: Phase
     phase_ms: int
     learning_round: int
+    order: tuple[int, ...]
+    maker: int
+    lapses: tuple[Lapse, ...]
     clients: Mapping[bytes, int]
+    absences: Mapping[bytes, Absence]
+    debtors: tuple[bytes, ...]
     commits: Mapping[bytes, Commitment]
     commit_height: int
     beacon: bytes
@@ -109,5 +132,9 @@ def _encode(value: Any) -> bytes:
             return value.d_w + value.pok_w
         case Proven():
             return value.transaction_digest + value.claimed_correct.to_bytes(8, "little")
+        case Absence():
+            return _encode((value.length, value.until))
+        case Lapse():
+            return _encode((value.validator, value.n_missed, value.back_at, value.is_heard))
         case _:
             return encode_fields([_encode(item) for item in value])

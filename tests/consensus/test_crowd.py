@@ -6,6 +6,7 @@ import pytest
 
 from consensus.chain import Phase
 from tests.consensus.crowd import PHASE_MS, Captor, Crowd, make_lab
+from tests.consensus.sim_node import Node
 
 
 def test_a_captor_that_leads_keeps_nobody_out() -> None:
@@ -52,3 +53,61 @@ def test_captors_over_many_seeds(n: int) -> None:
         )
         world.run()
         assert world.head.phase is Phase.DONE
+
+
+# -- who is silent ---------------------------------------------------------------------------------
+
+
+class Down(Node):
+    """A validator that is never there."""
+
+    def start(self) -> None:
+        pass
+
+
+def test_a_leaders_validator_that_is_down_costs_few_turns() -> None:
+    """Client 0 is the best and its home is validator 0: it was a failed turn at every height."""
+    world = Crowd(
+        3, make_lab(4, 4), ready_ms=(0, 100, 200, 400), byzantine=[0], make_byzantine=Down
+    )
+    world.run()
+    assert world.head.leader == world.lab.client(0)
+    assert len(world.finals) > 60
+    assert sum(final.certificate.round > 0 for final in world.finals.values()) <= 6
+
+
+def test_a_silent_client_costs_two_of_five_rounds_their_time() -> None:
+    """Client 2 registers and says nothing more; in round 1 nobody waits for it."""
+    lab = make_lab(4, 4, n_rounds=3)
+    world = Crowd(
+        5,
+        lab,
+        ready_ms=(0, 40, 40, 80),
+        is_silent=lambda client, place: client == 2 and place[0] is not Phase.REGISTER,
+    )
+    world.run()
+    lasted = {
+        place: world.places[Phase.BEACON, place[1]] - begun
+        for place, begun in world.places.items()
+        if place[0] is Phase.COMMIT
+    }
+    slow = [place[1] for place, length in sorted(lasted.items()) if length >= PHASE_MS]
+    assert slow == [0, 2]
+    assert max(lasted[Phase.COMMIT, 1], 0) < PHASE_MS // 2
+
+
+def test_a_client_that_comes_back_is_in_whoever_leads() -> None:
+    """Silent in round 0, slow from then on; the validator that leads wants it out."""
+    lab = make_lab(4, 4, n_rounds=4)
+    world = Crowd(
+        6,
+        lab,
+        ready_ms=(0, 0, 0, 700),
+        is_silent=lambda client, place: client == 3 and place == (Phase.COMMIT, 0),
+        byzantine=[0],
+        make_byzantine=Captor,
+    )
+    world.run()
+    served = [final.block.aggregate[0] for final in world.finals.values() if final.block.aggregate]
+    rounds = [lab.client(3) in {e.client_key for e in aggregate.entries} for aggregate in served]
+    assert rounds == [False, False, True, True]

@@ -16,7 +16,7 @@ from typing import Any
 
 from consensus import identity
 from consensus.codec import Signed
-from consensus.election import order_proposers
+from consensus.election import Lapse, note_turns, order_proposers
 from consensus.messages import (
     NIL,
     Aggregate,
@@ -53,7 +53,7 @@ class ToyBlock(Block):
 class ToyChain:
     """After `height` blocks. proofs : count by client, of this learning round
 
-    time_ms : of the last block, as on the real chain
+    time_ms, order, maker, lapses : as on the real chain
     """
 
     n_validators: int
@@ -63,6 +63,9 @@ class ToyChain:
     leaders: tuple[int, ...] = ()
     offenders: tuple[int, ...] = ()
     time_ms: int = 0
+    order: tuple[int, ...] = ()
+    maker: int = 0
+    lapses: tuple[Lapse, ...] = ()
 
     @property
     def learning_round(self) -> int:
@@ -77,7 +80,7 @@ class ToyChain:
     def digest(self) -> bytes:
         values = (
             *(self.height, self.head, self.proofs, self.leaders, self.offenders),
-            self.time_ms,
+            *(self.time_ms, self.order, self.maker, self.lapses),
         )
         return hashlib.sha256(repr(values).encode()).digest()
 
@@ -90,11 +93,24 @@ class ToyRules:
         for tx in block.transactions:
             if isinstance(tx, Proof):
                 proofs[tx.client_key] = tx.envelope[-1]
+        lapses = chain.lapses
+        for known in block.certificate:
+            lapses = note_turns(
+                lapses,
+                height=chain.height,
+                number=known.round,
+                order=chain.order,
+                maker=chain.maker,
+                heard=[p.validator for p in known.precommits],
+            )
         ranked = sorted(proofs, key=lambda client: (-proofs[client], client))
         after = replace(
             chain,
             height=block.height,
             head=block.hash,
+            order=self.proposers(chain),
+            maker=block.proposer,
+            lapses=lapses,
             time_ms=max([chain.time_ms, *(c.time_ms for c in block.certificate)]),
             proofs=() if chain.phase == ELECT else tuple(sorted(proofs.items())),
             leaders=tuple(get_home(client) for client in ranked) or chain.leaders,
@@ -109,6 +125,8 @@ class ToyRules:
             chain.leaders,
             n_validators=chain.n_validators,
             height=chain.height + 1,
+            lapses=chain.lapses,
+            offenders=chain.offenders,
         )
 
     def takes(self, chain: ToyChain, tx: Transaction) -> bool:

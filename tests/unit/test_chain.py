@@ -23,6 +23,8 @@ from consensus.chain import (
     proposers,
     start,
 )
+from consensus.chain_state import Absence
+from consensus.election import Lapse
 from consensus.messages import (
     Aggregate,
     Block,
@@ -267,7 +269,12 @@ def test_every_field_enters_the_digest() -> None:
         "time_ms": 7,
         "phase_ms": 7,
         "learning_round": 1,
+        "order": (3, 2, 1, 0),
+        "maker": 2,
+        "lapses": (Lapse(1, 1, 9, 0),),
         "clients": {**state.clients, OTHER: 1},
+        "absences": {OTHER: Absence(1, 2)},
+        "debtors": (OTHER,),
         "commits": {},
         "commit_height": 1,
         "beacon": OTHER,
