@@ -106,6 +106,7 @@ SUITES = {
     "proof": "bench.suites.proof:build_suite",
     "service": "bench.suites.service:build_suite",
     "consensus": "bench.suites.consensus:build_suite",
+    "growth": "bench.suites.growth:build_suite",
     "cuda": "bench.suites.cuda:build_suite",
 }
 

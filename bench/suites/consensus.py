@@ -166,6 +166,9 @@ class Network:
         process.kill()
         process.wait()
 
+    def list_pids(self) -> list[int]:
+        return [process.pid for process in self._processes.values()]
+
     def connect(self) -> Redis:
         """A client of the server, once it answers."""
         client = Redis(unix_socket_path=str(self._data / "queue" / "server.sock"), protocol=2)

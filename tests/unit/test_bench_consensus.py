@@ -9,6 +9,7 @@ import pytest
 from bench.registry import load_suite
 from bench.suites import consensus as suite
 from bench.suites.consensus import QUICK, count_steps, make_chain, verify
+from bench.suites.growth import Growth
 
 
 def test_ids_are_stable() -> None:
@@ -19,6 +20,17 @@ def test_ids_are_stable() -> None:
         "consensus.verify.b1001",
         "consensus.recovery.b1001",
     ]
+
+
+def test_ids_of_growth_are_stable() -> None:
+    ids = [case.id for case in load_suite("growth", quick=False).cases]
+    names = ("round", "cpu", "entries")
+    assert ids == [f"growth.{name}.c{n}" for n in (100, 300, 1000) for name in names]
+
+
+def test_figures_of_growth_are_per_node_and_transaction() -> None:
+    found = Growth(n_clients=50, cpu_s=4.0, n_entries=600)
+    assert (found.n_transactions, found.cpu_ms, found.entries) == (200, 5.0, 3.0)
 
 
 def test_the_feed_of_events_finalizes_every_height() -> None:
