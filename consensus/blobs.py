@@ -1,8 +1,15 @@
-"""Content-addressed bytes: pools, keys, models. A block names digests; who reads checks them."""
+"""Content-addressed bytes: pools, keys, models. A block names digests; who reads checks them.
+
+A validator has a store of its own, which no one else writes to (`KeptBlobs`): what it has read for
+a block it votes for is in there, on disk, before the vote. So at least f + 1 correct validators
+keep every blob of a final block, whatever happens to the folder in which a client put it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -49,6 +56,10 @@ class Blobs(Protocol):
         """Keeps the bytes; returns their digest. Raises BlobTooLarge."""
         ...
 
+    def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
+        """The size of a blob and these bytes of it, not checked; None when it is not here."""
+        ...
+
 
 class MemoryBlobs:
     """In memory, for tests and for clients of one process."""
@@ -66,6 +77,10 @@ class MemoryBlobs:
         digest = hashlib.sha256(raw).digest()
         self._blobs[digest] = raw
         return digest
+
+    def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
+        raw = self._blobs.get(digest)
+        return None if raw is None else (len(raw), raw[start : start + length])
 
 
 class FileBlobs:
@@ -94,12 +109,66 @@ class FileBlobs:
             raise BlobTooLarge(f"{len(raw)} bytes, this store takes {self._max_bytes}")
         digest = hashlib.sha256(raw).digest()
         path = self._path(digest)
+        is_first = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, [raw], mode=PRIVATE)
+        if is_first:
+            _sync_folder(self._root)  # or a crash could lose the folder's name
         return digest
+
+    def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
+        try:
+            with self._path(digest).open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(start)
+                return size, file.read(length)
+        except (BlobMissing, FileNotFoundError):
+            return None
 
     def _path(self, digest: bytes) -> Path:
         if len(digest) != DIGEST_BYTES:
             raise BlobMissing(digest)
         name = digest.hex()
         return self._root / name[:2] / name
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class KeptBlobs:
+    """A node's own store before a folder that it shares with others: what is read, is kept.
+
+    own    : written by this node only
+    shared : where clients and other nodes put blobs; it may change, or go away
+    """
+
+    def __init__(self, own: Blobs, shared: Blobs) -> None:
+        self._own, self._shared = own, shared
+
+    def get(self, digest: bytes) -> bytes:
+        """From the own store, where it lies from now on. Raises BlobMissing, BlobCorrupt."""
+        try:
+            return self._own.get(digest)
+        except BlobUnavailable:
+            try:
+                raw = self._shared.get(digest)
+            except OSError:
+                raise BlobMissing(digest) from None
+        self._own.put(raw)
+        return raw
+
+    def put(self, raw: bytes) -> bytes:
+        """Into both; the shared one is for others, who can ask this node as well."""
+        digest = self._own.put(raw)
+        with suppress(OSError):
+            self._shared.put(raw)
+        return digest
+
+    def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
+        """Of what is kept: whatever else lies in the shared folder is not for this node to show."""
+        return self._own.read_part(digest, start, length)

@@ -354,7 +354,11 @@ _NO_CERTIFICATE = "the certificate of the parent is missing"
 
 
 def _find_due_fault(state: ChainState, block: Block) -> str | None:
-    """Beacon and aggregate: there when due, absent when not."""
+    """Beacon and aggregate: there when due, absent when not.
+
+    An aggregate may leave out clients, whose models nobody has any more; a validator that has one
+    refuses such a block while it is new (`consensus.absence`).
+    """
     if bool(block.beacon) != (state.phase is Phase.BEACON):
         return "a beacon that is not due" if block.beacon else "the beacon is due"
     if bool(block.aggregate) != (state.phase is Phase.ELECT):
@@ -362,7 +366,8 @@ def _find_due_fault(state: ChainState, block: Block) -> str | None:
     for aggregate in block.aggregate:
         if aggregate.learning_round != state.learning_round:
             return "the aggregate is of another round"
-        if aggregate.entries != list_entries(state):
+        chosen = set(aggregate.entries)
+        if aggregate.entries != tuple(e for e in list_entries(state) if e in chosen):
             return "the aggregate has other entries"
         if not aggregate.entries and aggregate.model_digest != state.global_model:
             return "the aggregate changes the model although nobody entered"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
-from consensus.blobs import Blobs, BlobUnavailable
-from consensus.chain import ChainState, Phase, find_fault, is_admissible
+from consensus.absence import PATIENT_ROUNDS, leaves_out, list_absent
+from consensus.blobs import Blobs, BlobTooLarge, BlobUnavailable
+from consensus.chain import NO_MODEL, ChainState, Phase, find_fault, is_admissible
 from consensus.drafts import BeaconShares, draft_block
+from consensus.events import BlockChecked, Check
 from consensus.genesis import Genesis
 from consensus.messages import (
     BeaconShare,
@@ -18,6 +21,7 @@ from consensus.messages import (
     Refusal,
     SentTransaction,
     Transaction,
+    Update,
 )
 from consensus.node_metrics import NodeMetrics
 from consensus.pool import Pool, get_place
@@ -28,8 +32,8 @@ from consensus.verifier import BlockVerifier
 class Desk:
     """Pending transactions, beacon shares and evidence of one node, and the verifier of blocks.
 
-    Of what waits for the phase under way each is at one place: new, or found valid, or found faulty
-    and gone. Each is judged once, in batches of all that is new.
+    Of what waits for the phase under way each is at one place: new, or lacking its blob, or found
+    valid, or found faulty and gone. Each is judged once, in batches of all that is new.
     """
 
     def __init__(
@@ -48,6 +52,9 @@ class Desk:
         self._new: dict[bytes, SentTransaction] = {}
         self._valid: dict[bytes, SentTransaction] = {}
         self._faulty: dict[bytes, str] = {}
+        self._lacking: dict[bytes, SentTransaction] = {}
+        self._needed: dict[bytes, tuple[bytes, ...]] = {}
+        self._wanted: dict[bytes, None] = {}
         self._refused: dict[bytes, Refusal] = {}
 
     # -- what comes in
@@ -56,7 +63,7 @@ class Desk:
         """Why it may not wait here; None: it does."""
         digest = tx.digest
         fault = self._faulty.get(digest) or self._pool.add(chain, tx)
-        if fault is None and digest not in self._valid:
+        if fault is None and digest not in self._valid and digest not in self._lacking:
             if get_place(tx) == (chain.phase, chain.learning_round):
                 self._new[digest] = tx
             self._metrics.pending.set(len(self._pool))
@@ -77,13 +84,16 @@ class Desk:
         self._pool.prune(after)
         current = self._pool.get_current(after)
         if (after.phase, after.learning_round) != (before.phase, before.learning_round):
-            self._new, self._valid = dict(current), {}
+            self._new, self._valid, self._lacking = dict(current), {}, {}
             self._faulty.clear()
             self._refused.clear()
             self._pool.forgive()
         else:
             self._new = {d: tx for d, tx in self._new.items() if d in current}
             self._valid = {d: tx for d, tx in self._valid.items() if d in current}
+            self._lacking = {d: tx for d, tx in self._lacking.items() if d in current}
+        self._needed.clear()
+        self._wanted = dict.fromkeys(_list_final_blobs(after))
         self._metrics.pending.set(len(self._pool))
 
     def list_pending(self) -> Sequence[tuple[bytes, SentTransaction]]:
@@ -95,18 +105,26 @@ class Desk:
     def judge_pending(self, chain: ChainState) -> list[SentTransaction]:
         """Judges what waits for this phase, all that is new as one batch; the valid ones of it.
 
-        What lacks a blob waits on. Faulty ones leave, and their clients are named in the log.
+        What lacks a blob waits for `look_again`. Faulty ones leave, and their clients are named in
+        the log.
         """
-        ready = {digest: tx for digest, tx in self._new.items() if self._has_model(tx)}
+        self._lacking |= {d: tx for d, tx in self._new.items() if not self._has_model(tx)}
+        ready = {digest: tx for digest, tx in self._new.items() if digest not in self._lacking}
         if not ready:
+            self._new = {}
             return []
         try:
             with self._metrics.verify.labels("pending").time():
                 faults = self._verifier.judge(chain, list(ready.values()))
-        except (BlobUnavailable, PoolInvalid):
-            return []  # the pool of samples is not published yet, or is none
+        except (BlobUnavailable, PoolInvalid) as error:
+            # A key is not here, or the pool of samples is not published yet, or is none.
+            if isinstance(error, BlobUnavailable):
+                self._wanted[error.digest] = None
+            self._lacking |= self._new
+            self._new = {}
+            return []
+        self._new = {}
         for (digest, tx), fault in zip(ready.items(), faults, strict=True):
-            del self._new[digest]
             self._record_verdict(chain, digest, tx, fault)
         return [tx for digest, tx in ready.items() if digest in self._valid]
 
@@ -125,34 +143,65 @@ class Desk:
         if isinstance(tx, Proof) and is_admissible(chain, tx) is None:
             self._refused.setdefault(tx.client_key, Refusal(proof=tx))
 
-    def can_check(self, chain: ChainState, block: Block) -> bool:
-        """Whether all blobs that `check` reads are here.
+    def check(self, chain: ChainState, check: Check) -> BlockChecked | None:
+        """The verdict on a block after this state; None while a blob that it needs is lacked."""
+        if self._find_missing(chain, check):
+            return None
+        block = check.block
+        with self._metrics.verify.labels("block").time():
+            fault = self._verifier.check(chain, block)
+        if fault is None:
+            left = leaves_out(chain, block, self._is_here)
+            return BlockChecked(block.height, check.block_hash, None, leaves_out=left)
+        self._needed.pop(check.block_hash)
+        if self._find_missing(chain, check):
+            return None  # it was here, and is gone: the block is not at fault
+        self._log.warning("block refused", height=block.height, fault=fault)
+        return BlockChecked(block.height, check.block_hash, fault)
+
+    def _find_missing(self, chain: ChainState, check: Check) -> tuple[bytes, ...]:
+        """Digests of blobs that the check of a block reads and that have not been here yet.
 
         It reads none for a block that the rules alone forbid; whoever made that one must not choose
         what is looked for either.
         """
-        if find_fault(chain, block) is not None:
-            return True
-        return all(self._is_here(d) for d in set(self._verifier.list_needed_blobs(chain, block)))
+        needed = self._needed.get(check.block_hash)
+        if needed is None:
+            is_forbidden = find_fault(chain, check.block) is not None
+            needed = () if is_forbidden else self._verifier.list_needed_blobs(chain, check.block)
+        missing = self._verifier.find_missing_blobs(needed)
+        self._needed[check.block_hash] = missing
+        return missing
 
-    def check(self, chain: ChainState, block: Block) -> str | None:
-        """What forbids the block after this state; None: nothing."""
-        with self._metrics.verify.labels("block").time():
-            fault = self._verifier.check(chain, block)
-        if fault is not None:
-            self._log.warning("block refused", height=block.height, fault=fault)
-        return fault
+    # -- blobs
+
+    def look_again(self) -> None:
+        """For blobs that were lacked: a client may have put them, or a peer sent them."""
+        self._new |= self._lacking
+        self._lacking = {}
+
+    def list_wanted(self, chain: ChainState) -> Iterator[bytes]:
+        """Digests of blobs that are lacked: of final blocks, of those in check, of what waits."""
+        lacked = self._verifier.find_missing_blobs(self._wanted)
+        self._wanted = dict.fromkeys(lacked)
+        yield from lacked
+        for missing in self._needed.values():
+            yield from missing
+        for tx in self._lacking.values():
+            if isinstance(tx, Update) and tx.client_key in chain.proofs:
+                yield tx.model_digest
+
+    def keep_blob(self, raw: bytes) -> None:
+        """One that a peer has sent. Raises OSError when the own disk fails."""
+        with suppress(BlobTooLarge):
+            self._blobs.put(raw)
+        self.look_again()
 
     def _has_model(self, tx: Transaction) -> bool:
-        digest = getattr(tx, "model_digest", None)
-        return digest is None or self._is_here(digest)
+        return not isinstance(tx, Update) or self._is_here(tx.model_digest)
 
     def _is_here(self, digest: bytes) -> bool:
-        try:
-            self._blobs.get(digest)
-        except BlobUnavailable:
-            return False
-        return True
+        return not self._verifier.find_missing_blobs((digest,))
 
     # -- drafts
 
@@ -168,10 +217,12 @@ class Desk:
         *,
         proposer: int,
         certificate: tuple[QuorumCertificate, ...],
+        round: int = 0,
     ) -> Block | None:
         """The next block; None while what is due cannot be had.
 
         certificate : of the chain's last block
+        round       : late ones leave models that are lacked out of the aggregate
         """
         return draft_block(
             chain,
@@ -181,9 +232,17 @@ class Desk:
             evidence=list(self._evidence.values()),
             shares=self._shares,
             verifier=self._verifier,
+            absent=list_absent(chain, self._is_here) if round >= PATIENT_ROUNDS else (),
         )
 
     def _list_ready(self, chain: ChainState) -> Sequence[Transaction]:
         """Found fit for the next block: the valid, then refusals of what is on no record yet."""
         refused = (r for r in self._refused.values() if is_admissible(chain, r) is None)
         return [*self._valid.values(), *refused]
+
+
+def _list_final_blobs(chain: ChainState) -> Iterator[bytes]:
+    """What this learning round and the next one need of what blocks have named."""
+    yield from chain.updates.values()
+    if chain.global_model != NO_MODEL:
+        yield chain.global_model

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from consensus import beacon
 from consensus.blobs import BlobUnavailable
-from consensus.chain import ChainState, Phase, beacon_message
+from consensus.chain import ChainState, Phase, beacon_message, list_entries
 from consensus.genesis import Genesis
 from consensus.messages import (
     MAX_TRANSACTIONS,
@@ -65,17 +65,21 @@ def draft_block(
     evidence: Sequence[Evidence],
     shares: BeaconShares,
     verifier: BlockVerifier,
+    absent: Collection[bytes] = (),
 ) -> Block | None:
     """The next block; None while what is due at this height cannot be had.
 
     certificate  : of the state's last block
     transactions : judged to be fit for it; one per client is taken, the first
+    absent       : clients that the aggregate leaves out
     """
     found = shares.combine(state) if state.phase is Phase.BEACON else b""
     if found is None:
         return None
     try:
-        aggregate = (verifier.build_aggregate(state),) if state.phase is Phase.ELECT else ()
+        entries = [entry for entry in list_entries(state) if entry.client_key not in absent]
+        is_due = state.phase is Phase.ELECT
+        aggregate = (verifier.build_aggregate(state, entries),) if is_due else ()
     except BlobUnavailable:
         return None
     return Block(

@@ -115,12 +115,14 @@ class BlockBuilt:
 class BlockChecked:
     """The verdict that `Check` asked for. fault : None if the block is valid after the chain's head
 
+    leaves_out : what it could hold and this node has; then the block is refused while it is new
     "Not now" (a blob is missing) is no verdict: the shell tries again.
     """
 
     height: int
     block_hash: bytes
     fault: str | None
+    leaves_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,19 @@ class Follower:
         self.state: ChainState = start(genesis)
         self._genesis, self._verifier = genesis, verifier
 
+    def list_missing(self, final: FinalBlock) -> tuple[bytes, ...]:
+        """Digests of blobs that are lacked to take this block; none for one that is faulty anyway.
+
+        2f + 1 validators keep them: ask, and then take the block.
+        """
+        block = final.block
+        if self._verifier is None or block.height != self.state.height + 1:
+            return ()
+        if authenticate(final, self._genesis) or find_fault(self.state, block):
+            return ()
+        needed = self._verifier.list_needed_blobs(self.state, block)
+        return self._verifier.find_missing_blobs(needed)
+
     def take(self, final: FinalBlock) -> str | None:
         """Goes on by one block; or why it does not, and stays where it was."""
         block = final.block

@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from consensus.codec import SIGNATURE_BYTES, Signed, require, require_lengths, require_numbers
-from consensus.messages import MAX_TRANSACTIONS, MAX_VALIDATORS
+from consensus.codec import (
+    SIGNATURE_BYTES,
+    Message,
+    Signed,
+    require,
+    require_lengths,
+    require_numbers,
+)
+from consensus.messages import DIGEST_BYTES, MAX_TRANSACTIONS, MAX_VALIDATORS
 
 SHORT_BYTES = 8
 """Of a digest: who makes two of one's own transactions collide has harmed oneself."""
 MASK_BYTES = MAX_VALIDATORS // 8
+PART_BYTES = 1 << 18
+"""Of a blob, in one message."""
+MAX_PARTS = 1 << 8
 MAX_HELD = 8 * MAX_TRANSACTIONS  # all that can wait, see `consensus.pool`
 _BLANK = bytes(SIGNATURE_BYTES)
 
@@ -41,3 +51,48 @@ class Holdings(Signed):
             require(len(raw) % size == 0, f"{name} is no whole number of entries")
             require(len(raw) <= MAX_HELD * size, f"{name} is too long")
         require_lengths(self, signature=SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobRequest(Message):
+    """Whoever lacks a blob asks one validator for a part of it. Unsigned, as everyone may ask.
+
+    part : counts from 0, each of PART_BYTES but the last
+    """
+
+    KIND: ClassVar[int] = 22
+    digest: bytes
+    part: int
+    validator: int
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.part < MAX_PARTS, "part is out of range")
+        require(self.validator < MAX_VALIDATORS, "validator is out of range")
+        require_lengths(self, digest=DIGEST_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlobPart(Signed):
+    """A validator's answer: signed, so that nobody else can spoil what is put together of it.
+
+    size : of the whole blob, bytes
+    """
+
+    KIND: ClassVar[int] = 23
+    MAX_BYTES: ClassVar[int] = PART_BYTES + 256
+    digest: bytes
+    part: int
+    size: int
+    data: bytes
+    validator: int
+    signature: bytes = _BLANK
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.validator < MAX_VALIDATORS, "validator is out of range")
+        require(self.size <= MAX_PARTS * PART_BYTES, "size is out of range")
+        start = self.part * PART_BYTES
+        require(start < self.size or self.part == 0, "the part is beyond the blob")
+        require(len(self.data) == min(PART_BYTES, self.size - start), "the part has a wrong length")
+        require_lengths(self, digest=DIGEST_BYTES, signature=SIGNATURE_BYTES)

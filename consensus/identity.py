@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus import signatures
 from consensus.codec import Message, Signed
 from consensus.genesis import Genesis
-from consensus.gossip_messages import Holdings
+from consensus.gossip_messages import BlobPart, Holdings
 from consensus.messages import FinalBlock, Proposal, QuorumCertificate, Receipt, Vote
 from consensus.votes import n_faulty, quorum
 from kernels.files import write_new
@@ -140,8 +140,9 @@ def sign(key: Ed25519PrivateKey, message: S, genesis_digest: bytes) -> S:
 def authenticate(message: Message, genesis: Genesis) -> str | None:
     """What is wrong with the origin of a message, or None: then the state machine may have it.
 
-    Vote, Proposal, Receipt, Holdings: signed by a validator. QuorumCertificate, FinalBlock: 2f + 1
-    distinct validators signed. Any other kind proves its origin by other means and is a fault here.
+    Vote, Proposal, Receipt, Holdings, BlobPart: signed by a validator. QuorumCertificate,
+    FinalBlock: 2f + 1 distinct validators signed. Any other kind proves its origin by other means
+    and is a fault here.
     """
 
     def is_signed(signed: Signed, validator: int) -> bool:
@@ -154,7 +155,7 @@ def authenticate(message: Message, genesis: Genesis) -> str | None:
 def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> str | None:
     """`authenticate` for any way of signing."""
     match message:
-        case Vote() | Proposal() | Receipt() | Holdings():
+        case Vote() | Proposal() | Receipt() | Holdings() | BlobPart():
             return find_sender_fault(message, n_validators, is_signed)
         case QuorumCertificate():
             return find_certificate_fault(message, n_validators, is_signed)
@@ -165,7 +166,7 @@ def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> 
 
 
 def find_sender_fault(
-    message: Vote | Proposal | Receipt | Holdings, n_validators: int, is_signed: Check
+    message: Vote | Proposal | Receipt | Holdings | BlobPart, n_validators: int, is_signed: Check
 ) -> str | None:
     """Its validator exists and has signed."""
     if message.validator >= n_validators:

@@ -65,6 +65,7 @@ class State:
     early        : messages of the next height, by step, round and validator
     accused      : validators whose contradiction was reported at this height
     due          : clients whose transaction a new block of this round must hold
+    unfair       : blocks that leave out a model which is here
     """
 
     config: Config
@@ -86,6 +87,7 @@ class State:
     accused: frozenset[int] = frozenset()
     book: ReceiptBook
     due: tuple[bytes, ...] = ()
+    unfair: frozenset[bytes] = frozenset()
 
     def get_round(self, number: int) -> Round:
         """What is known of a round of this height."""

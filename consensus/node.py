@@ -23,7 +23,6 @@ from consensus.desk import Desk
 from consensus.events import (
     Accuse,
     BlockBuilt,
-    BlockChecked,
     Build,
     Check,
     Config,
@@ -41,7 +40,7 @@ from consensus.events import (
     TimeoutFired,
 )
 from consensus.genesis import Genesis
-from consensus.gossip_messages import Holdings
+from consensus.gossip_messages import BlobPart, BlobRequest, Holdings
 from consensus.identity import Identity, authenticate
 from consensus.ledger import Ledger
 from consensus.memory import State, restore
@@ -60,17 +59,19 @@ from consensus.messages import (
 from consensus.node_metrics import NodeMetrics
 from consensus.rules import ChainRules
 from consensus.state import step
-from consensus.stream import FINAL, TRANSACTIONS, VOTES, Incoming, Transport
+from consensus.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Incoming, Transport
 from consensus.verifier import BlockVerifier
 from consensus.voice import Voice
 from prover.randomness import RandomBytes
 
 GATHER_S = 0.02
 """How long a proposer waits for more once it has something to propose."""
+LOOK_PAUSE_S = 0.2
+"""How often a node looks for blobs that it lacks."""
 _MAX_WAIT_S = 0.25
 _DECODERS: dict[int, Callable[[bytes], Message | None]] = {
     kind.KIND: kind.decode
-    for kind in (Vote, Proposal, Receipt, BeaconShare, BlockRequest, Holdings)
+    for kind in (Vote, Proposal, Receipt, BeaconShare, BlockRequest, BlobRequest, Holdings)
 }
 
 Log = Any
@@ -107,13 +108,21 @@ class Node:
         self._unchecked: dict[bytes, Check] = {}
         self._height_since = clock()
         self._ready_since: float | None = None
+        self._looked_at = float("-inf")
         self._voice = Voice(
-            genesis, identity, ledger=ledger, transport=transport, log=log, clock=clock
+            genesis,
+            identity,
+            ledger=ledger,
+            blobs=blobs,
+            transport=transport,
+            log=log,
+            clock=clock,
         )
         config = Config(
             n_validators=genesis.n_validators, validator=identity.index, rules=ChainRules()
         )
         self._applied = _replay(genesis, ledger)
+        self._desk.move_on(self._applied, self._applied)
         self._state: State = restore(
             config, self._applied, _get_last_certificate(ledger), ledger.own_votes
         )
@@ -144,6 +153,7 @@ class Node:
         for incoming in self._transport.read(self._compute_wait_ms()):
             self._receive(incoming)
         self._fire_timers()
+        self._look_for_blobs()
         self._judge_pending()
         self._check_blocks()
         self._try_build()
@@ -244,7 +254,12 @@ class Node:
     # -- messages
 
     def _receive(self, incoming: Incoming) -> None:
-        known = {TRANSACTIONS: self._on_transaction, VOTES: self._on_vote, FINAL: self._on_final}
+        known = {
+            TRANSACTIONS: self._on_transaction,
+            VOTES: self._on_vote,
+            FINAL: self._on_final,
+            BLOBS: self._on_blob,
+        }
         if not known[incoming.stream](incoming.raw):
             self._metrics.refused.labels(incoming.stream).inc()
 
@@ -277,6 +292,8 @@ class Node:
                 return self._desk.add_share(self.chain, message) is None
             case BlockRequest():
                 self._voice.answer(message)
+            case BlobRequest():
+                self._voice.answer_blob(message)
             case _:
                 return False
         return True
@@ -296,20 +313,38 @@ class Node:
             self._voice.fetch(self.chain.height + 1)
         return True
 
+    def _on_blob(self, raw: bytes) -> bool:
+        part = BlobPart.decode(raw)
+        if part is None or authenticate(part, self.genesis) is not None:
+            return False
+        blob = self._voice.take_part(part)
+        if blob is not None:
+            self._desk.keep_blob(blob)
+        return True
+
     # -- checks and drafts
 
     def _judge_pending(self) -> None:
         for tx in self._desk.judge_pending(self.chain):
             self._take(Held(tx))
 
+    def _look_for_blobs(self) -> None:
+        """Now and then: what was lacked may be here meanwhile, or a peer may have it."""
+        now = self._clock()
+        if now - self._looked_at >= LOOK_PAUSE_S:
+            self._looked_at = now
+            self._desk.look_again()
+            self._voice.want_blobs(self._desk.list_wanted(self.chain))
+
     def _check_blocks(self) -> None:
         for block_hash, check in list(self._unchecked.items()):
             if check.block.height != self.chain.height + 1:
                 self._unchecked.pop(block_hash, None)
-            elif self._desk.can_check(self.chain, check.block):
+                continue
+            checked = self._desk.check(self.chain, check)
+            if checked is not None:
                 self._unchecked.pop(block_hash, None)
-                fault = self._desk.check(self.chain, check.block)
-                self._take(BlockChecked(check.block.height, block_hash, fault))
+                self._take(checked)
 
     def _find_build_time(self) -> float:
         """When a block should be made, as far as is known."""
@@ -327,7 +362,12 @@ class Node:
             self._ready_since = self._clock()
         if self._clock() < self._find_build_time():
             return
-        block = self._desk.draft(self.chain, proposer=index, certificate=self._state.certificate)
+        block = self._desk.draft(
+            self.chain,
+            proposer=index,
+            certificate=self._state.certificate,
+            round=build.round,
+        )
         if block is not None:
             self._build = None
             self._take(BlockBuilt(build.height, build.round, block))

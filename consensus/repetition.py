@@ -8,12 +8,12 @@ LONGEST_PAUSE_S = 16.0
 
 
 class Repetition:
-    """Pauses that double from FIRST_PAUSE_S to LONGEST_PAUSE_S. The clock is the caller's."""
+    """Pauses that double from the first to LONGEST_PAUSE_S. The clock is the caller's."""
 
-    def __init__(self, due_at: float) -> None:
+    def __init__(self, due_at: float, *, first_pause_s: float = FIRST_PAUSE_S) -> None:
         """due_at : the first time"""
         self.due_at = due_at
-        self._pause_s = FIRST_PAUSE_S
+        self._first_pause_s = self._pause_s = first_pause_s
 
     def take_turn(self, now: float) -> bool:
         """Whether it is time; then the next one comes after the next pause."""
@@ -25,4 +25,4 @@ class Repetition:
 
     def begin_again(self, due_at: float) -> None:
         """Something is new: at this time, and after short pauses."""
-        self.due_at, self._pause_s = due_at, FIRST_PAUSE_S
+        self.due_at, self._pause_s = due_at, self._first_pause_s

@@ -23,8 +23,9 @@ paper:
 - The paper's network passes on to all what one correct process has seen. Here a node relays the
   polka it knows (its block and 2f+1 prevotes) when a round fails, and sends its own messages again
   (`memory.list_repeats`); a polka of an earlier round is remembered as in lines 42 and 43.
-- A new block that leaves out a transaction with receipts is prevoted nil (`consensus.receipts`); a
-  block with a polka is not: someone may be locked on it.
+- A new block that leaves out a transaction with receipts is prevoted nil (`consensus.receipts`),
+  and so is an aggregate that leaves out a model which this node has (`consensus.absence`); a block
+  with a polka is not: someone may be locked on it.
 """
 
 from __future__ import annotations
@@ -157,6 +158,7 @@ def _prevote(turn: Turn) -> bool:
         return False  # under check
     if valid_round < 0 and state.locked_hash != block_hash:
         accepted = accepted and not is_censoring(state, known.proposal.block)
+        accepted = accepted and block_hash not in state.unfair
     accepted = accepted and state.is_valid(block_hash)
     turn.vote(Step.PREVOTE, block_hash if accepted else NIL)  # lines 24, 26, 30, 32
     return True
@@ -336,6 +338,8 @@ def _on_checked(turn: Turn, event: BlockChecked) -> None:
     state = turn.state
     if event.height == state.height and event.block_hash in state.candidates:
         turn.state = replace(state, faults={**state.faults, event.block_hash: event.fault})
+        if event.leaves_out:
+            turn.state = replace(turn.state, unfair=state.unfair | {event.block_hash})
 
 
 def _on_final(turn: Turn, event: FinalReceived) -> None:

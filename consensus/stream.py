@@ -1,12 +1,12 @@
 """Transport over Redis Streams: bytes to everyone, and everyone's bytes. Nothing of it is trusted.
 
-Three streams per chain, each bounded: `transactions` of clients, `votes` (all that validators say),
-`final` (blocks with certificates). Readers go by entry id from where they are, each for itself. A
-server that was emptied or rewritten begins again at smaller ids; a reader notices and begins again
-too. A key that was made unusable (of another type, its ids used up) is deleted; no other error of
-the server is a reason to. Whoever sends, repeats what still matters; whoever reads, drops
-transactions and final blocks that it has seen (what validators say is taken again: it may have come
-too early).
+Four streams per chain, each bounded: `transactions` of clients, `votes` (all that validators say),
+`final` (blocks with certificates), `blobs` (parts of them, read while a reader lacks one). Readers
+go by entry id from where they are, each for itself. A server that was emptied or rewritten begins
+again at smaller ids; a reader notices and begins again too. A key that was made unusable (of
+another type, its ids used up) is deleted; no other error of the server is a reason to. Whoever
+sends, repeats what still matters; whoever reads, drops transactions and final blocks that it has
+seen (what validators say is taken again: it may have come too early).
 
 Anyone may put anything into a stream, so no command that returns whole entries is sent, not even to
 wait for one: a script looks at lengths first, and a reader that waits asks again and again.
@@ -26,9 +26,12 @@ from redis.exceptions import ResponseError
 from consensus import stream_scripts
 from consensus.messages import FinalBlock
 
-TRANSACTIONS, VOTES, FINAL = "transactions", "votes", "final"
+TRANSACTIONS, VOTES, FINAL, BLOBS = "transactions", "votes", "final", "blobs"
 STREAMS = (TRANSACTIONS, VOTES, FINAL)
+"""That are read from their beginning."""
 MAX_ENTRIES = 4096
+MAX_PARTS = 128
+"""Entries of `blobs`, which are large and soon of no use."""
 MAX_SEEN = 1 << 15
 MAX_MESSAGE_BYTES = FinalBlock.MAX_BYTES
 READ_BYTES = MAX_MESSAGE_BYTES
@@ -62,7 +65,18 @@ class Transport:
 
     def send(self, stream: str, raw: bytes) -> None:
         """To everyone, this reader included."""
-        self._add(keys=[self._key(stream)], args=[raw, MAX_ENTRIES])
+        n_kept = MAX_PARTS if stream == BLOBS else MAX_ENTRIES
+        self._add(keys=[self._key(stream)], args=[raw, n_kept])
+
+    def listen(self, stream: str) -> None:
+        """Reads this stream too, from its end on; nothing changes if it is read already."""
+        key = self._key(stream)
+        if key not in self._at:
+            self._at[key] = self._find_end(keys=[key], args=[])
+
+    def ignore(self, stream: str) -> None:
+        """Reads it no more."""
+        self._at.pop(self._key(stream), None)
 
     def read(self, block_ms: int) -> list[Incoming]:
         """What has come, waiting at most block_ms for something.
@@ -97,7 +111,8 @@ class Transport:
             self._at[key] = last
             self.n_dropped += n_dropped
             n_read += n_dropped + len(found)
-            new = (raw for raw in found if stream == VOTES or self._is_new(stream, raw))
+            is_repeated = stream in (VOTES, BLOBS)
+            new = (raw for raw in found if is_repeated or self._is_new(stream, raw))
             incoming += [Incoming(stream, raw) for raw in new]
         return incoming, n_read
 

@@ -13,7 +13,7 @@ block. Nothing here imports the proving half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -33,7 +33,7 @@ from consensus.chain import (
     list_entries,
 )
 from consensus.genesis import Genesis
-from consensus.messages import Aggregate, Block, Commit, Proof, Refusal, Transaction, Update
+from consensus.messages import Aggregate, Block, Commit, Entry, Proof, Refusal, Transaction, Update
 from consensus.samples import PoolInvalid, SamplePool
 from consensus.task_keys import load_task_commitment_key, load_task_key
 from kernels.encoding import Refused, decode_g1
@@ -103,7 +103,8 @@ class BlockVerifier:
                 valid = beacon.verify(self._genesis.beacon_point, message, block.beacon)
                 return None if valid else "the beacon is not the validators' signature"
             if state.phase is Phase.ELECT:
-                same = block.aggregate == (self.build_aggregate(state),)
+                entries = block.aggregate[0].entries
+                same = block.aggregate == (self.build_aggregate(state, entries),)
                 return None if same else "the aggregate has another model"
             faults = self._judge_contents(state, block.transactions)
         except (BlobUnavailable, PoolInvalid) as error:
@@ -140,18 +141,23 @@ class BlockVerifier:
         )
         return [found.get(proof.digest) or _refuse(proof) for proof in proofs]
 
-    def build_aggregate(self, state: ChainState) -> Aggregate:
+    def build_aggregate(
+        self, state: ChainState, entries: Sequence[Entry] | None = None
+    ) -> Aggregate:
         """The aggregate that the next block must carry; its model is put into the blobs.
 
+        entries : of `list_entries`; all of them when left out
         Raises ValueError outside of the ELECT phase, BlobUnavailable when a model is not here.
         """
         if state.phase is not Phase.ELECT:
             raise ValueError("no aggregate is due in this phase")
-        known = self._aggregates.get(state.digest)
-        return known or self._aggregates.put(state.digest, self._combine(state))
+        chosen = list_entries(state) if entries is None else tuple(entries)
+        place = state.digest + b"".join(entry.client_key for entry in chosen)
+        known = self._aggregates.get(place)
+        return known or self._aggregates.put(place, self._combine(state, chosen))
 
     def list_needed_blobs(self, state: ChainState, block: Block) -> tuple[bytes, ...]:
-        """Digests of what `check` will read for this block."""
+        """Digests of what `check` will read for this block, which `find_fault` lets pass."""
         task = self._task
         match state.phase:
             case Phase.COMMIT:
@@ -163,9 +169,21 @@ class BlockVerifier:
                 updates = (tx for tx in block.transactions if isinstance(tx, Update))
                 return (task.commitment_key_digest, *(tx.model_digest for tx in updates))
             case Phase.ELECT:
-                return tuple(state.updates[client] for client in sorted(state.updates))
+                entries = (entry for a in block.aggregate for entry in a.entries)
+                return tuple(state.updates[entry.client_key] for entry in entries)
             case _:
                 return ()
+
+    def find_missing_blobs(self, digests: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Those of these that cannot be had here."""
+        return tuple(digest for digest in dict.fromkeys(digests) if not self._is_here(digest))
+
+    def _is_here(self, digest: bytes) -> bool:
+        try:
+            self._blobs.get(digest)
+        except BlobUnavailable:
+            return False
+        return True
 
     # -- transactions ------------------------------------------------------------------------------
 
@@ -239,7 +257,7 @@ class BlockVerifier:
                 continue
             try:
                 model = self._load_model(tx.model_digest)
-            except (BlobUnavailable, ModelFormatError) as error:
+            except ModelFormatError as error:
                 faults[i] = str(error)
                 continue
             openings[i] = Opening(
@@ -259,8 +277,7 @@ class BlockVerifier:
 
     # -- models and samples ------------------------------------------------------------------------
 
-    def _combine(self, state: ChainState) -> Aggregate:
-        entries = list_entries(state)
+    def _combine(self, state: ChainState, entries: tuple[Entry, ...]) -> Aggregate:
         digest = state.global_model
         if entries:
             models = (

@@ -14,17 +14,19 @@ from redis.exceptions import RedisError
 
 from consensus import beacon
 from consensus.answers import Answers
+from consensus.blobs import Blobs
 from consensus.chain import ChainState, Phase, beacon_message
 from consensus.codec import Message, Signed
+from consensus.downloads import Downloads
 from consensus.genesis import Genesis
 from consensus.gossip import Gossip, list_held
-from consensus.gossip_messages import Holdings
+from consensus.gossip_messages import BlobPart, BlobRequest, Holdings
 from consensus.identity import Identity, sign
 from consensus.ledger import Ledger
 from consensus.memory import State, list_repeats
 from consensus.messages import BeaconShare, BlockRequest, FinalBlock, Receipt, SentTransaction
 from consensus.repetition import FIRST_PAUSE_S, Repetition
-from consensus.stream import FINAL, TRANSACTIONS, VOTES, Transport
+from consensus.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Transport
 
 FETCH_PAUSE_S = 0.2
 WATCH_PAUSE_S = 1.0
@@ -43,13 +45,15 @@ class Voice:
         identity: Identity,
         *,
         ledger: Ledger,
+        blobs: Blobs,
         transport: Transport,
         log: Any,
         clock: Callable[[], float],
     ) -> None:
         self._genesis, self._identity, self._transport = genesis, identity, transport
         self._log, self._clock = log, clock
-        self._answers = Answers(ledger)
+        self._answers = Answers(ledger, blobs, identity.index)
+        self._downloads = Downloads(genesis.n_validators, identity.index)
         self._gossip = (
             None if identity.index is None else Gossip(identity.index, genesis.n_validators)
         )
@@ -114,6 +118,12 @@ class Voice:
         """Final blocks, to whoever asks."""
         self.say(FINAL, *self._answers.list_finals(request, self._clock()))
 
+    def answer_blob(self, request: BlobRequest) -> None:
+        """A part of a blob that this validator keeps."""
+        part = self._answers.find_part(request, self._clock())
+        if part is not None:
+            self.say(BLOBS, self.sign(part))
+
     def answer_holdings(self, holdings: Holdings, state: State, waiting: Waiting) -> None:
         """What a peer lacks that has shown what it has, if this node is the one to answer."""
         if self._gossip is None or state.chain.phase is Phase.DONE:
@@ -122,6 +132,24 @@ class Voice:
         transactions, receipts = self._gossip.list_lacking(holdings, held, self._clock())
         self.say(TRANSACTIONS, *transactions)
         self.say(VOTES, *receipts)
+
+    # -- blobs
+
+    def want_blobs(self, digests: Iterable[bytes]) -> None:
+        """Asks peers for these, all that are lacked. Raises RedisError."""
+        requests = self._downloads.want(digests, self._clock())
+        if self._downloads.is_idle:
+            self._transport.ignore(BLOBS)
+        else:
+            self._transport.listen(BLOBS)
+        self.say(VOTES, *requests)
+
+    def take_part(self, part: BlobPart) -> bytes | None:
+        """A blob whose last part this was. part : signed by the validator that it names"""
+        request, raw = self._downloads.take(part, self._clock())
+        if request is not None:
+            self.say(VOTES, request)
+        return raw
 
     # -- again
 

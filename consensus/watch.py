@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from consensus.blobs import Blobs
 from consensus.chain import ChainState
+from consensus.downloads import Downloads
 from consensus.follower import Follower
 from consensus.genesis import Genesis
+from consensus.gossip_messages import BlobPart
+from consensus.identity import authenticate
 from consensus.messages import BlockRequest, FinalBlock, Transaction
-from consensus.stream import FINAL, TRANSACTIONS, VOTES, Transport
+from consensus.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Transport
 from consensus.verifier import BlockVerifier
 
 ASK_S = 0.5
@@ -20,7 +24,9 @@ class Watch:
     """A light client that is fed by the streams; what 2f + 1 validators did not sign is dropped.
 
     transport : reads the stream `final`
-    verifier  : when given, proofs and openings are checked too, and their blobs must be here
+    verifier  : when given, proofs and openings are checked too; validators are asked for the blobs
+                of a block that are not in `blobs` yet, and the block waits for them
+    blobs     : the verifier's; needed with it
     """
 
     def __init__(
@@ -29,10 +35,14 @@ class Watch:
         transport: Transport,
         *,
         verifier: BlockVerifier | None = None,
+        blobs: Blobs | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._genesis, self._blobs = genesis, blobs
         self._follower = Follower(genesis, verifier)
         self._transport, self._clock = transport, clock
+        self._downloads = Downloads(genesis.n_validators, None)
+        self._waiting: FinalBlock | None = None
         self._asked_at = float("-inf")
         self.n_refused = 0
 
@@ -45,17 +55,53 @@ class Watch:
         """Blocks that have become final, each with the state after it. Raises RedisError."""
         self._ask()
         found = []
-        for incoming in self._transport.read(wait_ms):
-            final = FinalBlock.decode(incoming.raw) if incoming.stream == FINAL else None
-            if final is None or final.block.height <= self.state.height:
+        for final in self._read(wait_ms):
+            if final.block.height <= self.state.height:
                 continue
             if final.block.height > self.state.height + 1:
-                self._transport.forget(incoming.raw)  # it is asked for again when its turn comes
+                self._transport.forget(final.encode())  # it is asked for again when its turn comes
+            elif self._lacks_blobs(final):
+                self._waiting = final
             elif self._follower.take(final) is None:
                 found.append((final, self.state))
             else:
                 self.n_refused += 1
         return found
+
+    def _read(self, wait_ms: int) -> Iterator[FinalBlock]:
+        """What has come, and after it the block that had to wait."""
+        for incoming in self._transport.read(wait_ms):
+            if incoming.stream == BLOBS:
+                self._take_part(incoming.raw)
+                continue
+            final = FinalBlock.decode(incoming.raw) if incoming.stream == FINAL else None
+            if final is not None:
+                yield final
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            yield waiting
+
+    def _lacks_blobs(self, final: FinalBlock) -> bool:
+        """Whether the block has to wait; then what it needs is asked for, again and again."""
+        missing = self._follower.list_missing(final)
+        requests = self._downloads.want(missing, self._clock())
+        if missing:
+            self._transport.listen(BLOBS)
+        else:
+            self._transport.ignore(BLOBS)
+        for request in requests:
+            self._transport.send(VOTES, request.encode())
+        return bool(missing)
+
+    def _take_part(self, raw: bytes) -> None:
+        part = BlobPart.decode(raw)
+        if part is None or authenticate(part, self._genesis) is not None:
+            return
+        request, blob = self._downloads.take(part, self._clock())
+        if request is not None:
+            self._transport.send(VOTES, request.encode())
+        if blob is not None and self._blobs is not None:
+            self._blobs.put(blob)
 
     def send(self, tx: Transaction) -> None:
         """To all validators. It may be lost: send it again until a final block holds it."""

@@ -130,14 +130,15 @@ def verify(
 
     from api.progress import show_steps
     from api.refusals import refusing
-    from consensus.blobs import FileBlobs
+    from consensus.blobs import FileBlobs, KeptBlobs
     from consensus.development import BLOBS
     from consensus.follower import Follower
     from consensus.task_keys import check_task_keys
     from consensus.verifier import BlockVerifier
 
     made, finals = _load(home, genesis, as_json=as_json)
-    store = FileBlobs(blobs or _find_chain(home) / BLOBS)
+    shared = FileBlobs(blobs or _find_chain(home) / BLOBS)
+    store = KeptBlobs(shared, FileBlobs(home / BLOBS))  # what is lost there, the node may have kept
     with refusing(as_json=as_json):
         check_task_keys(made.task, store)
     follower = Follower(made, BlockVerifier(made, store, secrets.token_bytes))

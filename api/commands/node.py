@@ -16,7 +16,12 @@ GenesisFile = Annotated[
     Path | None, typer.Option("--genesis", dir_okay=False, help="Default: beside the folder.")
 ]
 BlobFolder = Annotated[
-    Path | None, typer.Option("--blobs", file_okay=False, help="Default: beside the folder.")
+    Path | None,
+    typer.Option(
+        "--blobs",
+        file_okay=False,
+        help="Where clients put models; the node keeps what it reads. Default: beside the folder.",
+    ),
 ]
 MetricsPort = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Serve /metrics here; 0 takes any free port.")
@@ -48,7 +53,7 @@ def node(
     from api.queue_access import open_queue, read_settings
     from api.streams import outlast_output
     from api.supervisor import stop_on_signals
-    from consensus.blobs import FileBlobs
+    from consensus.blobs import FileBlobs, KeptBlobs
     from consensus.development import BLOBS, GENESIS, load_identity
     from consensus.genesis import Genesis, GenesisInvalid
     from consensus.identity import IdentityError
@@ -66,7 +71,7 @@ def node(
     settings = read_settings()
     try:
         made = Genesis.decode((genesis or home.parent / GENESIS).read_bytes())
-        store = FileBlobs(blobs or home.parent / BLOBS)
+        store = KeptBlobs(FileBlobs(home / BLOBS), FileBlobs(blobs or home.parent / BLOBS))
         identity = load_identity(home, made)
         check_task_keys(made.task, store)
         ledger = Ledger(home)

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError, RedisError
 from structlog.testing import LogCapture
 
 from consensus import stream_scripts
+from consensus.blobs import Blobs
 from consensus.chain import ChainState, Phase
 from consensus.codec import Message
 from consensus.events import Started
@@ -143,7 +144,7 @@ class Net:
             lab.genesis,
             identity,
             ledger=Ledger(self.folder / f"node-{index}"),
-            blobs=getattr(lab, "blobs", None),  # type: ignore[arg-type]
+            blobs=self.make_blobs(index),
             transport=self._watch(index, Transport(self.connect(), lab.genesis.digest)),
             metrics=NodeMetrics(),
             log=structlog.wrap_logger(None, processors=[self.logs[index]]),
@@ -155,6 +156,10 @@ class Net:
         self.prepare(index, node)
         node._take(Started())
         return node
+
+    def make_blobs(self, index: int) -> Blobs:
+        """What a node reads blobs from; all from one store."""
+        return getattr(self.lab, "blobs", None)  # type: ignore[return-value]
 
     def prepare(self, index: int, node: Node) -> None:
         """Before a node begins; for nets that do something to it."""

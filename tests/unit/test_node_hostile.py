@@ -13,6 +13,7 @@ from consensus import answers
 from consensus.blobs import MemoryBlobs
 from consensus.chain import ChainState, Phase
 from consensus.desk import Desk
+from consensus.events import BlockChecked, Check
 from consensus.messages import BlockRequest, FinalBlock, Proof, Transaction, Update
 from consensus.node_metrics import NodeMetrics
 from consensus.pool import PER_CLIENT, Pool
@@ -155,8 +156,9 @@ def test_a_block_that_the_rules_forbid_has_no_blob_looked_for() -> None:
         for named in (*[large] * 20, missing)
     ]
     block = lab.block(state, unsigned)
-    assert desk.can_check(state, block)
-    assert desk.check(state, block) is not None
+    checked = desk.check(state, Check(block, block.hash))
+    assert checked is not None
+    assert checked.fault is not None
     assert blobs.read == []
 
 
@@ -174,5 +176,6 @@ def test_a_model_that_is_gone_again_is_not_proposed() -> None:
     block = desk.draft(state, proposer=0, certificate=lab.certify_head(state))
     assert block is not None
     assert block.transactions == (updates[0], updates[2])
-    assert desk.can_check(state, block)
-    assert desk.check(state, block) is None
+    assert desk.check(state, Check(block, block.hash)) == BlockChecked(
+        block.height, block.hash, None
+    )

@@ -1,0 +1,434 @@
+"""Blobs between nodes: kept before a vote, asked for by digest, and left out when they are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from consensus.absence import leaves_out
+from consensus.answers import MAX_PARTS, Answers
+from consensus.blobs import BlobMissing, Blobs, FileBlobs, KeptBlobs, MemoryBlobs
+from consensus.chain import ChainState, Phase, find_fault, list_entries
+from consensus.downloads import MAX_DOWNLOADS, Downloads
+from consensus.follower import Follower
+from consensus.gossip_messages import PART_BYTES, BlobPart, BlobRequest
+from consensus.ledger import Ledger
+from consensus.messages import Block, Proposal, Transaction, Update
+from consensus.repetition import LONGEST_PAUSE_S
+from consensus.stream import BLOBS, FINAL, VOTES, Transport
+from consensus.verifier import BlockVerifier
+from consensus.watch import Watch
+from tests.support.learning import ProvenLab, proven_lab, proven_state
+from tests.support.nodes import Net
+from tests.support.tiny_circuits import seeded
+
+BLOB = bytes(range(256)) * 3000  # three parts
+DIGEST = sha256(BLOB).digest()
+
+
+def cut(raw: bytes, part: int, *, validator: int, digest: bytes = DIGEST) -> BlobPart:
+    """A part as a validator would send it."""
+    return BlobPart(
+        digest=digest,
+        part=part,
+        size=len(raw),
+        data=raw[part * PART_BYTES :][:PART_BYTES],
+        validator=validator,
+    )
+
+
+# -- asking ----------------------------------------------------------------------------------------
+
+
+def test_a_blob_comes_part_by_part_from_one_validator() -> None:
+    downloads = Downloads(4, own=0)
+    (request,) = downloads.want([DIGEST, DIGEST], 0.0)
+    assert request.part == 0
+    asked = request.validator
+    for part in range(2):
+        found = downloads.take(cut(BLOB, part, validator=asked), 0.1)
+        assert found == (BlobRequest(digest=DIGEST, part=part + 1, validator=asked), None)
+        other = cut(BLOB, part + 1, validator=asked % 3 + 1)
+        assert downloads.take(other, 0.1) == (None, None), "of one that was not asked"
+        assert downloads.take(cut(BLOB, 0, validator=asked), 0.1) == (None, None), "it has come"
+    assert downloads.want([DIGEST], 0.2) == [], "it is under way"
+    assert downloads.take(cut(BLOB, 2, validator=asked), 0.3) == (None, BLOB)
+    assert downloads.is_idle
+
+
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1])
+def test_blobs_of_each_size(size: int) -> None:
+    raw = bytes(size)
+    digest = sha256(raw).digest()
+    downloads = Downloads(4, own=None)
+    (request,) = downloads.want([digest], 0.0)
+    for _ in range(3):
+        part = cut(raw, request.part, validator=request.validator, digest=digest)
+        following, found = downloads.take(part, 0.0)
+        if following is None:
+            break
+        request = following
+    assert found == raw
+
+
+def test_bytes_of_another_digest_are_not_taken_and_the_next_is_asked() -> None:
+    downloads = Downloads(4, own=0)
+    (request,) = downloads.want([DIGEST], 0.0)
+    seen = {request.validator}
+    for _ in range(2):
+        false = cut(b"false", 0, validator=request.validator)
+        following, raw = downloads.take(false, 0.0)
+        assert raw is None
+        assert following is not None
+        request = following
+        seen.add(request.validator)
+    assert seen == {1, 2, 3}
+    assert request.part == 0
+
+
+def test_a_size_that_changes_on_the_way_is_a_lie() -> None:
+    downloads = Downloads(4, own=0)
+    (request,) = downloads.want([DIGEST], 0.0)
+    downloads.take(cut(BLOB, 0, validator=request.validator), 0.0)
+    following, _ = downloads.take(cut(BLOB * 2, 1, validator=request.validator), 0.0)
+    assert following is not None
+    assert (following.part, following.validator != request.validator) == (0, True)
+
+
+def test_what_comes_is_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consensus.downloads.MAX_BYTES", 2 * PART_BYTES)
+    downloads = Downloads(4, own=0)
+    endless = bytes(64 * PART_BYTES)
+    (request,) = downloads.want([DIGEST], 0.0)
+    for _ in range(200):
+        part = cut(endless, request.part, validator=request.validator)
+        following, _ = downloads.take(part, 0.0)
+        assert following is not None
+        request = following
+        held = sum(len(p) for d in downloads._under_way.values() for p in d.parts)
+        assert held <= 3 * PART_BYTES
+    with pytest.raises(ValueError, match="size is out of range"):
+        replace(cut(BLOB, 0, validator=1), size=1 << 40)
+    with pytest.raises(ValueError, match="wrong length"):
+        replace(cut(BLOB, 0, validator=1), data=BLOB[:5])
+    with pytest.raises(ValueError, match="beyond the blob"):
+        replace(cut(BLOB, 2, validator=1), part=3)
+
+
+def test_silent_validators_are_passed_over() -> None:
+    downloads, asked, now = Downloads(7, own=2), [], 0.0
+    while now < 70.0:
+        asked += [request.validator for request in downloads.want([DIGEST], now)]
+        now += 0.5
+    assert set(asked) == {0, 1, 3, 4, 5, 6}
+    assert len(asked) <= 7 + 70 / LONGEST_PAUSE_S
+    assert Downloads(1, own=0).want([DIGEST], 0.0) == [], "there is nobody to ask"
+
+
+def test_blobs_that_are_nowhere_hold_up_no_other() -> None:
+    downloads, now = Downloads(4, own=0), 0.0
+    nowhere = [sha256(b"%d" % i).digest() for i in range(3 * MAX_DOWNLOADS)]
+    asked: set[bytes] = set()
+    while now < 8.0:
+        requests = downloads.want([*nowhere, DIGEST], now)
+        assert len(downloads._under_way) <= MAX_DOWNLOADS
+        asked |= {request.digest for request in requests}
+        now += 0.5
+    assert asked == {*nowhere, DIGEST}
+    assert downloads.want([], now) == []
+    assert downloads.is_idle
+
+
+# -- answering -------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_of_what_is_kept_and_rare(tmp_path: Path) -> None:
+    store = FileBlobs(tmp_path / "blobs")
+    digest = store.put(BLOB)
+    ledger = Ledger(tmp_path / "home")
+    answers = Answers(ledger, store, 1)
+
+    def ask(part: int, validator: int = 1, named: bytes = digest, now: float = 0.0) -> int | None:
+        request = BlobRequest(digest=named, part=part, validator=validator)
+        found = answers.find_part(request, now)
+        return None if found is None else len(found.data)
+
+    assert [ask(0), ask(2), ask(3), ask(200)] == [PART_BYTES, len(BLOB) % PART_BYTES, None, None]
+    assert ask(1, validator=0) is None, "another one is asked"
+    assert ask(0, named=bytes(32)) is None
+    assert ask(0) is None, "said a moment ago"
+    assert ask(0, now=2.0) == PART_BYTES
+    many = [store.put(b"%d" % i) for i in range(2 * MAX_PARTS)]
+    answered = [ask(0, named=named, now=10.0) for named in many]
+    assert sum(found is not None for found in answered) == MAX_PARTS
+    with pytest.raises(ValueError, match="part is out of range"):
+        BlobRequest(digest=digest, part=1 << 62, validator=1)
+    ledger.close()
+
+
+# -- keeping ---------------------------------------------------------------------------------------
+
+
+def test_what_was_read_is_kept(tmp_path: Path) -> None:
+    own, shared = FileBlobs(tmp_path / "own"), FileBlobs(tmp_path / "shared")
+    kept = KeptBlobs(own, shared)
+    digest, other = shared.put(b"read"), shared.put(b"not read")
+    assert kept.get(digest) == b"read"
+    (path,) = (tmp_path / "shared").rglob(digest.hex())
+    path.unlink()
+    assert kept.get(digest) == b"read"
+    assert kept.read_part(digest, 1, 2) == (4, b"ea")
+    assert kept.read_part(other, 0, 9) is None, "nobody has asked for it: it is not ours to show"
+    with pytest.raises(BlobMissing):
+        kept.get(digest[::-1])
+    assert shared.get(kept.put(b"both")) == own.get(sha256(b"both").digest()) == b"both"
+
+
+def test_a_shared_folder_that_is_gone_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "shared").write_text("no folder")
+    kept = KeptBlobs(FileBlobs(tmp_path / "own"), FileBlobs(tmp_path / "shared"))
+    assert kept.get(kept.put(b"x")) == b"x"
+    with pytest.raises(BlobMissing):
+        kept.get(bytes(32))
+
+
+def test_what_is_corrupt_here_is_read_anew(tmp_path: Path) -> None:
+    kept = KeptBlobs(FileBlobs(tmp_path / "own"), FileBlobs(tmp_path / "shared"))
+    digest = kept.put(b"right")
+    (path,) = (tmp_path / "own").rglob(digest.hex())
+    path.write_bytes(b"wrong")
+    assert kept.get(digest) == b"right"
+    assert path.read_bytes() == b"right"
+
+
+# -- the rule --------------------------------------------------------------------------------------
+
+
+def leave_out(state: ChainState, *left: int) -> Block:
+    """A right block of the last phase, without some clients."""
+    lab = proven_lab()
+    clients = {lab.client(i) for i in left}
+    entries = [entry for entry in list_entries(state) if entry.client_key not in clients]
+    return replace(lab.block(state), aggregate=(lab.verifier().build_aggregate(state, entries),))
+
+
+@pytest.mark.parametrize("left", [(), (1,), (0, 2), (0, 1, 2)])
+def test_a_block_without_some_models_is_valid(left: tuple[int, ...]) -> None:
+    """Whether it may be voted for is another question; its mean is that of the others."""
+    state = proven_state(Phase.ELECT)
+    block = leave_out(state, *left)
+    assert find_fault(state, block) is None
+    assert proven_lab().verifier().check(state, block) is None
+    lost = {state.updates[proven_lab().client(i)] for i in left}
+    for present in (False, True):
+        found = leaves_out(state, block, lambda digest, p=present: p or digest not in lost)  # type: ignore[misc]
+        assert found == (present and bool(left))
+
+
+def test_entries_are_those_due_in_their_order_and_weight() -> None:
+    state = proven_state(Phase.ELECT)
+    (right,) = leave_out(state).aggregate
+    first, second, third = right.entries
+    stranger = replace(first, client_key=bytes(32))
+    for entries in (
+        (second, first, third),
+        (first, first, second, third),
+        (replace(first, weight=first.weight + 1), second),
+        (first, stranger),
+    ):
+        block = replace(proven_lab().block(state), aggregate=(replace(right, entries=entries),))
+        assert find_fault(state, block) == "the aggregate has other entries"
+
+
+# -- nodes with stores of their own ----------------------------------------------------------------
+
+
+class Apart(Net):
+    """Each validator has a store of its own; the folder that clients write to is seen by some.
+
+    sees : who sees it, by index
+    """
+
+    sees: frozenset[int] = frozenset(range(4))
+
+    def make_blobs(self, index: int) -> Blobs:
+        stores = self.__dict__.setdefault("own", {})
+        own = stores.setdefault(index, MemoryBlobs())
+        assert isinstance(self.lab, ProvenLab)
+        if index in self.sees:
+            return KeptBlobs(own, self.lab.blobs)
+        for digest in (self.lab.task.verifying_key_digest, *self.lab.task.pools):
+            own.put(self.lab.blobs.get(digest))
+        return own  # type: ignore[no-any-return]
+
+    def lose(self, digest: bytes, *holders: int) -> None:
+        """Clients' folder and these validators' disks have it no more."""
+        assert isinstance(self.lab, ProvenLab)
+        self.lab.blobs._blobs.pop(digest, None)
+        for index in holders:
+            self.__dict__["own"][index]._blobs.pop(digest, None)
+
+    def elected(self) -> set[bytes]:
+        """Who entered the global model."""
+        finals = self.nodes[0].ledger.list_finals()
+        return {e.client_key for f in finals for a in f.block.aggregate for e in a.entries}
+
+
+def new_lab() -> ProvenLab:
+    return ProvenLab(changes={"n_rounds": 1}, blobs=MemoryBlobs())
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Iterator[Apart]:
+    made = Apart(tmp_path, new_lab())
+    yield made
+    made.close()
+
+
+def all_in(net: Net, phase: Phase) -> Callable[[], bool]:
+    return lambda: all(node.chain.phase is phase for node in net)
+
+
+def assert_done(net: Apart) -> None:
+    net.run(all_in(net, Phase.DONE), limit_s=200.0)
+    heads = {node.chain.head for node in net}
+    assert len(heads) == 1
+
+
+def test_a_model_that_one_node_was_shown_reaches_all(tmp_path: Path) -> None:
+    """A client could hold a round up with it; the commitment key comes in the same way."""
+    lab = ProvenLab(changes={"n_rounds": 1, "update_ms": 10**6}, blobs=MemoryBlobs())
+    net = Apart(tmp_path, lab)
+    net.sees = frozenset({0})
+    try:
+        net.start_all()
+        assert_done(net)
+        assert len(net.elected()) == 3
+        for own in net.__dict__["own"].values():
+            for digest in net.chain.updates.values():
+                assert own.get(digest)
+    finally:
+        net.close()
+
+
+def test_models_that_are_lost_after_their_update_is_final_are_kept_by_the_nodes(
+    net: Apart,
+) -> None:
+    net.start_all()
+    net.run(all_in(net, Phase.ELECT))
+    for digest in net.chain.updates.values():
+        net.lose(digest, 3)
+    assert_done(net)
+    assert len(net.elected()) == 3
+
+
+def test_one_disk_that_kept_a_model_is_enough(net: Apart) -> None:
+    """The others ask for it, and refuse to go on without before they have tried."""
+    net.start_all()
+    net.run(all_in(net, Phase.ELECT))
+    net.lose(net.chain.updates[net.lab.client(1)], 0, 1, 2)
+    assert_done(net)
+    assert len(net.elected()) == 3
+
+
+def test_a_round_ends_without_a_model_that_nobody_has(net: Apart) -> None:
+    net.start_all()
+    net.run(all_in(net, Phase.ELECT))
+    net.lose(net.chain.updates[net.lab.client(1)], 0, 1, 2, 3)
+    assert_done(net)
+    assert net.elected() == {net.lab.client(0), net.lab.client(2)}
+    assert net.chain.global_model != bytes(32)
+    follower = Follower(net.lab.genesis)
+    assert all(follower.take(f) is None for f in net.nodes[0].ledger.list_finals())
+
+
+def test_a_round_ends_without_any_model(net: Apart) -> None:
+    net.start_all()
+    net.run(all_in(net, Phase.ELECT))
+    for digest in net.chain.updates.values():
+        net.lose(digest, 0, 1, 2, 3)
+    assert_done(net)
+    assert net.elected() == set()
+    assert net.chain.global_model == bytes(32)
+
+
+def test_nobody_is_left_out_whose_model_is_there(net: Apart) -> None:
+    """A proposer that does it gets no block; the next one's holds everyone."""
+    net.start_all()
+    liar = None
+    for index, node in net.nodes.items():
+        draft = node._desk.draft
+
+        def draft_without(
+            chain: ChainState, *, _index: int = index, _draft: object = draft, **options: object
+        ) -> Block | None:
+            nonlocal liar
+            block: Block | None = _draft(chain, **options)  # type: ignore[operator]
+            if block is None or chain.phase is not Phase.ELECT or liar not in (None, _index):
+                return block
+            liar = _index
+            entries = [e for e in list_entries(chain) if e.client_key != net.lab.client(1)]
+            verifier = net.nodes[_index]._desk._verifier
+            return replace(block, aggregate=(verifier.build_aggregate(chain, entries),))
+
+        node._desk.draft = draft_without  # type: ignore[method-assign,assignment]
+    assert_done(net)
+    assert liar is not None
+    said = (Proposal.decode(raw) for sender, _, raw in net.tried if sender == liar)
+    aggregates = [a for p in said if p is not None for a in p.block.aggregate]
+    assert any(len(a.entries) == 2 for a in aggregates), "it did propose one"
+    assert len(net.elected()) == 3
+
+
+class Elsewhere(Apart):
+    """Client 2 names a model that it shows to nobody."""
+
+    def list_due(self, chain: ChainState) -> list[Transaction]:
+        due = super().list_due(chain)
+        if chain.phase is not Phase.UPDATE:
+            return due
+        for tx in due:
+            if isinstance(tx, Update) and tx.client_key == self.lab.client(2):
+                self.lose(tx.model_digest)
+        return due
+
+
+def test_a_model_that_nobody_was_shown_enters_no_block(tmp_path: Path) -> None:
+    net = Elsewhere(tmp_path, new_lab())
+    try:
+        net.start_all()
+        assert_done(net)
+        assert set(net.chain.updates) == {net.lab.client(0), net.lab.client(1)}
+        asked = [BlobRequest.decode(raw) for i, _, raw in net.tried if i == 0]
+        assert sum(request is not None for request in asked) < 30
+    finally:
+        net.close()
+
+
+# -- a light client --------------------------------------------------------------------------------
+
+
+def test_a_light_client_asks_for_the_blobs_that_it_lacks(net: Apart) -> None:
+    """It has nothing but the genesis; each block waits until what it needs has come."""
+    net.start_all()
+    mine, genesis = MemoryBlobs(), net.lab.genesis
+    verifier = BlockVerifier(genesis, mine, seeded(9))
+    transport = Transport(net.server, genesis.digest, (FINAL,))  # type: ignore[arg-type]
+    watch = Watch(genesis, transport, verifier=verifier, blobs=mine, clock=lambda: net.now)
+
+    def is_there() -> bool:
+        watch.poll(0)
+        return watch.state.phase is Phase.DONE
+
+    net.run(is_there, limit_s=200.0)
+    assert watch.n_refused == 0
+    assert watch.state.head == net.chain.head
+    assert net.lab.task.pools[0] in mine._blobs
+    parts = net.server.list_raw(genesis, BLOBS)
+    assert len(parts) < 20
+    assert all(BlobRequest.decode(raw) is None for raw in parts)
+    assert any(BlobRequest.decode(raw) for raw in net.server.list_raw(genesis, VOTES))
