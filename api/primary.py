@@ -74,10 +74,11 @@ class _Unix(_Follows, UnixDomainSocketConnection):
 _CLASSES = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
 
 
-def open_client(url: str) -> Redis:
+def open_client(url: str, *, retries: int = RETRIES) -> Redis:
     """A client of the primary at this address; close it. Raises ValueError for no such address.
 
-    Commands lost with a connection are sent again for a few seconds: each of ours may be.
+    retries : commands lost with a connection are sent again so often, for a few seconds with
+              RETRIES: each of ours may be
     """
 
     def drop_idle() -> None:
@@ -87,7 +88,7 @@ def open_client(url: str) -> Redis:
         url,
         connection_class=_CLASSES[_find_class(url)],
         on_demotion=drop_idle,
-        retry=Retry(ExponentialBackoff(cap=LAST_PAUSE_S, base=FIRST_PAUSE_S), RETRIES),
+        retry=Retry(ExponentialBackoff(cap=LAST_PAUSE_S, base=FIRST_PAUSE_S), retries),
         retry_on_error=[ConnectionError, TimeoutError, BusyLoadingError],
         socket_timeout=_ANSWER_S,
         socket_connect_timeout=_CONNECT_S,

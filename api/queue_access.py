@@ -34,7 +34,8 @@ def open_queue(
 
     keeps_jobs : refuses a server that would drop some when its memory is full
     """
-    from api.embedded import require_no_eviction, serving
+    from api.embedded import require_no_eviction
+    from api.shared_server import serving
 
     with _refusing(as_json=as_json), serving(settings) as redis:
         if keeps_jobs:
@@ -43,22 +44,46 @@ def open_queue(
 
 
 @contextmanager
+def open_streams(
+    settings: Settings, *, report: Callable[[str], None]
+) -> Iterator[tuple[Redis, Callable[[], None]]]:
+    """A client of the settings' server for who waits and tries again by itself, and mend().
+
+    mend() starts the embedded server again if it has died, and says so.
+    """
+    from api.shared_server import sharing
+
+    with (
+        _refusing(as_json=False),
+        sharing(settings, retries=1) as (client, start_again),
+    ):
+        yield client, _make_mend(start_again, report)
+
+
+@contextmanager
 def keep_server(
     settings: Settings, *, report: Callable[[str], None]
 ) -> Iterator[Callable[[], None]]:
     """The embedded server while this lasts. Yields mend(): starts it again, and says so."""
-    from api.embedded import ServerUnavailable, keeping
+    from api.embedded import keeping
 
     with _refusing(as_json=False), keeping(settings) as start_again:
+        yield _make_mend(start_again, report)
 
-        def mend() -> None:
-            try:
-                if start_again():
-                    report("the queue server had ended and was started again")
-            except (ServerUnavailable, OSError) as error:
-                report(f"the queue server does not start: {error}")
 
-        yield mend
+def _make_mend(
+    start_again: Callable[[], bool], report: Callable[[str], None]
+) -> Callable[[], None]:
+    from api.embedded import ServerUnavailable
+
+    def mend() -> None:
+        try:
+            if start_again():
+                report("the queue server had ended and was started again")
+        except (ServerUnavailable, OSError) as error:
+            report(f"the queue server does not start: {error}")
+
+    return mend
 
 
 @contextmanager

@@ -134,8 +134,13 @@ class Node:
 
     # -- the loop
 
-    def run(self, should_stop: Callable[[], bool]) -> None:
-        """Until told to stop. Raises OSError when the own disk fails."""
+    def run(
+        self, should_stop: Callable[[], bool], *, mend: Callable[[], None] = lambda: None
+    ) -> None:
+        """Until told to stop. Raises OSError when the own disk fails.
+
+        mend : called when the transport is unreachable; raises nothing
+        """
         self._log.info("node is up", height=self.ledger.height, torn=self.ledger.n_torn)
         self._take(Started())
         while not should_stop():
@@ -145,6 +150,7 @@ class Node:
                 self._log.warning("transport unreachable", error=type(error).__name__)
                 self._voice.begin_again(after_s=_MAX_WAIT_S)
                 time.sleep(_MAX_WAIT_S)
+                mend()
 
     def turn(self) -> None:
         """Messages, timers, checks, drafts, repetitions: once. Raises RedisError, OSError."""

@@ -42,15 +42,16 @@ def node(
 ) -> None:
     """Verify proofs, vote and finalize blocks with the other validators of a chain.
 
-    They talk over ZKPOT_REDIS_URL (or an own server under ZKPOT_DATA_DIR), which nobody has to
-    trust. Say what the node reports: lines for people, JSON objects into a file.
+    They talk over ZKPOT_REDIS_URL, which nobody has to trust, or over a server under ZKPOT_DATA_DIR
+    that lives as long as any of them. Say what the node reports: lines for people, JSON objects
+    into a file.
     """
     import secrets
     import sys
     from threading import Event
 
     from api.logs import make_log
-    from api.queue_access import open_queue, read_settings
+    from api.queue_access import open_streams, read_settings
     from api.streams import outlast_output
     from api.supervisor import stop_on_signals
     from consensus.blobs import FileBlobs, KeptBlobs
@@ -81,7 +82,7 @@ def node(
     if metrics_port is not None:
         port = metrics.serve(metrics_port, metrics_host)
         log.info("metrics are served", address=f"http://{metrics_host}:{port}/metrics")
-    with open_queue(settings) as redis:
+    with open_streams(settings, report=log.warning) as (redis, mend):
         one = Node(
             made,
             identity,
@@ -93,7 +94,7 @@ def node(
             random_bytes=secrets.token_bytes,
         )
         try:
-            one.run(stop.is_set)
+            one.run(stop.is_set, mend=mend)
         except OSError as error:
             refuse(f"{home}: {error.strerror}; the node stops before it votes", code="io_error")
         finally:

@@ -3,6 +3,8 @@ emptied and rewritten. Never two blocks at one height, and they go on by themsel
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from api.embedded import answers
 from consensus.chain import Phase
 from consensus.messages import FinalBlock, QuorumCertificate
 from consensus.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
@@ -107,6 +110,34 @@ def forge_finals(cluster: Cluster) -> list[tuple[str, bytes]]:
         for vote in final.certificate.votes
     )
     return [(FINAL, FinalBlock(block=block, certificate=certificate).encode())]
+
+
+@pytest.mark.slow
+def test_nodes_with_nothing_configured_keep_a_server_among_them(tmp_path: Path) -> None:
+    """Killed: the one that started it, then the server; the last one that ends, ends it."""
+    cluster = Cluster(tmp_path, is_shared=True, **PATIENT)
+    try:
+        cluster.start(0)
+        cluster.await_that(lambda: answers(cluster.server.socket))
+        cluster.start(1, 2, 3)
+        cluster.await_height(1)
+        first = cluster.find_server()
+        cluster.kill(0)
+        cluster.await_height(cluster.get_height() + 2)
+        assert cluster.find_server() == first
+        os.kill(first, signal.SIGKILL)
+        cluster.await_height(cluster.get_height() + 2)
+        assert cluster.find_server() != first
+        cluster.start(0)
+        cluster.await_height(cluster.get_height() + 1)
+        cluster.assert_one_chain()
+        for index in range(3):
+            cluster.stop(index)
+        assert answers(cluster.server.socket)
+        cluster.stop(3)
+        cluster.await_that(lambda: not answers(cluster.server.socket))
+    finally:
+        cluster.close()
 
 
 @pytest.mark.slow

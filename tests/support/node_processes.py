@@ -31,16 +31,20 @@ PROGRAM = [sys.executable, "-c", "from api.cli import main; main()"]
 
 
 class Cluster:
-    """Four nodes with real proofs of a small circuit. Every wait is for an event, or fails."""
+    """Four nodes with real proofs of a small circuit. Every wait is for an event, or fails.
 
-    def __init__(self, folder: Path, **changes: Any) -> None:
-        self.folder = folder
+    is_shared : nothing is configured: the nodes keep a server among themselves
+    """
+
+    def __init__(self, folder: Path, *, is_shared: bool = False, **changes: Any) -> None:
+        self.folder, self.is_shared = folder, is_shared
         self.lab = ProvenLab(
             changes=changes,
             blobs=FileBlobs(folder / "chain" / BLOBS),  # type: ignore[arg-type]
         )
         self.server = EmbeddedServer(folder / "data")
-        self.server.start()
+        if not is_shared:
+            self.server.start()
         self.redis: Any = connect(Settings(data_dir=folder / "data"))
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self._write_chain()
@@ -66,16 +70,25 @@ class Cluster:
             with (self.folder / f"node-{index}.log").open("ab") as log:
                 self.processes[index] = subprocess.Popen(
                     [*PROGRAM, "node", str(self.home(index))],
-                    env={
-                        **os.environ,
-                        "ZKPOT_REDIS_URL": self.server.url,
-                        "ZKPOT_DATA_DIR": str(self.folder / "data"),
-                        "ZKPOT_THREADS": "1",
-                    },
+                    env={**os.environ, **self._environment()},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                 )
+
+    def _environment(self) -> dict[str, str]:
+        found = {"ZKPOT_DATA_DIR": str(self.folder / "data"), "ZKPOT_THREADS": "1"}
+        return found if self.is_shared else found | {"ZKPOT_REDIS_URL": self.server.url}
+
+    def stop(self, index: int) -> None:
+        """In order."""
+        process = self.processes.pop(index)
+        process.terminate()
+        assert process.wait(WAIT_S) == 0
+
+    def find_server(self) -> int:
+        """Process of the server that the nodes keep."""
+        return int(self.redis.info("server")["process_id"])
 
     def kill(self, index: int) -> None:
         process = self.processes.pop(index)

@@ -22,10 +22,10 @@ from api.embedded import (
     answers,
     connect,
     require_no_eviction,
-    serving,
     socket_path,
 )
 from api.settings import Settings, SettingsInvalid
+from api.shared_server import serving
 from tests.support.queue_server import running_server
 
 
@@ -179,7 +179,7 @@ def test_what_is_blamed_is_what_was_set(tmp_path: Path, monkeypatch: pytest.Monk
         raise ConnectionError
 
     monkeypatch.setattr(Redis, "ping", fail)
-    monkeypatch.setattr("api.embedded.keeping", lambda _: nullcontext())
+    monkeypatch.setattr("api.shared_server.attached", lambda _: nullcontext())
     for settings, words in (
         (Settings(data_dir=tmp_path), "server.log"),
         (Settings(data_dir=tmp_path, redis_url="redis://localhost"), "ZKPOT_REDIS_URL"),
