@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from consensus import beacon
 from consensus.chain import Phase, beacon_message
 from consensus.codec import Message
+from consensus.gossip_messages import SHORT_BYTES, BlobPart, BlobRequest, Holdings
 from consensus.messages import (
     BeaconShare,
     BlockRequest,
     Evidence,
+    Proof,
     Proposal,
     Receipt,
     Refusal,
@@ -26,6 +29,7 @@ from prover.opening import CommitmentKey
 from tests.support.certificates import certify
 from tests.support.learning import deal_beacon, proven_lab, proven_state, proving_key, public
 
+BLOB = b"a small blob"
 PATH = Path(__file__).resolve().parent.parent / "vectors" / "chain_v1.json"
 
 
@@ -68,7 +72,22 @@ def list_messages() -> list[Message]:
         final.certificate.precommits[0],
         final,
         BlockRequest(height=7),
+        lab.sign(_make_holdings(proof, receipt), lab.validators[3]),
+        BlobRequest(digest=sha256(BLOB).digest(), part=0, validator=1),
+        lab.sign(
+            BlobPart(digest=sha256(BLOB).digest(), part=0, size=len(BLOB), data=BLOB, validator=1),
+            lab.validators[1],
+        ),
     ]
+
+
+def _make_holdings(proof: Proof, receipt: Receipt) -> Holdings:
+    return Holdings(
+        number=5,
+        transactions=proof.digest[:SHORT_BYTES],
+        receipts=proof.digest[:SHORT_BYTES] + (1 << receipt.validator).to_bytes(32, "little"),
+        validator=3,
+    )
 
 
 def make() -> dict[str, Any]:
@@ -84,6 +103,8 @@ def make() -> dict[str, Any]:
             "Proposal": public(lab.validators[3]).hex(),
             "Receipt": public(lab.validators[1]).hex(),
             "Commit": lab.client(1).hex(),
+            "Holdings": public(lab.validators[3]).hex(),
+            "BlobPart": public(lab.validators[1]).hex(),
         },
         "messages": {
             type(m).__name__: {"bytes": m.encode().hex(), "digest": m.digest.hex()}

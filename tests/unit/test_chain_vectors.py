@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consensus import messages
+from consensus import gossip_messages, messages
 from consensus.aggregate import GlobalModel
 from consensus.codec import Message
 from consensus.genesis import Genesis, GenesisInvalid
@@ -84,5 +84,5 @@ def test_a_file_has_these_bytes(name: str) -> None:
 
 
 def decode(name: str, raw: bytes) -> Message | None:
-    kind: type[Message] = getattr(messages, name)
+    kind: type[Message] = getattr(messages, name, None) or getattr(gossip_messages, name)
     return kind.decode(raw)

@@ -15,6 +15,7 @@ from api.embedded import connect, socket_path
 from api.settings import Settings
 from consensus import stream as module
 from consensus.stream import (
+    BLOBS,
     FINAL,
     MAX_MESSAGE_BYTES,
     STREAMS,
@@ -76,6 +77,22 @@ def test_chains_and_streams_are_apart(redis: Redis) -> None:
     assert read_all(only_final) == [(FINAL, b"block")]
 
 
+def test_a_stream_is_read_from_its_end_while_it_is_listened_to(redis: Redis) -> None:
+    """Parts of blobs are large, and only of use to who asked for one."""
+    sender, reader = Transport(redis, CHAIN), Transport(redis, CHAIN)
+    sender.send(BLOBS, b"for another")
+    assert read_all(reader) == []
+    reader.listen(BLOBS)
+    sender.send(BLOBS, b"part")
+    reader.listen(BLOBS)  # it is read already: nothing is skipped
+    sender.send(BLOBS, b"part")
+    assert read_all(reader) == [(BLOBS, b"part")] * 2
+    reader.ignore(BLOBS)
+    sender.send(BLOBS, b"late")
+    assert read_all(reader) == []
+    reader.ignore(BLOBS)
+
+
 def test_votes_are_taken_again_transactions_and_blocks_once(redis: Redis) -> None:
     transport = Transport(redis, CHAIN)
     for name in STREAMS:
@@ -110,6 +127,9 @@ def test_streams_are_trimmed(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> N
     for i in range(1000):
         transport.send(VOTES, b"%d" % i)
     assert redis.xlen(key_of(VOTES)) < 300, "in whole nodes of the server's tree"
+    for _ in range(module.MAX_PARTS + 10):
+        transport.send(BLOBS, bytes(5000))
+    assert redis.xlen(key_of(BLOBS)) == module.MAX_PARTS, "a large entry is a node of its own"
 
 
 def test_entries_of_another_shape_are_dropped(
