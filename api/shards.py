@@ -65,12 +65,17 @@ class Container:
         return cls(tuple(envelopes)) if at == len(raw) else None
 
 
+def count_shards(n_total: int, n_samples: int) -> int:
+    """How many shards `split_range` makes: few bytes of samples can make a great many."""
+    return -(-n_total // n_samples)
+
+
 def split_range(n_total: int, n_samples: int) -> list[slice]:
     """The fewest shards of at most n_samples each, sizes differing by at most one.
 
     Even sizes, since a short last shard would tell more about its single samples.
     """
-    n_shards = -(-n_total // n_samples)
+    n_shards = count_shards(n_total, n_samples)
     cuts = [i * n_total // n_shards for i in range(n_shards + 1)]
     return [slice(a, b) for a, b in pairwise(cuts)]
 
@@ -88,14 +93,16 @@ def find_fault(statements: Sequence[Statement], n_shards: int) -> str | None:
 
     They must also agree on everything that shards share, the model commitment above all: otherwise
     every shard could be proven with the model that suits it best.
+    cost : in proportion to the statements, however many shards there should be
     """
     indices = [s.shard_index for s in statements]
     twice = [i for i, times in Counter(indices).items() if times > 1]
     if twice:
         return f"shard {min(twice)} occurs more than once"
-    missing = sorted(set(range(n_shards)) - set(indices))
-    if missing:
-        return f"shard {missing[0]} of {n_shards} is missing ({len(missing)} in all)"
+    present = {i for i in indices if i < n_shards}
+    if len(present) < n_shards:
+        first = next(i for i in range(n_shards) if i not in present)
+        return f"shard {first} of {n_shards} is missing ({n_shards - len(present)} in all)"
     if len(indices) > n_shards:
         return f"there are proofs for {len(indices)} shards, the dataset makes {n_shards}"
     if indices != sorted(indices):

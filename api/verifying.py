@@ -9,7 +9,7 @@ from typing import Any
 
 from api.occasion import find_difference
 from api.shards import MAGIC as CONTAINER_MAGIC
-from api.shards import MAX_CONTAINER_BYTES, Container, find_fault, split_range
+from api.shards import MAX_CONTAINER_BYTES, Container, count_shards, find_fault, split_range
 from kernels.array import FrArray
 from prover.keys import VerifyingKey
 from prover.public_inputs import PublicLayout, ShardInputs, UInt8Array
@@ -87,18 +87,19 @@ def judge_file(
         difference = find_difference(statement, expected)
         if difference is not None:
             return _refuse(Verdict.WRONG_STATEMENT, difference)
-    cuts = split_range(len(labels), layout.n_samples)
-    if not is_container and len(cuts) > 1:
+    n_shards = count_shards(len(labels), layout.n_samples)
+    if not is_container and n_shards > 1:
         return _refuse(
             Verdict.WRONG_STATEMENT,
             f"the proof is about {statements[0].n_real} samples, {len(labels)} are given",
         )
-    fault = find_fault(statements, len(cuts)) if is_container else None
+    fault = find_fault(statements, n_shards) if is_container else None
     if fault is not None:
         return Refusal(
             code="shards_incomplete",
             reason=f"{fault}; give the whole dataset, or prove all its shards",
         )
+    cuts = split_range(len(labels), layout.n_samples)  # no more than there are proofs
     shards = [ShardInputs.of(layout, images[cut], labels[cut]) for cut in cuts]
     return _judge_shards(raws, statements, shards, key=key, random_bytes=random_bytes)
 

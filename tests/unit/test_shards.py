@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from api.occasion import show_value
 from api.shards import MAGIC, MAX_SHARDS, Container, find_fault, split_range
+from api.verifying import Refusal, judge_file
 from prover.statement import Statement
-from prover.wire import MAX_ENVELOPE_BYTES, Envelope
+from prover.wire import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope
 
 
 def statement(index: int, **changes: object) -> Statement:
@@ -116,6 +121,35 @@ def test_which_indices_are_whole(
 ) -> None:
     fault = find_fault([statement(i) for i in indices], n_shards)
     assert fault is None if words is None else fault is not None and words in fault
+
+
+@pytest.mark.parametrize("is_container", [False, True])
+def test_samples_that_make_a_million_shards_cost_no_more_than_their_bytes(
+    is_container: bool,
+) -> None:
+    n_total = 1 << 21
+    envelope = Envelope(statement=statement(0), proof=bytes(PROOF_BYTES)).encode()
+    key: Any = SimpleNamespace(digest=statement(0).verifying_key_digest)
+    layout: Any = SimpleNamespace(n_samples=2)
+    images, labels = np.zeros((n_total, 1), np.uint8), np.zeros(n_total, np.uint8)
+    tracemalloc.start()
+    try:
+        found = judge_file(
+            Container((envelope,)).encode() if is_container else envelope,
+            key=key,
+            layout=layout,
+            images=images,
+            labels=labels,
+            expected={},
+            random_bytes=bytes,
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(found, Refusal)
+    words = "shard 1 of 1048576 is missing (1048575 in all)" if is_container else "10 samples, "
+    assert words in found.reason
+    assert peak < 1 << 16
 
 
 @pytest.mark.parametrize(
