@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Path, Request, Response, Security
+from fastapi import Depends, Header, Path, Request, Response, Security, params
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
@@ -17,6 +17,9 @@ from api.chain_history import ChainHistory
 from api.limits import Places, RateLimits, Shares
 from api.problems import ApiProblem
 from api.service import ServiceBackend
+
+MAX_JSON_MARKS = 1 << 10
+"""Brackets, braces and commas of a body. The schemas' requests have twenty."""
 
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="ApiKey", description="`Authorization: Bearer KEY`"
@@ -84,9 +87,11 @@ def require(scope: Scope, rate: str) -> Callable[..., Caller]:
 
 
 class GuardedRoute(APIRoute):
-    """A route whose callers are admitted, and room is made, before their body is read.
+    """A route that admits callers, and makes room, before it reads their body; JSON is parsed
+    where it may hold no more than the schemas ask for.
 
-    The framework reads a body, up to 1 GiB of it onto the disk, before it asks a dependency.
+    The framework reads a body, up to 1 GiB of it onto the disk, before it asks a dependency. It
+    parses JSON between all other requests, which wait meanwhile: seconds for millions of values.
     """
 
     def find_admission(self) -> Admission:
@@ -102,7 +107,7 @@ class GuardedRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle, admission = super().get_route_handler(), self.find_admission()
-        limit = self.max_body_size
+        limit, takes_json = self.max_body_size, self._takes_json()
 
         async def guard(request: Request) -> Response:
             shell = get_shell(request)
@@ -116,9 +121,23 @@ class GuardedRoute(APIRoute):
                     if limit is not None:
                         problem.headers["Connection"] = "close"  # its body is still on the way
                     raise
+                if takes_json:
+                    _require_plain(await request.body())
                 return await handle(request)
 
         return guard
+
+    def _takes_json(self) -> bool:
+        field = self.body_field
+        return field is not None and not isinstance(field.field_info, params.Form)
+
+
+def _require_plain(raw: bytes) -> None:
+    """ApiProblem for JSON of more values than any request has; work and memory: a look at it."""
+    if sum(raw.count(mark) for mark in (b"[", b"{", b",")) > MAX_JSON_MARKS:
+        raise ApiProblem(
+            "malformed_request", f"more than {MAX_JSON_MARKS} brackets, braces and commas"
+        )
 
 
 def _read_length(request: Request, limit: int) -> int:

@@ -18,6 +18,7 @@ import pytest
 from fastapi.routing import APIRoute
 from httpx2 import Response
 from prometheus_client import CollectorRegistry
+from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Scopes
@@ -478,6 +479,25 @@ def test_bodies_that_are_no_json(http: TestClient, raw: bytes) -> None:
     assert answer.status_code in (400, 422), answer.text
     assert answer.headers["Content-Type"] == MEDIA_TYPE
     assert http.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/verify"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a":[' + b"[]," * 600 + b"[]]}",
+        b"[" * 2000,
+        b"{" + b",".join(b'"%d":0' % i for i in range(1200)) + b"}",
+    ],
+)
+def test_json_of_more_values_than_any_request_has_is_not_parsed(
+    http: TestClient, path: str, raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be between all other requests, for seconds where a body has MiB."""
+    monkeypatch.setattr(Request, "json", None)
+    answer = http.post(path, content=raw, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+    assert answer.json()["detail"] == "more than 1024 brackets, braces and commas"
 
 
 def test_bodies_over_the_limit(http: TestClient) -> None:
