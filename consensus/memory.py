@@ -213,7 +213,8 @@ def enter_round(state: State, number: int) -> State:
         due=state.book.list_due(state.config.quorum),
     )
     rounds = {n: known for n, known in state.rounds.items() if is_kept(state, n)}
-    wanted = {state.locked_hash, state.valid_hash}
+    # The block that is locked or valid is among them: its polka is in a round that is kept.
+    wanted: set[bytes] = set()
     for known in rounds.values():
         wanted.add(known.proposal_hash)
         wanted.update(h for h in state.candidates if known.get_support(h) >= state.config.support)

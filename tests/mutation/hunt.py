@@ -24,15 +24,16 @@ LIMIT_S = 240
 """Of processor time of one mutant; the tests of a module take a tenth of it."""
 
 _STATE = (
+    "tests/unit/test_state_rules.py",
     "tests/unit/test_state.py",
     "tests/unit/test_state_faults.py",
-    "tests/consensus/test_rules.py",
     "tests/consensus/test_simulator.py",
 )
 _CHAIN = (
     "tests/unit/test_chain.py",
     "tests/unit/test_election.py",
     "tests/unit/test_governance.py",
+    "tests/unit/test_refusals.py",
 )
 _NODE = (
     "tests/unit/test_node.py",
@@ -47,8 +48,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "consensus.votes": _STATE,
     "consensus.chain": _CHAIN,
     "consensus.admission": _CHAIN,
-    "consensus.verifier": ("tests/unit/test_verifier.py",),
-    "consensus.beacon": ("tests/unit/test_beacon.py", "tests/unit/test_drafts.py"),
+    "consensus.verifier": ("tests/unit/test_verifier_rules.py", "tests/unit/test_verifier.py"),
+    "consensus.beacon": (
+        "tests/unit/test_beacon.py",
+        "tests/unit/test_drafts.py",
+        "tests/unit/test_verifier_rules.py",
+    ),
     "consensus.node": _NODE,
     "consensus.desk": ("tests/unit/test_drafts.py", *_NODE),
 }

@@ -1,0 +1,244 @@
+"""What verdicts, counts and beacon shares depend on, and what they must not be taken from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from typing import Any, cast
+
+import pytest
+
+from consensus import beacon
+from consensus.aggregate import combine
+from consensus.chain import ChainState, Phase, beacon_message, expect_statement
+from consensus.drafts import BeaconShares
+from consensus.identity import Identity
+from consensus.messages import BeaconShare, Message, Refusal
+from consensus.voice import Voice
+from kernels.array import FrArray
+from kernels.bn254 import R
+from kernels.encoding import decode_fr
+from prover.verdict import Verdict
+from tests.support.learning import (
+    N_SAMPLES,
+    Lab,
+    ProvenLab,
+    deal_beacon,
+    model_of,
+    point,
+    proven_lab,
+    proven_state,
+)
+from tests.support.tiny_circuits import seeded
+
+VALID, WRONG = Verdict.VALID, Verdict.WRONG_STATEMENT
+
+
+# -- verdicts --------------------------------------------------------------------------------------
+
+
+def test_a_commit_is_known_by_all_its_bytes() -> None:
+    """The same point with another proof of knowledge is another claim, in either order."""
+    lab, state = proven_lab(), proven_state(Phase.COMMIT)
+    right = lab.commit(0)
+    wrong = lab.sign(replace(right, pok_w=lab.commit(1).pok_w), lab.clients[0])
+    copied = lab.sign(replace(lab.commit(1), d_w=right.d_w), lab.clients[1])
+    fault = "the proof of knowledge of its commitment does not hold"
+    assert lab.verifier().judge(state, [wrong, right]) == [fault, None]
+    verifier = lab.verifier()
+    for _ in range(2):
+        assert verifier.judge(state, [right, wrong, copied]) == [None, fault, fault]
+
+
+@pytest.fixture(scope="module")
+def lab() -> ProvenLab:
+    return ProvenLab(changes={"margin": 1})
+
+
+@pytest.fixture(scope="module")
+def state(lab: ProvenLab) -> ChainState:
+    """In the second PROVE phase, where there is a model to be better than."""
+    return lab.reach(Phase.PROVE, learning_round=1)
+
+
+def put_model(lab: ProvenLab, i: int) -> bytes:
+    """A global model as good as that of client i; client 0 has the labels' own."""
+    return lab.blobs.put(combine([(model_of(i), 1)]).encode())
+
+
+def test_a_verdict_and_a_count_are_of_one_global_model(lab: ProvenLab, state: ChainState) -> None:
+    """What was far enough above one model is not above another; the shard is the same."""
+    proof = lab.prove(0, state)  # claims all samples
+    best = replace(state, global_model=put_model(lab, 0))
+    verifier = lab.verifier()
+    for _ in range(2):
+        assert verifier.check_proofs(state, [proof]) == [VALID]
+        assert verifier.check_proofs(best, [proof]) == [WRONG]
+
+
+def test_a_count_is_of_one_shard(lab: ProvenLab, state: ChainState) -> None:
+    """The same global model, right on so many samples here and on so many there."""
+    drawn = [replace(state, beacon=point(k)) for k in range(3, 15)]
+    counts = {count_right(lab, at): at for at in drawn}
+    least, most = min(counts), max(n for n in counts if n < N_SAMPLES)
+    assert least < most
+    verifier = lab.verifier()
+    for n_right in (least, most, least, most):
+        at = counts[n_right]
+        claims = [lab.prove(0, at, claimed=n_right + more) for more in (0, 1)]
+        assert verifier.check_proofs(at, claims) == [WRONG, VALID]
+
+
+def count_right(lab: ProvenLab, state: ChainState) -> int:
+    """By the definition: the rounded global model on the shard that the beacon drew."""
+    verifier = lab.verifier()
+    return verifier._count_global(state, verifier._load_shard(state))
+
+
+def test_an_aggregate_is_of_one_state(lab: ProvenLab) -> None:
+    state = lab.reach(Phase.ELECT)
+    fewer = replace(state, updates={lab.client(1): state.updates[lab.client(1)]})
+    verifier = lab.verifier()
+    for at in (state, fewer, state):
+        assert verifier.build_aggregate(at) == lab.verifier().build_aggregate(at)
+    assert verifier.build_aggregate(state) != verifier.build_aggregate(fewer)
+
+
+def test_a_refusal_is_its_clients_and_signed() -> None:
+    """Anybody could make up a proof that does not verify, in another's name."""
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    false = replace(lab.prove(0, state), envelope=make_false_envelope(lab, state))
+    for unsigned in (false, lab.sign(false, lab.clients[1]), replace(false, signature=bytes(64))):
+        refusal = Refusal(proof=unsigned)
+        assert lab.verifier().judge(state, [refusal]) == ["the signature is not its client's"]
+        found = lab.verifier().check(state, lab.block(state, [refusal]))
+        assert found == "transaction 0: the signature is not its client's"
+    signed = Refusal(proof=lab.sign(false, lab.clients[0]))
+    assert lab.verifier().check(state, lab.block(state, [signed])) is None
+
+
+def make_false_envelope(lab: ProvenLab, state: ChainState) -> bytes:
+    """The right statement, and no proof of it."""
+    envelope = lab.make_envelope(0, state)
+    statement = expect_statement(
+        state, lab.client(0), claimed_correct=1, dataset_digest=envelope.statement.dataset_digest
+    )
+    return replace(envelope, statement=statement).encode()
+
+
+# -- the beacon ------------------------------------------------------------------------------------
+
+
+def to_int(raw: bytes) -> int:
+    scalar = decode_fr(raw, 1)
+    assert isinstance(scalar, FrArray)
+    return scalar.to_ints()[0]
+
+
+@pytest.mark.parametrize("n", [4, 7, 10])
+def test_the_coefficients_of_a_dealer_are_all_its_own(n: int) -> None:
+    """Were two of them equal, fewer than f + 1 validators would know the secret."""
+    f = (n - 1) // 3
+    drawn: list[bytes] = []
+    source = seeded(n)
+
+    def random_bytes(size: int) -> bytes:
+        drawn.append(source(size))
+        return drawn[-1]
+
+    keys = beacon.deal(n_validators=n, n_faulty=f, random_bytes=random_bytes)
+    found = solve_coefficients([to_int(secret) for secret in keys.secrets], f)
+    assert len(set(found)) == f + 1
+    assert 0 not in found
+    assert len(set(drawn)) >= f + 1
+    shares = [beacon.sign_share(s, b"m") for s in keys.secrets]
+    whole = beacon.combine(dict(enumerate(shares[: f + 1])))
+    for chosen in combinations(range(n), f):
+        assert beacon.combine({i: shares[i] for i in chosen}) != whole
+
+
+def solve_coefficients(values: list[int], degree: int) -> list[int]:
+    """Of the polynomial with these values at 1, 2, ...; all of them must lie on it."""
+    found = [0] * (degree + 1)
+    for i in range(degree + 1):
+        basis, below = [1], 1  # prod (x - x_j), prod (x_i - x_j)
+        for j in range(degree + 1):
+            if j != i:
+                shifted, scaled = [0, *basis], [-(j + 1) * c for c in (*basis, 0)]
+                basis = [a + b for a, b in zip(shifted, scaled, strict=True)]
+                below = below * (i - j)
+        scale = values[i] * pow(below, -1, R)
+        found = [(a + scale * b) % R for a, b in zip(found, basis, strict=True)]
+    for x, value in enumerate(values, 1):
+        assert sum(c * pow(x, k, R) for k, c in enumerate(found)) % R == value
+    return found
+
+
+PHASES = [(p, t) for t in (0, 1) for p in Phase if p not in (Phase.REGISTER, Phase.DONE)]
+
+
+@pytest.mark.parametrize(("phase", "learning_round"), [(Phase.REGISTER, 0), *PHASES])
+def test_nobody_signs_or_takes_a_share_outside_of_its_phase(
+    phase: Phase, learning_round: int
+) -> None:
+    """Before all commits are final its message is not even known; afterwards it has been made."""
+    lab = Lab()
+    state = lab.reach(phase, learning_round=learning_round)
+    said = speak(lab, state)
+    if phase is Phase.BEACON:
+        assert [BeaconShares(lab.genesis).add(state, share) for share in said] == [None]
+        return
+    assert said == []
+    share = BeaconShare(
+        learning_round=learning_round,
+        commit_height=state.commit_height,
+        validator=1,
+        share=beacon.sign_share(deal_beacon(4).secrets[1], sign_bytes(lab, state)),
+    )
+    fault = BeaconShares(lab.genesis).add(state, share)
+    assert fault == "a share of no beacon that is due"
+
+
+def sign_bytes(lab: Lab, state: ChainState) -> bytes:
+    if state.commit_height:
+        return beacon_message(state)
+    with pytest.raises(ValueError, match="nobody may sign"):
+        beacon_message(state)
+    return beacon.compute_message(
+        lab.genesis.digest, learning_round=state.learning_round, commit_height=0
+    )
+
+
+class Recorder:
+    """A transport that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def send(self, stream: str, raw: bytes) -> None:
+        self.sent.append(raw)
+
+
+def speak(lab: Lab, state: ChainState) -> list[BeaconShare]:
+    """The shares that validator 1 says when a block has led to this state."""
+    recorder = Recorder()
+    voice = Voice(
+        lab.genesis,
+        Identity(index=1, key=lab.validators[1], beacon_secret=deal_beacon(4).secrets[1]),
+        ledger=cast(Any, None),
+        transport=cast(Any, recorder),
+        log=None,
+        clock=lambda: 0.0,
+    )
+    voice.say_final(cast(Any, Silence()), state, state)
+    shares = [BeaconShare.decode(raw) for raw in recorder.sent]
+    return [share for share in shares if share is not None]
+
+
+class Silence(Message):
+    """Stands for the final block, which is said first."""
+
+    KIND = 0
+
+    def encode(self) -> bytes:
+        return b""
