@@ -6,9 +6,11 @@ Pure, and without pairings or blobs: proofs and openings are checked by `consens
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import lru_cache
 
 from consensus.chain_state import ChainState, Phase
 from consensus.messages import (
+    MAX_TRANSACTIONS,
     Commit,
     Proof,
     Refusal,
@@ -69,9 +71,16 @@ def _find_commit_fault(state: ChainState, tx: Commit) -> str | None:
         return "the client is not registered"
     if tx.client_key in state.commits:
         return "the client has committed"
-    if isinstance(decode_g1(tx.d_w + tx.pok_w, 2), Refused):
+    if not _are_points(tx.d_w + tx.pok_w):
         return "a point of the commitment is not on the curve"
     return None
+
+
+@lru_cache(maxsize=2 * MAX_TRANSACTIONS)
+def _are_points(raw: bytes) -> bool:
+    """Whether these are two compressed points; asked of each commit when it comes, is judged, and
+    when a block holds it, and each time two square roots."""
+    return not isinstance(decode_g1(raw, 2), Refused)
 
 
 def _find_proof_fault(state: ChainState, tx: Proof) -> str | None:
