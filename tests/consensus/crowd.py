@@ -134,6 +134,13 @@ class Crowd(World):
             raise Violation(f"{self.name}: a client that sent in time is not in {place}")
 
 
+class Down(Node):
+    """A validator that is never there."""
+
+    def start(self) -> None:
+        pass
+
+
 class Captor(Node):
     """Makes its blocks at once, of its own clients alone; its clock says what suits it."""
 

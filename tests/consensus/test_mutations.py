@@ -21,7 +21,7 @@ from consensus.votes import Tally, n_faulty
 from prover.statement import Statement
 from prover.wire import PROOF_BYTES, Envelope
 from tests.consensus.byzantine import make_with
-from tests.consensus.crowd import PHASE_MS, Captor, Crowd, make_lab
+from tests.consensus.crowd import PHASE_MS, Captor, Crowd, Down, make_lab
 from tests.consensus.sim_node import Violation
 from tests.consensus.simulator import Faults, World
 from tests.consensus.stage import (
@@ -204,6 +204,11 @@ def end_phases_by_blocks(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(chain_rules, "_count_ms", lambda chain, time_ms: PHASE_MS // 8)
 
 
+def let_everyone_lead(patch: pytest.MonkeyPatch) -> None:
+    """Missed turns are forgotten."""
+    patch.setattr(chain_rules, "note_turns", lambda lapses, **_: ())
+
+
 # -- hunts of their own ----------------------------------------------------------------------------
 
 
@@ -255,6 +260,15 @@ def capture() -> str | None:
     return None
 
 
+def fail_turns() -> str | None:
+    """The validator of the best client is down."""
+    ready = (0, 100, 200, 400)
+    world = Crowd(3, make_lab(4, 4), ready, byzantine=[0], make_byzantine=Down)
+    world.run()
+    n_failed = sum(final.certificate.round > 0 for final in world.finals.values())
+    return "a failed turn at every height" if 4 * n_failed > len(world.finals) else None
+
+
 RESTARTS = [(at, i, 200) for at in range(50, 800, 150) for i in range(1, 4)]
 SLOW: dict[str, Any] = {"loss": 0.1, "repeat": 0.1, "slow": 0.3, "slow_ms": 200}
 TWO_STORIES = ("equivocate", "yes to all")
@@ -299,6 +313,7 @@ MUTATIONS = [
     Mutation("receipts ignored by who leads", ignore_receipts, capture, "censored"),
     Mutation("the latest clock counts", take_the_latest_clock, capture, "no correct clock"),
     Mutation("phases end by blocks", end_phases_by_blocks, capture, "is not in"),
+    Mutation("missed turns forgotten", let_everyone_lead, fail_turns, "failed turn"),
     Mutation("proof not bound to round", free_proofs_of_their_round, offer_old_proof, "admitted"),
 ]
 
