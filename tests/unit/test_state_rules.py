@@ -28,6 +28,7 @@ from consensus.events import (
     TimeoutFired,
 )
 from consensus.messages import BLANK, NIL, Evidence, Proof, Proposal, Receipt, Refusal, Step, Vote
+from consensus.votes import Tally
 from tests.consensus.stage import (
     PRECOMMIT,
     PREVOTE,
@@ -271,6 +272,15 @@ def test_a_failing_round_relays_its_polka_once() -> None:
     assert [list_polka_of(r)[1:] for r in relays] == [([0, 1, 2, 3], 0)]
 
 
+def test_a_round_that_is_left_relays_its_polka() -> None:
+    """Whoever is locked by it was perhaps alone in seeing it."""
+    stage = lock_on_first(3, 1)
+    assert not any(isinstance(e, Relay) for e in stage.effects[3])
+    meet_in(stage, 4, 3)
+    relays = [e for e in stage.effects[3] if isinstance(e, Relay)]
+    assert [list_polka_of(r)[1:] for r in relays] == [([0, 1, 2, 3], 0)]
+
+
 def test_a_polka_seen_after_the_round_has_failed_is_relayed() -> None:
     stage = open_stage(3)
     block = stage.block()
@@ -404,6 +414,13 @@ def test_votes_of_other_places_do_not_contradict() -> None:
     effects += stage.tell(stage.vote(0, PREVOTE, 0, b"\x05" * 32), 3)
     effects += stage.tell(stage.vote(1, PREVOTE, 0), 3)
     assert not any(isinstance(e, Accuse) for e in effects)
+
+
+def test_nil_is_no_block() -> None:
+    stage, tally = open_stage(3), Tally()
+    for i in (0, 1, 2):
+        tally = tally.add(stage.vote(i, PREVOTE, 0), support=2)
+    assert (tally.count(NIL), tally.find_block(3)) == (3, None)
 
 
 # -- receipts --------------------------------------------------------------------------------------

@@ -9,11 +9,14 @@ from typing import Any, cast
 import pytest
 
 from consensus import beacon
+from consensus import verifier as verifier_module
 from consensus.aggregate import combine
+from consensus.blobs import MemoryBlobs
 from consensus.chain import ChainState, Phase, beacon_message, expect_statement
 from consensus.drafts import BeaconShares
 from consensus.identity import Identity
-from consensus.messages import BeaconShare, Message, Refusal
+from consensus.messages import BeaconShare, Block, Message, Refusal
+from consensus.verifier import BlockVerifier
 from consensus.voice import Voice
 from kernels.array import FrArray
 from kernels.bn254 import R
@@ -102,6 +105,32 @@ def test_an_aggregate_is_of_one_state(lab: ProvenLab) -> None:
     for at in (state, fewer, state):
         assert verifier.build_aggregate(at) == lab.verifier().build_aggregate(at)
     assert verifier.build_aggregate(state) != verifier.build_aggregate(fewer)
+
+
+def test_what_was_checked_once_costs_nothing_again(
+    lab: ProvenLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No blob is read and no equation computed a second time, in any phase of a round."""
+    blobs = MemoryBlobs()
+    blobs._blobs = dict(lab.blobs._blobs)
+    verifier = BlockVerifier(lab.genesis, blobs, seeded(1))
+    walk: list[tuple[ChainState, Block]] = []
+    for phase in (Phase.COMMIT, Phase.PROVE, Phase.UPDATE, Phase.ELECT):
+        state = lab.reach(phase, learning_round=1)
+        due = lab.list_due(state)
+        blobs._blobs |= lab.blobs._blobs
+        walk.append((state, lab.block(state, due[:1] if phase is Phase.PROVE else due)))
+        assert verifier.check(*walk[-1]) is None
+    blobs._blobs.clear()
+    monkeypatch.setattr(verifier_module, "verify_batch", check_nothing)
+    for name in ("knowledge_holds", "judge_openings"):
+        monkeypatch.setattr(verifier_module, name, None)
+    assert [verifier.check(*place) for place in walk] == [None] * 4
+
+
+def check_nothing(raws: list[bytes], **_: Any) -> list[Verdict]:
+    assert raws == []
+    return []
 
 
 def test_a_refusal_is_its_clients_and_signed() -> None:
