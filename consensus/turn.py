@@ -50,8 +50,7 @@ class Turn:
     def propose(self, block: Block, valid_round: int) -> None:
         """Line 19. valid_round : of the block's polka, -1 for none"""
         state = self.state
-        if state.config.validator is None:
-            return
+        assert state.config.validator is not None  # who only observes is no proposer
         self.note(state.round, proposed=True)
         proposal = Proposal(
             height=state.height,

@@ -30,6 +30,7 @@ _STATE = (
     "tests/consensus/test_simulator.py",
 )
 _CHAIN = (
+    "tests/unit/test_admission_rules.py",
     "tests/unit/test_chain.py",
     "tests/unit/test_election.py",
     "tests/unit/test_governance.py",

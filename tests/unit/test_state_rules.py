@@ -202,6 +202,16 @@ def test_a_built_block_is_taken_in_its_place_alone() -> None:
     assert [type(e) for e in effects] == [Send]
 
 
+def test_a_block_built_twice_is_proposed_once() -> None:
+    """While its own block is still under check, too: another would contradict it."""
+    stage = open_stage(1)
+    s, _ = state.step(state.start(stage.config(1), stage.chain, None), Started(), TIME_MS)
+    s, effects = state.step(s, BlockBuilt(1, 0, stage.block()), TIME_MS)
+    assert [type(e) for e in effects] == [Send]
+    assert s.step == PROPOSE
+    assert state.step(s, BlockBuilt(1, 0, stage.block(variant=2)), TIME_MS) == (s, ())
+
+
 def test_a_block_built_after_the_own_prevote_is_too_late() -> None:
     stage = Stage(correct=(1,))
     s, _ = state.step(stage.states[1], Started(), TIME_MS)
@@ -538,6 +548,15 @@ def test_the_locked_block_is_restored_whichever_round_brought_it() -> None:
     for i in (0, 1):
         stage.tell(stage.vote(i, PRECOMMIT, 1, block.hash), 3)
     assert stage.finals[3] == [block.hash]
+
+
+def test_a_node_that_has_prevoted_proposes_nothing_after_a_restart() -> None:
+    """Its round goes on by what the others do; it was too slow to build a block."""
+    stage = Stage(correct=(1,))
+    stage.states[1], _ = state.step(stage.states[1], Started(), TIME_MS)  # its turn
+    stage.time_out(PROPOSE, 0, 1)
+    effects = restart(stage, 1)
+    assert effects == [Relay((stage.sent[1, 0, PREVOTE],))]
 
 
 def test_votes_of_others_in_the_log_are_nobodys_own() -> None:

@@ -1,0 +1,133 @@
+"""Each rule of `consensus.admission` where it alone forbids, and the last value that passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from consensus.admission import is_admissible
+from consensus.chain import ChainState, Phase
+from consensus.messages import Refusal, Transaction
+from kernels.bn254 import R
+from prover.wire import Envelope
+from tests.support.learning import N_SAMPLES, Lab, point
+
+LAB = Lab()
+
+
+def without(known: Any, *clients: int) -> dict[bytes, Any]:
+    gone = {LAB.client(i) for i in clients}
+    return {key: value for key, value in known.items() if key not in gone}
+
+
+def at(phase: Phase, **changes: Any) -> ChainState:
+    """The first state of a phase of the round after the first, with changes."""
+    learning_round = 0 if phase is Phase.REGISTER else 1
+    return replace(LAB.reach(phase, learning_round=learning_round), **changes)
+
+
+def signed(tx: Any, **changes: Any) -> Transaction:
+    made: Transaction = LAB.sign(replace(tx, **changes), LAB.clients[0])
+    return made
+
+
+def claim(state: ChainState, **changes: Any) -> Transaction:
+    """Client 0's proof with another statement."""
+    envelope = Envelope.decode(LAB.prove(0, state).envelope)
+    assert envelope is not None
+    return LAB.wrap(0, replace(envelope, statement=replace(envelope.statement, **changes)), 1)
+
+
+REGISTER, COMMIT, BEACON = at(Phase.REGISTER), at(Phase.COMMIT), at(Phase.BEACON)
+PROVE, UPDATE, ELECT = at(Phase.PROVE), at(Phase.UPDATE), at(Phase.ELECT)
+HOMES = {LAB.client(1): 1, LAB.client(2): 2}
+NEW = replace(UPDATE, proofs=without(UPDATE.proofs, 0))  # client 0 might still prove
+FULL = HOMES | {bytes(32): 0}
+FAULTS: dict[str, tuple[ChainState, Callable[[], Transaction]]] = {
+    "registration is closed": (replace(COMMIT, clients=HOMES), lambda: LAB.register(0)),
+    "the client is registered": (
+        replace(REGISTER, clients={LAB.client(0): 0}),
+        lambda: LAB.register(0),
+    ),
+    "the task is full": (replace(REGISTER, clients=FULL), lambda: LAB.register(0)),
+    "its home is no validator": (REGISTER, lambda: signed(LAB.register(0), validator=4)),
+    "the permit is not the admission key's": (
+        REGISTER,
+        lambda: signed(LAB.register(0), permit=LAB.register(1).permit),
+    ),
+    "commits are closed": (replace(BEACON, commits={}), lambda: LAB.commit(0, 1)),
+    "a commit of another round": (COMMIT, lambda: LAB.commit(0, 0)),
+    "the client is not registered": (replace(COMMIT, clients=HOMES), lambda: LAB.commit(0, 1)),
+    "the client has committed": (
+        replace(COMMIT, commits={LAB.client(0): BEACON.commits[LAB.client(0)]}),
+        lambda: LAB.commit(0, 1),
+    ),
+    "a point of the commitment is not on the curve": (
+        COMMIT,
+        lambda: signed(LAB.commit(0, 1), pok_w=b"\xff" * 32),
+    ),
+    "proofs are closed": (NEW, lambda: LAB.prove(0, NEW)),
+    "a proof of another round": (PROVE, lambda: signed(LAB.prove(0, PROVE), learning_round=0)),
+    "the client has not committed": (
+        replace(PROVE, commits=without(PROVE.commits, 0)),
+        lambda: LAB.prove(0, PROVE),
+    ),
+    "the client has a proof": (replace(PROVE, proofs=UPDATE.proofs), lambda: LAB.prove(0, PROVE)),
+    "the envelope is malformed": (PROVE, lambda: signed(LAB.prove(0, PROVE), envelope=b"x")),
+    "statement: claimed_correct is below the threshold": (
+        PROVE,
+        lambda: claim(PROVE, claimed_correct=0),
+    ),
+    "statement: n_real is another": (  # whatever it claims of them
+        PROVE,
+        lambda: claim(PROVE, n_real=N_SAMPLES + 1, claimed_correct=N_SAMPLES + 1),
+    ),
+    "the client has a refusal": (
+        replace(PROVE, refusals={LAB.client(0): bytes(32)}),
+        lambda: Refusal(proof=LAB.prove(0, PROVE)),
+    ),
+    "updates are closed": (
+        replace(ELECT, updates=without(ELECT.updates, 0)),
+        lambda: LAB.update(0, 1),
+    ),
+    "an update of another round": (UPDATE, lambda: LAB.update(0, 0)),
+    "the client has no proof": (NEW, lambda: LAB.update(0, 1)),
+    "the client has an update": (replace(UPDATE, updates=ELECT.updates), lambda: LAB.update(0, 1)),
+    "the blinding is no scalar": (
+        UPDATE,
+        lambda: signed(LAB.update(0, 1), rho=R.to_bytes(32, "little")),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_rule_forbids_alone(fault: str) -> None:
+    """Also when the signature is wrong: what costs least is asked first."""
+    state, make = FAULTS[fault]
+    tx = make()
+    assert is_admissible(state, tx) == fault
+    unsigned: Any = tx.proof if isinstance(tx, Refusal) else tx
+    unsigned = replace(unsigned, signature=bytes(64))
+    forged = Refusal(proof=unsigned) if isinstance(tx, Refusal) else unsigned
+    assert is_admissible(state, forged) == fault
+
+
+@pytest.mark.parametrize(
+    ("state", "make"),
+    [
+        (replace(REGISTER, clients=HOMES), lambda: LAB.register(0)),  # the last place
+        (REGISTER, lambda: signed(LAB.register(0), validator=3)),
+        (COMMIT, lambda: LAB.commit(0, 1)),
+        (COMMIT, lambda: LAB.commit(0, 1, d_w=point(3))),
+        (PROVE, lambda: claim(PROVE, claimed_correct=1)),
+        (PROVE, lambda: claim(PROVE, claimed_correct=N_SAMPLES)),
+        (replace(PROVE, refusals={LAB.client(0): bytes(32)}), lambda: LAB.prove(0, PROVE)),
+        (PROVE, lambda: Refusal(proof=LAB.prove(0, PROVE))),
+        (UPDATE, lambda: signed(LAB.update(0, 1), rho=(R - 1).to_bytes(32, "little"))),
+    ],
+)
+def test_the_last_value_passes(state: ChainState, make: Callable[[], Transaction]) -> None:
+    assert is_admissible(state, make()) is None
