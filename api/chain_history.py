@@ -1,11 +1,14 @@
 """The chain as the API shows it: every final block that a follower has verified, and what it did.
 
-Blocks come in order from one thread; readers are many. Of a block a view is kept, not its bytes.
+Blocks come in order from one thread; readers are many. Of a block a view is kept, not its bytes,
+and only of the last blocks and of each client's last rounds: nodes have the rest.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
+from itertools import islice
 from threading import Condition
 
 from api.chain_schemas import (
@@ -33,14 +36,23 @@ from consensus.messages import (
 )
 from prover.wire import Envelope
 
+KEEP_BLOCKS = 4096
+KEEP_ROUNDS = 256
+
 
 class ChainHistory:
-    """Views of a chain. `append` takes blocks that are verified; it checks nothing."""
+    """Views of a chain. `append` takes blocks that are verified; it checks nothing.
 
-    def __init__(self, genesis: Genesis) -> None:
+    keep_blocks : how many of the last blocks are shown; keep_rounds : of a client's trail
+    """
+
+    def __init__(
+        self, genesis: Genesis, *, keep_blocks: int = KEEP_BLOCKS, keep_rounds: int = KEEP_ROUNDS
+    ) -> None:
         self._n_samples = genesis.task.n_samples
         self._state = start(genesis)
-        self._blocks: list[BlockView] = []
+        self._blocks: deque[BlockView] = deque(maxlen=keep_blocks)
+        self._keep_rounds = keep_rounds
         self._clients: dict[str, ClientView] = {}
         self._weights: Mapping[bytes, int] = {}
         self._changed = Condition()
@@ -49,7 +61,7 @@ class ChainHistory:
         """The next final block, and the chain's state after it."""
         with self._changed:
             before, self._state = self._state, after
-            self._blocks.append(_view_block(final, before, after))
+            self._blocks.append(view_block(final, before, after))
             for tx in final.block.transactions:
                 self._record(tx, final.block.height, before.learning_round)
             self._record_aggregate(final.block)
@@ -57,25 +69,38 @@ class ChainHistory:
 
     @property
     def height(self) -> int:
-        return len(self._blocks)
+        """Of the last block."""
+        return self._state.height
+
+    @property
+    def first(self) -> int:
+        """The lowest height that is shown, or the next one to come."""
+        return self._state.height + 1 - len(self._blocks)
 
     def wait(self, height: int, timeout_s: float) -> int:
         """The height, once it is more than the given one or the time is over."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._blocks) > height, timeout_s)
-            return len(self._blocks)
+            self._changed.wait_for(lambda: self.height > height, timeout_s)
+            return self.height
 
     def list_blocks(self, *, limit: int, before: int | None) -> BlockList:
         """Newest first, below height `before`."""
         with self._changed:
             top = self.height if before is None else min(self.height, before - 1)
-            found = self._blocks[max(0, top - limit) : max(0, top)][::-1]
-        more = bool(found) and found[-1].height > 1
-        return BlockList(height=self.height, blocks=found, next=found[-1].height if more else None)
+            end = max(0, top + 1 - self.first)
+            found = list(islice(self._blocks, max(0, end - limit), end))[::-1]
+            more = bool(found) and found[-1].height > self.first
+            return BlockList(
+                height=self.height, blocks=found, next=found[-1].height if more else None
+            )
 
     def get_block(self, height: int) -> BlockView | None:
+        """None for one that is not shown: still to come, or too long ago."""
         with self._changed:
-            return self._blocks[height - 1] if 1 <= height <= len(self._blocks) else None
+            return self._blocks[height - self.first] if self._shows(height) else None
+
+    def _shows(self, height: int) -> bool:
+        return self.first <= height <= self.height
 
     def get_client(self, client_key: str) -> ClientView | None:
         with self._changed:
@@ -133,14 +158,16 @@ class ChainHistory:
             learning_round=learning_round, n_samples=self._n_samples
         )
         rounds[learning_round] = old.model_copy(update=values)
-        self._clients[key] = client.model_copy(update={"rounds": list(rounds.values())})
+        kept = list(rounds.values())[-self._keep_rounds :]
+        self._clients[key] = client.model_copy(update={"rounds": kept})
 
     def _weigh(self, client: ClientView) -> ClientView:
         weight = self._weights.get(bytes.fromhex(client.client_key), 0)
         return client.model_copy(update={"governance_weight": weight})
 
 
-def _view_block(final: FinalBlock, before: ChainState, after: ChainState) -> BlockView:
+def view_block(final: FinalBlock, before: ChainState, after: ChainState) -> BlockView:
+    """What the API says of a block, by the states before and after it."""
     block = final.block
     ended = before.phase is Phase.ELECT
     return BlockView(

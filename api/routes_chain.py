@@ -71,9 +71,10 @@ async def follow(
     while time.monotonic() < ends_at and not await request.is_disconnected():
         top = await to_thread.run_sync(chain.wait, height, _WAIT_S, abandon_on_cancel=True)
         while height < top:
-            block = chain.get_block(height + 1)
-            assert block is not None
-            height += 1
+            height = max(height + 1, chain.first)
+            block = chain.get_block(height)
+            if block is None:
+                continue  # let go in this moment
             yield ServerSentEvent(id=str(height), event="block", data=block)
 
 
@@ -81,7 +82,8 @@ async def follow(
 def get_block(height: Height, chain: Chain) -> BlockView:
     found = chain.get_block(height)
     if found is None:
-        raise ApiProblem("not_found", f"the chain has {chain.height} final blocks")
+        shown = f"the chain has {chain.height} final blocks; shown are those from {chain.first} on"
+        raise ApiProblem("not_found", shown)
     return found
 
 

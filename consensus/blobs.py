@@ -60,6 +60,10 @@ class Blobs(Protocol):
         """The size of a blob and these bytes of it, not checked; None when it is not here."""
         ...
 
+    def discard(self, digest: bytes) -> None:
+        """Lets the bytes of this digest go, if they are here."""
+        ...
+
 
 class MemoryBlobs:
     """In memory, for tests and for clients of one process."""
@@ -81,6 +85,9 @@ class MemoryBlobs:
     def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
         raw = self._blobs.get(digest)
         return None if raw is None else (len(raw), raw[start : start + length])
+
+    def discard(self, digest: bytes) -> None:
+        self._blobs.pop(digest, None)
 
 
 class FileBlobs:
@@ -124,6 +131,9 @@ class FileBlobs:
                 return size, file.read(length)
         except (BlobMissing, FileNotFoundError):
             return None
+
+    def discard(self, digest: bytes) -> None:
+        self._path(digest).unlink(missing_ok=True)
 
     def _path(self, digest: bytes) -> Path:
         if len(digest) != DIGEST_BYTES:
@@ -172,3 +182,9 @@ class KeptBlobs:
     def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
         """Of what is kept: whatever else lies in the shared folder is not for this node to show."""
         return self._own.read_part(digest, start, length)
+
+    def discard(self, digest: bytes) -> None:
+        """From both: who still needs it has kept it, or asks those who have."""
+        self._own.discard(digest)
+        with suppress(OSError):
+            self._shared.discard(digest)

@@ -7,16 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Self, get_type_hints
 
+from consensus.codec import split_fields
 from consensus.election import Lapse
 from consensus.genesis import Genesis
 from consensus.messages import DIGEST_BYTES
+from consensus.state_codec import decode_value, encode_value
 from prover.statement import encode_fields
 
 NO_MODEL = bytes(DIGEST_BYTES)
 """The digest that stands for "no global model yet"."""
-_DOMAIN = b"zkpot chain state v1\x00"
+_DOMAIN = b"zkpot chain state v2\x00"
 
 
 class Phase(StrEnum):
@@ -104,37 +106,36 @@ class ChainState:
     ranking: tuple[bytes, ...]
     offenders: tuple[int, ...]
 
+    def encode(self) -> bytes:
+        """The canonical bytes of every field, genesis by its digest: what a snapshot holds."""
+        values = [getattr(self, f.name) for f in fields(self) if f.name != "genesis"]
+        parts = [self.genesis.digest, *map(encode_value, values)]
+        return _DOMAIN + encode_fields(parts)
+
+    @classmethod
+    def decode(cls, raw: bytes, genesis: Genesis) -> Self | None:
+        """Inverse of `encode`; None for every other byte string, and for another genesis."""
+        kinds = get_type_hints(cls)
+        names = [f.name for f in fields(cls) if f.name != "genesis"]
+        parts = split_fields(raw.removeprefix(_DOMAIN), 1 + len(names))
+        if not raw.startswith(_DOMAIN) or parts is None or len(parts) != 1 + len(names):
+            return None
+        try:
+            values = {
+                name: decode_value(kinds[name], part)
+                for name, part in zip(names, parts[1:], strict=True)
+            }
+        except (ValueError, OverflowError):
+            return None
+        found = cls(genesis=genesis, **values)
+        return found if found.encode() == raw else None
+
     @cached_property
     def digest(self) -> bytes:
-        """sha256 over every field, genesis by its digest: a block's `state_root`."""
-        values = [getattr(self, f.name) for f in fields(self) if f.name != "genesis"]
-        parts = [self.genesis.digest, *map(_encode, values)]
-        return hashlib.sha256(_DOMAIN + encode_fields(parts)).digest()
+        """sha256 of the canonical bytes: a block's `state_root`."""
+        return hashlib.sha256(self.encode()).digest()
 
     @property
     def leader(self) -> bytes | None:
         """The client that leads: highest proven accuracy."""
         return self.ranking[0] if self.ranking else None
-
-
-def _encode(value: Any) -> bytes:
-    """Canonical bytes of a field of the state."""
-    match value:
-        case bytes():
-            return value
-        case str():
-            return value.encode("ascii")
-        case int():
-            return value.to_bytes(8, "little")
-        case Mapping():
-            return encode_fields([x for key in sorted(value) for x in (key, _encode(value[key]))])
-        case Commitment():
-            return value.d_w + value.pok_w
-        case Proven():
-            return value.transaction_digest + value.claimed_correct.to_bytes(8, "little")
-        case Absence():
-            return _encode((value.length, value.until))
-        case Lapse():
-            return _encode((value.validator, value.n_missed, value.back_at, value.is_heard))
-        case _:
-            return encode_fields([_encode(item) for item in value])

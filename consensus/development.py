@@ -3,6 +3,7 @@
     FOLDER/genesis.json            what everyone needs, and all that anyone trusts
     FOLDER/admission.key           lets clients register
     FOLDER/node-I/validator.key    Ed25519, signs votes
+    FOLDER/node-I/validator.signed the last place that it signed at (`consensus.place`)
     FOLDER/node-I/beacon.key       share of the beacon
     FOLDER/blobs/                  keys of the circuit, test pool, later models
 
@@ -28,6 +29,7 @@ from consensus.identity import (
     load_seed,
 )
 from consensus.messages import permit_bytes
+from consensus.place import PLACE_FILE, SignedPlace
 from kernels.files import write_whole
 from prover.randomness import RandomBytes
 
@@ -81,8 +83,11 @@ def create_chain(
 
         create(folder, admission, ADMISSION)
         for i, (seed, secret) in enumerate(zip(seeds, dealt.secrets, strict=True)):
-            create(node_home(folder, i), seed, KEY_FILE)
-            create(node_home(folder, i), secret, BEACON)
+            home = node_home(folder, i)
+            create(home, seed, KEY_FILE)
+            create(home, secret, BEACON)
+            SignedPlace.create(home, genesis.digest, genesis.validators[i].key)
+            undo.callback((home / PLACE_FILE).unlink, missing_ok=True)
         write_whole(folder / GENESIS, [genesis.encode()])
         undo.pop_all()
     return genesis
@@ -98,7 +103,12 @@ def load_identity(home: Path, genesis: Genesis) -> Identity:
     public = get_public_key(key)
     for index, validator in enumerate(genesis.validators):
         if validator.key == public:
-            return Identity(index=index, key=key, beacon_secret=load_seed(home, BEACON))
+            return Identity(
+                index=index,
+                key=key,
+                beacon_secret=load_seed(home, BEACON),
+                place=SignedPlace.load(home, genesis.digest, public),
+            )
     raise IdentityError(
         home / KEY_FILE, "is no validator's of this genesis", "name the genesis it was made with"
     )

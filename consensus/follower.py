@@ -6,7 +6,8 @@ verifier every proof, opening, beacon and aggregate is checked as well (`zkpot c
 
 from __future__ import annotations
 
-from consensus.chain import ChainState, apply, find_fault, start
+from consensus.chain import ChainState, apply, find_fault
+from consensus.chain import start as begin
 from consensus.genesis import Genesis
 from consensus.identity import authenticate
 from consensus.messages import FinalBlock
@@ -14,10 +15,16 @@ from consensus.verifier import BlockVerifier
 
 
 class Follower:
-    """The chain as far as it was shown."""
+    """The chain as far as it was shown. start : a state that a snapshot pins; None: the genesis"""
 
-    def __init__(self, genesis: Genesis, verifier: BlockVerifier | None = None) -> None:
-        self.state: ChainState = start(genesis)
+    def __init__(
+        self,
+        genesis: Genesis,
+        verifier: BlockVerifier | None = None,
+        *,
+        start: ChainState | None = None,
+    ) -> None:
+        self.state: ChainState = start or begin(genesis)
         self._genesis, self._verifier = genesis, verifier
 
     def list_missing(self, final: FinalBlock) -> tuple[bytes, ...]:

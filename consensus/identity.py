@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -22,6 +22,9 @@ from consensus.gossip_messages import BlobPart, Holdings
 from consensus.messages import FinalBlock, Proposal, QuorumCertificate, Receipt, Vote
 from consensus.votes import n_faulty, quorum
 from kernels.files import write_new
+
+if TYPE_CHECKING:
+    from consensus.place import SignedPlace
 
 __all__ = [
     "Identity",
@@ -55,11 +58,16 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who a node is. index : None for one that only watches; beacon_secret : of its share"""
+    """Who a node is: nobody, for one that only watches.
 
-    index: int | None
-    key: Ed25519PrivateKey | None
-    beacon_secret: bytes | None
+    beacon_secret : of its share
+    place         : the last that it signed at
+    """
+
+    index: int | None = None
+    key: Ed25519PrivateKey | None = None
+    beacon_secret: bytes | None = None
+    place: SignedPlace | None = None
 
 
 # -- keys on disk ----------------------------------------------------------------------------------

@@ -1,182 +1,198 @@
-"""What a node keeps on disk: final blocks, and the log of its own votes. Nothing else binds it.
+"""What a node keeps on disk, and what of it binds the node: final blocks, and its own votes.
 
-    HOME/blocks.log   FinalBlock after FinalBlock, each synchronized before the next height begins
-    HOME/votes.log    own votes and proposals of the height under way with their grounds, each
-                      synchronized before it leaves; emptied when the height is final
-    HOME/lock         held while a process uses the folder: two would sign different votes
+    HOME/blocks*.log         final blocks (`consensus.block_files`)
+    HOME/snapshot-*.zks      the state now and then (`consensus.snapshots`)
+    HOME/models.log          which models blocks name (`consensus.retention`)
+    HOME/votes.log           own votes and proposals of the height under way with their grounds,
+                             each synchronized before it leaves; emptied when the height is final
+    HOME/validator.signed    the last place that was signed (`consensus.place`)
+    HOME/lock                held while a process uses the folder: two would sign different votes
 
-    record = length | CRC-32 of these 4 bytes | CRC-32 of the payload | payload
-             each number 4 bytes little-endian; a length of its own that is wrong is told from a
-             payload that was not all written
-
-A crash can tear the last record: what is left of it is cut off, and said. Damage before the end is
-no crash; it is refused, since a node that forgets its votes could sign different ones.
+At start the newest snapshot is loaded, and the blocks behind it are replayed: each follows the one
+before, the first the genesis, and names the state that the replay gives. In memory are the state,
+a few recent blocks, and 8 bytes for each block on disk.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from consensus.block_files import ADVICE, BLOCKS, BlockFiles, check_parent, read_finals
+from consensus.chain import ChainState, apply, start
 from consensus.events import ConsensusMessage
-from consensus.messages import FinalBlock, Proposal, Vote
+from consensus.genesis import Genesis
+from consensus.messages import FinalBlock, Proposal, QuorumCertificate, Vote
+from consensus.records import LedgerError, Log
+from consensus.retention import KEEP_BLOCKS, ModelIndex, find_floor
+from consensus.snapshots import SPAN, Snapshot, drop_snapshots, find_snapshots, save_snapshot
 
-BLOCKS, VOTES, LOCK = "blocks.log", "votes.log", "lock"
-_HEAD_BYTES = 12
+__all__ = ["BLOCKS", "KEEP_BLOCKS", "VOTES", "Ledger", "LedgerError", "read_finals"]
 
-
-class LedgerError(Exception):
-    """The folder cannot be used. what : the trouble; next_step : what to do about it"""
-
-    def __init__(self, path: Path, what: str, next_step: str) -> None:
-        self.path, self.what, self.next_step = path, what, next_step
-        super().__init__(f"{path}: {what}; {next_step}")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a log holds: payloads, the length of the whole records, and bytes of a torn one."""
-
-    payloads: Sequence[bytes]
-    n_bytes: int
-    n_torn: int
-
-
-def read_records(path: Path) -> Found:
-    """The records of a log that may end in a torn one. Raises LedgerError, OSError."""
-    raw = path.read_bytes() if path.exists() else b""
-    payloads: list[bytes] = []
-    at = 0
-    while at < len(raw):
-        start = at + _HEAD_BYTES
-        end = start + int.from_bytes(raw[at : at + 4], "little")
-        payload = raw[start:end]
-        if raw[at:start] != _make_head(payload):
-            if not _is_torn(raw, at, end):
-                raise LedgerError(
-                    path,
-                    f"the record at byte {at} is damaged",
-                    "restore the folder from a copy; never delete votes.log of a validator",
-                )
-            return Found(payloads, at, len(raw) - at)
-        payloads.append(payload)
-        at = end
-    return Found(payloads, at, 0)
-
-
-def _make_head(payload: bytes) -> bytes:
-    """What stands before this payload."""
-    length = len(payload).to_bytes(4, "little")
-    return b"".join((length, _checksum(length), _checksum(payload)))
-
-
-def _checksum(raw: bytes) -> bytes:
-    return zlib.crc32(raw).to_bytes(4, "little")
-
-
-def _is_torn(raw: bytes, at: int, end: int) -> bool:
-    """Whether a crash while the last record was written explains what is there.
-
-    A part of its head is there, or its head and a part of the payload; or the file had grown before
-    all was written, which leaves zeros. A wrong record with others behind it is damage.
-    """
-    start = at + _HEAD_BYTES
-    if not any(raw[start:]):
-        return True
-    knows_length = _checksum(raw[at : at + 4]) == raw[at + 4 : at + 8]
-    return knows_length and end >= len(raw)
-
-
-class Log:
-    """An append-only file of records."""
-
-    def __init__(self, path: Path) -> None:
-        """Cuts a torn record off. Raises LedgerError, OSError."""
-        found = read_records(path)
-        self.payloads = found.payloads
-        self.n_torn = found.n_torn
-        is_new = not path.exists()
-        self._stream: BinaryIO = path.open("ab", buffering=0)
-        try:
-            if is_new:
-                _sync_folder(path.parent)  # or a crash could lose the file, and what is in it
-            if found.n_torn:
-                self._stream.truncate(found.n_bytes)
-                os.fsync(self._stream.fileno())
-        except OSError:
-            self._stream.close()
-            raise
-
-    def append(self, payload: bytes) -> None:
-        """Returns when the record is on disk. Raises OSError; then nothing of it is left."""
-        before = os.fstat(self._stream.fileno()).st_size
-        record = _make_head(payload) + payload
-        try:
-            if self._stream.write(record) != len(record):
-                raise OSError("the disk took a part of a record")
-            os.fsync(self._stream.fileno())
-        except OSError:
-            self._stream.truncate(before)
-            raise
-
-    def clear(self) -> None:
-        """Empties the file."""
-        self._stream.truncate(0)
-        os.fsync(self._stream.fileno())
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+VOTES, LOCK = "votes.log", "lock"
+N_RECENT = 64
+"""Blocks that stay in memory: what peers that lag ask for."""
+_VOTES_ADVICE = "`zkpot chain abstain` sits out the height under way, and begins a new one"
 
 
 class Ledger:
-    """The folder of one node, for one process."""
+    """The folder of one node, for one process. state : after the last block"""
 
-    def __init__(self, home: Path) -> None:
-        """Raises LedgerError, OSError."""
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = (home / LOCK).open("wb")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.close()
-            raise LedgerError(
-                home, "another node uses this folder", "stop it, or name another folder"
-            ) from None
+    def __init__(
+        self,
+        home: Path,
+        genesis: Genesis,
+        *,
+        keep_blocks: int | None = KEEP_BLOCKS,
+        span: int = SPAN,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        """Raises LedgerError, OSError.
+
+        keep_blocks : how many at least are kept; None keeps everything
+        span        : blocks from one snapshot to the next
+        snapshot    : to begin with, should it be beyond all that is here
+        """
+        self._home, self._genesis = home, genesis
+        self._keep_blocks, self._span = keep_blocks, span
+        self._recent: dict[int, FinalBlock] = {}
         with ExitStack() as opened:
-            opened.callback(self._lock.close)
-            self._blocks = opened.enter_context(closing(Log(home / BLOCKS)))
-            self._votes = opened.enter_context(closing(Log(home / VOTES)))
-            self._finals = list(_decode_finals(self._blocks.payloads, home / BLOCKS))
-            self.own_votes = _decode_votes(self._votes.payloads, home / VOTES)
-            self.n_torn = self._blocks.n_torn + self._votes.n_torn
+            opened.enter_context(closing(lock_home(home)))
+            if snapshot is not None:
+                save_snapshot(home, snapshot)
+            self._files = opened.enter_context(closing(BlockFiles(home)))
+            self._votes = opened.enter_context(closing(Log(home / VOTES, _VOTES_ADVICE)))
+            self._models = opened.enter_context(closing(ModelIndex(home)))
+            self.own_votes = _decode_votes(self._votes)
+            self.n_torn = self._files.n_torn + self._votes.n_torn
+            self.state: ChainState = self._resume()
             self._opened = opened.pop_all()  # nothing was wrong: it stays open
+
+    # -- beginning
+
+    def _resume(self) -> ChainState:
+        """The state after the last block, from the newest snapshot that holds."""
+        files = self._files
+        for snapshot in find_snapshots(self._home, self._genesis, newest_first=True):
+            if snapshot.height >= files.height:
+                return self._begin_with(snapshot)
+            if snapshot.height + 1 >= files.first:
+                return self._replay(snapshot.state)
+        if files.height >= files.first > 1:
+            what = f"it begins with block {files.first}, and no snapshot leads there"
+            raise LedgerError(self._home, what, ADVICE)
+        return self._replay(start(self._genesis))
+
+    def _begin_with(self, snapshot: Snapshot) -> ChainState:
+        """A snapshot from elsewhere, beyond all blocks that are here."""
+        files = self._files
+        n_here = files.height + 1 - files.first
+        last = files.read(files.height) if n_here else None
+        if last is None or last.block.hash != snapshot.state.head:
+            if n_here and self._keep_blocks is None:
+                raise LedgerError(
+                    self._home,
+                    f"an archive that ends with block {files.height} cannot go on with block "
+                    f"{snapshot.height + 1} of a snapshot",
+                    "take the snapshot away, and peers send what is missing; or name a new folder",
+                )
+            files.restart(snapshot.height + 1)
+        self._add(snapshot.final)
+        return apply(snapshot.state, snapshot.final.block)
+
+    def _replay(self, state: ChainState) -> ChainState:
+        """Blocks that were checked before they came there: where they lie, and what they name."""
+        path = self._home / BLOCKS
+        for height in range(state.height + 1, self._files.height + 1):
+            final = self._files.read(height)
+            check_parent(final, state.head, self._genesis, path)
+            if final.block.state_root != state.digest:
+                raise LedgerError(path, f"block {height} names another state", ADVICE)
+            state = apply(state, final.block)
+            self._remember(final)
+        return state
+
+    # -- blocks
 
     @property
     def height(self) -> int:
-        return len(self._finals)
+        """Of the last final block."""
+        return self._files.height
+
+    @property
+    def first(self) -> int:
+        """The lowest height that is here, or the next one to come."""
+        return self._files.first
 
     def get(self, height: int) -> FinalBlock | None:
-        """The final block of a height."""
-        return self._finals[height - 1] if 1 <= height <= self.height else None
+        """The final block of a height; None where it is not here. Raises LedgerError, OSError."""
+        if not self.first <= height <= self.height:
+            return None
+        return self._recent.get(height) or self._files.read(height)
 
-    def list_finals(self, first: int = 1, limit: int | None = None) -> Sequence[FinalBlock]:
-        """Final blocks from a height on."""
-        end = None if limit is None else first - 1 + limit
-        return self._finals[first - 1 : end]
+    def list_finals(self, first: int = 1, limit: int | None = None) -> list[FinalBlock]:
+        """Final blocks from a height on, of those that are here. Raises LedgerError, OSError."""
+        begin = max(first, self.first)
+        end = self.height if limit is None else min(self.height, first - 1 + limit)
+        found = (self.get(height) for height in range(begin, end + 1))
+        return [final for final in found if final is not None]
+
+    def list_recent(self) -> Sequence[FinalBlock]:
+        """The last blocks, as many as stay in memory."""
+        return list(self._recent.values())
+
+    @property
+    def last_certificate(self) -> QuorumCertificate | None:
+        """Of the last block; None before the first."""
+        final = self.get(self.height)
+        return None if final is None else final.certificate
+
+    def find_snapshot(self) -> Snapshot | None:
+        """The newest of the folder: where a peer begins that lacks what is let go."""
+        return next(find_snapshots(self._home, self._genesis, newest_first=True), None)
+
+    def append(self, final: FinalBlock) -> tuple[bytes, ...]:
+        """The next final block; the votes of its height are done with. Raises OSError.
+
+        Returns digests of models that no block names any more.
+        """
+        if final.block.height != self.height + 1:
+            raise ValueError(f"block {final.block.height} after height {self.height}")
+        before = self.state
+        self._add(final)
+        self.state = apply(before, final.block)
+        self._votes.clear()
+        if not before.height or before.height % self._span:
+            return ()
+        save_snapshot(self._home, Snapshot(before, final))
+        return self._let_go()
+
+    def _add(self, final: FinalBlock) -> None:
+        if self.height >= self.first and self.height % self._span == 0:
+            self._files.seal()
+        self._models.record(final.block)
+        self._files.append(final)
+        self._remember(final)
+
+    def _remember(self, final: FinalBlock) -> None:
+        self._recent[final.block.height] = final
+        if len(self._recent) > N_RECENT:
+            del self._recent[next(iter(self._recent))]
+
+    def _let_go(self) -> tuple[bytes, ...]:
+        floor = find_floor(
+            self._home, self._genesis, height=self.height, keep_blocks=self._keep_blocks
+        )
+        if not floor:
+            return ()
+        self._files.drop_below(floor + 1)
+        drop_snapshots(self._home, floor)
+        return self._models.forget(floor, self.state)
+
+    # -- votes
 
     def record_vote(
         self, message: Vote | Proposal, grounds: Sequence[ConsensusMessage] = ()
@@ -185,43 +201,34 @@ class Ledger:
         for part in (*grounds, message):
             self._votes.append(part.encode())
 
-    def append(self, final: FinalBlock) -> None:
-        """The next final block; the votes of its height are done with. Raises OSError."""
-        if final.block.height != self.height + 1:
-            raise ValueError(f"block {final.block.height} after height {self.height}")
-        self._blocks.append(final.encode())
-        self._finals.append(final)
-        self._votes.clear()
+    def refuse_votes(self, what: str) -> LedgerError:
+        """The error for a log of votes that are not of this chain."""
+        return LedgerError(self._home / VOTES, f"a vote is none: {what}", _VOTES_ADVICE)
 
     def close(self) -> None:
         self._opened.close()
 
 
-def read_finals(home: Path) -> Sequence[FinalBlock]:
-    """The final blocks in a folder that a node may be writing to, or in a copy of its blocks.log.
-
-    Raises LedgerError, OSError.
-    """
-    path = home / BLOCKS if home.is_dir() else home
-    return list(_decode_finals(read_records(path).payloads, path))
-
-
-def _decode_finals(payloads: Sequence[bytes], path: Path) -> Iterator[FinalBlock]:
-    parent: bytes | None = None
-    for index, payload in enumerate(payloads):
-        final = FinalBlock.decode(payload)
-        follows = final is not None and final.block.height == index + 1
-        if final is None or not follows or parent not in (None, final.block.parent):
-            raise LedgerError(path, f"record {index} is not block {index + 1}", "restore a copy")
-        parent = final.block.hash
-        yield final
+def lock_home(home: Path) -> BinaryIO:
+    """The folder for one process, until the file is closed. Raises LedgerError, OSError."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = (home / LOCK).open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise LedgerError(
+            home, "another node uses this folder", "stop it, or name another folder"
+        ) from None
+    return file
 
 
-def _decode_votes(payloads: Sequence[bytes], path: Path) -> tuple[Vote | Proposal, ...]:
+def _decode_votes(log: Log) -> tuple[Vote | Proposal, ...]:
     found: list[Vote | Proposal] = []
-    for index, payload in enumerate(payloads):
+    for index in range(len(log)):
+        payload = log.read(index)
         message = Vote.decode(payload) or Proposal.decode(payload)
         if message is None:
-            raise LedgerError(path, f"record {index} is no vote", "restore a copy")
+            raise LedgerError(log.path, f"record {index} is no vote", _VOTES_ADVICE)
         found.append(message)
     return tuple(found)

@@ -17,7 +17,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from consensus.blobs import Blobs
-from consensus.chain import ChainState, Phase, apply, start
+from consensus.chain import ChainState, Phase
 from consensus.codec import Message
 from consensus.desk import Desk
 from consensus.events import (
@@ -50,7 +50,6 @@ from consensus.messages import (
     BlockRequest,
     FinalBlock,
     Proposal,
-    QuorumCertificate,
     Receipt,
     Step,
     Vote,
@@ -98,7 +97,8 @@ class Node:
         """read_time_ms : since 1970; the median of such times is the time of blocks"""
         self.genesis, self.identity, self.ledger = genesis, identity, ledger
         self._transport, self._metrics = transport, metrics
-        self._log, self._clock, self._read_time_ms = log, clock, read_time_ms
+        self._log, self._blobs = log, blobs
+        self._clock, self._read_time_ms = clock, read_time_ms
         verifier = BlockVerifier(genesis, blobs, random_bytes)
         self._desk = Desk(genesis, verifier, blobs, metrics=metrics, log=log)
         self._events: deque[Event] = deque()
@@ -121,16 +121,32 @@ class Node:
         config = Config(
             n_validators=genesis.n_validators, validator=identity.index, rules=ChainRules()
         )
-        self._applied = _replay(genesis, ledger)
-        self._desk.move_on(self._applied, self._applied)
+        self._desk.move_on(ledger.state, ledger.state)
+        self._resume_place()
         self._state: State = restore(
-            config, self._applied, _get_last_certificate(ledger), ledger.own_votes
+            config, ledger.state, ledger.last_certificate, ledger.own_votes
         )
 
     @property
     def chain(self) -> ChainState:
         chain: ChainState = self._state.chain
         return chain
+
+    def _resume_place(self) -> None:
+        """Raises IdentityError, LedgerError: then this node could contradict what it signed."""
+        place, index = self.identity.place, self.identity.index
+        if place is None or index is None:
+            return
+        for message in self.ledger.own_votes:
+            fault = authenticate(message, self.genesis)
+            if fault is not None:
+                raise self.ledger.refuse_votes(fault)
+        place.resume(
+            height=self.ledger.height,
+            validator=index,
+            own_votes=self.ledger.own_votes,
+            recent=self.ledger.list_recent(),
+        )
 
     # -- the loop
 
@@ -205,9 +221,15 @@ class Node:
                 self._desk.accuse(effect.evidence)
 
     def _sign_and_send(self, effect: Send) -> None:
-        signed = self._voice.sign(effect.message)
+        message, place = effect.message, self.identity.place
+        assert place is not None  # an observer says nothing of its own
+        if not isinstance(message, Receipt) and not place.allows(message):
+            self._log.warning("not signed again", height=message.height, round=message.round)
+            return
+        signed = self._voice.sign(message)
         if isinstance(signed, Vote | Proposal):
             self.ledger.record_vote(signed, effect.grounds)
+            place.advance(signed)
         if isinstance(signed, Vote):
             choice = "nil" if signed.block_hash == NIL else "block"
             self._metrics.votes.labels(Step(signed.step).name.lower(), choice).inc()
@@ -236,9 +258,12 @@ class Node:
 
     def _finalize(self, final: FinalBlock) -> None:
         """On disk first; then everything that goes by heights begins anew."""
-        before = self._applied
-        self.ledger.append(final)
-        after = self._applied = apply(before, final.block)
+        before = self.ledger.state
+        for vote in final.certificate.votes:
+            self._notice(vote)
+        for digest in self.ledger.append(final):
+            self._blobs.discard(digest)
+        after = self.ledger.state
         self._build, self._ready_since = None, None
         self._unchecked.clear()
         self._timers.clear()
@@ -292,6 +317,7 @@ class Node:
                 if isinstance(message, Receipt):
                     self._voice.note(message)
                 else:
+                    self._notice(message)
                     self._metrics.peer_height.labels(str(message.validator)).set(message.height)
                 self._take(Received(message))
             case BeaconShare():
@@ -303,6 +329,14 @@ class Node:
             case _:
                 return False
         return True
+
+    def _notice(self, message: Vote | Proposal) -> None:
+        """What this validator signed and does not know of: it runs on a copy of its folder."""
+        place = self.identity.place
+        if place is None or message.validator != self.identity.index:
+            return
+        if place.notice(message):
+            self._log.error("own vote was forgotten: sits this height out", height=message.height)
 
     def _on_final(self, raw: bytes) -> bool:
         final = FinalBlock.decode(raw)
@@ -377,16 +411,3 @@ class Node:
         if block is not None:
             self._build = None
             self._take(BlockBuilt(build.height, build.round, block))
-
-
-def _get_last_certificate(ledger: Ledger) -> QuorumCertificate | None:
-    final = ledger.get(ledger.height)
-    return None if final is None else final.certificate
-
-
-def _replay(genesis: Genesis, ledger: Ledger) -> ChainState:
-    """The chain's state after the blocks on disk, which were checked before they came there."""
-    state = start(genesis)
-    for final in ledger.list_finals():
-        state = apply(state, final.block)
-    return state

@@ -1,4 +1,4 @@
-"""`zkpot chain`: make a development chain, verify one from its genesis, show one."""
+"""`zkpot chain`: make a development chain, verify one, show one, care for a node's folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from api.console import AsJson, emit_json, refuse
 from api.options import KeyDigest, KeyFolder, SamplesRef
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from api.chain_schemas import BlockView
+    from consensus.block_files import StoredChain
     from consensus.genesis import Genesis
-    from consensus.messages import FinalBlock
 
 NewFolder = Annotated[Path, typer.Argument(help="Folder to make.")]
 Home = Annotated[
     Path, typer.Argument(exists=True, help="Folder of a node, or a copy of its blocks.log.")
+]
+NodeFolder = Annotated[
+    Path, typer.Argument(exists=True, file_okay=False, help="Folder of `zkpot chain init`, node-I.")
 ]
 GenesisFile = Annotated[
     Path | None, typer.Option("--genesis", dir_okay=False, help="Default: beside the folder.")
@@ -28,11 +30,34 @@ BlobFolder = Annotated[
 ]
 
 
+def parse_digest(text: str) -> bytes:
+    """32 bytes in hexadecimal; a usage error for anything else."""
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise typer.BadParameter("is not 64 hexadecimal digits")
+    return digest
+
+
+GenesisDigest = Annotated[
+    bytes | None,
+    typer.Option(parser=parse_digest, metavar="HEX", help="Digest that the genesis must have."),
+]
+Head = Annotated[
+    bytes | None,
+    typer.Option(parser=parse_digest, metavar="HEX", help="Hash that the last block must have."),
+]
+MinHeight = Annotated[
+    int | None, typer.Option(min=1, help="Height that the last block must have at least.")
+]
+
+
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Make a development chain, verify one, show one.")
-    group.command("init")(init)
-    group.command("verify")(verify)
-    group.command("show")(show)
+    for command in (init, verify, show, snapshot, abstain):
+        group.command(command.__name__)(command)
     app.add_typer(group, name="chain", no_args_is_help=True)
 
 
@@ -123,76 +148,177 @@ def init(
 
 
 def verify(
-    home: Home, genesis: GenesisFile = None, blobs: BlobFolder = None, as_json: AsJson = False
+    home: Home,
+    genesis: GenesisFile = None,
+    blobs: BlobFolder = None,
+    genesis_digest: GenesisDigest = None,
+    head: Head = None,
+    min_height: MinHeight = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Check every block, vote and proof from the genesis on; exit code 1 at the first fault."""
+    """Check every block, vote and proof from the genesis on; exit code 1 at the first fault.
+
+    A part of a chain is valid, and so is the chain of anyone's own genesis: compare what is shown
+    with what others tell you, or give it as an option.
+    """
     import secrets
 
+    from api.chain_report import describe_chain, report_chain
     from api.progress import show_steps
     from api.refusals import refusing
     from consensus.blobs import FileBlobs, KeptBlobs
     from consensus.development import BLOBS
     from consensus.follower import Follower
+    from consensus.ledger import LedgerError
     from consensus.task_keys import check_task_keys
     from consensus.verifier import BlockVerifier
 
-    made, finals = _load(home, genesis, as_json=as_json)
+    made, chain = _load(home, genesis, as_json=as_json)
+    if genesis_digest not in (None, made.digest):
+        reason = f"the genesis is {made.digest.hex()}: this is another chain than you ask for"
+        refuse(reason, code="another_genesis", as_json=as_json)
+    if not len(chain):
+        reason = f"no block of genesis {made.digest.hex()} is there: nothing can be verified"
+        refuse(reason, code="no_blocks", as_json=as_json)
     shared = FileBlobs(blobs or _find_chain(home) / BLOBS)
     store = KeptBlobs(shared, FileBlobs(home / BLOBS))  # what is lost there, the node may have kept
     with refusing(as_json=as_json):
         check_task_keys(made.task, store)
-    follower = Follower(made, BlockVerifier(made, store, secrets.token_bytes))
-    with show_steps() as update:
-        for index, final in enumerate(finals):
-            fault = follower.take(final)
-            if fault is not None:
-                refuse(f"block {index + 1}: {fault}", code="bad_block", as_json=as_json)
-            update("blocks", index + 1, len(finals))
+    verifier = BlockVerifier(made, store, secrets.token_bytes)
+    follower = Follower(made, verifier, start=chain.start)
+    try:
+        with show_steps() as update:
+            for index, final in enumerate(chain):
+                fault = follower.take(final)
+                if fault is not None:
+                    reason = f"block {final.block.height}: {fault}"
+                    refuse(reason, code="bad_block", as_json=as_json)
+                update("blocks", index + 1, len(chain))
+    except LedgerError as error:
+        refuse(str(error), code="bad_chain", as_json=as_json)
     state = follower.state
+    if head not in (None, state.head):
+        reason = f"the last block is {state.head.hex()}, of height {state.height}"
+        refuse(reason, code="another_head", as_json=as_json)
+    if min_height is not None and state.height < min_height:
+        reason = f"the last block is of height {state.height}: blocks are missing, or not made yet"
+        refuse(reason, code="too_low", as_json=as_json)
     if as_json:
-        emit_json({"height": state.height, "head": state.head.hex(), "phase": state.phase.value})
+        emit_json(describe_chain(chain, state))
     else:
-        typer.echo(f"valid: {state.height} blocks from genesis {made.digest.hex()[:16]}")
+        given = {"genesis": genesis_digest, "head": head, "height": min_height}
+        typer.echo(report_chain(chain, state, {name for name, x in given.items() if x is not None}))
 
 
 def show(home: Home, genesis: GenesisFile = None, as_json: AsJson = False) -> None:
     """The blocks of a node, in a line each."""
-    from api.chain_history import ChainHistory
+    from api.chain_history import view_block
     from consensus.follower import Follower
+    from consensus.ledger import LedgerError
 
-    made, finals = _load(home, genesis, as_json=as_json)
-    follower, history = Follower(made), ChainHistory(made)
-    for index, final in enumerate(finals):
-        fault = follower.take(final)
-        if fault is not None:
-            refuse(f"block {index + 1}: {fault}", code="bad_block", as_json=as_json)
-        history.append(final, follower.state)
-    blocks = [history.get_block(height + 1) for height in range(history.height)]
+    made, chain = _load(home, genesis, as_json=as_json)
+    follower, views = Follower(made, start=chain.start), []
+    try:
+        for final in chain:
+            before = follower.state
+            fault = follower.take(final)
+            if fault is not None:
+                refuse(f"block {final.block.height}: {fault}", code="bad_block", as_json=as_json)
+            view = view_block(final, before, follower.state)
+            if as_json:
+                views.append(view.model_dump(mode="json"))
+            else:
+                typer.echo(_summarize(view))
+    except LedgerError as error:
+        refuse(str(error), code="bad_chain", as_json=as_json)
     if as_json:
-        emit_json({"blocks": [b.model_dump(mode="json") for b in blocks if b is not None]})
-        return
-    for block in blocks:
-        if block is not None:
-            kinds = [tx.kind for tx in block.transactions]
-            content = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-            leader = (block.leader or "none")[:8]
-            typer.echo(
-                f"{block.height:5} {block.hash[:16]} by {block.proposer}, leader {leader}, "
-                f"then {block.phase}: {content or 'no transactions'}"
-            )
+        emit_json({"blocks": views})
 
 
-def _load(
-    home: Path, genesis: Path | None, *, as_json: bool
-) -> tuple[Genesis, Sequence[FinalBlock]]:
+def _summarize(block: BlockView) -> str:
+    kinds = [tx.kind for tx in block.transactions]
+    content = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+    leader = (block.leader or "none")[:8]
+    return (
+        f"{block.height:5} {block.hash[:16]} by {block.proposer}, leader {leader}, "
+        f"then {block.phase}: {content or 'no transactions'}"
+    )
+
+
+def snapshot(
+    home: NodeFolder,
+    out: Annotated[Path, typer.Option(dir_okay=False, help="File to write.")],
+    genesis: GenesisFile = None,
+) -> None:
+    """Write a node's newest snapshot: another node starts with it (`zkpot node --snapshot`).
+
+    Nobody has to trust it: 2f + 1 validators of the genesis signed the block that names its state.
+    """
+    from api.files import write_public
+    from consensus.snapshots import find_snapshots
+
+    made, chain = _load(home, genesis, as_json=False)
+    found = next(find_snapshots(home, made, newest_first=True), None)
+    if found is None:
+        reason = f"no snapshot is there after {chain.height} blocks; copy blocks*.log instead"
+        refuse(reason, code="no_snapshot")
+    try:
+        write_public(out, found.encode())
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}", code="io_error")
+    typer.echo(f"wrote {out}: the state after block {found.height} of genesis {made.digest.hex()}")
+
+
+def abstain(
+    home: NodeFolder,
+    genesis: GenesisFile = None,
+    through: Annotated[
+        int | None,
+        typer.Option(min=1, help="Where validator.signed is lost: the chain's height, plus 1."),
+    ] = None,
+) -> None:
+    """Let a validator that lost its votes sit out every height that it may have signed at.
+
+    Until then it must not sign: it could contradict what it has forgotten. Its votes.log is emptied
+    and validator.signed set behind those heights; it catches up and votes again after them.
+    """
+    from consensus.identity import IdentityError, get_public_key, load_key
+    from consensus.ledger import VOTES, LedgerError, lock_home
+    from consensus.place import give_up
+
+    made = _load_genesis(home, genesis, as_json=False)
+    try:
+        key = get_public_key(load_key(home))
+        with lock_home(home):
+            height = give_up(home, made.digest, key, through)
+            (home / VOTES).unlink(missing_ok=True)
+    except (IdentityError, LedgerError) as error:
+        refuse(str(error), code="bad_home")
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}", code="io_error")
+    typer.echo(f"signs nothing up to height {height}; it can be started")
+
+
+def _load(home: Path, genesis: Path | None, *, as_json: bool) -> tuple[Genesis, StoredChain]:
+    from consensus.block_files import read_chain
+    from consensus.ledger import LedgerError
+
+    made = _load_genesis(home, genesis, as_json=as_json)
+    try:
+        return made, read_chain(home, made)
+    except LedgerError as error:
+        refuse(str(error), code="bad_chain", as_json=as_json)
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror}", code="io_error", as_json=as_json)
+
+
+def _load_genesis(home: Path, genesis: Path | None, *, as_json: bool) -> Genesis:
     from consensus.development import GENESIS
     from consensus.genesis import Genesis, GenesisInvalid
-    from consensus.ledger import LedgerError, read_finals
 
     try:
-        raw = (genesis or _find_chain(home) / GENESIS).read_bytes()
-        return Genesis.decode(raw), read_finals(home)
-    except (GenesisInvalid, LedgerError) as error:
+        return Genesis.decode((genesis or _find_chain(home) / GENESIS).read_bytes())
+    except GenesisInvalid as error:
         refuse(str(error), code="bad_chain", as_json=as_json)
 
 

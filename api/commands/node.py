@@ -26,6 +26,15 @@ BlobFolder = Annotated[
 MetricsPort = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Serve /metrics here; 0 takes any free port.")
 ]
+SnapshotFile = Annotated[
+    Path | None,
+    typer.Option(exists=True, dir_okay=False, help="Begin with it, where blocks before are none."),
+]
+KeepBlocks = Annotated[
+    int | None,
+    typer.Option(min=1, help="Keep so many of the last blocks, and what they name; else 16,384."),
+]
+Archive = Annotated[bool, typer.Option("--archive", help="Keep all blocks and models.")]
 MetricsHost = Annotated[str, typer.Option(help="Address of /metrics.")]
 
 
@@ -39,6 +48,9 @@ def node(
     blobs: BlobFolder = None,
     metrics_port: MetricsPort = None,
     metrics_host: MetricsHost = "127.0.0.1",
+    snapshot: SnapshotFile = None,
+    keep_blocks: KeepBlocks = None,
+    archive: Archive = False,
 ) -> None:
     """Verify proofs, vote and finalize blocks with the other validators of a chain.
 
@@ -58,9 +70,10 @@ def node(
     from consensus.development import BLOBS, GENESIS, load_identity
     from consensus.genesis import Genesis, GenesisInvalid
     from consensus.identity import IdentityError
-    from consensus.ledger import Ledger, LedgerError
+    from consensus.ledger import KEEP_BLOCKS, Ledger, LedgerError
     from consensus.node import Node
     from consensus.node_metrics import NodeMetrics
+    from consensus.snapshots import SnapshotInvalid, load_snapshot
     from consensus.stream import Transport
     from consensus.task_keys import check_task_keys
     from prover.errors import ProverError
@@ -75,26 +88,33 @@ def node(
         store = KeptBlobs(FileBlobs(home / BLOBS), FileBlobs(blobs or home.parent / BLOBS))
         identity = load_identity(home, made)
         check_task_keys(made.task, store)
-        ledger = Ledger(home)
-    except (GenesisInvalid, IdentityError, LedgerError, ProverError) as error:
+        ledger = Ledger(
+            home,
+            made,
+            keep_blocks=None if archive else keep_blocks or KEEP_BLOCKS,
+            snapshot=load_snapshot(snapshot, made) if snapshot else None,
+        )
+    except (GenesisInvalid, IdentityError, LedgerError, ProverError, SnapshotInvalid) as error:
         refuse(str(error), code="bad_home")
     metrics = NodeMetrics()
     if metrics_port is not None:
         port = metrics.serve(metrics_port, metrics_host)
         log.info("metrics are served", address=f"http://{metrics_host}:{port}/metrics")
     with open_streams(settings, report=log.warning) as (redis, mend):
-        one = Node(
-            made,
-            identity,
-            ledger=ledger,
-            blobs=store,
-            transport=Transport(redis, made.digest),
-            metrics=metrics,
-            log=log,
-            random_bytes=secrets.token_bytes,
-        )
         try:
+            one = Node(
+                made,
+                identity,
+                ledger=ledger,
+                blobs=store,
+                transport=Transport(redis, made.digest),
+                metrics=metrics,
+                log=log,
+                random_bytes=secrets.token_bytes,
+            )
             one.run(stop.is_set, mend=mend)
+        except (IdentityError, LedgerError) as error:
+            refuse(str(error), code="bad_home")
         except OSError as error:
             refuse(f"{home}: {error.strerror}; the node stops before it votes", code="io_error")
         finally:

@@ -153,7 +153,7 @@ def _read_ledgers(stage: Stage, height: int) -> list[list[FinalBlock]]:
     ends_at = time.monotonic() + LEDGERS_S
     homes = [node_home(stage.chain, i) for i in range(stage.plan.n_validators)]
     while True:
-        ledgers = [list(read_finals(home)) for home in homes]
+        ledgers = [read_finals(home, stage.genesis) for home in homes]
         if all(len(ledger) >= height for ledger in ledgers) or time.monotonic() > ends_at:
             return ledgers
         time.sleep(_PAUSE_S)

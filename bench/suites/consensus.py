@@ -38,6 +38,7 @@ from consensus.follower import Follower
 from consensus.ledger import Ledger
 from consensus.memory import State, start
 from consensus.messages import Block, FinalBlock, Proposal, SentTransaction, Step, Vote
+from consensus.place import give_up
 from consensus.samples import SamplePool
 from consensus.state import step
 from consensus.stream import FINAL, VOTES, Transport
@@ -328,10 +329,12 @@ def recover(sizes: Sizes) -> Task[tuple[float, bool]]:
     """Seconds from the start of a killed node's process to its next vote."""
     made = make_chain(sizes.blocks, sizes.clients)
     for index in range(N_VALIDATORS):
-        ledger = Ledger(made.lab.home(index))
+        home, genesis = made.lab.home(index), made.lab.genesis
+        ledger = Ledger(home, genesis)
         for final in made.finals[ledger.height :]:
             ledger.append(final)
         ledger.close()
+        give_up(home, genesis.digest, genesis.validators[index].key, sizes.blocks)
     victim = N_VALIDATORS - 1
 
     def run() -> tuple[float, bool]:

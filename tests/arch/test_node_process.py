@@ -18,7 +18,7 @@ import pytest
 
 from consensus.blobs import FileBlobs
 from consensus.development import BLOBS, create_chain, node_home
-from consensus.genesis import Timeouts
+from consensus.genesis import Genesis, Timeouts
 from consensus.ledger import read_finals
 from tests.support.learning import proven_lab
 from tests.support.tiny_circuits import seeded
@@ -55,6 +55,7 @@ class Running:
     process: subprocess.Popen[str]
     modules: Path
     home: Path
+    genesis: Genesis
 
     def wait_for(self, event: str, **fields: Any) -> dict[str, Any]:
         """The next report of this event. It ends with the process, which a timer ends."""
@@ -70,7 +71,7 @@ class Running:
 def running(tmp_path: Path) -> Iterator[Running]:
     """The only validator of a chain on which nothing happens."""
     folder, lab = tmp_path, proven_lab()
-    create_chain(
+    genesis = create_chain(
         folder / "chain",
         chain_id=b"idle",
         task=lab.task,
@@ -94,7 +95,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     too_late = threading.Timer(120, process.kill)
     too_late.start()
     try:
-        yield Running(process, modules, home)
+        yield Running(process, modules, home, genesis)
     finally:
         too_late.cancel()
         process.kill()
@@ -119,7 +120,7 @@ def test_an_idle_node_is_small_and_light(running: Running) -> None:
     running.process.send_signal(signal.SIGTERM)
     height = running.wait_for("node has stopped")["height"]
     assert running.process.wait(timeout=30) == 0
-    assert len(read_finals(running.home)) == height
+    assert len(read_finals(running.home, running.genesis)) == height
     loaded = set(json.loads(running.modules.read_text()))
     assert "consensus.node" in loaded
     assert [m for m in loaded if any(m == h or m.startswith(f"{h}.") for h in HEAVY)] == []

@@ -21,6 +21,7 @@ from consensus.follower import Follower
 from consensus.identity import create_key
 from consensus.ledger import read_finals
 from consensus.messages import FinalBlock
+from consensus.place import SignedPlace
 from consensus.stream import TRANSACTIONS, Transport
 from tests.support.learning import ProvenLab, deal_beacon
 
@@ -59,6 +60,7 @@ class Cluster:
             home = node_home(chain, i)
             create_key(home, self.lab.validators[i].private_bytes_raw())
             create_key(home, deal_beacon(N_NODES).secrets[i], BEACON)
+            SignedPlace.create(home, self.lab.genesis.digest, self.lab.genesis.validators[i].key)
 
     # -- processes
 
@@ -109,7 +111,7 @@ class Cluster:
     # -- what is on their disks
 
     def finals(self, index: int) -> list[FinalBlock]:
-        return list(read_finals(self.home(index)))
+        return read_finals(self.home(index), self.lab.genesis)
 
     def get_height(self) -> int:
         """Of the node that is farthest on."""

@@ -24,6 +24,7 @@ from consensus.ledger import Ledger
 from consensus.messages import Proposal, Transaction, Vote
 from consensus.node import Node
 from consensus.node_metrics import NodeMetrics
+from consensus.place import SignedPlace
 from consensus.stream import TRANSACTIONS, VOTES, Incoming, Transport
 from tests.support.learning import FIRST_MS, Lab, ProvenLab, deal_beacon
 
@@ -134,16 +135,25 @@ class Net:
     def start(self, index: int, *, observes: bool = False) -> Node:
         """A node from what lies in its folder."""
         lab = self.lab
-        identity = Identity(
-            index=None if observes else index,
-            key=None if observes else lab.validators[index],
-            beacon_secret=None if observes else deal_beacon(lab.n_validators).secrets[index],
-        )
+        identity = Identity() if observes else self._identify(index)
         self.logs[index] = LogCapture()
-        node = Node(
+        ledger = Ledger(self.home(index), lab.genesis)
+        try:
+            node = self._make(index, identity, ledger)
+        except BaseException:
+            ledger.close()
+            raise
+        self.nodes[index] = node
+        self.prepare(index, node)
+        node._take(Started())
+        return node
+
+    def _make(self, index: int, identity: Identity, ledger: Ledger) -> Node:
+        lab = self.lab
+        return Node(
             lab.genesis,
             identity,
-            ledger=Ledger(self.folder / f"node-{index}"),
+            ledger=ledger,
             blobs=self.make_blobs(index),
             transport=self._watch(index, Transport(self.connect(), lab.genesis.digest)),
             metrics=NodeMetrics(),
@@ -152,10 +162,23 @@ class Net:
             clock=lambda: self.now,
             read_time_ms=lambda: FIRST_MS + int(self.now * 1000),
         )
-        self.nodes[index] = node
-        self.prepare(index, node)
-        node._take(Started())
-        return node
+
+    def home(self, index: int) -> Path:
+        return self.folder / f"node-{index}"
+
+    def _identify(self, index: int) -> Identity:
+        """A validator that has signed nothing, when it has no folder yet."""
+        lab, home = self.lab, self.home(index)
+        place = (lab.genesis.digest, lab.genesis.validators[index].key)
+        if not home.exists():
+            home.mkdir(parents=True)
+            SignedPlace.create(home, *place)
+        return Identity(
+            index=index,
+            key=lab.validators[index],
+            beacon_secret=deal_beacon(lab.n_validators).secrets[index],
+            place=SignedPlace.load(home, *place),
+        )
 
     def make_blobs(self, index: int) -> Blobs:
         """What a node reads blobs from; all from one store."""

@@ -16,9 +16,11 @@ from consensus.chain import ChainState, Phase, apply, start
 from consensus.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identity, node_home
 from consensus.genesis import Genesis
 from consensus.identity import KEY_FILE, IdentityError, create_key, get_public_key, load_key
-from consensus.ledger import BLOCKS, Ledger
-from consensus.messages import Block, FinalBlock, Proof
+from consensus.ledger import BLOCKS, VOTES, Ledger
+from consensus.messages import Block, FinalBlock, Proof, Vote
+from consensus.place import PLACE_FILE, Place, SignedPlace
 from consensus.samples import SamplePool
+from consensus.snapshots import SPAN
 from tests.support.certificates import certify
 from tests.support.commands import run
 from tests.support.learning import ProvenLab, ed25519, proven_lab
@@ -84,7 +86,10 @@ def test_a_chain_is_made_with_all_its_keys(key: Path, tmp_path: Path) -> None:
 def test_keys_are_their_owners_alone(key: Path, tmp_path: Path) -> None:
     folder = tmp_path / "chain"
     succeed(*init(folder, key))
-    for place, names in ((folder, [ADMISSION]), (node_home(folder, 3), [KEY_FILE, BEACON])):
+    for place, names in (
+        (folder, [ADMISSION]),
+        (node_home(folder, 3), [KEY_FILE, BEACON, PLACE_FILE]),
+    ):
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
         for name in names:
             assert stat.S_IMODE((place / name).stat().st_mode) == 0o600
@@ -135,10 +140,10 @@ def list_states(lab: ProvenLab) -> list[tuple[ChainState, Block]]:
     return found
 
 
-def write_chain(folder: Path, finals: list[FinalBlock]) -> Path:
+def write_chain(folder: Path, finals: list[FinalBlock], *, span: int = SPAN) -> Path:
     """A node's folder with these blocks, genesis and blobs beside it. Returns the node's folder."""
     lab, home = proven_lab(), folder / "node-0"
-    ledger = Ledger(home)
+    ledger = Ledger(home, lab.genesis, span=span)
     for final in finals:
         ledger.append(final)
     ledger.close()
@@ -161,10 +166,41 @@ def home(tmp_path: Path, finals: list[FinalBlock]) -> Path:
 
 
 def test_an_honest_chain_is_valid(home: Path, finals: list[FinalBlock]) -> None:
-    assert f"valid: {len(finals)} blocks" in succeed("chain", "verify", home)
+    shown = succeed("chain", "verify", home)
     found: dict[str, Any] = json.loads(succeed("chain", "verify", home, "--json"))
-    head = finals[-1].block.hash.hex()
-    assert found == {"height": len(finals), "head": head, "phase": Phase.COMMIT.value}
+    assert found == {
+        "genesis": proven_lab().genesis.digest.hex(),
+        "first": 1,
+        "height": len(finals),
+        "head": finals[-1].block.hash.hex(),
+        "phase": Phase.COMMIT.value,
+    }
+    assert f"valid: {len(finals)} blocks" in shown
+    assert all(str(found[name]) in shown for name in ("genesis", "height", "head"))
+    assert shown.count("not compared") == 3, "a part of a chain, or another's, is valid as well"
+
+
+def test_a_chain_is_what_was_asked_for(home: Path, finals: list[FinalBlock]) -> None:
+    """A part of it is not, nor none of it, nor the chain of a genesis that lies beside it."""
+    genesis, head = proven_lab().genesis.digest.hex(), finals[-1].block.hash.hex()
+    asked = ["--genesis-digest", genesis, "--head", head, "--min-height", len(finals)]
+    assert "not compared" not in succeed("chain", "verify", home, *asked)
+    other = "ab" * 32
+    for i, word in ((1, "the genesis is"), (3, "the last block is")):
+        refuse(word, "chain", "verify", home, *asked[:i], other, *asked[i + 1 :])
+    refuse("blocks are missing", "chain", "verify", home, "--min-height", len(finals) + 1)
+    assert run("chain", "verify", home, "--head", "ab").exit_code == 2
+
+    part = write_chain(home.parent.parent / "part", finals[:4])
+    assert "valid: 4 blocks" in succeed("chain", "verify", part, "--genesis-digest", genesis)
+    refuse(finals[3].block.hash.hex(), "chain", "verify", part, *asked[:4])
+    refuse("height 4", "chain", "verify", part, "--min-height", len(finals))
+
+
+def test_no_block_is_no_valid_chain(tmp_path: Path) -> None:
+    home = write_chain(tmp_path / "chain", [])
+    refuse("nothing can be verified", "chain", "verify", home)
+    assert json.loads(run("chain", "verify", home, "--json").stdout)["refused"] == "no_blocks"
 
 
 def test_a_copy_of_the_block_file_is_enough(home: Path, tmp_path: Path) -> None:
@@ -221,7 +257,9 @@ def test_a_chain_of_another_genesis_is_refused(home: Path) -> None:
     other = replace(proven_lab().genesis, chain_id=b"other-chain")
     (home.parent / GENESIS).write_bytes(other.encode())
     for command in ("verify", "show"):
-        refuse("block 1: ", "chain", command, home)
+        refuse("block 1 is of the chain with genesis", "chain", command, home)
+    identify(home, other)
+    refuse("name the genesis that this folder was made with", "node", home)
 
 
 def test_files_that_are_none_are_refused(home: Path, tmp_path: Path) -> None:
@@ -254,6 +292,14 @@ def test_blocks_are_shown_in_a_line_each(home: Path, finals: list[FinalBlock]) -
 # -- node ------------------------------------------------------------------------------------------
 
 
+def identify(home: Path, genesis: Genesis | None = None) -> None:
+    """All that makes a folder validator 0's."""
+    made = genesis or proven_lab().genesis
+    create_key(home, ed25519(100).private_bytes_raw())
+    create_key(home, bytes(32), BEACON)
+    SignedPlace.create(home, made.digest, made.validators[0].key)
+
+
 def test_a_node_without_its_keys_does_not_start(home: Path) -> None:
     refuse("validator.key", "node", home)
 
@@ -278,15 +324,43 @@ def test_a_validator_needs_its_share_of_the_beacon(home: Path) -> None:
 
 def test_a_folder_in_use_is_not_used_twice(home: Path) -> None:
     """Two processes with one key would sign different votes."""
-    create_key(home, ed25519(100).private_bytes_raw())
-    create_key(home, bytes(32), BEACON)
-    ledger = Ledger(home)
+    identify(home)
+    ledger = Ledger(home, proven_lab().genesis)
     refuse("another node uses this folder", "node", home)
     ledger.close()
 
 
 def test_a_damaged_ledger_stops_the_node_before_it_votes(home: Path) -> None:
-    create_key(home, ed25519(100).private_bytes_raw())
-    create_key(home, bytes(32), BEACON)
+    identify(home)
     (home / BLOCKS).write_bytes(bytes(range(1, 200)))
     refuse("damaged", "node", home)
+
+
+def test_a_validator_that_lost_its_place_sits_out_what_it_may_have_signed(home: Path) -> None:
+    """Nothing but the operator's word can say up to where."""
+    genesis = proven_lab().genesis
+    identify(home)
+    (home / PLACE_FILE).unlink()
+    refuse("abstain --through HEIGHT", "node", home)
+    refuse("abstain --through HEIGHT", "chain", "abstain", home)
+    assert "up to height 41" in succeed("chain", "abstain", home, "--through", 41)
+    place = SignedPlace.load(home, genesis.digest, genesis.validators[0].key)
+    assert place.place == Place.end_of(41)
+    assert "up to height 41" in succeed("chain", "abstain", home, "--through", 7), "never back"
+    ledger = Ledger(home, genesis)
+    refuse("another node uses this folder", "chain", "abstain", home)
+    ledger.close()
+
+
+def test_a_validator_without_its_votes_does_not_start(home: Path) -> None:
+    """What it signed is known, what it is locked on is not: it sits that height out."""
+    genesis = proven_lab().genesis
+    identify(home)
+    place = SignedPlace.load(home, genesis.digest, genesis.validators[0].key)
+    vote = Vote(step=2, height=12, round=3, block_hash=bytes(32), validator=0)
+    place.advance(vote)
+    refuse("signed at height 12, and the votes are not here", "node", home)
+    (home / VOTES).write_bytes(b"damaged\x00" * 9)
+    refuse("chain abstain", "node", home)
+    assert "up to height 12" in succeed("chain", "abstain", home)
+    assert not (home / VOTES).exists()

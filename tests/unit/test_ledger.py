@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from consensus import ledger as module
 from consensus.chain import apply, start
-from consensus.ledger import BLOCKS, VOTES, Ledger, LedgerError, read_finals, read_records
+from consensus.ledger import BLOCKS, VOTES, Ledger, LedgerError, read_finals
 from consensus.messages import NIL, FinalBlock, Proposal, Step, Vote
+from consensus.records import scan_unbuffered
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 
 LAB = Lab()
+GENESIS = LAB.genesis
 
 
 def make_vote(height: int, *, step: Step = Step.PREVOTE, validator: int = 0) -> Vote:
@@ -39,7 +40,7 @@ FINALS = make_finals(3)
 
 def fill(home: Path) -> None:
     """Two final blocks, two votes for the third."""
-    ledger = Ledger(home)
+    ledger = Ledger(home, GENESIS)
     for final in FINALS[:2]:
         ledger.record_vote(make_vote(final.block.height))
         ledger.append(final)
@@ -50,13 +51,13 @@ def fill(home: Path) -> None:
 
 def find_last(path: Path) -> int:
     """Where the last record of a log begins."""
-    payloads = read_records(path).payloads
-    return path.stat().st_size - len(payloads[-1]) - module._HEAD_BYTES
+    places = scan_unbuffered(path, "")
+    return places.begin(len(places) - 1)
 
 
 def read(home: Path) -> tuple[int, int, int]:
     """(height, own votes, torn bytes) of a ledger that is opened and closed."""
-    ledger = Ledger(home)
+    ledger = Ledger(home, GENESIS)
     try:
         return ledger.height, len(ledger.own_votes), ledger.n_torn
     finally:
@@ -65,7 +66,7 @@ def read(home: Path) -> tuple[int, int, int]:
 
 def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
     fill(tmp_path)
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GENESIS)
     assert ledger.list_finals() == FINALS[:2]
     assert ledger.own_votes == (make_vote(3), make_vote(3, step=Step.PRECOMMIT))
     assert [ledger.get(i) for i in (0, 1, 2, 3)] == [None, *FINALS[:2], None]
@@ -73,7 +74,7 @@ def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
     ledger.append(FINALS[2])
     ledger.close()
     assert read(tmp_path) == (3, 0, 0)
-    assert list(read_finals(tmp_path)) == FINALS
+    assert list(read_finals(tmp_path, GENESIS)) == FINALS
 
 
 def test_grounds_are_written_before_their_vote(tmp_path: Path) -> None:
@@ -83,10 +84,10 @@ def test_grounds_are_written_before_their_vote(tmp_path: Path) -> None:
     )
     prevotes = tuple(make_vote(1, validator=i) for i in range(3))
     precommit = make_vote(1, step=Step.PRECOMMIT)
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GENESIS)
     ledger.record_vote(precommit, (proposal, *prevotes))
     ledger.close()
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GENESIS)
     assert ledger.own_votes == (proposal, *prevotes, precommit)
     ledger.close()
 
@@ -117,7 +118,7 @@ def test_a_record_that_a_torn_one_made_room_for_is_kept(tmp_path: Path, name: st
     fill(tmp_path)
     path = tmp_path / name
     path.write_bytes(path.read_bytes()[:-1])
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GENESIS)
     if name == BLOCKS:
         ledger.append(FINALS[1])
     else:
@@ -136,7 +137,7 @@ def test_any_flipped_byte_before_the_last_record_is_refused(tmp_path: Path, name
         for mask in (0x01, 0x80):
             path.write_bytes(raw[:at] + bytes((raw[at] ^ mask,)) + raw[at + 1 :])
             with pytest.raises(LedgerError, match="damaged") as refused:
-                Ledger(tmp_path)
+                Ledger(tmp_path, GENESIS)
             assert refused.value.next_step
             assert path.stat().st_size == len(raw), "damage is left as it is"
     path.write_bytes(raw)
@@ -151,7 +152,7 @@ def test_any_flipped_byte_in_the_last_head_is_refused(tmp_path: Path) -> None:
     for at in range(last, last + 8):
         path.write_bytes(raw[:at] + bytes((raw[at] ^ 0x10,)) + raw[at + 1 :])
         with pytest.raises(LedgerError):
-            Ledger(tmp_path)
+            Ledger(tmp_path, GENESIS)
 
 
 def test_records_in_another_order_are_no_chain(tmp_path: Path) -> None:
@@ -159,34 +160,34 @@ def test_records_in_another_order_are_no_chain(tmp_path: Path) -> None:
     path = tmp_path / BLOCKS
     raw, last = path.read_bytes(), find_last(path)
     path.write_bytes(raw[last:] + raw[:last])
-    with pytest.raises(LedgerError, match="record 0 is not block 1"):
-        Ledger(tmp_path)
+    for read_it in (Ledger, read_finals):
+        with pytest.raises(LedgerError, match="begins with block 2, and no snapshot"):
+            read_it(tmp_path, GENESIS)
     path.write_bytes(raw + raw[last:])
-    with pytest.raises(LedgerError, match="record 2 is not block 3"):
-        Ledger(tmp_path)
-    with pytest.raises(LedgerError):
-        read_finals(tmp_path)
+    for read_it in (Ledger, read_finals):
+        with pytest.raises(LedgerError, match="record of block 3 holds something else"):
+            read_it(tmp_path, GENESIS)
 
 
 def test_a_block_of_another_parent_is_no_successor(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GENESIS)
     ledger.append(FINALS[0])
     block = LAB.block(start(LAB.genesis), height=2, parent=bytes(32))
     ledger.append(certify(LAB, block))
     ledger.close()
-    with pytest.raises(LedgerError, match="record 1 is not block 2"):
-        Ledger(tmp_path)
+    with pytest.raises(LedgerError, match="block 2 does not follow block 1"):
+        Ledger(tmp_path, GENESIS)
 
 
 def test_what_is_no_vote_is_refused(tmp_path: Path) -> None:
     fill(tmp_path)
     (tmp_path / VOTES).write_bytes((tmp_path / BLOCKS).read_bytes())
     with pytest.raises(LedgerError, match="record 0 is no vote"):
-        Ledger(tmp_path)
+        Ledger(tmp_path, GENESIS)
 
 
 def test_heights_come_one_after_the_other(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GENESIS)
     with pytest.raises(ValueError, match="block 2 after height 0"):
         ledger.append(FINALS[1])
     ledger.append(FINALS[0])
@@ -199,18 +200,18 @@ def test_heights_come_one_after_the_other(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_one_nodes(tmp_path: Path) -> None:
-    first = Ledger(tmp_path)
+    first = Ledger(tmp_path, GENESIS)
     with pytest.raises(LedgerError, match="another node uses this folder"):
-        Ledger(tmp_path)
+        Ledger(tmp_path, GENESIS)
     first.close()
-    Ledger(tmp_path).close()
+    Ledger(tmp_path, GENESIS).close()
 
 
 def test_a_folder_is_one_processs(tmp_path: Path) -> None:
     """A child holds it until it is killed; nothing is left to clean up then."""
     hold = (
-        "import sys; from pathlib import Path; from consensus.ledger import Ledger; "
-        "held = Ledger(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from consensus.ledger import lock_home; "
+        "held = lock_home(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)],
@@ -220,18 +221,18 @@ def test_a_folder_is_one_processs(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"held\n"
         with pytest.raises(LedgerError, match="another node uses this folder"):
-            Ledger(tmp_path)
+            Ledger(tmp_path, GENESIS)
         process.kill()
-    Ledger(tmp_path).close()
+    Ledger(tmp_path, GENESIS).close()
 
 
 def test_a_folder_in_use_can_be_read(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GENESIS)
     ledger.append(FINALS[0])
     with (tmp_path / BLOCKS).open("ab") as stream:
         stream.write(b"\x10\x00")  # the next record is on its way
-    assert list(read_finals(tmp_path)) == FINALS[:1]
-    assert list(read_finals(tmp_path / "elsewhere")) == []
+    assert list(read_finals(tmp_path, GENESIS)) == FINALS[:1]
+    assert list(read_finals(tmp_path / "elsewhere", GENESIS)) == []
     ledger.close()
 
 
@@ -260,17 +261,17 @@ class FullDisk:
 def test_a_full_disk_takes_nothing(tmp_path: Path, room: int) -> None:
     fill(tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in (BLOCKS, VOTES)}
-    ledger = Ledger(tmp_path)
-    votes, blocks = ledger._votes._stream, ledger._blocks._stream
+    ledger = Ledger(tmp_path, GENESIS)
+    votes, blocks = ledger._votes._stream, ledger._files._log._stream
     ledger._votes._stream = FullDisk(votes, room)  # type: ignore[assignment]
-    ledger._blocks._stream = FullDisk(blocks, room)  # type: ignore[assignment]
+    ledger._files._log._stream = FullDisk(blocks, room)  # type: ignore[assignment]
     with pytest.raises(OSError, match=r"disk took a part|No space left"):
         ledger.record_vote(make_vote(3))
     with pytest.raises(OSError, match=r"disk took a part|No space left"):
         ledger.append(FINALS[2])
     assert ledger.height == 2
     assert {name: (tmp_path / name).read_bytes() for name in (BLOCKS, VOTES)} == before
-    ledger._votes._stream, ledger._blocks._stream = votes, blocks  # there is room again
+    ledger._votes._stream, ledger._files._log._stream = votes, blocks  # there is room again
     ledger.append(FINALS[2])
     ledger.close()
     assert read(tmp_path) == (3, 0, 0)
@@ -280,7 +281,7 @@ def test_what_does_not_reach_the_disk_is_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(tmp_path)
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GENESIS)
 
     def fail(handle: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -305,10 +306,10 @@ def test_a_vote_is_synchronized_before_it_may_leave(
         real(handle)
 
     monkeypatch.setattr(os, "fsync", note)
-    ledger = Ledger(tmp_path)
-    assert synchronized == [str(tmp_path)] * 2
+    ledger = Ledger(tmp_path, GENESIS)
+    assert synchronized == [str(tmp_path)] * 3, "blocks, votes, models"
     ledger.record_vote(make_vote(1))
-    assert synchronized[2:] == [str(tmp_path / VOTES)]
+    assert synchronized[3:] == [str(tmp_path / VOTES)]
     ledger.append(FINALS[0])
-    assert synchronized[3:] == [str(tmp_path / BLOCKS), str(tmp_path / VOTES)]
+    assert synchronized[4:] == [str(tmp_path / BLOCKS), str(tmp_path / VOTES)]
     ledger.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +16,9 @@ from api.embedded import connect
 from api.settings import Settings
 from consensus.chain import ChainState, Phase
 from consensus.follower import Follower
-from consensus.ledger import Ledger, read_finals
+from consensus.identity import IdentityError, sign
+from consensus.ledger import VOTES as VOTES_LOG
+from consensus.ledger import Ledger, LedgerError, read_finals
 from consensus.messages import (
     NIL,
     BeaconShare,
@@ -27,6 +30,7 @@ from consensus.messages import (
     Transaction,
     Vote,
 )
+from consensus.place import PLACE_FILE, give_up
 from consensus.stream import FINAL, VOTES
 from prover.statement import Statement
 from prover.wire import Envelope
@@ -127,7 +131,12 @@ def test_a_node_that_was_away_catches_up(make_net: NetMaker, keeps_folder: bool)
     net.run_to(4)
     net.server.streams.clear()
     if not keeps_folder:
-        (net.folder / "node-3").rename(net.folder / "gone")
+        net.home(3).rename(net.folder / "gone")
+        net.home(3).mkdir()
+        with pytest.raises(IdentityError, match="cannot be read"):
+            net.start(3)
+        genesis = net.lab.genesis
+        give_up(net.home(3), genesis.digest, genesis.validators[3].key, 5)
     node = net.start(3)
     assert node.chain.height == (2 if keeps_folder else 0)
     net.run(is_done(net))
@@ -243,7 +252,7 @@ def test_no_share_of_the_beacon_before_the_commits_are_final(make_net: NetMaker)
     def watch(sender: int, stream: str, raw: bytes) -> bool:
         share = BeaconShare.decode(raw) if stream == VOTES else None
         if share is not None:
-            finals = read_finals(net.folder / f"node-{sender}")
+            finals = read_finals(net.folder / f"node-{sender}", net.lab.genesis)
             assert len(finals) >= share.commit_height
             assert share.validator == sender
             shared.append((share.learning_round, sender))
@@ -361,6 +370,56 @@ def test_requests_are_answered_now_and_then(make_net: NetMaker) -> None:
 
 
 # -- own disk --------------------------------------------------------------------------------------
+
+
+def test_a_copy_of_a_folder_that_is_started_finds_out_and_is_silent(make_net: NetMaker) -> None:
+    """The worst an operator can do. It hears its own votes of heights that it knows nothing of."""
+    net = make_net().start_all()
+    net.run_to(1)
+    net.drop(3)
+    shutil.copytree(net.home(3), net.folder / "copy")
+    net.start(3)
+    net.run_to(3)
+    net.drop(3)
+    shutil.rmtree(net.home(3))
+    (net.folder / "copy").rename(net.home(3))
+    before = len(net.list_spoken(3))
+    node = net.start(3)
+    net.run_to(4)
+    assert "own vote was forgotten: sits this height out" in [
+        e["event"] for e in net.logs[3].entries
+    ]
+    said = [m for m in net.list_spoken(3)[before:] if m.height in (2, 3)]
+    assert said == [], "it may have said something else there"
+    net.run(is_done(net))
+    assert list_contradictions(net.list_spoken(3)) == []
+    assert node.chain.phase is Phase.DONE
+
+
+def test_a_copy_that_is_older_than_its_blocks_does_not_start(make_net: NetMaker) -> None:
+    net = make_net().start_all()
+    net.run_to(1)
+    place = net.home(2) / PLACE_FILE
+    old = place.read_bytes()
+    net.run_to(3)
+    net.drop(2)
+    (net.home(2) / VOTES_LOG).unlink()
+    place.write_bytes(old)
+    with pytest.raises(IdentityError, match="older than a vote at height"):
+        net.start(2)
+
+
+def test_votes_of_another_chain_are_not_gone_on_from(make_net: NetMaker) -> None:
+    net = make_net()
+    net.start(1)
+    net.drop(1)
+    other = replace(net.lab.genesis, chain_id=b"other")
+    vote = Vote(step=1, height=1, round=0, block_hash=NIL, validator=1)
+    ledger = Ledger(net.home(1), net.lab.genesis)
+    ledger.record_vote(sign(net.lab.validators[1], vote, other.digest))
+    ledger.close()
+    with pytest.raises(LedgerError, match="a vote is none: the signature"):
+        net.start(1)
 
 
 @pytest.mark.parametrize("method", ["record_vote", "append"])

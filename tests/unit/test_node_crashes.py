@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from consensus.chain import Phase
+from consensus.identity import IdentityError
 from consensus.ledger import VOTES as VOTES_LOG
 from consensus.ledger import Log
 from consensus.messages import Proposal, Step, Vote
 from consensus.node import Node
+from consensus.place import SignedPlace, give_up
 from tests.support.learning import ProvenLab
 from tests.support.nodes import MayPass, Net, list_contradictions, list_hashes
 
@@ -55,8 +57,9 @@ class CrashNet(Net):
     def prepare(self, index: int, node: Node) -> None:
         if index != VICTIM:
             return
-        for log in (node.ledger._votes, node.ledger._blocks):
+        for log in (node.ledger._votes, node.ledger._files._log, node.ledger._models._log):
             self._break_log(log)
+        self._break_place(node)
         send = node._transport.send
 
         def send_or_die(stream: str, raw: bytes) -> None:
@@ -65,6 +68,19 @@ class CrashNet(Net):
             self.pass_point()
 
         node._transport.send = send_or_die  # type: ignore[method-assign]
+
+    def _break_place(self, node: Node) -> None:
+        """Its file is there whole, old or new."""
+        place = node.identity.place
+        assert place is not None
+        write = place._write
+
+        def write_or_die(content: Any) -> None:
+            self.pass_point()
+            write(content)
+            self.pass_point()
+
+        place._write = write_or_die  # type: ignore[method-assign]
 
     def _break_log(self, log: Log) -> None:
         append = log.append
@@ -96,7 +112,7 @@ class CrashNet(Net):
             assert self.n_killed < 100, "it is killed before it gets anywhere"
             self.drop(index)
             if self.forgets:
-                (self.folder / f"node-{index}" / VOTES_LOG).unlink()
+                (self.home(index) / VOTES_LOG).unlink()
             try:
                 self.start(index)
             except Killed:
@@ -201,8 +217,35 @@ def test_killed_at_every_effect_a_node_contradicts_nothing(tmp_path: Path, scene
     assert (rounds > 0) == (scene == failing_rounds.__name__)
 
 
-def test_a_node_that_forgets_its_votes_does_contradict_itself(tmp_path: Path) -> None:
-    """What the log is for: without it these kills do harm."""
+def test_a_node_that_forgets_its_votes_does_not_start(tmp_path: Path) -> None:
+    """Its place tells that there were some; once it sits that height out, it harms nobody."""
+    n_refused = 0
+    for point in range(1, 60):
+        with opened(tmp_path / str(point), {point}, "proposals_before") as net:
+            net.forgets = True
+            refused = ""
+            try:
+                run_two_heights(net)
+            except IdentityError as error:
+                refused = error.what
+            if refused:
+                assert "the votes are not here" in refused, point
+                n_refused += 1
+                validator = LAB.genesis.validators[VICTIM]
+                give_up(net.home(VICTIM), LAB.genesis.digest, validator.key, None)
+                net.start(VICTIM)
+                net.start(SILENT)  # two others and the victim's silence are no quorum
+                run_two_heights(net)
+            assert list_contradictions(net.list_spoken(VICTIM)) == [], point
+    assert n_refused > 10
+
+
+def test_a_node_without_its_place_would_contradict_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What both files are for: without them these kills do harm."""
+    monkeypatch.setattr(SignedPlace, "resume", lambda self, **_: None)
+    monkeypatch.setattr(SignedPlace, "allows", lambda self, message: True)
     found = 0
     for point in range(1, 60):
         with opened(tmp_path / str(point), {point}, "proposals_before") as net:
@@ -212,7 +255,7 @@ def test_a_node_that_forgets_its_votes_does_contradict_itself(tmp_path: Path) ->
     assert found > 0
 
 
-@pytest.mark.parametrize("every", [47, 61])
+@pytest.mark.parametrize("every", [61, 89])
 def test_killed_again_and_again_through_a_learning_round(tmp_path: Path, every: int) -> None:
     """every : more points than a start has that is locked in a later round (43: votes, polka)"""
     with opened(tmp_path, range(every, 100_000, every), "everything") as net:

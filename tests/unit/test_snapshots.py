@@ -1,0 +1,214 @@
+"""Snapshots: a state that anybody can hand over, and nobody can change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+
+from consensus.chain import ChainState, Phase, apply
+from consensus.codec import split_fields
+from consensus.messages import BlockRequest
+from consensus.snapshots import (
+    MAX_SNAPSHOT_BYTES,
+    Snapshot,
+    SnapshotInvalid,
+    drop_snapshots,
+    find_snapshots,
+    list_snapshots,
+    load_snapshot,
+    save_snapshot,
+)
+from consensus.state_codec import decode_value, encode_value
+from prover.statement import encode_fields
+from tests.support.certificates import certify
+from tests.support.learning import Lab
+
+LAB = Lab()
+PHASES = [Phase.REGISTER, Phase.COMMIT, Phase.BEACON, Phase.PROVE, Phase.UPDATE, Phase.ELECT]
+
+
+def take(phase: Phase, learning_round: int = 0) -> Snapshot:
+    state = LAB.reach(phase, learning_round=learning_round)
+    return Snapshot(state, certify(LAB, LAB.block(state, LAB.list_due(state))))
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+class Colour(StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(IntEnum):
+    LOW = 0
+    HIGH = 7
+
+
+@dataclass(frozen=True)
+class Part:
+    """As a field that a state may come to have."""
+
+    name: bytes
+    sizes: tuple[int, ...]
+    colour: Colour = Colour.RED
+
+
+@dataclass(frozen=True)
+class Whole:
+    parts: Mapping[bytes, Part]
+    counts: Mapping[int, int]
+    pair: tuple[int, bytes]
+    requests: tuple[BlockRequest, ...]
+    is_open: bool
+    level: Level
+    text: str
+
+
+WHOLE = Whole(
+    parts=MappingProxyType({b"b": Part(b"", (1, 2)), b"a": Part(b"x" * 40, (), Colour.BLUE)}),
+    counts=MappingProxyType({256: 1, 2: 3}),
+    pair=(5, b"five"),
+    requests=(BlockRequest(height=4),),
+    is_open=True,
+    level=Level.HIGH,
+    text="words",
+)
+
+
+def test_values_come_back_by_the_types_of_their_fields() -> None:
+    raw = encode_value(WHOLE)
+    found = decode_value(Whole, raw)
+    assert found == WHOLE
+    assert type(found.parts[b"a"].colour) is Colour
+    assert type(found.is_open) is bool
+    assert encode_value(found) == raw
+    other = replace(WHOLE, parts=MappingProxyType(dict(reversed(WHOLE.parts.items()))))
+    assert encode_value(other) == raw, "the order of insertion is none"
+
+
+@pytest.mark.parametrize("value", [None, 1.5, [1], {1}, "ä"])
+def test_other_values_have_no_bytes(value: Any) -> None:
+    with pytest.raises((TypeError, UnicodeEncodeError)):
+        encode_value(value)
+
+
+def test_every_other_byte_string_is_an_error_or_another_value() -> None:
+    raw = encode_value(WHOLE)
+    for at in range(len(raw)):
+        for other in (raw[:at], raw[:at] + bytes((raw[at] ^ 0x41,)) + raw[at + 1 :]):
+            try:
+                found = decode_value(Whole, other)
+            except ValueError:
+                continue
+            assert found != WHOLE or encode_value(found) != other, at
+
+
+# -- states ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_state_of_every_phase_comes_back(phase: Phase) -> None:
+    for learning_round in (0, 1) if phase is not Phase.REGISTER else (0,):
+        state = LAB.reach(phase, learning_round=learning_round)
+        found = ChainState.decode(state.encode(), LAB.genesis)
+        assert found == state
+        assert found is not None
+        assert found.digest == state.digest
+
+
+def test_bytes_of_a_state_are_canonical() -> None:
+    raw = LAB.reach(Phase.UPDATE).encode()
+    assert ChainState.decode(raw + b"\x00", LAB.genesis) is None
+    assert ChainState.decode(b"", LAB.genesis) is None
+    assert ChainState.decode(raw, replace(LAB.genesis, chain_id=b"other")) is None
+    head = raw.index(b"\x00") + 1
+    fields = split_fields(raw[head:], 99)
+    assert fields is not None
+    for i in range(len(fields)):
+        for other in (fields[:i] + fields[i + 1 :], [*fields[:i], b"\x01" * 3, *fields[i + 1 :]]):
+            found = ChainState.decode(raw[:head] + encode_fields(other), LAB.genesis)
+            assert found is None or found.encode() != raw
+
+
+# -- snapshots -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_snapshot_is_taken_as_it_was_made(phase: Phase) -> None:
+    made = take(phase)
+    found = Snapshot.decode(made.encode(), LAB.genesis)
+    assert found.state == made.state
+    assert apply(found.state, found.final.block) == apply(made.state, made.final.block)
+
+
+def test_one_changed_bit_is_refused() -> None:
+    """Of every byte, one bit in turn; every length too."""
+    raw = take(Phase.UPDATE, 1).encode()
+    for at in range(len(raw)):
+        other = raw[:at] + bytes((raw[at] ^ (1 << at % 8),)) + raw[at + 1 :]
+        with pytest.raises(SnapshotInvalid):
+            Snapshot.decode(other, LAB.genesis)
+    for n in [*range(0, len(raw), 7), len(raw) - 1]:
+        with pytest.raises(SnapshotInvalid):
+            Snapshot.decode(raw[:n], LAB.genesis)
+    with pytest.raises(SnapshotInvalid):
+        Snapshot.decode(raw + b"\x00", LAB.genesis)
+
+
+def test_what_a_quorum_did_not_sign_is_refused() -> None:
+    made = take(Phase.PROVE)
+    block = made.final.block
+    richer = replace(made.state, ranking=(LAB.client(2),))
+    forged = replace(block, state_root=richer.digest)
+    cases = [
+        (Snapshot(richer, made.final), "not the one that the block after it names"),
+        (Snapshot(richer, certify(LAB, forged, signers=(0, 1))), "no quorum"),
+        (Snapshot(richer, certify(LAB, forged, signers=(0, 1, 2), keys=(0, 1, 1))), "signature"),
+        (Snapshot(made.state, take(Phase.UPDATE).final), "not the one that the block after it"),
+        (
+            Snapshot(made.state, certify(LAB, replace(block, parent=bytes(32)))),
+            "does not follow: the parent",
+        ),
+    ]
+    for snapshot, why in cases:
+        with pytest.raises(SnapshotInvalid, match=why):
+            Snapshot.decode(snapshot.encode(), LAB.genesis)
+
+
+def test_of_another_genesis_it_is_refused() -> None:
+    other = replace(LAB.genesis, chain_id=b"other")
+    with pytest.raises(SnapshotInvalid, match="not final on this chain"):
+        Snapshot.decode(take(Phase.PROVE).encode(), other)
+
+
+def test_a_long_file_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    with path.open("wb") as file:
+        file.truncate(MAX_SNAPSHOT_BYTES * 100)
+    with pytest.raises(SnapshotInvalid, match="too long"):
+        load_snapshot(path, LAB.genesis)
+
+
+def test_files_are_found_by_height_and_what_is_damaged_passed_over(tmp_path: Path) -> None:
+    first, second, third = (take(phase) for phase in (Phase.COMMIT, Phase.PROVE, Phase.ELECT))
+    paths = [save_snapshot(tmp_path, s) for s in (third, first, second)]
+    (tmp_path / "snapshot-x.zks").write_bytes(b"")
+    heights = [s.height for s in (first, second, third)]
+    assert [h for h, _ in list_snapshots(tmp_path)] == heights
+    assert [s.height for s in find_snapshots(tmp_path, LAB.genesis, newest_first=True)] == [
+        *reversed(heights)
+    ]
+    paths[0].write_bytes(paths[1].read_bytes())  # under another's name
+    paths[2].write_bytes(paths[2].read_bytes()[:-1])
+    assert [s.height for s in find_snapshots(tmp_path, LAB.genesis, newest_first=False)] == [
+        first.height
+    ]
+    drop_snapshots(tmp_path, second.height)
+    assert [h for h, _ in list_snapshots(tmp_path)] == heights[1:]
