@@ -59,6 +59,8 @@ class ChainFollower:
         """What has come, waiting a moment for it. Raises RedisError."""
         n_refused = self._watch.n_refused
         for final, state in self._watch.poll(_BLOCK_MS):
+            if final.block.height != self.history.height + 1:
+                self.history.restart(self._watch.start)
             self.history.append(final, state)
         if self._watch.n_refused > n_refused:
             self._log.warning("blocks refused", height=self.history.height + 1)

@@ -67,6 +67,24 @@ class ChainHistory:
             self._record_aggregate(final.block)
             self._changed.notify_all()
 
+    def restart(self, state: ChainState) -> None:
+        """Goes on from a later state; nobody has the blocks before it any more.
+
+        Clients are known from the state, but not when they registered, nor their rounds before.
+        """
+        with self._changed:
+            self._state = state
+            self._blocks.clear()
+            for client, validator in state.clients.items():
+                view = ClientView(
+                    client_key=client.hex(),
+                    validator=validator,
+                    registered_at=None,
+                    governance_weight=0,
+                    rounds=[],
+                )
+                self._clients.setdefault(client.hex(), view)
+
     @property
     def height(self) -> int:
         """Of the last block."""

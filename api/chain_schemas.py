@@ -71,8 +71,8 @@ class ClientView(Answer):
 
     client_key: Digest
     validator: int
-    registered_at: int
-    governance_weight: int
+    registered_at: int | None = Field(description="height; null before the blocks shown here")
+    governance_weight: int = Field(description="of the rounds shown here")
     rounds: list[RoundView]
 
 

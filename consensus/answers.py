@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consensus.blobs import Blobs
-from consensus.gossip_messages import PART_BYTES, BlobPart, BlobRequest
+from consensus.gossip_messages import PART_BYTES, BlobPart, BlobRequest, HeldState
 from consensus.ledger import Ledger
 from consensus.messages import BlockRequest, FinalBlock
 
 PAUSE_S = 1.0
+STATE_PAUSE_S = 10.0
+"""Between two answers with a state, whoever asks."""
 BLOCKS_PER_REQUEST = 64
 MAX_ANSWERED = 256
 """Final blocks that a node sends within PAUSE_S, whoever asks for them."""
@@ -24,9 +26,16 @@ class Answers:
         self._ledger, self._store, self._validator = ledger, store, validator
         self._sent: dict[int, float] = {}
         self._parts: dict[tuple[bytes, int], float] = {}
+        self._state_sent_at = float("-inf")
 
-    def list_finals(self, request: BlockRequest, now: float) -> Iterator[FinalBlock]:
-        """Final blocks from a height on: each not again within a moment, nor too many in it."""
+    def list_finals(self, request: BlockRequest, now: float) -> Iterator[FinalBlock | HeldState]:
+        """Final blocks from a height on: each not again within a moment, nor too many in it.
+
+        Of what is let go, the newest snapshot: the block after it, then the state.
+        """
+        if request.height < self._ledger.first:
+            yield from self._list_snapshot(now)
+            return
         recent = self._sent = {h: t for h, t in self._sent.items() if now - t < PAUSE_S}
         for final in self._ledger.list_finals(request.height, BLOCKS_PER_REQUEST):
             if final.block.height not in recent and len(recent) < MAX_ANSWERED:
@@ -58,3 +67,12 @@ class Answers:
             data=data,
             validator=request.validator,
         )
+
+    def _list_snapshot(self, now: float) -> Iterator[FinalBlock | HeldState]:
+        if now - self._state_sent_at < STATE_PAUSE_S:
+            return
+        self._state_sent_at = now
+        snapshot = self._ledger.find_snapshot()
+        if snapshot is not None:
+            yield snapshot.final
+            yield HeldState(state=snapshot.state.encode())

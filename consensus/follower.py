@@ -40,6 +40,10 @@ class Follower:
         needed = self._verifier.list_needed_blobs(self.state, block)
         return self._verifier.find_missing_blobs(needed)
 
+    def restart(self, state: ChainState) -> None:
+        """Goes on from a state that a snapshot pins."""
+        self.state = state
+
     def take(self, final: FinalBlock) -> str | None:
         """Goes on by one block; or why it does not, and stays where it was."""
         block = final.block

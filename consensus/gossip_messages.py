@@ -22,6 +22,8 @@ PART_BYTES = 1 << 18
 """Of a blob, in one message."""
 MAX_PARTS = 1 << 8
 MAX_HELD = 8 * MAX_TRANSACTIONS  # all that can wait, see `consensus.pool`
+MAX_STATE_BYTES = 1 << 21
+"""More than a state of 1,024 clients takes, by far; and no more than a final block."""
 _BLANK = bytes(SIGNATURE_BYTES)
 
 
@@ -96,3 +98,18 @@ class BlobPart(Signed):
         require(start < self.size or self.part == 0, "the part is beyond the blob")
         require(len(self.data) == min(PART_BYTES, self.size - start), "the part has a wrong length")
         require_lengths(self, digest=DIGEST_BYTES, signature=SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldState(Message):
+    """The state between two blocks, for whoever asks for blocks that are let go. Unsigned.
+
+    state : canonical bytes of `ChainState`; the block after it, which is sent before, names them
+    """
+
+    KIND: ClassVar[int] = 24
+    MAX_BYTES: ClassVar[int] = MAX_STATE_BYTES + 64
+    state: bytes
+
+    def __post_init__(self) -> None:
+        require_lengths(self, state=(1, MAX_STATE_BYTES))

@@ -61,9 +61,10 @@ class Ledger:
         self._recent: dict[int, FinalBlock] = {}
         with ExitStack() as opened:
             opened.enter_context(closing(lock_home(home)))
-            if snapshot is not None:
-                save_snapshot(home, snapshot)
             self._files = opened.enter_context(closing(BlockFiles(home)))
+            if snapshot is not None:
+                self._refuse_gap(snapshot)
+                save_snapshot(home, snapshot)
             self._votes = opened.enter_context(closing(Log(home / VOTES, _VOTES_ADVICE)))
             self._models = opened.enter_context(closing(ModelIndex(home)))
             self.own_votes = _decode_votes(self._votes)
@@ -86,20 +87,36 @@ class Ledger:
             raise LedgerError(self._home, what, ADVICE)
         return self._replay(start(self._genesis))
 
+    def jump(self, snapshot: Snapshot) -> None:
+        """Goes on with a snapshot that is beyond all blocks here, which are let go.
+
+        Raises LedgerError for an archive, which would have a gap; OSError.
+        """
+        self._refuse_gap(snapshot)
+        save_snapshot(self._home, snapshot)  # a crash from here on is gone on from at start
+        self.state = self._begin_with(snapshot)
+        self._votes.clear()
+        self.own_votes = ()
+
+    def _refuse_gap(self, snapshot: Snapshot) -> None:
+        files = self._files
+        n_missing = snapshot.height - files.height
+        if self._keep_blocks is None and files.height >= files.first and n_missing > 0:
+            raise LedgerError(
+                self._home,
+                f"an archive that ends with block {files.height} cannot go on with block "
+                f"{snapshot.height + 1} of a snapshot",
+                "let an archive send what is missing, or name a new folder",
+            )
+
     def _begin_with(self, snapshot: Snapshot) -> ChainState:
         """A snapshot from elsewhere, beyond all blocks that are here."""
+        self._refuse_gap(snapshot)
         files = self._files
-        n_here = files.height + 1 - files.first
-        last = files.read(files.height) if n_here else None
+        last = files.read(files.height) if files.height >= files.first else None
         if last is None or last.block.hash != snapshot.state.head:
-            if n_here and self._keep_blocks is None:
-                raise LedgerError(
-                    self._home,
-                    f"an archive that ends with block {files.height} cannot go on with block "
-                    f"{snapshot.height + 1} of a snapshot",
-                    "take the snapshot away, and peers send what is missing; or name a new folder",
-                )
             files.restart(snapshot.height + 1)
+            self._recent.clear()
         self._add(snapshot.final)
         return apply(snapshot.state, snapshot.final.block)
 

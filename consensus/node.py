@@ -17,6 +17,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from consensus.blobs import Blobs
+from consensus.catch_up import CatchUp
 from consensus.chain import ChainState, Phase
 from consensus.codec import Message
 from consensus.desk import Desk
@@ -40,9 +41,9 @@ from consensus.events import (
     TimeoutFired,
 )
 from consensus.genesis import Genesis
-from consensus.gossip_messages import BlobPart, BlobRequest, Holdings
+from consensus.gossip_messages import BlobPart, BlobRequest, HeldState, Holdings
 from consensus.identity import Identity, authenticate
-from consensus.ledger import Ledger
+from consensus.ledger import Ledger, LedgerError
 from consensus.memory import State, restore
 from consensus.messages import (
     NIL,
@@ -118,6 +119,7 @@ class Node:
             log=log,
             clock=clock,
         )
+        self._catch_up = CatchUp(genesis)
         config = Config(
             n_validators=genesis.n_validators, validator=identity.index, rules=ChainRules()
         )
@@ -264,13 +266,7 @@ class Node:
         for digest in self.ledger.append(final):
             self._blobs.discard(digest)
         after = self.ledger.state
-        self._build, self._ready_since = None, None
-        self._unchecked.clear()
-        self._timers.clear()
-        self._height_since = self._clock()
-        self._desk.move_on(before, after)
-        self._metrics.height.set(after.height)
-        self._metrics.learning_round.set(after.learning_round)
+        self._begin_height(before, after)
         if after.leader != before.leader:
             self._metrics.leader_changes.inc()
         self._log.info(
@@ -281,6 +277,15 @@ class Node:
             transactions=len(final.block.transactions),
         )
         self._voice.say_final(final, before, after)
+
+    def _begin_height(self, before: ChainState, after: ChainState) -> None:
+        self._build, self._ready_since = None, None
+        self._unchecked.clear()
+        self._timers.clear()
+        self._height_since = self._clock()
+        self._desk.move_on(before, after)
+        self._metrics.height.set(after.height)
+        self._metrics.learning_round.set(after.learning_round)
 
     # -- messages
 
@@ -339,6 +344,10 @@ class Node:
             self._log.error("own vote was forgotten: sits this height out", height=message.height)
 
     def _on_final(self, raw: bytes) -> bool:
+        held = HeldState.decode(raw)
+        if held is not None:
+            self._transport.forget(raw)  # the block that names it may still come
+            return self._jump(held)
         final = FinalBlock.decode(raw)
         if final is None:
             return False
@@ -350,6 +359,7 @@ class Node:
             self._take(FinalReceived(final))
         else:
             self._transport.forget(raw)
+            self._catch_up.expect(final, self.chain.height)
             self._voice.fetch(self.chain.height + 1)
         return True
 
@@ -360,6 +370,27 @@ class Node:
         blob = self._voice.take_part(part)
         if blob is not None:
             self._desk.keep_blob(blob)
+        return True
+
+    def _jump(self, held: HeldState) -> bool:
+        """Goes on from a state of peers that have let go of the blocks before it."""
+        snapshot = self._catch_up.take(held, self.chain.height)
+        if snapshot is None:
+            return False
+        before = self.ledger.state
+        try:
+            self.ledger.jump(snapshot)
+        except LedgerError as error:
+            self._log.warning("stays where it is", why=error.what, next_step=error.next_step)
+            return True
+        self._log.info("went on from a snapshot", height=self.ledger.height)
+        for vote in snapshot.final.certificate.votes:
+            self._notice(vote)
+        self._begin_height(before, self.ledger.state)
+        self._state = restore(
+            self._state.config, self.ledger.state, self.ledger.last_certificate, ()
+        )
+        self._take(Started())
         return True
 
     # -- checks and drafts

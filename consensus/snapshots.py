@@ -17,6 +17,7 @@ from pathlib import Path
 from consensus.chain import ChainState, find_fault
 from consensus.codec import split_fields
 from consensus.genesis import Genesis
+from consensus.gossip_messages import MAX_STATE_BYTES
 from consensus.identity import authenticate
 from consensus.messages import FinalBlock
 from kernels.files import PRIVATE, write_whole
@@ -24,8 +25,6 @@ from prover.statement import encode_fields
 
 SPAN = 256
 """Blocks from one snapshot of a ledger to the next, and in a file of blocks."""
-MAX_STATE_BYTES = 1 << 22
-"""More than a state of 1,024 clients takes, by far."""
 MAX_SNAPSHOT_BYTES = MAX_STATE_BYTES + FinalBlock.MAX_BYTES + 64
 _MAGIC = b"zkpotsnp" + (1).to_bytes(2, "little")
 _PREFIX, _SUFFIX = "snapshot-", ".zks"
@@ -69,6 +68,11 @@ class Snapshot:
         final = FinalBlock.decode(raw_final)
         if final is None:
             raise SnapshotInvalid("the block after it is malformed")
+        return cls.check(raw_state, final, genesis)
+
+    @classmethod
+    def check(cls, raw_state: bytes, final: FinalBlock, genesis: Genesis) -> Snapshot:
+        """Of a state's bytes and the block that should name them. Raises SnapshotInvalid."""
         fault = authenticate(final, genesis)
         _require(fault is None, f"the block after it is not final on this chain: {fault}")
         pinned = hashlib.sha256(raw_state).digest() == final.block.state_root

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 
 from consensus.blobs import Blobs
+from consensus.catch_up import CatchUp
 from consensus.chain import ChainState
 from consensus.downloads import Downloads
 from consensus.follower import Follower
 from consensus.genesis import Genesis
-from consensus.gossip_messages import BlobPart
+from consensus.gossip_messages import BlobPart, HeldState
 from consensus.identity import authenticate
 from consensus.messages import BlockRequest, FinalBlock, Transaction
 from consensus.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Transport
@@ -23,6 +24,8 @@ ASK_S = 0.5
 class Watch:
     """A light client that is fed by the streams; what 2f + 1 validators did not sign is dropped.
 
+    start     : the state from which blocks came one by one: of the genesis, or of a snapshot, where
+                nobody sends the blocks before any more
     transport : reads the stream `final`
     verifier  : when given, proofs and openings are checked too; validators are asked for the blobs
                 of a block that are not in `blobs` yet, and the block waits for them
@@ -40,6 +43,8 @@ class Watch:
     ) -> None:
         self._genesis, self._blobs = genesis, blobs
         self._follower = Follower(genesis, verifier)
+        self._catch_up = CatchUp(genesis)
+        self.start = self._follower.state
         self._transport, self._clock = transport, clock
         self._downloads = Downloads(genesis.n_validators, None)
         self._waiting: FinalBlock | None = None
@@ -60,6 +65,8 @@ class Watch:
                 continue
             if final.block.height > self.state.height + 1:
                 self._transport.forget(final.encode())  # it is asked for again when its turn comes
+                if authenticate(final, self._genesis) is None:
+                    self._catch_up.expect(final, self.state.height)
             elif self._lacks_blobs(final):
                 self._waiting = final
             elif self._follower.take(final) is None:
@@ -74,7 +81,12 @@ class Watch:
             if incoming.stream == BLOBS:
                 self._take_part(incoming.raw)
                 continue
-            final = FinalBlock.decode(incoming.raw) if incoming.stream == FINAL else None
+            if incoming.stream != FINAL:
+                continue
+            held = HeldState.decode(incoming.raw)
+            final = self._jump(held) if held is not None else FinalBlock.decode(incoming.raw)
+            if held is not None:
+                self._transport.forget(incoming.raw)  # the block that names it may still come
             if final is not None:
                 yield final
         waiting, self._waiting = self._waiting, None
@@ -102,6 +114,15 @@ class Watch:
             self._transport.send(VOTES, request.encode())
         if blob is not None and self._blobs is not None:
             self._blobs.put(blob)
+
+    def _jump(self, held: HeldState) -> FinalBlock | None:
+        """The first block after a state that takes the place of blocks that nobody has."""
+        snapshot = self._catch_up.take(held, self.state.height)
+        if snapshot is None:
+            return None
+        self._follower.restart(snapshot.state)
+        self.start, self._waiting = snapshot.state, None
+        return snapshot.final
 
     def send(self, tx: Transaction) -> None:
         """To all validators. It may be lost: send it again until a final block holds it."""

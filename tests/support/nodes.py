@@ -117,6 +117,7 @@ class Net:
         may_read: MayPass = lambda *_: True,
     ) -> None:
         self.folder, self.lab = folder, lab or ProvenLab()
+        self.ledger_options: dict[str, Any] = {}
         self.server = MemoryServer()
         self.connect = connect or self._connect_to_memory
         self.may_send, self.may_read = may_send, may_read
@@ -137,7 +138,7 @@ class Net:
         lab = self.lab
         identity = Identity() if observes else self._identify(index)
         self.logs[index] = LogCapture()
-        ledger = Ledger(self.home(index), lab.genesis)
+        ledger = Ledger(self.home(index), lab.genesis, **self.ledger_options)
         try:
             node = self._make(index, identity, ledger)
         except BaseException:

@@ -75,7 +75,7 @@ def test_another_block_is_not_proposed_in_the_same_round(place: SignedPlace) -> 
     proposal = Proposal(height=1, round=1, valid_round=0, block=FIRST, validator=0)
     place.advance(proposal)
     assert place.allows(proposal)
-    assert not place.allows(replace(proposal, block=replace(FIRST, proposer=1)))
+    assert not place.allows(replace(proposal, block=replace(FIRST, state_root=bytes(32))))
     assert not place.allows(replace(proposal, valid_round=1))
 
 
