@@ -119,6 +119,7 @@ class ChainLab:
             precommit_ms=step_ms,
             increase_ms=step_ms,
             empty_block_ms=empty_block_ms,
+            longest_empty_ms=empty_block_ms,
         )
         return create_chain(
             self.folder,

@@ -60,17 +60,24 @@ class Validator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Of the steps of round 0, what each further round adds, and when an empty block is made."""
+    """Of the steps of round 0, what each further round adds, and when an empty block is made.
+
+    empty_block_ms, longest_empty_ms : the wait for something due, first and at most
+                                       (`consensus.pace`)
+    """
 
     propose_ms: int
     prevote_ms: int
     precommit_ms: int
     increase_ms: int
     empty_block_ms: int
+    longest_empty_ms: int
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
             _require_number(f"timeouts.{name}", getattr(self, name), 1, MAX_TIMEOUT_MS)
+        holds = self.longest_empty_ms >= self.empty_block_ms
+        _require("timeouts.longest_empty_ms", holds, "is less than empty_block_ms")
 
 
 @dataclass(frozen=True, kw_only=True)

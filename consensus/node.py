@@ -12,6 +12,7 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -57,6 +58,7 @@ from consensus.messages import (
     decode_transaction,
 )
 from consensus.node_metrics import NodeMetrics
+from consensus.pace import compute_wait_ms, count_empty
 from consensus.rules import ChainRules
 from consensus.state import step
 from consensus.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Incoming, Transport
@@ -120,6 +122,7 @@ class Node:
             clock=clock,
         )
         self._catch_up = CatchUp(genesis)
+        self._n_empty = self._count_empty()
         config = Config(
             n_validators=genesis.n_validators, validator=identity.index, rules=ChainRules()
         )
@@ -180,6 +183,7 @@ class Node:
         self._look_for_blobs()
         self._judge_pending()
         self._check_blocks()
+        self._mind_due()
         self._try_build()
 
     def _compute_wait_ms(self) -> int:
@@ -244,14 +248,31 @@ class Node:
         t = self.genesis.timeouts
         base = {
             # In round 0 a proposer waits for something to propose.
-            Step.PROPOSE: t.propose_ms + (t.empty_block_ms if effect.round == 0 else 0),
+            Step.PROPOSE: t.propose_ms + (self._compute_wait_for_due() if effect.round == 0 else 0),
             Step.PREVOTE: t.prevote_ms,
             Step.PRECOMMIT: t.precommit_ms,
         }[effect.step]
-        due = self._clock() + (base + effect.round * t.increase_ms) / 1000
-        self._n_timers += 1
         fired = TimeoutFired(effect.step, effect.height, effect.round)
-        heapq.heappush(self._timers, (due, self._n_timers, fired))
+        self._add_timer(base + effect.round * t.increase_ms, fired)
+
+    def _add_timer(self, in_ms: int, fired: TimeoutFired) -> None:
+        self._n_timers += 1
+        heapq.heappush(self._timers, (self._clock() + in_ms / 1000, self._n_timers, fired))
+
+    def _compute_wait_for_due(self) -> int:
+        """Milliseconds that a proposer of this height waits, if nothing is due meanwhile."""
+        return compute_wait_ms(self.chain, self._state.certificate, self._n_empty)
+
+    def _mind_due(self) -> None:
+        """Once something is due, nobody waits for the proposer longer than in a busy chain."""
+        chain = self.chain
+        if self._ready_since is not None or chain.phase is Phase.DONE:
+            return
+        if self._desk.is_anything_due(chain):
+            self._ready_since = self._clock()
+            t = self.genesis.timeouts
+            fired = TimeoutFired(Step.PROPOSE, self._state.height, 0)
+            self._add_timer(t.propose_ms + t.empty_block_ms, fired)
 
     def _fire_timers(self) -> None:
         now = self._clock()
@@ -283,9 +304,16 @@ class Node:
         self._unchecked.clear()
         self._timers.clear()
         self._height_since = self._clock()
+        self._n_empty = self._count_empty()
         self._desk.move_on(before, after)
         self._metrics.height.set(after.height)
         self._metrics.learning_round.set(after.learning_round)
+
+    def _count_empty(self) -> int:
+        heights = range(self.ledger.height, 0, -1)
+        finals = takewhile(lambda final: final is not None, map(self.ledger.get, heights))
+        blocks = (final.block for final in finals if final is not None)
+        return count_empty(blocks, self.genesis.timeouts)
 
     # -- messages
 
@@ -423,14 +451,12 @@ class Node:
             return float("-inf")  # at once
         if self._ready_since is not None:
             return self._ready_since + GATHER_S
-        return self._height_since + self.genesis.timeouts.empty_block_ms / 1000
+        return self._height_since + self._compute_wait_for_due() / 1000
 
     def _try_build(self) -> None:
         build, index = self._build, self.identity.index
         if build is None or index is None or self.chain.phase is Phase.DONE:
             return
-        if self._ready_since is None and self._desk.is_anything_due(self.chain):
-            self._ready_since = self._clock()
         if self._clock() < self._find_build_time():
             return
         block = self._desk.draft(

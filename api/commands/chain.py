@@ -76,6 +76,9 @@ def init(
     ] = None,
     phase_ms: Annotated[int, typer.Option(min=1, help="How long a phase waits.")] = 60_000,
     block_ms: Annotated[int, typer.Option(min=1, help="An empty block after this.")] = 1000,
+    longest_block_ms: Annotated[
+        int | None, typer.Option(min=1, help="Waits for empty blocks double up to this; else 64 x.")
+    ] = None,
     timeout_ms: Annotated[int, typer.Option(min=1, help="Of a step of a round.")] = 1000,
     key_digest: KeyDigest = None,
 ) -> None:
@@ -86,7 +89,7 @@ def init(
     from api.refusals import refusing
     from consensus.blobs import FileBlobs
     from consensus.development import BLOBS, create_chain
-    from consensus.genesis import GenesisInvalid, Task, Timeouts
+    from consensus.genesis import MAX_TIMEOUT_MS, GenesisInvalid, Task, Timeouts
     from consensus.identity import IdentityError
     from consensus.samples import PoolInvalid, SamplePool
     from federated.data import DatasetRef, load_samples
@@ -127,6 +130,7 @@ def init(
                 precommit_ms=timeout_ms,
                 increase_ms=timeout_ms,
                 empty_block_ms=block_ms,
+                longest_empty_ms=longest_block_ms or min(64 * block_ms, MAX_TIMEOUT_MS),
             )
             genesis = create_chain(
                 folder,

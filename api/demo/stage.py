@@ -108,6 +108,7 @@ def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: R
             precommit_ms=1500,
             increase_ms=500,
             empty_block_ms=plan.block_ms,
+            longest_empty_ms=8 * plan.block_ms,
         ),
         n_validators=plan.n_validators,
         random_bytes=secrets.token_bytes,

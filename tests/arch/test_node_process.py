@@ -76,7 +76,12 @@ def running(tmp_path: Path) -> Iterator[Running]:
         chain_id=b"idle",
         task=lab.task,
         timeouts=Timeouts(
-            propose_ms=300, prevote_ms=300, precommit_ms=300, increase_ms=100, empty_block_ms=20
+            propose_ms=300,
+            prevote_ms=300,
+            precommit_ms=300,
+            increase_ms=100,
+            empty_block_ms=20,
+            longest_empty_ms=20,
         ),
         n_validators=1,
         random_bytes=seeded(5),

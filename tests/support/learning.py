@@ -141,6 +141,7 @@ class Lab:
     n_validators: int = 4
     n_clients: int = 3
     changes: dict[str, Any] = field(default_factory=dict)
+    longest_empty_ms: int = 500
 
     @cached_property
     def genesis(self) -> Genesis:
@@ -155,7 +156,12 @@ class Lab:
             admission_key=public(self.admission),
             task=self.task,
             timeouts=Timeouts(
-                propose_ms=300, prevote_ms=100, precommit_ms=100, increase_ms=50, empty_block_ms=500
+                propose_ms=300,
+                prevote_ms=100,
+                precommit_ms=100,
+                increase_ms=50,
+                empty_block_ms=500,
+                longest_empty_ms=self.longest_empty_ms,
             ),
         )
 
