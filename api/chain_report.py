@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from consensus.block_files import StoredChain
 from consensus.chain import ChainState
 
+_LAST_MS = 253_402_300_799_000
+"""The end of the year 9999, and of what can be written as a date."""
 _NOT_COMPARED = {
     "genesis": "not compared: --genesis-digest",
     "head": "not compared: --head",
@@ -15,27 +18,44 @@ _NOT_COMPARED = {
 }
 
 
-def describe_chain(chain: StoredChain, state: ChainState) -> dict[str, Any]:
-    """For machines. state : after the last block"""
+def describe_chain(
+    chain: StoredChain, state: ChainState, *, final_ms: int, now_ms: int
+) -> dict[str, Any]:
+    """For machines.
+
+    state    : after the last block
+    final_ms : when that became final, by the clocks of those who signed
+    """
     return {
         "genesis": state.genesis.digest.hex(),
         "first": chain.start.height + 1,
         "height": state.height,
         "head": state.head.hex(),
         "phase": state.phase.value,
+        "final_ms": final_ms,
+        "age_s": (now_ms - final_ms) // 1000,
     }
 
 
-def report_chain(chain: StoredChain, state: ChainState, compared: Collection[str]) -> str:
-    """For people. compared : which of genesis, head and height the caller gave"""
-    told = describe_chain(chain, state)
+def report_chain(chain: StoredChain, told: dict[str, Any], compared: Collection[str]) -> str:
+    """For people. told : of `describe_chain`; compared : which of its values the caller gave"""
     lines = [f"valid: {len(chain)} blocks, every vote and proof in them"]
     for name, option in _NOT_COMPARED.items():
         note = "as given" if name in compared else option
         lines.append(f"  {name:8}{told[name]} ({note})")
+    moment = datetime.fromtimestamp(min(told["final_ms"], _LAST_MS) / 1000, UTC)
+    age = _describe_age(told["age_s"])
+    lines.append(f"  {'time':8}{moment:%Y-%m-%d %H:%M:%S} UTC, {age}")
     if not chain.is_whole:
         lines += [
             f"from a snapshot on: blocks 1 to {chain.start.height} are not here; the state after",
             "  them is what 2f + 1 validators of the genesis signed in the block that follows",
         ]
     return "\n".join(lines)
+
+
+def _describe_age(age_s: int) -> str:
+    """A chain that is behind looks like one that is idle: say how long nothing has come."""
+    if age_s < 0:
+        return f"{timedelta(seconds=-age_s)} ahead of the clock of this machine"
+    return f"{timedelta(seconds=age_s)} ago; blocks since may be missing here"

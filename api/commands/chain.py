@@ -166,6 +166,7 @@ def verify(
     with what others tell you, or give it as an option.
     """
     import secrets
+    import time
 
     from api.chain_report import describe_chain, report_chain
     from api.progress import show_steps
@@ -189,7 +190,7 @@ def verify(
     with refusing(as_json=as_json):
         check_task_keys(made.task, store)
     verifier = BlockVerifier(made, store, secrets.token_bytes)
-    follower = Follower(made, verifier, start=chain.start)
+    follower, final_ms = Follower(made, verifier, start=chain.start), 0
     try:
         with show_steps() as update:
             for index, final in enumerate(chain):
@@ -197,6 +198,7 @@ def verify(
                 if fault is not None:
                     reason = f"block {final.block.height}: {fault}"
                     refuse(reason, code="bad_block", as_json=as_json)
+                final_ms = final.certificate.time_ms
                 update("blocks", index + 1, len(chain))
     except LedgerError as error:
         refuse(str(error), code="bad_chain", as_json=as_json)
@@ -207,11 +209,13 @@ def verify(
     if min_height is not None and state.height < min_height:
         reason = f"the last block is of height {state.height}: blocks are missing, or not made yet"
         refuse(reason, code="too_low", as_json=as_json)
+    now_ms = time.time_ns() // 1_000_000
+    told = describe_chain(chain, state, final_ms=final_ms, now_ms=now_ms)
     if as_json:
-        emit_json(describe_chain(chain, state))
+        emit_json(told)
     else:
         given = {"genesis": genesis_digest, "head": head, "height": min_height}
-        typer.echo(report_chain(chain, state, {name for name, x in given.items() if x is not None}))
+        typer.echo(report_chain(chain, told, {name for name, x in given.items() if x is not None}))
 
 
 def show(home: Home, genesis: GenesisFile = None, as_json: AsJson = False) -> None:

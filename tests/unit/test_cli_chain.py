@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,11 @@ from consensus.chain import ChainState, Phase, apply, start
 from consensus.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identity, node_home
 from consensus.genesis import Genesis
 from consensus.identity import KEY_FILE, IdentityError, create_key, get_public_key, load_key
-from consensus.ledger import BLOCKS, VOTES, Ledger
+from consensus.ledger import BLOCKS, KEEP_BLOCKS, VOTES, Ledger
 from consensus.messages import Block, FinalBlock, Proof, Vote
 from consensus.place import PLACE_FILE, Place, SignedPlace
 from consensus.samples import SamplePool
-from consensus.snapshots import SPAN
+from consensus.snapshots import SPAN, load_snapshot
 from tests.support.certificates import certify
 from tests.support.commands import run
 from tests.support.learning import ProvenLab, ed25519, proven_lab
@@ -140,10 +142,12 @@ def list_states(lab: ProvenLab) -> list[tuple[ChainState, Block]]:
     return found
 
 
-def write_chain(folder: Path, finals: list[FinalBlock], *, span: int = SPAN) -> Path:
+def write_chain(
+    folder: Path, finals: list[FinalBlock], *, span: int = SPAN, keep_blocks: int = KEEP_BLOCKS
+) -> Path:
     """A node's folder with these blocks, genesis and blobs beside it. Returns the node's folder."""
     lab, home = proven_lab(), folder / "node-0"
-    ledger = Ledger(home, lab.genesis, span=span)
+    ledger = Ledger(home, lab.genesis, span=span, keep_blocks=keep_blocks)
     for final in finals:
         ledger.append(final)
     ledger.close()
@@ -174,7 +178,12 @@ def test_an_honest_chain_is_valid(home: Path, finals: list[FinalBlock]) -> None:
         "height": len(finals),
         "head": finals[-1].block.hash.hex(),
         "phase": Phase.COMMIT.value,
+        "final_ms": finals[-1].certificate.time_ms,
+        "age_s": found["age_s"],
     }
+    assert found["age_s"] == pytest.approx(time.time() - found["final_ms"] / 1000, abs=60)
+    when = datetime.fromtimestamp(found["final_ms"] / 1000, UTC)
+    assert f"{when:%Y-%m-%d %H:%M:%S} UTC" in shown
     assert f"valid: {len(finals)} blocks" in shown
     assert all(str(found[name]) in shown for name in ("genesis", "height", "head"))
     assert shown.count("not compared") == 3, "a part of a chain, or another's, is valid as well"
@@ -195,6 +204,33 @@ def test_a_chain_is_what_was_asked_for(home: Path, finals: list[FinalBlock]) -> 
     assert "valid: 4 blocks" in succeed("chain", "verify", part, "--genesis-digest", genesis)
     refuse(finals[3].block.hash.hex(), "chain", "verify", part, *asked[:4])
     refuse("height 4", "chain", "verify", part, "--min-height", len(finals))
+
+
+def test_a_pruned_chain_is_valid_from_its_snapshot(
+    tmp_path: Path, finals: list[FinalBlock]
+) -> None:
+    """And says so; the same for what a snapshot's file began."""
+    home = write_chain(tmp_path / "chain", finals, span=2, keep_blocks=1)
+    shown = succeed("chain", "verify", home)
+    assert "valid: 4 blocks" in shown
+    assert f"blocks 1 to {len(finals) - 4} are not here" in shown
+    told = json.loads(succeed("chain", "verify", home, "--json"))
+    assert (told["first"], told["height"]) == (len(finals) - 3, len(finals))
+    assert len(succeed("chain", "show", home).splitlines()) == 4
+
+    file, genesis = tmp_path / "state.zks", proven_lab().genesis
+    assert genesis.digest.hex() in succeed("chain", "snapshot", home, "--out", file)
+    fresh = tmp_path / "chain" / "node-1"
+    ledger = Ledger(fresh, genesis, snapshot=load_snapshot(file, genesis))
+    ledger.close()
+    assert "valid: 1 blocks" in succeed("chain", "verify", fresh)
+    identify(home)
+    file.write_bytes(file.read_bytes()[:-1])
+    refuse("snapshot: ", "node", home, "--snapshot", file)
+
+
+def test_a_short_chain_has_no_snapshot(home: Path, tmp_path: Path) -> None:
+    refuse("no snapshot is there", "chain", "snapshot", home, "--out", tmp_path / "state.zks")
 
 
 def test_no_block_is_no_valid_chain(tmp_path: Path) -> None:
