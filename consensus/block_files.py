@@ -71,8 +71,12 @@ class BlockFile:
         index = height - self.first
         if self.held is not None:
             return read_record(self.held.descriptor, self.places, index, self.path, ADVICE)
-        with self.path.open("rb") as file:
-            return read_record(file.fileno(), self.places, index, self.path, ADVICE)
+        try:
+            with self.path.open("rb") as file:
+                return read_record(file.fileno(), self.places, index, self.path, ADVICE)
+        except FileNotFoundError:
+            what = "its node has let it go meanwhile, or somebody deleted it"
+            raise LedgerError(self.path, what, "read the folder again") from None
 
 
 def list_sealed(home: Path) -> list[BlockFile]:

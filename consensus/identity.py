@@ -112,7 +112,8 @@ def load_seed(folder: Path, name: str = KEY_FILE) -> bytes:
         raw = file.read(2 * _SEED_BYTES + 2)
     seed = _parse_seed(raw)
     if seed is None:
-        raise IdentityError(path, "holds no key", "take it from a copy, or make a new one")
+        next_step = "take this file, and no other, from a copy, or make a new one"
+        raise IdentityError(path, "holds no key", next_step)
     return seed
 
 

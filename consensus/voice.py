@@ -22,7 +22,7 @@ from consensus.genesis import Genesis
 from consensus.gossip import Gossip, list_held
 from consensus.gossip_messages import BlobPart, BlobRequest, Holdings
 from consensus.identity import Identity, sign
-from consensus.ledger import Ledger
+from consensus.ledger import Ledger, LedgerError
 from consensus.memory import State, list_repeats
 from consensus.messages import BeaconShare, BlockRequest, FinalBlock, Receipt, SentTransaction
 from consensus.repetition import FIRST_PAUSE_S, Repetition
@@ -116,7 +116,10 @@ class Voice:
 
     def answer(self, request: BlockRequest) -> None:
         """Final blocks, to whoever asks."""
-        self.say(FINAL, *self._answers.list_finals(request, self._clock()))
+        try:
+            self.say(FINAL, *self._answers.list_finals(request, self._clock()))
+        except LedgerError as error:  # an old block is damaged: others have it
+            self._log.error("cannot answer", what=error.what, next_step=error.next_step)
 
     def answer_blob(self, request: BlobRequest) -> None:
         """A part of a blob that this validator keeps."""

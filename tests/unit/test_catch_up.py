@@ -16,7 +16,7 @@ from consensus import catch_up
 from consensus.catch_up import MAX_AWAITED, CatchUp
 from consensus.chain import ChainState, apply, start
 from consensus.gossip_messages import MAX_STATE_BYTES, HeldState
-from consensus.ledger import Ledger
+from consensus.ledger import N_RECENT, Ledger
 from consensus.messages import BlockRequest, FinalBlock
 from consensus.snapshots import Snapshot
 from consensus.stream import FINAL, MAX_MESSAGE_BYTES, Incoming
@@ -152,6 +152,21 @@ def test_an_archive_stays_where_it_is(net: Net) -> None:
     net.drop(3)
     again = net.start(3)
     assert list_hashes(again) == blocks
+
+
+def test_a_damaged_old_block_stops_nobody(net: Net) -> None:
+    """It was read whole at start; others have it."""
+    net.ledger_options = {"span": 64, "keep_blocks": None}
+    net.start_all()
+    net.run_to(N_RECENT + 6, clients=False)
+    (sealed,) = net.home(0).glob("blocks-*")
+    raw = sealed.read_bytes()
+    sealed.write_bytes(raw[:40] + bytes((raw[40] ^ 1,)) + raw[41:])
+    net.now += 5.0
+    net.send(BlockRequest(height=1), stream="votes")
+    net.nodes[0].turn()
+    assert "cannot answer" in [entry["event"] for entry in net.logs[0].entries]
+    net.run_to(N_RECENT + 8, clients=False)
 
 
 def test_a_state_is_sent_now_and_then(net: Net) -> None:
