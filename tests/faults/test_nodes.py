@@ -18,7 +18,9 @@ from consensus.messages import FinalBlock, QuorumCertificate
 from consensus.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
 from tests.support.node_processes import Cluster
 
-PATIENT = {"n_rounds": 1, "prove_ms": 10**8, "update_ms": 10**8}
+PATIENT = {"n_rounds": 1} | dict.fromkeys(
+    ("register_ms", "commit_ms", "prove_ms", "update_ms"), 10**8
+)
 """A phase ends when all clients have done their part, and not before."""
 LAST_ID = "18446744073709551615-18446744073709551615"
 
