@@ -16,7 +16,7 @@ a few recent blocks, and 8 bytes for each block on disk.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +25,7 @@ from consensus.block_files import ADVICE, BLOCKS, BlockFiles, check_parent, read
 from consensus.chain import ChainState, apply, start
 from consensus.events import ConsensusMessage
 from consensus.genesis import Genesis
-from consensus.messages import FinalBlock, Proposal, QuorumCertificate, Vote
+from consensus.messages import Block, FinalBlock, Proposal, QuorumCertificate, Vote
 from consensus.records import LedgerError, Log
 from consensus.retention import KEEP_BLOCKS, ModelIndex, find_floor
 from consensus.snapshots import SPAN, Snapshot, drop_snapshots, find_snapshots, save_snapshot
@@ -156,6 +156,13 @@ class Ledger:
         end = self.height if limit is None else min(self.height, first - 1 + limit)
         found = (self.get(height) for height in range(begin, end + 1))
         return [final for final in found if final is not None]
+
+    def iter_newest(self) -> Iterator[Block]:
+        """Blocks from the last one down, as far as they are here, read one by one."""
+        for height in range(self.height, self.first - 1, -1):
+            final = self.get(height)
+            assert final is not None
+            yield final.block
 
     def list_recent(self) -> Sequence[FinalBlock]:
         """The last blocks, as many as stay in memory."""

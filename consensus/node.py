@@ -8,11 +8,9 @@ transport is waited out; what goes wrong with the own disk stops the node, befor
 
 from __future__ import annotations
 
-import heapq
 import time
 from collections import deque
 from collections.abc import Callable
-from itertools import takewhile
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -59,9 +57,11 @@ from consensus.messages import (
 )
 from consensus.node_metrics import NodeMetrics
 from consensus.pace import compute_wait_ms, count_empty
+from consensus.place import resume_place
 from consensus.rules import ChainRules
 from consensus.state import step
 from consensus.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Incoming, Transport
+from consensus.timers import Timers
 from consensus.verifier import BlockVerifier
 from consensus.voice import Voice
 from prover.randomness import RandomBytes
@@ -105,8 +105,7 @@ class Node:
         verifier = BlockVerifier(genesis, blobs, random_bytes)
         self._desk = Desk(genesis, verifier, blobs, metrics=metrics, log=log)
         self._events: deque[Event] = deque()
-        self._timers: list[tuple[float, int, TimeoutFired]] = []
-        self._n_timers = 0
+        self._timers = Timers(clock)
         self._build: Build | None = None
         self._unchecked: dict[bytes, Check] = {}
         self._height_since = clock()
@@ -122,12 +121,12 @@ class Node:
             clock=clock,
         )
         self._catch_up = CatchUp(genesis)
-        self._n_empty = self._count_empty()
+        self._n_empty = count_empty(ledger.iter_newest(), genesis.timeouts)
         config = Config(
             n_validators=genesis.n_validators, validator=identity.index, rules=ChainRules()
         )
         self._desk.move_on(ledger.state, ledger.state)
-        self._resume_place()
+        resume_place(identity, ledger, genesis)
         self._state: State = restore(
             config, ledger.state, ledger.last_certificate, ledger.own_votes
         )
@@ -136,22 +135,6 @@ class Node:
     def chain(self) -> ChainState:
         chain: ChainState = self._state.chain
         return chain
-
-    def _resume_place(self) -> None:
-        """Raises IdentityError, LedgerError: then this node could contradict what it signed."""
-        place, index = self.identity.place, self.identity.index
-        if place is None or index is None:
-            return
-        for message in self.ledger.own_votes:
-            fault = authenticate(message, self.genesis)
-            if fault is not None:
-                raise self.ledger.refuse_votes(fault)
-        place.resume(
-            height=self.ledger.height,
-            validator=index,
-            own_votes=self.ledger.own_votes,
-            recent=self.ledger.list_recent(),
-        )
 
     # -- the loop
 
@@ -188,9 +171,7 @@ class Node:
 
     def _compute_wait_ms(self) -> int:
         now = self._clock()
-        until = [now + _MAX_WAIT_S, self._voice.get_due_time(self.chain)]
-        if self._timers:
-            until.append(self._timers[0][0])
+        until = [now + _MAX_WAIT_S, self._voice.get_due_time(self.chain), self._timers.next_at]
         if self._build is not None:
             until.append(self._find_build_time())
         return max(1, int(max(0.0, min(until) - now) * 1000))
@@ -253,11 +234,7 @@ class Node:
             Step.PRECOMMIT: t.precommit_ms,
         }[effect.step]
         fired = TimeoutFired(effect.step, effect.height, effect.round)
-        self._add_timer(base + effect.round * t.increase_ms, fired)
-
-    def _add_timer(self, in_ms: int, fired: TimeoutFired) -> None:
-        self._n_timers += 1
-        heapq.heappush(self._timers, (self._clock() + in_ms / 1000, self._n_timers, fired))
+        self._timers.add(base + effect.round * t.increase_ms, fired)
 
     def _compute_wait_for_due(self) -> int:
         """Milliseconds that a proposer of this height waits, if nothing is due meanwhile."""
@@ -272,12 +249,11 @@ class Node:
             self._ready_since = self._clock()
             t = self.genesis.timeouts
             fired = TimeoutFired(Step.PROPOSE, self._state.height, 0)
-            self._add_timer(t.propose_ms + t.empty_block_ms, fired)
+            self._timers.add(t.propose_ms + t.empty_block_ms, fired)
 
     def _fire_timers(self) -> None:
-        now = self._clock()
-        while self._timers and self._timers[0][0] <= now:
-            self._take(heapq.heappop(self._timers)[2])
+        while (fired := self._timers.pop_due()) is not None:
+            self._take(fired)
 
     def _finalize(self, final: FinalBlock) -> None:
         """On disk first; then everything that goes by heights begins anew."""
@@ -304,16 +280,10 @@ class Node:
         self._unchecked.clear()
         self._timers.clear()
         self._height_since = self._clock()
-        self._n_empty = self._count_empty()
+        self._n_empty = count_empty(self.ledger.iter_newest(), self.genesis.timeouts)
         self._desk.move_on(before, after)
         self._metrics.height.set(after.height)
         self._metrics.learning_round.set(after.learning_round)
-
-    def _count_empty(self) -> int:
-        heights = range(self.ledger.height, 0, -1)
-        finals = takewhile(lambda final: final is not None, map(self.ledger.get, heights))
-        blocks = (final.block for final in finals if final is not None)
-        return count_empty(blocks, self.genesis.timeouts)
 
     # -- messages
 

@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 
 from consensus.codec import MAX_NUMBER, SIGNATURE_BYTES
 from consensus.events import ConsensusMessage
-from consensus.identity import IdentityError
+from consensus.genesis import Genesis
+from consensus.identity import Identity, IdentityError, authenticate
+from consensus.ledger import Ledger
 from consensus.messages import DIGEST_BYTES, KEY_BYTES, FinalBlock, Proposal, Step, Vote
 from kernels.files import PRIVATE, write_new, write_whole
 from prover.model import canonical_json
@@ -198,6 +200,26 @@ class SignedPlace:
             return False
         self.give_up(message.height)
         return True
+
+
+def resume_place(identity: Identity, ledger: Ledger, genesis: Genesis) -> None:
+    """Before a node speaks: nothing that binds it is missing, or of another chain.
+
+    Raises IdentityError, LedgerError: then it could contradict what it signed.
+    """
+    place, index = identity.place, identity.index
+    if place is None or index is None:
+        return
+    for message in ledger.own_votes:
+        fault = authenticate(message, genesis)
+        if fault is not None:
+            raise ledger.refuse_votes(fault)
+    place.resume(
+        height=ledger.height,
+        validator=index,
+        own_votes=ledger.own_votes,
+        recent=ledger.list_recent(),
+    )
 
 
 def give_up(home: Path, genesis: bytes, validator: bytes, through: int | None) -> int:
