@@ -62,7 +62,7 @@ class BlobRequest(Message):
     part : counts from 0, each of PART_BYTES but the last
     """
 
-    KIND: ClassVar[int] = 22
+    KIND: ClassVar[int] = 25
     digest: bytes
     part: int
     validator: int

@@ -10,7 +10,7 @@ import pytest
 
 from consensus import gossip_messages, messages
 from consensus.aggregate import GlobalModel
-from consensus.codec import Message
+from consensus.codec import Message, Signed
 from consensus.genesis import Genesis, GenesisInvalid
 from consensus.samples import SamplePool
 from consensus.signatures import is_signed
@@ -50,6 +50,17 @@ def test_other_bytes_are_no_such_message(name: str) -> None:
     others += [bytes([raw[0] ^ 64]) + raw[1:], raw[:1] + b"\x02" + raw[2:]]
     others += [raw[:2] + bytes([raw[2] ^ 1]) + raw[3:]]
     assert [other for other in others if decode(name, other) is not None] == []
+
+
+def test_every_class_has_a_kind_of_its_own() -> None:
+    """A message names its class by one byte, so that none decodes as another."""
+    found = [*Message.__subclasses__()]
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    found.remove(Signed)
+    kinds = {k.__name__: k.KIND for k in found if k.__module__.startswith("consensus")}
+    assert len(kinds) > 20
+    assert len(set(kinds.values())) == len(kinds)
 
 
 def test_signatures_hold_on_this_chain_only() -> None:
