@@ -20,7 +20,7 @@ from consensus.events import (
     Check,
     Effect,
     Fetch,
-    ProofHeld,
+    Held,
     Relay,
     Schedule,
     Send,
@@ -79,7 +79,7 @@ def prove_stage(chain: ToyChain | None = None) -> Stage:
 
 def hold(stage: Stage, proof: Proof, *signers: int) -> list[Effect]:
     """Node 3 finds a proof valid, and hears of receipts for it."""
-    effects = stage.feed(3, ProofHeld(proof))
+    effects = stage.feed(3, Held(proof))
     for i in signers:
         receipt = Receipt(
             learning_round=proof.learning_round, transaction_digest=proof.digest, validator=i

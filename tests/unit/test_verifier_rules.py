@@ -255,6 +255,7 @@ def speak(lab: Lab, state: ChainState) -> list[BeaconShare]:
         lab.genesis,
         Identity(index=1, key=lab.validators[1], beacon_secret=deal_beacon(4).secrets[1]),
         ledger=cast(Any, None),
+        blobs=cast(Any, None),
         transport=cast(Any, recorder),
         log=None,
         clock=lambda: 0.0,
