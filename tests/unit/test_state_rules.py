@@ -28,6 +28,7 @@ from consensus.events import (
     TimeoutFired,
 )
 from consensus.messages import BLANK, NIL, Evidence, Proof, Proposal, Receipt, Refusal, Step, Vote
+from consensus.receipts import ReceiptBook
 from consensus.votes import Tally
 from tests.consensus.stage import (
     PRECOMMIT,
@@ -122,6 +123,26 @@ def test_line_36_waits_for_the_own_prevote() -> None:
     assert get_vote(stage, 3, 1, PRECOMMIT) == block.hash
 
 
+def test_a_locked_node_refuses_another_block_before_it_is_checked() -> None:
+    """The verdict would change nothing; the round must not wait for it."""
+    stage = lock_on_first(3, 1)
+    stage.checks = False
+    meet_in(stage, 4, 3)
+    stage.tell(stage.propose(1, 4, stage.block(variant=3)), 3)
+    assert get_vote(stage, 3, 4, PREVOTE) == NIL
+
+
+def test_line_23_a_locked_node_refuses_a_block_that_it_has_found_valid() -> None:
+    """It comes as new, with nothing due: the lock alone forbids it."""
+    stage = lock_on_first(3, 1)
+    other = stage.block(proposer=2, variant=3)
+    for number in (1, 5):
+        meet_in(stage, number, 3)
+        stage.tell(stage.propose(2, number, other), 3)
+        assert get_vote(stage, 3, number, PREVOTE) == NIL
+        assert stage.states[3].is_valid(other.hash)
+
+
 def test_line_44_needs_a_quorum_for_nil() -> None:
     """With f + 1 a block might still get its polka, and the round would be lost for it."""
     stage = open_stage(3)
@@ -161,12 +182,22 @@ def test_line_34_waits_for_the_own_prevote() -> None:
     assert stage.effects[3].count(Schedule(PREVOTE, 1, 0)) == 1
 
 
+def test_line_34_begins_with_a_quorum() -> None:
+    stage = open_stage(3)
+    stage.time_out(PROPOSE, 0, 3)
+    stage.tell(stage.vote(0, PREVOTE, 0, b"\x05" * 32), 3)
+    assert Schedule(PREVOTE, 1, 0) not in stage.effects[3]
+    stage.tell(stage.vote(1, PREVOTE, 0), 3)
+    assert Schedule(PREVOTE, 1, 0) in stage.effects[3]
+
+
 def test_line_47_waits_once_in_any_step() -> None:
     stage = open_stage(3)
     for i in (0, 1):
         stage.tell(stage.vote(i, PRECOMMIT, 0), 3)
     assert Schedule(PRECOMMIT, 1, 0) not in stage.effects[3]
     stage.tell(stage.vote(2, PRECOMMIT, 0), 3)
+    assert Schedule(PRECOMMIT, 1, 0) in stage.effects[3]
     stage.time_out(PROPOSE, 0, 3)
     stage.time_out(PREVOTE, 0, 3)
     assert get_vote(stage, 3, 0, PRECOMMIT) == NIL
@@ -475,6 +506,14 @@ def test_the_locked_block_is_taken_whatever_is_due() -> None:
     assert stage.states[3].due == (make_client(0),)
     stage.tell(stage.propose(2, 4, block), 3)
     assert stage.sent[3, 4, PREVOTE].block_hash == block.hash
+
+
+def test_a_receipt_counts_once() -> None:
+    stage, book = prove_stage(), ReceiptBook(learning_round=0)
+    receipt = Receipt(learning_round=0, transaction_digest=PROOF.digest, validator=1)
+    once = book.record(receipt)
+    assert once.n_signed == {1: 1}
+    assert once.record(stage.signer.sign(receipt)) is once
 
 
 @pytest.mark.parametrize("other", [None, make_proof(make_client(0), 0, 8)])
