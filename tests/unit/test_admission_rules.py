@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consensus.admission import is_admissible
-from consensus.chain import ChainState, Phase
+from consensus.chain import ChainState, Phase, apply, compute_remaining_ms
 from consensus.messages import Refusal, Transaction
 from kernels.bn254 import R
 from prover.wire import Envelope
@@ -115,6 +115,11 @@ def test_a_rule_forbids_alone(fault: str) -> None:
     assert is_admissible(state, forged) == fault
 
 
+def test_few_samples_are_named_before_a_low_claim() -> None:
+    few = claim(PROVE, n_real=N_SAMPLES - 1, claimed_correct=0)
+    assert is_admissible(PROVE, few) == "statement: n_real is another"
+
+
 @pytest.mark.parametrize(
     ("state", "make"),
     [
@@ -131,3 +136,22 @@ def test_a_rule_forbids_alone(fault: str) -> None:
 )
 def test_the_last_value_passes(state: ChainState, make: Callable[[], Transaction]) -> None:
     assert is_admissible(state, make()) is None
+
+
+def test_the_head_is_the_last_block() -> None:
+    """Else a block would name a parent that is not the one before it."""
+    state = REGISTER
+    for _ in range(3):
+        block = LAB.block(state)
+        assert block.parent == state.head
+        state = apply(state, block)
+        assert (state.height, state.head) == (block.height, block.hash)
+
+
+def test_a_phase_that_is_overdue_waits_for_no_more_time() -> None:
+    """It waits for somebody to come; phases that wait for nobody have no time."""
+    length = LAB.task.register_ms
+    assert compute_remaining_ms(REGISTER) == length
+    assert compute_remaining_ms(replace(REGISTER, phase_ms=length - 1)) == 1
+    assert compute_remaining_ms(replace(REGISTER, phase_ms=length + 5)) == 0
+    assert (compute_remaining_ms(BEACON), compute_remaining_ms(ELECT)) == (None, None)

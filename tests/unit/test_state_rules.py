@@ -351,6 +351,19 @@ def test_votes_of_the_locked_round_still_decide() -> None:
     assert stage.finals[3] == [a.hash]
 
 
+@pytest.mark.parametrize("is_here", [False, True])
+def test_line_42_remembers_no_polka_of_a_block_that_is_not_valid_here(is_here: bool) -> None:
+    stage = open_stage(3)
+    block = stage.block()
+    stage.faults[block.hash] = "bad proof"
+    if is_here:
+        stage.tell(stage.propose(1, 0, block), 3)
+    meet_in(stage, 1, 3)
+    show_polka(stage, 0, block.hash, 3)
+    assert stage.states[3].get_round(0).prevotes.count(block.hash) == 3
+    assert (stage.states[3].valid_round, stage.states[3].valid_hash) == (-1, NIL)
+
+
 def test_votes_of_the_round_of_the_latest_polka_still_decide() -> None:
     stage, _, b = stage_two_polkas()
     meet_in(stage, 20, 3)
@@ -402,6 +415,7 @@ def test_a_block_is_checked_once_however_often_it_is_proposed() -> None:
     for number in (0, 0, 4):
         stage.tell(stage.propose(1, number, block), 3)
     assert stage.effects[3].count(Check(block, block.hash)) == 1
+    assert stage.states[3].candidates[block.hash].round == 0
 
 
 def test_a_verdict_is_for_a_block_that_is_here() -> None:

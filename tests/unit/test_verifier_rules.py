@@ -21,6 +21,7 @@ from consensus.voice import Voice
 from kernels.array import FrArray
 from kernels.bn254 import R
 from kernels.encoding import decode_fr
+from prover.statement import encode_fields
 from prover.verdict import Verdict
 from tests.support.learning import (
     N_SAMPLES,
@@ -201,6 +202,13 @@ def solve_coefficients(values: list[int], degree: int) -> list[int]:
     for x, value in enumerate(values, 1):
         assert sum(c * pow(x, k, R) for k, c in enumerate(found)) % R == value
     return found
+
+
+def test_the_message_of_a_beacon_names_genesis_round_and_height() -> None:
+    digest = bytes(range(32))
+    fields = (b"zkpot beacon v1", digest, b"\x02" + bytes(7), b"\x03\x01" + bytes(6))
+    made = beacon.compute_message(digest, learning_round=2, commit_height=259)
+    assert made == encode_fields(fields)
 
 
 PHASES = [(p, t) for t in (0, 1) for p in Phase if p not in (Phase.REGISTER, Phase.DONE)]
