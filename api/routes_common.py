@@ -141,8 +141,12 @@ def _require_plain(raw: bytes) -> None:
 
 
 def _read_length(request: Request, limit: int) -> int:
-    """How long the body will be; the most that it may be when the client does not say."""
-    length = request.headers.get("Content-Length", "")
+    """How long the body will be; the most that it may be when the client does not say.
+
+    A length beside a transfer coding says nothing (RFC 9112, 6.3): the body is as long as it comes.
+    """
+    is_told = "Transfer-Encoding" not in request.headers
+    length = request.headers.get("Content-Length", "") if is_told else ""
     return min(limit, int(length)) if re.fullmatch(r"[0-9]{1,15}", length) else limit
 
 

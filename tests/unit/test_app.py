@@ -271,18 +271,32 @@ def test_a_witness_under_way_is_no_file_that_could_be_left_behind(
     assert seen == [len(sent)]
 
 
-@pytest.mark.parametrize("is_announced", [True, False])
+@pytest.mark.parametrize(
+    ("is_announced", "headers"),
+    [
+        (True, OCTETS),
+        (False, OCTETS),
+        (False, {**OCTETS, "Content-Length": "1", "Transfer-Encoding": "chunked"}),
+    ],
+)
 def test_bodies_under_way_are_limited_together(
-    service: MemoryService, model: bytes, monkeypatch: pytest.MonkeyPatch, is_announced: bool
+    service: MemoryService,
+    model: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    is_announced: bool,
+    headers: dict[str, str],
 ) -> None:
-    """While one model is being received there is no room for a second one; then there is."""
+    """While one model is being received there is no room for a second one; then there is.
+
+    A length beside a transfer coding announces nothing: the body is as long as its chunks are.
+    """
     room = len(model) if is_announced else routes_stock.MAX_MODEL_BYTES
     monkeypatch.setattr(app_module, "MAX_BODIES_BYTES", room)
     put, answers = service.put_model, list[Response]()
 
     def send(client: TestClient) -> Response:
         content = model if is_announced else iter([model])
-        return client.post("/v1/models", content=content, headers=OCTETS)
+        return client.post("/v1/models", content=content, headers=headers)
 
     def put_while_another_comes(caller: Caller, raw: bytes) -> ModelReceipt:
         monkeypatch.setattr(service, "put_model", put)
