@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from api import problems, routes_chain, routes_jobs, routes_stock
 from api.auth import KeyRing
 from api.chain_history import ChainHistory
-from api.gate import HeadIsGet, KnownHosts, KnownMethods
+from api.gate import HeadIsGet, KnownHosts, KnownMethods, ReadersLeave
 from api.headers import SafeHeaders
 from api.limits import Places, RateLimits, Shares
 from api.patience import Patience
@@ -90,6 +90,7 @@ def build_app(
     app.include_router(routes_chain.router)
     _add_probes(app)
     _add_page(app)
+    app.add_middleware(ReadersLeave)
     app.add_middleware(HeadIsGet)
     Instrumentator(registry=registry, excluded_handlers=["/metrics"]).instrument(app).expose(
         app, include_in_schema=False

@@ -1,6 +1,6 @@
 """What happens before a route is looked for: methods that HTTP has not are refused, and pages of
-other sites where no key is asked for; HEAD becomes GET. Who may use a route is asked by
-`routes_common.GuardedRoute`.
+other sites where no key is asked for; HEAD becomes GET; who leaves a stream is no failure. Who may
+use a route is asked by `routes_common.GuardedRoute`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Collection
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from anyio import BrokenResourceError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -61,6 +62,32 @@ class HeadIsGet:
                 ended = True
 
         await self.app({**scope, "method": "GET"}, receive_until_ended, send_head)
+
+
+class ReadersLeave:
+    """ASGI middleware: a stream whose reader has left ends without a word.
+
+    The framework's own tasks break on the next event then, and a log would get 8 kB of it for each
+    page that is closed.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_left = False
+
+        async def receive_until_left() -> Message:
+            nonlocal has_left
+            message = await receive()
+            has_left = has_left or message["type"] == "http.disconnect"
+            return message
+
+        try:
+            await self.app(scope, receive_until_left, send)
+        except* BrokenResourceError:
+            if not has_left:
+                raise
 
 
 class KnownHosts:

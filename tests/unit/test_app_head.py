@@ -5,15 +5,19 @@ from __future__ import annotations
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
+import anyio
 import numpy as np
 import pytest
+from anyio import Event, fail_after, sleep_forever, wait_all_tasks_blocked
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
+from starlette.types import Message, Scope
 
 from api import app as app_module
 from api.app import build_app
 from api.auth import LOCAL, KeyRing
 from api.schemas import JobRequest
+from api.service import JobEvent
 from prover.model import Architecture
 from prover.model_bytes import encode_model
 from tests.support.memory_service import MemoryService
@@ -65,6 +69,42 @@ def test_a_stream_whose_head_is_asked_for_ends(
             answer = http.head(f"/v1/jobs/{job_id}/events")
             assert (answer.status_code, answer.content) == (200, b"")
             assert answer.headers["Content-Type"].startswith("text/event-stream")
+
+
+def test_a_reader_that_leaves_a_stream_is_no_failure(service: MemoryService, job_id: str) -> None:
+    """Right before the framework gives it the next event."""
+    service.events[job_id] = [JobEvent(f"{i}-0", "progress", {}) for i in range(1, 50)]
+    app = build_app(service, keys=KeyRing(), registry=CollectorRegistry())
+    path = f"/v1/jobs/{job_id}/events"
+    scope: Scope = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1",
+        "method": "GET", "path": path, "raw_path": path.encode(), "root_path": "", "scheme": "http",
+        "query_string": b"", "headers": [(b"host", b"localhost")], "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+    sent: list[str] = []
+
+    async def ask() -> None:
+        reads, asked = Event(), iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive() -> Message:
+            message = next(asked, None)
+            if message is not None:
+                return message
+            await reads.wait()
+            await wait_all_tasks_blocked()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message["type"])
+            if message["type"] == "http.response.body":
+                reads.set()
+                await sleep_forever()  # it reads no more
+
+        with fail_after(30):
+            await app(scope, receive, send)
+
+    anyio.run(ask)
+    assert sent == ["http.response.start", "http.response.body"]
 
 
 def test_a_connection_goes_on_after_a_head(service: MemoryService, job_id: str) -> None:
