@@ -21,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from consensus.hash_to_curve import hash_to_g1
-from consensus.messages import POINT_BYTES
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G2, R
 from kernels.cpu.group import mul_g1, neg_g1
@@ -98,7 +97,7 @@ def verify(group_key: G2Array, message: bytes, beacon: bytes) -> bool:
 
 
 def _verify(key: G2Array, message: bytes, signature: bytes) -> bool:
-    point = decode_g1(signature, 1) if len(signature) == POINT_BYTES else None
+    point = decode_g1(signature, 1)
     if not isinstance(point, G1Array):
         return False
     pair = G1Array.concat([point, neg_g1(_hash(message))])

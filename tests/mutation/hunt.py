@@ -25,12 +25,13 @@ LIMIT_S = 240
 
 _STATE = (
     "tests/unit/test_state_rules.py",
+    "tests/unit/test_state_memory.py",
     "tests/unit/test_state.py",
     "tests/unit/test_state_faults.py",
     "tests/consensus/test_simulator.py",
 )
 _CHAIN = (
-    "tests/unit/test_admission_rules.py",
+    "tests/unit/test_chain_rules.py",
     "tests/unit/test_chain.py",
     "tests/unit/test_election.py",
     "tests/unit/test_governance.py",

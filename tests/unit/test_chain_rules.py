@@ -1,4 +1,4 @@
-"""Each rule of `consensus.admission` where it alone forbids, and the last value that passes."""
+"""Each rule of `consensus.admission` where it alone forbids, and what a block does to the state."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consensus.admission import is_admissible
-from consensus.chain import ChainState, Phase, apply, compute_remaining_ms
+from consensus.chain import ChainState, Phase, apply, compute_remaining_ms, find_fault, start
 from consensus.messages import Refusal, Transaction
 from kernels.bn254 import R
 from prover.wire import Envelope
@@ -155,3 +155,41 @@ def test_a_phase_that_is_overdue_waits_for_no_more_time() -> None:
     assert compute_remaining_ms(replace(REGISTER, phase_ms=length - 1)) == 1
     assert compute_remaining_ms(replace(REGISTER, phase_ms=length + 5)) == 0
     assert (compute_remaining_ms(BEACON), compute_remaining_ms(ELECT)) == (None, None)
+
+
+def test_a_block_leaves_in_the_state_what_it_carries() -> None:
+    block = LAB.block(BEACON)
+    assert block.beacon
+    assert apply(BEACON, block).beacon == block.beacon
+    block = LAB.block(ELECT)
+    assert apply(ELECT, block).global_model == block.aggregate[0].model_digest
+    closing = LAB.block(COMMIT, LAB.list_due(COMMIT))
+    assert apply(COMMIT, closing).commit_height == closing.height
+
+
+def test_whoever_led_leads_on_through_blocks_without_proofs() -> None:
+    assert len(PROVE.ranking) == 3
+    after = apply(PROVE, LAB.block(PROVE))
+    assert (after.ranking, dict(after.proofs)) == (PROVE.ranking, {})
+    proven = apply(after, LAB.block(after, [LAB.prove(2, after)]))
+    assert proven.ranking == (LAB.client(2),)
+
+
+@pytest.mark.parametrize("state", [REGISTER, COMMIT, PROVE, UPDATE], ids=lambda s: s.phase)
+def test_one_client_alone_closes_no_phase(state: ChainState) -> None:
+    """Others have the whole time of the phase to come."""
+    first, *others = LAB.list_due(state)
+    one = LAB.extend(state, [first])
+    assert one.phase is state.phase
+    assert LAB.extend(one, others).phase is not state.phase
+    late = LAB.wait(one)
+    assert late.phase is not state.phase
+    assert late.phase_ms == 0
+
+
+def test_a_block_registers_no_more_than_there_is_room_for() -> None:
+    lab = Lab(n_clients=5, changes={"n_expected": 3})
+    state = lab.extend(start(lab.genesis), [lab.register(0)])
+    two, three = ([lab.register(i) for i in range(1, n)] for n in (3, 4))
+    assert find_fault(state, lab.block(state, two)) is None
+    assert find_fault(state, lab.block(state, three)) == "transaction 2: the task is full"
