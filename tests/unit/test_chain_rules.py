@@ -138,6 +138,13 @@ def test_the_last_value_passes(state: ChainState, make: Callable[[], Transaction
     assert is_admissible(state, make()) is None
 
 
+def test_a_chain_starts_with_nothing() -> None:
+    state = start(LAB.genesis)
+    assert (state.head, state.beacon) == (LAB.genesis.digest, b"")
+    numbers = (state.height, state.time_ms, state.phase_ms, state.learning_round)
+    assert (*numbers, state.commit_height) == (0, 0, 0, 0, 0)
+
+
 def test_the_head_is_the_last_block() -> None:
     """Else a block would name a parent that is not the one before it."""
     state = REGISTER

@@ -278,6 +278,20 @@ def test_receipts_do_not_outlive_their_learning_round() -> None:
     assert after.book == ReceiptBook(learning_round=1)
 
 
+def test_what_is_held_does_not_outlive_its_phase() -> None:
+    """Receipts do: they may be of who is a phase ahead."""
+    stage = prove_stage()
+    hold(stage, PROOF, 0, 1)
+    chain, block = stage.chain, stage.block()
+    votes = [stage.vote(i, PRECOMMIT, 0, block.hash, block.height) for i in range(3)]
+    certificate = QuorumCertificate.of(votes)
+    while chain.phase == stage.chain.phase:
+        assert memory.enter_height(stage.states[3], chain, certificate).book.held
+        chain = ToyRules().apply(chain, make_block(chain, 0, ()))
+    book = memory.enter_height(stage.states[3], chain, certificate).book
+    assert (book.held, book.receipts) == ({}, stage.states[3].book.receipts)
+
+
 def test_a_receipt_counts_once() -> None:
     stage, book = prove_stage(), ReceiptBook(learning_round=0)
     receipt = Receipt(learning_round=0, transaction_digest=PROOF.digest, validator=1)
