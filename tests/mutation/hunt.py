@@ -33,6 +33,7 @@ _STATE = (
 _CHAIN = (
     "tests/unit/test_chain_rules.py",
     "tests/unit/test_chain.py",
+    "tests/unit/test_standing.py",
     "tests/unit/test_election.py",
     "tests/unit/test_governance.py",
     "tests/unit/test_refusals.py",

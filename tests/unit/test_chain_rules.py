@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from consensus.admission import is_admissible
-from consensus.chain import ChainState, Phase, apply, compute_remaining_ms, find_fault, start
+from consensus.chain import (
+    ChainState,
+    Phase,
+    apply,
+    compute_remaining_ms,
+    find_fault,
+    proposers,
+    start,
+)
 from consensus.messages import Refusal, Transaction
 from kernels.bn254 import R
 from prover.wire import Envelope
@@ -162,6 +170,12 @@ def test_a_phase_that_is_overdue_waits_for_no_more_time() -> None:
     assert compute_remaining_ms(replace(REGISTER, phase_ms=length - 1)) == 1
     assert compute_remaining_ms(replace(REGISTER, phase_ms=length + 5)) == 0
     assert (compute_remaining_ms(BEACON), compute_remaining_ms(ELECT)) == (None, None)
+
+
+def test_a_block_leaves_in_the_state_who_made_it_and_whose_turn_it_was() -> None:
+    after = apply(REGISTER, LAB.block(REGISTER, proposer=2))
+    assert (after.maker, after.order) == (2, proposers(REGISTER))
+    assert proposers(after) != proposers(REGISTER)
 
 
 def test_a_block_leaves_in_the_state_what_it_carries() -> None:
