@@ -179,6 +179,8 @@ def test_a_verdict_is_for_a_block_that_is_here() -> None:
 
 def test_line_55_takes_the_highest_round_that_f_plus_1_have_reached() -> None:
     stage = open_stage(3)
+    stage.tell(stage.vote(1, PREVOTE, 0), 3)  # its own round is not ahead
+    assert stage.states[3].ahead == {}
     stage.tell(stage.vote(0, PREVOTE, 7), 3)
     stage.tell(stage.vote(0, PREVOTE, 2), 3)  # no step back
     stage.tell(stage.propose(2, 5, stage.block(2)), 3)
