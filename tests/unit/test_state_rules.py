@@ -14,6 +14,7 @@ from consensus import state
 from consensus.events import (
     Accuse,
     BlockBuilt,
+    BlockChecked,
     Build,
     Effect,
     Relay,
@@ -90,6 +91,20 @@ def test_line_23_a_locked_node_refuses_a_block_that_it_has_found_valid() -> None
         stage.tell(stage.propose(2, number, other), 3)
         assert get_vote(stage, 3, number, PREVOTE) == NIL
         assert stage.states[3].is_valid(other.hash)
+
+
+def test_a_block_that_leaves_out_a_model_is_refused_unless_others_took_it() -> None:
+    """As with what has receipts: a new one is prevoted nil, one with a polka is not."""
+    stage = open_stage(3)
+    stage.checks = False
+    block = stage.block()
+    stage.tell(stage.propose(1, 0, block), 3)
+    stage.feed(3, BlockChecked(1, block.hash, None, leaves_out=True))
+    assert get_vote(stage, 3, 0, PREVOTE) == NIL
+    show_polka(stage, 0, block.hash, 3)
+    meet_in(stage, 5, 3)
+    stage.tell(stage.propose(2, 5, block, valid_round=0), 3)
+    assert get_vote(stage, 3, 5, PREVOTE) == block.hash
 
 
 def test_line_44_needs_a_quorum_for_nil() -> None:
