@@ -182,13 +182,13 @@ def verify(
     if genesis_digest not in (None, made.digest):
         reason = f"the genesis is {made.digest.hex()}: this is another chain than you ask for"
         refuse(reason, code="another_genesis", as_json=as_json)
-    if not len(chain):
-        reason = f"no block of genesis {made.digest.hex()} is there: nothing can be verified"
-        refuse(reason, code="no_blocks", as_json=as_json)
     shared = FileBlobs(blobs or _find_chain(home) / BLOBS)
     store = KeptBlobs(shared, FileBlobs(home / BLOBS))  # what is lost there, the node may have kept
     with refusing(as_json=as_json):
         check_task_keys(made.task, store)
+    if not len(chain):
+        reason = f"no block of genesis {made.digest.hex()} is there: nothing can be verified"
+        refuse(reason, code="no_blocks", as_json=as_json)
     verifier = BlockVerifier(made, store, secrets.token_bytes)
     follower, final_ms = Follower(made, verifier, start=chain.start), 0
     try:

@@ -149,7 +149,7 @@ def test_blobs_that_are_nowhere_hold_up_no_other() -> None:
 def test_an_answer_is_of_what_is_kept_and_rare(tmp_path: Path) -> None:
     store = FileBlobs(tmp_path / "blobs")
     digest = store.put(BLOB)
-    ledger = Ledger(tmp_path / "home")
+    ledger = Ledger(tmp_path / "home", proven_lab().genesis)
     answers = Answers(ledger, store, 1)
 
     def ask(part: int, validator: int = 1, named: bytes = digest, now: float = 0.0) -> int | None:
