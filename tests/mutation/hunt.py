@@ -2,8 +2,9 @@
 
     python -m tests.mutation.hunt consensus.votes ...      prints who survives, and why it may
 
-The parent has imported what the tests need; a child is a fork of it, so that a mutant costs little
+The tests of a module are collected once; a mutant is a fork of that process, so that it costs no
 more than the tests up to the one that catches it. A mutant that runs for too long is caught.
+Exit code 1 when a mutant survives without a reason.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,8 @@ from tests.mutation.mutants import Mutant, list_mutants
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
-LIMIT_S = 240
-"""Of processor time of one mutant; the tests of a module take a tenth of it."""
+LIMIT_S = 20
+"""Of processor time of one test; the longest takes a quarter of it."""
 
 _STATE = (
     "tests/unit/test_state_rules.py",
@@ -63,22 +65,34 @@ TESTS: dict[str, tuple[str, ...]] = {
 """Which tests must catch the mutants of a module, the quickest first."""
 
 
-def passes_unchanged(module: str) -> bool:
-    """Whether the module's tests pass without a mutant: else every mutant would seem caught."""
-    pid = _start(module, None)
-    return os.waitpid(pid, 0)[1] == 0
+class Hunter:
+    """A plugin of pytest that runs the collected tests once for each mutant.
 
+    survivors : mutants that no test caught; None when a test fails without a mutant
+    """
 
-def hunt(mutants: Sequence[Mutant], *, n_processes: int) -> Iterator[tuple[Mutant, bool]]:
-    """Each mutant, as it is done, and whether it survived its tests."""
-    waiting = list(reversed(mutants))
-    running: dict[int, Mutant] = {}
-    while waiting or running:
-        while waiting and len(running) < n_processes:
-            mutant = waiting.pop()
-            running[_start(mutant.module, mutant)] = mutant
-        pid, status = os.wait()
-        yield running.pop(pid), status == 0
+    def __init__(self, mutants: Sequence[Mutant], n_processes: int) -> None:
+        self._mutants, self._n_processes = mutants, n_processes
+        self.survivors: list[Mutant] | None = None
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """In place of pytest's own."""
+        if os.waitpid(_start(session, None), 0)[1] == 0:
+            self.survivors = self._run_all(session)
+        return True
+
+    def _run_all(self, session: pytest.Session) -> list[Mutant]:
+        waiting, running = list(reversed(self._mutants)), dict[int, Mutant]()
+        survivors = []
+        while waiting or running:
+            while waiting and len(running) < self._n_processes:
+                mutant = waiting.pop()
+                running[_start(session, mutant)] = mutant
+            pid, status = os.wait()
+            mutant = running.pop(pid)
+            if status == 0:
+                survivors.append(mutant)
+        return sorted(survivors, key=lambda m: m.line)
 
 
 def list_explained() -> dict[str, str]:
@@ -94,42 +108,55 @@ def list_explained() -> dict[str, str]:
     return found
 
 
-def _start(module: str, mutant: Mutant | None) -> int:
+def find_survivors(module: str) -> list[Mutant]:
+    """The mutants of a module that its tests let pass."""
+    hunter = Hunter(list_mutants(module), os.cpu_count() or 1)
+    tests = [str(ROOT / path) for path in TESTS[module]]
+    options = ["-x", "-p", "no:cacheprovider", "-m", "not soak and not gpu and not slow"]
+    with open(os.devnull, "w") as quiet, redirect_stdout(quiet):
+        pytest.main([*options, *tests], plugins=[hunter])
+    if hunter.survivors is None:
+        sys.exit(f"the tests of {module} fail as they are: every mutant would seem caught")
+    return hunter.survivors
+
+
+def _start(session: pytest.Session, mutant: Mutant | None) -> int:
     """The process id of a child that ends with 0 if no test fails."""
     pid = os.fork()
     if pid == 0:
         try:
-            os._exit(_run(module, mutant))
+            _run(session, mutant)
         finally:
             os._exit(70)
     return pid
 
 
-def _run(module: str, mutant: Mutant | None) -> int:
-    signal.setitimer(signal.ITIMER_PROF, LIMIT_S)  # ends the process: nothing handles it
+def _run(session: pytest.Session, mutant: Mutant | None) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     if mutant is not None:
         mutant.apply()
-    tests = [str(ROOT / path) for path in TESTS[module]]
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not soak and not gpu and not slow"]
-    return int(pytest.main([*options, *tests]))
+    following = [*session.items[1:], None]
+    for item, after in zip(session.items, following, strict=True):
+        signal.setitimer(signal.ITIMER_PROF, LIMIT_S)  # ends the process: nothing handles it
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        if session.testsfailed:
+            os._exit(1)
+    os._exit(0)
 
 
-def main(modules: Sequence[str]) -> None:
-    explained = list_explained()
-    n_processes = os.cpu_count() or 1
+def main(modules: Sequence[str]) -> int:
+    explained, code = list_explained(), 0
     for module in modules or list(TESTS):
-        if not passes_unchanged(module):
-            sys.exit(f"the tests of {module} fail as they are")
-        mutants = list_mutants(module)
-        survivors = [m for m, survived in hunt(mutants, n_processes=n_processes) if survived]
-        print(f"{module}: {len(mutants)} mutants, {len(survivors)} survive", flush=True)
-        for mutant in sorted(survivors, key=lambda m: m.line):
+        survivors = find_survivors(module)
+        print(f"{module}: {len(survivors)} mutants survive", flush=True)
+        for mutant in survivors:
             reason = explained.get(mutant.key, "UNEXPLAINED")
+            code |= mutant.key not in explained
             print(f"  {mutant.line}: {mutant.key}\n      {reason}", flush=True)
+    return code
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
