@@ -111,7 +111,7 @@ class Groth16Work:
     """A proof for a snarkjs user.
 
     zkey_id    : of the owner's key in the store
-    witness_id : sha256 of the witness, which is among the private files of the job
+    witness_id : `PrivateFiles.identify` of the witness, which is among the private files of the job
     """
 
     zkey_id: str

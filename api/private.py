@@ -1,6 +1,7 @@
 """Private files of jobs: the witness of one, the blinding that the tasks of one share.
 
     DATA_DIR/private/<name>/<part>      mode 0600 in folders of mode 0700
+    DATA_DIR/private/identity.key       of `identify`
 
 A name is random and belongs to one run of one job. The queue takes it over in the step in which the
 job starts, or first needs it, and gives it up in the step in which the job ends, however it ends;
@@ -11,6 +12,7 @@ writer holds a lock, which ends with the writer: so a sweep tells what a killed 
 from __future__ import annotations
 
 import fcntl
+import hmac
 import os
 import re
 import secrets
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from api.queue import JobQueue
 
 _NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_LOCK = ".lock"
+_LOCK, _KEY = ".lock", "identity.key"
 _LOCKED_AFTER_S = 60.0
 """A folder that is older than this has been locked by its writer, if that lives."""
 _CHUNK, _BATCH = 1 << 20, 64
@@ -99,6 +101,35 @@ class PrivateFiles:
                 if not folder.is_kept:
                     self.delete(folder.name)
 
+    def identify(self, source: BinaryIO) -> str:
+        """What tells a secret content from others: 64 hexadecimal digits. Raises OSError.
+
+        HMAC-SHA256 under a key of this folder, from the start of a file that can seek. It stands in
+        the queue, where a plain digest would let every reader try values that it may have.
+        """
+        found = hmac.new(self._load_key(), digestmod="sha256")
+        source.seek(0)
+        while chunk := source.read(_CHUNK):
+            found.update(chunk)
+        return found.hexdigest()
+
+    def _load_key(self) -> bytes:
+        """32 random bytes, made by whoever needs them first."""
+        path = self._folder / _KEY
+        if not path.exists():
+            make_private_folder(self._folder)
+            draft = self._folder / f".{secrets.token_hex(16)}"
+            try:
+                with _create(draft) as stream:
+                    stream.write(secrets.token_bytes(32))
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                with suppress(FileExistsError):  # another process was faster
+                    path.hardlink_to(draft)
+            finally:
+                draft.unlink(missing_ok=True)
+        return path.read_bytes()
+
     def get_path(self, name: str, part: PrivatePart) -> Path:
         """Where a file is that the queue has taken over. Raises PrivateGone."""
         path = self._folder / name / part.value
@@ -137,7 +168,8 @@ class PrivateFiles:
         Raises RedisError, OSError.
         """
         self.clear(queue)
-        left = [path for path in self._folder.glob("*") if self._is_left(path, queue)]
+        folders = (path for path in self._folder.glob("*") if _NAME.fullmatch(path.name))
+        left = [path for path in folders if self._is_left(path, queue)]
         for path in left:
             self.delete(path.name)
         return len(left)

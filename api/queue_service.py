@@ -56,7 +56,7 @@ from api.service import JobEvent
 from api.service_refusals import refusing_callers
 from api.settings import MAX_PROOF_ROWS, MAX_TASKS_PER_JOB
 from api.shards import Container
-from api.store import UploadKind, UploadStore, hash_file, parse_samples
+from api.store import UploadKind, UploadStore, parse_samples
 from api.verifier import load_circuit
 from api.verifier_pool import VerifierPool
 from kernels.encoding import encode_g1
@@ -182,7 +182,7 @@ class QueueService:
         with refusing_callers():
             work = Groth16Work(
                 zkey_id=self._store.put_file(caller.name, UploadKind.ZKEY, zkey).id,
-                witness_id=hash_file(witness),
+                witness_id=self._store.private.identify(witness),
             )
             spec = _make_spec(caller, work, priority, None)
             self._store.require_room(witness.seek(0, os.SEEK_END))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http.client import HTTPResponse
 from ipaddress import ip_address, ip_network
+from socket import inet_aton
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener, getproxies
@@ -45,12 +46,16 @@ def find_proxy(url: str) -> str | None:
 
 def is_this_machine(host: str) -> bool:
     """Whether the name or address is the loopback's, or stands for any address of this machine."""
+    host = host.removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         address = ip_address(host)
     except ValueError:
-        return False
+        try:
+            address = ip_address(inet_aton(host))  # such as 127.1, which the system knows
+        except OSError:
+            return False
     mapped = getattr(address, "ipv4_mapped", None) or address
     return bool(mapped.is_loopback or mapped.is_unspecified)
 

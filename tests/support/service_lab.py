@@ -20,7 +20,7 @@ from api.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec
 from api.private import PrivatePart
 from api.queue import JobQueue
 from api.settings import Settings
-from api.store import UploadKind, UploadStore, hash_file
+from api.store import UploadKind, UploadStore
 from federated.data import DatasetRef, load_samples
 from kernels.array import FrArray
 from prover.formats.json_io import read_proof, read_vkey
@@ -102,7 +102,7 @@ class Lab:
         with PRODUCT.open("rb") as zkey, witness.open("rb") as wires:
             work = Groth16Work(
                 zkey_id=self._store.put_file(OWNER, UploadKind.ZKEY, zkey).id,
-                witness_id=hash_file(wires),
+                witness_id=self._store.private.identify(wires),
             )
             with self._store.private.new() as folder:
                 folder.write(PrivatePart.WITNESS, wires)

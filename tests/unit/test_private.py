@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import signal
 import subprocess
@@ -72,7 +73,7 @@ def service(redis: Redis, settings: Settings) -> Iterator[QueueService]:
 
 @dataclass(frozen=True)
 class Product:
-    """What a snarkjs user has: two secret factors, in a witness."""
+    """What a snarkjs user has: two secret factors, in a witness. secrets : also its digest"""
 
     witness: bytes
     secrets: tuple[bytes, ...]
@@ -84,7 +85,9 @@ class Product:
         write_wtns(folder / "wires", FrArray.from_ints([1, a * b % R, a, b]))
         raw = (folder / "wires").read_bytes()
         assert all(x.to_bytes(32, "little") in raw for x in (a, b))
-        return cls(raw, (a.to_bytes(32, "little"), b.to_bytes(32, "little")))
+        digest = hashlib.sha256(raw)  # by which whoever can guess the witness could know it
+        factors = (a.to_bytes(32, "little"), b.to_bytes(32, "little"))
+        return cls(raw, (*factors, digest.digest(), digest.hexdigest().encode()))
 
     def submit(self, service: QueueService, key: str | None = None) -> Job:
         return service.submit_groth16(

@@ -46,7 +46,7 @@ def set_proxies(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
 
 LOOPBACK = (
     "localhost", "a.localhost", "127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "0.0.0.0",
-    "::",
+    "::", "127.1", "localhost.", "127.0.0.1.",
 )  # fmt: skip
 
 
