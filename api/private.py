@@ -1,7 +1,7 @@
 """Private files of jobs: the witness of one, the blinding that the tasks of one share.
 
     DATA_DIR/private/<name>/<part>      mode 0600 in folders of mode 0700
-    DATA_DIR/private/identity.key       of `identify`
+    DATA_DIR/identity.key               of `identify`, likewise
 
 A name is random and belongs to one run of one job. The queue takes it over in the step in which the
 job starts, or first needs it, and gives it up in the step in which the job ends, however it ends;
@@ -104,8 +104,8 @@ class PrivateFiles:
     def identify(self, source: BinaryIO) -> str:
         """What tells a secret content from others: 64 hexadecimal digits. Raises OSError.
 
-        HMAC-SHA256 under a key of this folder, from the start of a file that can seek. It stands in
-        the queue, where a plain digest would let every reader try values that it may have.
+        HMAC-SHA256 under a key of the data directory, from the start of a file that can seek. It
+        stands in the queue, where a plain digest would let every reader try values.
         """
         found = hmac.new(self._load_key(), digestmod="sha256")
         source.seek(0)
@@ -115,10 +115,10 @@ class PrivateFiles:
 
     def _load_key(self) -> bytes:
         """32 random bytes, made by whoever needs them first."""
-        path = self._folder / _KEY
+        path = self._folder.parent / _KEY
         if not path.exists():
-            make_private_folder(self._folder)
-            draft = self._folder / f".{secrets.token_hex(16)}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_name(f".{secrets.token_hex(16)}")
             try:
                 with _create(draft) as stream:
                     stream.write(secrets.token_bytes(32))
@@ -168,8 +168,7 @@ class PrivateFiles:
         Raises RedisError, OSError.
         """
         self.clear(queue)
-        folders = (path for path in self._folder.glob("*") if _NAME.fullmatch(path.name))
-        left = [path for path in folders if self._is_left(path, queue)]
+        left = [path for path in self._folder.glob("*") if self._is_left(path, queue)]
         for path in left:
             self.delete(path.name)
         return len(left)
