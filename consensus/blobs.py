@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from consensus.records import sync_folder
 from kernels.files import PRIVATE, write_whole
 
 DIGEST_BYTES = 32
@@ -120,7 +121,7 @@ class FileBlobs:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, [raw], mode=PRIVATE)
         if is_first:
-            _sync_folder(self._root)  # or a crash could lose the folder's name
+            sync_folder(self._root)  # or a crash could lose the folder's name
         return digest
 
     def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
@@ -140,14 +141,6 @@ class FileBlobs:
             raise BlobMissing(digest)
         name = digest.hex()
         return self._root / name[:2] / name
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class KeptBlobs:

@@ -32,6 +32,7 @@ from consensus.events import (
 from consensus.messages import MAX_TRANSACTION_BYTES, NIL, Proposal, Receipt, Step, Vote
 from consensus.receipts import QUOTA, ReceiptBook, is_full
 from consensus.votes import Tally
+from tests.consensus.scenes import list_log, prove_stage
 from tests.consensus.simulator import count_memory
 from tests.consensus.stage import (
     PRECOMMIT,
@@ -219,14 +220,6 @@ def draw_event(stage: Stage, block: Any, rng: Random) -> Event:
 # -- receipts --------------------------------------------------------------------------------------
 
 
-def prove_stage() -> Stage:
-    """In a PROVE phase; validator 3 is correct, 2 proposes."""
-    chain = ToyRules().apply(ToyChain(4), make_block(ToyChain(4), 0, ()))
-    stage = Stage(correct=(3,), chain=chain)
-    stage.start()
-    return stage
-
-
 def give_receipts(stage: Stage, proof: Any, *signers: int) -> None:
     for i in signers:
         receipt = Receipt(learning_round=0, transaction_digest=proof.digest, validator=i)
@@ -342,16 +335,6 @@ def test_receipts_of_another_learning_round_are_dropped() -> None:
 
 
 # -- restart ---------------------------------------------------------------------------------------
-
-
-def list_log(stage: Stage, i: int) -> list[Any]:
-    """What a node's log holds: own votes and proposals with their grounds, in order."""
-    log: list[Any] = []
-    for effect in stage.effects[i]:
-        if isinstance(effect, Send) and not isinstance(effect.message, Receipt):
-            log.extend(effect.grounds)
-            log.append(stage.signer.sign(effect.message))
-    return log
 
 
 def test_a_restarted_node_keeps_its_lock_and_its_block() -> None:
