@@ -20,7 +20,7 @@ from typing import Any
 
 from api.settings import Settings
 from kernels.backend import Backend, BackendUnavailable, get_backend
-from kernels.cuda.device import FoundDevice, list_devices
+from kernels.cuda.launch.device import FoundDevice, list_devices
 
 CUDA = "cuda"
 FOLDER = "devices"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from api.console import refuse, refuse_system
 from federated.errors import FederatedError
 from kernels.backend import Backend, BackendUnavailable, SettingInvalid, get_backend
-from kernels.cuda.runtime import DeviceError
+from kernels.cuda.launch.runtime import DeviceError
 from prover.errors import ProverError
 
 

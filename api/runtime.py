@@ -26,7 +26,7 @@ from api.tasks import TaskProver
 from api.verifier_pool import VerifierPool
 from api.worker import Worker
 from kernels.backend import BackendUnavailable
-from kernels.cuda.runtime import DeviceError
+from kernels.cuda.launch.runtime import DeviceError
 from kernels.private_folder import make_private_folder
 
 KEYS = "keys"

@@ -11,7 +11,7 @@ def ensure_scratch() -> None:
     try:
         tempfile.gettempdir()
     except FileNotFoundError:
-        from kernels.cpu.jit import cache_directory  # not at the top: it loads the compiler
+        from kernels.cpu.compile.jit import cache_directory  # not at the top: it loads the compiler
 
         directory = cache_directory()
         if directory is not None:

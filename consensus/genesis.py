@@ -17,7 +17,7 @@ from typing import Any
 
 from consensus.messages import DIGEST_BYTES, KEY_BYTES, MAX_TRANSACTIONS, MAX_VALIDATORS
 from kernels.array import G2Array
-from kernels.cpu import group
+from kernels.cpu.words import group
 from kernels.encoding import Refused, decode_g2
 from prover.errors import ArchitectureInvalid
 from prover.key_card import KeyCard

@@ -15,7 +15,7 @@ from dataclasses import replace
 from federated.client import ProofOrder, Prover, ProvingFailed
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G1, G2
-from kernels.cpu.group import mul_g1
+from kernels.cpu.words.group import mul_g1
 from kernels.encoding import encode_g1
 from prover.dataset import shard_digest
 from prover.randomness import RandomBytes, draw_scalar

@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 class GroupTests(Protocol):
-    """Tests of membership in bulk: any backend, or the module `kernels.cpu.group`."""
+    """Tests of membership in bulk: any backend, or the module `kernels.cpu.words.group`."""
 
     def is_on_curve_g1(self, points: G1Array) -> BoolArray: ...
     def is_in_subgroup_g2(self, points: G2Array) -> BoolArray: ...

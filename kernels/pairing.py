@@ -5,8 +5,8 @@ Values are exact: e(P, Q) = f(P)^((p^12 - 1)/r), in the basis
     index 6 i + 2 j + k  <->  u^k v^j w^i,   u^2 = -1,  v^3 = 9 + u,  w^2 = v,
     0 <= i, k < 2,  0 <= j < 3
 
-Points must be in their groups (`kernels.cpu.group` has the tests): outside G2 the result is some
-field element without meaning. Infinity on either side contributes one.
+Points must be in their groups (`kernels.cpu.words.group` has the tests): outside G2 the result is
+some field element without meaning. Infinity on either side contributes one.
 
 This is all a verifier needs; it imports no proving kernel.
 """
@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import U64, G1Array, G2Array, ShapeError, ints_from_words
-from kernels.cpu import ate
-from kernels.cpu.scalar64 import from_mont_words
+from kernels.cpu.words import ate
+from kernels.cpu.words.scalar64 import from_mont_words
 
 Fp12 = tuple[int, ...]
 ONE: Fp12 = (1,) + (0,) * 11

@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kernels.array import G1Array, G2Array
-from kernels.cpu.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
+from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
 
 
 def find_unsafe_point(*, g1: Sequence[G1Array], g2: Sequence[G2Array]) -> str | None:

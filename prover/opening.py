@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import FrArray, G1Array
-from kernels.cpu.group import is_on_curve_g1
-from kernels.cpu.small_msm import small_msm_g1
+from kernels.cpu.words.group import is_on_curve_g1
+from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
 from prover.errors import FormatError, KeyMismatch
 from prover.keys import ProvingKey

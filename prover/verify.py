@@ -27,8 +27,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.cpu.group import is_on_curve_g1, mul_g1, neg_g1
-from kernels.cpu.small_msm import small_msm_g1
+from kernels.cpu.words.group import is_on_curve_g1, mul_g1, neg_g1
+from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.pairing import PreparedG2, pairing_product_is_one, prepare_g2
 from prover.errors import KeyMismatch
 from prover.keys import G2_GENERATOR, VerifyingKey

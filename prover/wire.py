@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kernels.array import G1Array, G2Array
-from kernels.cpu import group
+from kernels.cpu.words import group
 from kernels.encoding import (
     DecodeFault,
     Refused,

@@ -26,10 +26,10 @@ from bench.suites import proof
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array
 from kernels.backend import Backend, BackendUnavailable, get_backend
 from kernels.bn254 import R, root_of_unity
-from kernels.cuda import rate
 from kernels.cuda.backend import CudaBackend
+from kernels.cuda.launch import rate
+from kernels.cuda.launch.rate import Rate
 from kernels.cuda.ntt import Ntt
-from kernels.cuda.rate import Rate
 
 MSM_TABLE_BYTES = 16 << 30
 QUERY_TABLE_BYTES = 4 << 30  # of each query of a proving key

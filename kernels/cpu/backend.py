@@ -11,13 +11,15 @@ import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import BackendInfo, BoolArray, FixedG1, FixedG2, Progress, SettingInvalid
-from kernels.cpu import equal_scalars, group, membership, pointwise, sparse
-from kernels.cpu.fixed_base import FixedBase
-from kernels.cpu.jit import cache_directory
-from kernels.cpu.lanes import choose_lanes
-from kernels.cpu.msm import Msm, PreparedBases
-from kernels.cpu.ntt import Ntt
+from kernels.cpu.compile.jit import cache_directory
+from kernels.cpu.lanes.choice import choose_lanes
+from kernels.cpu.msm import equal_scalars, membership
+from kernels.cpu.msm.fixed_base import FixedBase
+from kernels.cpu.msm.pippenger import Msm, PreparedBases
 from kernels.cpu.pool import GRAIN_NS, Pool
+from kernels.cpu.scalars import pointwise, sparse
+from kernels.cpu.scalars.ntt import Ntt
+from kernels.cpu.words import group
 from kernels.host import HostArrays
 from kernels.machine import count_processors
 
@@ -25,7 +27,8 @@ from kernels.machine import count_processors
 class CpuBackend(HostArrays):
     """F_r, transforms and groups in numba kernels.
 
-    lanes   : auto, ifma, avx2, scalar (see `kernels.cpu.lanes`); default `$ZKPOT_LANES`, else auto
+    lanes   : auto, ifma, avx2, scalar (see `kernels.cpu.lanes.choice`); default `$ZKPOT_LANES`,
+              else auto
     threads : default the processors this process may use, and no more than `$ZKPOT_THREADS`
     grain_ns : see `Pool`
 
@@ -171,7 +174,7 @@ class CpuBackend(HostArrays):
         return out
 
     def are_all_in_subgroup_g2(self, points: G2Array, random_bytes: Callable[[int], bytes]) -> bool:
-        """All points at once; see `kernels.cpu.membership`."""
+        """All points at once; see `kernels.cpu.msm.membership`."""
         return membership.are_all_in_subgroup_g2(self._g2, points, random_bytes)
 
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from kernels.array import U64, FrArray, G1Array, G2Array, ints_from_words, words_from_ints
 from kernels.bn254 import G1, G2, P
-from kernels.cpu.curve_ops import address
-from kernels.cpu.fixed_base import FixedBase
-from kernels.cpu.jit import kernel
-from kernels.cpu.lanes import Lanes, aligned_words, choose_lanes, get_lanes, rounding_of
-from kernels.cpu.msm import Msm
+from kernels.cpu.compile.jit import kernel
+from kernels.cpu.lanes.choice import Lanes, aligned_words, choose_lanes, get_lanes, rounding_of
+from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.msm.fixed_base import FixedBase
+from kernels.cpu.msm.pippenger import Msm
 from kernels.cpu.pool import Pool
 
 REPETITIONS = 7

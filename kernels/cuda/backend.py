@@ -29,13 +29,13 @@ from kernels.backend import (
 from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
 from kernels.cpu.backend import CpuBackend
 from kernels.cuda import pointwise
-from kernels.cuda.bases import CudaBases
-from kernels.cuda.fixed_base import FixedBase
 from kernels.cuda.integers import Constants, DeviceIntegers
-from kernels.cuda.msm import CudaMsm
+from kernels.cuda.launch.runtime import Array, Device
+from kernels.cuda.msm.bases import CudaBases
+from kernels.cuda.msm.fixed_base import FixedBase
+from kernels.cuda.msm.slices import CudaMsm
 from kernels.cuda.ntt import Ntt
 from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit, inversion_footprint
-from kernels.cuda.runtime import Array, Device
 from kernels.cuda.sparse import CudaSparse
 from kernels.cuda.witness import gather
 from kernels.integers import Integers
@@ -77,7 +77,7 @@ class CudaBackend:
         ordinal: int | None = None,
     ) -> None:
         if device is None:
-            from kernels.cuda.device import open_device  # not at import: it loads cupy
+            from kernels.cuda.launch.device import open_device  # not at import: it loads cupy
 
             device = open_device(_default_ordinal() if ordinal is None else ordinal)
         self.device = device

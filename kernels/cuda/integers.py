@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from kernels.array import FrArray
 from kernels.cuda import witness
-from kernels.cuda.runtime import Array, Device
+from kernels.cuda.launch.runtime import Array, Device
 from kernels.integers import Rounding
 
 

@@ -9,9 +9,9 @@ from threading import Lock
 import numpy as np
 
 from kernels.bn254 import R, root_of_unity
+from kernels.cuda.launch.runtime import Array, Device
 from kernels.cuda.plan import ELEMENT_BYTES, INNER_ROOTS, LG_TILE, NttPlan, ntt_of_rows, plan_ntt
 from kernels.cuda.pointwise import powers
-from kernels.cuda.runtime import Array, Device
 
 SCALE_IN, SCALE_OUT, FACTOR_OUT, REVERSED_OUT = 1, 2, 4, 8  # as in src/ntt.cu
 TABLE_SHARE = 4  # tables are kept while together they take at most 1/4 of the memory

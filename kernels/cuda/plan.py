@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kernels.bn254 import TWO_ADICITY
-from kernels.cuda.runtime import DeviceError, Dim, ceil_div
+from kernels.cuda.launch.runtime import DeviceError, Dim, ceil_div
 
 ELEMENT_BYTES = 32
 LG_TILE = 10  # elements of a block of a transform: 2^10 fill 32 kB of shared memory

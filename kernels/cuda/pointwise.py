@@ -10,8 +10,8 @@ import numpy as np
 
 from kernels.array import FrMont, words_from_ints
 from kernels.bn254 import R
+from kernels.cuda.launch.runtime import Array, Device, ceil_div, grid_for
 from kernels.cuda.plan import ELEMENT_BYTES, plan_inversion
-from kernels.cuda.runtime import Array, Device, ceil_div, grid_for
 
 BLOCK = 256
 POWERS_RUN = 16  # neighbours made by one thread: about two products per power

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import FrMont, ShapeError, SparseMatrix
+from kernels.cuda.launch.runtime import Array, Device, grid_for
 from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit
-from kernels.cuda.runtime import Array, Device, grid_for
 
 SEGMENT = 64
 BLOCK = 128

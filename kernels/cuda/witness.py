@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from kernels.array import ShapeError
 from kernels.bn254 import R
-from kernels.cuda.per_thread import AtomicAdd, Body, Jit, PerThread
-from kernels.cuda.runtime import Array, Device
+from kernels.cuda.launch.per_thread import AtomicAdd, Body, Jit, PerThread
+from kernels.cuda.launch.runtime import Array, Device
 from kernels.integers import Rounding
 
 COPIES = 64  # of a table's counters, so that equal lookups seldom meet

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from kernels.backend import Backend
-from kernels.cpu.jit import private_directory, source_digest
+from kernels.cpu.compile.jit import private_directory, source_digest
 from kernels.private_folder import is_private
 
 MAX_KEYS = 1024

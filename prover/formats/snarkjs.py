@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend, FixedG1, FixedG2
-from kernels.cpu.group import neg_g1
-from kernels.cpu.small_msm import small_msm_g1
+from kernels.cpu.words.group import neg_g1
+from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.pairing import pairing_product_is_one
 from prover.errors import KeyMismatch, SelfCheckFailed
 from prover.formats.elements import Groth16Key, Groth16Proof, is_infinity

@@ -45,14 +45,14 @@ HEAVY = (
 # What verification needs of kernels/cpu: pairing, group tests, sums over the public inputs.
 LIGHT_CPU = {
     "kernels.cpu",
-    "kernels.cpu.affine_sum",
-    "kernels.cpu.ate",
-    "kernels.cpu.emit",
-    "kernels.cpu.group",
-    "kernels.cpu.jit",
-    "kernels.cpu.scalar64",
-    "kernels.cpu.small_msm",
-    "kernels.cpu.tower",
+    "kernels.cpu.words.affine_sum",
+    "kernels.cpu.words.ate",
+    "kernels.cpu.compile.emit",
+    "kernels.cpu.words.group",
+    "kernels.cpu.compile.jit",
+    "kernels.cpu.words.scalar64",
+    "kernels.cpu.words.small_msm",
+    "kernels.cpu.words.tower",
 }
 
 # Where CUDA's packages are installed, importing torch lists the linker's cache: the one process
@@ -160,25 +160,25 @@ def test_node_is_light(root: Path, tmp_path: Path) -> None:
 
 
 def test_heavy_modules_would_be_seen(tmp_path: Path) -> None:
-    result = import_clean(["kernels.cpu.lanes", "bench.registry"], tmp_path)
+    result = import_clean(["kernels.cpu.lanes.choice", "bench.registry"], tmp_path)
     heavy = {m for m in result["modules"] if is_heavy(m)}
-    assert {"kernels.cpu.lanes", "bench", "bench.registry"} <= heavy
+    assert {"kernels.cpu.lanes.choice", "bench", "bench.registry"} <= heavy
 
 
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
         ("kernels.cpu.msm_g1", True),
-        ("kernels.cpu.ntt", True),
-        ("kernels.cpu.lanes", True),
-        ("kernels.cpu.small_msm", False),
+        ("kernels.cpu.scalars.ntt", True),
+        ("kernels.cpu.lanes.choice", True),
+        ("kernels.cpu.words.small_msm", False),
         ("torch.nn", True),
         ("prover.prove", True),
         ("prover.verify", False),
-        ("kernels.cpu.tower", False),
-        ("kernels.cpu.scalar64", False),
-        ("kernels.cpu.jit", False),
-        ("kernels.cpu.group", False),
+        ("kernels.cpu.words.tower", False),
+        ("kernels.cpu.words.scalar64", False),
+        ("kernels.cpu.compile.jit", False),
+        ("kernels.cpu.words.group", False),
         ("kernels.backend", False),
     ],
 )

@@ -13,7 +13,7 @@ PACKAGES = ("kernels", "prover", "consensus", "federated", "api", "bench")
 MAX_LINES = 450
 
 # The directory of compiled kernels; beside it only the backends may read: lanes, threads, device.
-CACHE_FILE = "kernels/cpu/jit.py"
+CACHE_FILE = "kernels/cpu/compile/jit.py"
 BACKEND_FILES = {"kernels/cpu/backend.py", "kernels/cuda/backend.py"}
 
 WRITER_FILE = "kernels/files.py"

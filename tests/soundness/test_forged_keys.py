@@ -18,7 +18,7 @@ import pytest
 
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import B2, P
-from kernels.cpu.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
+from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
 from kernels.reference import add_fp2, mul_fp2
 from prover import proving_file
 from prover.errors import FormatError, KeyMismatch

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-from kernels.cuda.compiler import Cubin, compile_cubin, compiler_version
-from kernels.cuda.source import Source
+from kernels.cuda.launch.compiler import Cubin, compile_cubin, compiler_version
+from kernels.cuda.launch.source import Source
 from tests.support.cuda_emulator import build_directory
 
 _ENTRY = re.compile(r"Compiling entry function '(\w+)'")

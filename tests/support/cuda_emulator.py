@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.backend import BackendUnavailable
-from kernels.cuda.runtime import DeviceError, Dim, Module, check_launch
-from kernels.cuda.source import Source, load_source, read_source
+from kernels.cuda.launch.runtime import DeviceError, Dim, Module, check_launch
+from kernels.cuda.launch.source import Source, load_source, read_source
 from kernels.private_folder import make_private_folder
 
 HEADER = Path(__file__).resolve().with_suffix(".hpp")
@@ -167,7 +167,7 @@ class EmulatedDevice:
 
 @dataclass(frozen=True, eq=False)
 class LateCopy:
-    """See `kernels.cuda.runtime.Copy`: as late as can be."""
+    """See `kernels.cuda.launch.runtime.Copy`: as late as can be."""
 
     device: EmulatedDevice
     target: npt.NDArray[Any]
@@ -217,7 +217,7 @@ class _Launch(ctypes.Structure):
 
 
 class EmulatedKernel:
-    """See `kernels.cuda.runtime.Kernel`."""
+    """See `kernels.cuda.launch.runtime.Kernel`."""
 
     def __init__(self, module: EmulatedModule, name: str) -> None:
         self.module, self.name = module, name

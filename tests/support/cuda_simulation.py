@@ -13,9 +13,10 @@ import numpy as np
 
 from kernels.array import FrArray
 from kernels.bn254 import R
-from kernels.cuda import digits, witness
-from kernels.cuda.msm_plan import Budget, TableChoice, count_histograms, plan_pass
-from kernels.cuda.per_thread import PerThread, launch_on_gpu
+from kernels.cuda import witness
+from kernels.cuda.launch.per_thread import PerThread, launch_on_gpu
+from kernels.cuda.msm import digits
+from kernels.cuda.msm.plan import Budget, TableChoice, count_histograms, plan_pass
 from tests.support.cuda_emulator import EmulatedDevice
 
 SCALARS = [0, 1, R - 1, R - 200, 77, (R - 1) // 2, (R + 1) // 2, 1 << 200, 5]

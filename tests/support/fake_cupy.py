@@ -1,4 +1,4 @@
-"""The part of cupy that `kernels.cuda.device` uses, late on purpose.
+"""The part of cupy that `kernels.cuda.launch.device` uses, late on purpose.
 
 Copies wait in a queue until somebody waits for them: code that reuses a buffer or reads a result
 too early gets wrong values every time, not once in a thousand runs.

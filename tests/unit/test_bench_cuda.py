@@ -21,7 +21,7 @@ from bench.suites import cuda
 from bench.suites.cuda import FULL, QUICK, Builder, Engine, build_suite
 from kernels.array import FrArray, G1Array
 from kernels.cuda.backend import CudaBackend
-from kernels.cuda.rate import Rate
+from kernels.cuda.launch.rate import Rate
 from tests.conformance.backends import build_backend
 from tests.support.skips import or_skip
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kernels.cuda import compiler
-from kernels.cuda.compiler import Cubin, compile_cubin, compiler_version, load_cubin
-from kernels.cuda.runtime import DeviceError
-from kernels.cuda.source import list_modules, load_source, parse_source, read_source
+from kernels.cuda.launch import compiler
+from kernels.cuda.launch.compiler import Cubin, compile_cubin, compiler_version, load_cubin
+from kernels.cuda.launch.runtime import DeviceError
+from kernels.cuda.launch.source import list_modules, load_source, parse_source, read_source
 from tests.support.cuda_cubins import (
     build_cubin,
     count_instructions,

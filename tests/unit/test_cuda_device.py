@@ -14,10 +14,10 @@ import pytest
 
 from kernels.array import FrMont
 from kernels.backend import BackendUnavailable, SettingInvalid, get_backend
-from kernels.cuda import device as module
 from kernels.cuda.backend import CudaBackend
-from kernels.cuda.device import CupyDevice, open_device
-from kernels.cuda.runtime import DeviceError
+from kernels.cuda.launch import device as module
+from kernels.cuda.launch.device import CupyDevice, open_device
+from kernels.cuda.launch.runtime import DeviceError
 from kernels.reference import Reference
 from tests.support.fake_cupy import (
     CompileException,

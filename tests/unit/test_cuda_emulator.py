@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kernels.backend import BackendUnavailable
-from kernels.cuda.runtime import DeviceError, grid_for
-from kernels.cuda.source import list_modules, load_source, parse_source
+from kernels.cuda.launch.runtime import DeviceError, grid_for
+from kernels.cuda.launch.source import list_modules, load_source, parse_source
 from tests.support import cuda_emulator
 from tests.support.cuda_emulator import EmulatedDevice, EmulatedModule, load_probe
 from tests.support.skips import or_skip

@@ -12,8 +12,8 @@ import pytest
 from kernels import reference
 from kernels.array import G1Array, G2Array, ints_from_words, words_from_ints
 from kernels.bn254 import G1, G2, MONT_BITS, P, R
-from kernels.cuda.header import build_header
-from kernels.cuda.source import SOURCES
+from kernels.cuda.launch.header import build_header
+from kernels.cuda.launch.source import SOURCES
 from tests.support.cuda_emulator import EmulatedDevice, EmulatedModule, load_probe
 from tests.support.skips import or_skip
 

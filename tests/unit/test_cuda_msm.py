@@ -12,10 +12,9 @@ import pytest
 
 from kernels.array import FrArray
 from kernels.bn254 import R
-from kernels.cuda.bases import CudaBases, find_infinite
-from kernels.cuda.digits import count_lengths, scalar_limbs, sort_entries
-from kernels.cuda.msm import CudaMsm
-from kernels.cuda.msm_plan import (
+from kernels.cuda.msm.bases import CudaBases, find_infinite
+from kernels.cuda.msm.digits import count_lengths, scalar_limbs, sort_entries
+from kernels.cuda.msm.plan import (
     SCALAR_BITS,
     Budget,
     TableChoice,
@@ -25,6 +24,7 @@ from kernels.cuda.msm_plan import (
     plan_merges,
     plan_pass,
 )
+from kernels.cuda.msm.slices import CudaMsm
 from tests.conformance.inputs import (
     EDGES,
     GROUPS,

@@ -6,9 +6,9 @@ from functools import cache
 
 import pytest
 
-from kernels.cuda.compiler import Cubin, compiler_version
-from kernels.cuda.msm_plan import THREADS_PER_PROCESSOR
-from kernels.cuda.source import load_source
+from kernels.cuda.launch.compiler import Cubin, compiler_version
+from kernels.cuda.launch.source import load_source
+from kernels.cuda.msm.plan import THREADS_PER_PROCESSOR
 from tests.support.cuda_cubins import (
     build_cubin,
     count_instructions,

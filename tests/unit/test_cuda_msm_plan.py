@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kernels.cuda import msm_plan
-from kernels.cuda.msm_plan import (
+from kernels.cuda.msm import plan as msm_plan
+from kernels.cuda.msm.plan import (
     GROUP,
     MAX_ENTRIES,
     MAX_RECORDS,

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from kernels.array import FrArray, ShapeError
-from kernels.cuda import digits, witness
+from kernels.cuda import witness
 from kernels.cuda.integers import Constants, DeviceIntegers
-from kernels.cuda.per_thread import PerThread, compile_for_gpu, numba_faults
-from kernels.cuda.runtime import DeviceError
+from kernels.cuda.launch.per_thread import PerThread, compile_for_gpu, numba_faults
+from kernels.cuda.launch.runtime import DeviceError
+from kernels.cuda.msm import digits
 from kernels.cuda.witness import count_lookups
 from kernels.integers import to_scalars
 from prover.layers import Requant

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kernels.bn254 import MONT_BITS, P
-from kernels.cuda.compiler import compiler_version
-from kernels.cuda.rate import (
+from kernels.cuda.launch.compiler import compiler_version
+from kernels.cuda.launch.rate import (
     BLOCK,
     CHAINS,
     FP_FACTOR,
@@ -18,7 +18,7 @@ from kernels.cuda.rate import (
     measure_multiply_adds,
     measure_products,
 )
-from kernels.cuda.source import load_source
+from kernels.cuda.launch.source import load_source
 from tests.support.cuda_cubins import (
     build_cubin,
     count_instructions,

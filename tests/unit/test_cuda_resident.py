@@ -10,7 +10,7 @@ import pytest
 
 from kernels.array import U64
 from kernels.cuda.backend import CudaBackend
-from kernels.cuda.msm import CudaMsm
+from kernels.cuda.msm.slices import CudaMsm
 from prover.errors import ShapeMismatch
 from prover.model import is_correct
 from prover.prove import prepare

@@ -22,8 +22,8 @@ from api.runtime import build_worker
 from api.settings import Settings, SettingsInvalid
 from api.system import read_gpu_utilization
 from kernels.backend import BackendUnavailable
-from kernels.cuda.device import FoundDevice, list_devices
-from kernels.cuda.runtime import DeviceError
+from kernels.cuda.launch.device import FoundDevice, list_devices
+from kernels.cuda.launch.runtime import DeviceError
 from tests.support.fake_cupy import CUDARuntimeError, FakeCupy
 
 N_GPUS = 4
@@ -32,7 +32,7 @@ CLAIMING = """
 import sys
 from pathlib import Path
 from api.device_claims import claim_one
-from kernels.cuda.device import list_devices
+from kernels.cuda.launch.device import list_devices
 from tests.support.fake_cupy import FakeCupy
 claim = claim_one(Path(sys.argv[1]), list_devices(FakeCupy(4)), "another")
 print(claim and claim.device.ordinal, flush=True)

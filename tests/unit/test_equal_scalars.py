@@ -10,9 +10,9 @@ import pytest
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import R
 from kernels.cpu.backend import CpuBackend
-from kernels.cpu.equal_scalars import MIN_LENGTH, is_worth_while, merge_equal_scalars, run
-from kernels.cpu.lanes import choose_lanes
-from kernels.cpu.msm import Msm
+from kernels.cpu.lanes.choice import choose_lanes
+from kernels.cpu.msm.equal_scalars import MIN_LENGTH, is_worth_while, merge_equal_scalars, run
+from kernels.cpu.msm.pippenger import Msm
 from kernels.cpu.pool import Pool
 from kernels.reference import mul_g1
 from tests.conformance.inputs import GROUPS, Group, known_sum, progression

@@ -7,9 +7,9 @@ import pytest
 
 from kernels.array import FrArray, G1Array, words_from_ints
 from kernels.bn254 import G1, R
-from kernels.cpu import fixed_base
-from kernels.cpu.fixed_base import SCALAR_BITS, FixedBase, window_bits
-from kernels.cpu.msm import Msm
+from kernels.cpu.msm import fixed_base
+from kernels.cpu.msm.fixed_base import SCALAR_BITS, FixedBase, window_bits
+from kernels.cpu.msm.pippenger import Msm
 from kernels.cpu.pool import Pool
 from kernels.reference import mul_g1
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.cpu import jit
-from kernels.cpu.jit import kernel
+from kernels.cpu.compile import jit
+from kernels.cpu.compile.jit import kernel
 
 PROBE = """
 import json, sys
-from kernels.cpu.jit import cache_directory, kernel
+from kernels.cpu.compile.jit import cache_directory, kernel
 
 def shifted(by):
     @kernel(key=f"by {by}")

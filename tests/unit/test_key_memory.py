@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kernels.backend import Backend, BackendInfo, get_backend
-from kernels.cpu import jit
+from kernels.cpu.compile import jit
 from prover.errors import FormatError
 from prover.formats import key_memory
 from prover.formats.binfile import BinFile

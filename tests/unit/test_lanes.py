@@ -1,7 +1,8 @@
 """Every operation of every lowering against Python integers, at the ends of its ranges.
 
 Operands are written limb by limb, so that the tests reach what sums of products rarely do: limbs at
-both ends, values at the bounds that `kernels.cpu.emit52` states for normal, wide and lazy elements.
+both ends, values at the bounds that `kernels.cpu.lanes.emit52` states for normal, wide and lazy
+elements.
 """
 
 import random
@@ -18,19 +19,8 @@ from llvmlite import ir
 from kernels.array import ints_from_words, words_from_ints
 from kernels.backend import BackendUnavailable
 from kernels.bn254 import P, R
-from kernels.cpu.curve_ops import address
-from kernels.cpu.emit52 import (
-    LIMBS,
-    Emitter52,
-    balanced_digits,
-    centered,
-    constant_rows,
-    unsigned_digits,
-)
-from kernels.cpu.fma52 import Fma52
-from kernels.cpu.ifma52 import Ifma52
-from kernels.cpu.jit import kernel
-from kernels.cpu.lanes import (
+from kernels.cpu.compile.jit import kernel
+from kernels.cpu.lanes.choice import (
     Lanes,
     aligned_words,
     choose_lanes,
@@ -38,6 +28,17 @@ from kernels.cpu.lanes import (
     host_features,
     rounding_of,
 )
+from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.lanes.emit52 import (
+    LIMBS,
+    Emitter52,
+    balanced_digits,
+    centered,
+    constant_rows,
+    unsigned_digits,
+)
+from kernels.cpu.lanes.fma52 import Fma52
+from kernels.cpu.lanes.ifma52 import Ifma52
 
 HAS_FMA = {"avx2", "fma"} <= host_features()
 VECTOR = (["avx2"] if HAS_FMA else []) + ["ifma-emulated"]

@@ -7,8 +7,8 @@ import pytest
 
 from kernels.array import G2Array, words_from_ints
 from kernels.bn254 import G2, G2_COFACTOR, R
-from kernels.cpu.lanes import choose_lanes
-from kernels.cpu.membership import (
+from kernels.cpu.lanes.choice import choose_lanes
+from kernels.cpu.msm.membership import (
     DIGIT_BITS,
     FEW,
     N_DIGITS,
@@ -16,7 +16,7 @@ from kernels.cpu.membership import (
     are_all_in_subgroup_g2,
     draw_scalars,
 )
-from kernels.cpu.msm import Msm
+from kernels.cpu.msm.pippenger import Msm
 from kernels.cpu.pool import Pool
 from kernels.reference import add_g2, mul_g2
 from tests.support.foreign import outside_g2

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from kernels.array import FrArray, G1Array, G2Array, words_from_ints
 from kernels.bn254 import G1, G2, P, R
-from kernels.cpu import buckets, lanes, msm, runs
-from kernels.cpu.digits import most_tasks, plan_tasks
-from kernels.cpu.msm import (
+from kernels.cpu.lanes import choice as lanes
+from kernels.cpu.msm import buckets, runs
+from kernels.cpu.msm import pippenger as msm
+from kernels.cpu.msm.digits import most_tasks, plan_tasks
+from kernels.cpu.msm.pippenger import (
     MAX_WINDOW,
     SCALAR_BITS,
     Msm,

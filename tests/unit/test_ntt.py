@@ -7,10 +7,10 @@ import pytest
 
 from kernels.array import FrMont, words_from_ints
 from kernels.bn254 import R
-from kernels.cpu import ntt
-from kernels.cpu.lanes import get_lanes, host_features
-from kernels.cpu.ntt import Ntt
+from kernels.cpu.lanes.choice import get_lanes, host_features
 from kernels.cpu.pool import Pool
+from kernels.cpu.scalars import ntt
+from kernels.cpu.scalars.ntt import Ntt
 
 LANES = (["avx2"] if {"avx2", "fma"} <= host_features() else []) + ["ifma-emulated", "scalar"]
 

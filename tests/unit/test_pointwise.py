@@ -8,8 +8,8 @@ import pytest
 
 from kernels.array import FrArray, FrMont
 from kernels.bn254 import R
-from kernels.cpu import pointwise
 from kernels.cpu.pool import Pool
+from kernels.cpu.scalars import pointwise
 
 EDGES = [0, 1, 2, R - 1, R - 2, (R - 1) // 2, (R + 1) // 2, 1 << 253, (1 << 253) - 1]
 EDGES += [v for e in (63, 64, 128, 192) for v in ((1 << e) - 1, 1 << e)]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.bn254 import G1, G2, R
 from kernels.cpu.backend import CpuBackend, choose_threads
-from kernels.cpu.jit import kernel
-from kernels.cpu.lanes import host_features, restore_rounding, round_toward_zero
+from kernels.cpu.compile.jit import kernel
+from kernels.cpu.lanes.choice import host_features, restore_rounding, round_toward_zero
 from kernels.cpu.pool import Pool
 from kernels.reference import mul_g1, mul_g2
 from prover.formats.snarkjs import ForeignProver

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from kernels.array import ints_from_words, words_from_ints
 from kernels.bn254 import MONT_BITS, XI, P, R
-from kernels.cpu import scalar64, tower
-from kernels.cpu.emit import Emitter, Routine
-from kernels.cpu.jit import kernel
-from kernels.cpu.scalar64 import Field, FieldRoutines
+from kernels.cpu.compile.emit import Emitter, Routine
+from kernels.cpu.compile.jit import kernel
+from kernels.cpu.words import scalar64, tower
+from kernels.cpu.words.scalar64 import Field, FieldRoutines
 
 RADIX = 1 << MONT_BITS
 EDGES = [0, 1, 2, 3, 5, 1 << 31, (1 << 31) - 1, 1 << 63, (1 << 64) - 1, 1 << 64, 1 << 128, 1 << 192]

@@ -10,9 +10,9 @@ import pytest
 
 from kernels.array import FrMont, SparseMatrix, ints_from_words, words_from_ints
 from kernels.bn254 import R
-from kernels.cpu import sparse
-from kernels.cpu.jit import kernel
+from kernels.cpu.compile.jit import kernel
 from kernels.cpu.pool import Pool
+from kernels.cpu.scalars import sparse
 
 WIDE = SparseMatrix.WIDE
 EDGES = [0, 1, 2, R - 1, R - 2, (R - 1) // 2, (R + 1) // 2, 1 << 253, (1 << 253) - 1, 1 << 192]

@@ -18,7 +18,7 @@ from consensus.messages import Block, Commit, Proof, Transaction, Update
 from consensus.samples import SamplePool
 from consensus.verifier import BlockVerifier
 from kernels.array import FrArray, G1Array
-from kernels.cpu.group import add_g1, mul_g1
+from kernels.cpu.words.group import add_g1, mul_g1
 from kernels.encoding import decode_g1, encode_g1
 from prover.model import is_correct
 from prover.model_bytes import encode_model

@@ -1,4 +1,4 @@
-// Written by kernels/cuda/header.py from kernels/bn254.py; a test compares them.
+// Written by kernels/cuda/launch/header.py from kernels/bn254.py; a test compares them.
 
 #pragma once
 #include "platform.cuh"

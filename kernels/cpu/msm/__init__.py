@@ -1,0 +1,1 @@
+"""Multi-scalar multiplications over lanes: digits, buckets, runs, and tables of multiples."""

@@ -1,0 +1,1 @@
+"""Arrays of scalars: elementwise operations, transforms, sparse matrices."""

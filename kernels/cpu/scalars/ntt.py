@@ -1,0 +1,184 @@
+"""Transforms on CPU lanes: tables, passes and threads around `kernels.cpu.scalars.ntt_kernels`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.array import U64, FrMont, words_from_ints
+from kernels.backend import Progress
+from kernels.bn254 import TWO_ADICITY, R, root_of_unity
+from kernels.cpu.lanes.choice import Lanes, get_lanes
+from kernels.cpu.pool import Pool
+from kernels.cpu.scalars.ntt_kernels import get_ntt_ops
+
+ELEMENT_NS = 100  # of a pass, for the pool to go by
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tables:
+    """Everything that depends on (size, direction, shift) and not on the data."""
+
+    lg1: int
+    lg2: int
+    twiddles1: U64
+    twiddles2: U64
+    reversal1: npt.NDArray[np.int64]
+    reversal2: npt.NDArray[np.int64]
+    inner_first: U64
+    inner_ratio: U64
+    outer_first: U64
+    outer_ratio: U64
+    scaled: bool
+    trivial: bool
+
+
+class Ntt:
+    """Transforms over F_r on one kind of lanes."""
+
+    def __init__(self, lanes_name: str, pool: Pool) -> None:
+        self.lanes = get_lanes(lanes_name)
+        self.pool = pool
+        self.ops = get_ntt_ops(lanes_name)
+        small = self.lanes.width > 1
+        self._small = Ntt("scalar", pool) if small else None
+
+    def run(
+        self, a: FrMont, *, inverse: bool, shift: int, progress: Progress | None = None
+    ) -> FrMont:
+        """See `Backend.ntt`."""
+        if len(a.shape) > 2:
+            raise ValueError(f"ntt: expected shape [n] or [batch, n], got {list(a.shape)}")
+        n = a.shape[-1]
+        if n == 0 or n & (n - 1):
+            raise ValueError(f"ntt: length {n} is not a power of two")
+        lg_n = n.bit_length() - 1
+        if lg_n > TWO_ADICITY:
+            raise ValueError(f"ntt: length 2^{lg_n} exceeds 2^{TWO_ADICITY}, the largest in F_r")
+        shift %= R
+        if shift == 0:
+            raise ValueError("ntt: a coset shift must not be 0 mod r")
+        if self._small is not None and n < self.lanes.width**2:
+            return self._small.run(a, inverse=inverse, shift=shift, progress=progress)
+        n_items = a.shape[0] if len(a.shape) == 2 else 1
+        report = progress or (lambda done, total: None)
+        out = self._passes(a.data, n_items, _tables(self.lanes.name, lg_n, inverse, shift), report)
+        return FrMont(out)
+
+    def _passes(
+        self, data: U64, n_items: int, t: _Tables, report: Callable[[int, int], None]
+    ) -> U64:
+        width, n1, n2 = self.lanes.width, 1 << t.lg1, 1 << t.lg2
+        middle, out = np.empty_like(data), np.empty_like(data)
+        groups = (n_items * n1 // width, n_items * n2 // width)
+        total = sum(groups)
+        first = (data, middle, t.twiddles2, t.reversal2, t.inner_first, t.inner_ratio, t.trivial)
+        second = (middle, out, t.twiddles1, t.reversal1, t.outer_first, t.outer_ratio, t.scaled)
+        done = 0
+        for kernel, n_blocks, n_groups, arguments in (
+            (self.ops.columns, n2, groups[0], first),
+            (self.ops.rows, n1, groups[1], second),
+        ):
+            self._pass(kernel, n_blocks, n_groups, (n1, n2), arguments, (report, done, total))
+            done += n_groups
+        report(total, total)
+        return out
+
+    def _pass(
+        self,
+        kernel: Any,
+        n_blocks: int,
+        n_groups: int,
+        sizes: tuple[int, int],
+        arguments: tuple[U64, U64, U64, npt.NDArray[np.int64], U64, U64, bool],
+        reporting: tuple[Callable[[int, int], None], int, int],
+    ) -> None:
+        source, target, twiddles, reversal, first, ratio, flag = arguments
+        report, done, total = reporting
+        counter = np.zeros(1, np.int64)
+
+        def work() -> None:
+            buffer = np.empty((n_blocks + 2) * self.lanes.block // 8 + 16, np.uint64)
+            kernel(
+                source.ctypes.data, target.ctypes.data, *sizes, twiddles, reversal, first, ratio,
+                int(flag), buffer, self.lanes.r, counter, n_groups,
+            )  # fmt: skip
+
+        self.pool.workers(
+            n_groups,
+            work,
+            lambda: report(done + min(int(counter[0]), n_groups), total),
+            cost_ns=n_blocks * self.lanes.width * ELEMENT_NS,
+        )
+
+
+@lru_cache(maxsize=32)
+def _tables(lanes_name: str, lg_n: int, inverse: bool, shift: int) -> _Tables:
+    lanes = get_lanes(lanes_name)
+    lg1 = lg_n // 2
+    lg2 = lg_n - lg1
+    n1, n2 = 1 << lg1, 1 << lg2
+    root = root_of_unity(lg_n)
+    if inverse:
+        root = pow(root, -1, R)
+    start = pow(1 << lg_n, -1, R) if inverse else 1
+    inner_shift = 1 if inverse else shift  # of column i1: shift^i1, its i2 go by shift^n1
+    back = pow(shift, -1, R) if inverse else 1
+    return _Tables(
+        lg1=lg1,
+        lg2=lg2,
+        twiddles1=_twiddles(lanes, lg1, pow(root, n2, R), 1),
+        twiddles2=_twiddles(lanes, lg2, pow(root, n1, R), pow(inner_shift, n1, R)),
+        reversal1=_bit_reversal(lg1),
+        reversal2=_bit_reversal(lg2),
+        inner_first=_sequence(lanes, start, inner_shift, n1),
+        inner_ratio=_sequence(lanes, 1, root, n1),
+        outer_first=_sequence(lanes, 1, back, n2 if back != 1 else 0),
+        outer_ratio=_constant(lanes, pow(back, n2, R), n2 if back != 1 else 0),
+        scaled=back != 1,
+        trivial=inner_shift == 1,
+    )
+
+
+def _twiddles(lanes: Lanes, lg_n: int, root: int, shift: int) -> U64:
+    """Row m + j: shift^(n / 2m) w_2m^j for each half size m, as `butterfly` takes them."""
+    n = 1 << lg_n
+    values = [1] * max(n, 1)
+    m = 1
+    while m < n:
+        w, value = pow(root, n // (2 * m), R), pow(shift, n // (2 * m), R)
+        for j in range(m):
+            values[m + j] = value
+            value = value * w % R
+        m *= 2
+    return lanes.splat_words(values, R)
+
+
+def _powers(first: int, base: int, n: int) -> list[int]:
+    out = []
+    for _ in range(n):
+        out.append(first)
+        first = first * base % R
+    return out
+
+
+def _sequence(lanes: Lanes, first: int, base: int, n: int) -> U64:
+    """Plain words of the elements first * base^i, i < n."""
+    scale = (1 << lanes.radix_bits) % R
+    return words_from_ints(v * scale % R for v in _powers(first, base, n))
+
+
+def _constant(lanes: Lanes, value: int, n: int) -> U64:
+    return np.repeat(_sequence(lanes, value, 1, 1), n, axis=0)
+
+
+def _bit_reversal(lg_n: int) -> npt.NDArray[np.int64]:
+    out = np.zeros(1, np.int64)
+    for _ in range(lg_n):
+        out = np.concatenate([2 * out, 2 * out + 1])
+    return out

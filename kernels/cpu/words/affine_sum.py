@@ -1,0 +1,162 @@
+"""Many sums of two affine points with one inversion: Montgomery's trick over the slopes.
+
+    slope = (y_q - y_p) / (x_q - x_p),  x = slope^2 - x_p - x_q,  y = slope (x_p - x) - y_p
+
+Six products a sum, three of them for the shared inversion. The common case is one routine;
+infinite, equal and opposite points take another path, so the sums are complete on the curve.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernels.array import U64
+from kernels.cpu.compile.emit import I64, Emitter, Routine, load_word, stack, store_word
+from kernels.cpu.compile.jit import kernel
+from kernels.cpu.words.scalar64 import (
+    FP,
+    I256,
+    copy,
+    difference,
+    fp_add,
+    fp_inverse,
+    fp_mul,
+    fp_sqr,
+    fp_sub,
+    is_equal,
+    products,
+)
+
+CHUNK = 512  # additions that share one inversion
+
+
+def _is_zero8(e: Emitter, a: Any) -> Any:
+    zero = e.builder.or_(e.load(a), e.load(e.at(a, 4)))
+    return e.builder.zext(e.builder.icmp_unsigned("==", zero, I256(0)), I64)
+
+
+def _set_one(e: Emitter, out: Any) -> None:
+    e.copy(out, e.constant(FP.field.mont(1)), 4)
+
+
+def _difference_of_x(e: Emitter, out: Any, p: Any, q: Any) -> Any:
+    """out = x_q - x_p; returns whether p + q is the common case: slope defined, neither infinite.
+
+    (A finite point has y != 0: the order of the curve is odd.)
+    """
+    b = e.builder
+    delta = difference(e, FP.field, e.load(q), e.load(p))
+    e.store(out, delta)
+    y_p, y_q = e.load(e.at(p, 4)), e.load(e.at(q, 4))
+    common = [b.icmp_unsigned("!=", value, I256(0)) for value in (delta, y_p, y_q)]
+    return b.zext(b.and_(b.and_(common[0], common[1]), common[2]), I64)
+
+
+def _push(e: Emitter, row: Any, running: Any) -> None:
+    """row[0:4] = running, running *= row[4:8]."""
+    e.copy(row, running, 4)
+    e.store(running, products(e, FP.field, [(row, e.at(row, 4))]))
+
+
+def _pop(e: Emitter, inverse: Any, row: Any, running: Any) -> None:
+    """inverse = running row[0:4], running *= row[4:8]: undoes `_push` once running is inverted."""
+    e.store(inverse, products(e, FP.field, [(running, row)]))
+    e.store(running, products(e, FP.field, [(running, e.at(row, 4))]))
+
+
+def _common_addition(e: Emitter, out: Any, p: Any, q: Any, inverse: Any) -> None:
+    """out = p + q with inverse = 1 / (x_q - x_p)."""
+    f = FP.field
+    slope, fall = e.temp(4), e.temp(4)
+    (x_p, y_p), (x_q, y_q) = ((e.load(a), e.load(e.at(a, 4))) for a in (p, q))
+    e.store(slope, difference(e, f, y_q, y_p))
+    e.store(slope, products(e, f, [(slope, inverse)]))
+    x = products(e, f, [(slope, slope)])
+    x = difference(e, f, difference(e, f, x, x_p), x_q)
+    e.store(fall, difference(e, f, x_p, x))
+    y = difference(e, f, products(e, f, [(slope, fall)]), y_p)
+    e.store(out, x)
+    e.store(e.at(out, 4), y)
+
+
+is_zero8 = Routine("is_zero8", "p", _is_zero8, returns=True).intrinsic()
+fp_set_one = Routine("fp.set_one", "p", _set_one).intrinsic()
+push = Routine(f"{FP.tag}.batch_push", "pp", _push).intrinsic()
+pop = Routine(f"{FP.tag}.batch_pop", "ppp", _pop).intrinsic()
+difference_of_x = Routine("fp.difference_of_x", "ppp", _difference_of_x, returns=True).intrinsic()
+common_addition = Routine(f"{FP.tag}.common_addition", "pppp", _common_addition).intrinsic()
+
+_ADD, _DOUBLE, _LEFT, _RIGHT, _ZERO = range(5)
+
+
+@kernel(signature="int64(uintp, uintp, uintp)")
+def _denominator(out: int, p: int, q: int) -> Any:
+    """Which rare case p + q is, and the denominator of its slope (1 where there is none)."""
+    fp_set_one(out)
+    if is_zero8(q):
+        return _LEFT
+    if is_zero8(p):
+        return _RIGHT
+    if not is_equal(p + 32, q + 32):
+        return _ZERO
+    fp_add(out, p + 32, p + 32)
+    return _DOUBLE
+
+
+@kernel(signature="void(uintp, uintp, uintp, uintp, int64)")
+def _finish_rare_addition(out: int, p: int, q: int, inverse: int, case: int) -> None:
+    """out = p + q when one is infinite, both are equal or they are opposite."""
+    slope, x, y = stack(4), stack(4), stack(4)
+    if case in (_LEFT, _RIGHT):
+        source = p if case == _LEFT else q
+        copy(out, source)
+        copy(out + 32, source + 32)
+        return
+    if case == _ZERO:
+        fp_sub(out, p, p)
+        fp_sub(out + 32, p, p)
+        return
+    fp_sqr(x, p)
+    fp_add(slope, x, x)
+    fp_add(slope, slope, x)
+    fp_mul(slope, slope, inverse)
+    fp_sqr(x, slope)
+    fp_sub(x, x, p)
+    fp_sub(x, x, q)
+    fp_sub(y, p, x)
+    fp_mul(y, slope, y)
+    fp_sub(out + 32, y, p + 32)
+    copy(out, x)
+
+
+@kernel(signature="void(uint64[:,::1], int64, uint64[:,::1])")
+def batch_add(pairs: U64, n: int, work: U64) -> None:
+    """out = left + right for n pairs; complete; one inversion in all.
+
+    pairs : rows (out, left, right) of addresses; no output is an operand of another row
+    work  : uint64[>= n, 9]
+    """
+    running, inverse, base = stack(4), stack(4), work.ctypes.data
+    fp_set_one(running)
+    for k in range(n):
+        row, case = base + 72 * k, _ADD
+        if not difference_of_x(row + 32, pairs[k, 1], pairs[k, 2]):
+            case = _denominator(row + 32, pairs[k, 1], pairs[k, 2])
+        store_word(row + 64, case)
+        push(row, running)
+    fp_inverse(running, running)
+    for k in range(n - 1, -1, -1):
+        row = base + 72 * k
+        pop(inverse, row, running)
+        case = load_word(row + 64)
+        if case == _ADD:
+            common_addition(pairs[k, 0], pairs[k, 1], pairs[k, 2], inverse)
+        else:
+            _finish_rare_addition(pairs[k, 0], pairs[k, 1], pairs[k, 2], inverse, case)
+
+
+def addition_workspace() -> tuple[U64, U64]:
+    """The pairs and the work of `batch_add` for up to CHUNK additions."""
+    return np.empty((CHUNK, 3), dtype=np.uint64), np.empty((CHUNK, 9), dtype=np.uint64)

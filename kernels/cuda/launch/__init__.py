@@ -1,0 +1,1 @@
+"""From source to a running kernel: compiler, cubins, the device, launches and their faults."""

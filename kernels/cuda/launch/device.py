@@ -1,0 +1,336 @@
+"""`CupyDevice`: one GPU through cupy. The only module that imports cupy.
+
+One order: every launch, copy and release of memory goes to the device's default stream, which is
+also that of numba.cuda and of cupy's own functions. So memory that is dropped while a kernel still
+reads it is handed out again only behind that kernel. Copies go through two pinned buffers: while
+one travels, the processor fills or empties the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kernels.backend import BackendUnavailable
+from kernels.cpu.compile.jit import lend_directory
+from kernels.cuda.launch.compiler import load_cubin
+from kernels.cuda.launch.faults import explain
+from kernels.cuda.launch.runtime import Array, Dim, check_launch
+from kernels.cuda.launch.source import Source, load_source
+from kernels.versions import find_version
+
+STAGING_BYTES = 8 << 20  # of each pinned buffer
+MEMORY_SHARE = 0.9  # of what is free when the device is opened
+PLAIN_SHARED_BYTES = 48 << 10  # more must be asked for
+
+LoadCubin = Callable[[Source, str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """A GPU that the process sees.
+
+    ordinal  : among those; another process may see another one under it
+    identity : of the GPU, or of the part of one, in the same words in every process
+    address  : on the bus of this machine, as `nvidia-smi --id` takes it
+    """
+
+    ordinal: int
+    name: str
+    identity: str
+    address: str
+
+
+def list_devices(cupy: Any = None) -> tuple[FoundDevice, ...]:
+    """What could be opened; nothing is. Raises BackendUnavailable without cupy or a driver."""
+    cupy = load_cupy() if cupy is None else cupy
+    runtime = cupy.cuda.runtime
+    try:
+        return tuple(_find(runtime, ordinal) for ordinal in range(int(runtime.getDeviceCount())))
+    except _fault_types(cupy) as error:
+        raise BackendUnavailable(f"CUDA devices cannot be listed: {error}") from error
+
+
+def _find(runtime: Any, ordinal: int) -> FoundDevice:
+    properties = runtime.getDeviceProperties(ordinal)
+    address = str(runtime.deviceGetPCIBusId(ordinal)).lower()
+    # Parts of one GPU share its address; cupy cuts what it gives for a UUID at a zero byte.
+    identity = hashlib.sha256(f"{address} {properties.get('uuid')!r}".encode()).hexdigest()[:32]
+    return FoundDevice(ordinal, str(properties["name"].decode()), identity, address)
+
+
+def open_device(
+    ordinal: int = 0, *, memory_bytes: int | None = None, synchronous: bool = False
+) -> CupyDevice:
+    """The GPU of that ordinal among those that the process sees.
+
+    memory_bytes : cap for all arrays together; default MEMORY_SHARE of what is free
+    synchronous  : wait after every launch, so that a fault is reported by the launch that made it
+
+    Raises BackendUnavailable without cupy, a driver or that GPU.
+    """
+    return CupyDevice(load_cupy(), ordinal, memory_bytes=memory_bytes, synchronous=synchronous)
+
+
+def load_cupy() -> Any:
+    """The package, with a cache for its kernels that this user can write, be there a home or not.
+
+    Raises BackendUnavailable, whatever keeps it from being imported.
+    """
+    lend_directory("cupy", variable="CUPY_CACHE_DIR", without="CUPY_CACHE_IN_MEMORY")
+    try:
+        import cupy
+    except ModuleNotFoundError as error:
+        raise BackendUnavailable(f"no cupy: {error}; install zkpot[gpu]") from error
+    except Exception as error:
+        raise BackendUnavailable(
+            f"cupy cannot be imported ({type(error).__name__}: {error}); "
+            f"CUPY_CACHE_DIR must be a folder that can be written, and numpy "
+            f"{find_version('numpy')} one that this cupy knows"
+        ) from error
+    return cupy
+
+
+class CupyDevice:
+    """See `kernels.cuda.launch.runtime.Device`."""
+
+    emulated = False
+
+    def __init__(
+        self,
+        cupy: Any,
+        ordinal: int = 0,
+        *,
+        memory_bytes: int | None = None,
+        synchronous: bool = False,
+        load: LoadCubin = load_cubin,
+    ) -> None:
+        self.xp, self.ordinal, self.synchronous = cupy, ordinal, synchronous
+        self._faults = _fault_types(cupy)
+        self._load, self._modules, self._lock = load, dict[str, CupyModule](), Lock()
+        try:
+            n_devices = int(cupy.cuda.runtime.getDeviceCount())
+            if not 0 <= ordinal < n_devices:
+                raise BackendUnavailable(f"no CUDA device {ordinal}: there are {n_devices}")
+            self._device = cupy.cuda.Device(ordinal)
+            self._pool = cupy.cuda.MemoryPool()
+            with self._device:
+                properties = cupy.cuda.runtime.getDeviceProperties(ordinal)
+                free, _ = cupy.cuda.runtime.memGetInfo()
+                self.memory_bytes = memory_bytes or int(MEMORY_SHARE * free)
+                self._pool.set_limit(size=self.memory_bytes)
+                self._staging, self._staging_aside = _Staging(cupy), _Staging(cupy)
+                self._aside = cupy.cuda.Stream(non_blocking=True)
+        except self._faults as error:
+            raise BackendUnavailable(f"CUDA device {ordinal} cannot be used: {error}") from error
+        self.name = str(properties["name"].decode())
+        self.n_processors = int(properties["multiProcessorCount"])
+        self.arch = f"sm_{properties['major']}{properties['minor']}"
+
+    @property
+    def free_bytes(self) -> int:
+        """The cap less what arrays hold; blocks that only the pool keeps can be given back."""
+        return self.memory_bytes - int(self._pool.used_bytes())
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Make this the thread's device, its pool the thread's, and every fault a DeviceError."""
+        with ExitStack() as stack:
+            stack.enter_context(_as_device_errors(self._faults))
+            stack.enter_context(self._device)
+            stack.enter_context(self.xp.cuda.using_allocator(self._pool.malloc))
+            yield
+
+    def load_module(self, name: str) -> CupyModule:
+        """`src/NAME.cu` for this GPU's architecture."""
+        with self._lock:
+            if name not in self._modules:
+                self._modules[name] = CupyModule(self, load_source(name))
+            return self._modules[name]
+
+    def load_code(self, source: Source) -> Any:
+        """cupy's module of a source."""
+        with self.active():
+            code = self._load(source, self.arch)
+            module = self.xp.cuda.function.Module()
+            module.load(code)
+            return module
+
+    def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """Not cleared."""
+        with self.active():
+            return self.xp.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+        """Cleared."""
+        with self.active():
+            return self.xp.zeros(shape, dtype)
+
+    def asarray(self, host: npt.NDArray[Any]) -> Array:
+        """A copy on the device; `host` may change as soon as this returns."""
+        host = np.asarray(host, order="C")
+        with self.active():
+            array = self.xp.empty(host.shape, host.dtype)
+            with self._lock:
+                self._staging.upload(array, host)
+            return array
+
+    def copy_aside(self, target: Array, host: npt.NDArray[Any]) -> CupyCopy:
+        """See `kernels.cuda.launch.runtime.Device.copy_aside`."""
+        host = np.ascontiguousarray(host)
+        with self.active(), self._lock, self._aside:
+            self._staging_aside.upload(target, host)
+            event = self.xp.cuda.Event(disable_timing=True)
+            event.record()
+        return CupyCopy(self, event)
+
+    def holds(self, array: Array) -> bool:
+        """Whether it is cupy's."""
+        return isinstance(array, self.xp.ndarray)
+
+    def to_host(self, array: Array) -> npt.NDArray[Any]:
+        """A copy on the host, after all work started before."""
+        host: npt.NDArray[Any] = np.empty(array.shape, array.dtype)
+        with self.active():
+            whole = self.xp.ascontiguousarray(array)
+            with self._lock:
+                self._staging.download(host, whole)
+        return host
+
+    def synchronize(self) -> None:
+        """Wait for all work."""
+        with self.active():
+            self._device.synchronize()
+
+
+class CupyCopy:
+    """See `kernels.cuda.launch.runtime.Copy`."""
+
+    def __init__(self, device: CupyDevice, event: Any) -> None:
+        self._device, self._event = device, event
+
+    def wait(self) -> None:
+        """The device's stream waits, the host does not."""
+        with self._device.active():
+            self._device.xp.cuda.get_current_stream().wait_event(self._event)
+
+
+class CupyModule:
+    """The machine code of one source on one device."""
+
+    def __init__(self, device: CupyDevice, source: Source) -> None:
+        self.device, self.source = device, source
+        self._code = device.load_code(source)
+
+    def kernel(self, name: str) -> CupyKernel:
+        """The kernel of that name."""
+        if name not in self.source.kernels:
+            raise KeyError(f"{self.source.name}: no kernel {name!r}")
+        with self.device.active():
+            function = self._code.get_function(name)
+        return CupyKernel(self.device, name, self.source.kernels[name], function)
+
+
+class CupyKernel:
+    """See `kernels.cuda.launch.runtime.Kernel`."""
+
+    def __init__(self, device: CupyDevice, name: str, max_threads: int, function: Any) -> None:
+        self.device, self.name, self.max_threads = device, name, max_threads
+        self._function = function
+
+    def __call__(
+        self, grid: Dim, block: Dim, args: Sequence[Any], *, shared_bytes: int = 0
+    ) -> None:
+        check_launch(self.name, self.max_threads, grid, block, args)
+        if shared_bytes > PLAIN_SHARED_BYTES:
+            raise TypeError(f"{self.name}: {shared_bytes} bytes of shared memory are not planned")
+        if 0 in grid:
+            return
+        with self.device.active():
+            self._function(grid, block, tuple(args), shared_mem=shared_bytes)
+            if self.device.synchronous:
+                self.device.synchronize()
+
+
+class _Staging:
+    """Copies in pieces through two pinned buffers; one thread at a time."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        memories = [cupy.cuda.alloc_pinned_memory(STAGING_BYTES) for _ in range(2)]
+        self._buffers = [np.frombuffer(m, np.uint8, STAGING_BYTES) for m in memories]
+        self._events = [cupy.cuda.Event(disable_timing=True) for _ in range(2)]
+
+    def upload(self, array: Array, host: npt.NDArray[Any]) -> None:
+        with self._whole():
+            self._upload(array, _bytes_of(host))
+
+    def download(self, host: npt.NDArray[Any], array: Array) -> None:
+        with self._whole():
+            self._download(_bytes_of(host), array)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Who is interrupted waits for what has started: a copy that no event follows would meet
+        the next one in its buffer."""
+        try:
+            yield
+        except BaseException:
+            self._cupy.cuda.get_current_stream().synchronize()
+            raise
+
+    def _upload(self, array: Array, raw: npt.NDArray[np.uint8]) -> None:
+        for turn, start in enumerate(range(0, raw.size, STAGING_BYTES)):
+            buffer, event = self._buffers[turn % 2], self._events[turn % 2]
+            piece = raw[start : start + STAGING_BYTES]
+            event.synchronize()  # the buffer's last copy has left; an event never recorded is over
+            buffer[: piece.size] = piece
+            (array.data + start).copy_from_host_async(buffer.ctypes.data, piece.size)
+            event.record()
+
+    def _download(self, raw: npt.NDArray[np.uint8], array: Array) -> None:
+        starts = list(range(0, raw.size, STAGING_BYTES))
+        for turn in range(len(starts) + 1):
+            if turn < len(starts):
+                buffer, event = self._buffers[turn % 2], self._events[turn % 2]
+                size = min(STAGING_BYTES, raw.size - starts[turn])
+                event.synchronize()  # an upload may still be reading the buffer
+                (array.data + starts[turn]).copy_to_host_async(buffer.ctypes.data, size)
+                event.record()
+            if turn > 0:
+                self._events[(turn - 1) % 2].synchronize()
+                start = starts[turn - 1]
+                piece = raw[start : start + STAGING_BYTES]
+                piece[:] = self._buffers[(turn - 1) % 2][: piece.size]
+        if not starts:
+            self._cupy.cuda.get_current_stream().synchronize()
+
+
+def _bytes_of(host: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The array's own memory."""
+    return host.reshape(-1).view(np.uint8)
+
+
+def _fault_types(cupy: Any) -> tuple[type[BaseException], ...]:
+    return (
+        cupy.cuda.runtime.CUDARuntimeError,
+        cupy.cuda.driver.CUDADriverError,
+        cupy.cuda.memory.OutOfMemoryError,
+        cupy.cuda.compiler.CompileException,
+        ImportError,  # of libraries that cupy loads when it first needs them
+    )
+
+
+@contextmanager
+def _as_device_errors(faults: tuple[type[BaseException], ...]) -> Iterator[None]:
+    try:
+        yield
+    except faults as error:
+        raise explain("cupy", error, versions=("cupy-cuda13x", "numpy"), telling=True) from error

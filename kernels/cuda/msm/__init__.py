@@ -1,0 +1,1 @@
+"""Multi-scalar multiplications on a device, their plans, digits and prepared bases."""
