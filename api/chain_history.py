@@ -34,7 +34,7 @@ from consensus.messages import (
     Transaction,
     Update,
 )
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
 
 KEEP_BLOCKS = 4096
 KEEP_ROUNDS = 256

@@ -15,8 +15,8 @@ import numpy as np
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2
-from prover.accuracy import ReportLine
-from prover.sizes import CircuitSizes
+from prover.circuit.accuracy import ReportLine
+from prover.circuit.sizes import CircuitSizes
 
 Clock = Callable[[], float]
 

@@ -18,16 +18,16 @@ from api.keyfolder import KeyFolder, load_half
 from api.settings import MAX_PROOF_ROWS
 from kernels.array import G1Array, G2Array
 from kernels.backend import Backend
-from prover.accuracy import AccuracyCircuit, compile_accuracy
-from prover.key_card import KeyCard
-from prover.keyfile import load_proving_key, save_key
-from prover.keys import ProvingKey
-from prover.model import Architecture
+from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.circuit.sizes import CircuitSizes, compute_sizes
+from prover.groth16.prove import prepare
+from prover.groth16.setup import setup_accuracy
+from prover.keys.card import KeyCard
+from prover.keys.folder import load_proving_key, save_key
+from prover.keys.halves import ProvingKey
+from prover.model.network import Architecture
 from prover.progress import StageProgress
-from prover.prove import prepare
 from prover.randomness import RandomBytes
-from prover.setup import setup_accuracy
-from prover.sizes import CircuitSizes, compute_sizes
 
 _G1_BYTES, _G2_BYTES, _WIRE_BYTES = 64, 128, 4
 _REST_BYTES = 1 << 18

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from prover.errors import KeyMismatch
-from prover.key_card import KeyCard
-from prover.keyfile import VERIFYING_NAME, load_verifying_half
-from prover.keys import VerifyingKey
+from prover.keys.card import KeyCard
+from prover.keys.folder import VERIFYING_NAME, load_verifying_half
+from prover.keys.halves import VerifyingKey
 from prover.progress import StageProgress
 
 LOCK, MAKING = "lock", "making"

@@ -9,10 +9,10 @@ from pathlib import Path
 import typer
 
 from kernels.machine import count_memory
+from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, CircuitTooLarge, ModelFormatError
-from prover.model import Architecture, QuantizedModel
-from prover.model_bytes import MAGIC, MAX_MANIFEST_BYTES, VERSION, decode_model
-from prover.sizes import require_circuit
+from prover.model.network import Architecture, QuantizedModel
+from prover.model.zkq import MAGIC, MAX_MANIFEST_BYTES, VERSION, decode_model
 
 MAX_MODEL_BYTES = 1 << 30
 _HEADER = struct.Struct("<8sIIQ")  # magic, version, length of the manifest, of the payload

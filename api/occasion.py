@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from prover.statement import MAX_NAME_BYTES, MAX_NUMBER, Statement
+from prover.wire.statement import MAX_NAME_BYTES, MAX_NUMBER, Statement
 
 FIELDS = ("chain_id", "task_id", "round_index", "commit_height", "client_key")
 _OPTIONS = dict(zip(FIELDS, ("--chain", "--task", "--round", "--height", "--client"), strict=True))

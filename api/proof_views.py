@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from api.schemas import ProofView
 from api.shards import MAGIC, Container
 from api.views import view_statement
-from prover.statement import Statement
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
+from prover.wire.statement import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,16 +8,16 @@ from pathlib import Path
 from api.model_files import load_model
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
-from prover.accuracy import AccuracyCircuit
-from prover.commitment import Blinding, ModelCommitment, commit_model
+from prover.circuit.accuracy import AccuracyCircuit
+from prover.circuit.sizes import compute_sizes
 from prover.errors import KeyMismatch
-from prover.key_card import KeyCard
-from prover.keyfile import PROVING_NAME, load_proving_key, load_verifying_half, require_part
-from prover.keys import ProvingKey
-from prover.model import QuantizedModel
+from prover.groth16.commitment import Blinding, ModelCommitment, commit_model
+from prover.groth16.prove import prepare
+from prover.keys.card import KeyCard
+from prover.keys.folder import PROVING_NAME, load_proving_key, load_verifying_half, require_part
+from prover.keys.halves import ProvingKey
+from prover.model.network import QuantizedModel
 from prover.pipeline import collect_model_wires, compile_for_key
-from prover.prove import prepare
-from prover.sizes import compute_sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

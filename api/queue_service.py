@@ -60,15 +60,15 @@ from api.store import UploadKind, UploadStore, parse_samples
 from api.verifier import load_circuit
 from api.verifier_pool import VerifierPool
 from kernels.encoding import encode_g1
-from prover.commitment import SecretCommitment
-from prover.dataset import shard_digest
+from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
-from prover.key_card import KeyCard
-from prover.keyfile import CARD_NAME, VERIFYING_NAME
-from prover.model import Architecture
-from prover.model_bytes import decode_model
-from prover.sizes import require_circuit
-from prover.wire import Envelope
+from prover.groth16.commitment import SecretCommitment
+from prover.keys.card import KeyCard
+from prover.keys.folder import CARD_NAME, VERIFYING_NAME
+from prover.model.network import Architecture
+from prover.model.zkq import decode_model
+from prover.wire.dataset import shard_digest
+from prover.wire.envelope import Envelope
 
 _REMEMBERED = 4096
 """Models, and sets of samples, whose sizes are kept in memory."""

@@ -27,7 +27,7 @@ from api.schemas import (
     VerifyRequest,
     WorkerList,
 )
-from prover.keyfile import CARD_NAME, VERIFYING_NAME
+from prover.keys.folder import CARD_NAME, VERIFYING_NAME
 
 MAX_MODEL_BYTES = 1 << 26
 MAX_DATASET_BYTES = 1 << 27

@@ -51,7 +51,7 @@ class ServiceBackend(Protocol):
         """Stores a safetensors file of images and labels. ApiProblem, ProverError."""
 
     def put_commitment(self, caller: Caller, raw: bytes) -> CommitmentReceipt:
-        """Stores a `prover.commitment.SecretCommitment`. ApiProblem, ProverError."""
+        """Stores a `prover.groth16.commitment.SecretCommitment`. ApiProblem, ProverError."""
 
     def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
         """Puts a job into the queue, once per idempotency key.

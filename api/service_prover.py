@@ -12,7 +12,7 @@ from api.client import Client, ServiceGone, ServiceRefused
 from api.schemas import JobRequest, StatementFields
 from federated.client import ProofOrder, ProvingFailed
 from federated.errors import ProxyUnusable
-from prover.model_bytes import encode_model
+from prover.model.zkq import encode_model
 
 MAX_TRIES = 20
 

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from prover.public_inputs import PublicLayout, ShardInputs, UInt8Array
-from prover.statement import Statement
-from prover.wire import MAX_ENVELOPE_BYTES
+from prover.circuit.public_inputs import PublicLayout, ShardInputs, UInt8Array
+from prover.wire.envelope import MAX_ENVELOPE_BYTES
+from prover.wire.statement import Statement
 
 MAGIC = b"zkpotshd"
 VERSION = 1

@@ -31,7 +31,7 @@ from federated.data import DatasetRef, load_samples
 from federated.tensor_file import TensorFileInvalid, read_tensors
 from kernels.files import PRIVATE, replacing
 from kernels.private_folder import make_private_folder
-from prover.public_inputs import UInt8Array
+from prover.circuit.public_inputs import UInt8Array
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CHUNK = 1 << 20

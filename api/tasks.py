@@ -20,15 +20,15 @@ from api.shards import split_range
 from api.store import UploadGone, UploadInvalid, UploadKind, UploadStore
 from federated.errors import FederatedError
 from kernels.backend import Backend, BackendUnavailable
-from prover.commitment import SecretCommitment, draw_blinding
 from prover.errors import FormatError, ProverError
 from prover.formats.json_io import encode_proof, encode_public
 from prover.formats.key_memory import KeyMemory
 from prover.formats.snarkjs import ForeignProver
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import read_zkey
-from prover.model import QuantizedModel
-from prover.model_bytes import decode_model
+from prover.groth16.commitment import SecretCommitment, draw_blinding
+from prover.model.network import QuantizedModel
+from prover.model.zkq import decode_model
 from prover.pipeline import Occasion, commit_job, prove_job
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes

@@ -29,8 +29,8 @@ from api.streams import outlast_errors, outlast_output
 from api.verifying import Proven, judge_file
 from api.views import view_statement
 from prover.errors import FormatError, KeyMismatch, ProverError
-from prover.key_card import KeyCard
-from prover.keys import VerifyingKey
+from prover.keys.card import KeyCard
+from prover.keys.halves import VerifyingKey
 
 NICENESS = 10
 """On processors that all share, a verification takes what the answers to callers leave."""

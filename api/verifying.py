@@ -11,13 +11,13 @@ from api.occasion import find_difference
 from api.shards import MAGIC as CONTAINER_MAGIC
 from api.shards import MAX_CONTAINER_BYTES, Container, count_shards, find_fault, split_range
 from kernels.array import FrArray
-from prover.keys import VerifyingKey
-from prover.public_inputs import PublicLayout, ShardInputs, UInt8Array
+from prover.circuit.public_inputs import PublicLayout, ShardInputs, UInt8Array
+from prover.groth16.verify import verify_all
+from prover.keys.halves import VerifyingKey
 from prover.randomness import RandomBytes
-from prover.statement import Statement
-from prover.verdict import Verdict
-from prover.verify import verify_all
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
+from prover.wire.statement import Statement
+from prover.wire.verdict import Verdict
 
 REASONS = {
     Verdict.MALFORMED: "the file is no proof of this version; fetch it again",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from api.schemas import StatementView
-from prover.statement import Statement
+from prover.wire.statement import Statement
 
 
 def view_statement(statement: Statement) -> StatementView:

@@ -45,12 +45,12 @@ from consensus.samples import SamplePool
 from consensus.verifier import BlockVerifier
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
-from prover.accuracy import AccuracyCircuit
-from prover.commitment import Blinding, ModelCommitment, draw_blinding
-from prover.keys import ProvingKey
-from prover.model import QuantizedModel
-from prover.model_bytes import encode_model
-from prover.opening import CommitmentKey
+from prover.circuit.accuracy import AccuracyCircuit
+from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
+from prover.keys.halves import ProvingKey
+from prover.keys.opening import CommitmentKey
+from prover.model.network import QuantizedModel
+from prover.model.zkq import encode_model
 from prover.pipeline import Occasion, commit_job, prove_job
 
 N_VALIDATORS = 4

@@ -23,15 +23,15 @@ from bench.proving import KEYS
 from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.backend import Backend, get_backend
 from kernels.bn254 import R
+from prover.circuit.r1cs import R1CS
 from prover.formats.elements import Groth16Key, Groth16Proof
 from prover.formats.json_io import write_vkey
 from prover.formats.snarkjs import verify_foreign
 from prover.formats.wtns import write_wtns
 from prover.formats.zkey import Zkey, read_zkey, write_zkey
 from prover.formats.zkey_setup import setup_zkey
-from prover.r1cs import R1CS
-from prover.setup import draw_trapdoor
-from prover.verdict import Verdict
+from prover.groth16.setup import draw_trapdoor
+from prover.wire.verdict import Verdict
 
 N_PUBLIC_ROWS = 2  # the key's own rows, for the constant and the public wire
 START = 3

@@ -26,21 +26,21 @@ from federated.data import load
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.backend import Backend, get_backend
 from kernels.bn254 import R
-from prover.accuracy import AccuracyCircuit, compile_accuracy
-from prover.commitment import Blinding, ModelCommitment, draw_blinding
-from prover.key_card import KeyCard
-from prover.keyfile import VERIFYING_NAME, load_proving_key, load_verifying_half, save_key
-from prover.keys import ProvingKey, VerifyingKey
-from prover.model import QuantizedModel, is_correct
-from prover.model_bytes import decode_model
+from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.circuit.public_inputs import PublicWires, ShardInputs
+from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
+from prover.groth16.prove import prepare
+from prover.groth16.setup import setup_accuracy
+from prover.groth16.verify import verify, verify_batch
+from prover.keys.card import KeyCard
+from prover.keys.folder import VERIFYING_NAME, load_proving_key, load_verifying_half, save_key
+from prover.keys.halves import ProvingKey, VerifyingKey
+from prover.model.network import QuantizedModel, is_correct
+from prover.model.zkq import decode_model
 from prover.pipeline import Occasion, ProvedJob, commit_job, prove_job
-from prover.prove import prepare
-from prover.public_inputs import PublicWires, ShardInputs
-from prover.setup import setup_accuracy
-from prover.statement import Statement
-from prover.verdict import Verdict
-from prover.verify import verify, verify_batch
-from prover.wire import Envelope, Proof
+from prover.wire.envelope import Envelope, Proof
+from prover.wire.statement import Statement
+from prover.wire.verdict import Verdict
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / "tests" / "vectors" / "mnist-mlp.zkq"

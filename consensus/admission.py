@@ -22,8 +22,8 @@ from consensus.messages import (
 from consensus.signatures import is_signed, is_valid
 from kernels.bn254 import R
 from kernels.encoding import Refused, decode_g1
-from prover.statement import Statement
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
+from prover.wire.statement import Statement
 
 
 def is_admissible(state: ChainState, tx: Transaction) -> str | None:

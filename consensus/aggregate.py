@@ -22,9 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from prover.errors import ArchitectureInvalid
-from prover.layers import BIAS_MAX, BIAS_MIN, WEIGHT_MAX
-from prover.model import Architecture, QuantizedModel
-from prover.statement import decode_fields, encode_fields
+from prover.model.layers import BIAS_MAX, BIAS_MIN, WEIGHT_MAX
+from prover.model.network import Architecture, QuantizedModel
+from prover.wire.statement import decode_fields, encode_fields
 
 FRACTION_BITS = 16
 ONE = 1 << FRACTION_BITS

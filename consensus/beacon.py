@@ -28,9 +28,9 @@ from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_fr, decode_g1, encode_fr, encode_g1, encode_g2
 from kernels.pairing import pairing_product_is_one
 from kernels.reference import mul_g2
-from prover.keys import G2_GENERATOR
+from prover.keys.halves import G2_GENERATOR
 from prover.randomness import RandomBytes, draw_nonzero_scalar
-from prover.statement import encode_fields
+from prover.wire.statement import encode_fields
 
 TAG = b"zkpot-v1-beacon-BN254G1_XMD:SHA-256_SVDW_RO_"
 SECRET_BYTES = 32

@@ -40,7 +40,7 @@ from consensus.identity import authenticate
 from consensus.messages import Block, Commit, Entry, Evidence, Proof, Refusal, Register, Update
 from consensus.signatures import is_signed
 from consensus.standing import is_complete, note_absences, rank, settle
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
 
 __all__ = [
     "NO_MODEL",

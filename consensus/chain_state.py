@@ -14,7 +14,7 @@ from consensus.election import Lapse
 from consensus.genesis import Genesis
 from consensus.messages import DIGEST_BYTES
 from consensus.state_codec import decode_value, encode_value
-from prover.statement import encode_fields
+from prover.wire.statement import encode_fields
 
 NO_MODEL = bytes(DIGEST_BYTES)
 """The digest that stands for "no global model yet"."""

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
-from prover.statement import encode_fields
+from prover.wire.statement import encode_fields
 
 VERSION = 1
 MAX_NUMBER = 1 << 63  # exclusive

@@ -19,12 +19,12 @@ from consensus.messages import DIGEST_BYTES, KEY_BYTES, MAX_TRANSACTIONS, MAX_VA
 from kernels.array import G2Array
 from kernels.cpu.words import group
 from kernels.encoding import Refused, decode_g2
+from prover.circuit.public_inputs import MAX_SAMPLES, PublicLayout
+from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid
-from prover.key_card import KeyCard
-from prover.model import Architecture, canonical_json
-from prover.public_inputs import MAX_SAMPLES, PublicLayout
-from prover.sizes import require_circuit
-from prover.statement import MAX_NAME_BYTES
+from prover.keys.card import KeyCard
+from prover.model.network import Architecture, canonical_json
+from prover.wire.statement import MAX_NAME_BYTES
 
 VERSION = 1
 MAX_GENESIS_BYTES = 1 << 20

@@ -15,7 +15,7 @@ from kernels.array import AffineG1
 from kernels.bn254 import B1, P
 from kernels.encoding import sqrt_fp
 from kernels.reference import add_g1
-from prover.transcript import expand_message_xmd
+from prover.groth16.transcript import expand_message_xmd
 
 _FIELD_BYTES = 48  # 254 + 128 bits, rounded up
 _Z = 1

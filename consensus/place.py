@@ -26,7 +26,7 @@ from consensus.identity import Identity, IdentityError, authenticate
 from consensus.ledger import Ledger
 from consensus.messages import DIGEST_BYTES, KEY_BYTES, FinalBlock, Proposal, Step, Vote
 from kernels.files import PRIVATE, write_new, write_whole
-from prover.model import canonical_json
+from prover.model.network import canonical_json
 
 PLACE_FILE = "validator.signed"
 VERSION = 1

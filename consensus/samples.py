@@ -16,8 +16,8 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-from prover.public_inputs import MAX_SAMPLES
-from prover.statement import decode_fields, encode_fields
+from prover.circuit.public_inputs import MAX_SAMPLES
+from prover.wire.statement import decode_fields, encode_fields
 
 MAGIC = b"zkpotpol" + (1).to_bytes(2, "little")
 SALT_BYTES = 32

@@ -21,7 +21,7 @@ from consensus.gossip_messages import MAX_STATE_BYTES
 from consensus.identity import authenticate
 from consensus.messages import FinalBlock
 from kernels.files import PRIVATE, write_whole
-from prover.statement import encode_fields
+from prover.wire.statement import encode_fields
 
 SPAN = 256
 """Blocks from one snapshot of a ledger to the next, and in a file of blocks."""

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from consensus.codec import Message, split_fields
-from prover.statement import encode_fields
+from prover.wire.statement import encode_fields
 
 _NUMBER_BYTES = 8
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from consensus.blobs import Blobs, BlobUnavailable
 from consensus.genesis import Task
 from prover.errors import KeyMismatch
-from prover.keys import VerifyingKey
-from prover.opening import CommitmentKey
+from prover.keys.halves import VerifyingKey
+from prover.keys.opening import CommitmentKey
 
 
 def load_task_key(task: Task, blobs: Blobs) -> VerifyingKey:

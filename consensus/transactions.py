@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Union
 
 from consensus.codec import SIGNATURE_BYTES, Message, Signed, require_lengths, require_numbers
-from prover.wire import MAX_ENVELOPE_BYTES
+from prover.wire.envelope import MAX_ENVELOPE_BYTES
 
 DIGEST_BYTES = 32
 KEY_BYTES = 32
@@ -59,7 +59,7 @@ class Commit(Signed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof(Signed):
-    """A client's proof of accuracy, an envelope of `prover.wire` (not decoded here)."""
+    """A client's proof of accuracy, an envelope of `prover.wire.envelope` (not decoded here)."""
 
     KIND: ClassVar[int] = 3
     client_key: bytes

@@ -37,16 +37,16 @@ from consensus.messages import Aggregate, Block, Commit, Entry, Proof, Refusal, 
 from consensus.samples import PoolInvalid, SamplePool
 from consensus.task_keys import load_task_commitment_key, load_task_key
 from kernels.encoding import Refused, decode_g1
+from prover.circuit.public_inputs import ShardInputs
 from prover.errors import ModelFormatError, ShapeMismatch
-from prover.keys import VerifyingKey
-from prover.model import QuantizedModel, is_correct
-from prover.model_bytes import decode_model
-from prover.opening import CommitmentKey, Opening, flatten_model, judge_openings
-from prover.public_inputs import ShardInputs
+from prover.groth16.verify import knowledge_holds, verify_batch
+from prover.keys.halves import VerifyingKey
+from prover.keys.opening import CommitmentKey, Opening, flatten_model, judge_openings
+from prover.model.network import QuantizedModel, is_correct
+from prover.model.zkq import decode_model
 from prover.randomness import RandomBytes
-from prover.verdict import Verdict
-from prover.verify import knowledge_holds, verify_batch
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
+from prover.wire.verdict import Verdict
 
 MAX_REMEMBERED = 4096
 T = TypeVar("T")

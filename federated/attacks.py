@@ -17,11 +17,11 @@ from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G1, G2
 from kernels.cpu.words.group import mul_g1
 from kernels.encoding import encode_g1
-from prover.dataset import shard_digest
 from prover.randomness import RandomBytes, draw_scalar
-from prover.statement import Statement
-from prover.wire import Envelope
-from prover.wire import Proof as Points
+from prover.wire.dataset import shard_digest
+from prover.wire.envelope import Envelope
+from prover.wire.envelope import Proof as Points
+from prover.wire.statement import Statement
 
 
 class LyingProver:

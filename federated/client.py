@@ -34,16 +34,16 @@ from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.files import PRIVATE, write_whole
 from kernels.integers import to_scalars
-from prover.commitment import SecretCommitment, commit_model, draw_blinding
 from prover.errors import KeyMismatch, SelfCheckFailed
-from prover.keys import ProvingKey
-from prover.model import QuantizedModel
-from prover.model_bytes import decode_model, encode_model
-from prover.opening import flatten_model
+from prover.groth16.commitment import SecretCommitment, commit_model, draw_blinding
+from prover.groth16.verify import knowledge_holds
+from prover.keys.halves import ProvingKey
+from prover.keys.opening import flatten_model
+from prover.model.network import QuantizedModel
+from prover.model.zkq import decode_model, encode_model
 from prover.pipeline import Occasion
 from prover.randomness import RandomBytes
-from prover.verdict import Verdict
-from prover.verify import knowledge_holds
+from prover.wire.verdict import Verdict
 
 MODEL_NAME, COMMITMENT_NAME = "model.zkq", "commitment.secret"
 

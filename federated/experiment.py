@@ -11,7 +11,7 @@ from consensus.aggregate import GlobalModel, combine
 from federated.local import LabeledImages, improve, warm_up
 from federated.quantize import Progress
 from federated.task_scales import dequantize
-from prover.model import Architecture, QuantizedModel, is_correct
+from prover.model.network import Architecture, QuantizedModel, is_correct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

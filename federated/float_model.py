@@ -21,7 +21,7 @@ from federated.data import UInt8Array
 from federated.errors import FloatModelInvalid
 from federated.tensor_file import TensorFileInvalid, read_header, read_tensors
 from prover.errors import ArchitectureInvalid
-from prover.model import Architecture
+from prover.model.network import Architecture
 
 Float32Array = npt.NDArray[np.float32]
 

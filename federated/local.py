@@ -12,7 +12,7 @@ from federated.float_model import FloatModel
 from federated.quantize import Progress
 from federated.task_scales import TaskScales, find_scales, quantize_for_task
 from federated.train import TrainSettings, train
-from prover.model import Architecture, QuantizedModel
+from prover.model.network import Architecture, QuantizedModel
 
 LOCAL = TrainSettings(epochs=6, batch_size=64, learning_rate=4e-3, max_shift=1)
 """How a client trains in one round: long enough to learn, short enough not to drift far off."""

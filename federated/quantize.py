@@ -24,7 +24,7 @@ from federated.data import UInt8Array
 from federated.errors import CalibrationFailed, FloatModelInvalid
 from federated.float_model import FloatModel
 from prover.errors import RangeExceeded
-from prover.layers import (
+from prover.model.layers import (
     BIAS_MAX,
     BIAS_MIN,
     WEIGHT_MAX,
@@ -35,8 +35,8 @@ from prover.layers import (
     Layer,
     Requant,
 )
-from prover.model import Architecture, QuantizedModel
-from prover.ranges import compute_ranges, compute_start, require_quotients
+from prover.model.network import Architecture, QuantizedModel
+from prover.model.ranges import compute_ranges, compute_start, require_quotients
 
 Float64Array = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from federated.data import UInt8Array
 from federated.float_model import FloatModel
 from federated.quantize import compute_input_scales
-from prover.model import QuantizedModel, is_correct
+from prover.model.network import QuantizedModel, is_correct
 
 MAX_DROP = 0.05
 """Of accuracy, as integers against float; a greater one is told."""

@@ -20,7 +20,7 @@ from federated.data import UInt8Array
 from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel
 from federated.quantize import Progress, calibrate, compute_input_scales, round_model
-from prover.model import Architecture, QuantizedModel
+from prover.model.network import Architecture, QuantizedModel
 
 HEADROOM = 1.5
 """How much coarser a task's scales are than its warm-up model needs."""

@@ -28,25 +28,25 @@ from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.integers import to_scalars
 from kernels.machine import count_memory
-from prover.accuracy import AccuracyCircuit, compile_accuracy
-from prover.commitment import Blinding, ModelCommitment, commit_advice, commit_model
-from prover.constraints import Group
+from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.circuit.constraints import Group
+from prover.circuit.public_inputs import ShardInputs
+from prover.circuit.sizes import require_circuit
+from prover.circuit.witness import check, solve_committed, solve_private
 from prover.errors import KeyMismatch, SelfCheckFailed
-from prover.key_card import KeyCard
-from prover.keys import ProvingKey, VerifyingKey
-from prover.model import QuantizedModel
+from prover.groth16.commitment import Blinding, ModelCommitment, commit_advice, commit_model
+from prover.groth16.prove import compute_points
+from prover.groth16.transcript import compute_challenges
+from prover.groth16.verify import knowledge_holds, verify
+from prover.keys.card import KeyCard
+from prover.keys.halves import ProvingKey, VerifyingKey
+from prover.model.network import QuantizedModel
+from prover.model.ranges import compute_ranges
 from prover.progress import StageProgress, silent
-from prover.prove import compute_points
-from prover.public_inputs import ShardInputs
 from prover.randomness import RandomBytes, draw_scalar
-from prover.ranges import compute_ranges
-from prover.sizes import require_circuit
-from prover.statement import Statement
-from prover.transcript import compute_challenges
-from prover.verdict import Verdict
-from prover.verify import knowledge_holds, verify
-from prover.wire import Envelope, Proof
-from prover.witness import check, solve_committed, solve_private
+from prover.wire.envelope import Envelope, Proof
+from prover.wire.statement import Statement
+from prover.wire.verdict import Verdict
 
 UInt8Array = npt.NDArray[np.uint8]
 Clock = Callable[[], float]
@@ -103,7 +103,7 @@ def commit_job(
 
     raises : RangeExceeded (for the owner's eyes) before anything is committed; KeyMismatch;
              SelfCheckFailed when the points are not what the verifying key demands
-    holds  : D_W is uniform, its bases being what `prover.key_points` asks of a key that is loaded;
+    holds  : D_W is uniform, its bases being what `prover.keys.points` asks of a key that is loaded;
              PoK_W is the one point that its equation allows, so a wrong basis cannot show the model
     """
     require_same_circuit(accuracy, key)

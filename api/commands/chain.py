@@ -93,7 +93,7 @@ def init(
     from consensus.identity import IdentityError
     from consensus.samples import PoolInvalid, SamplePool
     from federated.data import DatasetRef, load_samples
-    from prover.keyfile import load_commitment_key, load_verifying_half
+    from prover.keys.folder import load_commitment_key, load_verifying_half
     from prover.pipeline import compile_for_key
 
     with refusing(as_json=False):

@@ -11,7 +11,7 @@ from api.console import AsJson, emit_json, refuse
 from api.options import BackendName, KeyDigest, KeyFolder, ModelFile
 
 if TYPE_CHECKING:
-    from prover.commitment import Blinding, ModelCommitment
+    from prover.groth16.commitment import Blinding, ModelCommitment
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def commit(
     from api.proving import ProverKit
     from api.refusals import load_backend, refusing
     from kernels.encoding import encode_g1
-    from prover.commitment import draw_blinding
+    from prover.groth16.commitment import draw_blinding
     from prover.pipeline import commit_job
 
     if not out.parent.is_dir():

@@ -52,7 +52,7 @@ def show(
     from federated.data import DatasetRef, load_samples
     from federated.errors import DatasetRefInvalid, FederatedError
     from federated.settings import Settings
-    from prover.dataset import shard_digest
+    from prover.wire.dataset import shard_digest
 
     try:
         ref = DatasetRef.parse(reference)

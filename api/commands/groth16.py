@@ -106,7 +106,7 @@ def verify(
     from prover.errors import ProverError
     from prover.formats.json_io import read_proof, read_public, read_vkey
     from prover.formats.snarkjs import verify_foreign
-    from prover.verdict import Verdict
+    from prover.wire.verdict import Verdict
 
     try:
         verdict = verify_foreign(read_vkey(vkey), read_public(public), read_proof(proof))

@@ -11,7 +11,7 @@ from api.options import BackendName, ModelOrName, NSamples
 
 if TYPE_CHECKING:
     from api.estimate import Estimate
-    from prover.accuracy import CircuitReport
+    from prover.circuit.accuracy import CircuitReport
 
 
 def register(app: typer.Typer) -> None:
@@ -30,8 +30,8 @@ def inspect(
     from api.estimate import estimate, measure_rates
     from api.model_files import require_architecture
     from api.refusals import load_backend, refusing
-    from prover.accuracy import compile_accuracy
-    from prover.sizes import compute_sizes
+    from prover.circuit.accuracy import compile_accuracy
+    from prover.circuit.sizes import compute_sizes
 
     with refusing(as_json=as_json):
         architecture = require_architecture(model, samples)

@@ -13,9 +13,9 @@ from api.options import BackendName, KeyDigest, KeyFolder, ModelFile, SamplesRef
 if TYPE_CHECKING:
     from api.proving import ProverKit
     from kernels.backend import Backend
-    from prover.commitment import Blinding, ModelCommitment
+    from prover.circuit.public_inputs import ShardInputs
+    from prover.groth16.commitment import Blinding, ModelCommitment
     from prover.pipeline import ProvedJob
-    from prover.public_inputs import ShardInputs
 
 NOBODY = "00" * 32
 

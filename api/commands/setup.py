@@ -12,10 +12,10 @@ from api.options import BackendName, ModelOrName, NSamples
 
 if TYPE_CHECKING:
     from kernels.backend import Backend
-    from prover.accuracy import AccuracyCircuit
-    from prover.key_card import KeyCard
-    from prover.keys import ProvingKey
-    from prover.model import Architecture
+    from prover.circuit.accuracy import AccuracyCircuit
+    from prover.keys.card import KeyCard
+    from prover.keys.halves import ProvingKey
+    from prover.model.network import Architecture
 
 WARNING = (
     "WARNING: a setup by one party. Whoever ran it could keep the trapdoor and forge proofs under "
@@ -42,8 +42,8 @@ def setup(
     from api.files import filling
     from api.model_files import require_architecture
     from api.refusals import load_backend, refusing
-    from prover.key_card import KeyCard
-    from prover.keyfile import CARD_NAME, VERIFYING_NAME, save_key
+    from prover.keys.card import KeyCard
+    from prover.keys.folder import CARD_NAME, VERIFYING_NAME, save_key
 
     if (out / VERIFYING_NAME).exists():
         refuse(
@@ -85,8 +85,8 @@ def _make_key(
     import secrets
 
     from api.progress import show_steps
-    from prover.accuracy import compile_accuracy
-    from prover.setup import setup_accuracy
+    from prover.circuit.accuracy import compile_accuracy
+    from prover.groth16.setup import setup_accuracy
 
     with show_steps() as progress:
         progress("circuit", 0, 1)

@@ -11,7 +11,7 @@ from api.console import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from federated.data import Samples
-    from prover.model import Architecture
+    from prover.model.network import Architecture
 
 DatasetName = Annotated[str, typer.Option(help="A data set, such as mnist.")]
 Architectures = Annotated[str, typer.Option(help="Widths, such as mlp-784-128-10.")]
@@ -89,8 +89,8 @@ def quantize(
     from federated.quantize import calibrate, round_model
     from federated.quantize_loss import measure_loss
     from prover.errors import ProverError
-    from prover.model import Architecture
-    from prover.model_bytes import encode_model
+    from prover.model.network import Architecture
+    from prover.model.zkq import encode_model
 
     _require_folder(out)
     fit, test = _load_splits(dataset, as_json=as_json)
@@ -140,7 +140,7 @@ def _require_folder(out: Path) -> None:
 
 def _parse_architecture(name: str) -> Architecture:
     from prover.errors import ArchitectureInvalid
-    from prover.model import Architecture
+    from prover.model.network import Architecture
 
     try:
         return Architecture.parse(name)

@@ -12,8 +12,8 @@ from api.options import KeyDigest, KeyFolder, SamplesRef
 
 if TYPE_CHECKING:
     from api.verifying import Proven
-    from prover.key_card import KeyCard
-    from prover.keys import VerifyingKey
+    from prover.keys.card import KeyCard
+    from prover.keys.halves import VerifyingKey
 
 NOT_PROVEN = (
     "how the weights were trained, on which data, or by whom",
@@ -61,7 +61,7 @@ def verify(
     from api.refusals import refusing
     from api.samples import load_reference
     from api.verifying import Refusal, judge_file, read_proof
-    from prover.keyfile import load_verifying_half
+    from prover.keys.folder import load_verifying_half
 
     expected = parse_occasion(
         chain=chain, task=task, round_index=round_index, height=height, client=client
@@ -118,7 +118,7 @@ def _read_d_w(path: Path, key: VerifyingKey) -> bytes:
 
 def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) -> dict[str, Any]:
     from api.occasion import describe_occasion
-    from prover.verdict import Verdict
+    from prover.wire.verdict import Verdict
 
     first = proven.statements[0]
     return {

@@ -32,8 +32,8 @@ from federated.task_scales import dequantize
 from kernels.backend import Backend
 from kernels.machine import count_processors
 from prover.errors import ProverError
-from prover.model import QuantizedModel
-from prover.wire import Envelope
+from prover.model.network import QuantizedModel
+from prover.wire.envelope import Envelope
 
 RESEND_S = 1.0
 STALL_S = 90.0

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from api.demo.story import Part, Round, Story
 from kernels.files import replacing
-from prover.verdict import Verdict
+from prover.wire.verdict import Verdict
 
 
 def show_story(story: Story, console: Console) -> None:

@@ -20,9 +20,9 @@ from federated.local import LabeledImages, warm_up
 from federated.partition import split_by_label
 from federated.task_scales import TaskScales, quantize_for_task
 from kernels.backend import Backend
-from prover.commitment import draw_blinding
-from prover.keyfile import load_commitment_key
-from prover.model import Architecture
+from prover.groth16.commitment import draw_blinding
+from prover.keys.folder import load_commitment_key
+from prover.model.network import Architecture
 from prover.pipeline import Occasion, commit_job, prove_job
 
 Report = Callable[[str, int, int], None]

@@ -20,11 +20,11 @@ from consensus.samples import SamplePool
 from consensus.verifier import BlockVerifier
 from federated.experiment import count_correct
 from federated.local import LabeledImages
-from prover.model import QuantizedModel
-from prover.model_bytes import decode_model
+from prover.model.network import QuantizedModel
+from prover.model.zkq import decode_model
 from prover.randomness import RandomBytes
-from prover.verdict import Verdict
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
+from prover.wire.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

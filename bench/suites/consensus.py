@@ -45,12 +45,12 @@ from consensus.stream import FINAL, VOTES, Transport
 from consensus.verifier import BlockVerifier
 from consensus.watch import Watch
 from kernels.backend import get_backend
-from prover.accuracy import compile_accuracy
-from prover.keyfile import load_commitment_key
-from prover.layers import Requant
-from prover.model import Architecture, QuantizedModel
-from prover.opening import CommitmentKey
-from prover.setup import setup_accuracy
+from prover.circuit.accuracy import compile_accuracy
+from prover.groth16.setup import setup_accuracy
+from prover.keys.folder import load_commitment_key
+from prover.keys.opening import CommitmentKey
+from prover.model.layers import Requant
+from prover.model.network import Architecture, QuantizedModel
 
 PATIENCE_S = 600.0
 _PROGRAM = [sys.executable, "-c", "from api.cli import main; main()"]

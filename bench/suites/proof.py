@@ -26,7 +26,7 @@ from bench.suites.kernels import Engine
 from kernels.backend import Backend, get_backend
 from prover.formats.json_io import read_proof, read_public
 from prover.formats.snarkjs import ForeignProver
-from prover.keyfile import save_key
+from prover.keys.folder import save_key
 
 MODEL_NAME = "mlp-784-128-10"
 BATCH = 64

@@ -23,9 +23,9 @@ from bench.registry import BenchCase, Suite, Task, Unavailable
 from bench.service_load import Caller, Reply, load, percentile_99_ms, running_service
 from bench.suites.kernels import Engine
 from federated.data import DatasetRef, UInt8Array, load_samples
-from prover.dataset import shard_digest
-from prover.model_bytes import decode_model
-from prover.wire import Envelope
+from prover.model.zkq import decode_model
+from prover.wire.dataset import shard_digest
+from prover.wire.envelope import Envelope
 
 READS_PER_S, SUBMITS_PER_S, VERIFIES_PER_S = 200, 20, 8
 OCTETS = "application/octet-stream"

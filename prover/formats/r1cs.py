@@ -25,9 +25,9 @@ import numpy.typing as npt
 from kernels.array import U64, FrArray, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import R
+from prover.circuit.r1cs import R1CS
 from prover.formats.binfile import BinFile, require_below, write_binfile
 from prover.formats.coefficients import build_matrix, list_rows, list_values
-from prover.r1cs import R1CS
 
 _HEADER = struct.Struct("<I32sIIIIQI")
 _TERM_WORDS = 9  # 32-bit words of wire and coefficient

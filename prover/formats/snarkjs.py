@@ -26,10 +26,10 @@ from kernels.pairing import pairing_product_is_one
 from prover.errors import KeyMismatch, SelfCheckFailed
 from prover.formats.elements import Groth16Key, Groth16Proof, is_infinity
 from prover.formats.zkey import Zkey
+from prover.groth16.quotient import coset_shift
 from prover.progress import StageProgress, silent
-from prover.quotient import coset_shift
 from prover.randomness import RandomBytes, draw_scalar
-from prover.verdict import Verdict
+from prover.wire.verdict import Verdict
 
 Wires = npt.NDArray[np.intp]
 

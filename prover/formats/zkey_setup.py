@@ -11,11 +11,11 @@ import numpy as np
 from kernels.array import FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2, R
+from prover.circuit.r1cs import R1CS
 from prover.formats.elements import Groth16Key
 from prover.formats.zkey import Zkey
+from prover.groth16.setup import Trapdoor, compute_columns, compute_h_query
 from prover.progress import StageProgress, silent
-from prover.r1cs import R1CS
-from prover.setup import Trapdoor, compute_columns, compute_h_query
 
 MIN_ROWS = 2  # a domain of one point has no room for a quotient, and snarkjs knows none
 

@@ -37,9 +37,9 @@ HEAVY = (
     "cupy",
     "numba.cuda.cudadrv",
     "kernels.cuda",
-    "prover.prove",
-    "prover.setup",
-    "prover.witness",
+    "prover.groth16.prove",
+    "prover.groth16.setup",
+    "prover.circuit.witness",
 )
 
 # What verification needs of kernels/cpu: pairing, group tests, sums over the public inputs.
@@ -173,8 +173,8 @@ def test_heavy_modules_would_be_seen(tmp_path: Path) -> None:
         ("kernels.cpu.lanes.choice", True),
         ("kernels.cpu.words.small_msm", False),
         ("torch.nn", True),
-        ("prover.prove", True),
-        ("prover.verify", False),
+        ("prover.groth16.prove", True),
+        ("prover.groth16.verify", False),
         ("kernels.cpu.words.tower", False),
         ("kernels.cpu.words.scalar64", False),
         ("kernels.cpu.compile.jit", False),

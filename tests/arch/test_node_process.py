@@ -31,9 +31,9 @@ HEAVY = {
     "fastapi",
     "kernels.cuda",
     "matplotlib",
-    "prover.prove",
-    "prover.setup",
-    "prover.witness",
+    "prover.groth16.prove",
+    "prover.groth16.setup",
+    "prover.circuit.witness",
     "torch",
     "uvicorn",
 }

@@ -17,8 +17,8 @@ from api.chain_history import ChainHistory
 from api.schemas import JobRequest
 from consensus.chain import Phase, apply, start
 from consensus.messages import Refusal
-from prover.model import Architecture
-from prover.model_bytes import encode_model
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
 from tests.support.histories import LAB, certify, grow
 from tests.support.memory_service import MemoryService
 from tests.support.models import random_model

@@ -18,8 +18,8 @@ from consensus.codec import MessageInvalid
 from consensus.events import TimeoutFired
 from consensus.messages import QuorumCertificate, Vote
 from consensus.votes import Tally, n_faulty
-from prover.statement import Statement
-from prover.wire import PROOF_BYTES, Envelope
+from prover.wire.envelope import PROOF_BYTES, Envelope
+from prover.wire.statement import Statement
 from tests.consensus.byzantine import make_with
 from tests.consensus.crowd import PHASE_MS, Captor, Crowd, Down, make_lab
 from tests.consensus.sim_node import Violation

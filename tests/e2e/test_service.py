@@ -17,8 +17,8 @@ import pytest
 
 from api.client import Client, ServiceRefused
 from api.schemas import Job, JobRequest, StatementFields
-from prover.model import Architecture
-from prover.model_bytes import encode_model
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
 from tests.support.models import random_model
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from api.jobs import JobState
-from prover.verdict import Verdict
+from prover.wire.verdict import Verdict
 from tests.support.service_lab import Lab, await_line, go_on, open_lab
 
 DISK_KIB = 2048

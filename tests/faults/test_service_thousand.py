@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from api.jobs import JobState
-from prover.verdict import Verdict
+from prover.wire.verdict import Verdict
 from tests.support.service_lab import open_lab
 
 N_JOBS = 1000

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 
 from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel, decode_float_model, encode_float_model
-from prover.commitment import Blinding, ModelCommitment
 from prover.errors import FormatError, KeyMismatch
-from prover.key_card import KeyCard
-from prover.keyfile import (
+from prover.groth16.commitment import Blinding, ModelCommitment
+from prover.groth16.verify import verify
+from prover.keys.card import KeyCard
+from prover.keys.folder import (
     CARD_NAME,
     COMMITMENT_NAME,
     PROVING_NAME,
@@ -35,12 +36,11 @@ from prover.keyfile import (
     load_verifying_key,
     save_key,
 )
-from prover.keys import VerifyingKey
-from prover.opening import CommitmentKey
-from prover.statement import MAX_NUMBER, StatementError
-from prover.verdict import Verdict
-from prover.verify import verify
-from prover.wire import Envelope
+from prover.keys.halves import VerifyingKey
+from prover.keys.opening import CommitmentKey
+from prover.wire.envelope import Envelope
+from prover.wire.statement import MAX_NUMBER, StatementError
+from prover.wire.verdict import Verdict
 from tests.support.accuracy_protocol import accuracy_key, prove_assignment, scene, shard_inputs
 from tests.support.learning import accuracy, proving_key
 from tests.support.tiny_circuits import seeded

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prover.errors import ModelFormatError
-from prover.layers import Requant
-from prover.model import Architecture, QuantizedModel
-from prover.model_bytes import MAGIC, decode_model, encode_model
+from prover.model.layers import Requant
+from prover.model.network import Architecture, QuantizedModel
+from prover.model.zkq import MAGIC, decode_model, encode_model
 from tests.support.models import random_model
 
 MODEL = random_model(

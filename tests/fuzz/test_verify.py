@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from prover.statement import Statement
-from prover.verdict import Verdict
-from prover.wire import MAGIC, PROOF_BYTES, Envelope, Proof
+from prover.wire.envelope import MAGIC, PROOF_BYTES, Envelope, Proof
+from prover.wire.statement import Statement
+from prover.wire.verdict import Verdict
 from tests.support.toy_protocol import verdict_of
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "proof_v1.json"

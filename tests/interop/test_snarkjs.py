@@ -30,8 +30,8 @@ from prover.formats.snarkjs import prove_foreign, verify_foreign
 from prover.formats.wtns import read_wtns, write_wtns
 from prover.formats.zkey import read_zkey, write_zkey
 from prover.formats.zkey_setup import setup_zkey
-from prover.setup import draw_trapdoor
-from prover.verdict import Verdict
+from prover.groth16.setup import draw_trapdoor
+from prover.wire.verdict import Verdict
 from tests.support.foreign import CIRCUITS, vector
 from tests.support.tiny_circuits import seeded
 

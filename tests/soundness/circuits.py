@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prover.accuracy import AccuracyCircuit, compile_accuracy
-from prover.layers import Requant
-from prover.model import Architecture
+from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.model.layers import Requant
+from prover.model.network import Architecture
 
 SMALL = Requant(shift=10, multiplier=3, q_bits=9)
 COLUMNS = ("rows", "public", "model", "advice", "private", "nnz_a", "nnz_b", "nnz_c", "digest")

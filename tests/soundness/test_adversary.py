@@ -21,23 +21,23 @@ from federated.float_model import FloatModel
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G1, G2, R
 from kernels.encoding import encode_g1
-from prover.accuracy import compile_accuracy
+from prover.circuit.accuracy import compile_accuracy
+from prover.circuit.gadgets.lookup import RangeTable
+from prover.circuit.linear_form import LinearForm
+from prover.circuit.public_inputs import ShardInputs
+from prover.circuit.widths import split_widths
 from prover.errors import FormatError, KeyMismatch, SelfCheckFailed
-from prover.gadgets.lookup import RangeTable
-from prover.keyfile import load_proving_key, save_key
-from prover.keys import ProvingKey
-from prover.layers import BIAS_BITS, BIAS_MAX, BIAS_MIN, WEIGHT_MAX, Requant
-from prover.linear_form import LinearForm
-from prover.model import Architecture, QuantizedModel
+from prover.groth16.setup import pin_files
+from prover.groth16.transcript import compute_challenges
+from prover.groth16.verify import Claim, equations_hold, knowledge_holds, verify_batch
+from prover.keys.folder import load_proving_key, save_key
+from prover.keys.halves import ProvingKey
+from prover.model.layers import BIAS_BITS, BIAS_MAX, BIAS_MIN, WEIGHT_MAX, Requant
+from prover.model.network import Architecture, QuantizedModel
+from prover.model.ranges import compute_ranges
 from prover.pipeline import commit_job
-from prover.public_inputs import ShardInputs
-from prover.ranges import compute_ranges
-from prover.setup import pin_files
-from prover.transcript import compute_challenges
-from prover.verdict import Verdict
-from prover.verify import Claim, equations_hold, knowledge_holds, verify_batch
-from prover.widths import split_widths
-from prover.wire import Envelope, Proof
+from prover.wire.envelope import Envelope, Proof
+from prover.wire.verdict import Verdict
 from tests.support.accuracy_protocol import accuracy_key, backend, scene
 from tests.support.assignments import Assignment, Tensor, draw_scalars
 from tests.support.forgeries import Scene

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from kernels.integers import to_scalars
-from prover.accuracy import compile_accuracy
-from prover.constraints import Group
-from prover.layers import Requant
-from prover.model import Architecture
-from prover.witness import solve_committed
+from prover.circuit.accuracy import compile_accuracy
+from prover.circuit.constraints import Group
+from prover.circuit.witness import solve_committed
+from prover.model.layers import Requant
+from prover.model.network import Architecture
 from tests.soundness.circuits import CIRCUITS
 from tests.support.assignments import draw_scalars
 from tests.support.detectors import private_freedom, vacuous

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from kernels.backend import BackendUnavailable, get_backend
-from prover.accuracy import compile_accuracy
-from prover.constraints import check_independence
-from prover.public_inputs import compute_powers
-from prover.witness import check, solve_committed, solve_private
+from prover.circuit.accuracy import compile_accuracy
+from prover.circuit.constraints import check_independence
+from prover.circuit.public_inputs import compute_powers
+from prover.circuit.witness import check, solve_committed, solve_private
 from tests.soundness.circuits import CIRCUITS, count_all
 from tests.support.models import random_images, random_model
 

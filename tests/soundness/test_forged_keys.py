@@ -20,10 +20,11 @@ from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import B2, P
 from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
 from kernels.reference import add_fp2, mul_fp2
-from prover import proving_file
 from prover.errors import FormatError, KeyMismatch
-from prover.key_card import KeyCard
-from prover.keyfile import (
+from prover.groth16.setup import pin_files
+from prover.keys import proving_file
+from prover.keys.card import KeyCard
+from prover.keys.folder import (
     CARD_NAME,
     COMMITMENT_NAME,
     PROVING_NAME,
@@ -34,10 +35,9 @@ from prover.keyfile import (
     load_verifying_key,
     save_key,
 )
-from prover.keys import NO_FILE, ProvingKey, VerifyingKey
-from prover.opening import CommitmentKey
+from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
+from prover.keys.opening import CommitmentKey
 from prover.pipeline import commit_job, compile_for_key, require_same_circuit
-from prover.setup import pin_files
 from tests.support.learning import BACKEND, accuracy, commitment_of, model_of, proving_key
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import honest, prove_toy, toy_key

@@ -6,8 +6,8 @@ can be completed. `verify` sees nothing but the envelope and the verifier's own 
 
 from __future__ import annotations
 
-from prover.verdict import Verdict
-from prover.verify import verify, verify_batch
+from prover.groth16.verify import verify, verify_batch
+from prover.wire.verdict import Verdict
 from tests.support.accuracy_protocol import accuracy_key, prove_assignment, scene, shard_inputs
 from tests.support.forgeries import FORGERIES
 from tests.support.tiny_circuits import seeded

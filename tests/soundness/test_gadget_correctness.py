@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from kernels.bn254 import R
-from prover.constraints import Circuit, System
-from prover.gadgets.correctness import build_correctness
-from prover.gadgets.lookup import RangeTable
-from prover.linear_form import LinearForm
+from prover.circuit.constraints import Circuit, System
+from prover.circuit.gadgets.correctness import build_correctness
+from prover.circuit.gadgets.lookup import RangeTable
+from prover.circuit.linear_form import LinearForm
 from tests.support.assignments import Assignment, draw_scalars
 from tests.support.detectors import committed_freedom, private_freedom, vacuous
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from kernels.bn254 import R
-from prover.constraints import Circuit, System
-from prover.gadgets.activation import Activation
-from prover.gadgets.linear import (
+from prover.circuit.constraints import Circuit, System
+from prover.circuit.gadgets.activation import Activation
+from prover.circuit.gadgets.linear import (
     build_combinations,
     build_outputs,
     require_logits,

@@ -19,16 +19,16 @@ from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.bn254 import G1, G2, P, R
 from kernels.encoding import encode_g1
 from kernels.pairing import pairing_product_is_one
-from prover.commitment import Blinding, commit_advice, commit_model, draw_blinding
-from prover.keys import ProvingKey, VerifyingKey
-from prover.prove import compute_points
+from prover.groth16.commitment import Blinding, commit_advice, commit_model, draw_blinding
+from prover.groth16.prove import compute_points
+from prover.groth16.setup import Trapdoor, compute_columns, setup
+from prover.groth16.transcript import compute_challenges
+from prover.groth16.verify import Claim, equations_hold
+from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.randomness import draw_scalar, draw_weight
-from prover.setup import Trapdoor, compute_columns, setup
-from prover.statement import Statement, StatementError
-from prover.transcript import compute_challenges
-from prover.verdict import Verdict
-from prover.verify import Claim, equations_hold
-from prover.wire import Envelope, Proof
+from prover.wire.envelope import Envelope, Proof
+from prover.wire.statement import Statement, StatementError
+from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import build_r1cs, is_satisfied, seeded
 from tests.support.toy_protocol import (
     BACKEND,
@@ -69,7 +69,7 @@ def statement_point(claim: Claim, key: VerifyingKey) -> G1Array:
 
 
 def groth16_equation_holds(claim: Claim, key: VerifyingKey) -> bool:
-    """The first equation of `prover.verify` alone."""
+    """The first equation of `prover.groth16.verify` alone."""
     p = claim.proof
     x = combine([1, 1], [statement_point(claim, key), p.d_w])
     g1 = [combine([R - 1], [p.a]), key.alpha, x, p.d_a, p.c]

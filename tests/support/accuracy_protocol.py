@@ -7,18 +7,18 @@ from itertools import count
 
 from kernels.backend import Backend, get_backend
 from kernels.encoding import encode_g1
-from prover.commitment import commit_advice, commit_model, draw_blinding
-from prover.constraints import Group
-from prover.keys import ProvingKey
-from prover.model import QuantizedModel
+from prover.circuit.constraints import Group
+from prover.circuit.public_inputs import ShardInputs
+from prover.groth16.commitment import commit_advice, commit_model, draw_blinding
+from prover.groth16.prove import compute_points
+from prover.groth16.setup import setup_accuracy
+from prover.groth16.transcript import compute_challenges
+from prover.keys.halves import ProvingKey
+from prover.model.network import QuantizedModel
 from prover.pipeline import Occasion, ProvedJob, build_statement, commit_job, prove_job
 from prover.progress import StageProgress, silent
-from prover.prove import compute_points
-from prover.public_inputs import ShardInputs
 from prover.randomness import draw_scalar
-from prover.setup import setup_accuracy
-from prover.transcript import compute_challenges
-from prover.wire import Envelope, Proof
+from prover.wire.envelope import Envelope, Proof
 from tests.support.assignments import Assignment
 from tests.support.forgeries import Scene
 from tests.support.tiny_circuits import seeded

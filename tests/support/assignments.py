@@ -16,9 +16,9 @@ from kernels.backend import Backend
 from kernels.bn254 import R
 from kernels.integers import HOST
 from kernels.reference import Reference
-from prover.constraints import Circuit, Group
-from prover.linear_form import LinearForm
-from prover.witness import find_failing_rows, solve_private
+from prover.circuit.constraints import Circuit, Group
+from prover.circuit.linear_form import LinearForm
+from prover.circuit.witness import find_failing_rows, solve_private
 
 Tensor = npt.NDArray[Any]
 """dtype object: integers, taken mod r, in the shape of a block of wires."""

@@ -25,7 +25,7 @@ from consensus.messages import (
     Step,
     Vote,
 )
-from prover.opening import CommitmentKey
+from prover.keys.opening import CommitmentKey
 from tests.support.certificates import certify
 from tests.support.learning import deal_beacon, proven_lab, proven_state, proving_key, public
 

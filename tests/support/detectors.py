@@ -14,9 +14,9 @@ import numpy as np
 from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import R
 from kernels.reference import Reference
-from prover.constraints import Circuit
-from prover.r1cs import R1CS
-from prover.witness import find_failing_rows
+from prover.circuit.constraints import Circuit
+from prover.circuit.r1cs import R1CS
+from prover.circuit.witness import find_failing_rows
 
 Row = dict[int, int]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from kernels.bn254 import R
-from prover.accuracy import AccuracyCircuit, compile_accuracy
-from prover.layers import Requant
-from prover.model import Architecture, QuantizedModel, UInt8Array
+from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.model.layers import Requant
+from prover.model.network import Architecture, QuantizedModel, UInt8Array
 from tests.support.assignments import Assignment, Tensor, draw_scalars
 from tests.support.models import random_images, random_model
 

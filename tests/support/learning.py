@@ -46,16 +46,16 @@ from kernels.backend import get_backend
 from kernels.bn254 import G1
 from kernels.encoding import encode_g1
 from kernels.reference import mul_g1
-from prover.accuracy import AccuracyCircuit, compile_accuracy
-from prover.commitment import Blinding, ModelCommitment, draw_blinding
-from prover.keys import ProvingKey
-from prover.layers import Requant
-from prover.model import Architecture, QuantizedModel
-from prover.model_bytes import encode_model
-from prover.opening import CommitmentKey
+from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
+from prover.groth16.setup import setup_accuracy
+from prover.keys.halves import ProvingKey
+from prover.keys.opening import CommitmentKey
+from prover.model.layers import Requant
+from prover.model.network import Architecture, QuantizedModel
+from prover.model.zkq import encode_model
 from prover.pipeline import Occasion, commit_job, prove_job
-from prover.setup import setup_accuracy
-from prover.wire import PROOF_BYTES, Envelope
+from prover.wire.envelope import PROOF_BYTES, Envelope
 from tests.support.models import random_images, random_model
 from tests.support.tiny_circuits import seeded
 

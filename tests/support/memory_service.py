@@ -29,7 +29,7 @@ from api.schemas import (
 )
 from api.service import JobEvent
 from prover.errors import FormatError
-from prover.model_bytes import decode_model
+from prover.model.zkq import decode_model
 
 LIMIT = 8
 PROOF = b"not a real proof"

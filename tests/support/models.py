@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from prover.errors import RangeExceeded
-from prover.model import Architecture, QuantizedModel, UInt8Array
-from prover.ranges import compute_ranges
+from prover.model.network import Architecture, QuantizedModel, UInt8Array
+from prover.model.ranges import compute_ranges
 
 
 def random_model(architecture: Architecture, rng: np.random.Generator) -> QuantizedModel:

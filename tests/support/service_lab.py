@@ -23,16 +23,16 @@ from api.settings import Settings
 from api.store import UploadKind, UploadStore
 from federated.data import DatasetRef, load_samples
 from kernels.array import FrArray
+from prover.circuit.public_inputs import PublicLayout, ShardInputs
 from prover.formats.json_io import read_proof, read_vkey
 from prover.formats.snarkjs import verify_foreign
 from prover.formats.wtns import write_wtns
-from prover.keyfile import load_verifying_key
-from prover.keys import VerifyingKey
-from prover.model import Architecture
-from prover.model_bytes import encode_model
-from prover.public_inputs import PublicLayout, ShardInputs
-from prover.verdict import Verdict
-from prover.verify import verify_batch
+from prover.groth16.verify import verify_batch
+from prover.keys.folder import load_verifying_key
+from prover.keys.halves import VerifyingKey
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
+from prover.wire.verdict import Verdict
 from tests.support.foreign import vector
 from tests.support.models import random_model
 from tests.support.tiny_circuits import seeded

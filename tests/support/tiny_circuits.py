@@ -11,8 +11,8 @@ import numpy as np
 
 from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.bn254 import R
-from prover.r1cs import R1CS
-from prover.statement import Statement
+from prover.circuit.r1cs import R1CS
+from prover.wire.statement import Statement
 
 Row = dict[int, int]
 

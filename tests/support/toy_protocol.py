@@ -10,22 +10,22 @@ from typing import Any
 from kernels.array import FrArray, FrMont, G1Array
 from kernels.backend import get_backend
 from kernels.encoding import encode_g1
-from prover.commitment import (
+from prover.groth16.commitment import (
     Blinding,
     ModelCommitment,
     commit_advice,
     commit_model,
     draw_blinding,
 )
-from prover.keys import ProvingKey, VerifyingKey
-from prover.prove import Groth16Points, compute_points
+from prover.groth16.prove import Groth16Points, compute_points
+from prover.groth16.setup import Trapdoor, draw_trapdoor, setup
+from prover.groth16.transcript import compute_challenges
+from prover.groth16.verify import verify
+from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.randomness import draw_scalar
-from prover.setup import Trapdoor, draw_trapdoor, setup
-from prover.statement import Statement
-from prover.transcript import compute_challenges
-from prover.verdict import Verdict
-from prover.verify import verify
-from prover.wire import Envelope, Proof
+from prover.wire.envelope import Envelope, Proof
+from prover.wire.statement import Statement
+from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import ToyCircuit, seeded
 
 TOY = ToyCircuit()

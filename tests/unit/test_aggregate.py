@@ -21,8 +21,8 @@ from consensus.aggregate import (
     GlobalModelInvalid,
     combine,
 )
-from prover.model import Architecture, QuantizedModel
-from prover.statement import decode_fields, encode_fields
+from prover.model.network import Architecture, QuantizedModel
+from prover.wire.statement import decode_fields, encode_fields
 from tests.support.learning import ARCHITECTURE
 from tests.support.models import random_model
 

@@ -32,8 +32,8 @@ from api.problems import KINDS, MEDIA_TYPE, ApiProblem
 from api.routes_common import GuardedRoute
 from api.schemas import Job, JobRequest, ModelReceipt
 from api.service import JobEvent
-from prover.model import Architecture
-from prover.model_bytes import encode_model
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
 from tests.support.memory_service import LIMIT, PROOF, MemoryService
 from tests.support.models import random_model
 from tests.support.serving import serve

@@ -18,8 +18,8 @@ from api.app import build_app
 from api.auth import LOCAL, KeyRing
 from api.schemas import JobRequest
 from api.service import JobEvent
-from prover.model import Architecture
-from prover.model_bytes import encode_model
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
 from tests.support.memory_service import MemoryService
 from tests.support.models import random_model
 from tests.support.serving import serve

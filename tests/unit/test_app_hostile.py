@@ -15,8 +15,8 @@ import pytest
 from api import app, patience
 from api.auth import LOCAL
 from api.schemas import JobRequest
-from prover.model import Architecture
-from prover.model_bytes import encode_model
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
 from tests.support.memory_service import MemoryService
 from tests.support.models import random_model
 from tests.support.serving import serve

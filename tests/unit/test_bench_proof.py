@@ -15,9 +15,9 @@ from bench.registry import Unavailable
 from bench.run import Outcome, run_case
 from bench.suites.proof import FULL, QUICK, Builder
 from kernels.array import FrArray
+from prover.circuit.r1cs import R1CS
 from prover.formats.elements import Groth16Proof
 from prover.formats.zkey import read_zkey
-from prover.r1cs import R1CS
 
 LG_N = 4
 

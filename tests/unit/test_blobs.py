@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from consensus.blobs import BlobCorrupt, BlobMissing, Blobs, BlobTooLarge, FileBlobs, MemoryBlobs
 from consensus.samples import MAGIC, PoolInvalid, SamplePool, draw_indices
-from prover.statement import encode_fields
+from prover.wire.statement import encode_fields
 
 
 @pytest.fixture(params=["files", "memory"])

@@ -13,16 +13,16 @@ from api import model_files, proving
 from api.proving import ProverKit
 from kernels.backend import get_backend
 from prover import pipeline
-from prover.accuracy import compile_accuracy
+from prover.circuit.accuracy import compile_accuracy
+from prover.circuit.public_inputs import MAX_SAMPLES
 from prover.errors import CircuitTooLarge, FormatError, KeyMismatch
-from prover.key_card import KeyCard
-from prover.keyfile import CARD_NAME, VERIFYING_NAME, load_verifying_key, save_key
-from prover.layers import Requant
-from prover.model import Architecture, canonical_json
-from prover.model_bytes import encode_model
+from prover.groth16.setup import setup_accuracy
+from prover.keys.card import KeyCard
+from prover.keys.folder import CARD_NAME, VERIFYING_NAME, load_verifying_key, save_key
+from prover.model.layers import Requant
+from prover.model.network import Architecture, canonical_json
+from prover.model.zkq import encode_model
 from prover.pipeline import compile_for_key
-from prover.public_inputs import MAX_SAMPLES
-from prover.setup import setup_accuracy
 from tests.support.commands import run
 from tests.support.models import random_model
 from tests.support.tiny_circuits import seeded

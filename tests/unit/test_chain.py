@@ -38,8 +38,8 @@ from consensus.messages import (
 )
 from consensus.rules import ChainRules
 from kernels.bn254 import R
-from prover.statement import Statement
-from prover.wire import PROOF_BYTES, Envelope
+from prover.wire.envelope import PROOF_BYTES, Envelope
+from prover.wire.statement import Statement
 from tests.support.learning import (
     BLOCK_MS,
     N_SAMPLES,

@@ -20,7 +20,7 @@ from consensus.chain import (
 )
 from consensus.messages import Refusal, Transaction
 from kernels.bn254 import R
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
 from tests.support.learning import N_SAMPLES, Lab, point
 
 LAB = Lab()

@@ -14,7 +14,7 @@ from consensus.codec import Message, Signed
 from consensus.genesis import Genesis, GenesisInvalid
 from consensus.samples import SamplePool
 from consensus.signatures import is_signed
-from prover.opening import CommitmentKey
+from prover.keys.opening import CommitmentKey
 from tests.support import chain_vectors
 
 FILES = {"pool": SamplePool, "global_model": GlobalModel, "commitment_key": CommitmentKey}

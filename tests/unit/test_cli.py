@@ -19,7 +19,7 @@ from api.console import refuse
 from bench import registry
 from bench.registry import BenchCase, Suite, Task
 from kernels.backend import get_backend
-from prover.wire import PROOF_BYTES
+from prover.wire.envelope import PROOF_BYTES
 from tests.support.commands import make_runner
 
 

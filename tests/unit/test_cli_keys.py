@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prover.key_card import KeyCard
-from prover.keyfile import load_verifying_key
-from prover.layers import Requant
-from prover.model import Architecture
-from prover.model_bytes import encode_model
+from prover.keys.card import KeyCard
+from prover.keys.folder import load_verifying_key
+from prover.model.layers import Requant
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
 from tests.support.commands import run
 from tests.support.models import random_model
 

@@ -15,11 +15,11 @@ import pytest
 from api.shards import Container
 from kernels.array import FrArray
 from kernels.encoding import encode_fr
-from prover.commitment import Blinding
-from prover.layers import Requant
-from prover.model import Architecture, QuantizedModel
-from prover.model_bytes import encode_model
-from prover.wire import Envelope
+from prover.groth16.commitment import Blinding
+from prover.model.layers import Requant
+from prover.model.network import Architecture, QuantizedModel
+from prover.model.zkq import encode_model
+from prover.wire.envelope import Envelope
 from tests.support.commands import run
 from tests.support.models import random_model
 

@@ -19,9 +19,9 @@ from api import console
 from api.cli import build_app
 from api.system_errors import describe_system_error
 from federated.float_model import FloatModel, encode_float_model
-from prover.layers import Requant
-from prover.model import Architecture
-from prover.model_bytes import encode_model
+from prover.model.layers import Requant
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
 from tests.support.commands import run
 from tests.support.foreign import vector
 from tests.support.limits import no_file_above

@@ -11,12 +11,12 @@ import pytest
 from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import R
 from kernels.reference import Reference
-from prover.constraints import Circuit, Group, System, check_independence, compute_digest
-from prover.csr import pack_rows, stack_rows
+from prover.circuit.constraints import Circuit, Group, System, check_independence, compute_digest
+from prover.circuit.csr import pack_rows, stack_rows
+from prover.circuit.linear_form import LinearForm
+from prover.circuit.r1cs import R1CS
+from prover.circuit.witness import check, solve_advice
 from prover.errors import DependentColumns, ShapeMismatch, UnsatisfiedConstraint
-from prover.linear_form import LinearForm
-from prover.r1cs import R1CS
-from prover.witness import check, solve_advice
 from tests.support.assignments import Assignment
 
 

@@ -21,8 +21,8 @@ from kernels.cuda.launch.runtime import DeviceError
 from kernels.cuda.msm import digits
 from kernels.cuda.witness import count_lookups
 from kernels.integers import to_scalars
-from prover.layers import Requant
-from prover.model import Architecture, QuantizedModel
+from prover.model.layers import Requant
+from prover.model.network import Architecture, QuantizedModel
 from tests.support.cuda_emulator import EmulatedDevice
 from tests.support.skips import or_skip
 

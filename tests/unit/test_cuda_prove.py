@@ -10,11 +10,11 @@ import pytest
 
 from kernels.array import FrArray
 from kernels.backend import Backend
-from prover.keys import ProvingKey
-from prover.prove import compute_points, prepare
-from prover.setup import draw_trapdoor, setup
-from prover.verify import Claim, equations_hold
-from prover.wire import Proof
+from prover.groth16.prove import compute_points, prepare
+from prover.groth16.setup import draw_trapdoor, setup
+from prover.groth16.verify import Claim, equations_hold
+from prover.keys.halves import ProvingKey
+from prover.wire.envelope import Proof
 from tests.conformance.backends import build_backend
 from tests.support.skips import or_skip
 from tests.support.tiny_circuits import build_chain, seeded, solve_chain

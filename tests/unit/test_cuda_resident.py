@@ -12,8 +12,8 @@ from kernels.array import U64
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.msm.slices import CudaMsm
 from prover.errors import ShapeMismatch
-from prover.model import is_correct
-from prover.prove import prepare
+from prover.groth16.prove import prepare
+from prover.model.network import is_correct
 from tests.conformance.backends import build_backend
 from tests.support.accuracy_protocol import accuracy_key, run_job, scene
 from tests.support.cuda_emulator import EmulatedDevice

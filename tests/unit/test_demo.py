@@ -26,10 +26,10 @@ from consensus.chain import ChainState, Phase, apply, start
 from consensus.messages import FinalBlock, Proof, QuorumCertificate, Refusal
 from federated.attacks import make_up, raise_claim
 from federated.client import ProofOrder, ProvingFailed, draw_shard
-from prover.commitment import SecretCommitment
+from prover.groth16.commitment import SecretCommitment
 from prover.pipeline import Occasion
-from prover.verdict import Verdict
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
+from prover.wire.verdict import Verdict
 from tests.support.certificates import certify
 from tests.support.learning import Lab, ProvenLab, commitment_of, model_of, proven_lab
 from tests.support.tiny_circuits import seeded

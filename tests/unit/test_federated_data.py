@@ -31,8 +31,8 @@ from federated.data import (
 from federated.errors import DatasetCorrupt, DatasetMissing, DatasetRefInvalid, FetchFailed
 from federated.fetch import fetch_dataset, list_missing
 from federated.settings import Settings
-from prover.dataset import shard_digest
 from prover.errors import ShapeMismatch
+from prover.wire.dataset import shard_digest
 
 IMAGES = struct.pack(">IIII", 0x803, 3, 2, 2) + bytes(range(12))
 LABELS = struct.pack(">II", 0x801, 3) + bytes([2, 0, 1])

@@ -19,9 +19,9 @@ from federated.float_model import (
     load_float_model,
 )
 from federated.quantize import N_CALIBRATION, quantize
-from prover.layers import Requant
-from prover.model import Architecture, is_correct
-from prover.ranges import compute_ranges
+from prover.model.layers import Requant
+from prover.model.network import Architecture, is_correct
+from prover.model.ranges import compute_ranges
 
 Split = tuple[UInt8Array, UInt8Array]
 

@@ -18,7 +18,7 @@ from federated.float_model import encode_float_model
 from federated.local import LOCAL, LabeledImages, improve, warm_up
 from federated.partition import split_by_label
 from federated.train import TrainSettings, _shift, train
-from prover.model import Architecture
+from prover.model.network import Architecture
 
 ARCHITECTURE = Architecture.mlp([784, 64, 10])
 N_PUBLIC = 500

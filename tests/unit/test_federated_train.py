@@ -17,8 +17,8 @@ from federated.float_model import encode_float_model
 from federated.quantize import quantize
 from federated.settings import Settings
 from federated.train import TrainSettings, train
-from prover.model import Architecture, is_correct
-from prover.model_bytes import decode_model
+from prover.model.network import Architecture, is_correct
+from prover.model.zkq import decode_model
 
 RUNNER = CliRunner()
 

@@ -30,10 +30,10 @@ from federated.client import (
     make_committer,
 )
 from prover.errors import FormatError, KeyMismatch
-from prover.model import QuantizedModel, is_correct
+from prover.model.network import QuantizedModel, is_correct
 from prover.pipeline import prove_job
-from prover.verdict import Verdict
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
+from prover.wire.verdict import Verdict
 from tests.support.learning import (
     BACKEND,
     N_SAMPLES,

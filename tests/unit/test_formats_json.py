@@ -21,7 +21,7 @@ from prover.formats.json_io import (
     write_vkey,
 )
 from prover.formats.snarkjs import verify_foreign
-from prover.verdict import Verdict
+from prover.wire.verdict import Verdict
 from tests.support.foreign import CIRCUITS, VECTORS, outside_g2, vector
 
 READERS: dict[str, Callable[[Path], object]] = {

@@ -19,8 +19,8 @@ from prover.formats.snarkjs import ForeignProver, prove_foreign, verify_foreign
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import Zkey, read_zkey
 from prover.formats.zkey_setup import setup_zkey
-from prover.setup import Trapdoor, draw_trapdoor
-from prover.verdict import Verdict
+from prover.groth16.setup import Trapdoor, draw_trapdoor
+from prover.wire.verdict import Verdict
 from tests.support.foreign import CIRCUITS, vector
 from tests.support.tiny_circuits import build_r1cs, seeded
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from prover.constraints import System
-from prover.gadgets.lookup import RangeTable, build_integer_table
-from prover.widths import RangeDemand, choose_table_bits, split_widths
+from prover.circuit.constraints import System
+from prover.circuit.gadgets.lookup import RangeTable, build_integer_table
+from prover.circuit.widths import RangeDemand, choose_table_bits, split_widths
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from consensus.genesis import Genesis, GenesisInvalid, Task
 from kernels.array import G2Array
 from kernels.encoding import encode_g2
-from prover.model import canonical_json
+from prover.model.network import canonical_json
 from tests.support.foreign import outside_g2
 from tests.support.learning import Lab, deal_beacon, make_task
 

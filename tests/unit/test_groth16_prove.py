@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 from kernels.array import FrArray, FrMont, G1Array
-from prover import verify as verify_module
-from prover.commitment import Blinding, commit_advice, commit_model, draw_blinding
+from prover.circuit.r1cs import R1CS
 from prover.errors import KeyMismatch
-from prover.keys import ProvingKey
-from prover.prove import compute_points, prepare
-from prover.r1cs import R1CS
+from prover.groth16 import verify as verify_module
+from prover.groth16.commitment import Blinding, commit_advice, commit_model, draw_blinding
+from prover.groth16.prove import compute_points, prepare
+from prover.groth16.setup import draw_trapdoor, setup
+from prover.groth16.verify import Claim, equations_hold, judge, verify_all, verify_batch
+from prover.keys.halves import ProvingKey
 from prover.randomness import BrokenRandomness, draw_nonzero_scalar, draw_scalar, draw_weight
-from prover.setup import draw_trapdoor, setup
-from prover.verdict import Verdict
-from prover.verify import Claim, equations_hold, judge, verify_all, verify_batch
-from prover.wire import Proof
+from prover.wire.envelope import Proof
+from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import (
     build_chain,
     build_r1cs,
@@ -327,20 +327,21 @@ def test_scalars_use_the_whole_field() -> None:
 
 def test_the_verifying_half_loads_no_prover(root: Path) -> None:
     code = (
-        "import sys, prover.verify, prover.wire, prover.keyfile, prover.transcript\n"
+        "import sys, prover.groth16.verify, prover.wire.envelope, prover.keys.folder\n"
+        "import prover.groth16.transcript\n"
         "print(*sorted(m for m in sys.modules if m.startswith(('prover.', 'kernels.'))))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
     ).stdout.split()
-    assert "prover.verify" in loaded
+    assert "prover.groth16.verify" in loaded
     forbidden = {
-        "prover.prove",
-        "prover.setup",
-        "prover.witness",
-        "prover.quotient",
-        "prover.commitment",
-        "prover.constraints",
+        "prover.groth16.prove",
+        "prover.groth16.setup",
+        "prover.circuit.witness",
+        "prover.groth16.quotient",
+        "prover.groth16.commitment",
+        "prover.circuit.constraints",
         "kernels.cpu.backend",
     }
     assert not forbidden & set(loaded)

@@ -11,10 +11,10 @@ import pytest
 from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.bn254 import G1, R, root_of_unity
 from kernels.reference import Reference, mul_g1
+from prover.circuit.r1cs import R1CS
 from prover.errors import DependentColumns, TrapdoorInvalid
-from prover.quotient import MAX_LG_N, compute_quotient_scalars, coset_shift
-from prover.r1cs import R1CS
-from prover.setup import (
+from prover.groth16.quotient import MAX_LG_N, compute_quotient_scalars, coset_shift
+from prover.groth16.setup import (
     Trapdoor,
     compute_columns,
     compute_exponents,

@@ -12,10 +12,10 @@ from api.keycache import KeyCache, LeastRecent, ReadyKey, count_bytes
 from api.keyfolder import load_half
 from kernels.backend import get_backend
 from prover.errors import KeyMismatch
-from prover.key_card import KeyCard
-from prover.keyfile import VERIFYING_NAME
-from prover.layers import Requant
-from prover.model import Architecture
+from prover.keys.card import KeyCard
+from prover.keys.folder import VERIFYING_NAME
+from prover.model.layers import Requant
+from prover.model.network import Architecture
 from prover.progress import silent
 from tests.support.tiny_circuits import seeded
 

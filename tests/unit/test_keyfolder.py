@@ -12,10 +12,10 @@ from api.keycache import KeyCache, bound_key_bytes
 from api.keyfolder import LOCK, MAKING, KeyFolder, KeysFull
 from api.tasks import describe_failure
 from kernels.backend import get_backend
-from prover.keyfile import PROVING_NAME, VERIFYING_NAME
-from prover.model import Architecture
+from prover.circuit.sizes import compute_sizes
+from prover.keys.folder import PROVING_NAME, VERIFYING_NAME
+from prover.model.network import Architecture
 from prover.progress import silent
-from prover.sizes import compute_sizes
 from tests.support.tiny_circuits import seeded
 
 FIRST, SECOND = b"\x01" * 32, b"\x02" * 32

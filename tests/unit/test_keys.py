@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from kernels.array import G1Array, G2Array
 from kernels.bn254 import G1
 from prover.errors import FormatError, KeyMismatch, ProverError
-from prover.key_card import KeyCard
-from prover.keyfile import (
+from prover.groth16.prove import prepare
+from prover.groth16.setup import pin_files, setup
+from prover.keys.card import KeyCard
+from prover.keys.folder import (
     CARD_NAME,
     COMMITMENT_NAME,
     PROVING_NAME,
@@ -28,11 +30,9 @@ from prover.keyfile import (
     load_verifying_key,
     save_key,
 )
-from prover.keys import NO_FILE, ProvingKey, VerifyingKey
-from prover.prove import prepare
-from prover.proving_file import compute_proving_digest
-from prover.setup import pin_files, setup
-from prover.verdict import Verdict
+from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
+from prover.keys.proving_file import compute_proving_digest
+from prover.wire.verdict import Verdict
 from tests.support.learning import accuracy, proving_key
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import (

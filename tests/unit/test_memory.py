@@ -12,12 +12,12 @@ from federated.float_model import FloatModel
 from kernels import integers
 from kernels.bn254 import R
 from kernels.integers import exact_matmul
-from prover import public_inputs
-from prover.accuracy import compile_accuracy
-from prover.model import Architecture
-from prover.public_inputs import compute_powers, compute_weighted_sums
-from prover.ranges import compute_ranges
-from prover.witness import solve_committed
+from prover.circuit import public_inputs
+from prover.circuit.accuracy import compile_accuracy
+from prover.circuit.public_inputs import compute_powers, compute_weighted_sums
+from prover.circuit.witness import solve_committed
+from prover.model.network import Architecture
+from prover.model.ranges import compute_ranges
 from tests.support.models import random_images, random_model
 
 MIB = 1 << 20

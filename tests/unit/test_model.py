@@ -14,9 +14,9 @@ from prover.errors import (
     RangeExceeded,
     ShapeMismatch,
 )
-from prover.layers import Linear, Requant
-from prover.model import Architecture, QuantizedModel, is_correct
-from prover.ranges import compute_ranges
+from prover.model.layers import Linear, Requant
+from prover.model.network import Architecture, QuantizedModel, is_correct
+from prover.model.ranges import compute_ranges
 from tests.support.models import random_images, random_model
 
 SMALL = Architecture.mlp(

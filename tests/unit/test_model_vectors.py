@@ -11,9 +11,9 @@ import pytest
 
 from federated.data import load
 from prover.errors import ModelFormatError
-from prover.model import Architecture, is_correct
-from prover.model_bytes import decode_model, encode_model
-from prover.ranges import compute_ranges
+from prover.model.network import Architecture, is_correct
+from prover.model.ranges import compute_ranges
+from prover.model.zkq import decode_model, encode_model
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,8 @@ from consensus.messages import (
 )
 from consensus.place import PLACE_FILE, give_up
 from consensus.stream import FINAL, VOTES
-from prover.statement import Statement
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
+from prover.wire.statement import Statement
 from tests.support.learning import ProvenLab
 from tests.support.nodes import Net, list_contradictions, list_hashes
 from tests.support.queue_server import running_server

@@ -19,7 +19,7 @@ from consensus.node_metrics import NodeMetrics
 from consensus.pool import PER_CLIENT, Pool
 from consensus.stream import FINAL, VOTES
 from consensus.verifier import BlockVerifier
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
 from tests.support.learning import ProvenLab, point, proven_lab, proven_state
 from tests.support.nodes import Net
 from tests.support.tiny_circuits import seeded

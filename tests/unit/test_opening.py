@@ -16,17 +16,19 @@ from kernels.bn254 import R
 from kernels.encoding import encode_g1
 from kernels.integers import to_scalars
 from kernels.reference import Reference
-from prover import opening
 from prover.errors import FormatError, KeyMismatch
-from prover.key_card import KeyCard
-from prover.keyfile import (
+from prover.groth16.prove import prepare
+from prover.groth16.setup import draw_trapdoor, setup
+from prover.keys import opening
+from prover.keys.card import KeyCard
+from prover.keys.folder import (
     COMMITMENT_NAME,
     PROVING_NAME,
     VERIFYING_NAME,
     load_commitment_key,
     save_key,
 )
-from prover.opening import (
+from prover.keys.opening import (
     MAGIC,
     CommitmentKey,
     Opening,
@@ -35,8 +37,6 @@ from prover.opening import (
     openings_hold,
 )
 from prover.pipeline import collect_model_wires
-from prover.prove import prepare
-from prover.setup import draw_trapdoor, setup
 from tests.support.learning import (
     ARCHITECTURE,
     BACKEND,

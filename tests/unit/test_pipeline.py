@@ -9,17 +9,17 @@ import pytest
 
 from kernels.integers import to_scalars
 from kernels.reference import Reference
-from prover.accuracy import compile_accuracy
-from prover.commitment import draw_blinding
+from prover.circuit.accuracy import compile_accuracy
+from prover.circuit.public_inputs import ShardInputs
+from prover.circuit.witness import solve_committed
 from prover.errors import KeyMismatch, RangeExceeded, SelfCheckFailed, UnsatisfiedConstraint
-from prover.model import Architecture
+from prover.groth16.commitment import draw_blinding
+from prover.groth16.prove import prepare
+from prover.groth16.verify import verify, verify_batch
+from prover.model.network import Architecture
 from prover.pipeline import collect_model_wires, commit_job, prove_job
-from prover.prove import prepare
-from prover.public_inputs import ShardInputs
-from prover.verdict import Verdict
-from prover.verify import verify, verify_batch
-from prover.wire import Envelope
-from prover.witness import solve_committed
+from prover.wire.envelope import Envelope
+from prover.wire.verdict import Verdict
 from tests.support.accuracy_protocol import (
     OCCASION,
     accuracy_key,

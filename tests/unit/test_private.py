@@ -36,10 +36,10 @@ from api.settings import Settings
 from api.store import StoreFull
 from kernels.array import FrArray
 from kernels.bn254 import R
-from prover.commitment import Blinding
 from prover.formats.wtns import write_wtns
-from prover.model import Architecture
-from prover.model_bytes import encode_model
+from prover.groth16.commitment import Blinding
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
 from tests.support.foreign import vector
 from tests.support.models import random_model
 from tests.support.queue_server import running_server

@@ -10,11 +10,7 @@ import pytest
 
 from kernels.array import FrArray
 from kernels.bn254 import R
-from prover.dataset import shard_digest
-from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
-from prover.layers import Requant
-from prover.model import Architecture
-from prover.public_inputs import (
+from prover.circuit.public_inputs import (
     PublicLayout,
     PublicWires,
     ShardInputs,
@@ -22,7 +18,11 @@ from prover.public_inputs import (
     compute_powers,
     compute_weighted_sums,
 )
-from prover.statement import Statement
+from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
+from prover.model.layers import Requant
+from prover.model.network import Architecture
+from prover.wire.dataset import shard_digest
+from prover.wire.statement import Statement
 from tests.support.assignments import draw_scalars
 
 ARCHITECTURE = Architecture.mlp(

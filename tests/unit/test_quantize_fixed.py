@@ -22,8 +22,8 @@ from federated.task_scales import (
     quantize_for_task,
 )
 from prover.errors import RangeExceeded
-from prover.layers import Requant
-from prover.model import Architecture, QuantizedModel
+from prover.model.layers import Requant
+from prover.model.network import Architecture, QuantizedModel
 from tests.support.learning import make_task
 
 SIZES = (12, 9, 7, 4)

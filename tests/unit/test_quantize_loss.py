@@ -13,7 +13,7 @@ from federated.data import UInt8Array, load
 from federated.float_model import FloatModel, encode_float_model
 from federated.quantize import calibrate, round_model
 from federated.quantize_loss import QuantizationLoss, measure_loss
-from prover.model import Architecture
+from prover.model.network import Architecture
 from tests.support.commands import run
 
 SIZES = (784, 16, 12, 10)

@@ -39,19 +39,19 @@ from api.shards import Container
 from api.verifier import Verifier
 from api.verifying import Proven, judge_file
 from kernels.backend import get_backend
-from prover import verify as verify_module
-from prover.accuracy import compile_accuracy
-from prover.commitment import Blinding, SecretCommitment
+from prover.circuit.accuracy import compile_accuracy
 from prover.errors import FormatError
-from prover.key_card import KeyCard
-from prover.keyfile import VERIFYING_NAME, load_proving_key, load_verifying_half
-from prover.keys import VerifyingKey
-from prover.layers import Requant
-from prover.model import Architecture
-from prover.model_bytes import decode_model, encode_model
+from prover.groth16 import verify as verify_module
+from prover.groth16.commitment import Blinding, SecretCommitment
+from prover.groth16.verify import Claim, equations_hold
+from prover.keys.card import KeyCard
+from prover.keys.folder import VERIFYING_NAME, load_proving_key, load_verifying_half
+from prover.keys.halves import VerifyingKey
+from prover.model.layers import Requant
+from prover.model.network import Architecture
+from prover.model.zkq import decode_model, encode_model
 from prover.pipeline import commit_job
-from prover.verify import Claim, equations_hold
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
 from tests.support.foreign import vector
 from tests.support.models import random_model
 from tests.support.queue_server import running_server

@@ -17,7 +17,7 @@ from consensus.messages import (
 )
 from consensus.node_metrics import NodeMetrics
 from federated.attacks import raise_claim
-from prover.wire import PROOF_BYTES, Envelope
+from prover.wire.envelope import PROOF_BYTES, Envelope
 from tests.support.histories import certify, grow
 from tests.support.learning import (
     N_SAMPLES,

@@ -16,8 +16,8 @@ from api.schemas import CommitmentReceipt, DatasetReceipt, Job, JobRequest
 from api.service_prover import MAX_TRIES, ServiceProver
 from api.store import parse_samples
 from federated.client import ProofOrder, ProvingFailed
-from prover.commitment import SecretCommitment
-from prover.model_bytes import encode_model
+from prover.groth16.commitment import SecretCommitment
+from prover.model.zkq import encode_model
 from prover.pipeline import Occasion
 from tests.support.learning import commitment_of, model_of
 from tests.support.memory_service import PROOF, MemoryService

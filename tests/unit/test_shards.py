@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from api.occasion import show_value
 from api.shards import MAGIC, MAX_SHARDS, Container, find_fault, split_range
 from api.verifying import Refusal, judge_file
-from prover.statement import Statement
-from prover.wire import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope
+from prover.wire.envelope import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope
+from prover.wire.statement import Statement
 
 
 def statement(index: int, **changes: object) -> Statement:

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from prover import proving_file, quotient
-from prover.accuracy import AccuracyCircuit, compile_accuracy
+from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.circuit.public_inputs import MAX_SAMPLES
+from prover.circuit.sizes import MAX_ROWS, CircuitSizes, compute_sizes, require_circuit
 from prover.errors import ArchitectureInvalid, CircuitTooLarge, QuantizationOverflow
-from prover.layers import MAX_DIMENSION, Requant
-from prover.model import MAX_LAYERS, MAX_MARGIN_BITS, Architecture
-from prover.public_inputs import MAX_SAMPLES
-from prover.sizes import MAX_ROWS, CircuitSizes, compute_sizes, require_circuit
+from prover.groth16 import quotient
+from prover.keys import proving_file
+from prover.model.layers import MAX_DIMENSION, Requant
+from prover.model.network import MAX_LAYERS, MAX_MARGIN_BITS, Architecture
 from tests.soundness.circuits import CIRCUITS
 
 SLACK_BYTES = 4 << 20

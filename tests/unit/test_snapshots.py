@@ -25,7 +25,7 @@ from consensus.snapshots import (
     save_snapshot,
 )
 from consensus.state_codec import decode_value, encode_value
-from prover.statement import encode_fields
+from prover.wire.statement import encode_fields
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 

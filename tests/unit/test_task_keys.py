@@ -20,9 +20,9 @@ from consensus.task_keys import check_task_keys, load_task_commitment_key, load_
 from federated.client import make_committer
 from kernels.array import G1Array
 from prover.errors import KeyMismatch
-from prover.layers import Requant
-from prover.model import Architecture
-from prover.opening import CommitmentKey
+from prover.keys.opening import CommitmentKey
+from prover.model.layers import Requant
+from prover.model.network import Architecture
 from tests.support.commands import run
 from tests.support.learning import (
     ARCHITECTURE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kernels.bn254 import R
-from prover.transcript import (
+from prover.groth16.transcript import (
     CHALLENGE_BYTES,
     DOMAIN,
     MAX_CHALLENGES,

@@ -28,7 +28,7 @@ from consensus.messages import (
     Vote,
     permit_bytes,
 )
-from prover.wire import Envelope
+from prover.wire.envelope import Envelope
 from tests.support.learning import Lab, deal_beacon
 
 OLD, NEW = Lab(), Lab(changes={"threshold": 2})

@@ -20,10 +20,10 @@ from consensus.verifier import BlockVerifier
 from kernels.array import FrArray, G1Array
 from kernels.cpu.words.group import add_g1, mul_g1
 from kernels.encoding import decode_g1, encode_g1
-from prover.model import is_correct
-from prover.model_bytes import encode_model
-from prover.verdict import Verdict
-from prover.wire import Envelope
+from prover.model.network import is_correct
+from prover.model.zkq import encode_model
+from prover.wire.envelope import Envelope
+from prover.wire.verdict import Verdict
 from tests.support.learning import (
     N_SAMPLES,
     STATEMENT_CHANGES,

@@ -21,8 +21,8 @@ from consensus.voice import Voice
 from kernels.array import FrArray
 from kernels.bn254 import R
 from kernels.encoding import decode_fr
-from prover.statement import encode_fields
-from prover.verdict import Verdict
+from prover.wire.statement import encode_fields
+from prover.wire.verdict import Verdict
 from tests.support.learning import (
     N_SAMPLES,
     Lab,

@@ -12,13 +12,13 @@ import pytest
 from kernels.array import G1Array, G2Array
 from kernels.bn254 import P, R
 from kernels.encoding import encode_g1, encode_g2
-from prover.commitment import Blinding, ModelCommitment, draw_blinding
 from prover.errors import FormatError
-from prover.keys import VerifyingKey
-from prover.statement import MAX_MULTIPLIERS, Statement, StatementError
-from prover.transcript import compute_challenges
-from prover.verdict import Verdict
-from prover.wire import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope, Proof
+from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
+from prover.groth16.transcript import compute_challenges
+from prover.keys.halves import VerifyingKey
+from prover.wire.envelope import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope, Proof
+from prover.wire.statement import MAX_MULTIPLIERS, Statement, StatementError
+from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import TOY, honest, toy_key, verdict_of
 

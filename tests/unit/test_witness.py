@@ -11,11 +11,11 @@ from kernels.array import FrArray
 from kernels.bn254 import R
 from kernels.integers import to_scalars
 from kernels.reference import Reference
-from prover.accuracy import AccuracyCircuit, compile_accuracy
+from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.circuit.witness import Committed, check, solve_committed, solve_private
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
-from prover.layers import Requant
-from prover.model import Architecture, QuantizedModel, UInt8Array
-from prover.witness import Committed, check, solve_committed, solve_private
+from prover.model.layers import Requant
+from prover.model.network import Architecture, QuantizedModel, UInt8Array
 from tests.support.assignments import draw_scalars
 from tests.support.models import random_images, random_labels, random_model
 

@@ -30,8 +30,8 @@ from api.tasks import Agree, TaskFailed, TaskProver, TaskResult, describe_failur
 from api.worker import Worker
 from kernels.backend import Backend, get_backend
 from prover.errors import FormatError
-from prover.model import Architecture
-from prover.model_bytes import encode_model
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
 from prover.progress import StageProgress
 from tests.support.models import random_model
 from tests.support.queue_server import make_spec, new_queue, running_server

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from prover.constraints import System
-from prover.gadgets.lookup import RangeTable, Table, TableCollision
-from prover.linear_form import LinearForm
+from prover.circuit.constraints import System
+from prover.circuit.gadgets.lookup import RangeTable, Table, TableCollision
+from prover.circuit.linear_form import LinearForm
 
 Int64Array = npt.NDArray[np.int64]
 

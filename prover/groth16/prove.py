@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.backend import Backend
+from prover.circuit.r1cs import R1CS
 from prover.errors import KeyMismatch
-from prover.keys import G1Bases, ProvingKey
+from prover.groth16.quotient import compute_quotient_scalars
+from prover.keys.halves import G1Bases, ProvingKey
 from prover.progress import StageProgress, silent
-from prover.quotient import compute_quotient_scalars
-from prover.r1cs import R1CS
 from prover.randomness import RandomBytes, draw_scalar
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from prover.constraints import System
-from prover.gadgets.lookup import RangeTable
-from prover.linear_form import LinearForm
+from prover.circuit.constraints import System
+from prover.circuit.gadgets.lookup import RangeTable
+from prover.circuit.linear_form import LinearForm
 
 
 def build_correctness(

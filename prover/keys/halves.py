@@ -2,13 +2,13 @@
 
 The verifying half is a few points, one more per public wire; its digest names the key in every
 statement. It holds the digests of the circuit and of every other file of the key, so a statement
-that names the key names all of them. `prover.keyfile` keeps a key in a folder.
+that names the key names all of them. `prover.keys.folder` keeps a key in a folder.
 
-    verifying.key = "zkpotvky" | version, 2 bytes | fields as in `prover.statement`: circuit digest,
-                    card digest, proving digest, commitment digest, number of challenges (8 bytes),
-                    G1 points: alpha, public basis; G2 points: beta, gamma, delta, delta_A, sigma_W
-    uncompressed points; delta_A or sigma_W at infinity says that the circuit has no such group; 32
-    zero bytes for a digest say that the key has no such file.
+    verifying.key = "zkpotvky" | version, 2 bytes | fields as in `prover.wire.statement`: circuit
+                    digest, card digest, proving digest, commitment digest, number of challenges (8
+                    bytes), G1 points: alpha, public basis; G2 points: beta, gamma, delta, delta_A,
+    sigma_W uncompressed points; delta_A or sigma_W at infinity says that the circuit has no such
+    group; 32 zero bytes for a digest say that the key has no such file.
 
 Nothing in a key can say who made it, or who knew its trapdoor: those who did can prove anything
 under it. Take a key for what its digest is known to be, and for nothing that it says of itself.
@@ -29,7 +29,7 @@ from kernels.bn254 import G2
 from kernels.encoding import Refused, decode_g1, decode_g2, encode_g1, encode_g2
 from kernels.pairing import PreparedG2, prepare_g2
 from prover.errors import FormatError, KeyMismatch
-from prover.statement import decode_fields, encode_fields
+from prover.wire.statement import decode_fields, encode_fields
 
 MAGIC = b"zkpotvky"
 VERSION = 2
@@ -181,7 +181,7 @@ class ProvingKey:
     correction        : delta, [eta_W/delta]_1, [eta_A/delta]_1          length 3
 
     An absent group has no bases (length 0) and infinity in `correction`. Bases are arrays as they
-    lie on disk, or what `prover.prove.prepare` makes of them.
+    lie on disk, or what `prover.groth16.prove.prepare` makes of them.
     """
 
     verifying: VerifyingKey

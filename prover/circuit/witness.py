@@ -17,12 +17,12 @@ from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import R
 from kernels.integers import HOST, Integers
-from prover.accuracy import AccuracyCircuit
-from prover.constraints import Circuit, Group, RowBlock, Rule, WireBlock
+from prover.circuit.accuracy import AccuracyCircuit
+from prover.circuit.constraints import Circuit, Group, RowBlock, Rule, WireBlock
+from prover.circuit.linear_form import LinearForm
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
-from prover.layers import RequantTrace
-from prover.linear_form import LinearForm
-from prover.model import LayerTrace, QuantizedModel, UInt8Array, is_correct
+from prover.model.layers import RequantTrace
+from prover.model.network import LayerTrace, QuantizedModel, UInt8Array, is_correct
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -65,7 +65,7 @@ def solve_committed(
     integers : where it is computed; samples, labels and parameters go there once
     claimed : how many correct samples to count, default all; a claim may be lower than the truth
     raises  : ShapeMismatch; UnsatisfiedConstraint when the claim is too high or a value leaves a
-              table (`prover.ranges` tells the owner which, before anything is committed)
+              table (`prover.model.ranges` tells the owner which, before anything is committed)
     """
     if model.architecture.encode() != accuracy.architecture.encode():
         raise ShapeMismatch("the model has another architecture than the circuit")

@@ -15,28 +15,28 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import FrArray
-from prover.constraints import Circuit, Group, System
-from prover.gadgets.activation import (
+from prover.circuit.constraints import Circuit, Group, System
+from prover.circuit.gadgets.activation import (
     Activation,
     build_activation,
     build_pair_table,
     compute_clamp_rows,
 )
-from prover.gadgets.correctness import build_correctness
-from prover.gadgets.linear import (
+from prover.circuit.gadgets.correctness import build_correctness
+from prover.circuit.gadgets.linear import (
     build_combinations,
     build_outputs,
     require_logits,
     require_requantized,
 )
-from prover.gadgets.lookup import RangeTable, Table, build_integer_table
-from prover.layers import BIAS_BITS, BIAS_MIN, WEIGHT_MAX, Requant
-from prover.linear_form import LinearForm
-from prover.model import Architecture
-from prover.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
-from prover.r1cs import R1CS
-from prover.sizes import MAX_ROWS, choose_widths, require_circuit
-from prover.widths import WidthChoice
+from prover.circuit.gadgets.lookup import RangeTable, Table, build_integer_table
+from prover.circuit.linear_form import LinearForm
+from prover.circuit.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
+from prover.circuit.r1cs import R1CS
+from prover.circuit.sizes import MAX_ROWS, choose_widths, require_circuit
+from prover.circuit.widths import WidthChoice
+from prover.model.layers import BIAS_BITS, BIAS_MIN, WEIGHT_MAX, Requant
+from prover.model.network import Architecture
 
 UInt8Array = npt.NDArray[np.uint8]
 
@@ -140,7 +140,7 @@ def compile_accuracy(
 
     raises : ArchitectureInvalid for a kind of layer without a gadget, or n_samples out of range;
              CircuitTooLarge for more than `max_rows` rows, before anything is allocated
-    cost   : about a second per million rows; memory as `prover.sizes` says
+    cost   : about a second per million rows; memory as `prover.circuit.sizes` says
     """
     require_circuit(architecture, n_samples, max_rows=max_rows)
     layout = PublicLayout(architecture, n_samples)

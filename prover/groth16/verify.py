@@ -30,14 +30,14 @@ from kernels.array import FrArray, G1Array, G2Array
 from kernels.cpu.words.group import is_on_curve_g1, mul_g1, neg_g1
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.pairing import PreparedG2, pairing_product_is_one, prepare_g2
+from prover.circuit.public_inputs import PublicWires, combine_wires
 from prover.errors import KeyMismatch
-from prover.keys import G2_GENERATOR, VerifyingKey
-from prover.public_inputs import PublicWires, combine_wires
+from prover.groth16.transcript import compute_challenges
+from prover.keys.halves import G2_GENERATOR, VerifyingKey
 from prover.randomness import RandomBytes, draw_weight
-from prover.statement import Statement
-from prover.transcript import compute_challenges
-from prover.verdict import Verdict
-from prover.wire import Envelope, Proof
+from prover.wire.envelope import Envelope, Proof
+from prover.wire.statement import Statement
+from prover.wire.verdict import Verdict
 
 PublicInputs = Callable[[Statement, list[int]], PublicWires | None]
 """public_inputs(statement, challenges): the public wires, shape [n_public], which the verifier

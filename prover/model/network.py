@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from kernels.integers import HOST, Integers
 from prover.errors import ArchitectureInvalid, QuantizationOverflow, RangeExceeded, ShapeMismatch
-from prover.layers import (
+from prover.model.layers import (
     BIAS_MAX,
     BIAS_MIN,
     INPUT_RANGE,
@@ -239,7 +239,7 @@ class QuantizedModel:
     weights : per layer int8 of `architecture.weight_shapes`, values in [-127, 127]
     biases  : per layer int32 of `architecture.bias_shapes`, values in [-2^23, 2^23 - 1]
     raises  : ShapeMismatch; RangeExceeded for a single weight or bias (worst cases over all
-              inputs are the business of `prover.ranges`)
+              inputs are the business of `prover.model.ranges`)
     """
 
     architecture: Architecture

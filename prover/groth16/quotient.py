@@ -8,8 +8,8 @@ one, Z is the constant zeta^n - 1 = -2, and deg h <= n - 2, so with the coset's 
     h(tau) = -1/2 sum_i (a~_i b~_i - c~_i) L~_i(tau),      sum_i c~_i L~_i(tau) = c(tau).
 
 The factor -1/2 and the whole sum over c are linear in the witness and live in the key
-(`prover.setup`). What remains at proof time are the products a~_i b~_i: two transforms each for a
-and b, none for c.
+(`prover.groth16.setup`). What remains at proof time are the products a~_i b~_i: two transforms each
+for a and b, none for c.
 """
 
 from __future__ import annotations

@@ -21,16 +21,16 @@ import numpy.typing as npt
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2, R, root_of_unity
-from prover.accuracy import AccuracyCircuit
-from prover.constraints import check_independence
+from prover.circuit.accuracy import AccuracyCircuit
+from prover.circuit.constraints import check_independence
+from prover.circuit.r1cs import R1CS
 from prover.errors import TrapdoorInvalid
-from prover.key_card import KeyCard
-from prover.keys import NO_FILE, ProvingKey, VerifyingKey
-from prover.opening import CommitmentKey
+from prover.groth16.quotient import coset_shift
+from prover.keys.card import KeyCard
+from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
+from prover.keys.opening import CommitmentKey
+from prover.keys.proving_file import compute_proving_digest
 from prover.progress import StageProgress, silent
-from prover.proving_file import compute_proving_digest
-from prover.quotient import coset_shift
-from prover.r1cs import R1CS
 from prover.randomness import RandomBytes, draw_nonzero_scalar
 
 
@@ -168,9 +168,9 @@ def _c_side(
 ) -> tuple[npt.NDArray[np.uint32], FrArray]:
     """Wires and scalars of the C query: w_k Z/(2 delta), and for private wires also K_k/delta.
 
-    The first part is the quotient's sum over c (`prover.quotient`), so it covers every wire of C,
-    public and committed ones included. It gives nothing away: w_k Z/(2 delta) lies in the span of
-    the h query, the w_k being polynomials of degree below n.
+    The first part is the quotient's sum over c (`prover.groth16.quotient`), so it covers every wire
+    of C, public and committed ones included. It gives nothing away: w_k Z/(2 delta) lies in the
+    span of the h query, the w_k being polynomials of degree below n.
     """
     is_private = np.zeros(r1cs.n_wires, dtype=np.bool_)
     is_private[r1cs.private] = True

@@ -23,8 +23,8 @@ from kernels.encoding import (
     encode_g1,
     encode_g2,
 )
-from prover.statement import Statement
-from prover.verdict import Verdict
+from prover.wire.statement import Statement
+from prover.wire.verdict import Verdict
 
 MAGIC = b"zkpotprf"
 VERSION = 1

@@ -22,11 +22,11 @@ import numpy.typing as npt
 from kernels.array import FrArray, ints_from_words, words_from_ints
 from kernels.bn254 import R
 from kernels.integers import BLOCK_VALUES
-from prover.dataset import shard_digest
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
-from prover.layers import PRODUCT_BITS
-from prover.model import Architecture
-from prover.statement import MAX_MULTIPLIER, Statement
+from prover.model.layers import PRODUCT_BITS
+from prover.model.network import Architecture
+from prover.wire.dataset import shard_digest
+from prover.wire.statement import MAX_MULTIPLIER, Statement
 
 UInt8Array = npt.NDArray[np.uint8]
 ClampKind = tuple[tuple[int, int], tuple[int, int]]
@@ -159,7 +159,7 @@ class PublicLayout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardInputs:
-    """Public wires of statements about one shard: the `public_inputs` of `prover.verify`.
+    """Public wires of statements about one shard: the `public_inputs` of `prover.groth16.verify`.
 
     Samples and labels are copies that cannot be written to: what was digested is what is summed.
     """

@@ -15,9 +15,9 @@ from kernels.array import FrArray, G1Array
 from kernels.backend import Backend, Progress
 from kernels.encoding import Refused, decode_fr, decode_g1, encode_fr, encode_g1
 from prover.errors import FormatError, KeyMismatch
-from prover.keys import ProvingKey
+from prover.keys.halves import ProvingKey
 from prover.randomness import RandomBytes, draw_scalar
-from prover.statement import decode_fields, encode_fields
+from prover.wire.statement import decode_fields, encode_fields
 
 MAGIC = b"zkpotcmt"
 BLINDING_MAGIC = b"zkpotrho"

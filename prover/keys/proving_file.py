@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from kernels.array import G1Array, G2Array
 from prover.errors import FormatError, KeyMismatch
-from prover.key_points import find_unsafe_point
-from prover.keys import NO_FILE, ProvingKey, VerifyingKey
-from prover.opening import CommitmentKey
+from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
+from prover.keys.opening import CommitmentKey
+from prover.keys.points import find_unsafe_point
 
 MAGIC = b"zkpotpvk"
 VERSION = 1

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from prover.constraints import System
-from prover.derivations import Limbs, Multiplicities
-from prover.linear_form import LinearForm
-from prover.widths import split_widths
+from prover.circuit.constraints import System
+from prover.circuit.derivations import Limbs, Multiplicities
+from prover.circuit.linear_form import LinearForm
+from prover.circuit.widths import split_widths
 
 Int64Array = npt.NDArray[np.int64]
 

@@ -1,10 +1,10 @@
 """Keys on disk: a folder with a file for each of those who read it.
 
     key/verifying.key    `VerifyingKey.encode`: what a verifier reads; names all other files
-    key/circuit.json     `prover.key_card.KeyCard.encode`: what a verifier reads beside it
-    key/commitment.key   `prover.opening.CommitmentKey.encode`: what checks an opening reads, absent
-                         of a circuit without a model group
-    key/proving.key      `prover.proving_file`: what a prover reads
+    key/circuit.json     `prover.keys.card.KeyCard.encode`: what a verifier reads beside it
+    key/commitment.key   `prover.keys.opening.CommitmentKey.encode`: what checks an opening reads,
+                         absent of a circuit without a model group
+    key/proving.key      `prover.keys.proving_file`: what a prover reads
 
 The digest of every other file stands in verifying.key, and who reads one compares. So a file that
 was cut, altered or taken from another key is refused, and the digest of verifying.key, which
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from kernels.files import write_whole
 from prover.errors import FormatError, KeyMismatch
-from prover.key_card import MAX_CARD_BYTES, KeyCard
-from prover.keys import NO_FILE, ProvingKey, VerifyingKey
-from prover.opening import CommitmentKey
-from prover.proving_file import list_chunks, read_proving_half
+from prover.keys.card import MAX_CARD_BYTES, KeyCard
+from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
+from prover.keys.opening import CommitmentKey
+from prover.keys.proving_file import list_chunks, read_proving_half
 
 VERIFYING_NAME = "verifying.key"
 CARD_NAME = "circuit.json"
@@ -110,7 +110,7 @@ def load_proving_key(directory: Path, key: VerifyingKey) -> ProvingKey:
 
     Raises FormatError for a malformed file and for points that a prover must not use, KeyMismatch
     for any file that the key does not name, OSError.
-    cost : one SHA-256 over the file, and what `prover.key_points` asks of its points
+    cost : one SHA-256 over the file, and what `prover.keys.points` asks of its points
     """
     path = directory / PROVING_NAME
     require_part(path)

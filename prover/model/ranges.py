@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from prover.errors import RangeExceeded
-from prover.layers import INPUT_RANGE, Interval, Requant
-from prover.model import Architecture, QuantizedModel
+from prover.model.layers import INPUT_RANGE, Interval, Requant
+from prover.model.network import Architecture, QuantizedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -1,10 +1,10 @@
 """How large a circuit is, exactly and without compiling it: arithmetic on shapes.
 
 Each gadget is counted beside the equation that it states, so this page reads like
-`prover.accuracy` with numbers in place of tensors; a test compares both over extreme parameters.
-Whoever is about to compile a circuit, to make or load its key or to take a request for its proofs
-asks `require_circuit` first: a few hundred bytes of public description can ask for more rows than
-any machine holds.
+`prover.circuit.accuracy` with numbers in place of tensors; a test compares both over extreme
+parameters. Whoever is about to compile a circuit, to make or load its key or to take a request for
+its proofs asks `require_circuit` first: a few hundred bytes of public description can ask for more
+rows than any machine holds.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import prod
 
+from prover.circuit.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
+from prover.circuit.widths import RangeDemand, WidthChoice, choose_table_bits, split_widths
 from prover.errors import ArchitectureInvalid, CircuitTooLarge
-from prover.layers import BIAS_BITS, WEIGHT_MAX, Linear
-from prover.model import Architecture
-from prover.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
-from prover.widths import RangeDemand, WidthChoice, choose_table_bits, split_widths
+from prover.model.layers import BIAS_BITS, WEIGHT_MAX, Linear
+from prover.model.network import Architecture
 
 MAX_ROWS = 1 << 27
 """Of any circuit: a key has no more, since its quotient lies on a domain of twice as many."""

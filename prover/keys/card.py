@@ -21,14 +21,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from prover.circuit.public_inputs import PublicLayout
+from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
-from prover.keys import DIGEST_BYTES, VerifyingKey
-from prover.model import Architecture, canonical_json
-from prover.public_inputs import PublicLayout
-from prover.sizes import require_circuit
+from prover.keys.halves import DIGEST_BYTES, VerifyingKey
+from prover.model.network import Architecture, canonical_json
 
 if TYPE_CHECKING:
-    from prover.accuracy import AccuracyCircuit
+    from prover.circuit.accuracy import AccuracyCircuit
 
 VERSION = 2
 MAX_CARD_BYTES = 1 << 17

@@ -24,9 +24,9 @@ from kernels.cpu.words.group import is_on_curve_g1
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
 from prover.errors import FormatError, KeyMismatch
-from prover.keys import ProvingKey
-from prover.layers import BIAS_MIN
-from prover.model import QuantizedModel
+from prover.keys.halves import ProvingKey
+from prover.model.layers import BIAS_MIN
+from prover.model.network import QuantizedModel
 from prover.randomness import RandomBytes, draw_weight
 
 MAGIC = b"zkpotcom"

@@ -11,9 +11,9 @@ Z is never a wire where it is requantized: m Z_nj = q_nj 2^s + rem_nj - 2^(s-1).
 
 from __future__ import annotations
 
-from prover.constraints import System
-from prover.gadgets.activation import Activation
-from prover.linear_form import LinearForm
+from prover.circuit.constraints import System
+from prover.circuit.gadgets.activation import Activation
+from prover.circuit.linear_form import LinearForm
 
 
 def build_combinations(

@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from prover.errors import ArchitectureInvalid, ModelFormatError, RangeExceeded
-from prover.layers import Shape
-from prover.model import Architecture, QuantizedModel, canonical_json
+from prover.model.layers import Shape
+from prover.model.network import Architecture, QuantizedModel, canonical_json
 
 MAGIC = b"zkpotQM\x00"
 VERSION = 1

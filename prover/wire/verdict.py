@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """The outcome of `prover.verify.verify`; exactly one of them means "accepted"."""
+    """The outcome of `prover.groth16.verify.verify`; exactly one of them means "accepted"."""
 
     VALID = "valid"
     MALFORMED = "malformed"  # not an envelope, or a point in no canonical encoding

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.integers import Integers
-from prover.linear_form import LinearForm
+from prover.circuit.linear_form import LinearForm
 
 Int64Array = npt.NDArray[np.int64]
 

@@ -1,0 +1,1 @@
+"""Gadgets: rows for one kind of statement, each with its soundness argument."""

@@ -1,0 +1,1 @@
+"""CP-Groth16: setup, commitments, challenges, quotient, proof, verification."""

@@ -1,0 +1,1 @@
+"""The halves of a key, what is checked of them, and their files."""

@@ -1,0 +1,1 @@
+"""The integer model: public architecture, private tensors, exact semantics, canonical bytes."""

@@ -1,0 +1,1 @@
+"""What travels: statements, envelopes, digests of data, verdicts."""
