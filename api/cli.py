@@ -1,7 +1,7 @@
 """The `zkpot` program.
 
 A command group is a module of `api.commands` with `register(app: typer.Typer) -> None`, listed
-here. Such a module imports only typer and `api.console` at its top; what a command needs is
+here. Such a module imports only typer and `api.console.output` at its top; what a command needs is
 imported when the command runs, so that `zkpot --help` is quick.
 """
 
@@ -11,9 +11,9 @@ from importlib import import_module
 
 import typer
 
-from api.console import Command
-from api.scratch import ensure_scratch
-from api.streams import outlast_errors
+from api.console.output import Command
+from api.process.scratch import ensure_scratch
+from api.process.streams import outlast_errors
 
 COMMANDS = (
     "info",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.occasion import find_difference
+from api.console.occasion import find_difference
 from api.shards import MAGIC as CONTAINER_MAGIC
 from api.shards import MAX_CONTAINER_BYTES, Container, count_shards, find_fault, split_range
 from kernels.array import FrArray

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.console import REFUSED, AsJson, emit_json
+from api.console.output import REFUSED, AsJson, emit_json
 
 ALL = "all"
 OUT = Path("bench") / "out"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
-from api.options import KeyDigest, KeyFolder, SamplesRef
+from api.console.options import KeyDigest, KeyFolder, SamplesRef
+from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
-    from api.chain_schemas import BlockView
+    from api.http.chain.schemas import BlockView
     from consensus.block_files import StoredChain
     from consensus.genesis import Genesis
 
@@ -85,8 +85,8 @@ def init(
     """Deal all keys of a chain for a demonstration; whoever runs this knows them all."""
     import secrets
 
-    from api.queue_access import read_settings
-    from api.refusals import refusing
+    from api.console.queue_access import read_settings
+    from api.console.refusals import refusing
     from consensus.blobs import FileBlobs
     from consensus.development import BLOBS, create_chain
     from consensus.genesis import MAX_TIMEOUT_MS, GenesisInvalid, Task, Timeouts
@@ -168,9 +168,9 @@ def verify(
     import secrets
     import time
 
-    from api.chain_report import describe_chain, report_chain
-    from api.progress import show_steps
-    from api.refusals import refusing
+    from api.console.chain_report import describe_chain, report_chain
+    from api.console.progress import show_steps
+    from api.console.refusals import refusing
     from consensus.blobs import FileBlobs, KeptBlobs
     from consensus.development import BLOBS
     from consensus.follower import Follower
@@ -220,7 +220,7 @@ def verify(
 
 def show(home: Home, genesis: GenesisFile = None, as_json: AsJson = False) -> None:
     """The blocks of a node, in a line each."""
-    from api.chain_history import view_block
+    from api.http.chain.history import view_block
     from consensus.follower import Follower
     from consensus.ledger import LedgerError
 
@@ -262,7 +262,7 @@ def snapshot(
 
     Nobody has to trust it: 2f + 1 validators of the genesis signed the block that names its state.
     """
-    from api.files import write_public
+    from api.console.files import write_public
     from consensus.snapshots import find_snapshots
 
     made, chain = _load(home, genesis, as_json=False)

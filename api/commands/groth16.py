@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from kernels.backend import Backend
@@ -50,7 +50,7 @@ def prove(
     import secrets
     import time
 
-    from api.progress import show_steps
+    from api.console.progress import show_steps
     from kernels.files import write_together
     from prover.errors import ProverError
     from prover.formats.json_io import encode_proof, encode_public
@@ -125,7 +125,7 @@ def verify(
 
 
 def _load_backend(name: str, *, as_json: bool) -> Backend:
-    from api.refusals import load_backend
+    from api.console.refusals import load_backend
     from kernels.backend import BackendUnavailable
 
     try:

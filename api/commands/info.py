@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json, refuse
 
 PARTS = ("numpy", "numba", "llvmlite")
 GPU_PARTS = ("cupy-cuda13x", "numba-cuda", "cuda-core")
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def info(backend: str = "cpu", as_json: AsJson = False) -> None:
     """Show the backend, its lanes and threads, the device and the versions."""
-    from api.refusals import naming_device
+    from api.console.refusals import naming_device
     from kernels.backend import BackendUnavailable
 
     try:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from api.console import AsJson, emit_json
-from api.options import BackendName, ModelOrName, NSamples
+from api.console.options import BackendName, ModelOrName, NSamples
+from api.console.output import AsJson, emit_json
 
 if TYPE_CHECKING:
-    from api.estimate import Estimate
+    from api.console.estimate import Estimate
     from prover.circuit.accuracy import CircuitReport
 
 
@@ -27,9 +27,9 @@ def inspect(
     """Wires, rows and seconds per layer and gadget; reads no weight."""
     import time
 
-    from api.estimate import estimate, measure_rates
-    from api.model_files import require_architecture
-    from api.refusals import load_backend, refusing
+    from api.console.estimate import estimate, measure_rates
+    from api.console.model_files import require_architecture
+    from api.console.refusals import load_backend, refusing
     from prover.circuit.accuracy import compile_accuracy
     from prover.circuit.sizes import compute_sizes
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.console import refuse
+from api.console.output import refuse
 
 Home = Annotated[
     Path, typer.Argument(exists=True, file_okay=False, help="Folder of `zkpot chain init`, node-I.")
@@ -62,10 +62,10 @@ def node(
     import sys
     from threading import Event
 
-    from api.logs import make_log
-    from api.queue_access import open_streams, read_settings
-    from api.streams import outlast_output
-    from api.supervisor import stop_on_signals
+    from api.console.queue_access import open_streams, read_settings
+    from api.process.logs import make_log
+    from api.process.streams import outlast_output
+    from api.process.supervisor import stop_on_signals
     from consensus.blobs import FileBlobs, KeptBlobs
     from consensus.development import BLOBS, GENESIS, load_identity
     from consensus.genesis import Genesis, GenesisInvalid

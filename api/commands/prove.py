@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.console import AsJson, emit_json
-from api.options import BackendName, KeyDigest, KeyFolder, ModelFile, SamplesRef
+from api.console.options import BackendName, KeyDigest, KeyFolder, ModelFile, SamplesRef
+from api.console.output import AsJson, emit_json
 
 if TYPE_CHECKING:
-    from api.proving import ProverKit
+    from api.console.proving import ProverKit
     from kernels.backend import Backend
     from prover.circuit.public_inputs import ShardInputs
     from prover.groth16.commitment import Blinding, ModelCommitment
@@ -50,12 +50,12 @@ def prove(
     """Prove a lower bound on the correct samples; the proof is verified before it is written."""
     import time
 
-    from api.blinding import load_blinding, load_commitment
-    from api.files import write_public
-    from api.occasion import parse_occasion
-    from api.proving import ProverKit
-    from api.refusals import load_backend, refusing
-    from api.samples import load_reference
+    from api.console.blinding import load_blinding, load_commitment
+    from api.console.files import write_public
+    from api.console.occasion import parse_occasion
+    from api.console.proving import ProverKit
+    from api.console.refusals import load_backend, refusing
+    from api.console.samples import load_reference
     from api.shards import Container, split_shards
 
     if not out.parent.is_dir():
@@ -138,7 +138,7 @@ def _prove_all(
     import secrets
     import time
 
-    from api.progress import show_steps
+    from api.console.progress import show_steps
     from prover.pipeline import Occasion, prove_job
 
     jobs = []

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
-    from api.queue_admin import QueueAdmin
+    from api.queue.admin import QueueAdmin
 
 Letter = Annotated[str, typer.Argument(help="Id of a dead letter, of `zkpot queue dead`.")]
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")]
@@ -108,9 +108,9 @@ def purge(yes: Sure = False, as_json: AsJson = False) -> None:
 
 @contextmanager
 def _open_admin(*, as_json: bool) -> Iterator[QueueAdmin]:
-    from api.queue import JobQueue
-    from api.queue_access import open_queue, read_settings
-    from api.queue_admin import QueueAdmin
+    from api.console.queue_access import open_queue, read_settings
+    from api.queue.admin import QueueAdmin
+    from api.queue.tasks import JobQueue
 
     settings = read_settings()
     with open_queue(settings, as_json=as_json) as redis:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
-from api.options import BackendName
+from api.console.options import BackendName
+from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     import socket
 
     from redis import Redis
 
-    from api.auth import KeyRing
-    from api.chain_history import ChainHistory
+    from api.http.auth import KeyRing
+    from api.http.chain.history import ChainHistory
     from api.settings import Settings
 
 WORKER_GRACE_S = 10.0
@@ -64,13 +64,13 @@ def api(
     """Serve the HTTP API and its page; `zkpot worker` proves the jobs."""
     from prometheus_client import CollectorRegistry
 
-    from api.app import build_app
-    from api.metrics import QueueCollector
-    from api.queue import JobQueue
-    from api.queue_access import open_queue, read_settings
-    from api.runtime import build_service, spooling
-    from api.server import build_server
-    from api.streams import outlast_output
+    from api.console.queue_access import open_queue, read_settings
+    from api.http.app import build_app
+    from api.http.server import build_server
+    from api.process.runtime import build_service, spooling
+    from api.process.streams import outlast_output
+    from api.queue.metrics import QueueCollector
+    from api.queue.tasks import JobQueue
 
     outlast_output()
     ring = _load_keys(keys)
@@ -107,9 +107,9 @@ def up(
     import sys
     from threading import Event
 
-    from api.queue_access import keep_server, read_settings
-    from api.streams import outlast_output
-    from api.supervisor import Command, Supervisor, stop_on_signals
+    from api.console.queue_access import keep_server, read_settings
+    from api.process.streams import outlast_output
+    from api.process.supervisor import Command, Supervisor, stop_on_signals
 
     outlast_output()
     settings = read_settings()
@@ -156,8 +156,8 @@ def api_key(
     """Make an API key. It is shown once; the file keeps its digest."""
     import secrets
 
-    from api.auth import KeyFileError, Scope, make_key
-    from api.files import write_private
+    from api.console.files import write_private
+    from api.http.auth import KeyFileError, Scope, make_key
 
     try:
         scopes = [Scope(value) for value in scope]
@@ -182,8 +182,8 @@ def _following(settings: Settings, redis: Redis) -> Iterator[ChainHistory | None
     """The chain of the settings' genesis, followed meanwhile; None without one."""
     import sys
 
-    from api.chain_follow import ChainFollower
-    from api.logs import make_log
+    from api.http.chain.follow import ChainFollower
+    from api.process.logs import make_log
     from consensus.genesis import Genesis, GenesisInvalid
 
     if settings.genesis is None:
@@ -208,7 +208,7 @@ def choose_port(host: str, port: int, *, as_json: bool = False) -> int:
 
 
 def _listen(host: str, port: int, *, as_json: bool = False) -> socket.socket:
-    from api.server import listen
+    from api.http.server import listen
 
     try:
         return listen(host, port)
@@ -223,7 +223,7 @@ def _listen(host: str, port: int, *, as_json: bool = False) -> socket.socket:
 
 
 def _load_keys(path: Path | None) -> KeyRing:
-    from api.auth import KeyFileError, KeyRing
+    from api.http.auth import KeyFileError, KeyRing
 
     try:
         return KeyRing.load(path)

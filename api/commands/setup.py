@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
-from api.options import BackendName, ModelOrName, NSamples
+from api.console.options import BackendName, ModelOrName, NSamples
+from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from kernels.backend import Backend
@@ -39,9 +39,9 @@ def setup(
     import time
     from textwrap import fill
 
-    from api.files import filling
-    from api.model_files import require_architecture
-    from api.refusals import load_backend, refusing
+    from api.console.files import filling
+    from api.console.model_files import require_architecture
+    from api.console.refusals import load_backend, refusing
     from prover.keys.card import KeyCard
     from prover.keys.folder import CARD_NAME, VERIFYING_NAME, save_key
 
@@ -84,7 +84,7 @@ def _make_key(
     """The circuit and a key under a fresh trapdoor, which is forgotten here."""
     import secrets
 
-    from api.progress import show_steps
+    from api.console.progress import show_steps
     from prover.circuit.accuracy import compile_accuracy
     from prover.groth16.setup import setup_accuracy
 

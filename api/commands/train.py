@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from federated.data import Samples
@@ -31,8 +31,8 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train a float MLP on the training split; report its accuracy on the test split."""
-    from api.files import write_private
-    from api.progress import show_steps
+    from api.console.files import write_private
+    from api.console.progress import show_steps
 
     _require_folder(out)
     architecture = _parse_architecture(arch)
@@ -82,8 +82,8 @@ def quantize(
     as_json: AsJson = False,
 ) -> None:
     """Quantize to integers: calibrate on the training split, compare on the test split."""
-    from api.files import write_private
-    from api.progress import show_steps
+    from api.console.files import write_private
+    from api.console.progress import show_steps
     from federated.errors import FederatedError
     from federated.float_model import load_float_model
     from federated.quantize import calibrate, round_model

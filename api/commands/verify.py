@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.console import AsJson, emit_json, refuse
-from api.options import KeyDigest, KeyFolder, SamplesRef
+from api.console.options import KeyDigest, KeyFolder, SamplesRef
+from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from api.verifying import Proven
@@ -57,9 +57,9 @@ def verify(
     import secrets
     import time
 
-    from api.occasion import parse_occasion
-    from api.refusals import refusing
-    from api.samples import load_reference
+    from api.console.occasion import parse_occasion
+    from api.console.refusals import refusing
+    from api.console.samples import load_reference
     from api.verifying import Refusal, judge_file, read_proof
     from prover.keys.folder import load_verifying_half
 
@@ -106,7 +106,7 @@ def _compile(card: KeyCard, key: VerifyingKey) -> None:
 
 def _read_d_w(path: Path, key: VerifyingKey) -> bytes:
     """D_W of a commitment file, compressed; KeyMismatch when it was made under another key."""
-    from api.blinding import load_commitment
+    from api.console.blinding import load_commitment
     from kernels.encoding import encode_g1
     from prover.errors import KeyMismatch
 
@@ -117,7 +117,7 @@ def _read_d_w(path: Path, key: VerifyingKey) -> bytes:
 
 
 def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) -> dict[str, Any]:
-    from api.occasion import describe_occasion
+    from api.console.occasion import describe_occasion
     from prover.wire.verdict import Verdict
 
     first = proven.statements[0]
@@ -140,7 +140,7 @@ def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) ->
 def _say(facts: dict[str, Any]) -> None:
     from textwrap import fill
 
-    from api.occasion import get_label
+    from api.console.occasion import get_label
 
     k, n = facts["correct"], facts["samples"]
     shards = f" in {facts['shards']} shards" if facts["shards"] > 1 else ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console import refuse
+from api.console.output import refuse
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,7 +82,7 @@ def verify_arguments(proof: str, samples: int) -> list[str]:
 
 def tamper(proof: Path, forged: Path) -> None:
     """A copy of the envelope with one byte of its proof changed."""
-    from api.files import write_public
+    from api.console.files import write_public
 
     raw = bytearray(proof.read_bytes())
     raw[TAMPERED_BYTE] ^= 1

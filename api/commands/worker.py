@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.options import BackendName
+from api.console.options import BackendName
 
 Name = Annotated[str | None, typer.Option(help="How the worker calls itself; unique.")]
 
@@ -26,13 +26,13 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
     from dataclasses import replace
     from threading import Event
 
-    from api.device_claims import claiming
-    from api.logs import make_log
-    from api.queue_access import open_queue, read_settings
-    from api.refusals import naming_device
-    from api.runtime import build_worker, make_name, spooling
-    from api.streams import outlast_output
-    from api.supervisor import stop_on_signals
+    from api.console.queue_access import open_queue, read_settings
+    from api.console.refusals import naming_device
+    from api.process.logs import make_log
+    from api.process.runtime import build_worker, make_name, spooling
+    from api.process.streams import outlast_output
+    from api.process.supervisor import stop_on_signals
+    from api.worker.device_claims import claiming
 
     outlast_output()
     settings = read_settings()

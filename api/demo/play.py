@@ -12,9 +12,9 @@ from threading import Condition, Event, Lock, Thread
 from redis import Redis
 from redis.exceptions import RedisError
 
+from api.client.prover import ServiceProver
 from api.demo.stage import Report, Role, Stage
-from api.service_prover import ServiceProver
-from api.supervisor import Command
+from api.process.supervisor import Command
 from consensus.aggregate import GlobalModel
 from consensus.blobs import BlobUnavailable
 from consensus.chain import ChainState, Phase

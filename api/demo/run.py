@@ -23,9 +23,9 @@ import httpx2
 from api.demo.play import Actor, DemoFailed, Feed, cast, list_commands, perform
 from api.demo.stage import Plan, Report, Stage, set_up
 from api.demo.story import Participant, Story, tell
-from api.embedded import connect
+from api.process.supervisor import Supervisor
 from api.settings import Settings
-from api.supervisor import Supervisor
+from api.valkey.embedded import connect
 from consensus.blobs import BlobUnavailable
 from consensus.development import node_home
 from consensus.ledger import LedgerError, read_finals

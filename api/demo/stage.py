@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from api.keycache import KeyCache, ReadyKey
+from api.store.keycache import KeyCache, ReadyKey
 from consensus.blobs import FileBlobs
 from consensus.development import BLOBS, create_chain
 from consensus.genesis import Genesis, Task, Timeouts

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from api.auth import LOCAL
-from api.chain_history import ChainHistory
-from api.schemas import JobRequest
+from api.http.auth import LOCAL
+from api.http.chain.history import ChainHistory
+from api.http.schemas import JobRequest
 from consensus.chain import Phase, apply, start
 from consensus.messages import Refusal
 from prover.model.network import Architecture

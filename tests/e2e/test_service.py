@@ -15,8 +15,8 @@ import httpx2
 import numpy as np
 import pytest
 
-from api.client import Client, ServiceRefused
-from api.schemas import Job, JobRequest, StatementFields
+from api.client.http import Client, ServiceRefused
+from api.http.schemas import Job, JobRequest, StatementFields
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
 from tests.support.models import random_model

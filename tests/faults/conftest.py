@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api.jobs import JobState
+from api.queue.jobs import JobState
 from tests.support.service_lab import open_lab
 
 

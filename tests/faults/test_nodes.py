@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from api.embedded import answers
+from api.valkey.embedded import answers
 from consensus.chain import Phase
 from consensus.messages import FinalBlock, QuorumCertificate
 from consensus.stream import FINAL, STREAMS, TRANSACTIONS, VOTES

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from api.jobs import JobState
+from api.queue.jobs import JobState
 from prover.wire.verdict import Verdict
 from tests.support.service_lab import Lab, await_line, go_on, open_lab
 

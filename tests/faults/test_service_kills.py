@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from api.jobs import JobRecord, JobState
+from api.queue.jobs import JobRecord, JobState
 from prover.wire.verdict import Verdict
 from tests.support.held_worker import PUBLISH
 from tests.support.service_lab import Lab, await_line, go_on, open_lab

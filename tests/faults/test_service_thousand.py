@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from api.jobs import JobState
+from api.queue.jobs import JobState
 from prover.wire.verdict import Verdict
 from tests.support.service_lab import open_lab
 

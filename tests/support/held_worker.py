@@ -16,15 +16,15 @@ from threading import Event
 
 import structlog
 
-from api.devices import Devices
-from api.embedded import connect
-from api.jobs import JobSpec
-from api.keycache import KeyCache
-from api.queue import JobQueue, Lease
+from api.queue.jobs import JobSpec
+from api.queue.tasks import JobQueue, Lease
 from api.settings import Settings
-from api.store import UploadStore
-from api.tasks import Agree, TaskProver, TaskResult
-from api.worker import Worker
+from api.store.keycache import KeyCache
+from api.store.uploads import UploadStore
+from api.valkey.embedded import connect
+from api.worker.devices import Devices
+from api.worker.loop import Worker
+from api.worker.work import Agree, TaskProver, TaskResult
 from kernels.backend import Backend
 from prover.progress import StageProgress
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from api.chain_history import ChainHistory
+from api.http.chain.history import ChainHistory
 from consensus.chain import ChainState, Phase, apply
 from consensus.messages import Block, FinalBlock, Precommit, QuorumCertificate
 from tests.support.learning import Lab

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-from api.auth import Caller
-from api.problems import ApiProblem
-from api.schemas import (
+from api.http.auth import Caller
+from api.http.problems import ApiProblem
+from api.http.schemas import (
     CircuitList,
     CommitmentReceipt,
     DatasetReceipt,
@@ -27,7 +27,7 @@ from api.schemas import (
     WorkerList,
     WorkerView,
 )
-from api.service import JobEvent
+from api.http.service import JobEvent
 from prover.errors import FormatError
 from prover.model.zkq import decode_model
 

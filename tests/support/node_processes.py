@@ -12,8 +12,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from api.embedded import EmbeddedServer, connect
 from api.settings import Settings
+from api.valkey.embedded import EmbeddedServer, connect
 from consensus.blobs import FileBlobs
 from consensus.chain import ChainState, Phase
 from consensus.development import BEACON, BLOBS, GENESIS, node_home

@@ -8,10 +8,10 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from api.embedded import EmbeddedServer, connect
-from api.jobs import AccuracyWork, JobSpec, Priority
-from api.queue import JobQueue
+from api.queue.jobs import AccuracyWork, JobSpec, Priority
+from api.queue.tasks import JobQueue
 from api.settings import Settings
+from api.valkey.embedded import EmbeddedServer, connect
 
 _prefixes = count()
 

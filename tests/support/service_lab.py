@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from api.embedded import EmbeddedServer, connect
-from api.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec
-from api.private import PrivatePart
-from api.queue import JobQueue
+from api.queue.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec
+from api.queue.tasks import JobQueue
 from api.settings import Settings
-from api.store import UploadKind, UploadStore
+from api.store.private import PrivatePart
+from api.store.uploads import UploadKind, UploadStore
+from api.valkey.embedded import EmbeddedServer, connect
 from federated.data import DatasetRef, load_samples
 from kernels.array import FrArray
 from prover.circuit.public_inputs import PublicLayout, ShardInputs

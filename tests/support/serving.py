@@ -9,11 +9,11 @@ from threading import Thread
 
 from prometheus_client import CollectorRegistry
 
-from api.app import build_app
-from api.auth import KeyRing
-from api.chain_history import ChainHistory
-from api.server import build_server
-from api.service import ServiceBackend
+from api.http.app import build_app
+from api.http.auth import KeyRing
+from api.http.chain.history import ChainHistory
+from api.http.server import build_server
+from api.http.service import ServiceBackend
 
 
 @contextmanager

@@ -23,15 +23,17 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Scopes
 
-from api import app as app_module
-from api import routes_chain, routes_jobs, routes_stock
-from api.app import build_app
-from api.auth import Caller, KeyEntry, KeyRing, Scope, make_key
-from api.client import Client, ServiceRefused
-from api.problems import KINDS, MEDIA_TYPE, ApiProblem
-from api.routes_common import GuardedRoute
-from api.schemas import Job, JobRequest, ModelReceipt
-from api.service import JobEvent
+from api.client.http import Client, ServiceRefused
+from api.http import app as app_module
+from api.http.app import build_app
+from api.http.auth import Caller, KeyEntry, KeyRing, Scope, make_key
+from api.http.problems import KINDS, MEDIA_TYPE, ApiProblem
+from api.http.routes import chain as routes_chain
+from api.http.routes import jobs as routes_jobs
+from api.http.routes import stock as routes_stock
+from api.http.routes.common import GuardedRoute
+from api.http.schemas import Job, JobRequest, ModelReceipt
+from api.http.service import JobEvent
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
 from tests.support.memory_service import LIMIT, PROOF, MemoryService

@@ -8,9 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
-from api.app import build_app
-from api.auth import KeyRing
-from api.chain_history import ChainHistory
+from api.http.app import build_app
+from api.http.auth import KeyRing
+from api.http.chain.history import ChainHistory
 from consensus.chain import Phase, start
 from tests.support.histories import LAB, grow
 from tests.support.learning import N_SAMPLES

@@ -14,8 +14,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from api.app import build_app
-from api.auth import KeyRing
+from api.http.app import build_app
+from api.http.auth import KeyRing
 from tests.support.memory_service import MemoryService
 
 CHECKS = (

@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
-from api import app as app_module
-from api.app import build_app
-from api.auth import LOCAL, KeyRing
-from api.schemas import JobRequest
-from api.service import JobEvent
+from api.http import app as app_module
+from api.http.app import build_app
+from api.http.auth import LOCAL, KeyRing
+from api.http.schemas import JobRequest
+from api.http.service import JobEvent
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
 from tests.support.memory_service import MemoryService

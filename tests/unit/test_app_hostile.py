@@ -12,9 +12,9 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
-from api import app, patience
-from api.auth import LOCAL
-from api.schemas import JobRequest
+from api.http import app, patience
+from api.http.auth import LOCAL
+from api.http.schemas import JobRequest
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
 from tests.support.memory_service import MemoryService

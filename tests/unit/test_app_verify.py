@@ -12,10 +12,10 @@ from httpx2 import Response
 from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
-from api import app as app_module
-from api.app import build_app
-from api.auth import Caller, KeyEntry, KeyRing, Scope, make_key
-from api.schemas import VerifyAnswer, VerifyRequest
+from api.http import app as app_module
+from api.http.app import build_app
+from api.http.auth import Caller, KeyEntry, KeyRing, Scope, make_key
+from api.http.schemas import VerifyAnswer, VerifyRequest
 from tests.support.memory_service import MemoryService
 
 ASKED = {"proof_base64": "", "circuit": "0" * 64, "dataset": "mnist:test[0:16]"}

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from api.auth import LOCAL, Caller, KeyFileError, KeyRing, Scope, make_key
+from api.http.auth import LOCAL, Caller, KeyFileError, KeyRing, Scope, make_key
 
 
 def write_keys(path: Path, *lines: str) -> Path:
@@ -69,7 +69,7 @@ def test_every_digest_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         seen.append(a)
         return real(a, b)
 
-    monkeypatch.setattr("api.auth.hmac.compare_digest", compare)
+    monkeypatch.setattr("api.http.auth.hmac.compare_digest", compare)
     ring.identify(f"Bearer {lines[0][0]}")
     assert len(seen) == 3
 

@@ -9,8 +9,8 @@ from typing import NoReturn
 import numpy as np
 import pytest
 
-from api import model_files, proving
-from api.proving import ProverKit
+from api.console import model_files, proving
+from api.console.proving import ProverKit
 from kernels.backend import get_backend
 from prover import pipeline
 from prover.circuit.accuracy import compile_accuracy

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from api.chain_history import ChainHistory
+from api.http.chain.history import ChainHistory
 from consensus import catch_up
 from consensus.catch_up import MAX_AWAITED, CatchUp
 from consensus.chain import ChainState, apply, start

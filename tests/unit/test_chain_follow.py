@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from api.chain_follow import ChainFollower
-from api.embedded import connect
+from api.http.chain.follow import ChainFollower
 from api.settings import Settings
+from api.valkey.embedded import connect
 from consensus.chain import ChainState, apply, start
 from consensus.messages import BlockRequest, FinalBlock
 from consensus.stream import FINAL, VOTES, Transport

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from api.cli import build_app
 from api.commands.walk import list_steps, tamper
-from api.console import refuse
+from api.console.output import refuse
 from bench import registry
 from bench.registry import BenchCase, Suite, Task
 from kernels.backend import get_backend

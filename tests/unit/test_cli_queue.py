@@ -11,10 +11,10 @@ import pytest
 from typer.testing import CliRunner
 
 from api.cli import build_app
-from api.embedded import connect
-from api.jobs import JobState
-from api.queue import JobQueue
+from api.queue.jobs import JobState
+from api.queue.tasks import JobQueue
 from api.settings import Settings
+from api.valkey.embedded import connect
 from tests.support.queue_server import make_spec, running_server
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from api.auth import KeyRing, Scope
 from api.cli import build_app
-from api.supervisor import Supervisor
+from api.http.auth import KeyRing, Scope
+from api.process.supervisor import Supervisor
 
 
 def make_key(file: Path, name: str) -> str:

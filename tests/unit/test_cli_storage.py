@@ -15,9 +15,9 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from api import console
 from api.cli import build_app
-from api.system_errors import describe_system_error
+from api.console import output as console
+from api.console.system_errors import describe_system_error
 from federated.float_model import FloatModel, encode_float_model
 from prover.model.layers import Requant
 from prover.model.network import Architecture

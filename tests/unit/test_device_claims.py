@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 import structlog
 
-from api import device_claims, primary
-from api.device_claims import ClaimedDevices, ClaimsUnavailable, claim_one, claiming
-from api.embedded import connect
-from api.runtime import build_worker
+from api.process.runtime import build_worker
+from api.process.system import read_gpu_utilization
 from api.settings import Settings, SettingsInvalid
-from api.system import read_gpu_utilization
+from api.valkey import primary
+from api.valkey.embedded import connect
+from api.worker import device_claims
+from api.worker.device_claims import ClaimedDevices, ClaimsUnavailable, claim_one, claiming
 from kernels.backend import BackendUnavailable
 from kernels.cuda.launch.device import FoundDevice, list_devices
 from kernels.cuda.launch.runtime import DeviceError
@@ -31,7 +32,7 @@ PATIENCE_S = 60.0
 CLAIMING = """
 import sys
 from pathlib import Path
-from api.device_claims import claim_one
+from api.worker.device_claims import claim_one
 from kernels.cuda.launch.device import list_devices
 from tests.support.fake_cupy import FakeCupy
 claim = claim_one(Path(sys.argv[1]), list_devices(FakeCupy(4)), "another")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from api.devices import MAX_FAULTS, Devices
+from api.worker.devices import MAX_FAULTS, Devices
 from kernels.backend import Backend, BackendUnavailable
 from kernels.cuda.plan import DoesNotFit
 from prover.errors import SelfCheckFailed, UnsatisfiedConstraint

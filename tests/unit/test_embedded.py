@@ -16,7 +16,8 @@ from redis import Redis
 from typer.testing import CliRunner
 
 from api.cli import build_app
-from api.embedded import (
+from api.settings import Settings, SettingsInvalid
+from api.valkey.embedded import (
     EmbeddedServer,
     ServerUnavailable,
     answers,
@@ -24,8 +25,7 @@ from api.embedded import (
     require_no_eviction,
     socket_path,
 )
-from api.settings import Settings, SettingsInvalid
-from api.shared_server import serving
+from api.valkey.shared import serving
 from tests.support.queue_server import running_server
 
 
@@ -179,7 +179,7 @@ def test_what_is_blamed_is_what_was_set(tmp_path: Path, monkeypatch: pytest.Monk
         raise ConnectionError
 
     monkeypatch.setattr(Redis, "ping", fail)
-    monkeypatch.setattr("api.shared_server.attached", lambda _: nullcontext())
+    monkeypatch.setattr("api.valkey.shared.attached", lambda _: nullcontext())
     for settings, words in (
         (Settings(data_dir=tmp_path), "server.log"),
         (Settings(data_dir=tmp_path, redis_url="redis://localhost"), "ZKPOT_REDIS_URL"),

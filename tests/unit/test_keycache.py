@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from api.keycache import KeyCache, LeastRecent, ReadyKey, count_bytes
-from api.keyfolder import load_half
+from api.store.keycache import KeyCache, LeastRecent, ReadyKey, count_bytes
+from api.store.keyfolder import load_half
 from kernels.backend import get_backend
 from prover.errors import KeyMismatch
 from prover.keys.card import KeyCard

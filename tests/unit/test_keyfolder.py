@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from api.keycache import KeyCache, bound_key_bytes
-from api.keyfolder import LOCK, MAKING, KeyFolder, KeysFull
-from api.tasks import describe_failure
+from api.store.keycache import KeyCache, bound_key_bytes
+from api.store.keyfolder import LOCK, MAKING, KeyFolder, KeysFull
+from api.worker.work import describe_failure
 from kernels.backend import get_backend
 from prover.circuit.sizes import compute_sizes
 from prover.keys.folder import PROVING_NAME, VERIFYING_NAME

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from api.limits import Places, RateLimits, Shares
-from api.problems import ApiProblem
+from api.http.limits import Places, RateLimits, Shares
+from api.http.problems import ApiProblem
 
 
 def test_a_rate_counts_each_caller_and_kind_by_itself() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from api.embedded import connect
 from api.settings import Settings
+from api.valkey.embedded import connect
 from consensus.chain import ChainState, Phase
 from consensus.follower import Follower
 from consensus.identity import IdentityError, sign

@@ -12,13 +12,13 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError, ReadOnlyError
 
-from api import primary
-from api.embedded import EmbeddedServer
-from api.primary import NoPrimary, open_client
-from api.problems import ApiProblem
-from api.queue import JobQueue
-from api.runtime import build_service
+from api.http.problems import ApiProblem
+from api.process.runtime import build_service
+from api.queue.tasks import JobQueue
 from api.settings import Settings
+from api.valkey import primary
+from api.valkey.embedded import EmbeddedServer
+from api.valkey.primary import NoPrimary, open_client
 from tests.support.queue_server import make_spec, running_server
 
 PATIENCE_S = 60.0

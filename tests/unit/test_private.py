@@ -22,18 +22,18 @@ from redis import Redis
 from redis.exceptions import ConnectionError as ServerGone
 from safetensors.numpy import save
 
-from api import tasks
-from api.auth import LOCAL
-from api.embedded import connect
-from api.private import PrivateFiles, PrivateGone, PrivatePart
-from api.problems import ApiProblem
-from api.queue import JobQueue, Lease
-from api.queue_admin import QueueAdmin
-from api.queue_service import QueueService
-from api.runtime import build_service, build_worker
-from api.schemas import Job, JobRequest, PriorityName
+from api.http.auth import LOCAL
+from api.http.problems import ApiProblem
+from api.http.queue_service import QueueService
+from api.http.schemas import Job, JobRequest, PriorityName
+from api.process.runtime import build_service, build_worker
+from api.queue.admin import QueueAdmin
+from api.queue.tasks import JobQueue, Lease
 from api.settings import Settings
-from api.store import StoreFull
+from api.store.private import PrivateFiles, PrivateGone, PrivatePart
+from api.store.uploads import StoreFull
+from api.valkey.embedded import connect
+from api.worker import work as tasks
 from kernels.array import FrArray
 from kernels.bn254 import R
 from prover.formats.wtns import write_wtns
@@ -265,7 +265,7 @@ CRASH = """
 import sys
 from io import BytesIO
 from pathlib import Path
-from api.private import PrivateFiles, PrivatePart
+from api.store.private import PrivateFiles, PrivatePart
 with PrivateFiles(Path(sys.argv[1])).new() as folder:
     folder.write(PrivatePart.WITNESS, BytesIO(sys.stdin.buffer.read()))
     print("written", flush=True)

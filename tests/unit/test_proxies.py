@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from api.client import Client
+from api.client.http import Client
+from api.client.prover import ServiceProver
 from api.demo import run as demo
-from api.schemas import CircuitList
-from api.service_prover import ServiceProver
+from api.http.schemas import CircuitList
 from federated.client import ProvingFailed
 from federated.errors import FetchFailed, ProxyUnusable
 from federated.fetch import fetch_dataset

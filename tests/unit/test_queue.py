@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from api.jobs import JobProgress, JobState, Priority
-from api.queue import (
+from api.queue.admin import QueueAdmin
+from api.queue.jobs import JobProgress, JobState, Priority
+from api.queue.tasks import (
     IdempotencyConflict,
     JobQueue,
     Lease,
@@ -20,7 +21,6 @@ from api.queue import (
     Standing,
     hash_name,
 )
-from api.queue_admin import QueueAdmin
 from api.settings import MAX_TASKS_PER_JOB
 from tests.support.queue_server import make_spec, new_queue, running_server
 
@@ -584,7 +584,7 @@ def test_a_clock_that_falls_back_starts_waits_anew(make_queue: NewQueue) -> None
 
 
 def test_bytes_that_are_no_job_are_refused_by_name(queue: JobQueue) -> None:
-    from api.jobs import RecordInvalid
+    from api.queue.jobs import RecordInvalid
 
     spec = make_spec()
     queue.submit(spec)
@@ -674,7 +674,7 @@ def test_one_owner_cannot_fill_the_memory(make_queue: NewQueue) -> None:
 def test_idempotency_keys_of_one_owner_are_limited(
     queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.queue.IDEMPOTENCY_KEYS", 2)
+    monkeypatch.setattr("api.queue.tasks.IDEMPOTENCY_KEYS", 2)
     spec = make_spec()
     for key in ("a", "b"):
         queue.submit(spec, idempotency_key=key)

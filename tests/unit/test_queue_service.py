@@ -23,20 +23,20 @@ from prometheus_client import CollectorRegistry, generate_latest
 from redis import Redis
 from safetensors.numpy import save
 
-from api import queue_service
-from api.auth import Caller, Scope
-from api.embedded import connect
-from api.keyfolder import load_half
-from api.metrics import QueueCollector
-from api.problems import ApiProblem
-from api.queue import JobQueue
-from api.queue_admin import Heartbeat, QueueAdmin
-from api.queue_service import QueueService
-from api.runtime import KEYS, build_service, build_worker, open_store
-from api.schemas import Job, JobRequest, PriorityName, VerifyRequest
+from api.http import queue_service
+from api.http.auth import Caller, Scope
+from api.http.problems import ApiProblem
+from api.http.queue_service import QueueService
+from api.http.schemas import Job, JobRequest, PriorityName, VerifyRequest
+from api.http.verifier import Verifier
+from api.process.runtime import KEYS, build_service, build_worker, open_store
+from api.queue.admin import Heartbeat, QueueAdmin
+from api.queue.metrics import QueueCollector
+from api.queue.tasks import JobQueue
 from api.settings import MAX_TASKS_PER_JOB, Settings
 from api.shards import Container
-from api.verifier import Verifier
+from api.store.keyfolder import load_half
+from api.valkey.embedded import connect
 from api.verifying import Proven, judge_file
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy

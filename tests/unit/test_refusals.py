@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.chain_history import ChainHistory
+from api.http.chain.history import ChainHistory
 from consensus.chain import ChainState, Phase, apply, find_fault, is_admissible, start
 from consensus.desk import Desk
 from consensus.messages import (

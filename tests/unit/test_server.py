@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from api.server import listen
+from api.http.server import listen
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.auth import Caller
-from api.client import Client, ServiceGone
-from api.problems import ApiProblem
-from api.schemas import CommitmentReceipt, DatasetReceipt, Job, JobRequest
-from api.service_prover import MAX_TRIES, ServiceProver
-from api.store import parse_samples
+from api.client.http import Client, ServiceGone
+from api.client.prover import MAX_TRIES, ServiceProver
+from api.http.auth import Caller
+from api.http.problems import ApiProblem
+from api.http.schemas import CommitmentReceipt, DatasetReceipt, Job, JobRequest
+from api.store.uploads import parse_samples
 from federated.client import ProofOrder, ProvingFailed
 from prover.groth16.commitment import SecretCommitment
 from prover.model.zkq import encode_model

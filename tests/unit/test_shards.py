@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.occasion import show_value
+from api.console.occasion import show_value
 from api.shards import MAGIC, MAX_SHARDS, Container, find_fault, split_range
 from api.verifying import Refusal, judge_file
 from prover.wire.envelope import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope

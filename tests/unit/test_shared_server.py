@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from api.embedded import ServerUnavailable, answers
-from api.shared_server import SharedServer
+from api.valkey.embedded import ServerUnavailable, answers
+from api.valkey.shared import SharedServer
 
 USER = """
 import sys
 from pathlib import Path
-from api.shared_server import SharedServer
+from api.valkey.shared import SharedServer
 SharedServer(Path(sys.argv[1])).start()
 print("attached", flush=True)
 sys.stdin.read()
@@ -122,7 +122,7 @@ def test_a_keeper_that_is_killed_takes_its_server_along(tmp_path: Path) -> None:
 def test_a_server_that_cannot_run_is_named_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.embedded.find_program", lambda: Path("/bin/false"))
+    monkeypatch.setattr("api.valkey.embedded.find_program", lambda: Path("/bin/false"))
     server = SharedServer(tmp_path)
     try:
         with pytest.raises(ServerUnavailable, match=r"ended at once; read .*server\.log"):

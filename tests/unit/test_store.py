@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from api.store import StoreFull, UploadGone, UploadInvalid, UploadKind, UploadStore, parse_samples
+from api.store.uploads import (
+    StoreFull,
+    UploadGone,
+    UploadInvalid,
+    UploadKind,
+    UploadStore,
+    parse_samples,
+)
 
 MODEL, DATASET = UploadKind.MODEL, UploadKind.DATASET
 TTL_S = 60

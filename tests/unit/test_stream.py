@@ -11,8 +11,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from api.embedded import connect, socket_path
 from api.settings import Settings
+from api.valkey.embedded import connect, socket_path
 from consensus import stream as module
 from consensus.stream import (
     BLOBS,

@@ -16,13 +16,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from api.embedded import connect
-from api.logs import make_log
-from api.queue import JobQueue
-from api.queue_admin import QueueAdmin
+from api.process.logs import make_log
+from api.process.streams import Outlasting, outlasting
+from api.process.supervisor import Command, Supervisor
+from api.queue.admin import QueueAdmin
+from api.queue.tasks import JobQueue
 from api.settings import Settings
-from api.streams import Outlasting, outlasting
-from api.supervisor import Command, Supervisor
+from api.valkey.embedded import connect
 from consensus.development import node_home
 from tests.support.node_processes import PROGRAM, Cluster
 from tests.unit.test_supervisor import Watch
@@ -162,7 +162,7 @@ def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
     """Else a child's errors would be written into it."""
     program = (
         "import os, sys\n"
-        "from api.streams import outlast_errors\n"
+        "from api.process.streams import outlast_errors\n"
         "outlast_errors()\n"
         f"file = open({str(tmp_path / 'ledger')!r}, 'wb')\n"
         "os.system('echo to the log >&2')\n"

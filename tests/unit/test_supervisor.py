@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from threading import Event
 
-from api.supervisor import Command, Supervisor
+from api.process.supervisor import Command, Supervisor
 
 
 class Watch:

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from api.problems import KINDS, ApiProblem
-from api.runtime import KEYS
-from api.schemas import VerifyRequest
+from api.http.problems import KINDS, ApiProblem
+from api.http.schemas import VerifyRequest
+from api.http.verifier import MAX_FRAME_BYTES, Verifier, answer, read_frame, send_frame
+from api.http.verifier_pool import VerifierPool
+from api.process.runtime import KEYS
 from api.settings import Settings
-from api.verifier import MAX_FRAME_BYTES, Verifier, answer, read_frame, send_frame
-from api.verifier_pool import VerifierPool
 
 ASKED = VerifyRequest(proof_base64="", circuit="0" * 64, dataset="mnist:test[0:16]")
 ECHO = """
 import os, sys
-from api.verifier import read_frame, send_frame
+from api.http.verifier import read_frame, send_frame
 while read_frame(sys.stdin.buffer):
     send_frame(sys.stdout.buffer, {"answer": {"verdict": "valid", "reason": str(os.getpid())}})
 """

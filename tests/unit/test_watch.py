@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from api.embedded import connect
 from api.settings import Settings
+from api.valkey.embedded import connect
 from consensus.chain import ChainState, apply, start
 from consensus.messages import (
     BlockRequest,

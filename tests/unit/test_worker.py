@@ -16,18 +16,18 @@ import structlog
 from typer.testing import CliRunner
 
 from api.cli import build_app
-from api.devices import Devices
-from api.embedded import connect
-from api.jobs import AccuracyWork, JobRecord, JobSpec, JobState
-from api.keycache import KeyCache
-from api.queue import MAX_RESULT_BYTES, JobQueue, Lease, Standing
-from api.queue_admin import QueueAdmin
-from api.runtime import KEYS, build_worker
+from api.process.runtime import KEYS, build_worker
+from api.queue.admin import QueueAdmin
+from api.queue.jobs import AccuracyWork, JobRecord, JobSpec, JobState
+from api.queue.tasks import MAX_RESULT_BYTES, JobQueue, Lease, Standing
 from api.settings import Settings
 from api.shards import Container
-from api.store import UploadKind, UploadStore
-from api.tasks import Agree, TaskFailed, TaskProver, TaskResult, describe_failure
-from api.worker import Worker
+from api.store.keycache import KeyCache
+from api.store.uploads import UploadKind, UploadStore
+from api.valkey.embedded import connect
+from api.worker.devices import Devices
+from api.worker.loop import Worker
+from api.worker.work import Agree, TaskFailed, TaskProver, TaskResult, describe_failure
 from kernels.backend import Backend, get_backend
 from prover.errors import FormatError
 from prover.model.network import Architecture

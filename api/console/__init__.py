@@ -1,0 +1,1 @@
+"""What commands share: options, tables, progress bars, files, and errors with a next step."""

@@ -1,0 +1,86 @@
+"""What `commit` and `prove` need together: a model, and the key and circuit that fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from api.console.model_files import load_model
+from kernels.backend import Backend
+from kernels.encoding import encode_g1
+from prover.circuit.accuracy import AccuracyCircuit
+from prover.circuit.sizes import compute_sizes
+from prover.errors import KeyMismatch
+from prover.groth16.commitment import Blinding, ModelCommitment, commit_model
+from prover.groth16.prove import prepare
+from prover.keys.card import KeyCard
+from prover.keys.folder import PROVING_NAME, load_proving_key, load_verifying_half, require_part
+from prover.keys.halves import ProvingKey
+from prover.model.network import QuantizedModel
+from prover.pipeline import collect_model_wires, compile_for_key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ProverKit:
+    """A private model, a key of its architecture, and the compiled circuit."""
+
+    model: QuantizedModel
+    key: ProvingKey
+    card: KeyCard
+    accuracy: AccuracyCircuit
+
+    @classmethod
+    def load(cls, model: Path, key: Path, *, key_digest: bytes | None) -> ProverKit:
+        """The cheap refusals first: the whole proving half is hashed when it is loaded.
+
+        key_digest : of the key that it must be; None: whatever key lies there
+        Raises FormatError, KeyMismatch, CircuitTooLarge, OSError.
+        holds : a circuit is compiled only if it has the sizes of the key that lies there, whose
+                bytes are many times those of the matrices
+        """
+        verifying, card = load_verifying_half(key, expected_digest=key_digest)
+        require_part(key / PROVING_NAME)
+        loaded = load_model(model)
+        if loaded.architecture != card.architecture:
+            raise KeyMismatch(
+                f"the key is for {card.architecture.name} "
+                f"(digest {card.architecture.digest.hex()[:16]}), the model is "
+                f"{loaded.architecture.name} (digest {loaded.architecture.digest.hex()[:16]})"
+            )
+        proving = load_proving_key(key, verifying)
+        _require_sizes(proving, card)
+        return cls(
+            model=loaded,
+            key=proving,
+            card=card,
+            accuracy=compile_for_key(card, verifying),
+        )
+
+    def prepare(self, backend: Backend) -> ProverKit:
+        """The kit with its bases prepared for proofs on this backend, and no other copy of them."""
+        return replace(self, key=prepare(self.key, backend))
+
+    def require_commitment(
+        self, commitment: ModelCommitment, blinding: Blinding, backend: Backend
+    ) -> None:
+        """KeyMismatch unless the commitment is of this model, with this blinding, under this key.
+
+        cost : a second commitment; without it the fault would show after the whole proof
+        """
+        if commitment.key_digest != self.key.verifying.digest:
+            raise KeyMismatch("the commitment was made under another key")
+        wires = collect_model_wires(self.accuracy, self.model)
+        again = commit_model(self.key, wires, blinding, backend)
+        if encode_g1(again.d_w) != encode_g1(commitment.d_w):
+            raise KeyMismatch("the commitment is of another model, or the blinding of another one")
+
+
+def _require_sizes(key: ProvingKey, card: KeyCard) -> None:
+    """KeyMismatch when the card's circuit has other sizes than the key, without compiling it."""
+    sizes = compute_sizes(card.architecture, card.n_samples)
+    found = (key.lg_n, key.n_wires, key.n_model, key.n_advice)
+    if found != (sizes.lg_n, sizes.n_wires, sizes.n_model, sizes.n_advice):
+        raise KeyMismatch(
+            f"the key was made for another circuit than {card.architecture.name} "
+            f"on {card.n_samples} samples"
+        )

@@ -1,0 +1,1 @@
+"""The HTTP service: the application, who may call it, its refusals, and its verifying processes."""

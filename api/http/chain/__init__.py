@@ -1,0 +1,1 @@
+"""The chain that the service follows, as it is shown."""

@@ -1,0 +1,165 @@
+"""Routes of what jobs need and leave: models, data sets, circuits, verification, queue, workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from api.http.problems import ApiProblem, document
+from api.http.routes.common import (
+    CircuitDigest,
+    GuardedRoute,
+    Reader,
+    ShellDep,
+    Submitter,
+    Verifier,
+)
+from api.http.schemas import (
+    CircuitList,
+    CommitmentReceipt,
+    DatasetReceipt,
+    ModelReceipt,
+    QueueView,
+    VerifyAnswer,
+    VerifyRequest,
+    WorkerList,
+)
+from prover.keys.folder import CARD_NAME, VERIFYING_NAME
+
+MAX_MODEL_BYTES = 1 << 26
+MAX_DATASET_BYTES = 1 << 27
+MAX_COMMITMENT_BYTES = 1 << 10
+MAX_VERIFY_BYTES = 1 << 23
+_OCTETS = "application/octet-stream"
+
+router = APIRouter(prefix="/v1", route_class=GuardedRoute)
+_GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request", "unavailable")
+_UPLOAD: dict[int | str, dict[str, Any]] = {
+    **_GUARDS,
+    **document("body_too_large", "unsupported_media_type", "bad_model", "bad_dataset", "refused"),
+    **document("malformed_request", "too_many_uploads"),
+}
+_BINARY = {"content": {_OCTETS: {"schema": {"type": "string", "format": "binary"}}}}
+_BODY = {"requestBody": {"required": True, **_BINARY}}
+
+
+@router.post(
+    "/models",
+    status_code=201,
+    tags=["models"],
+    summary="Upload a quantized model",
+    max_body_size=MAX_MODEL_BYTES,
+    responses=_UPLOAD,
+    openapi_extra=_BODY,
+)
+async def put_model(request: Request, shell: ShellDep, caller: Submitter) -> ModelReceipt:
+    """The bytes of a .zkq file. Only you can use it; it is deleted after its time to live."""
+    raw = await _read_octets(request)
+    return await run_in_threadpool(shell.backend.put_model, caller, raw)
+
+
+@router.post(
+    "/datasets",
+    status_code=201,
+    tags=["datasets"],
+    summary="Upload samples",
+    max_body_size=MAX_DATASET_BYTES,
+    responses=_UPLOAD,
+    openapi_extra=_BODY,
+)
+async def put_dataset(request: Request, shell: ShellDep, caller: Submitter) -> DatasetReceipt:
+    """A safetensors file with `images` uint8[N, ...] and `labels` uint8[N]."""
+    raw = await _read_octets(request)
+    return await run_in_threadpool(shell.backend.put_dataset, caller, raw)
+
+
+@router.post(
+    "/commitments",
+    status_code=201,
+    tags=["models"],
+    summary="Upload a commitment with its blinding",
+    max_body_size=MAX_COMMITMENT_BYTES,
+    responses=_UPLOAD,
+    openapi_extra=_BODY,
+)
+async def put_commitment(request: Request, shell: ShellDep, caller: Submitter) -> CommitmentReceipt:
+    """For proofs under a commitment made before: it hides the model from all but this service."""
+    raw = await _read_octets(request)
+    return await run_in_threadpool(shell.backend.put_commitment, caller, raw)
+
+
+@router.get("/circuits", tags=["circuits"], summary="Circuits with a key", responses=_GUARDS)
+def list_circuits(shell: ShellDep, caller: Reader) -> CircuitList:
+    return shell.backend.list_circuits()
+
+
+@router.get(
+    "/circuits/{digest}/verifying.key",
+    tags=["circuits"],
+    summary="The verifying half of a key",
+    response_class=Response,
+    responses={**_GUARDS, **document("not_found"), 200: _BINARY},
+)
+def get_verifying_key(digest: CircuitDigest, shell: ShellDep, caller: Reader) -> Response:
+    """With circuit.json in one folder it is all that `zkpot verify --key` reads."""
+    return Response(shell.backend.get_circuit_file(digest, VERIFYING_NAME), media_type=_OCTETS)
+
+
+@router.get(
+    "/circuits/{digest}/circuit.json",
+    tags=["circuits"],
+    summary="What a circuit is, for verifiers",
+    response_class=Response,
+    responses={
+        **_GUARDS,
+        **document("not_found"),
+        200: {"content": {"application/json": {"schema": {"type": "object"}}}},
+    },
+)
+def get_card(digest: CircuitDigest, shell: ShellDep, caller: Reader) -> Response:
+    raw = shell.backend.get_circuit_file(digest, CARD_NAME)
+    return Response(raw, media_type="application/json")
+
+
+@router.post(
+    "/verify",
+    tags=["proofs"],
+    summary="Verify a proof",
+    max_body_size=MAX_VERIFY_BYTES,
+    responses={
+        **_GUARDS,
+        **document("not_found", "bad_dataset", "refused", "invalid_request", "body_too_large"),
+        **document("malformed_request", "too_many_uploads", "too_many_verifications"),
+    },
+)
+async def verify(body: VerifyRequest, shell: ShellDep, caller: Verifier) -> VerifyAnswer:
+    """Any bytes get a verdict. It says what was proven, not how the model was trained."""
+    with shell.verifications.hold(caller.name):
+        return await to_thread.run_sync(
+            shell.backend.verify,
+            caller,
+            body,
+            abandon_on_cancel=True,
+            limiter=shell.verifications.threads,
+        )
+
+
+@router.get("/queue", tags=["service"], summary="The queue at a glance", responses=_GUARDS)
+def view_queue(shell: ShellDep, caller: Reader) -> QueueView:
+    return shell.backend.view_queue()
+
+
+@router.get("/workers", tags=["service"], summary="Workers that are up", responses=_GUARDS)
+def view_workers(shell: ShellDep, caller: Reader) -> WorkerList:
+    return shell.backend.view_workers()
+
+
+async def _read_octets(request: Request) -> bytes:
+    """The body of an upload, whole; its limit is the route's `max_body_size`."""
+    kind = request.headers.get("Content-Type", _OCTETS).partition(";")[0].strip().lower()
+    if kind != _OCTETS:
+        raise ApiProblem("unsupported_media_type", f"{_OCTETS} is expected")
+    return await request.body()

@@ -1,0 +1,1 @@
+"""What every process of the service has: settings in force, logs, streams, supervision."""

@@ -1,0 +1,108 @@
+"""The processes of the service put together from their parts: queue, store, keys, devices, logs."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from api.http.queue_service import QueueService
+from api.http.verifier_pool import VerifierPool
+from api.queue.metrics import Meter
+from api.queue.tasks import JobQueue
+from api.settings import Settings
+from api.store.keycache import KeyCache
+from api.store.uploads import UploadStore
+from api.worker.device_claims import ClaimedDevices
+from api.worker.devices import Devices
+from api.worker.loop import Worker
+from api.worker.work import TaskProver
+from kernels.backend import BackendUnavailable
+from kernels.cuda.launch.runtime import DeviceError
+from kernels.private_folder import make_private_folder
+
+KEYS = "keys"
+"""Folder of the data directory with the keys, see `api.store.keyfolder`."""
+
+
+def build_service(redis: Redis, settings: Settings) -> QueueService:
+    """What the HTTP routes ask; to be closed."""
+    queue, store = JobQueue(redis, settings), open_store(settings)
+    return QueueService(queue, store, settings.data_dir / KEYS, VerifierPool.of(settings, KEYS))
+
+
+def build_worker(
+    redis: Redis,
+    settings: Settings,
+    *,
+    name: str,
+    stop: Event,
+    log: Any,
+    claimed: ClaimedDevices | None = None,
+) -> Worker:
+    """A worker for the settings' device, and for the one that takes over when it fails.
+
+    claimed : the GPU that is this worker's
+    """
+    claimed = claimed or ClaimedDevices()
+    queue = JobQueue(redis, settings)
+    meter = Meter(queue)
+
+    def on_fault(device: str, error: Exception) -> None:
+        told = {"device": device, "error": type(error).__name__}
+        if isinstance(error, BackendUnavailable | DeviceError):
+            told["reason"] = str(error)  # other errors may show what the work was about
+        log.warning("device failed, another takes over", **told)
+        try:
+            meter.count("device_faults")
+        except RedisError:
+            log.warning("fault not counted")
+
+    keys = KeyCache(
+        settings.data_dir / KEYS,
+        budget_bytes=settings.key_cache_bytes,
+        limit_bytes=settings.keys_limit_bytes,
+        random_bytes=secrets.token_bytes,
+    )
+    prover = TaskProver(store=open_store(settings), keys=keys, random_bytes=secrets.token_bytes)
+    names = [settings.backend, settings.fallback_backend]
+    devices = Devices(names, on_fault=on_fault, load=claimed.load)
+    return Worker(
+        queue, prover, devices, name=name, log=log, stop=stop, gpu_address=claimed.address
+    )
+
+
+@contextmanager
+def spooling(settings: Settings) -> Iterator[None]:
+    """A folder of the data directory is this process's place for temporary files meanwhile.
+
+    The API keeps the body of an upload there, in files without a name, until all of it is there.
+    The system's folder may be in memory, or there may be none. Raises OSError.
+    """
+    folder = settings.data_dir / "spool"
+    make_private_folder(folder)
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+
+
+def make_name() -> str:
+    """A name that no other worker has: this machine, this process, and a random part."""
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
+
+
+def open_store(settings: Settings) -> UploadStore:
+    """The uploads of the settings' data directory."""
+    return UploadStore(
+        settings.data_dir, ttl_s=settings.upload_ttl_s, limit_bytes=settings.upload_limit_bytes
+    )

@@ -1,0 +1,1 @@
+"""What lies on disk for callers: uploads, keys of circuits, private files of jobs."""

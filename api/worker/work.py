@@ -1,0 +1,227 @@
+"""The work behind one task of the queue: from its spec to the bytes of its result."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from api.queue.jobs import AccuracyWork, Groth16Work, JobSpec
+from api.queue.tasks import MAX_RESULT_BYTES, JobQueue, OwnerFull
+from api.shards import split_range
+from api.store.keycache import KeyCache, ReadyKey
+from api.store.keyfolder import KeysFull
+from api.store.private import PrivateGone, PrivatePart
+from api.store.uploads import UploadGone, UploadInvalid, UploadKind, UploadStore
+from federated.errors import FederatedError
+from kernels.backend import Backend, BackendUnavailable
+from prover.errors import FormatError, ProverError
+from prover.formats.json_io import encode_proof, encode_public
+from prover.formats.key_memory import KeyMemory
+from prover.formats.snarkjs import ForeignProver
+from prover.formats.wtns import read_wtns
+from prover.formats.zkey import read_zkey
+from prover.groth16.commitment import SecretCommitment, draw_blinding
+from prover.model.network import QuantizedModel
+from prover.model.zkq import decode_model
+from prover.pipeline import Occasion, commit_job, prove_job
+from prover.progress import StageProgress
+from prover.randomness import RandomBytes
+
+Agree = Callable[[str], str]
+"""agree(name) gives the name of the job's private files: the first one offered; "" only asks."""
+
+
+class TaskFailed(Exception):
+    """A task that cannot succeed: a stable code, and a sentence without private values."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult:
+    """raw : an envelope, or the JSON object {"proof", "public"} of a Groth16 job"""
+
+    raw: bytes
+    n_samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TaskProver:
+    """What tasks are proven with, on whatever device they are given."""
+
+    store: UploadStore
+    keys: KeyCache
+    random_bytes: RandomBytes
+
+    def prove(
+        self, spec: JobSpec, task: int, *, backend: Backend, report: StageProgress, agree: Agree
+    ) -> TaskResult:
+        """Raises TaskFailed, KeysFull, UploadGone, PrivateGone, ProverError, FederatedError and
+        OSError, what the device raises, and what `report` and `agree` raise to stop the work."""
+        if isinstance(spec.work, AccuracyWork):
+            made = self._prove_shard(spec.owner, spec.work, task, backend, report, agree)
+        else:
+            made = self._prove_groth16(spec, spec.work, backend, report, agree)
+        if len(made.raw) > MAX_RESULT_BYTES:
+            raise TaskFailed(
+                "result_too_large",
+                f"the proof with its public values takes {len(made.raw)} bytes, the limit is "
+                f"{MAX_RESULT_BYTES}; use a circuit with fewer public values",
+            )
+        return made
+
+    def sweep(self, queue: JobQueue) -> tuple[int, int]:
+        """Deletes expired uploads, private files that no job has, and keys left half made; how many
+        files of callers, and how many keys. Raises RedisError, OSError."""
+        files = self.store.sweep() + self.store.private.sweep(queue)
+        return files, self.keys.folder.sweep()
+
+    def _prove_shard(
+        self,
+        owner: str,
+        work: AccuracyWork,
+        task: int,
+        backend: Backend,
+        report: StageProgress,
+        agree: Agree,
+    ) -> TaskResult:
+        model = decode_model(self.store.get(owner, UploadKind.MODEL, work.model_id))
+        images, labels = self.store.load_samples(owner, work.dataset)
+        if len(labels) != work.n_total:
+            raise TaskFailed(
+                "dataset_changed",
+                f"{work.dataset} has {len(labels)} samples here and had {work.n_total} when the "
+                "job came; fetch the same data on every machine, then submit again",
+            )
+        part = split_range(work.n_total, work.n_samples)[task]
+        ready = self.keys.get(model.architecture, work.n_samples, backend, report)
+        committed = self._commit(owner, work, ready, model, backend, agree)
+        done = prove_job(
+            ready.accuracy,
+            ready.key,
+            model,
+            images=images[part],
+            labels=labels[part],
+            occasion=_occasion(work, task),
+            commitment=committed.public,
+            blinding=committed.blinding,
+            random_bytes=self.random_bytes,
+            backend=backend,
+            clock=time.perf_counter,
+            progress=report,
+        )
+        return TaskResult(raw=done.envelope, n_samples=part.stop - part.start)
+
+    def _commit(
+        self,
+        owner: str,
+        work: AccuracyWork,
+        ready: ReadyKey,
+        model: QuantizedModel,
+        backend: Backend,
+        agree: Agree,
+    ) -> SecretCommitment:
+        """The owner's, or else one for the job: of whichever of its tasks comes first."""
+        if work.commitment_id is not None:
+            raw = self.store.get(owner, UploadKind.COMMITMENT, work.commitment_id)
+            return SecretCommitment.decode(raw)
+        private, shares = self.store.private, work.n_tasks > 1
+        name = agree("") if shares else ""
+        if not name:
+            blinding = draw_blinding(self.random_bytes)
+            made = commit_job(ready.accuracy, ready.key, model, blinding, backend=backend)
+            secret = SecretCommitment(public=made, blinding=blinding)
+            if not shares:
+                return secret
+            with private.new() as folder:
+                folder.write(PrivatePart.BLINDING, BytesIO(secret.encode()))
+                name = agree(folder.name)
+                if name == folder.name:
+                    folder.keep()
+        return SecretCommitment.decode(private.read(name, PrivatePart.BLINDING))
+
+    def _prove_groth16(
+        self,
+        spec: JobSpec,
+        work: Groth16Work,
+        backend: Backend,
+        report: StageProgress,
+        agree: Agree,
+    ) -> TaskResult:
+        report("witness 1", 0, 1)
+        wires = read_wtns(self.store.private.get_path(agree(""), PrivatePart.WITNESS))
+        path = self.store.get_path(spec.owner, UploadKind.ZKEY, work.zkey_id)
+        report("witness 1", 1, 1)
+
+        def load() -> tuple[object, int]:
+            key = read_zkey(
+                path, backend, random_bytes=self.random_bytes, memory=KeyMemory.of(backend)
+            )
+            return ForeignProver(key, backend), path.stat().st_size
+
+        name = ("groth16", work.zkey_id, backend.info().name)
+        prover = self.keys.memory.get(name, load)
+        assert isinstance(prover, ForeignProver)
+        report("prove", 0, 1)
+        proof = prover.prove(wires, self.random_bytes, progress=report)
+        report("prove", 1, 1)
+        both: dict[str, Any] = {
+            "proof": json.loads(encode_proof(proof)),
+            "public": json.loads(encode_public(wires[1 : 1 + prover.verifying.n_public])),
+        }
+        return TaskResult(raw=json.dumps(both).encode("ascii"), n_samples=0)
+
+
+def describe_failure(error: Exception) -> tuple[str, str, bool]:
+    """(code, public message, whether another attempt may help) of whatever ended a task.
+
+    Errors that this program did not raise on purpose are named by type: their text may hold private
+    numbers.
+    """
+    if isinstance(error, TaskFailed):
+        return error.code, str(error), False
+    if isinstance(error, KeysFull):
+        return "keys_full", str(error), False
+    if isinstance(error, OwnerFull):
+        return "quota_full", str(error), False
+    if isinstance(error, UploadGone):
+        return f"{error.kind.value}_gone", str(error), False
+    if isinstance(error, PrivateGone):
+        return f"{error.part.value}_gone", str(error), False
+    if isinstance(error, UploadInvalid):
+        return "bad_dataset", str(error), False
+    if isinstance(error, FormatError):  # its `where` is a path of this machine
+        return error.code, f"{Path(error.where).name}: {error.what}; {error.next_step}", False
+    if isinstance(error, ProverError):
+        return error.code, error.public_message, False
+    if isinstance(error, FederatedError):
+        hidden = error.carries_private_values
+        return error.code, "the samples cannot be used" if hidden else str(error), False
+    if isinstance(error, MemoryError):
+        return "out_of_memory", "the worker has not enough memory; take fewer n_samples", True
+    if isinstance(error, OSError):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return "disk_full", "the worker's disk is full", True
+        return "io_error", f"the worker could not read or write ({error.strerror})", True
+    if isinstance(error, BackendUnavailable):
+        return "backend_unavailable", str(error), True
+    return "internal", f"the worker failed ({type(error).__name__})", True
+
+
+def _occasion(work: AccuracyWork, shard: int) -> Occasion:
+    return Occasion(
+        chain_id=work.chain_id.encode(),
+        task_id=work.task_id.encode(),
+        round_index=work.round_index,
+        commit_height=work.commit_height,
+        client_key=bytes.fromhex(work.client_key),
+        shard_index=shard,
+    )
