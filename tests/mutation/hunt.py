@@ -26,24 +26,24 @@ LIMIT_S = 20
 """Of processor time of one test; the longest takes a quarter of it."""
 
 _STATE = (
-    "tests/unit/test_state_rules.py",
-    "tests/unit/test_state_memory.py",
-    "tests/unit/test_state.py",
-    "tests/unit/test_state_faults.py",
+    "tests/unit/consensus/agreement/test_state_rules.py",
+    "tests/unit/consensus/agreement/test_state_memory.py",
+    "tests/unit/consensus/agreement/test_state.py",
+    "tests/unit/consensus/agreement/test_state_faults.py",
     "tests/consensus/test_simulator.py",
 )
 _CHAIN = (
-    "tests/unit/test_chain_rules.py",
-    "tests/unit/test_chain.py",
-    "tests/unit/test_standing.py",
-    "tests/unit/test_election.py",
-    "tests/unit/test_governance.py",
-    "tests/unit/test_refusals.py",
+    "tests/unit/consensus/learning/test_chain_rules.py",
+    "tests/unit/consensus/learning/test_chain.py",
+    "tests/unit/consensus/learning/test_standing.py",
+    "tests/unit/consensus/learning/test_election.py",
+    "tests/unit/consensus/learning/test_governance.py",
+    "tests/unit/api/console/test_refusals.py",
 )
 _NODE = (
-    "tests/unit/test_node.py",
-    "tests/unit/test_node_pool.py",
-    "tests/unit/test_node_hostile.py",
+    "tests/unit/consensus/node/test_node.py",
+    "tests/unit/consensus/node/test_node_pool.py",
+    "tests/unit/consensus/node/test_node_hostile.py",
 )
 TESTS: dict[str, tuple[str, ...]] = {
     "consensus.state": _STATE,
@@ -53,14 +53,17 @@ TESTS: dict[str, tuple[str, ...]] = {
     "consensus.votes": _STATE,
     "consensus.chain": _CHAIN,
     "consensus.admission": _CHAIN,
-    "consensus.verifier": ("tests/unit/test_verifier_rules.py", "tests/unit/test_verifier.py"),
+    "consensus.verifier": (
+        "tests/unit/consensus/node/test_verifier_rules.py",
+        "tests/unit/consensus/node/test_verifier.py",
+    ),
     "consensus.beacon": (
-        "tests/unit/test_beacon.py",
-        "tests/unit/test_drafts.py",
-        "tests/unit/test_verifier_rules.py",
+        "tests/unit/consensus/learning/test_beacon.py",
+        "tests/unit/consensus/node/test_drafts.py",
+        "tests/unit/consensus/node/test_verifier_rules.py",
     ),
     "consensus.node": _NODE,
-    "consensus.desk": ("tests/unit/test_drafts.py", *_NODE),
+    "consensus.desk": ("tests/unit/consensus/node/test_drafts.py", *_NODE),
 }
 """Which tests must catch the mutants of a module, the quickest first."""
 

@@ -25,7 +25,7 @@ from federated.proxies import find_proxy, is_this_machine
 from tests.support.memory_service import MemoryService
 from tests.support.proxy import proxying
 from tests.support.serving import serve
-from tests.unit.test_federated_data import IMAGES, LABELS, TINY, Seen
+from tests.unit.federated.test_data import IMAGES, LABELS, TINY, Seen
 
 VARIABLES = [f"{name}_PROXY" for name in ("HTTP", "HTTPS", "ALL", "NO")]
 PROXY, OTHER = "http://proxy.example:3128", "http://other.example:3128"

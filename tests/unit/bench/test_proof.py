@@ -39,7 +39,7 @@ def is_satisfied(r1cs: R1CS, witness: FrArray) -> bool:
 def test_ids_are_stable(root: Path) -> None:
     """An id once published is not renamed: baselines are compared by it."""
     ids = [case.id for case in Builder(FULL).cases()]
-    assert ids == (root / "tests" / "unit" / "bench_ids_proof.txt").read_text().split()
+    assert ids == (root / "tests" / "unit" / "bench" / "bench_ids_proof.txt").read_text().split()
 
 
 def test_quick_suite_has_the_same_kinds_without_peers() -> None:

@@ -27,7 +27,7 @@ from kernels.encoding import (
 )
 from kernels.reference import Reference, add_fp2, add_g2, mul_fp2, mul_g1, mul_g2
 
-VECTORS = Path(__file__).parents[1] / "vectors"
+VECTORS = Path(__file__).parents[2] / "vectors"
 ACCEPTED = json.loads((VECTORS / "encoding_v1.json").read_text())
 REFUSED = json.loads((VECTORS / "encoding_v1_refused.json").read_text())
 BACKENDS = [None, Reference()]

@@ -24,7 +24,7 @@ from tests.support.cuda_cubins import (
 from tests.support.skips import or_skip
 
 ARCHITECTURES = ("sm_80", "sm_90")
-PROBE = Path(__file__).resolve().parent.parent / "support" / "cuda_budget.cu"
+PROBE = Path(__file__).resolve().parents[3] / "support" / "cuda_budget.cu"
 GROUND = ("ntt", "pointwise")
 REGISTERS = {  # most per thread
     "fp_mul": 48,

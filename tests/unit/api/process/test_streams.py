@@ -25,7 +25,7 @@ from api.settings import Settings
 from api.valkey.embedded import connect
 from consensus.development import node_home
 from tests.support.node_processes import PROGRAM, Cluster
-from tests.unit.test_supervisor import Watch
+from tests.unit.api.process.test_supervisor import Watch
 
 PATIENCE_S = 60.0
 FULL = Path("/dev/full")

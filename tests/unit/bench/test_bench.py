@@ -232,7 +232,7 @@ def test_kernel_case_refuses_a_wrong_backend() -> None:
 def test_kernel_ids_are_stable(root: Path) -> None:
     """An id once published is not renamed: baselines are compared by it."""
     ids = [case.id for case in Builder(FULL, ReferenceEngine).cases()]
-    golden = root / "tests" / "unit" / "bench_ids_kernels.txt"
+    golden = root / "tests" / "unit" / "bench" / "bench_ids_kernels.txt"
     assert ids == golden.read_text().split()
 
 

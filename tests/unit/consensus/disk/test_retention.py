@@ -416,7 +416,7 @@ PROGRAM = """
 import os, sys, time
 from pathlib import Path
 from consensus.ledger import Ledger
-from tests.unit.test_retention import LAB, append_empty
+from tests.unit.consensus.disk.test_retention import LAB, append_empty
 
 home, n_blocks, keep = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) or None
 os.fsync = lambda handle: None

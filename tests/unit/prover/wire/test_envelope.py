@@ -22,7 +22,7 @@ from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import TOY, honest, toy_key, verdict_of
 
-VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "proof_v1.json"
+VECTORS = Path(__file__).resolve().parents[3] / "vectors" / "proof_v1.json"
 
 
 def example(**changes: Any) -> Statement:

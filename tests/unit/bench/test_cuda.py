@@ -78,7 +78,7 @@ def run(cases: list[BenchCase], tmp_path: Path, **options: Any) -> Outcome:
 def test_ids_are_stable(root: Path) -> None:
     """An id once published is not renamed: baselines are compared by it."""
     ids = [case.id for case in Builder(FULL).cases()]
-    assert ids == (root / "tests" / "unit" / "bench_ids_cuda.txt").read_text().split()
+    assert ids == (root / "tests" / "unit" / "bench" / "bench_ids_cuda.txt").read_text().split()
 
 
 @pytest.mark.usefixtures("no_device")
