@@ -15,11 +15,8 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus import beacon
-from consensus.blobs import FileBlobs
-from consensus.chain import ChainState, Phase, apply, beacon_message, start
-from consensus.codec import Signed
-from consensus.development import (
+from consensus.disk.blobs import FileBlobs
+from consensus.disk.development import (
     ADMISSION,
     BEACON,
     BLOBS,
@@ -27,9 +24,14 @@ from consensus.development import (
     node_home,
     sign_permit,
 )
-from consensus.genesis import Genesis, Task, Timeouts
-from consensus.identity import get_public_key, load_key, load_seed, sign
-from consensus.messages import (
+from consensus.disk.identity import get_public_key, load_key, load_seed, sign
+from consensus.learning import beacon
+from consensus.learning.chain import ChainState, Phase, apply, beacon_message, start
+from consensus.learning.samples import SamplePool
+from consensus.node.verifier import BlockVerifier
+from consensus.wire.codec import Signed
+from consensus.wire.genesis import Genesis, Task, Timeouts
+from consensus.wire.messages import (
     Block,
     Commit,
     FinalBlock,
@@ -41,8 +43,6 @@ from consensus.messages import (
     Update,
     Vote,
 )
-from consensus.samples import SamplePool
-from consensus.verifier import BlockVerifier
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from prover.circuit.accuracy import AccuracyCircuit

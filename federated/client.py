@@ -21,14 +21,14 @@ from typing import Protocol
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.aggregate import GlobalModel
-from consensus.blobs import Blobs
-from consensus.chain_state import NO_MODEL, ChainState, Phase
-from consensus.genesis import Genesis, Task
-from consensus.identity import get_public_key, sign
-from consensus.messages import Commit, Proof, Register, SentTransaction, Update
-from consensus.samples import SamplePool
-from consensus.task_keys import require_task_key
+from consensus.disk.blobs import Blobs
+from consensus.disk.identity import get_public_key, sign
+from consensus.disk.task_keys import require_task_key
+from consensus.learning.aggregate import GlobalModel
+from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
+from consensus.learning.samples import SamplePool
+from consensus.wire.genesis import Genesis, Task
+from consensus.wire.messages import Commit, Proof, Register, SentTransaction, Update
 from federated.data import UInt8Array
 from kernels.backend import Backend
 from kernels.encoding import encode_g1

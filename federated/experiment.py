@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consensus.aggregate import GlobalModel, combine
+from consensus.learning.aggregate import GlobalModel, combine
 from federated.local import LabeledImages, improve, warm_up
 from federated.quantize import Progress
 from federated.task_scales import dequantize

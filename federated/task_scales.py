@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consensus.aggregate import ONE, GlobalModel
-from consensus.genesis import Task
+from consensus.learning.aggregate import ONE, GlobalModel
+from consensus.wire.genesis import Task
 from federated.data import UInt8Array
 from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel
@@ -48,7 +48,7 @@ class TaskScales:
             raise ScalesInvalid("scales are positive, and the mean is a number")
 
     def to_lists(self) -> NamedLists:
-        """As `consensus.genesis.Task.scales` has them."""
+        """As `consensus.wire.genesis.Task.scales` has them."""
         return (NORMALIZATION, (self.mean, self.std)), (WEIGHTS, self.weights)
 
     @classmethod

@@ -12,8 +12,8 @@ from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from api.http.chain.schemas import BlockView
-    from consensus.block_files import StoredChain
-    from consensus.genesis import Genesis
+    from consensus.disk.block_files import StoredChain
+    from consensus.wire.genesis import Genesis
 
 NewFolder = Annotated[Path, typer.Argument(help="Folder to make.")]
 Home = Annotated[
@@ -87,11 +87,11 @@ def init(
 
     from api.console.queue_access import read_settings
     from api.console.refusals import refusing
-    from consensus.blobs import FileBlobs
-    from consensus.development import BLOBS, create_chain
-    from consensus.genesis import MAX_TIMEOUT_MS, GenesisInvalid, Task, Timeouts
-    from consensus.identity import IdentityError
-    from consensus.samples import PoolInvalid, SamplePool
+    from consensus.disk.blobs import FileBlobs
+    from consensus.disk.development import BLOBS, create_chain
+    from consensus.disk.identity import IdentityError
+    from consensus.learning.samples import PoolInvalid, SamplePool
+    from consensus.wire.genesis import MAX_TIMEOUT_MS, GenesisInvalid, Task, Timeouts
     from federated.data import DatasetRef, load_samples
     from prover.keys.folder import load_commitment_key, load_verifying_half
     from prover.pipeline import compile_for_key
@@ -171,12 +171,12 @@ def verify(
     from api.console.chain_report import describe_chain, report_chain
     from api.console.progress import show_steps
     from api.console.refusals import refusing
-    from consensus.blobs import FileBlobs, KeptBlobs
-    from consensus.development import BLOBS
-    from consensus.follower import Follower
-    from consensus.ledger import LedgerError
-    from consensus.task_keys import check_task_keys
-    from consensus.verifier import BlockVerifier
+    from consensus.disk.blobs import FileBlobs, KeptBlobs
+    from consensus.disk.development import BLOBS
+    from consensus.disk.ledger import LedgerError
+    from consensus.disk.task_keys import check_task_keys
+    from consensus.node.follower import Follower
+    from consensus.node.verifier import BlockVerifier
 
     made, chain = _load(home, genesis, as_json=as_json)
     if genesis_digest not in (None, made.digest):
@@ -221,8 +221,8 @@ def verify(
 def show(home: Home, genesis: GenesisFile = None, as_json: AsJson = False) -> None:
     """The blocks of a node, in a line each."""
     from api.http.chain.history import view_block
-    from consensus.follower import Follower
-    from consensus.ledger import LedgerError
+    from consensus.disk.ledger import LedgerError
+    from consensus.node.follower import Follower
 
     made, chain = _load(home, genesis, as_json=as_json)
     follower, views = Follower(made, start=chain.start), []
@@ -263,7 +263,7 @@ def snapshot(
     Nobody has to trust it: 2f + 1 validators of the genesis signed the block that names its state.
     """
     from api.console.files import write_public
-    from consensus.snapshots import find_snapshots
+    from consensus.disk.snapshots import find_snapshots
 
     made, chain = _load(home, genesis, as_json=False)
     found = next(find_snapshots(home, made, newest_first=True), None)
@@ -290,9 +290,9 @@ def abstain(
     Until then it must not sign: it could contradict what it has forgotten. Its votes.log is emptied
     and validator.signed set behind those heights; it catches up and votes again after them.
     """
-    from consensus.identity import IdentityError, get_public_key, load_key
-    from consensus.ledger import VOTES, LedgerError, lock_home
-    from consensus.place import give_up
+    from consensus.disk.identity import IdentityError, get_public_key, load_key
+    from consensus.disk.ledger import VOTES, LedgerError, lock_home
+    from consensus.disk.place import give_up
 
     made = _load_genesis(home, genesis, as_json=False)
     try:
@@ -308,8 +308,8 @@ def abstain(
 
 
 def _load(home: Path, genesis: Path | None, *, as_json: bool) -> tuple[Genesis, StoredChain]:
-    from consensus.block_files import read_chain
-    from consensus.ledger import LedgerError
+    from consensus.disk.block_files import read_chain
+    from consensus.disk.ledger import LedgerError
 
     made = _load_genesis(home, genesis, as_json=as_json)
     try:
@@ -321,8 +321,8 @@ def _load(home: Path, genesis: Path | None, *, as_json: bool) -> tuple[Genesis, 
 
 
 def _load_genesis(home: Path, genesis: Path | None, *, as_json: bool) -> Genesis:
-    from consensus.development import GENESIS
-    from consensus.genesis import Genesis, GenesisInvalid
+    from consensus.disk.development import GENESIS
+    from consensus.wire.genesis import Genesis, GenesisInvalid
 
     try:
         return Genesis.decode((genesis or _find_chain(home) / GENESIS).read_bytes())

@@ -66,16 +66,16 @@ def node(
     from api.process.logs import make_log
     from api.process.streams import outlast_output
     from api.process.supervisor import stop_on_signals
-    from consensus.blobs import FileBlobs, KeptBlobs
-    from consensus.development import BLOBS, GENESIS, load_identity
-    from consensus.genesis import Genesis, GenesisInvalid
-    from consensus.identity import IdentityError
-    from consensus.ledger import KEEP_BLOCKS, Ledger, LedgerError
-    from consensus.node import Node
-    from consensus.node_metrics import NodeMetrics
-    from consensus.snapshots import SnapshotInvalid, load_snapshot
-    from consensus.stream import Transport
-    from consensus.task_keys import check_task_keys
+    from consensus.disk.blobs import FileBlobs, KeptBlobs
+    from consensus.disk.development import BLOBS, GENESIS, load_identity
+    from consensus.disk.identity import IdentityError
+    from consensus.disk.ledger import KEEP_BLOCKS, Ledger, LedgerError
+    from consensus.disk.snapshots import SnapshotInvalid, load_snapshot
+    from consensus.disk.task_keys import check_task_keys
+    from consensus.node.metrics import NodeMetrics
+    from consensus.node.node import Node
+    from consensus.node.stream import Transport
+    from consensus.wire.genesis import Genesis, GenesisInvalid
     from prover.errors import ProverError
 
     outlast_output()

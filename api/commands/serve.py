@@ -184,7 +184,7 @@ def _following(settings: Settings, redis: Redis) -> Iterator[ChainHistory | None
 
     from api.http.chain.follow import ChainFollower
     from api.process.logs import make_log
-    from consensus.genesis import Genesis, GenesisInvalid
+    from consensus.wire.genesis import Genesis, GenesisInvalid
 
     if settings.genesis is None:
         yield None

@@ -6,8 +6,8 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from consensus.block_files import StoredChain
-from consensus.chain import ChainState
+from consensus.disk.block_files import StoredChain
+from consensus.learning.chain import ChainState
 
 _LAST_MS = 253_402_300_799_000
 """The end of the year 9999, and of what can be written as a date."""

@@ -26,11 +26,11 @@ from api.demo.story import Participant, Story, tell
 from api.process.supervisor import Supervisor
 from api.settings import Settings
 from api.valkey.embedded import connect
-from consensus.blobs import BlobUnavailable
-from consensus.development import node_home
-from consensus.ledger import LedgerError, read_finals
-from consensus.messages import FinalBlock
-from consensus.samples import PoolInvalid
+from consensus.disk.blobs import BlobUnavailable
+from consensus.disk.development import node_home
+from consensus.disk.ledger import LedgerError, read_finals
+from consensus.learning.samples import PoolInvalid
+from consensus.wire.messages import FinalBlock
 from kernels.backend import Backend
 
 SERVICE_S = 90.0

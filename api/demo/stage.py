@@ -10,10 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from api.store.keycache import KeyCache, ReadyKey
-from consensus.blobs import FileBlobs
-from consensus.development import BLOBS, create_chain
-from consensus.genesis import Genesis, Task, Timeouts
-from consensus.samples import SamplePool
+from consensus.disk.blobs import FileBlobs
+from consensus.disk.development import BLOBS, create_chain
+from consensus.learning.samples import SamplePool
+from consensus.wire.genesis import Genesis, Task, Timeouts
 from federated.data import DatasetRef, load_samples
 from federated.float_model import FloatModel
 from federated.local import LabeledImages, warm_up

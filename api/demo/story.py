@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from api.demo.stage import Report, Role
-from consensus.aggregate import GlobalModel, combine
-from consensus.blobs import Blobs
-from consensus.chain import ChainState, Phase, proposers
-from consensus.follower import Follower
-from consensus.genesis import Genesis
-from consensus.messages import FinalBlock, Proof
-from consensus.samples import SamplePool
-from consensus.verifier import BlockVerifier
+from consensus.disk.blobs import Blobs
+from consensus.learning.aggregate import GlobalModel, combine
+from consensus.learning.chain import ChainState, Phase, proposers
+from consensus.learning.samples import SamplePool
+from consensus.node.follower import Follower
+from consensus.node.verifier import BlockVerifier
+from consensus.wire.genesis import Genesis
+from consensus.wire.messages import FinalBlock, Proof
 from federated.experiment import count_correct
 from federated.local import LabeledImages
 from prover.model.network import QuantizedModel

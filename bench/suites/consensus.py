@@ -32,18 +32,18 @@ from bench.registry import BenchCase, Suite, Task
 from bench.scratch import Scratch
 from bench.settings import child_environment
 from bench.suites.kernels import Engine
-from consensus.chain import Phase
-from consensus.events import BlockChecked, Config, Event, Received
-from consensus.follower import Follower
-from consensus.ledger import Ledger
-from consensus.memory import State, start
-from consensus.messages import Block, FinalBlock, Proposal, SentTransaction, Step, Vote
-from consensus.place import give_up
-from consensus.samples import SamplePool
-from consensus.state import step
-from consensus.stream import FINAL, VOTES, Transport
-from consensus.verifier import BlockVerifier
-from consensus.watch import Watch
+from consensus.agreement.events import BlockChecked, Config, Event, Received
+from consensus.agreement.memory import State, start
+from consensus.agreement.state import step
+from consensus.disk.ledger import Ledger
+from consensus.disk.place import give_up
+from consensus.learning.chain import Phase
+from consensus.learning.samples import SamplePool
+from consensus.node.follower import Follower
+from consensus.node.stream import FINAL, VOTES, Transport
+from consensus.node.verifier import BlockVerifier
+from consensus.node.watch import Watch
+from consensus.wire.messages import Block, FinalBlock, Proposal, SentTransaction, Step, Vote
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16.setup import setup_accuracy

@@ -27,9 +27,9 @@ from bench.suites.consensus import (
     running,
     tiny_prover,
 )
-from consensus.chain import Phase
-from consensus.stream import FINAL, STREAMS, VOTES, Incoming, Transport
-from consensus.watch import Watch
+from consensus.learning.chain import Phase
+from consensus.node.stream import FINAL, STREAMS, VOTES, Incoming, Transport
+from consensus.node.watch import Watch
 
 FULL, QUICK = (100, 300, 1000), (4,)
 N_KINDS = 4  # of transactions of a client: register, commit, proof, update

@@ -20,7 +20,7 @@ WRITER_FILE = "kernels/files.py"
 WRITING = {"write_text", "write_bytes", "mkstemp", "NamedTemporaryFile", "tofile"}
 # Folders that are thrown away, and a switch of the kernel.
 SCRATCH_FILES = {"bench/peers/ezkl.py", "bench/peers/ezkl_child.py", "bench/isolated.py"}
-LOG_FILE = "consensus/block_files.py"  # a full log of blocks gets another name
+LOG_FILE = "consensus/disk/block_files.py"  # a full log of blocks gets another name
 
 
 def list_sources(root: Path) -> list[Path]:

@@ -16,10 +16,10 @@ from urllib.request import urlopen
 
 import pytest
 
-from consensus.blobs import FileBlobs
-from consensus.development import BLOBS, create_chain, node_home
-from consensus.genesis import Genesis, Timeouts
-from consensus.ledger import read_finals
+from consensus.disk.blobs import FileBlobs
+from consensus.disk.development import BLOBS, create_chain, node_home
+from consensus.disk.ledger import read_finals
+from consensus.wire.genesis import Genesis, Timeouts
 from tests.support.learning import proven_lab
 from tests.support.tiny_circuits import seeded
 
@@ -127,5 +127,5 @@ def test_an_idle_node_is_small_and_light(running: Running) -> None:
     assert running.process.wait(timeout=30) == 0
     assert len(read_finals(running.home, running.genesis)) == height
     loaded = set(json.loads(running.modules.read_text()))
-    assert "consensus.node" in loaded
+    assert "consensus.node.node" in loaded
     assert [m for m in loaded if any(m == h or m.startswith(f"{h}.") for h in HEAVY)] == []

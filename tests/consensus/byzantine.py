@@ -11,7 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from consensus.messages import (
+from consensus.wire.messages import (
     NIL,
     Block,
     FinalBlock,

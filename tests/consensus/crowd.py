@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from consensus.chain import ChainState, Phase
-from consensus.messages import (
+from consensus.learning.chain import ChainState, Phase
+from consensus.learning.standing import is_absent
+from consensus.wire.messages import (
     FinalBlock,
     QuorumCertificate,
     Receipt,
     SentTransaction,
     Transaction,
 )
-from consensus.standing import is_absent
 from tests.consensus.real_chain import RealScene
 from tests.consensus.sim_node import CLOCK_MS, DELTA_MS, DRIFT_MS, REPEAT_MS, Node, Violation
 from tests.consensus.simulator import Faults, World

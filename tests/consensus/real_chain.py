@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from consensus import beacon
-from consensus.chain import (
+from consensus.disk.identity import sign
+from consensus.learning import beacon
+from consensus.learning.chain import (
     ChainState,
     Phase,
     beacon_message,
@@ -15,12 +16,18 @@ from consensus.chain import (
     is_admissible,
     start,
 )
-from consensus.codec import Signed
-from consensus.drafts import BeaconShares
-from consensus.identity import sign
-from consensus.messages import BeaconShare, Block, Evidence, QuorumCertificate, Refusal, Transaction
-from consensus.rules import ChainRules
-from consensus.signatures import is_signed
+from consensus.learning.rules import ChainRules
+from consensus.node.drafts import BeaconShares
+from consensus.wire.codec import Signed
+from consensus.wire.messages import (
+    BeaconShare,
+    Block,
+    Evidence,
+    QuorumCertificate,
+    Refusal,
+    Transaction,
+)
+from consensus.wire.signatures import is_signed
 from tests.support.learning import Lab, deal_beacon
 
 

@@ -1,18 +1,18 @@
-"""Scenes of a few nodes for the rules of `consensus.state`, every message delivered by hand."""
+"""Scenes of a few nodes for the rules of agreement, every message delivered by hand."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from consensus import state
-from consensus.events import (
+from consensus.agreement import state
+from consensus.agreement.events import (
     Effect,
     Held,
     Relay,
     Send,
     Started,
 )
-from consensus.messages import (
+from consensus.wire.messages import (
     Proof,
     Proposal,
     Receipt,

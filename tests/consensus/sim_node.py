@@ -6,8 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from consensus import identity, state
-from consensus.events import (
+from consensus.agreement import state
+from consensus.agreement.events import (
     Accuse,
     BlockBuilt,
     BlockChecked,
@@ -27,7 +27,8 @@ from consensus.events import (
     Started,
     TimeoutFired,
 )
-from consensus.messages import (
+from consensus.disk import identity
+from consensus.wire.messages import (
     BeaconShare,
     Block,
     Commit,

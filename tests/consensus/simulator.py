@@ -1,5 +1,5 @@
-"""Nodes in virtual time: `consensus.state` over a seeded network that loses, delays, repeats,
-reorders and splits, with crashes between any two effects and with Byzantine validators.
+"""Nodes in virtual time: agreement over a seeded network that loses, delays, repeats, reorders
+and splits, with crashes between any two effects and with Byzantine validators.
 
 `World(seed, ...).run()` is a pure function of its arguments: a failing seed replays exactly.
 Until `HEAL_MS` anything may happen; from then on every message between correct nodes arrives within
@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from consensus import memory
-from consensus.messages import (
+from consensus.agreement import memory
+from consensus.agreement.receipts import list_heard
+from consensus.agreement.votes import n_faulty
+from consensus.wire.messages import (
     NIL,
     Block,
     Evidence,
@@ -32,8 +34,6 @@ from consensus.messages import (
     Step,
     Vote,
 )
-from consensus.receipts import list_heard
-from consensus.votes import n_faulty
 from tests.consensus.sim_node import DELTA_MS, DRIFT_MS, REPEAT_MS, WORK_MS, Node, Violation
 from tests.consensus.toy_chain import ToyScene, describe
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from consensus import state
-from consensus.events import (
+from consensus.agreement import state
+from consensus.agreement.events import (
     BlockBuilt,
     BlockChecked,
     Build,
@@ -20,7 +20,7 @@ from consensus.events import (
     Started,
     TimeoutFired,
 )
-from consensus.messages import NIL, FinalBlock, Proposal, QuorumCertificate, Step, Vote
+from consensus.wire.messages import NIL, FinalBlock, Proposal, QuorumCertificate, Step, Vote
 from tests.consensus.toy_chain import Signer, ToyBlock, ToyChain, ToyRules, make_block, make_note
 
 TIME_MS = 7

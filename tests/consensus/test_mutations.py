@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from consensus import admission, events, identity, memory, state, turn
-from consensus import chain as chain_rules
-from consensus.chain_state import ChainState, Phase
-from consensus.codec import MessageInvalid
-from consensus.events import TimeoutFired
-from consensus.messages import QuorumCertificate, Vote
-from consensus.votes import Tally, n_faulty
+from consensus.agreement import events, memory, state, turn
+from consensus.agreement.events import TimeoutFired
+from consensus.agreement.votes import Tally, n_faulty
+from consensus.disk import identity
+from consensus.learning import admission
+from consensus.learning import chain as chain_rules
+from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.codec import MessageInvalid
+from consensus.wire.messages import QuorumCertificate, Vote
 from prover.wire.envelope import PROOF_BYTES, Envelope
 from prover.wire.statement import Statement
 from tests.consensus.byzantine import make_with

@@ -1,4 +1,4 @@
-"""Safety and liveness of `consensus.state` over many seeds; see `simulator` for what is checked."""
+"""Safety and liveness of agreement over many seeds; see `simulator` for what is checked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from consensus.chain_state import Phase
-from consensus.events import Finalize
-from consensus.messages import Proof
-from consensus.votes import n_faulty
+from consensus.agreement.events import Finalize
+from consensus.agreement.votes import n_faulty
+from consensus.learning.chain_state import Phase
+from consensus.wire.messages import Proof
 from tests.consensus.byzantine import HABITS, Byzantine, make_any, make_with
 from tests.consensus.real_chain import RealScene
 from tests.consensus.sim_node import Violation
@@ -171,7 +171,7 @@ def test_withheld_shares_do_not_hold_up_the_beacon() -> None:
 
 
 def test_real_rules_and_real_signatures() -> None:
-    """Two learning rounds of `consensus.chain` with Ed25519 and the BLS beacon, and one crash."""
+    """Two learning rounds of the real chain with Ed25519 and the BLS beacon, and one crash."""
     faults = Faults(loss=0.02, repeat=0.1, slow=0.0, slow_ms=20, crashes=[(100, 2, 300)])
     world = World(0, 4, faults=faults, make_scene=RealScene, bound_rounds=bound_rounds(4))
     world.run()

@@ -1,4 +1,4 @@
-"""A small chain for the simulator: the same kinds of rules as `consensus.chain`, without pairings.
+"""A small chain for the simulator: the same kinds of rules as the real one, without pairings.
 
 Six blocks make a learning round t: BEACON (carries the beacon, which needs f + 1 shares), four of
 PROVE (proofs of clients, one each), ELECT (carries the aggregate of what was proven). The best
@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from consensus import identity
-from consensus.codec import Signed
-from consensus.election import Lapse, note_turns, order_proposers
-from consensus.messages import (
+from consensus.agreement.votes import n_faulty
+from consensus.disk import identity
+from consensus.learning.election import Lapse, note_turns, order_proposers
+from consensus.wire.codec import Signed
+from consensus.wire.messages import (
     NIL,
     Aggregate,
     BeaconShare,
@@ -33,7 +34,6 @@ from consensus.messages import (
     Transaction,
     Vote,
 )
-from consensus.votes import n_faulty
 
 BEACON, PROVE, ELECT = "beacon", "prove", "elect"
 _PHASES = (BEACON, PROVE, PROVE, PROVE, PROVE, ELECT)

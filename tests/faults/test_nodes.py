@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from api.valkey.embedded import answers
-from consensus.chain import Phase
-from consensus.messages import FinalBlock, QuorumCertificate
-from consensus.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
+from consensus.learning.chain import Phase
+from consensus.node.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
+from consensus.wire.messages import FinalBlock, QuorumCertificate
 from tests.support.node_processes import Cluster
 
 PATIENT = {"n_rounds": 1} | dict.fromkeys(

@@ -17,9 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consensus.chain import Phase
-from consensus.codec import Signed
-from consensus.messages import (
+from consensus.learning.chain import Phase
+from consensus.node.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
+from consensus.wire.codec import Signed
+from consensus.wire.messages import (
     BeaconShare,
     BlockRequest,
     FinalBlock,
@@ -28,7 +29,6 @@ from consensus.messages import (
     Vote,
     decode_transaction,
 )
-from consensus.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
 from tests.support.learning import ProvenLab
 from tests.support.nodes import Net, list_hashes
 

@@ -1,6 +1,6 @@
 """Runs tests against mutants, each in a process of its own that ends with the first failure.
 
-    python -m tests.mutation.hunt consensus.votes ...      prints who survives, and why it may
+    python -m tests.mutation.hunt consensus.agreement.votes ...   prints who survives, and why
 
 The tests of a module are collected once; a mutant is a fork of that process, so that it costs no
 more than the tests up to the one that catches it. A mutant that runs for too long is caught.
@@ -46,24 +46,24 @@ _NODE = (
     "tests/unit/consensus/node/test_node_hostile.py",
 )
 TESTS: dict[str, tuple[str, ...]] = {
-    "consensus.state": _STATE,
-    "consensus.memory": _STATE,
-    "consensus.turn": _STATE,
-    "consensus.receipts": _STATE,
-    "consensus.votes": _STATE,
-    "consensus.chain": _CHAIN,
-    "consensus.admission": _CHAIN,
-    "consensus.verifier": (
+    "consensus.agreement.state": _STATE,
+    "consensus.agreement.memory": _STATE,
+    "consensus.agreement.turn": _STATE,
+    "consensus.agreement.receipts": _STATE,
+    "consensus.agreement.votes": _STATE,
+    "consensus.learning.chain": _CHAIN,
+    "consensus.learning.admission": _CHAIN,
+    "consensus.node.verifier": (
         "tests/unit/consensus/node/test_verifier_rules.py",
         "tests/unit/consensus/node/test_verifier.py",
     ),
-    "consensus.beacon": (
+    "consensus.learning.beacon": (
         "tests/unit/consensus/learning/test_beacon.py",
         "tests/unit/consensus/node/test_drafts.py",
         "tests/unit/consensus/node/test_verifier_rules.py",
     ),
-    "consensus.node": _NODE,
-    "consensus.desk": ("tests/unit/consensus/node/test_drafts.py", *_NODE),
+    "consensus.node.node": _NODE,
+    "consensus.node.desk": ("tests/unit/consensus/node/test_drafts.py", *_NODE),
 }
 """Which tests must catch the mutants of a module, the quickest first."""
 

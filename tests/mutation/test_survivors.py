@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus import votes
+from consensus.agreement import votes
 from tests.mutation.hunt import TESTS, list_explained
 from tests.mutation.mutants import find_function, list_mutants
 
@@ -31,15 +31,15 @@ def test_what_is_explained_exists() -> None:
 
 
 def test_mutants_can_be_made() -> None:
-    for mutant in list_mutants("consensus.votes"):
-        code = find_function("consensus.votes", mutant.function).__code__
+    for mutant in list_mutants("consensus.agreement.votes"):
+        code = find_function("consensus.agreement.votes", mutant.function).__code__
         assert mutant.compile().co_freevars == code.co_freevars, mutant.key
 
 
 def test_a_mutant_runs_in_place_of_its_function() -> None:
-    key = "consensus.votes.quorum: 2 * n_faulty(n_validators) + 1 -> Sub"
-    mutant = next(m for m in list_mutants("consensus.votes") if m.key == key)
-    code = find_function("consensus.votes", "quorum").__code__
+    key = "consensus.agreement.votes.quorum: 2 * n_faulty(n_validators) + 1 -> Sub"
+    mutant = next(m for m in list_mutants("consensus.agreement.votes") if m.key == key)
+    code = find_function("consensus.agreement.votes", "quorum").__code__
     assert votes.quorum(4) == 3
     try:
         mutant.apply()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from consensus.messages import Block, FinalBlock
+from consensus.wire.messages import Block, FinalBlock
 from tests.support.learning import Lab
 
 

@@ -10,11 +10,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from consensus import beacon
-from consensus.chain import Phase, beacon_message
-from consensus.codec import Message
-from consensus.gossip_messages import SHORT_BYTES, BlobPart, BlobRequest, Holdings
-from consensus.messages import (
+from consensus.learning import beacon
+from consensus.learning.chain import Phase, beacon_message
+from consensus.wire.codec import Message
+from consensus.wire.gossip_messages import SHORT_BYTES, BlobPart, BlobRequest, Holdings
+from consensus.wire.messages import (
     BeaconShare,
     BlockRequest,
     Evidence,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from api.http.chain.history import ChainHistory
-from consensus.chain import ChainState, Phase, apply
-from consensus.messages import Block, FinalBlock, Precommit, QuorumCertificate
+from consensus.learning.chain import ChainState, Phase, apply
+from consensus.wire.messages import Block, FinalBlock, Precommit, QuorumCertificate
 from tests.support.learning import Lab
 
 LAB = Lab()

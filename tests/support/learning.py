@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus import beacon
-from consensus.blobs import MemoryBlobs
-from consensus.chain import (
+from consensus.disk.blobs import MemoryBlobs
+from consensus.learning import beacon
+from consensus.learning.chain import (
     ChainState,
     Phase,
     apply,
@@ -24,9 +24,11 @@ from consensus.chain import (
     list_entries,
     start,
 )
-from consensus.codec import Signed
-from consensus.genesis import Genesis, Task, Timeouts, Validator
-from consensus.messages import (
+from consensus.learning.samples import SamplePool
+from consensus.node.verifier import BlockVerifier
+from consensus.wire.codec import Signed
+from consensus.wire.genesis import Genesis, Task, Timeouts, Validator
+from consensus.wire.messages import (
     Aggregate,
     Block,
     Commit,
@@ -39,8 +41,6 @@ from consensus.messages import (
     Vote,
     permit_bytes,
 )
-from consensus.samples import SamplePool
-from consensus.verifier import BlockVerifier
 from kernels.array import G1Array
 from kernels.backend import get_backend
 from kernels.bn254 import G1

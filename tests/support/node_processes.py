@@ -14,15 +14,15 @@ from typing import Any
 
 from api.settings import Settings
 from api.valkey.embedded import EmbeddedServer, connect
-from consensus.blobs import FileBlobs
-from consensus.chain import ChainState, Phase
-from consensus.development import BEACON, BLOBS, GENESIS, node_home
-from consensus.follower import Follower
-from consensus.identity import create_key
-from consensus.ledger import read_finals
-from consensus.messages import FinalBlock
-from consensus.place import SignedPlace
-from consensus.stream import TRANSACTIONS, Transport
+from consensus.disk.blobs import FileBlobs
+from consensus.disk.development import BEACON, BLOBS, GENESIS, node_home
+from consensus.disk.identity import create_key
+from consensus.disk.ledger import read_finals
+from consensus.disk.place import SignedPlace
+from consensus.learning.chain import ChainState, Phase
+from consensus.node.follower import Follower
+from consensus.node.stream import TRANSACTIONS, Transport
+from consensus.wire.messages import FinalBlock
 from tests.support.learning import ProvenLab, deal_beacon
 
 N_NODES = 4

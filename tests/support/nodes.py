@@ -13,19 +13,19 @@ import structlog
 from redis.exceptions import ConnectionError, RedisError
 from structlog.testing import LogCapture
 
-from consensus import stream_scripts
-from consensus.blobs import Blobs
-from consensus.chain import ChainState, Phase
-from consensus.codec import Message
-from consensus.events import Started
-from consensus.genesis import Genesis
-from consensus.identity import Identity
-from consensus.ledger import Ledger
-from consensus.messages import Proposal, Transaction, Vote
-from consensus.node import Node
-from consensus.node_metrics import NodeMetrics
-from consensus.place import SignedPlace
-from consensus.stream import TRANSACTIONS, VOTES, Incoming, Transport
+from consensus.agreement.events import Started
+from consensus.disk.blobs import Blobs
+from consensus.disk.identity import Identity
+from consensus.disk.ledger import Ledger
+from consensus.disk.place import SignedPlace
+from consensus.learning.chain import ChainState, Phase
+from consensus.node import stream_scripts
+from consensus.node.metrics import NodeMetrics
+from consensus.node.node import Node
+from consensus.node.stream import TRANSACTIONS, VOTES, Incoming, Transport
+from consensus.wire.codec import Message
+from consensus.wire.genesis import Genesis
+from consensus.wire.messages import Proposal, Transaction, Vote
 from tests.support.learning import FIRST_MS, Lab, ProvenLab, deal_beacon
 
 TICK_S = 0.02

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consensus.chain import ChainState, Phase, apply, start
-from consensus.ledger import Ledger
-from consensus.messages import FinalBlock
+from consensus.disk.ledger import Ledger
+from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.wire.messages import FinalBlock
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 

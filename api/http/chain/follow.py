@@ -1,4 +1,4 @@
-"""Follows a chain for the API, in a thread of its own: `consensus.watch` verifies, this shows.
+"""Follows a chain for the API, in a thread of its own: `consensus.node.watch` verifies, this shows.
 
 A block enters with the signatures of 2f + 1 validators of the genesis, or not at all.
 """
@@ -14,9 +14,9 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from api.http.chain.history import ChainHistory
-from consensus.genesis import Genesis
-from consensus.stream import FINAL, Transport
-from consensus.watch import Watch
+from consensus.node.stream import FINAL, Transport
+from consensus.node.watch import Watch
+from consensus.wire.genesis import Genesis
 
 _BLOCK_MS = 250
 _PAUSE_S = 0.5

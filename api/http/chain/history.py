@@ -21,10 +21,10 @@ from api.http.chain.schemas import (
     RoundView,
     TransactionView,
 )
-from consensus.chain import ChainState, Phase, proposers, start
-from consensus.genesis import Genesis
-from consensus.governance import update_weights
-from consensus.messages import (
+from consensus.learning.chain import ChainState, Phase, proposers, start
+from consensus.learning.governance import update_weights
+from consensus.wire.genesis import Genesis
+from consensus.wire.messages import (
     Block,
     Commit,
     FinalBlock,

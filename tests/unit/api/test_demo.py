@@ -22,8 +22,8 @@ from api.demo.play import DemoFailed, Feed, perform
 from api.demo.show import draw_picture, show_story, to_json
 from api.demo.stage import Role
 from api.demo.story import Part, Participant, Round, Story, _check_round, tell
-from consensus.chain import ChainState, Phase, apply, start
-from consensus.messages import FinalBlock, Proof, QuorumCertificate, Refusal
+from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.wire.messages import FinalBlock, Proof, QuorumCertificate, Refusal
 from federated.attacks import make_up, raise_claim
 from federated.client import ProofOrder, ProvingFailed, draw_shard
 from prover.groth16.commitment import SecretCommitment

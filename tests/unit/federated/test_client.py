@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from consensus.aggregate import GlobalModel
-from consensus.chain import ChainState, Phase, apply, start
-from consensus.development import sign_permit
-from consensus.messages import Commit, Proof, Register, Transaction, Update
+from consensus.disk.development import sign_permit
+from consensus.learning.aggregate import GlobalModel
+from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.wire.messages import Commit, Proof, Register, Transaction, Update
 from federated.attacks import ForgingProver, LyingProver, make_up, raise_claim, take_over
 from federated.client import (
     COMMITMENT_NAME,

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from consensus.aggregate import ONE, GlobalModel, combine
+from consensus.learning.aggregate import ONE, GlobalModel, combine
 from federated.data import UInt8Array
 from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel

@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from consensus.blobs import FileBlobs
-from consensus.chain import ChainState, Phase, apply, start
-from consensus.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identity, node_home
-from consensus.genesis import Genesis
-from consensus.identity import KEY_FILE, IdentityError, create_key, get_public_key, load_key
-from consensus.ledger import BLOCKS, KEEP_BLOCKS, VOTES, Ledger
-from consensus.messages import Block, FinalBlock, Proof, Vote
-from consensus.place import PLACE_FILE, Place, SignedPlace
-from consensus.samples import SamplePool
-from consensus.snapshots import SPAN, load_snapshot
+from consensus.disk.blobs import FileBlobs
+from consensus.disk.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identity, node_home
+from consensus.disk.identity import KEY_FILE, IdentityError, create_key, get_public_key, load_key
+from consensus.disk.ledger import BLOCKS, KEEP_BLOCKS, VOTES, Ledger
+from consensus.disk.place import PLACE_FILE, Place, SignedPlace
+from consensus.disk.snapshots import SPAN, load_snapshot
+from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.learning.samples import SamplePool
+from consensus.wire.genesis import Genesis
+from consensus.wire.messages import Block, FinalBlock, Proof, Vote
 from tests.support.certificates import certify
 from tests.support.commands import run
 from tests.support.learning import ProvenLab, ed25519, proven_lab

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from api.http.chain.history import ChainHistory
-from consensus.chain import ChainState, Phase, apply, find_fault, is_admissible, start
-from consensus.desk import Desk
-from consensus.messages import (
+from consensus.learning.chain import ChainState, Phase, apply, find_fault, is_admissible, start
+from consensus.node.desk import Desk
+from consensus.node.metrics import NodeMetrics
+from consensus.wire.messages import (
     Block,
     Proof,
     Refusal,
     decode_transaction,
 )
-from consensus.node_metrics import NodeMetrics
 from federated.attacks import raise_claim
 from prover.wire.envelope import PROOF_BYTES, Envelope
 from tests.support.histories import certify, grow

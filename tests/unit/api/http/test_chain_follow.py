@@ -12,9 +12,9 @@ import structlog
 from api.http.chain.follow import ChainFollower
 from api.settings import Settings
 from api.valkey.embedded import connect
-from consensus.chain import ChainState, apply, start
-from consensus.messages import BlockRequest, FinalBlock
-from consensus.stream import FINAL, VOTES, Transport
+from consensus.learning.chain import ChainState, apply, start
+from consensus.node.stream import FINAL, VOTES, Transport
+from consensus.wire.messages import BlockRequest, FinalBlock
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 from tests.support.queue_server import running_server

@@ -23,7 +23,7 @@ from api.queue.admin import QueueAdmin
 from api.queue.tasks import JobQueue
 from api.settings import Settings
 from api.valkey.embedded import connect
-from consensus.development import node_home
+from consensus.disk.development import node_home
 from tests.support.node_processes import PROGRAM, Cluster
 from tests.unit.api.process.test_supervisor import Watch
 

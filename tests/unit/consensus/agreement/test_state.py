@@ -1,4 +1,4 @@
-"""The rules of `consensus.state`, one by one, with every message delivered by hand.
+"""The rules of `consensus.agreement.state`, one by one, with every message delivered by hand.
 
 At height 1 of the toy chain the proposers are 1, 2, 3, 0 in turn.
 """
@@ -9,9 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from consensus import state
-from consensus.codec import MessageInvalid
-from consensus.events import (
+from consensus.agreement import state
+from consensus.agreement.events import (
     BlockBuilt,
     BlockChecked,
     Build,
@@ -23,8 +22,9 @@ from consensus.events import (
     Send,
     TimeoutFired,
 )
-from consensus.messages import NIL, Proposal, Step, Vote
-from consensus.votes import n_faulty, quorum
+from consensus.agreement.votes import n_faulty, quorum
+from consensus.wire.codec import MessageInvalid
+from consensus.wire.messages import NIL, Proposal, Step, Vote
 from tests.consensus.stage import (
     PRECOMMIT,
     PREVOTE,

@@ -1,4 +1,4 @@
-"""The rules of `consensus.state` against what comes early, late, twice or from liars.
+"""The rules of `consensus.agreement.state` against what comes early, late, twice or from liars.
 
 Receipts and restarts as well, with every message delivered by hand.
 """
@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from consensus import receipts, state
-from consensus.codec import MessageInvalid
-from consensus.events import (
+from consensus.agreement import receipts, state
+from consensus.agreement.events import (
     Accuse,
     BlockBuilt,
     BlockChecked,
@@ -29,9 +28,10 @@ from consensus.events import (
     Started,
     TimeoutFired,
 )
-from consensus.messages import MAX_TRANSACTION_BYTES, NIL, Proposal, Receipt, Step, Vote
-from consensus.receipts import QUOTA, ReceiptBook, is_full
-from consensus.votes import Tally
+from consensus.agreement.receipts import QUOTA, ReceiptBook, is_full
+from consensus.agreement.votes import Tally
+from consensus.wire.codec import MessageInvalid
+from consensus.wire.messages import MAX_TRANSACTION_BYTES, NIL, Proposal, Receipt, Step, Vote
 from tests.consensus.scenes import list_log, prove_stage
 from tests.consensus.simulator import count_memory
 from tests.consensus.stage import (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from consensus import memory, state
-from consensus.events import (
+from consensus.agreement import memory, state
+from consensus.agreement.events import (
     BlockChecked,
     Check,
     Config,
@@ -21,7 +21,8 @@ from consensus.events import (
     Send,
     Started,
 )
-from consensus.messages import (
+from consensus.agreement.receipts import ReceiptBook
+from consensus.wire.messages import (
     NIL,
     Proof,
     QuorumCertificate,
@@ -29,7 +30,6 @@ from consensus.messages import (
     Refusal,
     Vote,
 )
-from consensus.receipts import ReceiptBook
 from tests.consensus.scenes import (
     PROOF,
     PROPOSE,

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from consensus import state
-from consensus.events import (
+from consensus.agreement import state
+from consensus.agreement.events import (
     Accuse,
     BlockBuilt,
     BlockChecked,
@@ -23,7 +23,8 @@ from consensus.events import (
     Started,
     TimeoutFired,
 )
-from consensus.messages import (
+from consensus.agreement.votes import Tally
+from consensus.wire.messages import (
     BLANK,
     NIL,
     Evidence,
@@ -31,7 +32,6 @@ from consensus.messages import (
     Step,
     Vote,
 )
-from consensus.votes import Tally
 from tests.consensus.scenes import (
     PROPOSE,
     list_polka_of,

@@ -10,8 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.blobs import BlobCorrupt, BlobMissing, Blobs, BlobTooLarge, FileBlobs, MemoryBlobs
-from consensus.samples import MAGIC, PoolInvalid, SamplePool, draw_indices
+from consensus.disk.blobs import (
+    BlobCorrupt,
+    BlobMissing,
+    Blobs,
+    BlobTooLarge,
+    FileBlobs,
+    MemoryBlobs,
+)
+from consensus.learning.samples import MAGIC, PoolInvalid, SamplePool, draw_indices
 from prover.wire.statement import encode_fields
 
 

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus.codec import Message
-from consensus.genesis import Genesis
-from consensus.identity import (
+from consensus.disk.identity import (
     KEY_FILE,
     IdentityError,
     authenticate,
@@ -19,7 +17,9 @@ from consensus.identity import (
     load_key,
     sign,
 )
-from consensus.messages import (
+from consensus.wire.codec import Message
+from consensus.wire.genesis import Genesis
+from consensus.wire.messages import (
     BeaconShare,
     Block,
     FinalBlock,

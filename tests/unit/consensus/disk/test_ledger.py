@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from consensus.chain import apply, start
-from consensus.ledger import BLOCKS, VOTES, Ledger, LedgerError, read_finals
-from consensus.messages import NIL, FinalBlock, Proposal, Step, Vote
-from consensus.records import scan_unbuffered
+from consensus.disk.ledger import BLOCKS, VOTES, Ledger, LedgerError, read_finals
+from consensus.disk.records import scan_unbuffered
+from consensus.learning.chain import apply, start
+from consensus.wire.messages import NIL, FinalBlock, Proposal, Step, Vote
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 
@@ -210,7 +210,7 @@ def test_a_folder_is_one_nodes(tmp_path: Path) -> None:
 def test_a_folder_is_one_processs(tmp_path: Path) -> None:
     """A child holds it until it is killed; nothing is left to clean up then."""
     hold = (
-        "import sys; from pathlib import Path; from consensus.ledger import lock_home; "
+        "import sys; from pathlib import Path; from consensus.disk.ledger import lock_home; "
         "held = lock_home(Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

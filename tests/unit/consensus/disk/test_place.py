@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from consensus.chain import start
-from consensus.identity import IdentityError
-from consensus.messages import NIL, Proposal, Step, Vote
-from consensus.place import PLACE_FILE, Place, SignedPlace, give_up
+from consensus.disk.identity import IdentityError
+from consensus.disk.place import PLACE_FILE, Place, SignedPlace, give_up
+from consensus.learning.chain import start
+from consensus.wire.messages import NIL, Proposal, Step, Vote
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 

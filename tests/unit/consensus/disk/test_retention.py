@@ -14,14 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from consensus import block_files
-from consensus.block_files import BLOCKS, list_sealed, read_chain
-from consensus.chain import Phase, apply, start
-from consensus.follower import Follower
-from consensus.ledger import N_RECENT, Ledger, LedgerError, read_finals
-from consensus.messages import FinalBlock, Update
-from consensus.retention import MODELS, find_floor, list_models
-from consensus.snapshots import Snapshot, list_snapshots, save_snapshot
+from consensus.disk import block_files
+from consensus.disk.block_files import BLOCKS, list_sealed, read_chain
+from consensus.disk.ledger import N_RECENT, Ledger, LedgerError, read_finals
+from consensus.disk.retention import MODELS, find_floor, list_models
+from consensus.disk.snapshots import Snapshot, list_snapshots, save_snapshot
+from consensus.learning.chain import Phase, apply, start
+from consensus.node.follower import Follower
+from consensus.wire.messages import FinalBlock, Update
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 from tests.support.stored import grow, make_finals
@@ -415,7 +415,7 @@ def append_empty(ledger: Ledger, n_blocks: int) -> None:
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
-from consensus.ledger import Ledger
+from consensus.disk.ledger import Ledger
 from tests.unit.consensus.disk.test_retention import LAB, append_empty
 
 home, n_blocks, keep = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]) or None

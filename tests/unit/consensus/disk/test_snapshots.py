@@ -11,10 +11,7 @@ from typing import Any
 
 import pytest
 
-from consensus.chain import ChainState, Phase, apply
-from consensus.codec import split_fields
-from consensus.messages import BlockRequest
-from consensus.snapshots import (
+from consensus.disk.snapshots import (
     MAX_SNAPSHOT_BYTES,
     Snapshot,
     SnapshotInvalid,
@@ -24,7 +21,10 @@ from consensus.snapshots import (
     load_snapshot,
     save_snapshot,
 )
-from consensus.state_codec import decode_value, encode_value
+from consensus.learning.chain import ChainState, Phase, apply
+from consensus.wire.codec import split_fields
+from consensus.wire.messages import BlockRequest
+from consensus.wire.state_codec import decode_value, encode_value
 from prover.wire.statement import encode_fields
 from tests.support.certificates import certify
 from tests.support.learning import Lab

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.aggregate import (
+from consensus.learning.aggregate import (
     MAX_TOTAL_WEIGHT,
     ONE,
     GlobalModel,

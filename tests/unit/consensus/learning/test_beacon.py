@@ -6,8 +6,8 @@ from itertools import combinations
 
 import pytest
 
-from consensus import beacon
-from consensus.hash_to_curve import hash_to_field, hash_to_g1, map_to_g1
+from consensus.learning import beacon
+from consensus.learning.hash_to_curve import hash_to_field, hash_to_g1, map_to_g1
 from kernels.array import G1Array, G2Array
 from kernels.bn254 import G1, P
 from kernels.encoding import decode_g2, encode_g1

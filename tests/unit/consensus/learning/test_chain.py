@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from consensus.chain import (
+from consensus.learning.chain import (
     NO_MODEL,
     ChainState,
     Phase,
@@ -23,9 +23,10 @@ from consensus.chain import (
     proposers,
     start,
 )
-from consensus.chain_state import Absence
-from consensus.election import Lapse
-from consensus.messages import (
+from consensus.learning.chain_state import Absence
+from consensus.learning.election import Lapse
+from consensus.learning.rules import ChainRules
+from consensus.wire.messages import (
     Aggregate,
     Block,
     Entry,
@@ -36,7 +37,6 @@ from consensus.messages import (
     Vote,
     permit_bytes,
 )
-from consensus.rules import ChainRules
 from kernels.bn254 import R
 from prover.wire.envelope import PROOF_BYTES, Envelope
 from prover.wire.statement import Statement
@@ -459,7 +459,7 @@ def test_a_statement_with_another_field_is_refused(name: str) -> None:
     fault = find_statement_fault(state, LAB.client(0), envelope.statement, bytes(32))
     assert fault is not None
     assert fault.startswith(f"statement: {name} is")
-    if name != "dataset_digest":  # whose value needs the pool: `consensus.verifier`
+    if name != "dataset_digest":  # whose value needs the pool: `consensus.node.verifier`
         assert is_admissible(state, changed) == fault
 
 

@@ -1,4 +1,4 @@
-"""Each rule of `consensus.admission` where it alone forbids, and what a block does to the state."""
+"""Each rule of admission where it alone forbids, and what a block does to the state."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from consensus.admission import is_admissible
-from consensus.chain import (
+from consensus.learning.admission import is_admissible
+from consensus.learning.chain import (
     ChainState,
     Phase,
     apply,
@@ -18,7 +18,7 @@ from consensus.chain import (
     proposers,
     start,
 )
-from consensus.messages import Refusal, Transaction
+from consensus.wire.messages import Refusal, Transaction
 from kernels.bn254 import R
 from prover.wire.envelope import Envelope
 from tests.support.learning import N_SAMPLES, Lab, point

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from consensus.election import order_proposers, rank_clients
+from consensus.learning.election import order_proposers, rank_clients
 
 A, B, C = b"a" * 32, b"b" * 32, b"c" * 32
 

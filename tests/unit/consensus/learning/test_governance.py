@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from consensus.governance import UNIT, compute_weights, update_weights
-from consensus.messages import Aggregate, Entry
+from consensus.learning.governance import UNIT, compute_weights, update_weights
+from consensus.wire.messages import Aggregate, Entry
 
 A, B = b"a" * 32, b"b" * 32
 

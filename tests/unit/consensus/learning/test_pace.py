@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from consensus.chain import ChainState, Phase, apply, start
-from consensus.messages import Block, QuorumCertificate, Step, Vote
-from consensus.pace import compute_wait_ms, count_empty
+from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.learning.pace import compute_wait_ms, count_empty
+from consensus.wire.messages import Block, QuorumCertificate, Step, Vote
 from tests.support.learning import Lab, ProvenLab
 from tests.support.nodes import Net, list_contradictions
 

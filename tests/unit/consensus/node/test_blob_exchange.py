@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from consensus.absence import leaves_out
-from consensus.answers import MAX_PARTS, Answers
-from consensus.blobs import BlobMissing, Blobs, FileBlobs, KeptBlobs, MemoryBlobs
-from consensus.chain import ChainState, Phase, find_fault, list_entries
-from consensus.downloads import MAX_DOWNLOADS, Downloads
-from consensus.follower import Follower
-from consensus.gossip_messages import PART_BYTES, BlobPart, BlobRequest
-from consensus.ledger import Ledger
-from consensus.messages import Block, Proposal, Transaction, Update
-from consensus.repetition import LONGEST_PAUSE_S
-from consensus.stream import BLOBS, FINAL, VOTES, Transport
-from consensus.verifier import BlockVerifier
-from consensus.watch import Watch
+from consensus.disk.blobs import BlobMissing, Blobs, FileBlobs, KeptBlobs, MemoryBlobs
+from consensus.disk.ledger import Ledger
+from consensus.learning.absence import leaves_out
+from consensus.learning.chain import ChainState, Phase, find_fault, list_entries
+from consensus.node.answers import MAX_PARTS, Answers
+from consensus.node.downloads import MAX_DOWNLOADS, Downloads
+from consensus.node.follower import Follower
+from consensus.node.repetition import LONGEST_PAUSE_S
+from consensus.node.stream import BLOBS, FINAL, VOTES, Transport
+from consensus.node.verifier import BlockVerifier
+from consensus.node.watch import Watch
+from consensus.wire.gossip_messages import PART_BYTES, BlobPart, BlobRequest
+from consensus.wire.messages import Block, Proposal, Transaction, Update
 from tests.support.learning import ProvenLab, proven_lab, proven_state
 from tests.support.nodes import Net
 from tests.support.tiny_circuits import seeded
@@ -100,7 +100,7 @@ def test_a_size_that_changes_on_the_way_is_a_lie() -> None:
 
 
 def test_what_comes_is_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consensus.downloads.MAX_BYTES", 2 * PART_BYTES)
+    monkeypatch.setattr("consensus.node.downloads.MAX_BYTES", 2 * PART_BYTES)
     downloads = Downloads(4, own=0)
     endless = bytes(64 * PART_BYTES)
     (request,) = downloads.want([DIGEST], 0.0)

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from api.http.chain.history import ChainHistory
-from consensus import catch_up
-from consensus.catch_up import MAX_AWAITED, CatchUp
-from consensus.chain import ChainState, apply, start
-from consensus.gossip_messages import MAX_STATE_BYTES, HeldState
-from consensus.ledger import N_RECENT, Ledger
-from consensus.messages import BlockRequest, FinalBlock
-from consensus.snapshots import Snapshot
-from consensus.stream import FINAL, MAX_MESSAGE_BYTES, Incoming
-from consensus.watch import Watch
+from consensus.disk.ledger import N_RECENT, Ledger
+from consensus.disk.snapshots import Snapshot
+from consensus.learning.chain import ChainState, apply, start
+from consensus.node import catch_up
+from consensus.node.catch_up import MAX_AWAITED, CatchUp
+from consensus.node.stream import FINAL, MAX_MESSAGE_BYTES, Incoming
+from consensus.node.watch import Watch
+from consensus.wire.gossip_messages import MAX_STATE_BYTES, HeldState
+from consensus.wire.messages import BlockRequest, FinalBlock
 from tests.support.certificates import certify
 from tests.support.learning import Lab, ProvenLab
 from tests.support.nodes import Net, list_contradictions, list_hashes

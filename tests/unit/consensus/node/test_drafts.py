@@ -7,11 +7,13 @@ from functools import cache
 
 import pytest
 
-from consensus import beacon, drafts
-from consensus.blobs import MemoryBlobs
-from consensus.chain import ChainState, Phase, apply, beacon_message, find_fault, start
-from consensus.drafts import BeaconShares, draft_block
-from consensus.messages import (
+from consensus.disk.blobs import MemoryBlobs
+from consensus.learning import beacon
+from consensus.learning.chain import ChainState, Phase, apply, beacon_message, find_fault, start
+from consensus.node import drafts
+from consensus.node.drafts import BeaconShares, draft_block
+from consensus.node.verifier import BlockVerifier
+from consensus.wire.messages import (
     MAX_TRANSACTIONS,
     NIL,
     Aggregate,
@@ -23,7 +25,6 @@ from consensus.messages import (
     Transaction,
     Vote,
 )
-from consensus.verifier import BlockVerifier
 from tests.support.learning import Lab, deal_beacon, proven_lab, proven_state
 from tests.support.tiny_circuits import seeded
 

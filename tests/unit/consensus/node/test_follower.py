@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from consensus.chain import ChainState, Phase, apply, start
-from consensus.follower import Follower
-from consensus.messages import Block, FinalBlock, QuorumCertificate, Step
+from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.node.follower import Follower
+from consensus.wire.messages import Block, FinalBlock, QuorumCertificate, Step
 from tests.support import certificates
 from tests.support.learning import proven_lab
 

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from consensus.chain import ChainState, Phase
-from consensus.gossip import Gossip, Held
-from consensus.gossip_messages import MASK_BYTES, SHORT_BYTES, Holdings
-from consensus.messages import (
+from consensus.learning.chain import ChainState, Phase
+from consensus.node.gossip import Gossip, Held
+from consensus.node.pool import PER_CLIENT
+from consensus.node.repetition import FIRST_PAUSE_S, LONGEST_PAUSE_S, Repetition
+from consensus.node.stream import STREAMS, TRANSACTIONS, VOTES
+from consensus.wire.gossip_messages import MASK_BYTES, SHORT_BYTES, Holdings
+from consensus.wire.messages import (
     BlockRequest,
     Proposal,
     Receipt,
@@ -21,9 +24,6 @@ from consensus.messages import (
     Update,
     Vote,
 )
-from consensus.pool import PER_CLIENT
-from consensus.repetition import FIRST_PAUSE_S, LONGEST_PAUSE_S, Repetition
-from consensus.stream import STREAMS, TRANSACTIONS, VOTES
 from tests.support.learning import Lab, ProvenLab
 from tests.support.nodes import Net
 

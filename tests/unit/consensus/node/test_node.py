@@ -14,12 +14,14 @@ import pytest
 
 from api.settings import Settings
 from api.valkey.embedded import connect
-from consensus.chain import ChainState, Phase
-from consensus.follower import Follower
-from consensus.identity import IdentityError, sign
-from consensus.ledger import VOTES as VOTES_LOG
-from consensus.ledger import Ledger, LedgerError, read_finals
-from consensus.messages import (
+from consensus.disk.identity import IdentityError, sign
+from consensus.disk.ledger import VOTES as VOTES_LOG
+from consensus.disk.ledger import Ledger, LedgerError, read_finals
+from consensus.disk.place import PLACE_FILE, give_up
+from consensus.learning.chain import ChainState, Phase
+from consensus.node.follower import Follower
+from consensus.node.stream import FINAL, VOTES
+from consensus.wire.messages import (
     NIL,
     BeaconShare,
     BlockRequest,
@@ -30,8 +32,6 @@ from consensus.messages import (
     Transaction,
     Vote,
 )
-from consensus.place import PLACE_FILE, give_up
-from consensus.stream import FINAL, VOTES
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Statement
 from tests.support.learning import ProvenLab

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from consensus.chain import Phase
-from consensus.identity import IdentityError
-from consensus.ledger import VOTES as VOTES_LOG
-from consensus.ledger import Log
-from consensus.messages import Proposal, Step, Vote
-from consensus.node import Node
-from consensus.place import SignedPlace, give_up
+from consensus.disk.identity import IdentityError
+from consensus.disk.ledger import VOTES as VOTES_LOG
+from consensus.disk.ledger import Log
+from consensus.disk.place import SignedPlace, give_up
+from consensus.learning.chain import Phase
+from consensus.node.node import Node
+from consensus.wire.messages import Proposal, Step, Vote
 from tests.support.learning import ProvenLab
 from tests.support.nodes import MayPass, Net, list_contradictions, list_hashes
 

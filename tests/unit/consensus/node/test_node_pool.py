@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from consensus.chain import ChainState, Phase, apply, start
-from consensus.messages import Commit, Register, Transaction
-from consensus.pool import PER_CLIENT, Pool
+from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.node.pool import PER_CLIENT, Pool
+from consensus.wire.messages import Commit, Register, Transaction
 from tests.support.learning import Lab, ed25519, public
 
 LAB = Lab()

@@ -13,8 +13,8 @@ from redis.exceptions import ResponseError
 
 from api.settings import Settings
 from api.valkey.embedded import connect, socket_path
-from consensus import stream as module
-from consensus.stream import (
+from consensus.node import stream as module
+from consensus.node.stream import (
     BLOBS,
     FINAL,
     MAX_MESSAGE_BYTES,

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consensus import verifier as verifier_module
-from consensus.aggregate import GlobalModel, combine
-from consensus.blobs import MemoryBlobs
-from consensus.chain import ChainState, Phase, apply, find_fault, list_entries, start
-from consensus.messages import Block, Commit, Proof, Transaction, Update
-from consensus.samples import SamplePool
-from consensus.verifier import BlockVerifier
+from consensus.disk.blobs import MemoryBlobs
+from consensus.learning.aggregate import GlobalModel, combine
+from consensus.learning.chain import ChainState, Phase, apply, find_fault, list_entries, start
+from consensus.learning.samples import SamplePool
+from consensus.node import verifier as verifier_module
+from consensus.node.verifier import BlockVerifier
+from consensus.wire.messages import Block, Commit, Proof, Transaction, Update
 from kernels.array import FrArray, G1Array
 from kernels.cpu.words.group import add_g1, mul_g1
 from kernels.encoding import decode_g1, encode_g1

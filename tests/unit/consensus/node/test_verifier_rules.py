@@ -8,16 +8,16 @@ from typing import Any, cast
 
 import pytest
 
-from consensus import beacon
-from consensus import verifier as verifier_module
-from consensus.aggregate import combine
-from consensus.blobs import MemoryBlobs
-from consensus.chain import ChainState, Phase, beacon_message, expect_statement
-from consensus.drafts import BeaconShares
-from consensus.identity import Identity
-from consensus.messages import BeaconShare, Block, Message, Refusal
-from consensus.verifier import BlockVerifier
-from consensus.voice import Voice
+from consensus.disk.blobs import MemoryBlobs
+from consensus.disk.identity import Identity
+from consensus.learning import beacon
+from consensus.learning.aggregate import combine
+from consensus.learning.chain import ChainState, Phase, beacon_message, expect_statement
+from consensus.node import verifier as verifier_module
+from consensus.node.drafts import BeaconShares
+from consensus.node.verifier import BlockVerifier
+from consensus.node.voice import Voice
+from consensus.wire.messages import BeaconShare, Block, Message, Refusal
 from kernels.array import FrArray
 from kernels.bn254 import R
 from kernels.encoding import decode_fr

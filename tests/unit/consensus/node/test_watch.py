@@ -10,15 +10,15 @@ import pytest
 
 from api.settings import Settings
 from api.valkey.embedded import connect
-from consensus.chain import ChainState, apply, start
-from consensus.messages import (
+from consensus.learning.chain import ChainState, apply, start
+from consensus.node.stream import FINAL, TRANSACTIONS, VOTES, Transport
+from consensus.node.watch import Watch
+from consensus.wire.messages import (
     BlockRequest,
     FinalBlock,
     QuorumCertificate,
     decode_transaction,
 )
-from consensus.stream import FINAL, TRANSACTIONS, VOTES, Transport
-from consensus.watch import Watch
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 from tests.support.queue_server import running_server

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from consensus import gossip_messages, messages
-from consensus.aggregate import GlobalModel
-from consensus.codec import Message, Signed
-from consensus.genesis import Genesis, GenesisInvalid
-from consensus.samples import SamplePool
-from consensus.signatures import is_signed
+from consensus.learning.aggregate import GlobalModel
+from consensus.learning.samples import SamplePool
+from consensus.wire import gossip_messages, messages
+from consensus.wire.codec import Message, Signed
+from consensus.wire.genesis import Genesis, GenesisInvalid
+from consensus.wire.signatures import is_signed
 from prover.keys.opening import CommitmentKey
 from tests.support import chain_vectors
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from consensus import beacon
-from consensus.chain import (
+from consensus.disk.identity import authenticate, sign
+from consensus.learning import beacon
+from consensus.learning.chain import (
     Phase,
     beacon_message,
     find_fault,
@@ -15,9 +16,8 @@ from consensus.chain import (
     is_admissible,
     start,
 )
-from consensus.drafts import BeaconShares
-from consensus.identity import authenticate, sign
-from consensus.messages import (
+from consensus.node.drafts import BeaconShares
+from consensus.wire.messages import (
     NIL,
     BeaconShare,
     Block,

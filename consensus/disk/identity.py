@@ -1,0 +1,199 @@
+"""Who a message is from: a validator's Ed25519 key on disk, signatures, and membership.
+
+`authenticate` stands between the transport, which anyone can write to, and
+`consensus.agreement.state`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from consensus.agreement.votes import n_faulty, quorum
+from consensus.wire import signatures
+from consensus.wire.codec import Message, Signed
+from consensus.wire.genesis import Genesis
+from consensus.wire.gossip_messages import BlobPart, Holdings
+from consensus.wire.messages import FinalBlock, Proposal, QuorumCertificate, Receipt, Vote
+from kernels.files import write_new
+
+if TYPE_CHECKING:
+    from consensus.disk.place import SignedPlace
+
+__all__ = [
+    "Identity",
+    "IdentityError",
+    "authenticate",
+    "create_key",
+    "find_certificate_fault",
+    "find_sender_fault",
+    "get_public_key",
+    "load_key",
+    "load_seed",
+    "n_faulty",
+    "quorum",
+    "sign",
+]
+
+KEY_FILE = "validator.key"
+_SEED_BYTES = 32
+S = TypeVar("S", bound=Signed)
+Check = Callable[[Signed, int], bool]
+"""Whether a message is signed by the validator of this index, below n."""
+
+
+class IdentityError(Exception):
+    """A key cannot be made or read. what : the trouble; next_step : what to do about it."""
+
+    def __init__(self, path: Path, what: str, next_step: str) -> None:
+        self.path, self.what, self.next_step = path, what, next_step
+        super().__init__(f"{path}: {what}; {next_step}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who a node is: nobody, for one that only watches.
+
+    beacon_secret : of its share
+    place         : the last that it signed at
+    """
+
+    index: int | None = None
+    key: Ed25519PrivateKey | None = None
+    beacon_secret: bytes | None = None
+    place: SignedPlace | None = None
+
+
+# -- keys on disk ----------------------------------------------------------------------------------
+
+
+def create_key(folder: Path, seed: bytes, name: str = KEY_FILE) -> Ed25519PrivateKey:
+    """Writes a new private key, readable by its owner only; the folder too. Never overwrites one.
+
+    seed : 32 bytes of the system's randomness
+    Raises IdentityError.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _require_private(folder, folder.stat(), "chmod 700 it")
+    path = folder / name
+    try:
+        write_new(path, seed.hex().encode("ascii") + b"\n")
+    except FileExistsError:
+        raise IdentityError(
+            path, "there is a key already", "keep it, or name another folder"
+        ) from None
+    return Ed25519PrivateKey.from_private_bytes(seed)
+
+
+def load_key(folder: Path, name: str = KEY_FILE) -> Ed25519PrivateKey:
+    """The key that `create_key` wrote. Raises IdentityError, also when others may read it."""
+    return Ed25519PrivateKey.from_private_bytes(load_seed(folder, name))
+
+
+def load_seed(folder: Path, name: str = KEY_FILE) -> bytes:
+    """The 32 secret bytes that `create_key` wrote. Raises IdentityError as `load_key`."""
+    path = folder / name
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        what = f"cannot be read ({error.strerror})"
+        raise IdentityError(path, what, "make one with `zkpot chain init`") from None
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise IdentityError(path, "is no file", "make one with `zkpot chain init`")
+        _require_private(path, found, "chmod 600 it, or make a new key if others may have read it")
+        raw = file.read(2 * _SEED_BYTES + 2)
+    seed = _parse_seed(raw)
+    if seed is None:
+        next_step = "take this file, and no other, from a copy, or make a new one"
+        raise IdentityError(path, "holds no key", next_step)
+    return seed
+
+
+def _parse_seed(raw: bytes) -> bytes | None:
+    try:
+        seed = bytes.fromhex(raw.decode("ascii").removesuffix("\n"))
+    except ValueError:
+        return None
+    return seed if raw == seed.hex().encode("ascii") + b"\n" and len(seed) == _SEED_BYTES else None
+
+
+def _require_private(path: Path, found: os.stat_result, next_step: str) -> None:
+    if found.st_uid != os.geteuid():
+        raise IdentityError(path, "belongs to another user", "run as its owner")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise IdentityError(path, "is open to other users", next_step)
+
+
+# -- signing and checking --------------------------------------------------------------------------
+
+
+def get_public_key(key: Ed25519PrivateKey) -> bytes:
+    """The 32 bytes that genesis names."""
+    return key.public_key().public_bytes_raw()
+
+
+def sign(key: Ed25519PrivateKey, message: S, genesis_digest: bytes) -> S:
+    """The message with this key's signature, for the chain of this genesis. Deterministic."""
+    signature = key.sign(message.sign_bytes(genesis_digest))
+    return dataclasses.replace(message, signature=signature)  # type: ignore[type-var]
+
+
+def authenticate(message: Message, genesis: Genesis) -> str | None:
+    """What is wrong with the origin of a message, or None: then the state machine may have it.
+
+    Vote, Proposal, Receipt, Holdings, BlobPart: signed by a validator. QuorumCertificate,
+    FinalBlock: 2f + 1 distinct validators signed. Any other kind proves its origin by other means
+    and is a fault here.
+    """
+
+    def is_signed(signed: Signed, validator: int) -> bool:
+        key = genesis.validators[validator].key
+        return signatures.is_signed(signed, key, genesis.digest)
+
+    return find_origin_fault(message, genesis.n_validators, is_signed)
+
+
+def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> str | None:
+    """`authenticate` for any way of signing."""
+    match message:
+        case Vote() | Proposal() | Receipt() | Holdings() | BlobPart():
+            return find_sender_fault(message, n_validators, is_signed)
+        case QuorumCertificate():
+            return find_certificate_fault(message, n_validators, is_signed)
+        case FinalBlock():
+            return find_certificate_fault(message.certificate, n_validators, is_signed)
+        case _:
+            return f"a {type(message).__name__} is not signed by a validator"
+
+
+def find_sender_fault(
+    message: Vote | Proposal | Receipt | Holdings | BlobPart, n_validators: int, is_signed: Check
+) -> str | None:
+    """Its validator exists and has signed."""
+    if message.validator >= n_validators:
+        return "the sender is no validator"
+    if not is_signed(message, message.validator):
+        return "the signature is not its validator's"
+    return None
+
+
+def find_certificate_fault(
+    certificate: QuorumCertificate, n_validators: int, is_signed: Check
+) -> str | None:
+    """2f + 1 validators signed its precommits; `QuorumCertificate` itself sees to the rest.
+
+    By its own checks the votes are precommits of distinct validators for its height, round, block.
+    """
+    if len(certificate.votes) < quorum(n_validators):
+        return f"{len(certificate.votes)} precommits are no quorum"
+    faults = (find_sender_fault(vote, n_validators, is_signed) for vote in certificate.votes)
+    return next((fault for fault in faults if fault is not None), None)

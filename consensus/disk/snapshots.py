@@ -1,0 +1,134 @@
+"""The state of a chain at a height, with the block after it: where a node starts without the rest.
+
+    file = `zkpotsnp` | version, 2 bytes | field list: state, FinalBlock
+
+The block's `state_root` is the digest of the state, and 2f + 1 validators of the genesis signed the
+block: whoever trusts the genesis can take the state from anybody. What differs in one bit is
+refused. A folder of a node holds one for every `SPAN` blocks, `snapshot-HEIGHT.zks`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from consensus.disk.identity import authenticate
+from consensus.learning.chain import ChainState, find_fault
+from consensus.wire.codec import split_fields
+from consensus.wire.genesis import Genesis
+from consensus.wire.gossip_messages import MAX_STATE_BYTES
+from consensus.wire.messages import FinalBlock
+from kernels.files import PRIVATE, write_whole
+from prover.wire.statement import encode_fields
+
+SPAN = 256
+"""Blocks from one snapshot of a ledger to the next, and in a file of blocks."""
+MAX_SNAPSHOT_BYTES = MAX_STATE_BYTES + FinalBlock.MAX_BYTES + 64
+_MAGIC = b"zkpotsnp" + (1).to_bytes(2, "little")
+_PREFIX, _SUFFIX = "snapshot-", ".zks"
+
+
+class SnapshotInvalid(ValueError):
+    """These bytes are no state of this chain. The message says what is wrong and what to do."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"snapshot: {what}; take one of another node of this chain")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A state that is pinned. final : the block after it"""
+
+    state: ChainState
+    final: FinalBlock
+
+    @property
+    def height(self) -> int:
+        """Of the last block that is in the state."""
+        return self.state.height
+
+    def encode(self) -> bytes:
+        """The file's bytes."""
+        return _MAGIC + encode_fields([self.state.encode(), self.final.encode()])
+
+    @classmethod
+    def decode(cls, raw: bytes, genesis: Genesis) -> Snapshot:
+        """Inverse of `encode`, checked under the genesis. Raises SnapshotInvalid for all else.
+
+        Costs the signatures of one certificate; the state is looked at only when they hold.
+        """
+        _require(len(raw) <= MAX_SNAPSHOT_BYTES, "it is too long")
+        _require(raw.startswith(_MAGIC), "it is none, or of another version")
+        fields = split_fields(raw[len(_MAGIC) :], 2) or []
+        _require(len(fields) == 2, "it is cut short, or too long")
+        raw_state, raw_final = fields
+        final = FinalBlock.decode(raw_final)
+        if final is None:
+            raise SnapshotInvalid("the block after it is malformed")
+        return cls.check(raw_state, final, genesis)
+
+    @classmethod
+    def check(cls, raw_state: bytes, final: FinalBlock, genesis: Genesis) -> Snapshot:
+        """Of a state's bytes and the block that should name them. Raises SnapshotInvalid."""
+        fault = authenticate(final, genesis)
+        _require(fault is None, f"the block after it is not final on this chain: {fault}")
+        pinned = hashlib.sha256(raw_state).digest() == final.block.state_root
+        _require(pinned, "its state is not the one that the block after it names")
+        state = ChainState.decode(raw_state, genesis)
+        if state is None:
+            raise SnapshotInvalid("its state is of another genesis, or malformed")
+        fault = find_fault(state, final.block)
+        _require(fault is None, f"the block after it does not follow: {fault}")
+        return cls(state, final)
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise SnapshotInvalid(what)
+
+
+# -- in a node's folder ----------------------------------------------------------------------------
+
+
+def save_snapshot(home: Path, snapshot: Snapshot) -> Path:
+    """Into the folder; returns when it is on disk. Raises OSError."""
+    path = home / f"{_PREFIX}{snapshot.height:012d}{_SUFFIX}"
+    write_whole(path, [snapshot.encode()], mode=PRIVATE)
+    return path
+
+
+def load_snapshot(path: Path, genesis: Genesis) -> Snapshot:
+    """A snapshot's file. Raises SnapshotInvalid, OSError."""
+    with path.open("rb") as file:
+        return Snapshot.decode(file.read(MAX_SNAPSHOT_BYTES + 1), genesis)
+
+
+def list_snapshots(home: Path) -> list[tuple[int, Path]]:
+    """Heights and files of what the folder holds, ascending; nothing is read."""
+    found = []
+    for path in home.glob(f"{_PREFIX}*{_SUFFIX}"):
+        digits = path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
+        if len(digits) == 12 and digits.isascii() and digits.isdigit():
+            found.append((int(digits), path))
+    return sorted(found)
+
+
+def find_snapshots(home: Path, genesis: Genesis, *, newest_first: bool) -> Iterator[Snapshot]:
+    """The folder's snapshots that hold, by height; what does not hold is passed over."""
+    for height, path in sorted(list_snapshots(home), reverse=newest_first):
+        try:
+            snapshot = load_snapshot(path, genesis)
+        except (SnapshotInvalid, FileNotFoundError):
+            continue  # another one will do, or the blocks themselves
+        if snapshot.height == height:
+            yield snapshot
+
+
+def drop_snapshots(home: Path, below: int) -> None:
+    """Deletes those of lower heights. Raises OSError."""
+    for height, path in list_snapshots(home):
+        if height < below:
+            path.unlink(missing_ok=True)

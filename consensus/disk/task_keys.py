@@ -1,0 +1,66 @@
+"""The keys that a genesis names, and that they are what it says of them.
+
+A genesis pins a key by its digest and says in clear what is trained: architecture, samples, circuit
+and bases of commitments. The key names the same by digests of its own. Who reads a key for a chain
+compares the two, or proofs about one network would count for another.
+"""
+
+from __future__ import annotations
+
+from consensus.disk.blobs import Blobs, BlobUnavailable
+from consensus.wire.genesis import Task
+from prover.errors import KeyMismatch
+from prover.keys.halves import VerifyingKey
+from prover.keys.opening import CommitmentKey
+
+
+def load_task_key(task: Task, blobs: Blobs) -> VerifyingKey:
+    """The verifying key of a task.
+
+    Raises BlobUnavailable; FormatError, KeyMismatch for one that contradicts the genesis.
+    """
+    key = VerifyingKey.decode(blobs.get(task.verifying_key_digest))
+    require_task_key(task, key)
+    return key
+
+
+def require_task_key(task: Task, key: VerifyingKey) -> None:
+    """KeyMismatch unless this is the key that the genesis names, and what it says of the key."""
+    if key.digest != task.verifying_key_digest:
+        raise KeyMismatch(
+            "the genesis names another key",
+            next_step=f"take the key whose digest is {task.verifying_key_digest.hex()}",
+        )
+    try:
+        task.card.require_key(key)
+    except KeyMismatch as error:
+        raise _contradiction(error.what) from None
+    if key.commitment_digest != task.commitment_key_digest:
+        raise _contradiction("the key names another commitment key")
+
+
+def load_task_commitment_key(task: Task, blobs: Blobs) -> CommitmentKey:
+    """The commitment key of a task. Raises as `load_task_key`.
+
+    That it belongs to the verifying key is what `load_task_key` compares.
+    """
+    key = CommitmentKey.decode(blobs.get(task.commitment_key_digest))
+    if key.n_model != task.architecture.n_parameters:
+        raise _contradiction("the commitment key has bases for another number of parameters")
+    return key
+
+
+def check_task_keys(task: Task, blobs: Blobs) -> None:
+    """Raises FormatError or KeyMismatch for keys that contradict the genesis; some may lack yet."""
+    for load in (load_task_key, load_task_commitment_key):
+        try:
+            load(task, blobs)
+        except BlobUnavailable:
+            continue
+
+
+def _contradiction(what: str) -> KeyMismatch:
+    return KeyMismatch(
+        f"the genesis contradicts the key that it names: {what}",
+        next_step="take the genesis that the chain was started with",
+    )

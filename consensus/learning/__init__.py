@@ -1,0 +1,1 @@
+"""What the final blocks of a chain mean: rounds, clients, leaders. Pure."""

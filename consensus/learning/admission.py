@@ -1,0 +1,165 @@
+"""Which transactions a block may hold after a state: by phase, client, statement and signature.
+
+Pure, and without pairings or blobs: proofs and openings are checked by `consensus.node.verifier`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import lru_cache
+
+from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.messages import (
+    MAX_TRANSACTIONS,
+    Commit,
+    Proof,
+    Refusal,
+    Register,
+    Transaction,
+    Update,
+    permit_bytes,
+)
+from consensus.wire.signatures import is_signed, is_valid
+from kernels.bn254 import R
+from kernels.encoding import Refused, decode_g1
+from prover.wire.envelope import Envelope
+from prover.wire.statement import Statement
+
+
+def is_admissible(state: ChainState, tx: Transaction) -> str | None:
+    """What forbids this transaction in the next block, or None. Proofs and openings not checked."""
+    match tx:
+        case Register():
+            fault = _find_register_fault(state, tx)
+        case Commit():
+            fault = _find_commit_fault(state, tx)
+        case Proof():
+            fault = _find_proof_fault(state, tx)
+        case Update():
+            fault = _find_update_fault(state, tx)
+        case Refusal():
+            fault = _find_refusal_fault(state, tx)
+    signed = tx.proof if isinstance(tx, Refusal) else tx
+    if fault is None and not is_signed(signed, tx.client_key, state.genesis.digest):
+        fault = "the signature is not its client's"
+    return fault
+
+
+def _find_register_fault(state: ChainState, tx: Register) -> str | None:
+    genesis = state.genesis
+    if state.phase is not Phase.REGISTER:
+        return "registration is closed"
+    if tx.client_key in state.clients:
+        return "the client is registered"
+    if len(state.clients) >= genesis.task.n_expected:
+        return "the task is full"
+    if tx.validator >= genesis.n_validators:
+        return "its home is no validator"
+    permitted = permit_bytes(genesis.digest, tx.client_key)
+    if not is_valid(genesis.admission_key, tx.permit, permitted):
+        return "the permit is not the admission key's"
+    return None
+
+
+def _find_commit_fault(state: ChainState, tx: Commit) -> str | None:
+    """That D_W was seen before is no fault, or a copy would censor its owner."""
+    if state.phase is not Phase.COMMIT:
+        return "commits are closed"
+    if tx.learning_round != state.learning_round:
+        return "a commit of another round"
+    if tx.client_key not in state.clients:
+        return "the client is not registered"
+    if tx.client_key in state.commits:
+        return "the client has committed"
+    if not _are_points(tx.d_w + tx.pok_w):
+        return "a point of the commitment is not on the curve"
+    return None
+
+
+@lru_cache(maxsize=2 * MAX_TRANSACTIONS)
+def _are_points(raw: bytes) -> bool:
+    """Whether these are two compressed points; asked of each commit when it comes, is judged, and
+    when a block holds it, and each time two square roots."""
+    return not isinstance(decode_g1(raw, 2), Refused)
+
+
+def _find_proof_fault(state: ChainState, tx: Proof) -> str | None:
+    if state.phase is not Phase.PROVE:
+        return "proofs are closed"
+    if tx.learning_round != state.learning_round:
+        return "a proof of another round"
+    if tx.client_key not in state.commits:
+        return "the client has not committed"
+    if tx.client_key in state.proofs:
+        return "the client has a proof"
+    envelope = Envelope.decode(tx.envelope)
+    if envelope is None:
+        return "the envelope is malformed"
+    return find_statement_fault(state, tx.client_key, envelope.statement)
+
+
+def _find_refusal_fault(state: ChainState, tx: Refusal) -> str | None:
+    """It refuses what could have been accepted, so that only its proof can be at fault."""
+    if tx.client_key in state.refusals:
+        return "the client has a refusal"
+    return _find_proof_fault(state, tx.proof)
+
+
+def _find_update_fault(state: ChainState, tx: Update) -> str | None:
+    if state.phase is not Phase.UPDATE:
+        return "updates are closed"
+    if tx.learning_round != state.learning_round:
+        return "an update of another round"
+    if tx.client_key not in state.proofs:
+        return "the client has no proof"
+    if tx.client_key in state.updates:
+        return "the client has an update"
+    if int.from_bytes(tx.rho, "little") >= R:
+        return "the blinding is no scalar"
+    return None
+
+
+def expect_statement(
+    state: ChainState, client_key: bytes, *, claimed_correct: int, dataset_digest: bytes
+) -> Statement:
+    """The one statement by which this client may claim this count in this round.
+
+    Requires that the client has committed and the beacon is known.
+    """
+    genesis, task = state.genesis, state.genesis.task
+    return Statement(
+        chain_id=genesis.name,
+        task_id=task.task_id,
+        round_index=state.learning_round,
+        commit_height=state.commit_height,
+        client_key=client_key,
+        verifying_key_digest=task.verifying_key_digest,
+        shard_index=0,
+        n_real=task.n_samples,
+        dataset_digest=dataset_digest,
+        multipliers=task.architecture.multipliers,
+        claimed_correct=claimed_correct,
+        d_w=state.commits[client_key].d_w,
+    )
+
+
+def find_statement_fault(
+    state: ChainState, client_key: bytes, statement: Statement, dataset_digest: bytes | None = None
+) -> str | None:
+    """What the chain holds against a statement of this client, by the name of the field, or None.
+
+    dataset_digest : of the drawn shard; None leaves that field to who has the pool
+    """
+    task = state.genesis.task
+    if statement.n_real == task.n_samples and statement.claimed_correct < task.threshold:
+        return "statement: claimed_correct is below the threshold"
+    expected = expect_statement(
+        state,
+        client_key,
+        claimed_correct=min(statement.claimed_correct, task.n_samples),
+        dataset_digest=dataset_digest or statement.dataset_digest,
+    )
+    for field in fields(Statement):
+        if getattr(statement, field.name) != getattr(expected, field.name):
+            return f"statement: {field.name} is another"
+    return None

@@ -1,0 +1,388 @@
+"""READ SECOND: what the final blocks of a chain mean. Pure: no clock, no I/O, no pairing, no blob.
+
+One learning round after the other, in phases that blocks close:
+
+              all clients in, or            all* have committed, or
+    REGISTER ─── register_ms ───> COMMIT ─── commit_ms with one ───> BEACON
+                                    ^       block c closes it           │ block c + 1 carries the
+              rounds left           │                                   │ beacon: draws the shard
+    DONE <── no ── ELECT ── yes ────┘                                   v
+                     ^     next block carries the aggregate           PROVE
+                     │                                                  │ all* have a proof or a
+                     └── all* opened, or update_ms ─── UPDATE <─────────┘ refusal, or prove_ms
+                                                       (skipped when nobody has a proof)
+
+A phase waits for clients for its time at least, however many blocks that takes: blocks have a time
+that f validators can't move (`compute_time`), and the block that reaches the end of a phase closes
+it. REGISTER ends so only once someone is in, COMMIT likewise. (*) Who kept a phase waiting in vain
+is not waited for in the rounds that follow (`consensus.learning.standing`).
+
+Each phase takes one kind of transaction, one per client; PROVE also refusals, which record a
+client's proof that does not verify, so that nobody waits for it (a valid one still counts while the
+phase lasts). `find_fault` says what is wrong with a block by these rules alone; proofs, openings,
+the beacon and the model's digest need pairings and blobs and are the business of
+`consensus.node.verifier`. Every function gives the same on every node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from consensus.disk.identity import authenticate
+from consensus.learning import beacon
+from consensus.learning.admission import expect_statement, find_statement_fault, is_admissible
+from consensus.learning.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
+from consensus.learning.election import Lapse, note_turns, order_proposers
+from consensus.learning.standing import is_complete, note_absences, rank, settle
+from consensus.wire.genesis import Genesis
+from consensus.wire.messages import Block, Commit, Entry, Evidence, Proof, Refusal, Register, Update
+from consensus.wire.signatures import is_signed
+from prover.wire.envelope import Envelope
+
+__all__ = [
+    "NO_MODEL",
+    "ChainState",
+    "Commitment",
+    "Phase",
+    "Proven",
+    "apply",
+    "beacon_message",
+    "compute_remaining_ms",
+    "compute_time",
+    "expect_statement",
+    "find_fault",
+    "find_statement_fault",
+    "is_admissible",
+    "list_entries",
+    "proposers",
+    "start",
+]
+
+_EMPTY: Mapping[bytes, Any] = MappingProxyType({})
+
+
+def start(genesis: Genesis) -> ChainState:
+    """Before the first block."""
+    return ChainState(
+        genesis=genesis,
+        height=0,
+        head=genesis.digest,
+        time_ms=0,
+        phase=Phase.REGISTER,
+        phase_ms=0,
+        learning_round=0,
+        order=(),
+        maker=0,
+        lapses=(),
+        clients=_EMPTY,
+        absences=_EMPTY,
+        debtors=(),
+        commits=_EMPTY,
+        commit_height=0,
+        beacon=b"",
+        proofs=_EMPTY,
+        refusals=_EMPTY,
+        updates=_EMPTY,
+        global_model=NO_MODEL,
+        ranking=(),
+        offenders=(),
+    )
+
+
+def proposers(state: ChainState) -> tuple[int, ...]:
+    """Validators in the order in which they may propose the next height, round by round."""
+    return order_proposers(
+        [state.clients[client] for client in state.ranking],
+        n_validators=state.genesis.n_validators,
+        height=state.height + 1,
+        lapses=state.lapses,
+        offenders=state.offenders,
+    )
+
+
+def beacon_message(state: ChainState) -> bytes:
+    """What the beacon of this learning round signs. ValueError before the commits are final."""
+    if not state.commit_height:
+        raise ValueError("the commits of this round are not final: nobody may sign a beacon yet")
+    return beacon.compute_message(
+        state.genesis.digest,
+        learning_round=state.learning_round,
+        commit_height=state.commit_height,
+    )
+
+
+def list_entries(state: ChainState) -> tuple[Entry, ...]:
+    """Who enters the global model with what weight, by client key: those who opened a proven model.
+
+    Empty: nobody did, and the global model stays as it was.
+    """
+    return tuple(
+        Entry(client_key=client, weight=state.proofs[client].claimed_correct)
+        for client in sorted(state.updates)
+    )
+
+
+# -- transitions -----------------------------------------------------------------------------------
+
+
+def apply(state: ChainState, block: Block) -> ChainState:
+    """The state after a final block. Checks nothing: `find_fault(state, block)` must be None."""
+    blamed = {e.first.validator for e in block.evidence}
+    time_ms = compute_time(state, block)
+    after = replace(
+        state,
+        height=block.height,
+        head=block.hash,
+        time_ms=time_ms,
+        phase_ms=state.phase_ms + _count_ms(state, time_ms),
+        order=proposers(state),
+        maker=block.proposer,
+        lapses=_note_turns(state, block),
+        offenders=tuple(sorted(blamed | set(state.offenders))),
+    )
+    return _close_phase(_take_in(after, block))
+
+
+def _note_turns(state: ChainState, block: Block) -> tuple[Lapse, ...]:
+    """What the block's certificate tells of its parent."""
+    lapses = state.lapses
+    for certificate in block.certificate:
+        lapses = note_turns(
+            lapses,
+            height=state.height,
+            number=certificate.round,
+            order=state.order,
+            maker=state.maker,
+            heard=[p.validator for p in certificate.precommits],
+        )
+    return lapses
+
+
+def compute_time(state: ChainState, block: Block) -> int:
+    """The time of a block after this state: the median of its certificate, never before its parent.
+
+    The certificate is of the parent, so this is when the parent was decided. Correct validators
+    whose clocks are off by at most D sign a time within D of the moment, and the median lies
+    between two of theirs: so the block's time is within D of a moment between the first and the
+    last correct precommit for its parent, whatever f validators sign, and whichever votes a
+    proposer chooses. A phase of T ms therefore takes at least T - 2D.
+    """
+    return max([state.time_ms, *(certificate.time_ms for certificate in block.certificate)])
+
+
+def _count_ms(state: ChainState, time_ms: int) -> int:
+    """How much of the phase a block uses up; the first that has a time uses none.
+
+    At most a quarter: a chain that stood still for long does not come back to a phase that is over
+    before anyone is heard in it.
+    """
+    if not state.time_ms:
+        return 0
+    return min(time_ms - state.time_ms, -(-_get_length_ms(state) // 4))
+
+
+def _get_length_ms(state: ChainState) -> int:
+    """How long the phase waits for clients; 0 when it waits for none."""
+    task = state.genesis.task
+    return {
+        Phase.REGISTER: task.register_ms,
+        Phase.COMMIT: task.commit_ms,
+        Phase.PROVE: task.prove_ms,
+        Phase.UPDATE: task.update_ms,
+    }.get(state.phase, 0)
+
+
+def compute_remaining_ms(state: ChainState) -> int | None:
+    """How much longer the phase waits for clients, if they do not all come; None: for none."""
+    length = _get_length_ms(state)
+    return max(length - state.phase_ms, 0) if length else None
+
+
+def _take_in(state: ChainState, block: Block) -> ChainState:
+    """The block's content, by the phase that it belongs to."""
+    txs = block.transactions
+    match state.phase:
+        case Phase.REGISTER:
+            new = {tx.client_key: tx.validator for tx in txs if isinstance(tx, Register)}
+            return replace(state, clients=_merge(state.clients, new))
+        case Phase.COMMIT:
+            commits = {
+                tx.client_key: Commitment(tx.d_w, tx.pok_w) for tx in txs if isinstance(tx, Commit)
+            }
+            return replace(state, commits=_merge(state.commits, commits))
+        case Phase.BEACON:
+            return replace(state, beacon=block.beacon)
+        case Phase.PROVE:
+            refused = {tx.client_key: tx.digest for tx in txs if isinstance(tx, Refusal)}
+            return _take_proofs(replace(state, refusals=_merge(state.refusals, refused)), block)
+        case Phase.UPDATE:
+            updates = {tx.client_key: tx.model_digest for tx in txs if isinstance(tx, Update)}
+            return replace(state, updates=_merge(state.updates, updates))
+        case Phase.ELECT:
+            return replace(state, global_model=block.aggregate[0].model_digest)
+        case Phase.DONE:
+            return state
+
+
+def _take_proofs(state: ChainState, block: Block) -> ChainState:
+    """Records proofs, and who leads by them."""
+    new = {}
+    for tx in block.transactions:
+        envelope = Envelope.decode(tx.envelope) if isinstance(tx, Proof) else None
+        if envelope is not None:
+            new[tx.client_key] = Proven(tx.digest, envelope.statement.claimed_correct)
+    if not block.transactions:
+        return state
+    state = replace(state, proofs=_merge(state.proofs, new))
+    return replace(state, ranking=rank(state))
+
+
+def _close_phase(state: ChainState) -> ChainState:
+    """The next phase where this block closed one."""
+    late = state.phase_ms >= _get_length_ms(state)
+    match state.phase:
+        case Phase.REGISTER:
+            late = late and bool(state.clients)
+            if late or len(state.clients) == state.genesis.task.n_expected:
+                return _enter(state, Phase.COMMIT)
+        case Phase.COMMIT:
+            late = late and bool(state.commits)
+            if late or is_complete(state, state.clients, state.commits):
+                state = note_absences(state, state.clients, state.commits)
+                return replace(_enter(state, Phase.BEACON), commit_height=state.height)
+        case Phase.BEACON:
+            return _enter(state, Phase.PROVE)
+        case Phase.PROVE:
+            settled = state.proofs.keys() | state.refusals.keys()
+            if late or is_complete(state, state.commits, settled):
+                state = note_absences(state, state.commits, settled)
+                return _enter(state, Phase.UPDATE if state.proofs else Phase.ELECT)
+        case Phase.UPDATE:
+            if late or is_complete(state, state.proofs, state.updates):
+                state = note_absences(state, state.proofs, state.updates)
+                return _enter(state, Phase.ELECT)
+        case Phase.ELECT:
+            return _end_round(state)
+        case Phase.DONE:
+            pass
+    return state
+
+
+def _enter(state: ChainState, phase: Phase) -> ChainState:
+    return replace(state, phase=phase, phase_ms=0)
+
+
+def _end_round(state: ChainState) -> ChainState:
+    state = settle(state)
+    following = state.learning_round + 1
+    if following == state.genesis.task.n_rounds:
+        return _enter(state, Phase.DONE)
+    return replace(
+        _enter(state, Phase.COMMIT),
+        learning_round=following,
+        commits=_EMPTY,
+        commit_height=0,
+        beacon=b"",
+        proofs=_EMPTY,
+        refusals=_EMPTY,
+        updates=_EMPTY,
+    )
+
+
+def _merge(known: Mapping[bytes, Any], new: Mapping[bytes, Any]) -> Mapping[bytes, Any]:
+    return MappingProxyType({**known, **new}) if new else known
+
+
+# -- rules -----------------------------------------------------------------------------------------
+
+
+def find_fault(state: ChainState, block: Block) -> str | None:
+    """What forbids this block after this state, or None; no pairing is computed, no blob read."""
+    fault = _find_place_fault(state, block) or _find_due_fault(state, block)
+    if fault is not None:
+        return fault
+    blamed: set[int] = set()
+    for evidence in block.evidence:
+        fault = _find_evidence_fault(state, evidence, blamed)
+        if fault is not None:
+            return f"evidence: {fault}"
+        blamed.add(evidence.first.validator)
+    seen: set[bytes] = set()
+    room = state.genesis.task.n_expected - len(state.clients)
+    for index, tx in enumerate(block.transactions):
+        fault = "a second one of its client" if tx.client_key in seen else is_admissible(state, tx)
+        if fault is None and isinstance(tx, Register) and len(seen) >= room:
+            fault = "the task is full"
+        if fault is not None:
+            return f"transaction {index}: {fault}"
+        seen.add(tx.client_key)
+    return None
+
+
+def _find_place_fault(state: ChainState, block: Block) -> str | None:
+    if block.height != state.height + 1:
+        return f"height {block.height} after height {state.height}"
+    if block.parent != state.head:
+        return "the parent is another block"
+    fault = _find_certificate_fault(state, block)
+    if fault is not None:
+        return fault
+    if block.state_root != state.digest:
+        return "the state root is another"
+    if block.proposer >= state.genesis.n_validators:
+        return "the proposer is no validator"
+    return None
+
+
+def _find_certificate_fault(state: ChainState, block: Block) -> str | None:
+    """2f + 1 validators signed the parent; below it there is only the genesis."""
+    if len(block.certificate) != min(state.height, 1):
+        return "the certificate of the parent is not due" if block.certificate else _NO_CERTIFICATE
+    for certificate in block.certificate:
+        if (certificate.height, certificate.block_hash) != (state.height, state.head):
+            return "the certificate is of another block than the parent"
+        fault = authenticate(certificate, state.genesis)
+        if fault is not None:
+            return f"certificate of the parent: {fault}"
+    return None
+
+
+_NO_CERTIFICATE = "the certificate of the parent is missing"
+
+
+def _find_due_fault(state: ChainState, block: Block) -> str | None:
+    """Beacon and aggregate: there when due, absent when not.
+
+    An aggregate may leave out clients, whose models nobody has any more; a validator that has one
+    refuses such a block while it is new (`consensus.learning.absence`).
+    """
+    if bool(block.beacon) != (state.phase is Phase.BEACON):
+        return "a beacon that is not due" if block.beacon else "the beacon is due"
+    if bool(block.aggregate) != (state.phase is Phase.ELECT):
+        return "an aggregate that is not due" if block.aggregate else "the aggregate is due"
+    for aggregate in block.aggregate:
+        if aggregate.learning_round != state.learning_round:
+            return "the aggregate is of another round"
+        chosen = set(aggregate.entries)
+        if aggregate.entries != tuple(e for e in list_entries(state) if e in chosen):
+            return "the aggregate has other entries"
+        if not aggregate.entries and aggregate.model_digest != state.global_model:
+            return "the aggregate changes the model although nobody entered"
+    return None
+
+
+def _find_evidence_fault(state: ChainState, evidence: Evidence, blamed: set[int]) -> str | None:
+    """Both votes are signed, and the chain has nothing against this validator yet."""
+    validator = evidence.first.validator
+    if validator >= state.genesis.n_validators:
+        return "against no validator"
+    if validator in blamed or validator in state.offenders:
+        return f"validator {validator} is known already"
+    key = state.genesis.validators[validator].key
+    for vote in (evidence.first, evidence.second):
+        if not is_signed(vote, key, state.genesis.digest):
+            return "a vote is not signed by its validator"
+    return None

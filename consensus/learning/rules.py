@@ -1,0 +1,53 @@
+"""The rules that `consensus.agreement.state` asks for, by `consensus.learning.chain`."""
+
+from __future__ import annotations
+
+from consensus.agreement import receipts
+from consensus.learning import chain
+from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.messages import Block, Commit, Proof, Register, SentTransaction, Update
+
+
+class ChainRules:
+    """`events.Rules` of a real chain."""
+
+    def apply(self, state: ChainState, block: Block) -> ChainState:
+        """The chain after a final block."""
+        return chain.apply(state, block)
+
+    def proposers(self, state: ChainState) -> tuple[int, ...]:
+        """Who may propose the next height, best first."""
+        return chain.proposers(state)
+
+    def takes(self, state: ChainState, tx: SentTransaction) -> bool:
+        """Whether the next block may hold it, by its kind, its round and its client."""
+        known = {
+            Register: Phase.REGISTER,
+            Commit: Phase.COMMIT,
+            Proof: Phase.PROVE,
+            Update: Phase.UPDATE,
+        }
+        number = state.learning_round if isinstance(tx, Register) else tx.learning_round
+        is_now = (known[type(tx)], number) == (state.phase, state.learning_round)
+        return is_now and self.awaits(state, tx.client_key)
+
+    def awaits(self, state: ChainState, client_key: bytes) -> bool:
+        """Whether the next block may hold a transaction of this client."""
+        match state.phase:
+            case Phase.REGISTER:
+                return client_key not in state.clients
+            case Phase.COMMIT:
+                return client_key in state.clients and client_key not in state.commits
+            case Phase.PROVE:
+                return client_key in state.commits and client_key not in state.proofs
+            case Phase.UPDATE:
+                return client_key in state.proofs and client_key not in state.updates
+            case _:
+                return False
+
+    def is_full(self, state: ChainState, block: Block) -> bool:
+        """Whether the block may have no room for one more transaction."""
+        if state.phase is Phase.REGISTER:
+            room = state.genesis.task.n_expected - len(state.clients)
+            return receipts.is_full(block) or len(block.transactions) >= room
+        return receipts.is_full(block)

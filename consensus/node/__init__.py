@@ -1,0 +1,1 @@
+"""The process around the pure halves: transport, checks, drafts, exchange of what peers lack."""

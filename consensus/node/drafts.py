@@ -1,0 +1,114 @@
+"""What a proposer puts into a block: pending transactions, the beacon, the aggregate, evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from consensus.disk.blobs import BlobUnavailable
+from consensus.learning import beacon
+from consensus.learning.chain import ChainState, Phase, beacon_message, list_entries
+from consensus.node.verifier import BlockVerifier
+from consensus.wire.genesis import Genesis
+from consensus.wire.messages import (
+    MAX_TRANSACTIONS,
+    ROOM_BYTES,
+    BeaconShare,
+    Block,
+    Evidence,
+    QuorumCertificate,
+    Transaction,
+    count_bytes,
+)
+
+
+class BeaconShares:
+    """Verified shares of the beacon that is due, and the beacon once f + 1 are here."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self._genesis = genesis
+        self._at = (-1, -1)
+        self._shares: dict[int, bytes] = {}
+
+    def add(self, state: ChainState, share: BeaconShare) -> str | None:
+        """Why the share counts for nothing; None: it does, or it is known."""
+        due = (state.learning_round, state.commit_height)
+        if state.phase is not Phase.BEACON or (share.learning_round, share.commit_height) != due:
+            return "a share of no beacon that is due"
+        if share.validator >= self._genesis.n_validators:
+            return "a share of no validator"
+        if self._at != due:
+            self._at, self._shares = due, {}
+        if share.validator not in self._shares:
+            index = share.validator
+            key = self._genesis.share_points[index : index + 1]
+            if not beacon.verify_share(key, beacon_message(state), share.share):
+                return "a share that does not verify"
+            self._shares[index] = share.share
+        return None
+
+    def combine(self, state: ChainState) -> bytes | None:
+        """The beacon that is due; None while shares are missing."""
+        due = (state.learning_round, state.commit_height)
+        n_needed = self._genesis.n_faulty + 1
+        if self._at != due or len(self._shares) < n_needed:
+            return None
+        chosen = sorted(self._shares)[:n_needed]
+        return beacon.combine({i: self._shares[i] for i in chosen})
+
+
+def draft_block(
+    state: ChainState,
+    *,
+    proposer: int,
+    certificate: tuple[QuorumCertificate, ...],
+    transactions: Sequence[Transaction],
+    evidence: Sequence[Evidence],
+    shares: BeaconShares,
+    verifier: BlockVerifier,
+    absent: Collection[bytes] = (),
+) -> Block | None:
+    """The next block; None while what is due at this height cannot be had.
+
+    certificate  : of the state's last block
+    transactions : judged to be fit for it; one per client is taken, the first
+    absent       : clients that the aggregate leaves out
+    """
+    found = shares.combine(state) if state.phase is Phase.BEACON else b""
+    if found is None:
+        return None
+    try:
+        entries = [entry for entry in list_entries(state) if entry.client_key not in absent]
+        is_due = state.phase is Phase.ELECT
+        aggregate = (verifier.build_aggregate(state, entries),) if is_due else ()
+    except BlobUnavailable:
+        return None
+    return Block(
+        height=state.height + 1,
+        parent=state.head,
+        certificate=certificate,
+        proposer=proposer,
+        state_root=state.digest,
+        beacon=found,
+        transactions=_choose(transactions, most=_count_room(state)),
+        evidence=tuple(e for e in evidence if e.first.validator not in state.offenders),
+        aggregate=aggregate,
+    )
+
+
+def _count_room(state: ChainState) -> int:
+    """How many transactions the next block may hold: no more clients than the task expects."""
+    if state.phase is not Phase.REGISTER:
+        return MAX_TRANSACTIONS
+    return min(MAX_TRANSACTIONS, state.genesis.task.n_expected - len(state.clients))
+
+
+def _choose(transactions: Sequence[Transaction], *, most: int) -> tuple[Transaction, ...]:
+    """The first of each client, as many as a block holds."""
+    chosen: dict[bytes, Transaction] = {}
+    room = ROOM_BYTES
+    for tx in transactions:
+        size = count_bytes((tx,))
+        if tx.client_key not in chosen and len(chosen) < most and size <= room:
+            chosen[tx.client_key] = tx
+            room -= size
+    return tuple(chosen.values())

@@ -1,0 +1,1 @@
+"""What travels and what is signed: messages, transactions, genesis, their canonical bytes."""

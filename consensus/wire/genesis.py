@@ -1,0 +1,380 @@
+"""Genesis: who validates, what is trained, and how the two go on. All that a node must trust.
+
+One canonical JSON file (sorted keys, no spaces, ASCII, byte strings in hexadecimal, one line end);
+its digest is the parent of block 1. Everything else a node reads is named by digest in here, signed
+by someone named in here, or proven under a key named in here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from consensus.wire.messages import DIGEST_BYTES, KEY_BYTES, MAX_TRANSACTIONS, MAX_VALIDATORS
+from kernels.array import G2Array
+from kernels.cpu.words import group
+from kernels.encoding import Refused, decode_g2
+from prover.circuit.public_inputs import MAX_SAMPLES, PublicLayout
+from prover.circuit.sizes import require_circuit
+from prover.errors import ArchitectureInvalid
+from prover.keys.card import KeyCard
+from prover.model.network import Architecture, canonical_json
+from prover.wire.statement import MAX_NAME_BYTES
+
+VERSION = 1
+MAX_GENESIS_BYTES = 1 << 20
+SHARE_KEY_BYTES = 64  # compressed point of G2
+LEAST_SAMPLES = 256  # fewer make the count an oracle on single samples
+MAX_PHASE_MS = 366 * 86_400_000
+MAX_ROUNDS = 1 << 16
+MAX_TIMEOUT_MS = 86_400_000
+MAX_SCALES = 1024
+_DOMAIN = b"zkpot genesis v1\x00"
+_PHASES_MS = ("register_ms", "commit_ms", "prove_ms", "update_ms")
+
+
+class GenesisInvalid(ValueError):
+    """The genesis is malformed or inconsistent. where : the field; what : what is wrong there."""
+
+    def __init__(self, where: str, what: str) -> None:
+        self.where, self.what = where, what
+        super().__init__(f"genesis: {where}: {what}; take the file that the chain was started with")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validator:
+    """key : Ed25519; beacon_share : public key of its beacon share, compressed point of G2"""
+
+    key: bytes
+    beacon_share: bytes
+
+    def __post_init__(self) -> None:
+        _require_bytes("validators.key", self.key, KEY_BYTES)
+        _decode_share_keys("validators.beacon_share", (self.beacon_share,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Of the steps of round 0, what each further round adds, and when an empty block is made.
+
+    empty_block_ms, longest_empty_ms : the wait for something due, first and at most
+                                       (`consensus.learning.pace`)
+    """
+
+    propose_ms: int
+    prevote_ms: int
+    precommit_ms: int
+    increase_ms: int
+    empty_block_ms: int
+    longest_empty_ms: int
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            _require_number(f"timeouts.{name}", getattr(self, name), 1, MAX_TIMEOUT_MS)
+        holds = self.longest_empty_ms >= self.empty_block_ms
+        _require("timeouts.longest_empty_ms", holds, "is less than empty_block_ms")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is trained, on what it is tested, and the length of a learning round's phases.
+
+    architecture          : with the multipliers of the task
+    verifying_key_digest  : sha256 of `verifying.key`, whose card is `card`
+    commitment_key_digest : sha256 of `commitment.key`, which the verifying key names too
+    pools                 : sha256 of the test pool (`consensus.learning.samples`); of a sealed task
+                            one for each round, published when the commits of the round are final
+    n_samples             : of the circuit, and drawn from the pool for every round; at least 256
+                            unless `allow_few_samples` (for tests of the software)
+    threshold             : least claimed count of a proof that counts, 1 to n_samples
+    margin                : how many more than the global model a proof must show on the same
+                            samples; None: it need not
+    n_expected            : clients at most; as soon as so many are in, registration closes
+    *_ms                  : how long a phase waits for clients, by the time of blocks, see
+                            `consensus.learning.chain`
+    scales                : named lists of numbers that the clients share (quantization); the chain
+                            does not read them
+    """
+
+    task_id: bytes
+    architecture: Architecture
+    circuit_digest: bytes
+    verifying_key_digest: bytes
+    commitment_key_digest: bytes
+    sealed: bool
+    pools: tuple[bytes, ...]
+    n_samples: int
+    threshold: int
+    margin: int | None
+    n_rounds: int
+    n_expected: int
+    register_ms: int
+    commit_ms: int
+    prove_ms: int
+    update_ms: int
+    allow_few_samples: bool = False
+    scales: tuple[tuple[str, tuple[float, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        _require_name("task.task_id", self.task_id)
+        for name in ("circuit_digest", "verifying_key_digest", "commitment_key_digest"):
+            _require_bytes(f"task.{name}", getattr(self, name), DIGEST_BYTES)
+        for name in ("sealed", "allow_few_samples"):
+            _require(f"task.{name}", type(getattr(self, name)) is bool, "is not true or false")
+        _require_number("task.n_rounds", self.n_rounds, 1, MAX_ROUNDS)
+        n_pools = self.n_rounds if self.sealed else 1
+        _require("task.pools", len(self.pools) == n_pools, f"are not {n_pools}")
+        for digest in self.pools:
+            _require_bytes("task.pools", digest, DIGEST_BYTES)
+        least = 2 if self.allow_few_samples else LEAST_SAMPLES
+        _require_number("task.n_samples", self.n_samples, least, MAX_SAMPLES)
+        try:
+            require_circuit(self.architecture, self.n_samples)
+        except ArchitectureInvalid as error:
+            raise GenesisInvalid("task.n_samples", str(error)) from None
+        _require_number("task.threshold", self.threshold, 1, self.n_samples)
+        if self.margin is not None:
+            _require_number("task.margin", self.margin, 1, self.n_samples)
+        _require_number("task.n_expected", self.n_expected, 1, MAX_TRANSACTIONS)
+        for name in _PHASES_MS:
+            _require_number(f"task.{name}", getattr(self, name), 1, MAX_PHASE_MS)
+        _require_scales(self.scales)
+
+    @cached_property
+    def layout(self) -> PublicLayout:
+        """What a verifier computes from the drawn samples."""
+        return PublicLayout(self.architecture, self.n_samples)
+
+    @cached_property
+    def card(self) -> KeyCard:
+        """The card that the verifying key must name: architecture, samples and circuit are its."""
+        return KeyCard(
+            architecture=self.architecture,
+            n_samples=self.n_samples,
+            circuit_digest=self.circuit_digest,
+        )
+
+    def get_pool(self, learning_round: int) -> bytes:
+        """Digest of the pool that this round draws from."""
+        return self.pools[learning_round if self.sealed else 0]
+
+    def get_scales(self, name: str) -> tuple[float, ...]:
+        """A named list of shared numbers; KeyError when the task has none of that name."""
+        return dict(self.scales)[name]
+
+    def to_json(self) -> dict[str, Any]:
+        numbers = ("n_samples", "threshold", "margin", "n_rounds", "n_expected")
+        digests = ("circuit_digest", "verifying_key_digest", "commitment_key_digest")
+        return {
+            "task_id": self.task_id.decode("ascii"),
+            "architecture": self.architecture.to_manifest(),
+            **{name: getattr(self, name).hex() for name in digests},
+            **{name: getattr(self, name) for name in (*numbers, *_PHASES_MS)},
+            "sealed": self.sealed,
+            "pools": [digest.hex() for digest in self.pools],
+            "allow_few_samples": self.allow_few_samples,
+            "scales": {name: [x.hex() for x in values] for name, values in self.scales},
+        }
+
+    @classmethod
+    def from_json(cls, value: object) -> Task:
+        fields = _read_object("task", value, cls.__dataclass_fields__.keys())
+        try:
+            architecture = Architecture.from_manifest(fields["architecture"])
+        except ArchitectureInvalid as error:
+            raise GenesisInvalid("task.architecture", str(error)) from None
+        return cls(
+            **fields
+            | {
+                "task_id": _read_name("task.task_id", fields["task_id"]),
+                "architecture": architecture,
+                **{
+                    name: _read_hex(f"task.{name}", fields[name])
+                    for name in ("circuit_digest", "verifying_key_digest", "commitment_key_digest")
+                },
+                "pools": _read_list("task.pools", fields["pools"], _read_hex),
+                "scales": _read_scales("task.scales", fields["scales"]),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Genesis:
+    """The first word of a chain.
+
+    chain_id      : for people; other chains may have the same, so nothing is signed for it
+    validators    : n = 3f + 1 of them, named by their index
+    beacon_key    : public key of the whole beacon, compressed point of G2; f + 1 shares sign
+    admission_key : Ed25519 key whose permit lets a client register
+    """
+
+    chain_id: bytes
+    validators: tuple[Validator, ...]
+    beacon_key: bytes
+    admission_key: bytes
+    task: Task
+    timeouts: Timeouts
+
+    def __post_init__(self) -> None:
+        _require_name("chain_id", self.chain_id)
+        n = len(self.validators)
+        _require("validators", 1 <= n <= MAX_VALIDATORS, f"are not 1 to {MAX_VALIDATORS}")
+        _require("validators", n % 3 == 1, "are not 3f + 1")
+        distinct = len({v.key for v in self.validators}) == n
+        _require("validators", distinct, "share a key")
+        _require_bytes("admission_key", self.admission_key, KEY_BYTES)
+        _decode_share_keys("beacon_key", (self.beacon_key,))
+
+    @property
+    def n_validators(self) -> int:
+        return len(self.validators)
+
+    @property
+    def n_faulty(self) -> int:
+        """f: how many validators may be faulty."""
+        return (self.n_validators - 1) // 3
+
+    @cached_property
+    def beacon_point(self) -> G2Array:
+        """`beacon_key`, array of length 1."""
+        return _decode_share_keys("beacon_key", (self.beacon_key,))
+
+    @cached_property
+    def share_points(self) -> G2Array:
+        """Every validator's `beacon_share`, by index."""
+        keys = tuple(v.beacon_share for v in self.validators)
+        return _decode_share_keys("validators.beacon_share", keys)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """sha256 of a domain tag and the file's bytes: what signatures name, parent of block 1."""
+        return hashlib.sha256(_DOMAIN + self.encode()).digest()
+
+    @property
+    def name(self) -> bytes:
+        """The digest in hexadecimal: what statements of proofs have as their chain id."""
+        return self.digest.hex().encode("ascii")
+
+    def encode(self) -> bytes:
+        """The file's bytes."""
+        value = {
+            "version": VERSION,
+            "chain_id": self.chain_id.decode("ascii"),
+            "validators": [
+                {"key": v.key.hex(), "beacon_share": v.beacon_share.hex()} for v in self.validators
+            ],
+            "beacon_key": self.beacon_key.hex(),
+            "admission_key": self.admission_key.hex(),
+            "task": self.task.to_json(),
+            "timeouts": {name: getattr(self.timeouts, name) for name in Timeouts.__slots__},
+        }
+        return canonical_json(value) + b"\n"
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Genesis:
+        """Inverse of `encode`. Raises GenesisInvalid for every other byte string."""
+        _require("file", len(raw) <= MAX_GENESIS_BYTES, f"is above {MAX_GENESIS_BYTES} bytes")
+        try:
+            value = json.loads(raw.decode("ascii"))
+        except (ValueError, RecursionError):
+            raise GenesisInvalid("file", "is no JSON") from None
+        fields = _read_object("file", value, {"version", *cls.__dataclass_fields__})
+        _require("version", fields.pop("version") == VERSION, f"is not {VERSION}")
+        genesis = cls(
+            chain_id=_read_name("chain_id", fields["chain_id"]),
+            validators=_read_list("validators", fields["validators"], _read_validator),
+            beacon_key=_read_hex("beacon_key", fields["beacon_key"]),
+            admission_key=_read_hex("admission_key", fields["admission_key"]),
+            task=Task.from_json(fields["task"]),
+            timeouts=Timeouts(**_read_object("timeouts", fields["timeouts"], Timeouts.__slots__)),
+        )
+        _require("file", genesis.encode() == raw, "is not in canonical form")
+        return genesis
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def _require(where: str, holds: bool, what: str) -> None:
+    if not holds:
+        raise GenesisInvalid(where, what)
+
+
+def _require_number(where: str, value: object, least: int, most: int) -> None:
+    holds = type(value) is int and least <= value <= most
+    _require(where, holds, f"is not a whole number from {least} to {most}")
+
+
+def _require_bytes(where: str, value: bytes, length: int) -> None:
+    _require(where, len(value) == length, f"has not {length} bytes")
+
+
+def _require_name(where: str, value: bytes) -> None:
+    printable = all(0x21 <= c <= 0x7E for c in value)
+    holds = 1 <= len(value) <= MAX_NAME_BYTES and printable
+    _require(where, holds, f"is not 1 to {MAX_NAME_BYTES} printable ASCII characters")
+
+
+def _require_scales(scales: tuple[tuple[str, tuple[float, ...]], ...]) -> None:
+    names = [name for name, _ in scales]
+    values = [x for _, numbers in scales for x in numbers]
+    _require("task.scales", names == sorted(set(names)), "are not by ascending name")
+    _require("task.scales", all(n.isascii() for n in names), "have names beyond ASCII")
+    _require("task.scales", len(names) + len(values) <= MAX_SCALES, "are too many")
+    finite = all(type(x) is float and math.isfinite(x) for x in values)
+    _require("task.scales", finite, "hold something other than finite floats")
+
+
+def _decode_share_keys(where: str, keys: tuple[bytes, ...]) -> G2Array:
+    points = decode_g2(b"".join(keys), len(keys), backend=group)
+    if isinstance(points, Refused) or not points.data.any(axis=1).all():
+        raise GenesisInvalid(where, "is no compressed point of order r in G2")
+    return points
+
+
+def _read_object(where: str, value: object, names: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or value.keys() != set(names):
+        raise GenesisInvalid(where, f"is no object with exactly {', '.join(sorted(names))}")
+    return dict(value)
+
+
+def _read_list(where: str, value: object, read: Callable[[str, object], Any]) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise GenesisInvalid(where, "is no list")
+    return tuple(read(where, item) for item in value)
+
+
+def _read_name(where: str, value: object) -> bytes:
+    if not isinstance(value, str) or not value.isascii():
+        raise GenesisInvalid(where, "is no ASCII text")
+    return value.encode("ascii")
+
+
+def _read_hex(where: str, value: object) -> bytes:
+    try:
+        return bytes.fromhex(value if isinstance(value, str) else "?")
+    except ValueError:
+        raise GenesisInvalid(where, "is no hexadecimal text") from None
+
+
+def _read_validator(where: str, value: object) -> Validator:
+    fields = _read_object(where, value, Validator.__slots__)
+    return Validator(**{name: _read_hex(f"{where}.{name}", x) for name, x in fields.items()})
+
+
+def _read_scales(where: str, value: object) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    if not isinstance(value, dict):
+        raise GenesisInvalid(where, "is no object")
+    return tuple((name, _read_list(where, value[name], _read_float)) for name in sorted(value))
+
+
+def _read_float(where: str, value: object) -> float:
+    try:
+        return float.fromhex(value if isinstance(value, str) else "?")
+    except (ValueError, OverflowError):
+        raise GenesisInvalid(where, "holds no hexadecimal float") from None

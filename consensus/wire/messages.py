@@ -1,0 +1,388 @@
+"""What nodes and clients send: transactions, votes, proposals, blocks. Values and bytes, no rules.
+
+    transactions   Register  Commit  Proof  Update             signed by a client
+                   Refusal of a proof that does not verify     made by whoever proposes a block
+    votes          Proposal  Prevote/Precommit (Vote)           signed by a validator
+    shares         BeaconShare (a BLS share, checked by itself)  Receipt (signed by a validator)
+    final          Block  QuorumCertificate (of Precommits)  FinalBlock
+
+A signature covers the class, the genesis digest and every field (`codec.Signed`), so no message can
+be replayed as another, or on another chain, of the same name or not. Validators are named by their
+index in genesis. Numbers are non-negative; heights start at 1, rounds at 0. Digests are sha256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Self
+
+from consensus.wire.codec import (
+    SIGNATURE_BYTES,
+    Message,
+    Signed,
+    require,
+    require_lengths,
+    require_numbers,
+)
+from consensus.wire.transactions import (
+    BLANK,
+    DIGEST_BYTES,
+    KEY_BYTES,
+    POINT_BYTES,
+    Commit,
+    Proof,
+    Refusal,
+    Register,
+    SentTransaction,
+    Transaction,
+    Update,
+    decode_transaction,
+    permit_bytes,
+)
+
+__all__ = [
+    "DIGEST_BYTES",
+    "KEY_BYTES",
+    "MAX_BLOCK_BYTES",
+    "MAX_TRANSACTIONS",
+    "MAX_TRANSACTION_BYTES",
+    "MAX_VALIDATORS",
+    "NIL",
+    "POINT_BYTES",
+    "ROOM_BYTES",
+    "Aggregate",
+    "BeaconShare",
+    "Block",
+    "BlockRequest",
+    "Commit",
+    "Entry",
+    "Evidence",
+    "FinalBlock",
+    "Precommit",
+    "Proof",
+    "Proposal",
+    "QuorumCertificate",
+    "Receipt",
+    "Refusal",
+    "Register",
+    "SentTransaction",
+    "Signed",
+    "Step",
+    "Transaction",
+    "Update",
+    "Vote",
+    "count_bytes",
+    "decode_transaction",
+    "permit_bytes",
+]
+
+MAX_VALIDATORS = 256
+MAX_TRANSACTIONS = 1024  # of one block
+MAX_BLOCK_BYTES = 1 << 21
+ROOM_BYTES = MAX_BLOCK_BYTES - (1 << 18)
+"""Of a block for transactions; the rest is for the header: certificate (32 KiB at most), evidence
+(against every validator 100 KiB) and the aggregate (64 KiB)."""
+MAX_TRANSACTION_BYTES = Message.MAX_BYTES
+NIL = b""
+"""What a vote for no block names."""
+
+
+class Step(IntEnum):
+    """Of a Tendermint round; the first two of a vote's kinds."""
+
+    PROPOSE = 0
+    PREVOTE = 1
+    PRECOMMIT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote(Signed):
+    """A prevote or precommit for a block, or for none (`block_hash` = NIL).
+
+    time_ms : of a precommit, its validator's clock when it signed, since 1970; of a prevote 0
+    """
+
+    KIND: ClassVar[int] = 10
+    step: int
+    height: int
+    round: int
+    block_hash: bytes
+    time_ms: int = 0
+    validator: int
+    signature: bytes = BLANK
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.step in (Step.PREVOTE, Step.PRECOMMIT), "step is no vote")
+        require(self.step == Step.PRECOMMIT or self.time_ms == 0, "a prevote has no time")
+        require(len(self.block_hash) in (0, DIGEST_BYTES), "block_hash has a wrong length")
+        require(self.validator < MAX_VALIDATORS, "validator is out of range")
+        require_lengths(self, signature=SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence(Message):
+    """Two different votes of one validator for one height, round and step."""
+
+    KIND: ClassVar[int] = 11
+    first: Vote
+    second: Vote
+
+    def __post_init__(self) -> None:
+        a, b = self.first, self.second
+        same = (a.validator, a.height, a.round, a.step) == (b.validator, b.height, b.round, b.step)
+        require(same and a.block_hash < b.block_hash, "two votes that do not contradict in order")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(Message):
+    """A client's part in the global model of a round. weight : positive"""
+
+    KIND: ClassVar[int] = 12
+    client_key: bytes
+    weight: int
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require_lengths(self, client_key=KEY_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate(Message):
+    """The global model that a learning round ends with, and who entered it with what weight."""
+
+    KIND: ClassVar[int] = 13
+    MAX_BYTES: ClassVar[int] = 1 << 16  # MAX_TRANSACTIONS entries of 54 bytes, and the rest
+    learning_round: int
+    model_digest: bytes
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require_lengths(self, model_digest=DIGEST_BYTES, entries=(0, MAX_TRANSACTIONS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precommit(Message):
+    """What a certificate keeps of a vote; height, round and block are those of all its votes."""
+
+    KIND: ClassVar[int] = 22
+    validator: int
+    time_ms: int
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.validator < MAX_VALIDATORS, "validator is out of range")
+        require_lengths(self, signature=SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuorumCertificate(Message):
+    """2f+1 or more precommits for one block. precommits : by ascending validator"""
+
+    KIND: ClassVar[int] = 18
+    MAX_BYTES: ClassVar[int] = MAX_VALIDATORS * 128
+    height: int
+    round: int
+    block_hash: bytes
+    precommits: tuple[Precommit, ...]
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require_lengths(self, block_hash=DIGEST_BYTES, precommits=(1, MAX_VALIDATORS))
+        names = [p.validator for p in self.precommits]
+        require(names == sorted(set(names)), "precommits are not by ascending validator")
+
+    @classmethod
+    def of(cls, votes: Iterable[Vote]) -> Self:
+        """Of precommits for one block. Raises MessageInvalid when they are anything else."""
+        by_validator = sorted(votes, key=lambda vote: vote.validator)
+        places = {(v.step, v.height, v.round, v.block_hash) for v in by_validator}
+        require(len(places) == 1, "the votes are not for one block")
+        step, height, number, block_hash = places.pop()
+        require(step == Step.PRECOMMIT, "the votes are no precommits")
+        return cls(
+            height=height,
+            round=number,
+            block_hash=block_hash,
+            precommits=tuple(
+                Precommit(validator=v.validator, time_ms=v.time_ms, signature=v.signature)
+                for v in by_validator
+            ),
+        )
+
+    @property
+    def votes(self) -> tuple[Vote, ...]:
+        """The precommits as they were signed, by ascending validator."""
+        return tuple(
+            Vote(
+                step=int(Step.PRECOMMIT),
+                height=self.height,
+                round=self.round,
+                block_hash=self.block_hash,
+                time_ms=p.time_ms,
+                validator=p.validator,
+                signature=p.signature,
+            )
+            for p in self.precommits
+        )
+
+    @property
+    def time_ms(self) -> int:
+        """The median of its times, the lower of two.
+
+        Among 2f + 1 or more with f false ones at most, it lies between two times of correct
+        validators: fewer than half can be false, so at least one correct one is on either side.
+        """
+        times = sorted(p.time_ms for p in self.precommits)
+        return times[(len(times) - 1) // 2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block(Message):
+    """What one height adds to the chain.
+
+    parent      : hash of the block before, or the genesis digest
+    certificate : of the parent; absent at height 1. It gives the block its time (`chain.apply`)
+                  and says in which round the parent was decided, and who was there
+    proposer    : validator that made the block (in whatever round)
+    state_root  : digest of the chain's state before this block, by the proposer's reckoning
+    beacon      : the threshold signature due at this height, 32 bytes; else empty
+    aggregate   : the global model due at this height; else no element
+    """
+
+    KIND: ClassVar[int] = 14
+    MAX_BYTES: ClassVar[int] = MAX_BLOCK_BYTES
+    height: int
+    parent: bytes
+    certificate: tuple[QuorumCertificate, ...]
+    proposer: int
+    state_root: bytes
+    beacon: bytes
+    transactions: tuple[Transaction, ...]
+    evidence: tuple[Evidence, ...]
+    aggregate: tuple[Aggregate, ...]
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.height >= 1, "height starts at 1")
+        require(len(self.beacon) in (0, POINT_BYTES), "beacon has a wrong length")
+        require_lengths(
+            self,
+            parent=DIGEST_BYTES,
+            certificate=(0, 1),
+            state_root=DIGEST_BYTES,
+            transactions=(0, MAX_TRANSACTIONS),
+            evidence=(0, MAX_VALIDATORS),
+            aggregate=(0, 1),
+        )
+
+    @property
+    def hash(self) -> bytes:
+        """What votes name: sha256 over the class and the canonical bytes."""
+        return hashlib.sha256(b"zkpot block v1\x00" + self.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal(Signed):
+    """A proposer's block for a round: its own, or one that had 2f+1 prevotes, whoever made it.
+
+    So no final block names a proposer that did not make it: f + 1 correct validators prevoted it
+    when it was new.
+
+    valid_round : 1 + the round in which the block had 2f+1 prevotes, 0 for none (the paper's -1)
+    """
+
+    KIND: ClassVar[int] = 15
+    MAX_BYTES: ClassVar[int] = MAX_BLOCK_BYTES + 1024
+    height: int
+    round: int
+    valid_round: int
+    block: Block
+    validator: int
+    signature: bytes = BLANK
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.height == self.block.height, "the block is of another height")
+        require(self.valid_round <= self.round, "valid_round is not an earlier round")
+        own = self.block.proposer == self.validator
+        require(own or self.valid_round > 0, "a new block is not its proposer's")
+        require(self.validator < MAX_VALIDATORS, "validator is out of range")
+        require_lengths(self, signature=SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeaconShare(Message):
+    """A validator's BLS share over the beacon message of a learning round; compressed G1 point."""
+
+    KIND: ClassVar[int] = 16
+    learning_round: int
+    commit_height: int
+    validator: int
+    share: bytes
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.validator < MAX_VALIDATORS, "validator is out of range")
+        require_lengths(self, share=POINT_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt(Signed):
+    """A validator has a valid transaction of this digest, in time for its phase.
+
+    learning_round : under way
+    """
+
+    KIND: ClassVar[int] = 17
+    learning_round: int
+    transaction_digest: bytes
+    validator: int
+    signature: bytes = BLANK
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.validator < MAX_VALIDATORS, "validator is out of range")
+        require_lengths(self, transaction_digest=DIGEST_BYTES, signature=SIGNATURE_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalBlock(Message):
+    """A block with its certificate: what a node that was away, or a light client, reads."""
+
+    KIND: ClassVar[int] = 19
+    MAX_BYTES: ClassVar[int] = MAX_BLOCK_BYTES + QuorumCertificate.MAX_BYTES + 1024
+    block: Block
+    certificate: QuorumCertificate
+
+    def __post_init__(self) -> None:
+        c = self.certificate
+        require(
+            c.height == self.block.height and c.block_hash == self.block.hash,
+            "the certificate is for another block",
+        )
+
+
+def count_bytes(transactions: Sequence[Transaction]) -> int:
+    """How much of ROOM_BYTES these take."""
+    return sum(len(tx.encode()) + _OVERHEAD_BYTES for tx in transactions)
+
+
+_OVERHEAD_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRequest(Message):
+    """A node that lacks the final blocks from this height on asks whoever has them. Unsigned."""
+
+    KIND: ClassVar[int] = 20
+    height: int
+
+    def __post_init__(self) -> None:
+        require_numbers(self)
+        require(self.height >= 1, "height starts at 1")
