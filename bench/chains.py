@@ -26,23 +26,14 @@ from consensus.disk.development import (
 )
 from consensus.disk.identity import get_public_key, load_key, load_seed, sign
 from consensus.learning import beacon
-from consensus.learning.chain import ChainState, Phase, apply, beacon_message, start
+from consensus.learning.chain import apply, beacon_message, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.codec import Signed
 from consensus.wire.genesis import Genesis, Task, Timeouts
-from consensus.wire.messages import (
-    Block,
-    Commit,
-    FinalBlock,
-    Proof,
-    QuorumCertificate,
-    Register,
-    SentTransaction,
-    Step,
-    Update,
-    Vote,
-)
+from consensus.wire.messages import Block, FinalBlock, QuorumCertificate, Step, Vote
+from consensus.wire.transactions import Commit, Proof, Register, SentTransaction, Update
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from prover.circuit.accuracy import AccuracyCircuit

@@ -28,7 +28,7 @@ from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import Genesis, Task
-from consensus.wire.messages import Commit, Proof, Register, SentTransaction, Update
+from consensus.wire.transactions import Commit, Proof, Register, SentTransaction, Update
 from federated.data import UInt8Array
 from kernels.backend import Backend
 from kernels.encoding import encode_g1

@@ -173,7 +173,7 @@ def verify(
     from api.console.refusals import refusing
     from consensus.disk.blobs import FileBlobs, KeptBlobs
     from consensus.disk.development import BLOBS
-    from consensus.disk.ledger import LedgerError
+    from consensus.disk.records import LedgerError
     from consensus.disk.task_keys import check_task_keys
     from consensus.node.follower import Follower
     from consensus.node.verifier import BlockVerifier
@@ -221,7 +221,7 @@ def verify(
 def show(home: Home, genesis: GenesisFile = None, as_json: AsJson = False) -> None:
     """The blocks of a node, in a line each."""
     from api.http.chain.history import view_block
-    from consensus.disk.ledger import LedgerError
+    from consensus.disk.records import LedgerError
     from consensus.node.follower import Follower
 
     made, chain = _load(home, genesis, as_json=as_json)
@@ -291,8 +291,9 @@ def abstain(
     and validator.signed set behind those heights; it catches up and votes again after them.
     """
     from consensus.disk.identity import IdentityError, get_public_key, load_key
-    from consensus.disk.ledger import VOTES, LedgerError, lock_home
+    from consensus.disk.ledger import VOTES, lock_home
     from consensus.disk.place import give_up
+    from consensus.disk.records import LedgerError
 
     made = _load_genesis(home, genesis, as_json=False)
     try:
@@ -309,7 +310,7 @@ def abstain(
 
 def _load(home: Path, genesis: Path | None, *, as_json: bool) -> tuple[Genesis, StoredChain]:
     from consensus.disk.block_files import read_chain
-    from consensus.disk.ledger import LedgerError
+    from consensus.disk.records import LedgerError
 
     made = _load_genesis(home, genesis, as_json=as_json)
     try:

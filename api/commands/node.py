@@ -69,7 +69,9 @@ def node(
     from consensus.disk.blobs import FileBlobs, KeptBlobs
     from consensus.disk.development import BLOBS, GENESIS, load_identity
     from consensus.disk.identity import IdentityError
-    from consensus.disk.ledger import KEEP_BLOCKS, Ledger, LedgerError
+    from consensus.disk.ledger import Ledger
+    from consensus.disk.records import LedgerError
+    from consensus.disk.retention import KEEP_BLOCKS
     from consensus.disk.snapshots import SnapshotInvalid, load_snapshot
     from consensus.disk.task_keys import check_task_keys
     from consensus.node.metrics import NodeMetrics

@@ -64,10 +64,10 @@ def api(
     """Serve the HTTP API and its page; `zkpot worker` proves the jobs."""
     from prometheus_client import CollectorRegistry
 
+    from api.assembly import build_service, spooling
     from api.console.queue_access import open_queue, read_settings
     from api.http.app import build_app
     from api.http.server import build_server
-    from api.process.runtime import build_service, spooling
     from api.process.streams import outlast_output
     from api.queue.metrics import QueueCollector
     from api.queue.tasks import JobQueue

@@ -26,10 +26,10 @@ def worker(backend: BackendName = "", name: Name = None) -> None:
     from dataclasses import replace
     from threading import Event
 
+    from api.assembly import build_worker, make_name, spooling
     from api.console.queue_access import open_queue, read_settings
     from api.console.refusals import naming_device
     from api.process.logs import make_log
-    from api.process.runtime import build_worker, make_name, spooling
     from api.process.streams import outlast_output
     from api.process.supervisor import stop_on_signals
     from api.worker.device_claims import claiming

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from consensus.disk.block_files import StoredChain
-from consensus.learning.chain import ChainState
+from consensus.learning.chain_state import ChainState
 
 _LAST_MS = 253_402_300_799_000
 """The end of the year 9999, and of what can be written as a date."""

@@ -19,12 +19,12 @@ from consensus.disk.blobs import BlobUnavailable
 from consensus.disk.development import ADMISSION, GENESIS, node_home, sign_permit
 from consensus.disk.identity import create_key, get_public_key, load_key
 from consensus.learning.aggregate import GlobalModel
-from consensus.learning.chain import ChainState, Phase
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import PoolInvalid
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import Proof, Transaction
+from consensus.wire.transactions import Proof, Transaction
 from federated.attacks import ForgingProver, LyingProver
 from federated.client import Client, Learn, Prover, ProvingFailed, SecretStore, make_committer
 from federated.local import improve

@@ -27,8 +27,9 @@ from api.process.supervisor import Supervisor
 from api.settings import Settings
 from api.valkey.embedded import connect
 from consensus.disk.blobs import BlobUnavailable
+from consensus.disk.block_files import read_finals
 from consensus.disk.development import node_home
-from consensus.disk.ledger import LedgerError, read_finals
+from consensus.disk.records import LedgerError
 from consensus.learning.samples import PoolInvalid
 from consensus.wire.messages import FinalBlock
 from kernels.backend import Backend

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from api.demo.stage import Report, Role
 from consensus.disk.blobs import Blobs
 from consensus.learning.aggregate import GlobalModel, combine
-from consensus.learning.chain import ChainState, Phase, proposers
+from consensus.learning.chain import proposers
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.node.follower import Follower
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import FinalBlock, Proof
+from consensus.wire.messages import FinalBlock
+from consensus.wire.transactions import Proof
 from federated.experiment import count_correct
 from federated.local import LabeledImages
 from prover.model.network import QuantizedModel

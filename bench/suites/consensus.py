@@ -37,13 +37,14 @@ from consensus.agreement.memory import State, start
 from consensus.agreement.state import step
 from consensus.disk.ledger import Ledger
 from consensus.disk.place import give_up
-from consensus.learning.chain import Phase
+from consensus.learning.chain_state import Phase
 from consensus.learning.samples import SamplePool
 from consensus.node.follower import Follower
 from consensus.node.stream import FINAL, VOTES, Transport
 from consensus.node.verifier import BlockVerifier
 from consensus.node.watch import Watch
-from consensus.wire.messages import Block, FinalBlock, Proposal, SentTransaction, Step, Vote
+from consensus.wire.messages import Block, FinalBlock, Proposal, Step, Vote
+from consensus.wire.transactions import SentTransaction
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16.setup import setup_accuracy

@@ -27,7 +27,7 @@ from bench.suites.consensus import (
     running,
     tiny_prover,
 )
-from consensus.learning.chain import Phase
+from consensus.learning.chain_state import Phase
 from consensus.node.stream import FINAL, STREAMS, VOTES, Incoming, Transport
 from consensus.node.watch import Watch
 

@@ -11,16 +11,8 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from consensus.agreement.votes import n_faulty, quorum
-from consensus.wire.messages import (
-    Block,
-    Evidence,
-    FinalBlock,
-    Proposal,
-    Receipt,
-    SentTransaction,
-    Step,
-    Vote,
-)
+from consensus.wire.messages import Block, Evidence, FinalBlock, Proposal, Receipt, Step, Vote
+from consensus.wire.transactions import SentTransaction
 
 ConsensusMessage = Proposal | Vote | Receipt
 
@@ -88,7 +80,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message that `identity.authenticate` has passed, of others or one's own, signed."""
+    """A message that `authentication.authenticate` has passed, of others or one's own, signed."""
 
     message: ConsensusMessage
 
@@ -127,7 +119,7 @@ class BlockChecked:
 
 @dataclass(frozen=True, slots=True)
 class FinalReceived:
-    """A block whose certificate `identity.authenticate` has passed."""
+    """A block whose certificate `authentication.authenticate` has passed."""
 
     final: FinalBlock
 

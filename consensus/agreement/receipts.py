@@ -20,9 +20,9 @@ from consensus.wire.messages import (
     ROOM_BYTES,
     Block,
     Receipt,
-    Refusal,
     count_bytes,
 )
+from consensus.wire.transactions import Refusal
 
 QUOTA = 4 * MAX_TRANSACTIONS
 """Receipts of one validator in a learning round, which has four phases at most."""

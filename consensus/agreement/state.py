@@ -63,8 +63,6 @@ from consensus.agreement.memory import (
     record_late,
     record_proposal,
     record_vote,
-    restore,
-    start,
 )
 from consensus.agreement.receipts import list_heard
 from consensus.agreement.turn import Turn
@@ -78,8 +76,6 @@ from consensus.wire.messages import (
     Step,
     Vote,
 )
-
-__all__ = ["State", "list_repeats", "restore", "start", "step"]
 
 
 def step(state: State, event: Event, time_ms: int) -> tuple[State, tuple[Effect, ...]]:

@@ -25,7 +25,8 @@ from consensus.disk.records import (
     sync_folder,
 )
 from consensus.disk.snapshots import find_snapshots
-from consensus.learning.chain import ChainState, start
+from consensus.learning.chain import start
+from consensus.learning.chain_state import ChainState
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import FinalBlock
 

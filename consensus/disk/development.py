@@ -29,7 +29,7 @@ from consensus.disk.identity import (
 from consensus.disk.place import PLACE_FILE, SignedPlace
 from consensus.learning import beacon
 from consensus.wire.genesis import Genesis, Task, Timeouts, Validator
-from consensus.wire.messages import permit_bytes
+from consensus.wire.transactions import permit_bytes
 from kernels.files import write_whole
 from prover.randomness import RandomBytes
 

@@ -1,52 +1,25 @@
-"""Who a message is from: a validator's Ed25519 key on disk, signatures, and membership.
-
-`authenticate` stands between the transport, which anyone can write to, and
-`consensus.agreement.state`.
-"""
+"""Who a node is: a validator's Ed25519 key on disk, and what it signs with it."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.agreement.votes import n_faulty, quorum
-from consensus.wire import signatures
-from consensus.wire.codec import Message, Signed
-from consensus.wire.genesis import Genesis
-from consensus.wire.gossip_messages import BlobPart, Holdings
-from consensus.wire.messages import FinalBlock, Proposal, QuorumCertificate, Receipt, Vote
+from consensus.wire.codec import Signed
 from kernels.files import write_new
 
 if TYPE_CHECKING:
     from consensus.disk.place import SignedPlace
 
-__all__ = [
-    "Identity",
-    "IdentityError",
-    "authenticate",
-    "create_key",
-    "find_certificate_fault",
-    "find_sender_fault",
-    "get_public_key",
-    "load_key",
-    "load_seed",
-    "n_faulty",
-    "quorum",
-    "sign",
-]
-
 KEY_FILE = "validator.key"
 _SEED_BYTES = 32
 S = TypeVar("S", bound=Signed)
-Check = Callable[[Signed, int], bool]
-"""Whether a message is signed by the validator of this index, below n."""
 
 
 class IdentityError(Exception):
@@ -133,7 +106,7 @@ def _require_private(path: Path, found: os.stat_result, next_step: str) -> None:
         raise IdentityError(path, "is open to other users", next_step)
 
 
-# -- signing and checking --------------------------------------------------------------------------
+# -- signing ---------------------------------------------------------------------------------------
 
 
 def get_public_key(key: Ed25519PrivateKey) -> bytes:
@@ -145,55 +118,3 @@ def sign(key: Ed25519PrivateKey, message: S, genesis_digest: bytes) -> S:
     """The message with this key's signature, for the chain of this genesis. Deterministic."""
     signature = key.sign(message.sign_bytes(genesis_digest))
     return dataclasses.replace(message, signature=signature)  # type: ignore[type-var]
-
-
-def authenticate(message: Message, genesis: Genesis) -> str | None:
-    """What is wrong with the origin of a message, or None: then the state machine may have it.
-
-    Vote, Proposal, Receipt, Holdings, BlobPart: signed by a validator. QuorumCertificate,
-    FinalBlock: 2f + 1 distinct validators signed. Any other kind proves its origin by other means
-    and is a fault here.
-    """
-
-    def is_signed(signed: Signed, validator: int) -> bool:
-        key = genesis.validators[validator].key
-        return signatures.is_signed(signed, key, genesis.digest)
-
-    return find_origin_fault(message, genesis.n_validators, is_signed)
-
-
-def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> str | None:
-    """`authenticate` for any way of signing."""
-    match message:
-        case Vote() | Proposal() | Receipt() | Holdings() | BlobPart():
-            return find_sender_fault(message, n_validators, is_signed)
-        case QuorumCertificate():
-            return find_certificate_fault(message, n_validators, is_signed)
-        case FinalBlock():
-            return find_certificate_fault(message.certificate, n_validators, is_signed)
-        case _:
-            return f"a {type(message).__name__} is not signed by a validator"
-
-
-def find_sender_fault(
-    message: Vote | Proposal | Receipt | Holdings | BlobPart, n_validators: int, is_signed: Check
-) -> str | None:
-    """Its validator exists and has signed."""
-    if message.validator >= n_validators:
-        return "the sender is no validator"
-    if not is_signed(message, message.validator):
-        return "the signature is not its validator's"
-    return None
-
-
-def find_certificate_fault(
-    certificate: QuorumCertificate, n_validators: int, is_signed: Check
-) -> str | None:
-    """2f + 1 validators signed its precommits; `QuorumCertificate` itself sees to the rest.
-
-    By its own checks the votes are precommits of distinct validators for its height, round, block.
-    """
-    if len(certificate.votes) < quorum(n_validators):
-        return f"{len(certificate.votes)} precommits are no quorum"
-    faults = (find_sender_fault(vote, n_validators, is_signed) for vote in certificate.votes)
-    return next((fault for fault in faults if fault is not None), None)

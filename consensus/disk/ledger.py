@@ -22,15 +22,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from consensus.agreement.events import ConsensusMessage
-from consensus.disk.block_files import ADVICE, BLOCKS, BlockFiles, check_parent, read_finals
+from consensus.disk.block_files import ADVICE, BLOCKS, BlockFiles, check_parent
 from consensus.disk.records import LedgerError, Log
 from consensus.disk.retention import KEEP_BLOCKS, ModelIndex, find_floor
 from consensus.disk.snapshots import SPAN, Snapshot, drop_snapshots, find_snapshots, save_snapshot
-from consensus.learning.chain import ChainState, apply, start
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Block, FinalBlock, Proposal, QuorumCertificate, Vote
-
-__all__ = ["BLOCKS", "KEEP_BLOCKS", "VOTES", "Ledger", "LedgerError", "read_finals"]
 
 VOTES, LOCK = "votes.log", "lock"
 N_RECENT = 64

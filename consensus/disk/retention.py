@@ -13,9 +13,10 @@ from pathlib import Path
 
 from consensus.disk.records import Log, make_head
 from consensus.disk.snapshots import SnapshotInvalid, list_snapshots, load_snapshot
-from consensus.learning.chain import ChainState
+from consensus.learning.chain_state import ChainState
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import DIGEST_BYTES, Block, Update
+from consensus.wire.messages import Block
+from consensus.wire.transactions import DIGEST_BYTES, Update
 from kernels.files import PRIVATE, write_whole
 
 MODELS = "models.log"

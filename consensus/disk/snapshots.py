@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from consensus.disk.identity import authenticate
-from consensus.learning.chain import ChainState, find_fault
+from consensus.agreement.authentication import authenticate
+from consensus.learning.chain import find_fault
+from consensus.learning.chain_state import ChainState
 from consensus.wire.codec import split_fields
 from consensus.wire.genesis import Genesis
 from consensus.wire.gossip_messages import MAX_STATE_BYTES

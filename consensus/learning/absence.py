@@ -27,7 +27,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from consensus.learning.chain import ChainState, list_entries
+from consensus.learning.chain import list_entries
+from consensus.learning.chain_state import ChainState
 from consensus.wire.messages import Block
 
 PATIENT_ROUNDS = 2

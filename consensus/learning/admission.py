@@ -9,8 +9,9 @@ from dataclasses import fields
 from functools import lru_cache
 
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.messages import (
-    MAX_TRANSACTIONS,
+from consensus.wire.messages import MAX_TRANSACTIONS
+from consensus.wire.signatures import is_signed, is_valid
+from consensus.wire.transactions import (
     Commit,
     Proof,
     Refusal,
@@ -19,7 +20,6 @@ from consensus.wire.messages import (
     Update,
     permit_bytes,
 )
-from consensus.wire.signatures import is_signed, is_valid
 from kernels.bn254 import R
 from kernels.encoding import Refused, decode_g1
 from prover.wire.envelope import Envelope

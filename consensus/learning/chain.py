@@ -31,35 +31,17 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from consensus.disk.identity import authenticate
+from consensus.agreement.authentication import authenticate
 from consensus.learning import beacon
-from consensus.learning.admission import expect_statement, find_statement_fault, is_admissible
+from consensus.learning.admission import is_admissible
 from consensus.learning.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
 from consensus.learning.election import Lapse, note_turns, order_proposers
 from consensus.learning.standing import is_complete, note_absences, rank, settle
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import Block, Commit, Entry, Evidence, Proof, Refusal, Register, Update
+from consensus.wire.messages import Block, Entry, Evidence
 from consensus.wire.signatures import is_signed
+from consensus.wire.transactions import Commit, Proof, Refusal, Register, Update
 from prover.wire.envelope import Envelope
-
-__all__ = [
-    "NO_MODEL",
-    "ChainState",
-    "Commitment",
-    "Phase",
-    "Proven",
-    "apply",
-    "beacon_message",
-    "compute_remaining_ms",
-    "compute_time",
-    "expect_statement",
-    "find_fault",
-    "find_statement_fault",
-    "is_admissible",
-    "list_entries",
-    "proposers",
-    "start",
-]
 
 _EMPTY: Mapping[bytes, Any] = MappingProxyType({})
 

@@ -12,8 +12,8 @@ from typing import Self, get_type_hints
 from consensus.learning.election import Lapse
 from consensus.wire.codec import split_fields
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import DIGEST_BYTES
 from consensus.wire.state_codec import decode_value, encode_value
+from consensus.wire.transactions import DIGEST_BYTES
 from prover.wire.statement import encode_fields
 
 NO_MODEL = bytes(DIGEST_BYTES)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from consensus.learning.chain import ChainState, Phase, compute_remaining_ms
+from consensus.learning.chain import compute_remaining_ms
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.genesis import Timeouts
 from consensus.wire.messages import Block, QuorumCertificate
 

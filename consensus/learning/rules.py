@@ -5,7 +5,8 @@ from __future__ import annotations
 from consensus.agreement import receipts
 from consensus.learning import chain
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.messages import Block, Commit, Proof, Register, SentTransaction, Update
+from consensus.wire.messages import Block
+from consensus.wire.transactions import Commit, Proof, Register, SentTransaction, Update
 
 
 class ChainRules:

@@ -9,24 +9,17 @@ from typing import Any
 from consensus.agreement.events import BlockChecked, Check
 from consensus.disk.blobs import Blobs, BlobTooLarge, BlobUnavailable
 from consensus.learning.absence import PATIENT_ROUNDS, leaves_out, list_absent
-from consensus.learning.chain import NO_MODEL, ChainState, Phase, find_fault, is_admissible
+from consensus.learning.admission import is_admissible
+from consensus.learning.chain import find_fault
+from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import PoolInvalid
 from consensus.node.drafts import BeaconShares, draft_block
 from consensus.node.metrics import NodeMetrics
 from consensus.node.pool import Pool, get_place
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import (
-    BeaconShare,
-    Block,
-    Evidence,
-    Proof,
-    QuorumCertificate,
-    Refusal,
-    SentTransaction,
-    Transaction,
-    Update,
-)
+from consensus.wire.messages import BeaconShare, Block, Evidence, QuorumCertificate
+from consensus.wire.transactions import Proof, Refusal, SentTransaction, Transaction, Update
 
 
 class Desk:

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 
 from consensus.disk.blobs import BlobUnavailable
 from consensus.learning import beacon
-from consensus.learning.chain import ChainState, Phase, beacon_message, list_entries
+from consensus.learning.chain import beacon_message, list_entries
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import (
@@ -16,9 +17,9 @@ from consensus.wire.messages import (
     Block,
     Evidence,
     QuorumCertificate,
-    Transaction,
     count_bytes,
 )
+from consensus.wire.transactions import Transaction
 
 
 class BeaconShares:

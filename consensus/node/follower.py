@@ -6,9 +6,10 @@ verifier every proof, opening, beacon and aggregate is checked as well (`zkpot c
 
 from __future__ import annotations
 
-from consensus.disk.identity import authenticate
-from consensus.learning.chain import ChainState, apply, find_fault
+from consensus.agreement.authentication import authenticate
+from consensus.learning.chain import apply, find_fault
 from consensus.learning.chain import start as begin
+from consensus.learning.chain_state import ChainState
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import FinalBlock

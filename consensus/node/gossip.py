@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from consensus.agreement.memory import State
 from consensus.node.repetition import FIRST_PAUSE_S, Repetition
 from consensus.wire.gossip_messages import MASK_BYTES, SHORT_BYTES, Holdings
-from consensus.wire.messages import DIGEST_BYTES, Receipt, SentTransaction
+from consensus.wire.messages import Receipt
+from consensus.wire.transactions import DIGEST_BYTES, SentTransaction
 
 Receipts = Mapping[int, Receipt]
 _RECEIPTS = b"receipts"

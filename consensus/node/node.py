@@ -15,6 +15,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from consensus.agreement.authentication import authenticate
 from consensus.agreement.events import (
     Accuse,
     BlockBuilt,
@@ -37,10 +38,11 @@ from consensus.agreement.events import (
 from consensus.agreement.memory import State, restore
 from consensus.agreement.state import step
 from consensus.disk.blobs import Blobs
-from consensus.disk.identity import Identity, authenticate
-from consensus.disk.ledger import Ledger, LedgerError
+from consensus.disk.identity import Identity
+from consensus.disk.ledger import Ledger
 from consensus.disk.place import resume_place
-from consensus.learning.chain import ChainState, Phase
+from consensus.disk.records import LedgerError
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.pace import compute_wait_ms, count_empty
 from consensus.learning.rules import ChainRules
 from consensus.node.catch_up import CatchUp
@@ -62,8 +64,8 @@ from consensus.wire.messages import (
     Receipt,
     Step,
     Vote,
-    decode_transaction,
 )
+from consensus.wire.transactions import decode_transaction
 from prover.randomness import RandomBytes
 
 GATHER_S = 0.02

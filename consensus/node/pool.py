@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.messages import Commit, Proof, Register, SentTransaction, Update, permit_bytes
 from consensus.wire.signatures import is_signed, is_valid
+from consensus.wire.transactions import (
+    Commit,
+    Proof,
+    Register,
+    SentTransaction,
+    Update,
+    permit_bytes,
+)
 
 PER_CLIENT = 8
 _PHASES = {Register: Phase.REGISTER, Commit: Phase.COMMIT, Proof: Phase.PROVE, Update: Phase.UPDATE}

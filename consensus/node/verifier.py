@@ -22,29 +22,14 @@ import numpy as np
 from consensus.disk.blobs import Blobs, BlobUnavailable
 from consensus.disk.task_keys import load_task_commitment_key, load_task_key
 from consensus.learning import beacon
+from consensus.learning.admission import find_statement_fault, is_admissible
 from consensus.learning.aggregate import GlobalModel, combine
-from consensus.learning.chain import (
-    NO_MODEL,
-    ChainState,
-    Phase,
-    beacon_message,
-    find_fault,
-    find_statement_fault,
-    is_admissible,
-    list_entries,
-)
+from consensus.learning.chain import beacon_message, find_fault, list_entries
+from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import PoolInvalid, SamplePool
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import (
-    Aggregate,
-    Block,
-    Commit,
-    Entry,
-    Proof,
-    Refusal,
-    Transaction,
-    Update,
-)
+from consensus.wire.messages import Aggregate, Block, Entry
+from consensus.wire.transactions import Commit, Proof, Refusal, Transaction, Update
 from kernels.encoding import Refused, decode_g1
 from prover.circuit.public_inputs import ShardInputs
 from prover.errors import ModelFormatError, ShapeMismatch

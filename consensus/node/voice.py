@@ -15,9 +15,11 @@ from redis.exceptions import RedisError
 from consensus.agreement.memory import State, list_repeats
 from consensus.disk.blobs import Blobs
 from consensus.disk.identity import Identity, sign
-from consensus.disk.ledger import Ledger, LedgerError
+from consensus.disk.ledger import Ledger
+from consensus.disk.records import LedgerError
 from consensus.learning import beacon
-from consensus.learning.chain import ChainState, Phase, beacon_message
+from consensus.learning.chain import beacon_message
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.answers import Answers
 from consensus.node.downloads import Downloads
 from consensus.node.gossip import Gossip, list_held
@@ -26,7 +28,8 @@ from consensus.node.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Transport
 from consensus.wire.codec import Message, Signed
 from consensus.wire.genesis import Genesis
 from consensus.wire.gossip_messages import BlobPart, BlobRequest, Holdings
-from consensus.wire.messages import BeaconShare, BlockRequest, FinalBlock, Receipt, SentTransaction
+from consensus.wire.messages import BeaconShare, BlockRequest, FinalBlock, Receipt
+from consensus.wire.transactions import SentTransaction
 
 FETCH_PAUSE_S = 0.2
 WATCH_PAUSE_S = 1.0

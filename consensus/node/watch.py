@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from consensus.agreement.authentication import authenticate
 from consensus.disk.blobs import Blobs
-from consensus.disk.identity import authenticate
-from consensus.learning.chain import ChainState
+from consensus.learning.chain_state import ChainState
 from consensus.node.catch_up import CatchUp
 from consensus.node.downloads import Downloads
 from consensus.node.follower import Follower
@@ -15,7 +15,8 @@ from consensus.node.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Transport
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
 from consensus.wire.gossip_messages import BlobPart, HeldState
-from consensus.wire.messages import BlockRequest, FinalBlock, Transaction
+from consensus.wire.messages import BlockRequest, FinalBlock
+from consensus.wire.transactions import Transaction
 
 ASK_S = 0.5
 """How often it asks again for the blocks that it lacks."""

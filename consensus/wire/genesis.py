@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from consensus.wire.messages import DIGEST_BYTES, KEY_BYTES, MAX_TRANSACTIONS, MAX_VALIDATORS
+from consensus.wire.messages import MAX_TRANSACTIONS, MAX_VALIDATORS
+from consensus.wire.transactions import DIGEST_BYTES, KEY_BYTES
 from kernels.array import G2Array
 from kernels.cpu.words import group
 from kernels.encoding import Refused, decode_g2

@@ -13,7 +13,8 @@ from consensus.wire.codec import (
     require_lengths,
     require_numbers,
 )
-from consensus.wire.messages import DIGEST_BYTES, MAX_TRANSACTIONS, MAX_VALIDATORS
+from consensus.wire.messages import MAX_TRANSACTIONS, MAX_VALIDATORS
+from consensus.wire.transactions import DIGEST_BYTES
 
 SHORT_BYTES = 8
 """Of a digest: who makes two of one's own transactions collide has harmed oneself."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 PACKAGES = ("kernels", "prover", "consensus", "federated", "api", "bench")
 MAX_LINES = 450
+MAX_MODULES = 20  # of one folder
 
 # The directory of compiled kernels; beside it only the backends may read: lanes, threads, device.
 CACHE_FILE = "kernels/cpu/compile/jit.py"
@@ -74,6 +76,12 @@ def test_init_files_hold_a_docstring_only(root: Path) -> None:
 def test_every_folder_is_a_package(root: Path) -> None:
     folders = {path.parent for path in list_sources(root)}
     assert [str(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_folders_are_small(root: Path) -> None:
+    counts = Counter(path.parent.relative_to(root).as_posix() for path in list_sources(root))
+    assert counts["consensus/node"] > 1
+    assert {folder: n for folder, n in counts.items() if n - 1 > MAX_MODULES} == {}
 
 
 def test_files_are_short(root: Path) -> None:

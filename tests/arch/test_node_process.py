@@ -17,8 +17,8 @@ from urllib.request import urlopen
 import pytest
 
 from consensus.disk.blobs import FileBlobs
+from consensus.disk.block_files import read_finals
 from consensus.disk.development import BLOBS, create_chain, node_home
-from consensus.disk.ledger import read_finals
 from consensus.wire.genesis import Genesis, Timeouts
 from tests.support.learning import proven_lab
 from tests.support.tiny_circuits import seeded

@@ -15,8 +15,9 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_play
 from api.http.auth import LOCAL
 from api.http.chain.history import ChainHistory
 from api.http.schemas import JobRequest
-from consensus.learning.chain import Phase, apply, start
-from consensus.wire.messages import Refusal
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import Phase
+from consensus.wire.transactions import Refusal
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
 from tests.support.histories import LAB, certify, grow

@@ -18,10 +18,10 @@ from consensus.wire.messages import (
     Proposal,
     QuorumCertificate,
     Receipt,
-    Register,
     Step,
     Vote,
 )
+from consensus.wire.transactions import Register
 from tests.consensus import toy_chain
 from tests.consensus.sim_node import CLOCK_MS, Node
 from tests.consensus.simulator import World

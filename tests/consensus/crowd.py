@@ -10,15 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from consensus.learning.chain import ChainState, Phase
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.standing import is_absent
-from consensus.wire.messages import (
-    FinalBlock,
-    QuorumCertificate,
-    Receipt,
-    SentTransaction,
-    Transaction,
-)
+from consensus.wire.messages import FinalBlock, QuorumCertificate, Receipt
+from consensus.wire.transactions import SentTransaction, Transaction
 from tests.consensus.real_chain import RealScene
 from tests.consensus.sim_node import CLOCK_MS, DELTA_MS, DRIFT_MS, REPEAT_MS, Node, Violation
 from tests.consensus.simulator import Faults, World

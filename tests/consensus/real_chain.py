@@ -8,26 +8,15 @@ from typing import Any
 
 from consensus.disk.identity import sign
 from consensus.learning import beacon
-from consensus.learning.chain import (
-    ChainState,
-    Phase,
-    beacon_message,
-    find_fault,
-    is_admissible,
-    start,
-)
+from consensus.learning.admission import is_admissible
+from consensus.learning.chain import beacon_message, find_fault, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.rules import ChainRules
 from consensus.node.drafts import BeaconShares
 from consensus.wire.codec import Signed
-from consensus.wire.messages import (
-    BeaconShare,
-    Block,
-    Evidence,
-    QuorumCertificate,
-    Refusal,
-    Transaction,
-)
+from consensus.wire.messages import BeaconShare, Block, Evidence, QuorumCertificate
 from consensus.wire.signatures import is_signed
+from consensus.wire.transactions import Refusal, Transaction
 from tests.support.learning import Lab, deal_beacon
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from consensus.agreement import state
+from consensus.agreement import memory
 from consensus.agreement.events import (
     Effect,
     Held,
@@ -12,13 +12,8 @@ from consensus.agreement.events import (
     Send,
     Started,
 )
-from consensus.wire.messages import (
-    Proof,
-    Proposal,
-    Receipt,
-    Step,
-    Vote,
-)
+from consensus.wire.messages import Proposal, Receipt, Step, Vote
+from consensus.wire.transactions import Proof
 from tests.consensus.stage import (
     PRECOMMIT,
     PREVOTE,
@@ -91,7 +86,7 @@ def list_log(stage: Stage, i: int) -> list[Any]:
 
 
 def restart(stage: Stage, i: int) -> list[Effect]:
-    stage.states[i] = state.restore(stage.config(i), stage.chain, None, list_log(stage, i))
+    stage.states[i] = memory.restore(stage.config(i), stage.chain, None, list_log(stage, i))
     return stage.feed(i, Started())
 
 

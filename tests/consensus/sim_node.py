@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from consensus.agreement import state
+from consensus.agreement import authentication, memory, state
 from consensus.agreement.events import (
     Accuse,
     BlockBuilt,
@@ -27,22 +27,17 @@ from consensus.agreement.events import (
     Started,
     TimeoutFired,
 )
-from consensus.disk import identity
 from consensus.wire.messages import (
     BeaconShare,
     Block,
-    Commit,
     Evidence,
     FinalBlock,
-    Proof,
     Proposal,
     QuorumCertificate,
     Receipt,
-    Register,
-    Transaction,
-    Update,
     Vote,
 )
+from consensus.wire.transactions import Commit, Proof, Register, Transaction, Update
 
 if TYPE_CHECKING:
     from tests.consensus.simulator import World
@@ -105,7 +100,7 @@ class Node:
             self.chain = rules.apply(self.chain, final.block)
         config = Config(n_validators=self.world.n, validator=self.index, rules=rules)
         last = self.ledger[-1].certificate if self.ledger else None
-        self.state = state.restore(config, self.chain, last, self.log)
+        self.state = memory.restore(config, self.chain, last, self.log)
         self.step(Started())
         self.world.call_in(self.world.rng.randrange(REPEAT_MS), self.tick, self.life)
 
@@ -157,7 +152,7 @@ class Node:
 
     def _find_fault(self, message: Any) -> str | None:
         is_signed = self.world.scene.signer.is_signed
-        return identity.find_origin_fault(message, self.world.n, is_signed)
+        return authentication.find_origin_fault(message, self.world.n, is_signed)
 
     def step(self, event: Event) -> None:
         """This event, and those that its effects bring about at once."""

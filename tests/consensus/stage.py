@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from consensus.agreement import state
+from consensus.agreement import memory, state
 from consensus.agreement.events import (
     BlockBuilt,
     BlockChecked,
@@ -39,7 +39,7 @@ class Stage:
         self.chain = chain or ToyChain(n)
         self.signer = Signer(n)
         self.states: dict[int, Any] = {
-            i: state.start(self.config(i), self.chain, None) for i in correct
+            i: memory.start(self.config(i), self.chain, None) for i in correct
         }
         self.sent: dict[tuple[int, int, int], Any] = {}  # by validator, round, step
         self.effects: dict[int, list[Effect]] = {i: [] for i in correct}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consensus.learning.chain import Phase
+from consensus.learning.chain_state import Phase
 from tests.consensus.crowd import PHASE_MS, Captor, Crowd, Down, make_lab
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from consensus.agreement import events, memory, state, turn
+from consensus.agreement import authentication, events, memory, state, turn
 from consensus.agreement.events import TimeoutFired
 from consensus.agreement.votes import Tally, n_faulty
-from consensus.disk import identity
 from consensus.learning import admission
 from consensus.learning import chain as chain_rules
 from consensus.learning.chain_state import ChainState, Phase
@@ -88,7 +87,7 @@ OLD_POLKA = play(play_old_polka)
 
 
 def count_2f(patch: pytest.MonkeyPatch) -> None:
-    for module in (events, identity):
+    for module in (events, authentication):
         patch.setattr(module, "quorum", lambda n: 2 * n_faulty(n))
 
 
@@ -112,11 +111,11 @@ def believe_any_polka(patch: pytest.MonkeyPatch) -> None:
 
 
 def take_any_certificate(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity, "find_certificate_fault", lambda *_: None)
+    patch.setattr(authentication, "find_certificate_fault", lambda *_: None)
 
 
 def take_any_signature(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(identity, "find_sender_fault", lambda *_: None)
+    patch.setattr(authentication, "find_sender_fault", lambda *_: None)
 
 
 def take_any_proposer(patch: pytest.MonkeyPatch) -> None:
@@ -133,7 +132,7 @@ def ignore_receipts(patch: pytest.MonkeyPatch) -> None:
 
 def forget_the_log(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        state, "restore", lambda config, chain, known, log: state.start(config, chain, known)
+        memory, "restore", lambda config, chain, known, log: memory.start(config, chain, known)
     )
 
 

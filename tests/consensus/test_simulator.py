@@ -9,7 +9,7 @@ import pytest
 from consensus.agreement.events import Finalize
 from consensus.agreement.votes import n_faulty
 from consensus.learning.chain_state import Phase
-from consensus.wire.messages import Proof
+from consensus.wire.transactions import Proof
 from tests.consensus.byzantine import HABITS, Byzantine, make_any, make_with
 from tests.consensus.real_chain import RealScene
 from tests.consensus.sim_node import Violation

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from consensus.agreement import authentication
 from consensus.agreement.votes import n_faulty
-from consensus.disk import identity
 from consensus.learning.election import Lapse, note_turns, order_proposers
 from consensus.wire.codec import Signed
 from consensus.wire.messages import (
@@ -26,14 +26,12 @@ from consensus.wire.messages import (
     Entry,
     Evidence,
     FinalBlock,
-    Proof,
     Proposal,
     QuorumCertificate,
     Receipt,
-    Register,
-    Transaction,
     Vote,
 )
+from consensus.wire.transactions import Proof, Register, Transaction
 
 BEACON, PROVE, ELECT = "beacon", "prove", "elect"
 _PHASES = (BEACON, PROVE, PROVE, PROVE, PROVE, ELECT)
@@ -331,7 +329,9 @@ class ToyScene:
         for certificate in block.certificate:
             if (certificate.height, certificate.block_hash) != (chain.height, chain.head):
                 return "a certificate of another block"
-            fault = identity.find_certificate_fault(certificate, self.n, self.signer.is_signed)
+            fault = authentication.find_certificate_fault(
+                certificate, self.n, self.signer.is_signed
+            )
             if fault is not None:
                 return fault
         clients = [tx.client_key for tx in block.transactions]

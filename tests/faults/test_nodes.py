@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from api.valkey.embedded import answers
-from consensus.learning.chain import Phase
+from consensus.learning.chain_state import Phase
 from consensus.node.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
 from consensus.wire.messages import FinalBlock, QuorumCertificate
 from tests.support.node_processes import Cluster

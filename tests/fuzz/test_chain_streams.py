@@ -17,18 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consensus.learning.chain import Phase
+from consensus.learning.chain_state import Phase
 from consensus.node.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
 from consensus.wire.codec import Signed
-from consensus.wire.messages import (
-    BeaconShare,
-    BlockRequest,
-    FinalBlock,
-    Proposal,
-    Receipt,
-    Vote,
-    decode_transaction,
-)
+from consensus.wire.messages import BeaconShare, BlockRequest, FinalBlock, Proposal, Receipt, Vote
+from consensus.wire.transactions import decode_transaction
 from tests.support.learning import ProvenLab
 from tests.support.nodes import Net, list_hashes
 

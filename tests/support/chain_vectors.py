@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from consensus.learning import beacon
-from consensus.learning.chain import Phase, beacon_message
+from consensus.learning.chain import beacon_message
+from consensus.learning.chain_state import Phase
 from consensus.wire.codec import Message
 from consensus.wire.gossip_messages import SHORT_BYTES, BlobPart, BlobRequest, Holdings
 from consensus.wire.messages import (
     BeaconShare,
     BlockRequest,
     Evidence,
-    Proof,
     Proposal,
     Receipt,
-    Refusal,
     Step,
     Vote,
 )
+from consensus.wire.transactions import Proof, Refusal
 from prover.keys.opening import CommitmentKey
 from tests.support.certificates import certify
 from tests.support.learning import deal_beacon, proven_lab, proven_state, proving_key, public

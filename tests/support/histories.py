@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from api.http.chain.history import ChainHistory
-from consensus.learning.chain import ChainState, Phase, apply
+from consensus.learning.chain import apply
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import Block, FinalBlock, Precommit, QuorumCertificate
 from tests.support.learning import Lab
 

@@ -14,33 +14,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.disk.blobs import MemoryBlobs
 from consensus.learning import beacon
-from consensus.learning.chain import (
-    ChainState,
-    Phase,
-    apply,
-    beacon_message,
-    expect_statement,
-    find_fault,
-    list_entries,
-    start,
-)
+from consensus.learning.admission import expect_statement
+from consensus.learning.chain import apply, beacon_message, find_fault, list_entries, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.codec import Signed
 from consensus.wire.genesis import Genesis, Task, Timeouts, Validator
-from consensus.wire.messages import (
-    Aggregate,
-    Block,
-    Commit,
-    Proof,
-    QuorumCertificate,
-    Register,
-    Step,
-    Transaction,
-    Update,
-    Vote,
-    permit_bytes,
-)
+from consensus.wire.messages import Aggregate, Block, QuorumCertificate, Step, Vote
+from consensus.wire.transactions import Commit, Proof, Register, Transaction, Update, permit_bytes
 from kernels.array import G1Array
 from kernels.backend import get_backend
 from kernels.bn254 import G1

@@ -15,11 +15,11 @@ from typing import Any
 from api.settings import Settings
 from api.valkey.embedded import EmbeddedServer, connect
 from consensus.disk.blobs import FileBlobs
+from consensus.disk.block_files import read_finals
 from consensus.disk.development import BEACON, BLOBS, GENESIS, node_home
 from consensus.disk.identity import create_key
-from consensus.disk.ledger import read_finals
 from consensus.disk.place import SignedPlace
-from consensus.learning.chain import ChainState, Phase
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.follower import Follower
 from consensus.node.stream import TRANSACTIONS, Transport
 from consensus.wire.messages import FinalBlock

@@ -18,14 +18,15 @@ from consensus.disk.blobs import Blobs
 from consensus.disk.identity import Identity
 from consensus.disk.ledger import Ledger
 from consensus.disk.place import SignedPlace
-from consensus.learning.chain import ChainState, Phase
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node import stream_scripts
 from consensus.node.metrics import NodeMetrics
 from consensus.node.node import Node
 from consensus.node.stream import TRANSACTIONS, VOTES, Incoming, Transport
 from consensus.wire.codec import Message
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import Proposal, Transaction, Vote
+from consensus.wire.messages import Proposal, Vote
+from consensus.wire.transactions import Transaction
 from tests.support.learning import FIRST_MS, Lab, ProvenLab, deal_beacon
 
 TICK_S = 0.02

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consensus.disk.ledger import Ledger
-from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import FinalBlock
 from tests.support.certificates import certify
 from tests.support.learning import Lab

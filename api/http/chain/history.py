@@ -21,19 +21,12 @@ from api.http.chain.schemas import (
     RoundView,
     TransactionView,
 )
-from consensus.learning.chain import ChainState, Phase, proposers, start
+from consensus.learning.chain import proposers, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.governance import update_weights
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import (
-    Block,
-    Commit,
-    FinalBlock,
-    Proof,
-    Refusal,
-    Register,
-    Transaction,
-    Update,
-)
+from consensus.wire.messages import Block, FinalBlock
+from consensus.wire.transactions import Commit, Proof, Refusal, Register, Transaction, Update
 from prover.wire.envelope import Envelope
 
 KEEP_BLOCKS = 4096

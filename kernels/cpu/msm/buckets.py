@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from kernels.cpu.compile.atomics import fetch_add
 from kernels.cpu.compile.emit import load_word, store_word
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.lanes.choice import get_lanes, rounding_of
 from kernels.cpu.lanes.curve_ops import address
-from kernels.cpu.msm.digits import fetch_add
 from kernels.cpu.msm.runs import G_DEGREE, G_RECORD, G_WIDTH, NONE, add_pairs, sum_runs
 
 _GROUP, _SCRATCH = "int64[::1], uint64[::1]", "uint64[::1], uint64[::1]"  # (g, f), (arena, work)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
 from kernels.bn254 import R
 from kernels.cpu.compile.emit import leading_zeros
@@ -16,17 +14,6 @@ _R = [np.uint64((R >> (64 * i)) & (2**64 - 1)) for i in range(4)]
 _HALF = [np.uint64((((R - 1) // 2) >> (64 * i)) & (2**64 - 1)) for i in range(4)]
 R0, R1, R2, R3 = _R
 H0, H1, H2, H3 = _HALF
-
-
-@intrinsic
-def fetch_add(typing_context: Any, array: Any, index: Any, amount: Any) -> Any:
-    """Atomically add to an int64 array's element; returns the value before."""
-
-    def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, b, args[0])
-        return b.atomic_rmw("add", b.gep(view.data, [args[1]]), args[2], "seq_cst")
-
-    return types.int64(array, types.int64, types.int64), codegen
 
 
 @kernel

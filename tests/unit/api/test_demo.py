@@ -22,8 +22,10 @@ from api.demo.play import DemoFailed, Feed, perform
 from api.demo.show import draw_picture, show_story, to_json
 from api.demo.stage import Role
 from api.demo.story import Part, Participant, Round, Story, _check_round, tell
-from consensus.learning.chain import ChainState, Phase, apply, start
-from consensus.wire.messages import FinalBlock, Proof, QuorumCertificate, Refusal
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.messages import FinalBlock, QuorumCertificate
+from consensus.wire.transactions import Proof, Refusal
 from federated.attacks import make_up, raise_claim
 from federated.client import ProofOrder, ProvingFailed, draw_shard
 from prover.groth16.commitment import SecretCommitment

@@ -12,8 +12,9 @@ import pytest
 
 from consensus.disk.development import sign_permit
 from consensus.learning.aggregate import GlobalModel
-from consensus.learning.chain import ChainState, Phase, apply, start
-from consensus.wire.messages import Commit, Proof, Register, Transaction, Update
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.transactions import Commit, Proof, Register, Transaction, Update
 from federated.attacks import ForgingProver, LyingProver, make_up, raise_claim, take_over
 from federated.client import (
     COMMITMENT_NAME,

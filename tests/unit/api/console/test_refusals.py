@@ -7,15 +7,13 @@ from dataclasses import replace
 import pytest
 
 from api.http.chain.history import ChainHistory
-from consensus.learning.chain import ChainState, Phase, apply, find_fault, is_admissible, start
+from consensus.learning.admission import is_admissible
+from consensus.learning.chain import apply, find_fault, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.desk import Desk
 from consensus.node.metrics import NodeMetrics
-from consensus.wire.messages import (
-    Block,
-    Proof,
-    Refusal,
-    decode_transaction,
-)
+from consensus.wire.messages import Block
+from consensus.wire.transactions import Proof, Refusal, decode_transaction
 from federated.attacks import raise_claim
 from prover.wire.envelope import PROOF_BYTES, Envelope
 from tests.support.histories import certify, grow

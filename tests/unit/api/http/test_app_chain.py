@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry
 from api.http.app import build_app
 from api.http.auth import KeyRing
 from api.http.chain.history import ChainHistory
-from consensus.learning.chain import Phase, start
+from consensus.learning.chain import start
+from consensus.learning.chain_state import Phase
 from tests.support.histories import LAB, grow
 from tests.support.learning import N_SAMPLES
 from tests.support.memory_service import MemoryService

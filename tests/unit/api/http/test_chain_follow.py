@@ -12,7 +12,8 @@ import structlog
 from api.http.chain.follow import ChainFollower
 from api.settings import Settings
 from api.valkey.embedded import connect
-from consensus.learning.chain import ChainState, apply, start
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState
 from consensus.node.stream import FINAL, VOTES, Transport
 from consensus.wire.messages import BlockRequest, FinalBlock
 from tests.support.certificates import certify

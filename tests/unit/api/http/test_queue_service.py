@@ -23,13 +23,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from redis import Redis
 from safetensors.numpy import save
 
+from api.assembly import KEYS, build_service, build_worker, open_store
 from api.http import queue_service
 from api.http.auth import Caller, Scope
 from api.http.problems import ApiProblem
 from api.http.queue_service import QueueService
 from api.http.schemas import Job, JobRequest, PriorityName, VerifyRequest
 from api.http.verifier import Verifier
-from api.process.runtime import KEYS, build_service, build_worker, open_store
 from api.queue.admin import Heartbeat, QueueAdmin
 from api.queue.metrics import QueueCollector
 from api.queue.tasks import JobQueue

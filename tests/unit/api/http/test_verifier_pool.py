@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from api.assembly import KEYS
 from api.http.problems import KINDS, ApiProblem
 from api.http.schemas import VerifyRequest
 from api.http.verifier import MAX_FRAME_BYTES, Verifier, answer, read_frame, send_frame
 from api.http.verifier_pool import VerifierPool
-from api.process.runtime import KEYS
 from api.settings import Settings
 
 ASKED = VerifyRequest(proof_base64="", circuit="0" * 64, dataset="mnist:test[0:16]")

@@ -22,11 +22,11 @@ from redis import Redis
 from redis.exceptions import ConnectionError as ServerGone
 from safetensors.numpy import save
 
+from api.assembly import build_service, build_worker
 from api.http.auth import LOCAL
 from api.http.problems import ApiProblem
 from api.http.queue_service import QueueService
 from api.http.schemas import Job, JobRequest, PriorityName
-from api.process.runtime import build_service, build_worker
 from api.queue.admin import QueueAdmin
 from api.queue.tasks import JobQueue, Lease
 from api.settings import Settings

@@ -12,8 +12,8 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError, ReadOnlyError
 
+from api.assembly import build_service
 from api.http.problems import ApiProblem
-from api.process.runtime import build_service
 from api.queue.tasks import JobQueue
 from api.settings import Settings
 from api.valkey import primary

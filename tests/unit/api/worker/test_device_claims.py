@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import structlog
 
-from api.process.runtime import build_worker
+from api.assembly import build_worker
 from api.process.system import read_gpu_utilization
 from api.settings import Settings, SettingsInvalid
 from api.valkey import primary

@@ -15,8 +15,8 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
+from api.assembly import KEYS, build_worker
 from api.cli import build_app
-from api.process.runtime import KEYS, build_worker
 from api.queue.admin import QueueAdmin
 from api.queue.jobs import AccuracyWork, JobRecord, JobSpec, JobState
 from api.queue.tasks import MAX_RESULT_BYTES, JobQueue, Lease, Standing

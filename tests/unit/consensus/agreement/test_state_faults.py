@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from consensus.agreement import receipts, state
+from consensus.agreement import memory, receipts, state
 from consensus.agreement.events import (
     Accuse,
     BlockBuilt,
@@ -175,7 +175,7 @@ def test_rounds_gone_by_are_forgotten() -> None:
 def test_an_observer_follows_and_says_nothing() -> None:
     stage = Stage(correct=(1, 2))
     config = Config(n_validators=4, validator=None, rules=ToyRules())
-    stage.states[2] = state.start(config, stage.chain, None)
+    stage.states[2] = memory.start(config, stage.chain, None)
     stage.start()
     stage.tell(stage.sent[1, 0, PROPOSE], 2)
     for i in (0, 1, 3):
@@ -341,7 +341,7 @@ def test_a_restarted_node_keeps_its_lock_and_its_block() -> None:
     stage = lock_on_first(3, 1)
     log = list_log(stage, 3)
     before = stage.states[3]
-    after = state.restore(stage.config(3), stage.chain, None, log)
+    after = memory.restore(stage.config(3), stage.chain, None, log)
     for name in ("height", "round", "step", "locked_round", "locked_hash", "valid_hash"):
         assert getattr(after, name) == getattr(before, name), name
     stage.states[3] = after
@@ -356,7 +356,7 @@ def test_a_restarted_node_contradicts_none_of_its_votes() -> None:
     stage = open_stage(3)
     stage.time_out(PROPOSE, 0, 3)  # prevoted nil
     log = list_log(stage, 3)
-    stage.states[3] = state.restore(stage.config(3), stage.chain, None, log)
+    stage.states[3] = memory.restore(stage.config(3), stage.chain, None, log)
     stage.sent.clear()
     stage.feed(3, Started())
     stage.tell(stage.propose(1, 0, stage.block()), 3)
@@ -367,7 +367,7 @@ def test_a_restarted_proposer_does_not_propose_again() -> None:
     stage = open_stage(1)
     stage.checks = False
     log = [stage.sent[1, 0, PROPOSE]]
-    stage.states[1] = state.restore(stage.config(1), stage.chain, None, log)
+    stage.states[1] = memory.restore(stage.config(1), stage.chain, None, log)
     stage.sent.clear()
     effects = stage.feed(1, Started())
     assert stage.sent == {}
@@ -380,12 +380,12 @@ def test_a_torn_log_restores_to_less(n_kept: int) -> None:
     stage = lock_on_first(3, 1)
     log = list_log(stage, 3)
     at = next(i for i, m in enumerate(log) if isinstance(m, Vote) and m.step == PRECOMMIT)
-    after = state.restore(stage.config(3), stage.chain, None, log[: at - 4 + n_kept])
+    after = memory.restore(stage.config(3), stage.chain, None, log[: at - 4 + n_kept])
     assert (after.locked_round, after.step) == (-1, PREVOTE)
 
 
 def test_the_log_of_another_height_is_skipped() -> None:
     stage = lock_on_first(3, 1)
     chain = ToyRules().apply(stage.chain, stage.block())
-    after = state.restore(stage.config(3), chain, None, list_log(stage, 3))
+    after = memory.restore(stage.config(3), chain, None, list_log(stage, 3))
     assert (after.height, after.round, after.rounds) == (2, 0, {})

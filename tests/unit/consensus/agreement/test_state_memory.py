@@ -22,14 +22,8 @@ from consensus.agreement.events import (
     Started,
 )
 from consensus.agreement.receipts import ReceiptBook
-from consensus.wire.messages import (
-    NIL,
-    Proof,
-    QuorumCertificate,
-    Receipt,
-    Refusal,
-    Vote,
-)
+from consensus.wire.messages import NIL, QuorumCertificate, Receipt, Vote
+from consensus.wire.transactions import Proof, Refusal
 from tests.consensus.scenes import (
     PROOF,
     PROPOSE,
@@ -254,7 +248,7 @@ def test_the_locked_block_is_taken_whatever_is_due() -> None:
 def test_who_only_observes_signs_no_receipt() -> None:
     stage = prove_stage()
     config = Config(n_validators=4, validator=None, rules=ToyRules())
-    stage.states[3] = state.start(config, stage.chain, None)
+    stage.states[3] = memory.start(config, stage.chain, None)
     assert hold(stage, PROOF, 0, 1, 2) == []
     stage.feed(3, Started())
     assert stage.states[3].due == (make_client(0),)
@@ -388,7 +382,7 @@ def test_votes_of_others_in_the_log_are_nobodys_own() -> None:
     """The grounds of a lock: they set neither the round nor the step, and lock nothing."""
     stage = open_stage(3)
     others = [stage.vote(i, PRECOMMIT, 2, b"\x05" * 32) for i in (0, 1)]
-    s = state.restore(stage.config(3), stage.chain, None, others)
+    s = memory.restore(stage.config(3), stage.chain, None, others)
     assert (s.round, s.step, s.locked_round) == (0, PROPOSE, -1)
     assert s.get_round(2).precommits.n_voters == 2
 
@@ -397,18 +391,18 @@ def test_receipts_in_the_log_restore_nothing() -> None:
     stage = open_stage(3)
     receipt = Receipt(learning_round=0, transaction_digest=PROOF.digest, validator=3)
     config = stage.config(3)
-    s = state.restore(config, stage.chain, None, [stage.signer.sign(receipt)])
-    assert s == state.start(config, stage.chain, None)
+    s = memory.restore(config, stage.chain, None, [stage.signer.sign(receipt)])
+    assert s == memory.start(config, stage.chain, None)
 
 
 def test_a_lock_is_restored_with_its_polka_or_without() -> None:
     """It binds either way; only with the polka can the block be proposed again."""
     stage = lock_on_first(3, 1)
     log = list_log(stage, 3)
-    whole = state.restore(stage.config(3), stage.chain, None, log)
+    whole = memory.restore(stage.config(3), stage.chain, None, log)
     assert (whole.locked_round, whole.valid_round) == (0, 0)
     assert not whole.get_round(0).proposed  # it was another's turn
-    bare = state.restore(stage.config(3), stage.chain, None, log[-1:])
+    bare = memory.restore(stage.config(3), stage.chain, None, log[-1:])
     assert (bare.locked_round, bare.locked_hash) == (0, whole.locked_hash)
     assert (bare.valid_round, bare.valid_hash) == (-1, NIL)
     assert state.list_repeats(bare) == (log[-1],)

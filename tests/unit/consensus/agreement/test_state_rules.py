@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.agreement import state
+from consensus.agreement import memory, state
 from consensus.agreement.events import (
     Accuse,
     BlockBuilt,
@@ -24,14 +24,8 @@ from consensus.agreement.events import (
     TimeoutFired,
 )
 from consensus.agreement.votes import Tally
-from consensus.wire.messages import (
-    BLANK,
-    NIL,
-    Evidence,
-    Proposal,
-    Step,
-    Vote,
-)
+from consensus.wire.messages import NIL, Evidence, Proposal, Step, Vote
+from consensus.wire.transactions import BLANK
 from tests.consensus.scenes import (
     PROPOSE,
     list_polka_of,
@@ -200,7 +194,7 @@ def test_a_built_block_is_taken_in_its_place_alone() -> None:
 def test_a_block_built_twice_is_proposed_once() -> None:
     """While its own block is still under check, too: another would contradict it."""
     stage = open_stage(1)
-    s, _ = state.step(state.start(stage.config(1), stage.chain, None), Started(), TIME_MS)
+    s, _ = state.step(memory.start(stage.config(1), stage.chain, None), Started(), TIME_MS)
     s, effects = state.step(s, BlockBuilt(1, 0, stage.block()), TIME_MS)
     assert [type(e) for e in effects] == [Send]
     assert s.step == PROPOSE

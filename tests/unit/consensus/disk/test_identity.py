@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from consensus.agreement.authentication import authenticate
 from consensus.disk.identity import (
     KEY_FILE,
     IdentityError,
-    authenticate,
     create_key,
     get_public_key,
     load_key,

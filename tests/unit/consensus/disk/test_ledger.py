@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from consensus.disk.ledger import BLOCKS, VOTES, Ledger, LedgerError, read_finals
-from consensus.disk.records import scan_unbuffered
+from consensus.disk.block_files import BLOCKS, read_finals
+from consensus.disk.ledger import VOTES, Ledger
+from consensus.disk.records import LedgerError, scan_unbuffered
 from consensus.learning.chain import apply, start
 from consensus.wire.messages import NIL, FinalBlock, Proposal, Step, Vote
 from tests.support.certificates import certify

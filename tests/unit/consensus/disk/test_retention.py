@@ -15,13 +15,16 @@ from pathlib import Path
 import pytest
 
 from consensus.disk import block_files
-from consensus.disk.block_files import BLOCKS, list_sealed, read_chain
-from consensus.disk.ledger import N_RECENT, Ledger, LedgerError, read_finals
+from consensus.disk.block_files import BLOCKS, list_sealed, read_chain, read_finals
+from consensus.disk.ledger import N_RECENT, Ledger
+from consensus.disk.records import LedgerError
 from consensus.disk.retention import MODELS, find_floor, list_models
 from consensus.disk.snapshots import Snapshot, list_snapshots, save_snapshot
-from consensus.learning.chain import Phase, apply, start
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import Phase
 from consensus.node.follower import Follower
-from consensus.wire.messages import FinalBlock, Update
+from consensus.wire.messages import FinalBlock
+from consensus.wire.transactions import Update
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 from tests.support.stored import grow, make_finals

@@ -21,7 +21,8 @@ from consensus.disk.snapshots import (
     load_snapshot,
     save_snapshot,
 )
-from consensus.learning.chain import ChainState, Phase, apply
+from consensus.learning.chain import apply
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.codec import split_fields
 from consensus.wire.messages import BlockRequest
 from consensus.wire.state_codec import decode_value, encode_value

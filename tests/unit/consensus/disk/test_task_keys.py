@@ -15,7 +15,7 @@ import pytest
 from consensus.disk.blobs import FileBlobs, MemoryBlobs
 from consensus.disk.development import BLOBS, GENESIS, create_chain, node_home
 from consensus.disk.task_keys import check_task_keys, load_task_commitment_key, load_task_key
-from consensus.learning.chain import Phase
+from consensus.learning.chain_state import Phase
 from consensus.wire.genesis import Task
 from federated.client import make_committer
 from kernels.array import G1Array

@@ -9,34 +9,21 @@ from typing import Any
 
 import pytest
 
+from consensus.learning.admission import find_statement_fault, is_admissible
 from consensus.learning.chain import (
-    NO_MODEL,
-    ChainState,
-    Phase,
     apply,
     beacon_message,
     compute_remaining_ms,
     find_fault,
-    find_statement_fault,
-    is_admissible,
     list_entries,
     proposers,
     start,
 )
-from consensus.learning.chain_state import Absence
+from consensus.learning.chain_state import NO_MODEL, Absence, ChainState, Phase
 from consensus.learning.election import Lapse
 from consensus.learning.rules import ChainRules
-from consensus.wire.messages import (
-    Aggregate,
-    Block,
-    Entry,
-    Evidence,
-    Register,
-    Step,
-    Transaction,
-    Vote,
-    permit_bytes,
-)
+from consensus.wire.messages import Aggregate, Block, Entry, Evidence, Step, Vote
+from consensus.wire.transactions import Register, Transaction, permit_bytes
 from kernels.bn254 import R
 from prover.wire.envelope import PROOF_BYTES, Envelope
 from prover.wire.statement import Statement

@@ -9,16 +9,9 @@ from typing import Any
 import pytest
 
 from consensus.learning.admission import is_admissible
-from consensus.learning.chain import (
-    ChainState,
-    Phase,
-    apply,
-    compute_remaining_ms,
-    find_fault,
-    proposers,
-    start,
-)
-from consensus.wire.messages import Refusal, Transaction
+from consensus.learning.chain import apply, compute_remaining_ms, find_fault, proposers, start
+from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.transactions import Refusal, Transaction
 from kernels.bn254 import R
 from prover.wire.envelope import Envelope
 from tests.support.learning import N_SAMPLES, Lab, point

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.pace import compute_wait_ms, count_empty
 from consensus.wire.messages import Block, QuorumCertificate, Step, Vote
 from tests.support.learning import Lab, ProvenLab

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.learning.chain import ChainState, Phase, proposers
-from consensus.learning.chain_state import Absence
+from consensus.learning.chain import proposers
+from consensus.learning.chain_state import Absence, ChainState, Phase
 from consensus.learning.standing import LONGEST_ABSENCE, is_absent, is_complete
-from consensus.wire.messages import Refusal
+from consensus.wire.transactions import Refusal
 from tests.support.learning import BLOCK_MS, Lab
 
 LAB = Lab(n_clients=5, changes={"n_rounds": 200})

@@ -12,7 +12,8 @@ import pytest
 from consensus.disk.blobs import BlobMissing, Blobs, FileBlobs, KeptBlobs, MemoryBlobs
 from consensus.disk.ledger import Ledger
 from consensus.learning.absence import leaves_out
-from consensus.learning.chain import ChainState, Phase, find_fault, list_entries
+from consensus.learning.chain import find_fault, list_entries
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.answers import MAX_PARTS, Answers
 from consensus.node.downloads import MAX_DOWNLOADS, Downloads
 from consensus.node.follower import Follower
@@ -21,7 +22,8 @@ from consensus.node.stream import BLOBS, FINAL, VOTES, Transport
 from consensus.node.verifier import BlockVerifier
 from consensus.node.watch import Watch
 from consensus.wire.gossip_messages import PART_BYTES, BlobPart, BlobRequest
-from consensus.wire.messages import Block, Proposal, Transaction, Update
+from consensus.wire.messages import Block, Proposal
+from consensus.wire.transactions import Transaction, Update
 from tests.support.learning import ProvenLab, proven_lab, proven_state
 from tests.support.nodes import Net
 from tests.support.tiny_circuits import seeded

@@ -14,7 +14,8 @@ import pytest
 from api.http.chain.history import ChainHistory
 from consensus.disk.ledger import N_RECENT, Ledger
 from consensus.disk.snapshots import Snapshot
-from consensus.learning.chain import ChainState, apply, start
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState
 from consensus.node import catch_up
 from consensus.node.catch_up import MAX_AWAITED, CatchUp
 from consensus.node.stream import FINAL, MAX_MESSAGE_BYTES, Incoming

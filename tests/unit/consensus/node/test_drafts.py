@@ -9,7 +9,8 @@ import pytest
 
 from consensus.disk.blobs import MemoryBlobs
 from consensus.learning import beacon
-from consensus.learning.chain import ChainState, Phase, apply, beacon_message, find_fault, start
+from consensus.learning.chain import apply, beacon_message, find_fault, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node import drafts
 from consensus.node.drafts import BeaconShares, draft_block
 from consensus.node.verifier import BlockVerifier
@@ -22,9 +23,9 @@ from consensus.wire.messages import (
     Entry,
     Evidence,
     Step,
-    Transaction,
     Vote,
 )
+from consensus.wire.transactions import Transaction
 from tests.support.learning import Lab, deal_beacon, proven_lab, proven_state
 from tests.support.tiny_circuits import seeded
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.follower import Follower
 from consensus.wire.messages import Block, FinalBlock, QuorumCertificate, Step
 from tests.support import certificates

@@ -9,21 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from consensus.learning.chain import ChainState, Phase
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.gossip import Gossip, Held
 from consensus.node.pool import PER_CLIENT
 from consensus.node.repetition import FIRST_PAUSE_S, LONGEST_PAUSE_S, Repetition
 from consensus.node.stream import STREAMS, TRANSACTIONS, VOTES
 from consensus.wire.gossip_messages import MASK_BYTES, SHORT_BYTES, Holdings
-from consensus.wire.messages import (
-    BlockRequest,
-    Proposal,
-    Receipt,
-    SentTransaction,
-    Transaction,
-    Update,
-    Vote,
-)
+from consensus.wire.messages import BlockRequest, Proposal, Receipt, Vote
+from consensus.wire.transactions import SentTransaction, Transaction, Update
 from tests.support.learning import Lab, ProvenLab
 from tests.support.nodes import Net
 

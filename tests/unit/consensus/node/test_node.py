@@ -14,11 +14,13 @@ import pytest
 
 from api.settings import Settings
 from api.valkey.embedded import connect
+from consensus.disk.block_files import read_finals
 from consensus.disk.identity import IdentityError, sign
 from consensus.disk.ledger import VOTES as VOTES_LOG
-from consensus.disk.ledger import Ledger, LedgerError, read_finals
+from consensus.disk.ledger import Ledger
 from consensus.disk.place import PLACE_FILE, give_up
-from consensus.learning.chain import ChainState, Phase
+from consensus.disk.records import LedgerError
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.follower import Follower
 from consensus.node.stream import FINAL, VOTES
 from consensus.wire.messages import (
@@ -26,12 +28,11 @@ from consensus.wire.messages import (
     BeaconShare,
     BlockRequest,
     FinalBlock,
-    Proof,
     QuorumCertificate,
     Step,
-    Transaction,
     Vote,
 )
+from consensus.wire.transactions import Proof, Transaction
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Statement
 from tests.support.learning import ProvenLab

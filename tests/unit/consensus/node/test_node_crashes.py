@@ -12,9 +12,9 @@ import pytest
 
 from consensus.disk.identity import IdentityError
 from consensus.disk.ledger import VOTES as VOTES_LOG
-from consensus.disk.ledger import Log
 from consensus.disk.place import SignedPlace, give_up
-from consensus.learning.chain import Phase
+from consensus.disk.records import Log
+from consensus.learning.chain_state import Phase
 from consensus.node.node import Node
 from consensus.wire.messages import Proposal, Step, Vote
 from tests.support.learning import ProvenLab

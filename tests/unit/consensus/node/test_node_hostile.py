@@ -11,14 +11,15 @@ import structlog
 
 from consensus.agreement.events import BlockChecked, Check
 from consensus.disk.blobs import MemoryBlobs
-from consensus.learning.chain import ChainState, Phase
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node import answers
 from consensus.node.desk import Desk
 from consensus.node.metrics import NodeMetrics
 from consensus.node.pool import PER_CLIENT, Pool
 from consensus.node.stream import FINAL, VOTES
 from consensus.node.verifier import BlockVerifier
-from consensus.wire.messages import BlockRequest, FinalBlock, Proof, Transaction, Update
+from consensus.wire.messages import BlockRequest, FinalBlock
+from consensus.wire.transactions import Proof, Transaction, Update
 from prover.wire.envelope import Envelope
 from tests.support.learning import ProvenLab, point, proven_lab, proven_state
 from tests.support.nodes import Net

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from consensus.learning.chain import ChainState, Phase, apply, start
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.pool import PER_CLIENT, Pool
-from consensus.wire.messages import Commit, Register, Transaction
+from consensus.wire.transactions import Commit, Register, Transaction
 from tests.support.learning import Lab, ed25519, public
 
 LAB = Lab()

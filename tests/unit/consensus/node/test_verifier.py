@@ -12,11 +12,13 @@ import pytest
 
 from consensus.disk.blobs import MemoryBlobs
 from consensus.learning.aggregate import GlobalModel, combine
-from consensus.learning.chain import ChainState, Phase, apply, find_fault, list_entries, start
+from consensus.learning.chain import apply, find_fault, list_entries, start
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.node import verifier as verifier_module
 from consensus.node.verifier import BlockVerifier
-from consensus.wire.messages import Block, Commit, Proof, Transaction, Update
+from consensus.wire.messages import Block
+from consensus.wire.transactions import Commit, Proof, Transaction, Update
 from kernels.array import FrArray, G1Array
 from kernels.cpu.words.group import add_g1, mul_g1
 from kernels.encoding import decode_g1, encode_g1

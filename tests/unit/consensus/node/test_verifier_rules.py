@@ -11,13 +11,17 @@ import pytest
 from consensus.disk.blobs import MemoryBlobs
 from consensus.disk.identity import Identity
 from consensus.learning import beacon
+from consensus.learning.admission import expect_statement
 from consensus.learning.aggregate import combine
-from consensus.learning.chain import ChainState, Phase, beacon_message, expect_statement
+from consensus.learning.chain import beacon_message
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.node import verifier as verifier_module
 from consensus.node.drafts import BeaconShares
 from consensus.node.verifier import BlockVerifier
 from consensus.node.voice import Voice
-from consensus.wire.messages import BeaconShare, Block, Message, Refusal
+from consensus.wire.codec import Message
+from consensus.wire.messages import BeaconShare, Block
+from consensus.wire.transactions import Refusal
 from kernels.array import FrArray
 from kernels.bn254 import R
 from kernels.encoding import decode_fr

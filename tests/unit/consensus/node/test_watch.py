@@ -10,15 +10,12 @@ import pytest
 
 from api.settings import Settings
 from api.valkey.embedded import connect
-from consensus.learning.chain import ChainState, apply, start
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState
 from consensus.node.stream import FINAL, TRANSACTIONS, VOTES, Transport
 from consensus.node.watch import Watch
-from consensus.wire.messages import (
-    BlockRequest,
-    FinalBlock,
-    QuorumCertificate,
-    decode_transaction,
-)
+from consensus.wire.messages import BlockRequest, FinalBlock, QuorumCertificate
+from consensus.wire.transactions import decode_transaction
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 from tests.support.queue_server import running_server

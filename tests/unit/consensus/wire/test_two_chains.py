@@ -6,28 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.disk.identity import authenticate, sign
+from consensus.agreement.authentication import authenticate
+from consensus.disk.identity import sign
 from consensus.learning import beacon
-from consensus.learning.chain import (
-    Phase,
-    beacon_message,
-    find_fault,
-    find_statement_fault,
-    is_admissible,
-    start,
-)
+from consensus.learning.admission import find_statement_fault, is_admissible
+from consensus.learning.chain import beacon_message, find_fault, start
+from consensus.learning.chain_state import Phase
 from consensus.node.drafts import BeaconShares
-from consensus.wire.messages import (
-    NIL,
-    BeaconShare,
-    Block,
-    Evidence,
-    Proposal,
-    Receipt,
-    Step,
-    Vote,
-    permit_bytes,
-)
+from consensus.wire.messages import NIL, BeaconShare, Block, Evidence, Proposal, Receipt, Step, Vote
+from consensus.wire.transactions import permit_bytes
 from prover.wire.envelope import Envelope
 from tests.support.learning import Lab, deal_beacon
 
