@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from prover.circuit.public_inputs import PublicLayout, ShardInputs, UInt8Array
+from kernels.numpy_types import UInt8Array
+from prover.circuit.public_inputs import PublicLayout, ShardInputs
 from prover.wire.envelope import MAX_ENVELOPE_BYTES
 from prover.wire.statement import Statement
 

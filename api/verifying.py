@@ -11,7 +11,8 @@ from api.console.occasion import find_difference
 from api.shards import MAGIC as CONTAINER_MAGIC
 from api.shards import MAX_CONTAINER_BYTES, Container, count_shards, find_fault, split_range
 from kernels.array import FrArray
-from prover.circuit.public_inputs import PublicLayout, ShardInputs, UInt8Array
+from kernels.numpy_types import UInt8Array
+from prover.circuit.public_inputs import PublicLayout, ShardInputs
 from prover.groth16.verify import verify_all
 from prover.keys.halves import VerifyingKey
 from prover.randomness import RandomBytes

@@ -18,7 +18,6 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.isolated import MIB, read_status_bytes
 from bench.registry import Unavailable
@@ -26,6 +25,7 @@ from federated.data import load
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.backend import Backend, get_backend
 from kernels.bn254 import R
+from kernels.numpy_types import UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.public_inputs import PublicWires, ShardInputs
 from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
@@ -47,7 +47,6 @@ MODEL = ROOT / "tests" / "vectors" / "mnist-mlp.zkq"
 KEYS = Path("bench") / "out" / "keys"
 DATA = Path("data")  # where `zkpot data fetch` puts full data sets; a part is packaged
 
-UInt8Array = npt.NDArray[np.uint8]
 OCCASION = Occasion(
     chain_id=b"bench",
     task_id=b"proof",

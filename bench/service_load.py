@@ -10,7 +10,6 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,12 +22,12 @@ from statistics import quantiles
 from typing import Any
 from urllib.parse import urlsplit
 
+from bench.program import PROGRAM
 from bench.settings import child_environment
 
 KEYS = Path("bench") / "out" / "service-keys"
 START_S = 120
 _RECONNECT_S = 0.1
-_PROGRAM = [sys.executable, "-c", "from api.cli import main; main()"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def running_service(keys: Path = KEYS) -> Iterator[str]:
     with (
         tempfile.TemporaryDirectory(prefix="zkpot-") as folder,
         subprocess.Popen(
-            [*_PROGRAM, "up", "--port", "0"],
+            [*PROGRAM, "up", "--port", "0"],
             env=child_environment(ZKPOT_DATA_DIR=folder),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

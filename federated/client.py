@@ -29,11 +29,11 @@ from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import Genesis, Task
 from consensus.wire.transactions import Commit, Proof, Register, SentTransaction, Update
-from federated.data import UInt8Array
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.files import PRIVATE, write_whole
 from kernels.integers import to_scalars
+from kernels.numpy_types import UInt8Array
 from prover.errors import KeyMismatch, SelfCheckFailed
 from prover.groth16.commitment import SecretCommitment, commit_model, draw_blinding
 from prover.groth16.verify import knowledge_holds

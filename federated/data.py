@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from federated.errors import DatasetCorrupt, DatasetMissing, DatasetRefInvalid
+from kernels.numpy_types import UInt8Array
 
-UInt8Array = npt.NDArray[np.uint8]
 Origin = Literal["full", "packaged"]
 
 ASSETS = Path(__file__).parent / "assets"

@@ -17,13 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save as save_tensors
 
-from federated.data import UInt8Array
 from federated.errors import FloatModelInvalid
 from federated.tensor_file import TensorFileInvalid, read_header, read_tensors
+from kernels.numpy_types import Float32Array, UInt8Array
 from prover.errors import ArchitectureInvalid
 from prover.model.network import Architecture
-
-Float32Array = npt.NDArray[np.float32]
 
 FORMAT = "zkpot-float-v1"
 MAX_FILE_BYTES = 1 << 30

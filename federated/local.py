@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from federated.data import UInt8Array
 from federated.float_model import FloatModel
 from federated.quantize import Progress
 from federated.task_scales import TaskScales, find_scales, quantize_for_task
 from federated.train import TrainSettings, train
+from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture, QuantizedModel
 
 LOCAL = TrainSettings(epochs=6, batch_size=64, learning_rate=4e-3, max_shift=1)

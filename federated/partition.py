@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from federated.data import UInt8Array
+from kernels.numpy_types import UInt8Array
 
 IndexArray = npt.NDArray[np.int64]
 

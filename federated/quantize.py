@@ -18,27 +18,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from federated.data import UInt8Array
 from federated.errors import CalibrationFailed, FloatModelInvalid
 from federated.float_model import FloatModel
+from kernels.numpy_types import Float64Array, Int8Array, Int32Array, Int64Array, UInt8Array
 from prover.errors import RangeExceeded
-from prover.model.layers import (
-    BIAS_MAX,
-    BIAS_MIN,
-    WEIGHT_MAX,
-    Int8Array,
-    Int32Array,
-    Int64Array,
-    Interval,
-    Layer,
-    Requant,
-)
+from prover.model.layers import BIAS_MAX, BIAS_MIN, WEIGHT_MAX, Interval, Layer, Requant
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.ranges import compute_ranges, compute_start, require_quotients
 
-Float64Array = npt.NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 N_CALIBRATION = 2048

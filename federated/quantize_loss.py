@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from federated.data import UInt8Array
 from federated.float_model import FloatModel
 from federated.quantize import compute_input_scales
+from kernels.numpy_types import UInt8Array
 from prover.model.network import QuantizedModel, is_correct
 
 MAX_DROP = 0.05

@@ -16,10 +16,10 @@ import numpy as np
 
 from consensus.learning.aggregate import ONE, GlobalModel
 from consensus.wire.genesis import Task
-from federated.data import UInt8Array
 from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel
 from federated.quantize import Progress, calibrate, compute_input_scales, round_model
+from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture, QuantizedModel
 
 HEADROOM = 1.5

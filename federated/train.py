@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from federated.data import UInt8Array
 from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel
+from kernels.numpy_types import UInt8Array
 
 Progress = Callable[[str, int, int], None]
 

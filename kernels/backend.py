@@ -17,12 +17,11 @@ import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.integers import Integers
+from kernels.numpy_types import BoolArray
 
 Scalars = TypeVar("Scalars", FrArray, FrMont)
 Progress = Callable[[int, int], None]
 """progress(done, total) in units of one call's work: never decreasing, last with done == total."""
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 class BackendUnavailable(RuntimeError):

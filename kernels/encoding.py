@@ -28,8 +28,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from kernels.array import U64, AffineG1, AffineG2, FrArray, G1Array, G2Array, words_from_ints
-from kernels.backend import BoolArray
 from kernels.bn254 import B1, B2, XI, P, R, X
+from kernels.numpy_types import BoolArray
 from kernels.reference import (
     Fp2,
     add_fp2,

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from kernels.array import FrArray
 from kernels.bn254 import R
+from kernels.numpy_types import Int64Array
 
-Int64Array = npt.NDArray[np.int64]
 MAX_SMALL = 1 << 62
 BLOCK_VALUES = 1 << 20
 """Integers that are doubles at a time: 8 MiB."""

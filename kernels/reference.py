@@ -24,9 +24,10 @@ from kernels.array import (
     SparseMatrix,
     ints_from_words,
 )
-from kernels.backend import BackendInfo, BoolArray, FixedG1, FixedG2, Progress
+from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress
 from kernels.bn254 import B1, B2, TWO_ADICITY, P, R, root_of_unity
 from kernels.host import HostArrays
+from kernels.numpy_types import BoolArray
 
 Fp2 = tuple[int, int]
 """c0 + c1*u with u^2 = -1 and 0 <= c0, c1 < p."""

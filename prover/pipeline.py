@@ -28,6 +28,7 @@ from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.integers import to_scalars
 from kernels.machine import count_memory
+from kernels.numpy_types import UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.constraints import Group
 from prover.circuit.public_inputs import ShardInputs
@@ -48,7 +49,6 @@ from prover.wire.envelope import Envelope, Proof
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
 
-UInt8Array = npt.NDArray[np.uint8]
 Clock = Callable[[], float]
 """Seconds since any fixed moment, never decreasing."""
 

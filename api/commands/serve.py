@@ -104,10 +104,10 @@ def up(
     workers: Workers = 1,
 ) -> None:
     """Run the whole service on this machine, and start what ends before its time again."""
-    import sys
     from threading import Event
 
     from api.console.queue_access import keep_server, read_settings
+    from api.process.program import PROGRAM
     from api.process.streams import outlast_output
     from api.process.supervisor import Command, Supervisor, stop_on_signals
 
@@ -119,7 +119,6 @@ def up(
     options += ["--without-keys"] if without_keys else []
     options += [f"--name={other}" for other in name or ()]
     device = ["--backend", backend] if backend else []
-    program = [sys.executable, "-c", "from api.cli import main; main()"]
     stop = Event()
     stop_on_signals(stop)
 
@@ -129,11 +128,11 @@ def up(
     with keep_server(settings, report=report) as mend:
         supervisor = Supervisor(
             [
-                Command(name="api", argv=[*program, "api", *options]),
+                Command(name="api", argv=[*PROGRAM, "api", *options]),
                 *(
                     Command(
                         name=f"worker {index + 1}",
-                        argv=[*program, "worker", *device],
+                        argv=[*PROGRAM, "worker", *device],
                         grace_s=settings.drain_s + WORKER_GRACE_S,
                         niceness=WORKER_NICENESS,
                     )

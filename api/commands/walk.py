@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -94,8 +93,9 @@ def _run(
 ) -> None:
     """Runs one command where the files are; ends the walk if it does not end as it must."""
     console.print(f"\n[bold]{title}[/bold]\n[dim]$ zkpot {' '.join(arguments)}[/dim]")
-    program = [sys.executable, "-c", "from api.cli import main; main()"]
-    code = subprocess.run([*program, *arguments], cwd=directory, check=False).returncode
+    from api.process.program import PROGRAM
+
+    code = subprocess.run([*PROGRAM, *arguments], cwd=directory, check=False).returncode
     if code != expected:
         console.print(f"[red]zkpot {arguments[0]} ended with {code}, not {expected}[/red]")
         raise typer.Exit(1)

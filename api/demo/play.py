@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from redis.exceptions import RedisError
 
 from api.client.prover import ServiceProver
 from api.demo.stage import Report, Role, Stage
+from api.process.program import PROGRAM
 from api.process.supervisor import Command
 from consensus.disk.blobs import BlobUnavailable
 from consensus.disk.development import ADMISSION, GENESIS, node_home, sign_permit
@@ -243,8 +243,6 @@ def _report_state(stage: Stage, state: ChainState, report: Report) -> None:
 
 
 # -- processes -------------------------------------------------------------------------------------
-
-PROGRAM = (sys.executable, "-c", "from api.cli import main; main()")
 
 
 def list_commands(stage: Stage, *, host: str, port: int) -> list[Command]:

@@ -30,8 +30,8 @@ from api.store.private import PrivateFiles
 from federated.data import DatasetRef, load_samples
 from federated.tensor_file import TensorFileInvalid, read_tensors
 from kernels.files import PRIVATE, replacing
+from kernels.numpy_types import UInt8Array
 from kernels.private_folder import make_private_folder
-from prover.circuit.public_inputs import UInt8Array
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CHUNK = 1 << 20

@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.proving import AccuracyBench
 from bench.registry import Task, Unavailable
 from bench.scratch import Scratch
 from bench.settings import ezkl_python
+from kernels.numpy_types import Float32Array
 
 BATCH = 10
 PIXEL_MAX = 255
 WEIGHT_MAX = 127
-Float32Array = npt.NDArray[np.float32]
 CHILD = Path(__file__).with_name("ezkl_child.py")
 LIMIT_S = 900
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from bench.chains import N_VALIDATORS, ChainLab, Prover
+from bench.program import PROGRAM
 from bench.proving import AccuracyBench
 from bench.registry import BenchCase, Suite, Task
 from bench.scratch import Scratch
@@ -54,7 +54,6 @@ from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
 
 PATIENCE_S = 600.0
-_PROGRAM = [sys.executable, "-c", "from api.cli import main; main()"]
 _ROUND_BLOCKS = 5
 
 
@@ -156,7 +155,7 @@ class Network:
 
     def start(self, index: int) -> None:
         self._processes[index] = subprocess.Popen(
-            [*_PROGRAM, "node", str(self._lab.home(index))],
+            [*PROGRAM, "node", str(self._lab.home(index))],
             env=child_environment(ZKPOT_DATA_DIR=str(self._data), ZKPOT_THREADS="1"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 from bench.foreign import BINARY, DENSE, ForeignBench
 from bench.isolated import MIB, run_child
 from bench.peers import ezkl, snarkjs
+from bench.program import PROGRAM
 from bench.proving import KEYS, PROVEN, AccuracyBench, decode, randomize_again
 from bench.registry import BenchCase, Suite, Task, Unavailable
 from bench.scratch import Scratch
@@ -332,11 +332,10 @@ def process_task(bench: ForeignBench, find_key: Callable[[], Path] | None = None
     """
     scratch = Scratch()
     proof, public = scratch.file("proof.json"), scratch.file("public.json")
-    program = [sys.executable, "-c", "from api.cli import main; main()", "groth16", "prove"]
 
     def run() -> Scratch:
         key = find_key() if find_key else bench.zkey
-        words = [*program, *map(str, (key, bench.wtns, proof, public))]
+        words = [*PROGRAM, "groth16", "prove", *map(str, (key, bench.wtns, proof, public))]
         done = subprocess.run(
             words, capture_output=True, text=True, timeout=PROCESS_LIMIT_S, check=False
         )

@@ -22,7 +22,8 @@ from bench.proving import DATA, MODEL, OCCASION, AccuracyBench
 from bench.registry import BenchCase, Suite, Task, Unavailable
 from bench.service_load import Caller, Reply, load, percentile_99_ms, running_service
 from bench.suites.kernels import Engine
-from federated.data import DatasetRef, UInt8Array, load_samples
+from federated.data import DatasetRef, load_samples
+from kernels.numpy_types import UInt8Array
 from prover.model.zkq import decode_model
 from prover.wire.dataset import shard_digest
 from prover.wire.envelope import Envelope

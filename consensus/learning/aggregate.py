@@ -19,8 +19,8 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from kernels.numpy_types import Int64Array
 from prover.errors import ArchitectureInvalid
 from prover.model.layers import BIAS_MAX, BIAS_MIN, WEIGHT_MAX
 from prover.model.network import Architecture, QuantizedModel
@@ -30,8 +30,6 @@ FRACTION_BITS = 16
 ONE = 1 << FRACTION_BITS
 MAX_TOTAL_WEIGHT = 1 << 39  # times a bias, 2^23 at most, fits int64; so does 2^17 times a remainder
 _MAGIC = b"zkpotGM\x00" + (1).to_bytes(2, "little")
-
-Int64Array = npt.NDArray[np.int64]
 
 
 class GlobalModelInvalid(ValueError):

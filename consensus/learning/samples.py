@@ -16,6 +16,7 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
+from kernels.numpy_types import UInt8Array
 from prover.circuit.public_inputs import MAX_SAMPLES
 from prover.wire.statement import decode_fields, encode_fields
 
@@ -23,8 +24,6 @@ MAGIC = b"zkpotpol" + (1).to_bytes(2, "little")
 SALT_BYTES = 32
 MAX_AXES = 3
 _DRAW_DOMAIN = b"zkpot shard of a beacon v1\x00"
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 class PoolInvalid(ValueError):

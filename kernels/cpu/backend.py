@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
-from kernels.backend import BackendInfo, BoolArray, FixedG1, FixedG2, Progress, SettingInvalid
+from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress, SettingInvalid
 from kernels.cpu.compile.jit import cache_directory
 from kernels.cpu.lanes.choice import choose_lanes
 from kernels.cpu.msm import equal_scalars, membership
@@ -22,6 +22,7 @@ from kernels.cpu.scalars.ntt import Ntt
 from kernels.cpu.words import group
 from kernels.host import HostArrays
 from kernels.machine import count_processors
+from kernels.numpy_types import BoolArray
 
 
 class CpuBackend(HostArrays):

@@ -19,7 +19,6 @@ from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, ShapeError, Sp
 from kernels.backend import (
     Backend,
     BackendInfo,
-    BoolArray,
     FixedG1,
     FixedG2,
     Progress,
@@ -39,6 +38,7 @@ from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit, inversion_footprint
 from kernels.cuda.sparse import CudaSparse
 from kernels.cuda.witness import gather
 from kernels.integers import Integers
+from kernels.numpy_types import BoolArray
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -13,11 +13,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import FrMont, ShapeError, SparseMatrix
 from kernels.cuda.launch.runtime import Array, Device, grid_for
 from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit
+from kernels.numpy_types import Int64Array
 
 SEGMENT = 64
 BLOCK = 128
@@ -25,7 +25,6 @@ ENTRY_BYTES = 12  # a column and a coefficient
 KEPT = 6  # matrices that stay on the device: those of two circuits
 KEPT_SHARE = 4  # together at most one in so many bytes of the device
 
-Int64Array = npt.NDArray[np.int64]
 Rows = tuple[int, int]
 
 

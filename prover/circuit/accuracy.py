@@ -12,9 +12,9 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import FrArray
+from kernels.numpy_types import UInt8Array
 from prover.circuit.constraints import Circuit, Group, System
 from prover.circuit.gadgets.activation import (
     Activation,
@@ -37,8 +37,6 @@ from prover.circuit.sizes import MAX_ROWS, choose_widths, require_circuit
 from prover.circuit.widths import WidthChoice
 from prover.model.layers import BIAS_BITS, BIAS_MIN, WEIGHT_MAX, Requant
 from prover.model.network import Architecture
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import SparseMatrix
+from kernels.numpy_types import Int64Array
 from prover.circuit.csr import RowTerms, pack_rows, stack_rows
 from prover.circuit.derivations import Derivation
 from prover.circuit.linear_form import CONSTANT_ONE, GROUP_SHIFT, LinearForm
 from prover.circuit.r1cs import R1CS
 from prover.errors import DependentColumns
 
-Int64Array = npt.NDArray[np.int64]
 CIRCUIT_DOMAIN = b"zkpot circuit v2\x00"
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import FrMont, SparseMatrix
+from kernels.numpy_types import Int64Array
 
-Int64Array = npt.NDArray[np.int64]
 RowTerms = tuple[Int64Array, npt.NDArray[np.uint32], Int64Array]
 """Entries per row int64[n], then columns and coefficients of all rows one after the other."""
 

@@ -6,13 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from kernels.integers import Integers
+from kernels.numpy_types import Int64Array
 from prover.circuit.linear_form import LinearForm
-
-Int64Array = npt.NDArray[np.int64]
 
 Read = Callable[[LinearForm], Int64Array]
 """Evaluates a form over the committed wires that are known so far, where they are."""

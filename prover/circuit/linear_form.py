@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.integers import HOST, Integers
+from kernels.numpy_types import Int64Array
 
-Int64Array = npt.NDArray[np.int64]
 IntLike = int | Sequence[int] | Int64Array
 
 Index = int | slice | None

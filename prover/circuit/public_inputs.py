@@ -22,13 +22,13 @@ import numpy.typing as npt
 from kernels.array import FrArray, ints_from_words, words_from_ints
 from kernels.bn254 import R
 from kernels.integers import BLOCK_VALUES
+from kernels.numpy_types import UInt8Array
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.model.layers import PRODUCT_BITS
 from prover.model.network import Architecture
 from prover.wire.dataset import shard_digest
 from prover.wire.statement import MAX_MULTIPLIER, Statement
 
-UInt8Array = npt.NDArray[np.uint8]
 ClampKind = tuple[tuple[int, int], tuple[int, int]]
 """(least and greatest q, least and greatest y): layers that agree share one clamp table."""
 

@@ -11,20 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import R
 from kernels.integers import HOST, Integers
+from kernels.numpy_types import Int64Array, UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.constraints import Circuit, Group, RowBlock, Rule, WireBlock
 from prover.circuit.linear_form import LinearForm
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
 from prover.model.layers import RequantTrace
-from prover.model.network import LayerTrace, QuantizedModel, UInt8Array, is_correct
-
-Int64Array = npt.NDArray[np.int64]
+from prover.model.network import LayerTrace, QuantizedModel, is_correct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

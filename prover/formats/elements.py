@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kernels.array import G1Array, G2Array
-from kernels.backend import Backend, BoolArray
+from kernels.backend import Backend
+from kernels.numpy_types import BoolArray
 from prover.errors import FormatError
 from prover.formats.binfile import REGENERATE
 from prover.randomness import RandomBytes

@@ -17,12 +17,12 @@ from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import FrArray, G1Array
 from kernels.cpu.words.group import is_on_curve_g1
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
+from kernels.numpy_types import Int32Array
 from prover.errors import FormatError, KeyMismatch
 from prover.keys.halves import ProvingKey
 from prover.model.layers import BIAS_MIN
@@ -37,8 +37,6 @@ _OFFSET = -BIAS_MIN  # added to every wire, so that no scalar is negative
 _LIMB_BITS = 16
 _N_LIMBS = 8  # of a weight of 128 bits
 _CHUNK = 1 << 13  # points in one sum: bounds its memory to 13 MB
-
-Int32Array = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

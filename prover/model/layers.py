@@ -13,14 +13,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.integers import HOST, Integers, Rounding, exact_matmul, quotient
+from kernels.numpy_types import Int8Array, Int32Array, Int64Array
 from prover.errors import ArchitectureInvalid
 
-Int8Array = npt.NDArray[np.int8]
-Int32Array = npt.NDArray[np.int32]
-Int64Array = npt.NDArray[np.int64]
 Shape = tuple[int, ...]
 
 WEIGHT_MAX = 127  # weights lie in [-127, 127]: the circuit's table has these 255 rows

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.integers import HOST, Integers
+from kernels.numpy_types import Int8Array, Int32Array, Int64Array, UInt8Array
 from prover.errors import ArchitectureInvalid, QuantizationOverflow, RangeExceeded, ShapeMismatch
 from prover.model.layers import (
     BIAS_MAX,
@@ -26,9 +27,6 @@ from prover.model.layers import (
     MAX_DIMENSION,
     PRODUCT_BITS,
     WEIGHT_MAX,
-    Int8Array,
-    Int32Array,
-    Int64Array,
     Layer,
     Linear,
     Requant,
@@ -36,8 +34,6 @@ from prover.model.layers import (
     Shape,
     layer_from_manifest,
 )
-
-UInt8Array = npt.NDArray[np.uint8]
 
 MAX_LAYERS = 256
 MAX_PARAMETERS = 1 << 26

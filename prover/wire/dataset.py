@@ -10,12 +10,11 @@ import hashlib
 import struct
 
 import numpy as np
-import numpy.typing as npt
 
+from kernels.numpy_types import UInt8Array
 from prover.errors import ShapeMismatch
 
 DOMAIN = b"zkpot shard v1\x00"
-UInt8Array = npt.NDArray[np.uint8]
 
 
 def shard_digest(images: UInt8Array, labels: UInt8Array) -> bytes:

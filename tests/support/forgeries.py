@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from kernels.bn254 import R
+from kernels.numpy_types import UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.model.layers import Requant
-from prover.model.network import Architecture, QuantizedModel, UInt8Array
+from prover.model.network import Architecture, QuantizedModel
 from tests.support.assignments import Assignment, Tensor, draw_scalars
 from tests.support.models import random_images, random_model
 

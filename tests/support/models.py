@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from kernels.numpy_types import UInt8Array
 from prover.errors import RangeExceeded
-from prover.model.network import Architecture, QuantizedModel, UInt8Array
+from prover.model.network import Architecture, QuantizedModel
 from prover.model.ranges import compute_ranges
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from api.process.program import PROGRAM
 from api.settings import Settings
 from api.valkey.embedded import EmbeddedServer, connect
 from consensus.disk.blobs import FileBlobs
@@ -28,7 +28,6 @@ from tests.support.learning import ProvenLab, deal_beacon
 N_NODES = 4
 WAIT_S = 40.0
 POLL_S = 0.02
-PROGRAM = [sys.executable, "-c", "from api.cli import main; main()"]
 
 
 class Cluster:

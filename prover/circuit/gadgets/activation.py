@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from kernels.numpy_types import Int64Array
 from prover.circuit.constraints import System
 from prover.circuit.gadgets.lookup import RangeTable, Table, TableCollision
 from prover.circuit.linear_form import LinearForm
-
-Int64Array = npt.NDArray[np.int64]
 
 
 def compute_clamp_rows(

@@ -15,14 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
+from kernels.numpy_types import Int64Array
 from prover.circuit.constraints import System
 from prover.circuit.derivations import Limbs, Multiplicities
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.widths import split_widths
-
-Int64Array = npt.NDArray[np.int64]
 
 
 class TableCollision(ValueError):

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federated.data import UInt8Array, load
+from federated.data import load
 from federated.partition import split_by_label
+from kernels.numpy_types import UInt8Array
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from federated.data import UInt8Array, load
+from federated.data import load
 from federated.errors import CalibrationFailed, FloatModelInvalid
 from federated.float_model import (
     FloatModel,
@@ -19,6 +19,7 @@ from federated.float_model import (
     load_float_model,
 )
 from federated.quantize import N_CALIBRATION, quantize
+from kernels.numpy_types import UInt8Array
 from prover.model.layers import Requant
 from prover.model.network import Architecture, is_correct
 from prover.model.ranges import compute_ranges

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from consensus.learning.aggregate import ONE, GlobalModel, combine
-from federated.data import UInt8Array
 from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel
 from federated.quantize import calibrate, quantize, round_model
@@ -21,6 +20,7 @@ from federated.task_scales import (
     find_scales,
     quantize_for_task,
 )
+from kernels.numpy_types import UInt8Array
 from prover.errors import RangeExceeded
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from federated.data import UInt8Array, load
+from federated.data import load
 from federated.float_model import FloatModel, encode_float_model
 from federated.quantize import calibrate, round_model
 from federated.quantize_loss import QuantizationLoss, measure_loss
+from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture
 from tests.support.commands import run
 

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from typer.core import TyperGroup
 from api.cli import build_app
 from api.console import output as console
 from api.console.system_errors import describe_system_error
+from api.process.program import PROGRAM
 from federated.float_model import FloatModel, encode_float_model
 from prover.model.layers import Requant
 from prover.model.network import Architecture
@@ -203,7 +203,7 @@ def test_standard_output_that_is_full() -> None:
     if not Path("/dev/full").is_char_device():
         pytest.skip("needs /dev/full")
     files = [vector("multiplier", f"_{name}.json") for name in ("vkey", "public", "proof")]
-    program = [sys.executable, "-c", "from api.cli import main; main()", "groth16", "verify"]
+    program = [*PROGRAM, "groth16", "verify"]
     for unbuffered in ("", "1"):
         with open("/dev/full", "wb") as full:
             done = subprocess.run(

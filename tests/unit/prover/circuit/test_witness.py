@@ -10,12 +10,13 @@ import pytest
 from kernels.array import FrArray
 from kernels.bn254 import R
 from kernels.integers import to_scalars
+from kernels.numpy_types import UInt8Array
 from kernels.reference import Reference
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.witness import Committed, check, solve_committed, solve_private
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
 from prover.model.layers import Requant
-from prover.model.network import Architecture, QuantizedModel, UInt8Array
+from prover.model.network import Architecture, QuantizedModel
 from tests.support.assignments import draw_scalars
 from tests.support.models import random_images, random_labels, random_model
 
