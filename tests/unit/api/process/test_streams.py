@@ -17,6 +17,7 @@ import httpx2
 import pytest
 
 from api.process.logs import make_log
+from api.process.program import PROGRAM
 from api.process.streams import Outlasting, outlasting
 from api.process.supervisor import Command, Supervisor
 from api.queue.admin import QueueAdmin
@@ -24,7 +25,7 @@ from api.queue.tasks import JobQueue
 from api.settings import Settings
 from api.valkey.embedded import connect
 from consensus.disk.development import node_home
-from tests.support.node_processes import PROGRAM, Cluster
+from tests.support.node_processes import Cluster
 from tests.unit.api.process.test_supervisor import Watch
 
 PATIENCE_S = 60.0
