@@ -3,8 +3,10 @@
     HOME/blocks-FIRST.log   a span of blocks from height FIRST on, done with
     HOME/blocks.log         the blocks since, each synchronized before the next height begins
 
-Blocks are public, and every reader checks that they follow one another from the genesis on, or
-from a snapshot: so they may be copied from any node, or deleted and asked for again.
+Blocks are public. Every reader checks that they follow one another from the genesis on, or from a
+snapshot, and whoever goes by them that 2f + 1 validators signed (`consensus.disk.ledger` the last
+of them, which names the others; `consensus.node.follower` each): so they may be copied from any
+node, or deleted and asked for again.
 """
 
 from __future__ import annotations

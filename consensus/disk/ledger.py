@@ -9,8 +9,8 @@
     HOME/lock                held while a process uses the folder: two would sign different votes
 
 At start the newest snapshot is loaded, and the blocks behind it are replayed: each follows the one
-before, the first the genesis, and names the state that the replay gives. In memory are the state,
-a few recent blocks, and 8 bytes for each block on disk.
+before, the first the genesis, and names the state that the replay gives; 2f + 1 validators signed
+the last. In memory are the state, a few recent blocks, and 8 bytes for each block on disk.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import BinaryIO
 
+from consensus.agreement.authentication import authenticate
 from consensus.agreement.events import ConsensusMessage
 from consensus.disk.block_files import ADVICE, BLOCKS, BlockFiles, check_parent
 from consensus.disk.records import LedgerError, Log
@@ -120,8 +121,11 @@ class Ledger:
         return apply(snapshot.state, snapshot.final.block)
 
     def _replay(self, state: ChainState) -> ChainState:
-        """Blocks that were checked before they came there: where they lie, and what they name."""
-        path = self._home / BLOCKS
+        """Blocks that this node wrote, or that somebody copied: that the last one is final.
+
+        It names all before it, so one certificate is enough. Raises LedgerError, OSError.
+        """
+        path, final = self._home / BLOCKS, None
         for height in range(state.height + 1, self._files.height + 1):
             final = self._files.read(height)
             check_parent(final, state.head, self._genesis, path)
@@ -129,6 +133,9 @@ class Ledger:
                 raise LedgerError(path, f"block {height} names another state", ADVICE)
             state = apply(state, final.block)
             self._remember(final)
+        fault = None if final is None else authenticate(final, self._genesis)
+        if fault is not None:
+            raise LedgerError(path, f"block {state.height} is not final: {fault}", ADVICE)
         return state
 
     # -- blocks

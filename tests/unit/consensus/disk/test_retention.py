@@ -324,6 +324,22 @@ def test_blocks_that_name_another_state_are_refused(
         open_ledger(tmp_path)
 
 
+@pytest.mark.parametrize("n_before", [0, 3, 20])
+def test_blocks_that_nobody_signed_are_refused(
+    tmp_path: Path, finals: list[FinalBlock], n_before: int
+) -> None:
+    """They follow one another as well as any: whoever copies them could be led astray."""
+    ledger = open_ledger(tmp_path)
+    for final in finals[:n_before]:
+        ledger.append(final)
+    for _ in range(3):
+        forged = {"keys": [1, 2, 3]}  # validators 0 to 2 signed nothing
+        ledger.append(certify(LAB, LAB.block(ledger.state), **forged))
+    ledger.close()
+    with pytest.raises(LedgerError, match=f"block {n_before + 3} is not final: the signature"):
+        open_ledger(tmp_path)
+
+
 def test_a_ledger_of_another_genesis_is_refused(tmp_path: Path, finals: list[FinalBlock]) -> None:
     """From its first parent on, whether its snapshots are there or not, and by every reader."""
     other = replace(GENESIS, chain_id=b"other")
