@@ -66,6 +66,7 @@ def node(
     from api.process.logs import make_log
     from api.process.streams import outlast_output
     from api.process.supervisor import stop_on_signals
+    from consensus.disk.blob_limits import make_limit
     from consensus.disk.blobs import FileBlobs, KeptBlobs
     from consensus.disk.development import BLOBS, GENESIS, load_identity
     from consensus.disk.identity import IdentityError
@@ -87,7 +88,11 @@ def node(
     settings = read_settings()
     try:
         made = Genesis.decode((genesis or home.parent / GENESIS).read_bytes())
-        store = KeptBlobs(FileBlobs(home / BLOBS), FileBlobs(blobs or home.parent / BLOBS))
+        limit = make_limit(made.task)
+        store = KeptBlobs(
+            FileBlobs(home / BLOBS, get_limit=limit),
+            FileBlobs(blobs or home.parent / BLOBS, get_limit=limit),
+        )
         identity = load_identity(home, made)
         check_task_keys(made.task, store)
         ledger = Ledger(

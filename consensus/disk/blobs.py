@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from consensus.disk.records import sync_folder
 from kernels.files import PRIVATE, write_whole
@@ -36,7 +38,8 @@ class BlobMissing(BlobUnavailable):
 
 
 class BlobCorrupt(BlobUnavailable):
-    """What lies under the digest has another one, or is too long: delete it and fetch it again."""
+    """What lies under the digest has another one, is too long, or no file: delete it and fetch it
+    again."""
 
     def __init__(self, digest: bytes) -> None:
         super().__init__(digest, "is corrupt on this machine")
@@ -94,28 +97,42 @@ class MemoryBlobs:
 class FileBlobs:
     """One file per blob under `root`, named by its digest; several processes may share it.
 
-    A file appears whole or not at all, and what is read is hashed again.
+    A file appears whole or not at all, and what is read is hashed again. Others may write there:
+    what is no file, or too long, is not read, and nothing is waited for.
     """
 
-    def __init__(self, root: Path, *, max_bytes: int = MAX_BLOB_BYTES) -> None:
+    def __init__(
+        self, root: Path, *, get_limit: Callable[[bytes], int] = lambda digest: MAX_BLOB_BYTES
+    ) -> None:
+        """get_limit : the most bytes that a blob of a digest may have, see `blob_limits`"""
         self._root = root
-        self._max_bytes = max_bytes
+        self._get_limit = get_limit
 
     def get(self, digest: bytes) -> bytes:
-        path = self._path(digest)
-        try:
-            with path.open("rb") as file:
-                raw = file.read(self._max_bytes + 1)
-        except FileNotFoundError:
-            raise BlobMissing(digest) from None
-        if len(raw) > self._max_bytes or hashlib.sha256(raw).digest() != digest:
+        limit = self._get_limit(digest)
+        with self._open(digest) as file:
+            is_long = os.fstat(file.fileno()).st_size > limit
+            raw = b"" if is_long else file.read(limit + 1)
+        if is_long or len(raw) > limit or hashlib.sha256(raw).digest() != digest:
             raise BlobCorrupt(digest)
         return raw
 
+    def _open(self, digest: bytes) -> BinaryIO:
+        """Raises BlobMissing; BlobCorrupt for what is no file, be it a pipe that nobody fills."""
+        try:
+            descriptor = os.open(self._path(digest), os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise BlobMissing(digest) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise BlobCorrupt(digest)
+        return os.fdopen(descriptor, "rb")
+
     def put(self, raw: bytes) -> bytes:
-        if len(raw) > self._max_bytes:
-            raise BlobTooLarge(f"{len(raw)} bytes, this store takes {self._max_bytes}")
         digest = hashlib.sha256(raw).digest()
+        limit = self._get_limit(digest)
+        if len(raw) > limit:
+            raise BlobTooLarge(f"{len(raw)} bytes, this store takes {limit}")
         path = self._path(digest)
         is_first = not path.parent.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -126,11 +143,11 @@ class FileBlobs:
 
     def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
         try:
-            with self._path(digest).open("rb") as file:
+            with self._open(digest) as file:
                 size = os.fstat(file.fileno()).st_size
                 file.seek(start)
                 return size, file.read(length)
-        except (BlobMissing, FileNotFoundError):
+        except BlobUnavailable:
             return None
 
     def discard(self, digest: bytes) -> None:

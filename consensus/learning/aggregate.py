@@ -93,6 +93,12 @@ class GlobalModel:
         )
 
 
+def count_global_bytes(architecture: Architecture) -> int:
+    """How long the encoding of every global model of this architecture is."""
+    n_fields = len(encode_fields((architecture.encode(), b"")))
+    return len(_MAGIC) + n_fields + 8 * architecture.n_parameters
+
+
 def combine(models: Iterable[tuple[QuantizedModel, int]]) -> GlobalModel:
     """The weighted mean of models of one architecture; weights are positive, and at least one.
 

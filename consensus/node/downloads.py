@@ -8,7 +8,7 @@ keep each blob of a final block, so in the end one of them answers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from consensus.node.repetition import Repetition
@@ -39,8 +39,16 @@ class Downloads:
     a blob which is nowhere holds up no other.
     """
 
-    def __init__(self, n_validators: int, own: int | None) -> None:
-        """own : the validator that this is, which is not asked"""
+    def __init__(
+        self,
+        n_validators: int,
+        own: int | None,
+        get_limit: Callable[[bytes], int] = lambda digest: MAX_BYTES,
+    ) -> None:
+        """own    : the validator that this is, which is not asked
+        get_limit : the most bytes that a blob of a digest may have
+        """
+        self._get_limit = get_limit
         self._validators = [i for i in range(n_validators) if i != own]
         self._under_way: dict[bytes, Download] = {}
         self._waiting: dict[bytes, None] = {}
@@ -86,7 +94,8 @@ class Downloads:
             return None, None
         if not download.parts:
             download.size = part.size
-        if part.size != download.size or not self._has_room():
+        is_long = part.size > self._get_limit(part.digest)
+        if is_long or part.size != download.size or not self._has_room():
             return self._give_up(part.digest, download)
         download.parts.append(part.data)
         if len(download.parts) * PART_BYTES < download.size:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 
 from consensus.agreement.memory import State, list_repeats
+from consensus.disk.blob_limits import make_limit
 from consensus.disk.blobs import Blobs
 from consensus.disk.identity import Identity, sign
 from consensus.disk.ledger import Ledger
@@ -56,7 +57,7 @@ class Voice:
         self._genesis, self._identity, self._transport = genesis, identity, transport
         self._log, self._clock = log, clock
         self._answers = Answers(ledger, blobs, identity.index)
-        self._downloads = Downloads(genesis.n_validators, identity.index)
+        self._downloads = Downloads(genesis.n_validators, identity.index, make_limit(genesis.task))
         self._gossip = (
             None if identity.index is None else Gossip(identity.index, genesis.n_validators)
         )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from consensus.agreement.authentication import authenticate
+from consensus.disk.blob_limits import make_limit
 from consensus.disk.blobs import Blobs
 from consensus.learning.chain_state import ChainState
 from consensus.node.catch_up import CatchUp
@@ -47,7 +48,7 @@ class Watch:
         self._catch_up = CatchUp(genesis)
         self.start = self._follower.state
         self._transport, self._clock = transport, clock
-        self._downloads = Downloads(genesis.n_validators, None)
+        self._downloads = Downloads(genesis.n_validators, None, make_limit(genesis.task))
         self._waiting: FinalBlock | None = None
         self._asked_at = float("-inf")
         self.n_refused = 0

@@ -42,6 +42,13 @@ def encode_model(model: QuantizedModel) -> bytes:
     return _FIXED.pack(MAGIC, VERSION, len(manifest), len(payload)) + manifest + payload
 
 
+def count_model_bytes(architecture: Architecture) -> int:
+    """How long the encoding of every model of this architecture is."""
+    header, tensors = _payload_layout(architecture)
+    n_payload = len(header) + sum(_n_bytes(*t) for t in tensors)
+    return _FIXED.size + len(architecture.encode()) + n_payload
+
+
 def decode_model(raw: bytes) -> QuantizedModel:
     """Inverse of `encode_model`; ModelFormatError for every other byte string."""
     manifest, payload = _split(raw)

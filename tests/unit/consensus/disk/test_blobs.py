@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -64,11 +66,46 @@ def test_two_stores_share_a_folder(tmp_path: Path) -> None:
 
 
 def test_too_long_is_refused_on_both_sides(tmp_path: Path) -> None:
+    short = FileBlobs(tmp_path, get_limit=lambda digest: 3)
     with pytest.raises(BlobTooLarge):
-        FileBlobs(tmp_path, max_bytes=3).put(b"four")
+        short.put(b"four")
     digest = FileBlobs(tmp_path).put(b"four")
     with pytest.raises(BlobCorrupt):
-        FileBlobs(tmp_path, max_bytes=3).get(digest)
+        short.get(digest)
+
+
+def test_a_long_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sparse, it costs whoever made it nothing, and whoever hashes it a second."""
+    hashed: list[int] = []
+    digest = FileBlobs(tmp_path).put(b"x")
+    (path,) = list_files(tmp_path)
+    os.truncate(path, 1 << 40)
+    monkeypatch.setattr("hashlib.sha256", lambda raw: hashed.append(len(raw)))
+    with pytest.raises(BlobCorrupt):
+        FileBlobs(tmp_path).get(digest)
+    assert hashed == []
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_link_to_zeros(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [make_pipe, make_link_to_zeros, Path.mkdir])
+@pytest.mark.timeout(30)
+def test_what_is_no_file_is_corrupt(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    """Nothing waits for who may write into a pipe one day."""
+    blobs = FileBlobs(tmp_path)
+    digest = blobs.put(b"x")
+    (path,) = list_files(tmp_path)
+    path.unlink()
+    make(path)
+    with pytest.raises(BlobCorrupt):
+        blobs.get(digest)
+    assert blobs.read_part(digest, 0, 1) is None
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,21 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from consensus.disk.blobs import BlobMissing, Blobs, FileBlobs, KeptBlobs, MemoryBlobs
+from consensus.disk.blob_limits import make_limit
+from consensus.disk.blobs import (
+    MAX_BLOB_BYTES,
+    BlobMissing,
+    Blobs,
+    FileBlobs,
+    KeptBlobs,
+    MemoryBlobs,
+)
 from consensus.disk.ledger import Ledger
 from consensus.learning.absence import leaves_out
+from consensus.learning.aggregate import combine, count_global_bytes
 from consensus.learning.chain import find_fault, list_entries
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.answers import MAX_PARTS, Answers
@@ -24,7 +34,11 @@ from consensus.node.watch import Watch
 from consensus.wire.gossip_messages import PART_BYTES, BlobPart, BlobRequest
 from consensus.wire.messages import Block, Proposal
 from consensus.wire.transactions import Transaction, Update
-from tests.support.learning import ProvenLab, proven_lab, proven_state
+from prover.model.layers import Requant
+from prover.model.network import Architecture
+from prover.model.zkq import count_model_bytes, encode_model
+from tests.support.learning import ProvenLab, model_of, proven_lab, proven_state
+from tests.support.models import random_model
 from tests.support.nodes import Net
 from tests.support.tiny_circuits import seeded
 
@@ -99,6 +113,32 @@ def test_a_size_that_changes_on_the_way_is_a_lie() -> None:
     following, _ = downloads.take(cut(BLOB * 2, 1, validator=request.validator), 0.0)
     assert following is not None
     assert (following.part, following.validator != request.validator) == (0, True)
+
+
+def test_a_blob_longer_than_it_may_be_is_not_taken() -> None:
+    downloads = Downloads(4, 0, lambda digest: len(BLOB) - 1)
+    (request,) = downloads.want([DIGEST], 0.0)
+    another, raw = downloads.take(cut(BLOB, 0, validator=request.validator), 0.1)
+    assert another is not None
+    assert (another.part, raw) == (0, None)
+    assert another.validator != request.validator
+
+
+def test_what_the_genesis_does_not_name_is_no_longer_than_a_model() -> None:
+    task = proven_lab().task
+    get_limit = make_limit(task)
+    for digest in (task.verifying_key_digest, task.commitment_key_digest, *task.pools):
+        assert get_limit(digest) == MAX_BLOB_BYTES
+    lengths = {len(encode_model(model_of(0))), len(combine([(model_of(0), 1)]).encode())}
+    assert get_limit(DIGEST) == max(lengths) < 1000
+
+
+@pytest.mark.parametrize("sizes", [[6, 4, 3], [20, 7, 5, 2]])
+def test_all_models_of_an_architecture_are_as_long(sizes: list[int]) -> None:
+    architecture = Architecture.mlp(sizes, requant=Requant(shift=10, q_bits=9))
+    model = random_model(architecture, np.random.default_rng(1))
+    assert count_model_bytes(architecture) == len(encode_model(model))
+    assert count_global_bytes(architecture) == len(combine([(model, 3)]).encode())
 
 
 def test_what_comes_is_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
