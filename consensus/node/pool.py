@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.messages import MAX_TRANSACTIONS
 from consensus.wire.signatures import is_signed, is_valid
 from consensus.wire.transactions import (
     Commit,
@@ -17,6 +18,8 @@ from consensus.wire.transactions import (
 )
 
 PER_CLIENT = 8
+MAX_CLIENTS = MAX_TRANSACTIONS
+"""Registered ones, and with them those that wait to be: a task expects no more."""
 _PHASES = {Register: Phase.REGISTER, Commit: Phase.COMMIT, Proof: Phase.PROVE, Update: Phase.UPDATE}
 _ORDER = {phase: number for number, phase in enumerate(Phase)}
 
@@ -28,11 +31,13 @@ class Pool:
     """Pending transactions by digest, in the order of their arrival.
 
     A transaction enters with its client's signature, and only of a client that is registered (or
-    has a permit to register): n_expected clients, PER_CLIENT each, bound the memory. It is of the
-    learning round under way, or a commit of the next one: nothing else can be due soon. To find one
-    faulty can take pairings; after PER_CLIENT faulty ones a client has to wait for the next phase.
+    has a permit to register): MAX_CLIENTS, PER_CLIENT each, bound the memory, and what a node tells
+    others of it, however many permits there are. It is of the learning round under way, or a commit
+    of the next one: nothing else can be due soon. To find one faulty can take pairings; after
+    PER_CLIENT faulty ones a client has to wait for the next phase.
 
-    cost : of `add` and `discard` O(1) whatever waits; `prune` O(what waits for the phase under way)
+    cost : of `add` and `discard` O(1) whatever waits, O(clients) for the first of one that is not
+           registered; `prune` O(what waits for the phase under way)
     """
 
     def __init__(self) -> None:
@@ -64,12 +69,19 @@ class Pool:
             permitted = permit_bytes(state.genesis.digest, tx.client_key)
             if not is_valid(state.genesis.admission_key, tx.permit, permitted):
                 return "the permit is not the admission key's"
+            if not waiting and not self._has_room(state):
+                return "too many wait to be registered"
         elif tx.client_key not in state.clients and not _is_registering(waiting):
             return "its client is not registered"
         place = get_place(tx)
         self._places.setdefault(place, {})[digest] = tx
         self._clients.setdefault(tx.client_key, {})[digest] = place
         return None
+
+    def _has_room(self, state: ChainState) -> bool:
+        """For one more client that is not registered."""
+        n_new = len(self._clients.keys() - state.clients.keys())
+        return len(state.clients) + n_new < MAX_CLIENTS
 
     def get_current(self, state: ChainState) -> Mapping[bytes, SentTransaction]:
         """Those of the phase and round under way, by digest, first come first."""
@@ -80,9 +92,14 @@ class Pool:
         return [pair for waiting in self._places.values() for pair in waiting.items()]
 
     def discard(self, tx: SentTransaction) -> None:
-        """It is faulty: not for this block nor a later one."""
-        if self._remove(tx.digest, tx):
-            self._n_faulty[tx.client_key] = self._n_faulty.get(tx.client_key, 0) + 1
+        """It is faulty: not for this block nor a later one. Who is not let in waits for nothing."""
+        if not self._remove(tx.digest, tx):
+            return
+        self._n_faulty[tx.client_key] = self._n_faulty.get(tx.client_key, 0) + 1
+        waiting = self._clients.get(tx.client_key, {})
+        if isinstance(tx, Register) and not _is_registering(waiting):
+            for digest, place in list(waiting.items()):
+                self._remove(digest, self._places[place][digest])
 
     def forgive(self) -> None:
         """A phase begins: faulty ones of the phase before are forgotten."""

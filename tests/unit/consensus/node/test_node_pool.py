@@ -10,7 +10,9 @@ import pytest
 
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.node import pool as pool_module
 from consensus.node.pool import PER_CLIENT, Pool
+from consensus.wire.gossip_messages import MAX_HELD
 from consensus.wire.transactions import Commit, Register, Transaction
 from tests.support.learning import Lab, ed25519, public
 
@@ -210,3 +212,21 @@ def test_only_the_registered_and_the_admitted_wait() -> None:
     assert Pool().add(state, signed) == "the permit is not the admission key's"
     assert Pool().add(state, replace(signed, permit=bytes(64))) is not None
     assert Pool().add(state, LAB.register(0)) is None
+
+
+def test_no_more_wait_than_a_task_can_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever gives permits may give many; what waits is held and told by every node."""
+    assert pool_module.MAX_CLIENTS * PER_CLIENT == MAX_HELD
+    monkeypatch.setattr(pool_module, "MAX_CLIENTS", 3)
+    lab = Lab(n_clients=5)
+    state, pool = start(lab.genesis), Pool()
+    state = lab.extend(state, [lab.register(0)])
+    assert [pool.add(state, lab.register(i)) for i in (1, 2)] == [None] * 2
+    assert pool.add(state, lab.register(3)) == "too many wait to be registered"
+    assert pool.add(state, lab.commit(3)) == "its client is not registered"
+    assert pool.add(state, lab.commit(1)) is None
+    assert pool.add(state, lab.commit(0)) is None, "who is registered has its place"
+    assert pool.add(state, lab.commit(2)) is None
+    pool.discard(lab.register(2))
+    assert len(pool) == 3, "who is not let in waits for nothing"
+    assert pool.add(state, lab.register(3)) is None
