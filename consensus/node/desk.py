@@ -101,10 +101,10 @@ class Desk:
         What lacks a blob waits for `look_again`. Faulty ones leave, and their clients are named in
         the log.
         """
-        self._lacking |= {d: tx for d, tx in self._new.items() if not self._has_model(tx)}
-        ready = {digest: tx for digest, tx in self._new.items() if digest not in self._lacking}
+        new, self._new = self._new, {}
+        ready = {digest: tx for digest, tx in new.items() if self._has_model(tx)}
+        self._lacking |= {digest: tx for digest, tx in new.items() if digest not in ready}
         if not ready:
-            self._new = {}
             return []
         try:
             with self._metrics.verify.labels("pending").time():
@@ -113,10 +113,8 @@ class Desk:
             # A key is not here, or the pool of samples is not published yet, or is none.
             if isinstance(error, BlobUnavailable):
                 self._wanted[error.digest] = None
-            self._lacking |= self._new
-            self._new = {}
+            self._lacking |= ready
             return []
-        self._new = {}
         for (digest, tx), fault in zip(ready.items(), faults, strict=True):
             self._record_verdict(chain, digest, tx, fault)
         return [tx for digest, tx in ready.items() if digest in self._valid]
@@ -202,7 +200,7 @@ class Desk:
         """Whether the next block would hold anything."""
         due = chain.phase in (Phase.BEACON, Phase.ELECT)
         news = set(self._evidence) - set(chain.offenders)
-        return due or bool(news) or bool(self._valid) or bool(self._list_ready(chain))
+        return due or bool(news) or bool(self._list_ready(chain))
 
     def draft(
         self,

@@ -63,7 +63,13 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/unit/consensus/node/test_verifier_rules.py",
     ),
     "consensus.node.node": _NODE,
-    "consensus.node.desk": ("tests/unit/consensus/node/test_drafts.py", *_NODE),
+    "consensus.node.desk": (
+        "tests/unit/consensus/node/test_desk.py",
+        "tests/unit/consensus/node/test_desk_blobs.py",
+        "tests/unit/api/console/test_refusals.py",
+        "tests/unit/consensus/node/test_drafts.py",
+        *_NODE,
+    ),
 }
 """Which tests must catch the mutants of a module, the quickest first."""
 
