@@ -158,7 +158,8 @@ class BlockVerifier:
                 return (task.verifying_key_digest,)
             case Phase.PROVE if block.transactions:
                 pool = (task.verifying_key_digest, task.get_pool(state.learning_round))
-                return (*pool, state.global_model) if self._has_margin(state) else pool
+                asks_for_more = self._get_margin(state) is not None
+                return (*pool, state.global_model) if asks_for_more else pool
             case Phase.UPDATE if block.transactions:
                 updates = (tx for tx in block.transactions if isinstance(tx, Update))
                 return (task.commitment_key_digest, *(tx.model_digest for tx in updates))
@@ -234,10 +235,10 @@ class BlockVerifier:
         statement = envelope.statement
         if find_statement_fault(state, proof.client_key, statement, shard.digest) is not None:
             return Verdict.WRONG_STATEMENT
-        if self._has_margin(state):
-            least = self._count_global(state, shard) + (self._task.margin or 0)
-            if statement.claimed_correct < least:
-                return Verdict.WRONG_STATEMENT
+        margin = self._get_margin(state)
+        n_claimed = statement.claimed_correct
+        if margin is not None and n_claimed < self._count_global(state, shard) + margin:
+            return Verdict.WRONG_STATEMENT
         return self._verdicts.get(proof.digest)
 
     def _judge_updates(self, state: ChainState, updates: Sequence[Update]) -> list[str | None]:
@@ -308,8 +309,9 @@ class BlockVerifier:
             raise PoolInvalid(str(error)) from None
         return self._shards.put(pool_digest + state.beacon, shard)
 
-    def _has_margin(self, state: ChainState) -> bool:
-        return self._task.margin is not None and state.global_model != NO_MODEL
+    def _get_margin(self, state: ChainState) -> int | None:
+        """How many samples more than the global model a proof must show; None: any will do."""
+        return None if state.global_model == NO_MODEL else self._task.margin
 
     def _count_global(self, state: ChainState, shard: ShardInputs) -> int:
         """How many of the shard's samples the global model, rounded, gets right."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 from typing import Any, cast
@@ -13,7 +14,7 @@ from consensus.disk.identity import Identity
 from consensus.learning import beacon
 from consensus.learning.admission import expect_statement
 from consensus.learning.aggregate import combine
-from consensus.learning.chain import beacon_message
+from consensus.learning.chain import beacon_message, list_entries
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node import verifier as verifier_module
 from consensus.node.drafts import BeaconShares
@@ -151,6 +152,39 @@ def test_a_refusal_is_its_clients_and_signed() -> None:
     assert lab.verifier().check(state, lab.block(state, [signed])) is None
 
 
+def test_a_valid_proof_cannot_be_refused() -> None:
+    lab, state = proven_lab(), proven_state(Phase.PROVE)
+    refusal = Refusal(proof=lab.prove(0, state))
+    assert lab.verifier().judge(state, [refusal]) == ["it refuses a valid proof"]
+    assert lab.verifier().judge(state, [refusal.proof]) == [None]
+
+
+def test_a_wrong_statement_is_remembered_nowhere(lab: ProvenLab, state: ChainState) -> None:
+    """It is wrong after one beacon only: the same bytes are right after another."""
+    proof, verifier = lab.prove(0, state), lab.verifier()
+    assert verifier.check_proofs(replace(state, beacon=point(3)), [proof]) == [WRONG]
+    assert verifier.check_proofs(state, [proof]) == [VALID]
+
+
+def test_what_no_block_may_hold_is_a_wrong_statement(lab: ProvenLab, state: ChainState) -> None:
+    """Whatever the equations say: it is another's, late, or of nobody that has committed."""
+    proof = lab.prove(0, state)
+    stolen = lab.sign(proof, lab.clients[1])
+    assert lab.verifier().check_proofs(state, [stolen, proof]) == [WRONG, VALID]
+    after = lab.extend(state, [proof])
+    assert lab.verifier().check_proofs(after, [proof]) == [WRONG]
+    uncommitted = replace(state, commits={})
+    assert lab.verifier().check_proofs(uncommitted, [proof]) == [WRONG]
+
+
+def test_a_false_opening_stays_false() -> None:
+    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    updates, verifier = [lab.update(0), lab.update(1, model=2)], lab.verifier()
+    fault = "its model and blinding are not those of its commitment"
+    for _ in range(2):
+        assert verifier.judge(state, updates) == [None, fault]
+
+
 def make_false_envelope(lab: ProvenLab, state: ChainState) -> bytes:
     """The right statement, and no proof of it."""
     envelope = lab.make_envelope(0, state)
@@ -158,6 +192,79 @@ def make_false_envelope(lab: ProvenLab, state: ChainState) -> bytes:
         state, lab.client(0), claimed_correct=1, dataset_digest=envelope.statement.dataset_digest
     )
     return replace(envelope, statement=statement).encode()
+
+
+# -- blobs -----------------------------------------------------------------------------------------
+
+
+def test_missing_blobs_are_each_named_once() -> None:
+    blobs = MemoryBlobs()
+    here, gone, lost = blobs.put(b"here"), bytes(32), bytes(31) + b"\x01"
+    verifier = BlockVerifier(proven_lab().genesis, blobs, seeded(1))
+    assert verifier.find_missing_blobs([gone, here, lost, gone]) == (gone, lost)
+    assert verifier.find_missing_blobs([here]) == ()
+
+
+def test_a_margin_needs_the_global_model(lab: ProvenLab, state: ChainState) -> None:
+    """As soon as there is one; nobody else needs it in this phase."""
+    first, task = lab.reach(Phase.PROVE), lab.task
+    needed = (task.verifying_key_digest, task.pools[0])
+    for at, expected in ((first, needed), (state, (*needed, state.global_model))):
+        block = lab.block(at, [lab.prove(0, at)])
+        assert lab.verifier().list_needed_blobs(at, block) == expected
+    again = proven_state(Phase.PROVE, 1)
+    block = proven_lab().block(again, [proven_lab().prove(0, again)])
+    expected = (proven_lab().task.verifying_key_digest, proven_lab().task.pools[0])
+    assert proven_lab().verifier().list_needed_blobs(again, block) == expected
+
+
+@pytest.mark.parametrize("phase", [Phase.COMMIT, Phase.PROVE, Phase.UPDATE])
+def test_an_empty_block_needs_no_blob(phase: Phase) -> None:
+    lab, state = proven_lab(), proven_state(phase)
+    verifier = BlockVerifier(lab.genesis, MemoryBlobs(), seeded(1))
+    assert verifier.check(state, lab.block(state)) is None
+
+
+def test_an_aggregate_is_of_the_entries_that_are_chosen(lab: ProvenLab) -> None:
+    state = lab.reach(Phase.ELECT)
+    chosen = list_entries(state)[1:]
+    made = lab.verifier().build_aggregate(state, chosen)
+    assert made.entries == chosen
+    weights = {lab.client(i): (model_of(i), state.proofs[lab.client(i)]) for i in range(3)}
+    models = [weights[entry.client_key] for entry in chosen]
+    mean = combine([(model, proven.claimed_correct) for model, proven in models])
+    assert lab.blobs.get(made.model_digest) == mean.encode()
+
+
+class CountedBlobs(MemoryBlobs):
+    """Counts how often each is read."""
+
+    def __init__(self, lab: ProvenLab) -> None:
+        super().__init__()
+        self._blobs = dict(lab.blobs._blobs)
+        self.read: Counter[bytes] = Counter()
+
+    def get(self, digest: bytes) -> bytes:
+        self.read[digest] += 1
+        return super().get(digest)
+
+
+def test_shards_counts_and_aggregates_are_kept_for_the_round_under_way(
+    lab: ProvenLab, state: ChainState
+) -> None:
+    """Of a pool of all test samples they are large: the last one is kept, and no other."""
+    blobs = CountedBlobs(lab)
+    verifier = BlockVerifier(lab.genesis, blobs, seeded(1))
+    other = replace(state, beacon=point(3))
+    for at in (state, state, other, other, state):
+        verifier._count_global(at, verifier._load_shard(at))
+    assert blobs.read == {lab.task.pools[0]: 3, state.global_model: 3}
+    blobs.read.clear()
+    electing = lab.reach(Phase.ELECT)
+    first, *others = list_entries(electing)
+    for entries in ([first], [first], others, [first]):
+        verifier.build_aggregate(electing, entries)
+    assert blobs.read[electing.updates[first.client_key]] == 2
 
 
 # -- the beacon ------------------------------------------------------------------------------------
