@@ -128,6 +128,7 @@ class Node:
             n_validators=genesis.n_validators, validator=identity.index, rules=ChainRules()
         )
         self._desk.move_on(ledger.state, ledger.state)
+        self._tell_place(ledger.state)
         resume_place(identity, ledger, genesis)
         self._state: State = restore(
             config, ledger.state, ledger.last_certificate, ledger.own_votes
@@ -175,7 +176,7 @@ class Node:
         now = self._clock()
         until = [now + _MAX_WAIT_S, self._voice.get_due_time(self.chain), self._timers.next_at]
         if self._build is not None:
-            until.append(self._find_build_time())
+            until.append(self._find_build_time(self._build))
         return max(1, int(max(0.0, min(until) - now) * 1000))
 
     def _take(self, event: Event) -> None:
@@ -284,8 +285,11 @@ class Node:
         self._height_since = self._clock()
         self._n_empty = count_empty(self.ledger.iter_newest(), self.genesis.timeouts)
         self._desk.move_on(before, after)
-        self._metrics.height.set(after.height)
-        self._metrics.learning_round.set(after.learning_round)
+        self._tell_place(after)
+
+    def _tell_place(self, chain: ChainState) -> None:
+        self._metrics.height.set(chain.height)
+        self._metrics.learning_round.set(chain.learning_round)
 
     # -- messages
 
@@ -409,17 +413,16 @@ class Node:
 
     def _check_blocks(self) -> None:
         for block_hash, check in list(self._unchecked.items()):
-            if check.block.height != self.chain.height + 1:
-                self._unchecked.pop(block_hash, None)
-                continue
+            if block_hash not in self._unchecked:
+                continue  # one before it has become final
             checked = self._desk.check(self.chain, check)
             if checked is not None:
-                self._unchecked.pop(block_hash, None)
+                del self._unchecked[block_hash]
                 self._take(checked)
 
-    def _find_build_time(self) -> float:
-        """When a block should be made, as far as is known."""
-        if self._build is not None and self._build.round > 0:
+    def _find_build_time(self, build: Build) -> float:
+        """When this block should be made, as far as is known."""
+        if build.round > 0:
             return float("-inf")  # at once
         if self._ready_since is not None:
             return self._ready_since + GATHER_S
@@ -429,7 +432,7 @@ class Node:
         build, index = self._build, self.identity.index
         if build is None or index is None or self.chain.phase is Phase.DONE:
             return
-        if self._clock() < self._find_build_time():
+        if self._clock() < self._find_build_time(build):
             return
         block = self._desk.draft(
             self.chain,

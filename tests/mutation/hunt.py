@@ -41,6 +41,8 @@ _CHAIN = (
     "tests/unit/api/console/test_refusals.py",
 )
 _NODE = (
+    "tests/unit/consensus/node/test_node_loop.py",
+    "tests/unit/consensus/node/test_node_streams.py",
     "tests/unit/consensus/node/test_node.py",
     "tests/unit/consensus/node/test_node_pool.py",
     "tests/unit/consensus/node/test_node_hostile.py",
