@@ -245,7 +245,7 @@ def get_vote(stage: Stage, i: int, number: int, step: Step) -> bytes | None:
 
 
 def make_final(stage: Stage, block: Any, number: int = 0) -> FinalBlock:
-    votes = tuple(stage.vote(i, PRECOMMIT, number, block.hash) for i in range(3))
+    votes = [stage.vote(i, PRECOMMIT, number, block.hash, block.height) for i in range(3)]
     return FinalBlock(block=block, certificate=QuorumCertificate.of(votes))
 
 

@@ -93,9 +93,10 @@ def test_whoever_hears_the_next_height_twice_asks() -> None:
 
 def test_final_blocks_of_other_places_do_nothing() -> None:
     stage = open_stage(3)
-    block = replace(stage.block(), parent=bytes(32))
-    assert stage.feed(3, FinalReceived(make_final(stage, block))) == []
-    final = make_final(stage, stage.block())
+    block = stage.block()
+    for elsewhere in (replace(block, parent=bytes(32)), replace(block, height=2)):
+        assert stage.feed(3, FinalReceived(make_final(stage, elsewhere))) == []
+    final = make_final(stage, block)
     stage.feed(3, FinalReceived(final))
     assert stage.feed(3, FinalReceived(final)) == []
     assert stage.states[3].height == 2
