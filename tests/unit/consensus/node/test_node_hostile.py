@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import structlog
 
 from consensus.agreement.events import BlockChecked, Check
-from consensus.disk.blobs import MemoryBlobs
+from consensus.disk.blob_limits import make_limit
+from consensus.disk.blobs import FileBlobs, KeptBlobs, MemoryBlobs
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node import answers
 from consensus.node.desk import Desk
@@ -180,3 +183,66 @@ def test_a_model_that_is_gone_again_is_not_proposed() -> None:
     assert desk.check(state, Check(block, block.hash)) == BlockChecked(
         block.height, block.hash, None
     )
+
+
+# -- blobs -----------------------------------------------------------------------------------------
+
+LONG_BYTES = 1 << 22
+
+
+class SharedFolder(Net):
+    """Each node keeps what it reads from a folder in which clients write what they like.
+
+    Client 2 opens its commitment by names under which a pipe lies, a long file that has another
+    digest, and a long one that has it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        lab = ProvenLab(changes={"n_rounds": 1}, blobs=FileBlobs(folder / "shared"))  # type: ignore[arg-type]
+        super().__init__(folder, lab)
+
+    def make_blobs(self, index: int) -> KeptBlobs:
+        get_limit = make_limit(self.lab.task)
+        own, shared = self.home(index) / "blobs", self.folder / "shared"
+        return KeptBlobs(
+            FileBlobs(own, get_limit=get_limit), FileBlobs(shared, get_limit=get_limit)
+        )
+
+    def list_due(self, chain: ChainState) -> list[Transaction]:
+        due = super().list_due(chain)
+        if chain.phase is not Phase.UPDATE:
+            return due
+        long = bytes(LONG_BYTES)
+        pipe, sparse, right = sha256(b"pipe").digest(), sha256(b"sparse").digest(), sha256(long)
+        os.mkfifo(self._make_place(pipe))
+        with self._make_place(sparse).open("wb") as file:
+            file.truncate(LONG_BYTES)
+        self._make_place(right.digest()).write_bytes(long)
+        names = (pipe, sparse, right.digest())
+        (own,) = (tx for tx in due if tx.client_key == self.lab.client(2))
+        assert isinstance(own, Update)
+        false = [replace(own, model_digest=name) for name in names]
+        return [*(self.lab.sign(tx, self.lab.clients[2]) for tx in false), *due[:2]]
+
+    def _make_place(self, digest: bytes) -> Path:
+        path = self.folder / "shared" / digest.hex()[:2] / digest.hex()
+        path.parent.mkdir(exist_ok=True)
+        return path
+
+    def count_kept(self, index: int) -> int:
+        """Bytes in the node's own store."""
+        files = (self.home(index) / "blobs").rglob("*")
+        return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def test_what_a_client_puts_under_the_name_of_its_model_stops_and_fills_nothing(
+    tmp_path: Path,
+) -> None:
+    net = SharedFolder(tmp_path)
+    try:
+        net.start_all()
+        net.run(is_done(net))
+        assert set(net.chain.updates) == {net.lab.client(0), net.lab.client(1)}
+        assert all(net.count_kept(index) < LONG_BYTES for index in range(4))
+    finally:
+        net.close()
