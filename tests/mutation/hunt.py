@@ -28,6 +28,7 @@ LIMIT_S = 20
 _STATE = (
     "tests/unit/consensus/agreement/test_state_rules.py",
     "tests/unit/consensus/agreement/test_state_memory.py",
+    "tests/unit/consensus/agreement/test_state_restarts.py",
     "tests/unit/consensus/agreement/test_state.py",
     "tests/unit/consensus/agreement/test_state_faults.py",
     "tests/consensus/test_simulator.py",
