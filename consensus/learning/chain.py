@@ -216,8 +216,6 @@ def _take_proofs(state: ChainState, block: Block) -> ChainState:
         envelope = Envelope.decode(tx.envelope) if isinstance(tx, Proof) else None
         if envelope is not None:
             new[tx.client_key] = Proven(tx.digest, envelope.statement.claimed_correct)
-    if not block.transactions:
-        return state
     state = replace(state, proofs=_merge(state.proofs, new))
     return replace(state, ranking=rank(state))
 

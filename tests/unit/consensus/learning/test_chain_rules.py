@@ -143,7 +143,7 @@ def test_a_chain_starts_with_nothing() -> None:
     state = start(LAB.genesis)
     assert (state.head, state.beacon) == (LAB.genesis.digest, b"")
     numbers = (state.height, state.time_ms, state.phase_ms, state.learning_round)
-    assert (*numbers, state.commit_height) == (0, 0, 0, 0, 0)
+    assert (*numbers, state.commit_height, state.maker) == (0, 0, 0, 0, 0, 0)
 
 
 def test_the_head_is_the_last_block() -> None:
@@ -181,6 +181,17 @@ def test_a_block_leaves_in_the_state_what_it_carries() -> None:
     assert apply(COMMIT, closing).commit_height == closing.height
 
 
+@pytest.mark.parametrize("stay", [(), (0,), (1,), (0, 2)])
+def test_an_aggregate_may_leave_out_whose_model_nobody_has(stay: tuple[int, ...]) -> None:
+    whole = LAB.aggregate(ELECT)
+    assert len(whole.entries) == 3
+    part = replace(whole, entries=tuple(whole.entries[i] for i in stay))
+    if not stay:
+        part = replace(part, model_digest=ELECT.global_model)
+    after = LAB.extend(ELECT, aggregate=(part,))
+    assert after.global_model == part.model_digest
+
+
 def test_whoever_led_leads_on_through_blocks_without_proofs() -> None:
     assert len(PROVE.ranking) == 3
     after = apply(PROVE, LAB.block(PROVE))
@@ -207,3 +218,5 @@ def test_a_block_registers_no_more_than_there_is_room_for() -> None:
     two, three = ([lab.register(i) for i in range(1, n)] for n in (3, 4))
     assert find_fault(state, lab.block(state, two)) is None
     assert find_fault(state, lab.block(state, three)) == "transaction 2: the task is full"
+    again = lab.block(state, [*two, two[0]])
+    assert find_fault(state, again) == "transaction 2: a second one of its client"
