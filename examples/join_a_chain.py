@@ -1,0 +1,187 @@
+"""A client joins a chain: it registers, commits, proves, opens its model; then all is verified.
+
+    python examples/join_a_chain.py
+
+A development chain of one validator is made in a temporary folder and gone afterwards. The network
+is tiny and random: what a client really brings is a model that it has trained, see `learn`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from api.settings import Settings
+from api.valkey.shared import sharing
+from consensus.disk.blobs import FileBlobs
+from consensus.disk.development import ADMISSION, BLOBS, create_chain, sign_permit
+from consensus.disk.identity import create_key, get_public_key, load_key
+from consensus.learning.aggregate import GlobalModel
+from consensus.learning.chain_state import Phase
+from consensus.learning.samples import SamplePool
+from consensus.node.stream import FINAL, Transport
+from consensus.node.watch import Watch
+from consensus.wire.genesis import Genesis, Task, Timeouts
+from federated.client import Client, ProofOrder, SecretStore, find_duty, make_committer
+from kernels.backend import get_backend
+from prover.circuit.accuracy import compile_accuracy
+from prover.groth16.setup import setup_accuracy
+from prover.keys.card import KeyCard
+from prover.keys.folder import load_commitment_key, save_key
+from prover.model.network import Architecture, QuantizedModel
+from prover.pipeline import prove_job
+
+ARCHITECTURE = Architecture.parse("mlp-8-4")
+N_SAMPLES = 256  # the least that a task may draw: of fewer, k would tell about single samples
+WAIT_S = 1.0
+PROGRAM = (sys.executable, "-c", "from api.cli import main; main()")  # `zkpot`, wherever it lies
+
+backend = get_backend("cpu")
+circuit = compile_accuracy(ARCHITECTURE, N_SAMPLES)
+key = setup_accuracy(circuit, random_bytes=secrets.token_bytes, backend=backend)
+
+
+def make_chain(folder: Path) -> Genesis:
+    """A chain with one validator, one round, room for one client; all keys are dealt here."""
+    rng = np.random.default_rng(1)
+    pool = SamplePool(
+        images=rng.integers(0, 256, (2 * N_SAMPLES, 8), dtype=np.uint8),
+        labels=rng.integers(0, 4, 2 * N_SAMPLES, dtype=np.uint8),
+    )
+    save_key(key, folder.parent / "key", KeyCard.of(circuit))
+    commitment_key = load_commitment_key(folder.parent / "key", key.verifying)
+    folder.mkdir(mode=0o700)  # keys will lie there
+    blobs = FileBlobs(folder / BLOBS)
+    task = Task(
+        task_id=b"example",
+        architecture=ARCHITECTURE,
+        circuit_digest=circuit.digest,
+        verifying_key_digest=blobs.put(key.verifying.encode()),
+        commitment_key_digest=blobs.put(commitment_key.encode()),
+        sealed=False,
+        pools=(blobs.put(pool.encode()),),
+        n_samples=N_SAMPLES,
+        threshold=1,
+        margin=None,
+        n_rounds=1,
+        n_expected=1,
+        register_ms=60_000,
+        commit_ms=60_000,
+        prove_ms=60_000,
+        update_ms=60_000,
+    )
+    timeouts = Timeouts(
+        propose_ms=1000,
+        prevote_ms=1000,
+        precommit_ms=1000,
+        increase_ms=500,
+        empty_block_ms=200,
+        longest_empty_ms=1000,
+    )
+    return create_chain(
+        folder,
+        chain_id=b"example",
+        task=task,
+        timeouts=timeouts,
+        n_validators=1,
+        random_bytes=secrets.token_bytes,
+    )
+
+
+def learn(start: GlobalModel | None, learning_round: int) -> QuantizedModel:
+    """Where a client trains from the global model; here its weights are random."""
+    rng = np.random.default_rng()
+    return QuantizedModel(
+        architecture=ARCHITECTURE,
+        weights=tuple(rng.integers(-9, 10, s, dtype=np.int8) for s in ARCHITECTURE.weight_shapes),
+        biases=tuple(rng.integers(-9, 10, s, dtype=np.int32) for s in ARCHITECTURE.bias_shapes),
+    )
+
+
+class OwnMachine:
+    """A prover that shows the model to nobody; `ServiceProver` asks a service that is trusted."""
+
+    def prove(self, order: ProofOrder) -> bytes:
+        return prove_job(
+            circuit,
+            key,
+            order.model,
+            images=order.images,
+            labels=order.labels,
+            occasion=order.occasion,
+            commitment=order.commitment.public,
+            blinding=order.commitment.blinding,
+            random_bytes=secrets.token_bytes,
+            backend=backend,
+            clock=time.perf_counter,
+        ).envelope
+
+
+def make_client(folder: Path, chain: Path, genesis: Genesis) -> Client:
+    """With a key of its own, and the permit of whoever holds the admission key."""
+    own = create_key(folder, secrets.token_bytes(32), "client.key")
+    permit = sign_permit(load_key(chain, ADMISSION), genesis.digest, get_public_key(own))
+    return Client(
+        own,
+        validator=0,
+        permit=permit,
+        blobs=FileBlobs(chain / BLOBS),
+        secrets=SecretStore(folder, genesis),
+        learn=learn,
+        commit=make_committer(genesis.task, key, random_bytes=secrets.token_bytes, backend=backend),
+        prover=OwnMachine(),
+    )
+
+
+def take_part(client: Client, watch: Watch) -> None:
+    """Sends what is due until it is final, through all phases, and says what became final."""
+    sent_at, sent = float("-inf"), None
+    while watch.state.phase is not Phase.DONE:
+        due = client.act(watch.state)
+        if due is not None and (due is not sent or time.monotonic() - sent_at > WAIT_S):
+            if due is not sent:
+                print(f"height {watch.state.height}: {find_duty(watch.state, client.public_key)}")
+            watch.send(due)  # the transport may lose it: it is sent again
+            sent_at, sent = time.monotonic(), due
+        watch.poll(100)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="zkpot-") as name:
+        folder, chain = Path(name), Path(name) / "chain"
+        genesis = make_chain(chain)
+        settings = Settings(data_dir=folder / "data")
+        environment = {**os.environ, "ZKPOT_DATA_DIR": str(settings.data_dir)}
+        node = subprocess.Popen(
+            [*PROGRAM, "node", str(chain / "node-0")],
+            env=environment,
+            stderr=(folder / "node.log").open("wb"),
+        )
+        try:
+            with sharing(settings) as (redis, _):
+                watch = Watch(genesis, Transport(redis, genesis.digest, (FINAL,)))
+                take_part(make_client(folder / "client", chain, genesis), watch)
+            print(f"height {watch.state.height}: {watch.state.phase}")
+        finally:
+            node.terminate()
+            node.wait()
+        subprocess.run(
+            [
+                *(*PROGRAM, "chain", "verify", str(chain / "node-0")),
+                *("--genesis-digest", genesis.digest.hex()),
+                *("--head", watch.state.head.hex()),
+            ],
+            env=environment,
+            check=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Each example runs as its head says, in a process of its own, and says what it should."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WAIT_S = 400.0  # of one example, its kernels being compiled on a slow machine
+
+PROVED = r"""claimed: at least (\d+) of 64 samples, 482 bytes
+verdict as it came: valid
+verdict with a bit changed: (not_on_curve|malformed|wrong_subgroup|pairing_failed)
+"""
+JOINED = r"""height 0: register
+height \d+: commit
+height \d+: prove
+height \d+: open
+height (?P<last>\d+): done
+valid: (?P=last) blocks, every vote and proof in them
+  genesis [0-9a-f]{64} \(as given\)
+  head    [0-9a-f]{64} \(as given\)
+"""
+VERIFIED = r"""\$ zkpot verify proof\.zkp --key key .*
+valid
+proven: the mlp-784-10 committed to as D_W
+  [0-9a-f]{64}
+  classifies at least (\d\d) of 64 samples of mnist:test\[0:64\] correctly """
+
+
+def list_examples(root: Path) -> set[str]:
+    return {path.name for path in (root / "examples").iterdir() if path.suffix == ".py"}
+
+
+def run(example: Path, *arguments: str, folder: Path) -> str:
+    """Standard output. The whole group of processes ends with the time or with the example."""
+    process = subprocess.Popen(
+        [sys.executable, str(example), *arguments],
+        cwd=example.parents[1],
+        env={**os.environ, "ZKPOT_DATA_DIR": str(folder / "data"), "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        out, err = process.communicate(timeout=WAIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+    assert process.returncode == 0, f"{example.name}\n{out}{err}"
+    return out
+
+
+def test_every_example_has_a_test(root: Path) -> None:
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert list_examples(root) == set(
+        re.findall(r'run\(\s*root / "examples" / "(\w+\.py)"', source)
+    )
+
+
+@pytest.mark.slow
+def test_prove_and_verify(root: Path, tmp_path: Path) -> None:
+    out = run(root / "examples" / "prove_and_verify.py", folder=tmp_path)
+    found = re.fullmatch(PROVED, out)
+    assert found, out
+    assert 0 < int(found[1]) < 64
+
+
+@pytest.mark.slow
+def test_join_a_chain(root: Path, tmp_path: Path) -> None:
+    out = run(root / "examples" / "join_a_chain.py", folder=tmp_path)
+    assert re.match(JOINED, out), out
+    assert list(tmp_path.glob("zkpot-*")) == []  # its temporary folder
+
+
+@pytest.mark.slow
+def test_own_data(root: Path, tmp_path: Path) -> None:
+    out = run(root / "examples" / "own_data.py", str(tmp_path), folder=tmp_path)
+    found = re.search(VERIFIED, out)
+    assert found, out
+    assert int(found[1]) >= 48  # by chance it would be 6
+    for name in ("model.zkq", "model.commit.blinding"):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
