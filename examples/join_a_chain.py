@@ -125,7 +125,7 @@ class OwnMachine:
 
 
 def make_client(folder: Path, chain: Path, genesis: Genesis) -> Client:
-    """With a key of its own, and the permit of whoever holds the admission key."""
+    """A client with a key of its own, and the permit of whoever holds the admission key."""
     own = create_key(folder, secrets.token_bytes(32), "client.key")
     permit = sign_permit(load_key(chain, ADMISSION), genesis.digest, get_public_key(own))
     return Client(
@@ -141,7 +141,7 @@ def make_client(folder: Path, chain: Path, genesis: Genesis) -> Client:
 
 
 def take_part(client: Client, watch: Watch) -> None:
-    """Sends what is due until it is final, through all phases, and says what became final."""
+    """Sends what is due until it is final, through all phases, and says what it sends."""
     sent_at, sent = float("-inf"), None
     while watch.state.phase is not Phase.DONE:
         due = client.act(watch.state)

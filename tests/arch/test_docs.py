@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
@@ -20,6 +21,14 @@ from typer.main import get_command
 
 from api.cli import build_app
 from api.settings import OTHERS, PREFIX, Settings
+from tests.support.documents import (
+    LINK,
+    drop_blocks,
+    list_anchors,
+    list_code_lines,
+    list_documents,
+    list_spans,
+)
 
 PACKAGES = ("kernels", "prover", "consensus", "federated", "api", "bench")
 ROOTS = (*PACKAGES, "tests", "docs", "deploy", "examples")
@@ -29,52 +38,16 @@ FOREIGN_OPTIONS = {"--profile", "--scale", "--backend", "--help"}  # of docker, 
 Commands = Mapping[tuple[str, ...], frozenset[str] | None]
 """Options of each command by its words; None of a group."""
 
-FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
-INDENTED = re.compile(r"(?:(?<=\n\n)|\A)(?:(?: {4}.*| *)\n)+", re.MULTILINE)
-SPAN = re.compile(r"`((?:[^`\n]|\n(?!\n))+)`")  # may go over the end of a line
-LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 CITATION = re.compile(
     r"PROTOCOL(?:(?:\.md)?\]\([^)]*\),)? (?:sections? )?\d[\d.]*(?:(?:,| and| to) \d[\d.]*)*"
 )
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 PLACE = re.compile(r"([\w.-]+(?:/[\w.-]+)*/?)(?::([A-Za-z_][\w.]*))?")
-COMMAND = re.compile(
-    r"(?:\$ )?(?:[A-Z_]+=\S* )*(zkpot(?: (?!.* v\d$).*)?)"
-)  # no tag: `zkpot block v1`
+# Of the program; not the tags of hashes, such as `zkpot block v1`.
+COMMAND = re.compile(r"(?:\$ )?(?:[A-Z_]+=\S* )*(zkpot(?: (?!.* v\d$).*)?)")
 SETTING_ROW = re.compile(r"^\| `([A-Z][A-Z0-9_]+)` \| (.+?) \| .+ \|$", re.MULTILINE)
 METRIC = re.compile(r"\bzkpot_[a-z_]+[a-z]")
 TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
-
-
-def list_documents(root: Path) -> dict[Path, str]:
-    paths = [root / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    paths += [*sorted((root / "docs").glob("*.md")), root / "tests" / "vectors" / "README.md"]
-    return {path: path.read_text(encoding="utf-8") for path in paths}
-
-
-# -- what a text has -------------------------------------------------------------------------------
-
-
-def drop_blocks(text: str) -> str:
-    """The text without its blocks of code."""
-    return INDENTED.sub("\n", FENCE.sub("", text))
-
-
-def list_spans(text: str) -> list[str]:
-    return [" ".join(span.split()) for span in SPAN.findall(drop_blocks(text))]
-
-
-def list_code_lines(text: str) -> list[str]:
-    blocks = [*FENCE.findall(text), *INDENTED.findall(FENCE.sub("", text))]
-    return [line.strip() for block in blocks for line in block.splitlines()]
-
-
-def list_anchors(path: Path) -> set[str]:
-    """Of the headings of a page, as it is shown; none of what is no page."""
-    text = path.read_text(encoding="utf-8") if path.suffix == ".md" else ""
-    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(text))
-    return {heading.replace(" ", "-") for heading in plain}
 
 
 # -- links and citations ---------------------------------------------------------------------------
@@ -222,6 +195,44 @@ def test_paths(root: Path) -> None:
 )
 def test_dead_paths_would_be_seen(root: Path, text: str, dead: list[str]) -> None:
     assert find_dead_paths(text, root, frozenset({"cli.py"})) == dead
+
+
+# -- the map ---------------------------------------------------------------------------------------
+
+
+def find_missing_arrows(text: str, contracts: list[dict[str, Any]]) -> list[str]:
+    """Layers of import contracts that a document does not draw, from left to right."""
+    drawn = " ".join(text.split())
+    layers = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    return [arrows for arrows in map(" -> ".join, layers) if arrows not in drawn]
+
+
+def find_missing_rooms(text: str, rooms: list[str]) -> list[str]:
+    """Folders of which a document names neither themselves nor anything inside."""
+    named = [span for span in list_spans(text) if "/" in span]
+    return [room for room in rooms if not any(span.startswith(f"{room}/") for span in named)]
+
+
+def test_map(root: Path) -> None:
+    text = (root / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    rooms = [
+        path.parent.relative_to(root).as_posix()
+        for package in PACKAGES
+        for path in (root / package).rglob("__init__.py")
+    ]
+    assert len(contracts) > 8
+    assert len(rooms) > 30
+    assert find_missing_arrows(text, contracts) == []
+    assert find_missing_rooms(text, rooms) == []
+
+
+def test_a_wrong_map_would_be_seen() -> None:
+    contracts = [{"type": "layers", "layers": ["a", "b | c", "d"]}, {"type": "forbidden"}]
+    assert find_missing_arrows("a -> b | c\n    -> d", contracts) == []
+    assert find_missing_arrows("a -> d -> b | c", contracts) == ["a -> b | c -> d"]
+    assert find_missing_rooms("`a/b/`, `a/c/d.py`, `a/e`", ["a", "a/b", "a/c", "a/e"]) == ["a/e"]
 
 
 # -- commands and targets --------------------------------------------------------------------------
