@@ -3,8 +3,7 @@
     container = "zkpotshd" | version, 2 bytes | n, 4 bytes | n times: length, 4 bytes | envelope
 
 Numbers are little-endian. Envelopes stand in the order of their shard index, 0 to n - 1, all about
-one model commitment and one occasion; `find_fault` demands it. `Container.decode` refuses
-every byte string that `encode` would not write.
+one model commitment and one occasion; `find_fault` demands it.
 """
 
 from __future__ import annotations
@@ -13,57 +12,29 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated, ClassVar
 
 from kernels.numpy_types import UInt8Array
 from prover.circuit.public_inputs import PublicLayout, ShardInputs
 from prover.wire.envelope import MAX_ENVELOPE_BYTES
+from prover.wire.kinds import Bytes, Counted
+from prover.wire.records import BARE, Record, header
 from prover.wire.statement import Statement
 
 MAGIC = b"zkpotshd"
-VERSION = 1
 MAX_SHARDS = 1 << 12
 MAX_CONTAINER_BYTES = 14 + MAX_SHARDS * (4 + MAX_ENVELOPE_BYTES)
 
-_HEADER = len(MAGIC) + 2 + 4
-_SHARED_FIELDS = (
-    "chain_id",
-    "task_id",
-    "round_index",
-    "commit_height",
-    "client_key",
-    "multipliers",
-    "verifying_key_digest",
-    "d_w",
-)
+_OWN_FIELDS = {"shard_index", "n_real", "dataset_digest", "claimed_correct"}
+_EnvelopeBytes = Annotated[bytes, Bytes(0, MAX_ENVELOPE_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class Container(Record):
     """Envelopes of all shards of one test set; their bytes are not judged here."""
 
-    envelopes: tuple[bytes, ...]
-
-    def encode(self) -> bytes:
-        header = MAGIC + VERSION.to_bytes(2, "little") + len(self.envelopes).to_bytes(4, "little")
-        return header + b"".join(len(e).to_bytes(4, "little") + e for e in self.envelopes)
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Container | None:
-        """Inverse of `encode` for 1 to MAX_SHARDS envelopes; None for every other byte string."""
-        if len(raw) < _HEADER or raw[: _HEADER - 4] != MAGIC + VERSION.to_bytes(2, "little"):
-            return None
-        n = int.from_bytes(raw[_HEADER - 4 : _HEADER], "little")
-        if not 1 <= n <= MAX_SHARDS:
-            return None
-        envelopes, at = [], _HEADER
-        for _ in range(n):
-            start = at + 4
-            end = start + int.from_bytes(raw[at:start], "little")
-            if end > len(raw) or end - start > MAX_ENVELOPE_BYTES:
-                return None
-            envelopes.append(raw[start:end])
-            at = end
-        return cls(tuple(envelopes)) if at == len(raw) else None
+    HEADER: ClassVar[bytes] = header(MAGIC, 1)
+    envelopes: Annotated[tuple[_EnvelopeBytes, ...], Counted(1, MAX_SHARDS), BARE]
 
 
 def count_shards(n_total: int, n_samples: int) -> int:
@@ -108,7 +79,8 @@ def find_fault(statements: Sequence[Statement], n_shards: int) -> str | None:
         return f"there are proofs for {len(indices)} shards, the dataset makes {n_shards}"
     if indices != sorted(indices):
         return "the shards are not in the order of their index"
-    for name in _SHARED_FIELDS:
-        if len({getattr(s, name) for s in statements}) > 1:
+    for other in statements[1:]:
+        name = statements[0].find_difference(other, but=_OWN_FIELDS)
+        if name is not None:
             return f"the shards differ in {name}"
     return None

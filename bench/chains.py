@@ -26,6 +26,7 @@ from consensus.disk.development import (
 )
 from consensus.disk.identity import get_public_key, load_key, load_seed, sign
 from consensus.learning import beacon
+from consensus.learning.admission import describe_occasion
 from consensus.learning.chain import apply, beacon_message, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
@@ -42,7 +43,7 @@ from prover.keys.halves import ProvingKey
 from prover.keys.opening import CommitmentKey
 from prover.model.network import QuantizedModel
 from prover.model.zkq import encode_model
-from prover.pipeline import Occasion, commit_job, prove_job
+from prover.pipeline import commit_job, prove_job
 
 N_VALIDATORS = 4
 NO_DEADLINE_MS = 86_400_000
@@ -170,13 +171,7 @@ class ChainLab:
             p.model,
             images=images,
             labels=labels,
-            occasion=Occasion(
-                chain_id=self.genesis.name,
-                task_id=self.genesis.task.task_id,
-                round_index=state.learning_round,
-                commit_height=state.commit_height,
-                client_key=public,
-            ),
+            occasion=describe_occasion(state, public),
             commitment=self._commitment,
             blinding=self._blinding,
             random_bytes=secrets.token_bytes,

@@ -37,9 +37,9 @@ from prover.keys.folder import VERIFYING_NAME, load_proving_key, load_verifying_
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.model.network import QuantizedModel, is_correct
 from prover.model.zkq import decode_model
-from prover.pipeline import Occasion, ProvedJob, commit_job, prove_job
+from prover.pipeline import ProvedJob, commit_job, prove_job
 from prover.wire.envelope import Envelope, Proof
-from prover.wire.statement import Statement
+from prover.wire.statement import Occasion, Statement
 from prover.wire.verdict import Verdict
 
 ROOT = Path(__file__).parents[1]
@@ -147,7 +147,8 @@ class AccuracyBench:
             self.model,
             images=images,
             labels=labels,
-            occasion=replace(OCCASION, shard_index=shard_index),
+            occasion=OCCASION,
+            shard_index=shard_index,
             commitment=self.commitment,
             blinding=self.blinding,
             random_bytes=secrets.token_bytes,

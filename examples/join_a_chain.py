@@ -51,7 +51,7 @@ key = setup_accuracy(circuit, random_bytes=secrets.token_bytes, backend=backend)
 def make_chain(folder: Path) -> Genesis:
     """A chain with one validator, one round, room for one client; all keys are dealt here."""
     rng = np.random.default_rng(1)
-    pool = SamplePool(
+    pool = SamplePool.of(
         images=rng.integers(0, 256, (2 * N_SAMPLES, 8), dtype=np.uint8),
         labels=rng.integers(0, 4, 2 * N_SAMPLES, dtype=np.uint8),
     )

@@ -19,7 +19,8 @@ from prover.groth16.commitment import draw_blinding
 from prover.groth16.setup import setup_accuracy
 from prover.groth16.verify import verify
 from prover.model.network import Architecture, QuantizedModel
-from prover.pipeline import Occasion, commit_job, prove_job
+from prover.pipeline import commit_job, prove_job
+from prover.wire.statement import Occasion
 
 N_SAMPLES = 64
 

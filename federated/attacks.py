@@ -88,15 +88,11 @@ def take_over(other: Envelope, order: ProofOrder) -> Envelope:
 
 def state_own(order: ProofOrder, *, claimed: int) -> Statement:
     """What an honest prover would state, but for the count."""
-    place, public = order.occasion, order.commitment.public
+    public = order.commitment.public
     return Statement(
-        chain_id=place.chain_id,
-        task_id=place.task_id,
-        round_index=place.round_index,
-        commit_height=place.commit_height,
-        client_key=place.client_key,
+        occasion=order.occasion,
         verifying_key_digest=public.key_digest,
-        shard_index=place.shard_index,
+        shard_index=0,
         n_real=len(order.labels),
         dataset_digest=shard_digest(order.images, order.labels),
         multipliers=order.model.architecture.multipliers,

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus.disk.blobs import Blobs
 from consensus.disk.identity import get_public_key, sign
 from consensus.disk.task_keys import require_task_key
+from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import SamplePool
@@ -41,8 +42,8 @@ from prover.keys.halves import ProvingKey
 from prover.keys.opening import flatten_model
 from prover.model.network import QuantizedModel
 from prover.model.zkq import decode_model, encode_model
-from prover.pipeline import Occasion
 from prover.randomness import RandomBytes
+from prover.wire.statement import Occasion
 from prover.wire.verdict import Verdict
 
 MODEL_NAME, COMMITMENT_NAME = "model.zkq", "commitment.secret"
@@ -102,24 +103,13 @@ def find_duty(state: ChainState, client_key: bytes) -> Duty:
             return Duty.NOTHING
 
 
-def describe_occasion(state: ChainState, client_key: bytes) -> Occasion:
-    """What a proof of this round must be stated for. Pure; the commits must be final."""
-    return Occasion(
-        chain_id=state.genesis.name,
-        task_id=state.genesis.task.task_id,
-        round_index=state.learning_round,
-        commit_height=state.commit_height,
-        client_key=client_key,
-    )
-
-
 def draw_shard(state: ChainState, blobs: Blobs) -> tuple[UInt8Array, UInt8Array]:
     """Images and labels that the beacon of this round drew from the pool.
 
     Raises BlobUnavailable, PoolInvalid.
     """
     task = state.genesis.task
-    pool = SamplePool.decode(blobs.get(task.get_pool(state.learning_round)))
+    pool = SamplePool.parse(blobs.get(task.get_pool(state.learning_round)))
     return pool.draw(state.beacon, task.n_samples)
 
 
@@ -281,4 +271,4 @@ class Client:
     def _load_global(self, state: ChainState) -> GlobalModel | None:
         if state.global_model == NO_MODEL:
             return None
-        return GlobalModel.decode(self._blobs.get(state.global_model))
+        return GlobalModel.parse(self._blobs.get(state.global_model))

@@ -5,6 +5,7 @@ ProverError
 │   ├── CircuitTooLarge       its circuit has more rows than a limit, or takes more memory
 │   └── QuantizationOverflow  a layer can exceed its accumulator bound, whatever its weights
 ├── DependentColumns          a circuit whose key would let statements or commitments be shifted
+├── FieldInvalid              a field of a record, or its bytes, are not what it declares
 ├── FormatError               bytes of a file are not what the format demands
 │   └── ModelFormatError      the bytes are no quantized model
 ├── KeyMismatch               key, circuit, witness or commitment do not belong together
@@ -34,6 +35,24 @@ class ProverError(Exception):
     def public_message(self) -> str:
         """What may leave the owner's machine."""
         return str(self)
+
+
+class FieldInvalid(ProverError, ValueError):
+    """A record (`prover.wire.records`) cannot have this field, or be these bytes.
+
+    what  : what is wrong, never a value
+    where : the field, by its path from the outermost record; empty: the whole
+    """
+
+    code = "field_invalid"
+
+    def __init__(self, what: str, *, where: str = "") -> None:
+        self.what, self.where = what, where
+        super().__init__(f"{where} {what}".lstrip())
+
+    def within(self, name: str) -> FieldInvalid:
+        """The same fault, seen from the record that has its record as this field."""
+        return FieldInvalid(self.what, where=f"{name}.{self.where}" if self.where else name)
 
 
 class FormatError(ProverError):

@@ -46,23 +46,11 @@ from prover.model.ranges import compute_ranges
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
 from prover.wire.envelope import Envelope, Proof
-from prover.wire.statement import Statement
+from prover.wire.statement import Occasion, Statement
 from prover.wire.verdict import Verdict
 
 Clock = Callable[[], float]
 """Seconds since any fixed moment, never decreasing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Occasion:
-    """Where a proof counts: the part of its statement that neither model nor data decide."""
-
-    chain_id: bytes
-    task_id: bytes
-    round_index: int
-    commit_height: int
-    client_key: bytes
-    shard_index: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +115,7 @@ def prove_job(
     random_bytes: RandomBytes,
     backend: Backend,
     clock: Clock,
+    shard_index: int = 0,
     claimed: int | None = None,
     progress: StageProgress | None = None,
 ) -> ProvedJob:
@@ -157,7 +146,13 @@ def prove_job(
 
     with stages.stage("challenges"):
         statement = build_statement(
-            accuracy, key, inputs, occasion, commitment, claimed=committed.claimed
+            accuracy,
+            key,
+            inputs,
+            occasion,
+            commitment,
+            shard_index=shard_index,
+            claimed=committed.claimed,
         )
         challenges = compute_challenges(
             statement.encode(),
@@ -216,17 +211,14 @@ def build_statement(
     occasion: Occasion,
     commitment: ModelCommitment,
     *,
+    shard_index: int,
     claimed: int,
 ) -> Statement:
     """The statement that a prover makes and every verifier reads from the envelope."""
     return Statement(
-        chain_id=occasion.chain_id,
-        task_id=occasion.task_id,
-        round_index=occasion.round_index,
-        commit_height=occasion.commit_height,
-        client_key=occasion.client_key,
+        occasion=occasion,
         verifying_key_digest=key.verifying.digest,
-        shard_index=occasion.shard_index,
+        shard_index=shard_index,
         n_real=len(inputs.labels),
         dataset_digest=inputs.digest,
         multipliers=accuracy.architecture.multipliers,

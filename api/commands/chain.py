@@ -102,7 +102,7 @@ def init(
         commitment = load_commitment_key(key, verifying)
         samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
         try:
-            pool = SamplePool(images=samples.images, labels=samples.labels)
+            pool = SamplePool.of(images=samples.images, labels=samples.labels)
             card.layout.check_shard(*pool.draw(b"any", card.n_samples))
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # keys will lie there
             blobs = FileBlobs(folder / BLOBS)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prover.circuit.public_inputs import ShardInputs
     from prover.groth16.commitment import Blinding, ModelCommitment
     from prover.pipeline import ProvedJob
+    from prover.wire.statement import Occasion
 
 NOBODY = "00" * 32
 
@@ -57,13 +58,16 @@ def prove(
     from api.console.refusals import load_backend, refusing
     from api.console.samples import load_reference
     from api.shards import Container, split_shards
+    from prover.wire.statement import Occasion
 
     if not out.parent.is_dir():
         raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
     if shards and claim is not None:
         raise typer.BadParameter("shards claim all their correct samples", param_hint="--claim")
-    fields = parse_occasion(
-        chain=chain, task=task, round_index=round_index, height=height, client=client
+    occasion = Occasion(
+        **parse_occasion(
+            chain=chain, task=task, round_index=round_index, height=height, client=client
+        )
     )
     started = time.perf_counter()
     with refusing(as_json=as_json):
@@ -76,7 +80,7 @@ def prove(
         kit = kit.prepare(device)
         kit.require_commitment(committed, blinding, device)
         loaded = time.perf_counter()
-        jobs = _prove_all(kit, parts, fields, committed, blinding, claim=claim, backend=device)
+        jobs = _prove_all(kit, parts, occasion, committed, blinding, claim=claim, backend=device)
         proven = time.perf_counter()
         envelopes = tuple(job.envelope for job in jobs)
         raw = Container(envelopes).encode() if shards else envelopes[0]
@@ -127,7 +131,7 @@ def _require_one(parts: list[ShardInputs], n_samples: int, n_total: int, *, shar
 def _prove_all(
     kit: ProverKit,
     parts: list[ShardInputs],
-    fields: dict[str, Any],
+    occasion: Occasion,
     commitment: ModelCommitment,
     blinding: Blinding,
     *,
@@ -139,7 +143,7 @@ def _prove_all(
     import time
 
     from api.console.progress import show_steps
-    from prover.pipeline import Occasion, prove_job
+    from prover.pipeline import prove_job
 
     jobs = []
     with show_steps() as progress:
@@ -153,7 +157,8 @@ def _prove_all(
                     kit.model,
                     images=part.images,
                     labels=part.labels,
-                    occasion=Occasion(**fields, shard_index=index),
+                    occasion=occasion,
+                    shard_index=index,
                     commitment=commitment,
                     blinding=blinding,
                     claimed=claim,

@@ -10,10 +10,11 @@ from typing import Any
 
 import typer
 
-from prover.wire.statement import MAX_NAME_BYTES, MAX_NUMBER, Statement
+from prover.wire.statement import Occasion, Statement
 
-FIELDS = ("chain_id", "task_id", "round_index", "commit_height", "client_key")
-_OPTIONS = dict(zip(FIELDS, ("--chain", "--task", "--round", "--height", "--client"), strict=True))
+_OPTIONS = dict(
+    zip(Occasion.KINDS, ("--chain", "--task", "--round", "--height", "--client"), strict=True)
+)
 
 
 def parse_occasion(
@@ -24,32 +25,30 @@ def parse_occasion(
     height: int | None,
     client: str | None,
 ) -> dict[str, Any]:
-    """Fields of a statement by name, without those that are None; usage errors for the rest.
+    """Fields of an occasion by name, without those that are None; usage errors for the rest.
 
     chain, task : text of 1 to 64 bytes as UTF-8; client : 1 to 64 bytes in hexadecimal
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"round_index": round_index, "commit_height": height}
     for name, text in (("chain_id", chain), ("task_id", task)):
-        if text is not None:
-            found[name] = _require_name(name, text.encode("utf-8", "surrogateescape"))
-    for name, number in (("round_index", round_index), ("commit_height", height)):
-        if number is not None:
-            if not 0 <= number < MAX_NUMBER:
-                raise _wrong(name, "is not in [0, 2^63)")
-            found[name] = number
-    if client is not None:
-        try:
-            raw = bytes.fromhex(client)
-        except ValueError:
-            raise _wrong("client_key", "is not hexadecimal") from None
-        found["client_key"] = _require_name("client_key", raw)
-    return found
+        found[name] = None if text is None else text.encode("utf-8", "surrogateescape")
+    try:
+        found["client_key"] = None if client is None else bytes.fromhex(client)
+    except ValueError:
+        raise _wrong("client_key", "is not hexadecimal") from None
+    given = {name: value for name, value in found.items() if value is not None}
+    for name, value in given.items():
+        fault = Occasion.KINDS[name].find_fault(value)
+        if fault is not None:
+            raise _wrong(name, fault)
+    return given
 
 
 def find_difference(statement: Statement, expected: dict[str, Any]) -> str | None:
     """In which field a statement is for another occasion than expected, in words; else None."""
+    values = statement.list_values()
     for name, wanted in expected.items():
-        found = getattr(statement, name)
+        found = values[name]
         if found != wanted:
             return (
                 f"the proof is for {get_label(name)} {show_value(name, found)}, "
@@ -62,7 +61,7 @@ def describe_occasion(statement: Statement) -> dict[str, Any]:
     """The occasion as the statement says it, in JSON types."""
     return {
         name: value if isinstance(value, int) else show_value(name, value)
-        for name, value in ((name, getattr(statement, name)) for name in FIELDS)
+        for name, value in statement.occasion.list_values().items()
     }
 
 
@@ -80,12 +79,6 @@ def show_value(name: str, value: bytes | int) -> str:
     if all(0x20 <= byte < 0x7F for byte in value):
         return value.decode("ascii")
     return f"0x{value.hex()}"
-
-
-def _require_name(name: str, raw: bytes) -> bytes:
-    if not 1 <= len(raw) <= MAX_NAME_BYTES:
-        raise _wrong(name, f"has 1 to {MAX_NAME_BYTES} bytes")
-    return raw
 
 
 def _wrong(name: str, what: str) -> typer.BadParameter:

@@ -23,7 +23,8 @@ from kernels.backend import Backend
 from prover.groth16.commitment import draw_blinding
 from prover.keys.folder import load_commitment_key
 from prover.model.network import Architecture
-from prover.pipeline import Occasion, commit_job, prove_job
+from prover.pipeline import commit_job, prove_job
+from prover.wire.statement import Occasion
 
 Report = Callable[[str, int, int], None]
 
@@ -176,7 +177,7 @@ def _make_task(
     test: LabeledImages,
     blobs: FileBlobs,
 ) -> Task:
-    pool = SamplePool(images=test.images, labels=test.labels)
+    pool = SamplePool.of(images=test.images, labels=test.labels)
     commitment_key = load_commitment_key(ready.folder, ready.key.verifying)
     return Task(
         task_id=b"mnist",

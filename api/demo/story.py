@@ -125,7 +125,7 @@ def tell(
 ) -> Story:
     """The story of a chain from its validators' ledgers. Raises BlobUnavailable, PoolInvalid."""
     task = genesis.task
-    pool = SamplePool.decode(blobs.get(task.get_pool(0)))
+    pool = SamplePool.parse(blobs.get(task.get_pool(0)))
     story = Story(n_samples=task.n_samples, n_pool=len(pool.labels), height=len(ledgers[0]))
     hashes = {tuple(final.block.hash for final in ledger) for ledger in ledgers}
     story.check(
@@ -299,4 +299,4 @@ def _recount(
 def _load_global(final: FinalBlock, blobs: Blobs) -> GlobalModel | None:
     """The model that the block names by digest, if somebody entered it."""
     aggregate = final.block.aggregate[0]
-    return GlobalModel.decode(blobs.get(aggregate.model_digest)) if aggregate.entries else None
+    return GlobalModel.parse(blobs.get(aggregate.model_digest)) if aggregate.entries else None

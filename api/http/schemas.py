@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from prover.wire.statement import MAX_NUMBER
+from prover.wire.kinds import MAX_NUMBER
 
 MAX_SAMPLES = 1 << 12
 """Samples that one circuit may be compiled for."""

@@ -8,20 +8,10 @@ from prover.wire.statement import Statement
 
 def view_statement(statement: Statement) -> StatementView:
     """Numbers as they are; names as text where they are text, all other bytes in hexadecimal."""
-    return StatementView(
-        chain_id=_as_text(statement.chain_id),
-        task_id=_as_text(statement.task_id),
-        round_index=statement.round_index,
-        commit_height=statement.commit_height,
-        client_key=statement.client_key.hex(),
-        verifying_key_digest=statement.verifying_key_digest.hex(),
-        shard_index=statement.shard_index,
-        n_real=statement.n_real,
-        dataset_digest=statement.dataset_digest.hex(),
-        multipliers=list(statement.multipliers),
-        claimed_correct=statement.claimed_correct,
-        d_w=statement.d_w.hex(),
-    )
+    values = statement.list_values()
+    shown = {name: x.hex() if isinstance(x, bytes) else x for name, x in values.items()}
+    shown |= {name: _as_text(values[name]) for name in ("chain_id", "task_id")}
+    return StatementView.model_validate(shown)
 
 
 def _as_text(name: bytes) -> str:

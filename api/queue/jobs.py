@@ -23,7 +23,7 @@ from enum import StrEnum
 
 from api.settings import MAX_TASKS_PER_JOB
 from prover.model.network import canonical_json
-from prover.wire.statement import MAX_NUMBER
+from prover.wire.kinds import MAX_NUMBER
 
 MAX_SPEC_BYTES = 1 << 13
 MAX_MESSAGE_CHARACTERS = 500

@@ -29,9 +29,10 @@ from prover.formats.zkey import read_zkey
 from prover.groth16.commitment import SecretCommitment, draw_blinding
 from prover.model.network import QuantizedModel
 from prover.model.zkq import decode_model
-from prover.pipeline import Occasion, commit_job, prove_job
+from prover.pipeline import commit_job, prove_job
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
+from prover.wire.statement import Occasion
 
 Agree = Callable[[str], str]
 """agree(name) gives the name of the job's private files: the first one offered; "" only asks."""
@@ -110,7 +111,8 @@ class TaskProver:
             model,
             images=images[part],
             labels=labels[part],
-            occasion=_occasion(work, task),
+            occasion=_occasion(work),
+            shard_index=task,
             commitment=committed.public,
             blinding=committed.blinding,
             random_bytes=self.random_bytes,
@@ -216,12 +218,11 @@ def describe_failure(error: Exception) -> tuple[str, str, bool]:
     return "internal", f"the worker failed ({type(error).__name__})", True
 
 
-def _occasion(work: AccuracyWork, shard: int) -> Occasion:
+def _occasion(work: AccuracyWork) -> Occasion:
     return Occasion(
         chain_id=work.chain_id.encode(),
         task_id=work.task_id.encode(),
         round_index=work.round_index,
         commit_height=work.commit_height,
         client_key=bytes.fromhex(work.client_key),
-        shard_index=shard,
     )

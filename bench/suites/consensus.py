@@ -86,7 +86,7 @@ def mnist_prover(n_samples: int) -> Prover:
         key=bench.key,
         commitment_key=load_commitment_key(bench.key_folder, bench.verifying),
         model=bench.model,
-        pool=SamplePool(images=images, labels=labels),
+        pool=SamplePool.of(images=images, labels=labels),
         n_samples=n_samples,
         backend=bench.backend,
     )
@@ -108,7 +108,7 @@ def tiny_prover() -> Prover:
     labels = model.logits(images).argmax(axis=1).astype(np.uint8)
     circuit, backend = compile_accuracy(architecture, n), get_backend("cpu")
     key = setup_accuracy(circuit, random_bytes=secrets.token_bytes, backend=backend)
-    pool = SamplePool(images=images, labels=labels)
+    pool = SamplePool.of(images=images, labels=labels)
     return Prover(
         circuit=circuit,
         key=key,

@@ -27,6 +27,7 @@ from kernels.numpy_types import UInt8Array
 from prover.model.zkq import decode_model
 from prover.wire.dataset import shard_digest
 from prover.wire.envelope import Envelope
+from prover.wire.records import LENGTH_BYTES, encode_fields, header
 
 READS_PER_S, SUBMITS_PER_S, VERIFIES_PER_S = 200, 20, 8
 OCTETS = "application/octet-stream"
@@ -211,7 +212,7 @@ class Builder:
             direct = bench.prove(images, labels)
             end = time.perf_counter()
             envelope = Envelope.decode(client.fetch(job))
-            if envelope is None or direct.statement.task_id != OCCASION.task_id:
+            if envelope is None or direct.statement.occasion.task_id != OCCASION.task_id:
                 raise RuntimeError("the service published no proof")
             if number >= 0:
                 yield between - begin, end - between, envelope.statement.claimed_correct
@@ -305,8 +306,8 @@ def forge_container(honest: bytes) -> bytes:
             claimed_correct=envelope.statement.claimed_correct - 1,  # else shard 0's would be true
         )
         raws.append(replace(envelope, statement=statement).encode())
-    header = b"zkpotshd" + (1).to_bytes(2, "little") + len(raws).to_bytes(4, "little")
-    return header + b"".join(len(raw).to_bytes(4, "little") + raw for raw in raws)
+    head = header(b"zkpotshd", 1) + len(raws).to_bytes(LENGTH_BYTES, "little")
+    return head + encode_fields(raws)
 
 
 def body_to_verify(proof: bytes, circuit: str, dataset: str) -> bytes:

@@ -23,12 +23,12 @@ from consensus.agreement.authentication import authenticate
 from consensus.agreement.events import ConsensusMessage
 from consensus.disk.identity import Identity, IdentityError
 from consensus.disk.ledger import Ledger
-from consensus.wire.codec import MAX_NUMBER, SIGNATURE_BYTES
+from consensus.wire.codec import KEY_BYTES, SIGNATURE_BYTES
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import FinalBlock, Proposal, Step, Vote
-from consensus.wire.transactions import DIGEST_BYTES, KEY_BYTES
 from kernels.files import PRIVATE, write_new, write_whole
 from prover.model.network import canonical_json
+from prover.wire.kinds import DIGEST_BYTES, MAX_NUMBER
 
 PLACE_FILE = "validator.signed"
 VERSION = 1

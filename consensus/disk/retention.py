@@ -9,21 +9,26 @@ peer that begins with one asks for what follows. An archive (None) keeps everyth
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from consensus.disk.records import Log, make_head
+from consensus.disk.records import LedgerError, Log, make_head
 from consensus.disk.snapshots import SnapshotInvalid, list_snapshots, load_snapshot
 from consensus.learning.chain_state import ChainState
+from consensus.wire.codec import Height
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import Block
-from consensus.wire.transactions import DIGEST_BYTES, Update
+from consensus.wire.messages import MAX_TRANSACTIONS, Block
+from consensus.wire.transactions import Update
 from kernels.files import PRIVATE, write_whole
+from prover.errors import FieldInvalid
+from prover.wire.kinds import Digest, Packed
+from prover.wire.records import BARE, Record
 
 MODELS = "models.log"
 KEEP_BLOCKS = 16_384
 """About 11 MB of empty blocks of 4 validators; a chain makes the fewer of them the idler it is."""
 _ADVICE = "delete it: then no model that it names is let go"
-_HEIGHT_BYTES = 8
 
 
 def find_floor(home: Path, genesis: Genesis, *, height: int, keep_blocks: int | None) -> int:
@@ -51,6 +56,14 @@ def list_models(block: Block) -> list[bytes]:
     return opened + [aggregate.model_digest for aggregate in block.aggregate]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named(Record):
+    """The models that the block of a height names."""
+
+    height: Annotated[Height, BARE]
+    digests: Annotated[tuple[Digest, ...], Packed(1, MAX_TRANSACTIONS + 1), BARE]
+
+
 class ModelIndex:
     """Which models the blocks of a ledger name. What is lost of it costs disk space only."""
 
@@ -62,23 +75,30 @@ class ModelIndex:
         """Before the block is final. Raises OSError."""
         digests = list_models(block)
         if digests:
-            self._log.append(_encode(block.height, digests))
+            self._log.append(_Named(height=block.height, digests=tuple(digests)).encode())
 
     def forget(self, floor: int, state: ChainState) -> tuple[bytes, ...]:
         """Models that no block above the floor names, nor the state or its genesis, and forgets
         them. Raises LedgerError, OSError."""
-        entries = [_decode(self._log.read(i)) for i in range(len(self._log))]
+        entries = [self._read(i) for i in range(len(self._log))]
         needed = {state.global_model, *state.updates.values()}
         task = state.genesis.task
         needed.update((task.verifying_key_digest, task.commitment_key_digest, *task.pools))
-        needed.update(d for height, digests in entries if height > floor for d in digests)
-        gone = {d for _, digests in entries for d in digests} - needed
+        needed.update(d for e in entries if e.height > floor for d in e.digests)
+        gone = {d for e in entries for d in e.digests} - needed
         if gone:
-            self._rewrite([(h, [d for d in digests if d in needed]) for h, digests in entries])
+            kept = [(e.height, tuple(d for d in e.digests if d in needed)) for e in entries]
+            self._rewrite([_Named(height=h, digests=named) for h, named in kept if named])
         return tuple(sorted(gone))
 
-    def _rewrite(self, entries: list[tuple[int, list[bytes]]]) -> None:
-        payloads = [_encode(height, digests) for height, digests in entries if digests]
+    def _read(self, index: int) -> _Named:
+        try:
+            return _Named.parse(self._log.read(index))
+        except FieldInvalid as error:
+            raise LedgerError(self._log.path, f"entry {index}: {error}", _ADVICE) from None
+
+    def _rewrite(self, entries: list[_Named]) -> None:
+        payloads = [entry.encode() for entry in entries]
         path = self._log.path
         write_whole(path, [make_head(payload) + payload for payload in payloads], mode=PRIVATE)
         self._log.close()
@@ -86,13 +106,3 @@ class ModelIndex:
 
     def close(self) -> None:
         self._log.close()
-
-
-def _encode(height: int, digests: list[bytes]) -> bytes:
-    return height.to_bytes(_HEIGHT_BYTES, "little") + b"".join(digests)
-
-
-def _decode(raw: bytes) -> tuple[int, list[bytes]]:
-    places = range(_HEIGHT_BYTES, len(raw), DIGEST_BYTES)
-    digests = [raw[at : at + DIGEST_BYTES] for at in places]
-    return int.from_bytes(raw[:_HEIGHT_BYTES], "little"), digests

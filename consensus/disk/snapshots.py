@@ -13,21 +13,22 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
 
 from consensus.agreement.authentication import authenticate
 from consensus.learning.chain import find_fault
 from consensus.learning.chain_state import ChainState
-from consensus.wire.codec import split_fields
 from consensus.wire.genesis import Genesis
 from consensus.wire.gossip_messages import MAX_STATE_BYTES
 from consensus.wire.messages import FinalBlock
 from kernels.files import PRIVATE, write_whole
-from prover.wire.statement import encode_fields
+from prover.errors import FieldInvalid
+from prover.wire.kinds import Bytes
+from prover.wire.records import Record, header
 
 SPAN = 256
 """Blocks from one snapshot of a ledger to the next, and in a file of blocks."""
 MAX_SNAPSHOT_BYTES = MAX_STATE_BYTES + FinalBlock.MAX_BYTES + 64
-_MAGIC = b"zkpotsnp" + (1).to_bytes(2, "little")
 _PREFIX, _SUFFIX = "snapshot-", ".zks"
 
 
@@ -37,6 +38,16 @@ class SnapshotInvalid(ValueError):
     def __init__(self, what: str) -> None:
         self.what = what
         super().__init__(f"snapshot: {what}; take one of another node of this chain")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File(Record):
+    """The two parts of a snapshot, of which nothing is checked yet."""
+
+    HEADER: ClassVar[bytes] = header(b"zkpotsnp", 1)
+    MAX_BYTES: ClassVar[int] = MAX_SNAPSHOT_BYTES
+    state: Annotated[bytes, Bytes(0, MAX_STATE_BYTES)]
+    final: FinalBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ class Snapshot:
 
     def encode(self) -> bytes:
         """The file's bytes."""
-        return _MAGIC + encode_fields([self.state.encode(), self.final.encode()])
+        return _File(state=self.state.encode(), final=self.final).encode()
 
     @classmethod
     def decode(cls, raw: bytes, genesis: Genesis) -> Snapshot:
@@ -61,15 +72,11 @@ class Snapshot:
 
         Costs the signatures of one certificate; the state is looked at only when they hold.
         """
-        _require(len(raw) <= MAX_SNAPSHOT_BYTES, "it is too long")
-        _require(raw.startswith(_MAGIC), "it is none, or of another version")
-        fields = split_fields(raw[len(_MAGIC) :], 2) or []
-        _require(len(fields) == 2, "it is cut short, or too long")
-        raw_state, raw_final = fields
-        final = FinalBlock.decode(raw_final)
-        if final is None:
-            raise SnapshotInvalid("the block after it is malformed")
-        return cls.check(raw_state, final, genesis)
+        try:
+            file = _File.parse(raw)
+        except FieldInvalid as error:
+            raise SnapshotInvalid(f"it is none of this version: {error}") from None
+        return cls.check(file.state, file.final, genesis)
 
     @classmethod
     def check(cls, raw_state: bytes, final: FinalBlock, genesis: Genesis) -> Snapshot:

@@ -5,7 +5,6 @@ Pure, and without pairings or blobs: proofs and openings are checked by `consens
 
 from __future__ import annotations
 
-from dataclasses import fields
 from functools import lru_cache
 
 from consensus.learning.chain_state import ChainState, Phase
@@ -23,7 +22,7 @@ from consensus.wire.transactions import (
 from kernels.bn254 import R
 from kernels.encoding import Refused, decode_g1
 from prover.wire.envelope import Envelope
-from prover.wire.statement import Statement
+from prover.wire.statement import Occasion, Statement
 
 
 def is_admissible(state: ChainState, tx: Transaction) -> str | None:
@@ -119,6 +118,17 @@ def _find_update_fault(state: ChainState, tx: Update) -> str | None:
     return None
 
 
+def describe_occasion(state: ChainState, client_key: bytes) -> Occasion:
+    """What a proof of this client in this round must be stated for; the commits must be final."""
+    return Occasion(
+        chain_id=state.genesis.name,
+        task_id=state.genesis.task.task_id,
+        round_index=state.learning_round,
+        commit_height=state.commit_height,
+        client_key=client_key,
+    )
+
+
 def expect_statement(
     state: ChainState, client_key: bytes, *, claimed_correct: int, dataset_digest: bytes
 ) -> Statement:
@@ -126,13 +136,9 @@ def expect_statement(
 
     Requires that the client has committed and the beacon is known.
     """
-    genesis, task = state.genesis, state.genesis.task
+    task = state.genesis.task
     return Statement(
-        chain_id=genesis.name,
-        task_id=task.task_id,
-        round_index=state.learning_round,
-        commit_height=state.commit_height,
-        client_key=client_key,
+        occasion=describe_occasion(state, client_key),
         verifying_key_digest=task.verifying_key_digest,
         shard_index=0,
         n_real=task.n_samples,
@@ -159,7 +165,5 @@ def find_statement_fault(
         claimed_correct=min(statement.claimed_correct, task.n_samples),
         dataset_digest=dataset_digest or statement.dataset_digest,
     )
-    for field in fields(Statement):
-        if getattr(statement, field.name) != getattr(expected, field.name):
-            return f"statement: {field.name} is another"
-    return None
+    name = statement.find_difference(expected)
+    return None if name is None else f"statement: {name} is another"

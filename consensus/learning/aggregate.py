@@ -15,70 +15,83 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from math import prod
-from typing import Any
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from kernels.numpy_types import Int64Array
-from prover.errors import ArchitectureInvalid
+from prover.errors import ArchitectureInvalid, FieldInvalid
+from prover.keys.opening import flatten_model
 from prover.model.layers import BIAS_MAX, BIAS_MIN, WEIGHT_MAX
 from prover.model.network import Architecture, QuantizedModel
-from prover.wire.statement import decode_fields, encode_fields
+from prover.wire.array_kinds import Array
+from prover.wire.records import Kind, Record, encode_fields, header
 
 FRACTION_BITS = 16
 ONE = 1 << FRACTION_BITS
 MAX_TOTAL_WEIGHT = 1 << 39  # times a bias, 2^23 at most, fits int64; so does 2^17 times a remainder
-_MAGIC = b"zkpotGM\x00" + (1).to_bytes(2, "little")
 
 
-class GlobalModelInvalid(ValueError):
-    """The bytes are no global model; `str` says why, without a value."""
+class Manifest(Kind[Architecture]):
+    """An architecture, as its canonical JSON."""
+
+    base = Architecture
+
+    def find_fault(self, value: Architecture) -> str | None:
+        return None if isinstance(value, Architecture) else "is no architecture"
+
+    def encode(self, value: Architecture) -> bytes:
+        return value.encode()
+
+    def decode(self, raw: bytes) -> Architecture:
+        try:
+            architecture = Architecture.from_manifest(json.loads(raw.decode("ascii")))
+        except (ArchitectureInvalid, ValueError, RecursionError):
+            raise FieldInvalid("is no architecture") from None
+        if architecture.encode() != raw:
+            raise FieldInvalid("is not in canonical form")
+        return architecture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class GlobalModel:
-    """Fixed-point tensors, int64, value times 2^16, of the ranges of `QuantizedModel`."""
+class GlobalModel(Record):
+    """Fixed-point tensors, value times 2^16, of the ranges of `QuantizedModel`.
 
-    architecture: Architecture
-    weights: tuple[Int64Array, ...]
-    biases: tuple[Int64Array, ...]
+    numbers : as `flatten_model` has them: per layer weights, then biases
+    """
 
-    def __post_init__(self) -> None:
-        arch = self.architecture
-        for tensors, shapes, least, most in (
-            (self.weights, arch.weight_shapes, -WEIGHT_MAX, WEIGHT_MAX),
-            (self.biases, arch.bias_shapes, BIAS_MIN, BIAS_MAX),
+    HEADER: ClassVar[bytes] = header(b"zkpotGM\x00", 1)
+    architecture: Annotated[Architecture, Manifest()]
+    numbers: Annotated[Int64Array, Array("int64")]
+
+    def check_whole(self) -> None:
+        fits = len(self.numbers) == self.architecture.n_parameters
+        self.require(fits, "is not as long as its architecture asks for")
+        for tensors, least, most in (
+            (self.weights, -WEIGHT_MAX, WEIGHT_MAX),
+            (self.biases, BIAS_MIN, BIAS_MAX),
         ):
-            if [(t.dtype, t.shape) for t in tensors] != [(np.dtype(np.int64), s) for s in shapes]:
-                raise GlobalModelInvalid("its tensors do not fit the architecture")
-            if any(t.size and (t.max() > most * ONE or t.min() < least * ONE) for t in tensors):
-                raise GlobalModelInvalid("a weight or a bias is out of range")
+            filled = [t for t in tensors if t.size]
+            bounded = all(least * ONE <= t.min() and t.max() <= most * ONE for t in filled)
+            self.require(bounded, "has a weight or a bias out of range")
 
-    def encode(self) -> bytes:
-        """The one encoding, whose sha256 a block carries."""
-        payload = b"".join(t.astype("<i8").tobytes() for t in _in_order(self.weights, self.biases))
-        return _MAGIC + encode_fields((self.architecture.encode(), payload))
+    @property
+    def weights(self) -> tuple[Int64Array, ...]:
+        """By layer, of the architecture's shapes."""
+        return self._split()[0::2]
 
-    @classmethod
-    def decode(cls, raw: bytes) -> GlobalModel:
-        """Inverse of `encode`. Raises GlobalModelInvalid for every other byte string."""
-        found = decode_fields(raw[len(_MAGIC) :], n_fields=2) if raw.startswith(_MAGIC) else None
-        if found is None:
-            raise GlobalModelInvalid("the bytes are no global model of version 1")
-        architecture = _decode_architecture(found[0])
-        shapes = _in_order(architecture.weight_shapes, architecture.bias_shapes)
-        if len(found[1]) != 8 * sum(map(prod, shapes)):
-            raise GlobalModelInvalid("it is not as long as its architecture asks for")
-        numbers = np.frombuffer(found[1], dtype="<i8").astype(np.int64)
-        ends = np.cumsum([prod(s) for s in shapes])
-        tensors = [
-            part.reshape(shape)
-            for part, shape in zip(np.split(numbers, ends[:-1]), shapes, strict=True)
-        ]
-        return cls(
-            architecture=architecture, weights=tuple(tensors[0::2]), biases=tuple(tensors[1::2])
-        )
+    @property
+    def biases(self) -> tuple[Int64Array, ...]:
+        """By layer, of the architecture's shapes."""
+        return self._split()[1::2]
+
+    def _split(self) -> tuple[Int64Array, ...]:
+        arch = self.architecture
+        shapes = list(chain(*zip(arch.weight_shapes, arch.bias_shapes, strict=True)))
+        parts = np.split(self.numbers, np.cumsum([prod(s) for s in shapes[:-1]]))
+        return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
     def rounded(self) -> QuantizedModel:
         """The nearest integer model, halves up. In range, since the bounds are integers."""
@@ -96,7 +109,7 @@ class GlobalModel:
 def count_global_bytes(architecture: Architecture) -> int:
     """How long the encoding of every global model of this architecture is."""
     n_fields = len(encode_fields((architecture.encode(), b"")))
-    return len(_MAGIC) + n_fields + 8 * architecture.n_parameters
+    return len(GlobalModel.HEADER) + n_fields + 8 * architecture.n_parameters
 
 
 def combine(models: Iterable[tuple[QuantizedModel, int]]) -> GlobalModel:
@@ -106,24 +119,19 @@ def combine(models: Iterable[tuple[QuantizedModel, int]]) -> GlobalModel:
     differ, nothing is given, or the weights exceed 2^39 in all.
     """
     architecture: Architecture | None = None
-    sums: list[Int64Array] = []
+    sums: Int64Array = np.zeros(0, dtype=np.int64)
     total = 0
     for model, weight in models:
         if architecture is None:
             architecture = model.architecture
-            shapes = _in_order(architecture.weight_shapes, architecture.bias_shapes)
-            sums = [np.zeros(shape, dtype=np.int64) for shape in shapes]
+            sums = np.zeros(architecture.n_parameters, dtype=np.int64)
         total += weight
         if model.architecture != architecture or weight < 1 or total > MAX_TOTAL_WEIGHT:
             raise ValueError("models of one architecture with positive weights, 2^39 in all")
-        for sum_, tensor in zip(sums, _in_order(model.weights, model.biases), strict=True):
-            sum_ += tensor.astype(np.int64) * weight
+        sums += flatten_model(model).astype(np.int64) * weight
     if architecture is None:
         raise ValueError("the mean of no model")
-    means = [_divide(sum_, total) for sum_ in sums]
-    return GlobalModel(
-        architecture=architecture, weights=tuple(means[0::2]), biases=tuple(means[1::2])
-    )
+    return GlobalModel(architecture=architecture, numbers=_divide(sums, total))
 
 
 def _divide(sums: Int64Array, total: int) -> Int64Array:
@@ -131,18 +139,3 @@ def _divide(sums: Int64Array, total: int) -> Int64Array:
     quotient, rest = np.divmod(sums, total)
     mean: Int64Array = quotient * ONE + (2 * ONE * rest + total) // (2 * total)
     return mean
-
-
-def _in_order(weights: Iterable[Any], biases: Iterable[Any]) -> list[Any]:
-    """Per layer weights, then biases."""
-    return [x for pair in zip(weights, biases, strict=True) for x in pair]
-
-
-def _decode_architecture(manifest: bytes) -> Architecture:
-    try:
-        architecture = Architecture.from_manifest(json.loads(manifest.decode("ascii")))
-    except (ArchitectureInvalid, ValueError, RecursionError):
-        raise GlobalModelInvalid("it holds no architecture") from None
-    if architecture.encode() != manifest:
-        raise GlobalModelInvalid("its architecture is not in canonical form")
-    return architecture

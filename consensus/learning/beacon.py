@@ -30,7 +30,7 @@ from kernels.pairing import pairing_product_is_one
 from kernels.reference import mul_g2
 from prover.keys.halves import G2_GENERATOR
 from prover.randomness import RandomBytes, draw_nonzero_scalar
-from prover.wire.statement import encode_fields
+from prover.wire.records import encode_fields
 
 TAG = b"zkpot-v1-beacon-BN254G1_XMD:SHA-256_SVDW_RO_"
 SECRET_BYTES = 32

@@ -10,11 +10,10 @@ from functools import cached_property
 from typing import Self, get_type_hints
 
 from consensus.learning.election import Lapse
-from consensus.wire.codec import split_fields
 from consensus.wire.genesis import Genesis
 from consensus.wire.state_codec import decode_value, encode_value
-from consensus.wire.transactions import DIGEST_BYTES
-from prover.wire.statement import encode_fields
+from prover.wire.kinds import DIGEST_BYTES
+from prover.wire.records import encode_fields, split_fields
 
 NO_MODEL = bytes(DIGEST_BYTES)
 """The digest that stands for "no global model yet"."""
@@ -118,10 +117,8 @@ class ChainState:
         """Inverse of `encode`; None for every other byte string, and for another genesis."""
         kinds = get_type_hints(cls)
         names = [f.name for f in fields(cls) if f.name != "genesis"]
-        parts = split_fields(raw.removeprefix(_DOMAIN), 1 + len(names))
-        if not raw.startswith(_DOMAIN) or parts is None or len(parts) != 1 + len(names):
-            return None
         try:
+            parts = split_fields(raw.removeprefix(_DOMAIN), 1 + len(names))
             values = {
                 name: decode_value(kinds[name], part)
                 for name, part in zip(names, parts[1:], strict=True)

@@ -12,64 +12,60 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels.numpy_types import UInt8Array
 from prover.circuit.public_inputs import MAX_SAMPLES
-from prover.wire.statement import decode_fields, encode_fields
+from prover.errors import FieldInvalid
+from prover.wire.array_kinds import Array
+from prover.wire.kinds import Bytes, Number, Packed
+from prover.wire.records import Record, header
 
-MAGIC = b"zkpotpol" + (1).to_bytes(2, "little")
 SALT_BYTES = 32
 MAX_AXES = 3
 _DRAW_DOMAIN = b"zkpot shard of a beacon v1\x00"
 
+Axis = Annotated[int, Number(1)]
+Bytewise = Annotated[UInt8Array, Array("uint8")]
 
-class PoolInvalid(ValueError):
+
+class PoolInvalid(FieldInvalid):
     """The bytes are no pool, or the pool is too small for the task; `what` says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SamplePool:
-    """images : uint8[n, ...]; labels : uint8[n]; salt : empty, or 32 bytes of a sealed pool"""
+class SamplePool(Record):
+    """Samples of one shape, of which a beacon draws.
 
-    images: UInt8Array
-    labels: UInt8Array
-    salt: bytes = b""
+    salt    : empty, or that of a sealed pool
+    shape   : of one sample
+    samples : one after the other, flat
+    """
 
-    def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        fits = images.dtype == np.uint8 and labels.dtype == np.uint8
-        fits = fits and 2 <= images.ndim <= 1 + MAX_AXES and labels.shape == images.shape[:1]
-        if not fits or not 1 <= len(labels) <= MAX_SAMPLES or images[:1].size == 0:
-            raise PoolInvalid("a pool is samples uint8[n, ...] and labels uint8[n]")
-        if len(self.salt) not in (0, SALT_BYTES):
-            raise PoolInvalid(f"a salt has {SALT_BYTES} bytes")
-
-    def encode(self) -> bytes:
-        shape = b"".join(n.to_bytes(8, "little") for n in self.images.shape[1:])
-        samples = np.ascontiguousarray(self.images).tobytes()
-        return MAGIC + encode_fields((self.salt, shape, samples, self.labels.tobytes()))
+    HEADER: ClassVar[bytes] = header(b"zkpotpol", 1)
+    ERROR: ClassVar[type[FieldInvalid]] = PoolInvalid
+    salt: Annotated[bytes, Bytes(0, SALT_BYTES, step=SALT_BYTES)]
+    shape: Annotated[tuple[Axis, ...], Packed(1, MAX_AXES)]
+    samples: Bytewise
+    labels: Bytewise
 
     @classmethod
-    def decode(cls, raw: bytes) -> SamplePool:
-        """Inverse of `encode`. Raises PoolInvalid for every other byte string."""
-        found = decode_fields(raw[len(MAGIC) :], n_fields=4) if raw.startswith(MAGIC) else None
-        if found is None:
-            raise PoolInvalid("the bytes are no pool of version 1")
-        salt, axes, samples, labels = found
-        shape = [int.from_bytes(axes[i : i + 8], "little") for i in range(0, len(axes), 8)]
-        n = len(labels)
-        if len(axes) % 8 or not 1 <= len(shape) <= MAX_AXES or n * prod(shape) != len(samples):
-            raise PoolInvalid("its parts do not fit each other")
-        if n == 0 or not samples:
-            raise PoolInvalid("it is empty")
-        return cls(
-            images=np.frombuffer(samples, dtype=np.uint8).reshape(n, *shape),
-            labels=np.frombuffer(labels, dtype=np.uint8),
-            salt=salt,
-        )
+    def of(cls, images: UInt8Array, labels: UInt8Array, salt: bytes = b"") -> Self:
+        """images : uint8[n, ...]; labels : uint8[n]. Raises PoolInvalid for any others."""
+        return cls(salt=salt, shape=images.shape[1:], samples=images.reshape(-1), labels=labels)
+
+    def check_whole(self) -> None:
+        n = len(self.labels)
+        self.require(1 <= n <= MAX_SAMPLES, f"has not 1 to {MAX_SAMPLES} samples")
+        self.require(n * prod(self.shape) == len(self.samples), "has not one sample for each label")
+
+    @property
+    def images(self) -> UInt8Array:
+        """uint8[n, ...]"""
+        return self.samples.reshape(len(self.labels), *self.shape)
 
     def draw(self, beacon: bytes, n_samples: int) -> tuple[UInt8Array, UInt8Array]:
         """Images and labels of the beacon's shard. Raises PoolInvalid when they are too few."""

@@ -14,7 +14,8 @@ from consensus.agreement.memory import State
 from consensus.node.repetition import FIRST_PAUSE_S, Repetition
 from consensus.wire.gossip_messages import MASK_BYTES, SHORT_BYTES, Holdings
 from consensus.wire.messages import Receipt
-from consensus.wire.transactions import DIGEST_BYTES, SentTransaction
+from consensus.wire.transactions import SentTransaction
+from prover.wire.kinds import DIGEST_BYTES
 
 Receipts = Mapping[int, Receipt]
 _RECEIPTS = b"receipts"

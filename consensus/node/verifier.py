@@ -299,7 +299,7 @@ class BlockVerifier:
         known = self._shards.get(pool_digest + state.beacon)
         if known is not None:
             return known
-        pool = SamplePool.decode(self._blobs.get(pool_digest))
+        pool = SamplePool.parse(self._blobs.get(pool_digest))
         if bool(pool.salt) != self._task.sealed:
             raise PoolInvalid("a sealed pool has a salt, an open one has none")
         images, labels = pool.draw(state.beacon, self._task.n_samples)
@@ -319,7 +319,7 @@ class BlockVerifier:
         known = self._global_counts.get(name)
         if known is not None:
             return known
-        model = GlobalModel.decode(self._blobs.get(state.global_model)).rounded()
+        model = GlobalModel.parse(self._blobs.get(state.global_model)).rounded()
         correct = is_correct(model.logits(shard.images), shard.labels)
         return self._global_counts.put(name, int(np.count_nonzero(correct)))
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from consensus.wire.messages import MAX_TRANSACTIONS, MAX_VALIDATORS
-from consensus.wire.transactions import DIGEST_BYTES, KEY_BYTES
+from consensus.wire.codec import KEY_BYTES, MAX_VALIDATORS
+from consensus.wire.messages import MAX_TRANSACTIONS
 from kernels.array import G2Array
 from kernels.cpu.words import group
 from kernels.encoding import Refused, decode_g2
@@ -25,6 +25,7 @@ from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid
 from prover.keys.card import KeyCard
 from prover.model.network import Architecture, canonical_json
+from prover.wire.kinds import DIGEST_BYTES
 from prover.wire.statement import MAX_NAME_BYTES
 
 VERSION = 1

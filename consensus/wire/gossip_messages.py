@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from consensus.wire.codec import (
-    SIGNATURE_BYTES,
-    Message,
-    Signed,
-    require,
-    require_lengths,
-    require_numbers,
-)
-from consensus.wire.messages import MAX_TRANSACTIONS, MAX_VALIDATORS
-from consensus.wire.transactions import DIGEST_BYTES
+from consensus.wire.codec import BLANK, MAX_VALIDATORS, Message, Signature, Signed, ValidatorIndex
+from consensus.wire.messages import MAX_TRANSACTIONS
+from prover.wire.kinds import Bytes, Count, Digest, Number
 
 SHORT_BYTES = 8
 """Of a digest: who makes two of one's own transactions collide has harmed oneself."""
 MASK_BYTES = MAX_VALIDATORS // 8
+_MASKED_BYTES = SHORT_BYTES + MASK_BYTES
 PART_BYTES = 1 << 18
 """Of a blob, in one message."""
 MAX_PARTS = 1 << 8
 MAX_HELD = 8 * MAX_TRANSACTIONS  # all that can wait, see `consensus.node.pool`
 MAX_STATE_BYTES = 1 << 21
 """More than a state of 1,024 clients takes, by far; and no more than a final block."""
-_BLANK = bytes(SIGNATURE_BYTES)
+
+Part = Annotated[int, Number(0, MAX_PARTS - 1)]
+"""A part of a blob by its number, from 0; each is of PART_BYTES but the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,39 +36,21 @@ class Holdings(Signed):
 
     KIND: ClassVar[int] = 21
     MAX_BYTES: ClassVar[int] = MAX_HELD * (2 * SHORT_BYTES + MASK_BYTES) + 1024
-    number: int
-    transactions: bytes
-    receipts: bytes
-    validator: int
-    signature: bytes = _BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.validator < MAX_VALIDATORS, "validator is out of range")
-        for name, size in (("transactions", SHORT_BYTES), ("receipts", SHORT_BYTES + MASK_BYTES)):
-            raw = getattr(self, name)
-            require(len(raw) % size == 0, f"{name} is no whole number of entries")
-            require(len(raw) <= MAX_HELD * size, f"{name} is too long")
-        require_lengths(self, signature=SIGNATURE_BYTES)
+    number: Count
+    transactions: Annotated[bytes, Bytes(0, MAX_HELD * SHORT_BYTES, step=SHORT_BYTES)]
+    receipts: Annotated[bytes, Bytes(0, MAX_HELD * _MASKED_BYTES, step=_MASKED_BYTES)]
+    validator: ValidatorIndex
+    signature: Signature = BLANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlobRequest(Message):
-    """Whoever lacks a blob asks one validator for a part of it. Unsigned, as everyone may ask.
-
-    part : counts from 0, each of PART_BYTES but the last
-    """
+    """Whoever lacks a blob asks one validator for a part of it. Unsigned, as everyone may ask."""
 
     KIND: ClassVar[int] = 25
-    digest: bytes
-    part: int
-    validator: int
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.part < MAX_PARTS, "part is out of range")
-        require(self.validator < MAX_VALIDATORS, "validator is out of range")
-        require_lengths(self, digest=DIGEST_BYTES)
+    digest: Digest
+    part: Part
+    validator: ValidatorIndex
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,21 +62,19 @@ class BlobPart(Signed):
 
     KIND: ClassVar[int] = 23
     MAX_BYTES: ClassVar[int] = PART_BYTES + 256
-    digest: bytes
-    part: int
-    size: int
-    data: bytes
-    validator: int
-    signature: bytes = _BLANK
+    digest: Digest
+    part: Part
+    size: Annotated[int, Number(0, MAX_PARTS * PART_BYTES)]
+    data: Annotated[bytes, Bytes(0, PART_BYTES)]
+    validator: ValidatorIndex
+    signature: Signature = BLANK
 
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.validator < MAX_VALIDATORS, "validator is out of range")
-        require(self.size <= MAX_PARTS * PART_BYTES, "size is out of range")
+    def check_whole(self) -> None:
         start = self.part * PART_BYTES
-        require(start < self.size or self.part == 0, "the part is beyond the blob")
-        require(len(self.data) == min(PART_BYTES, self.size - start), "the part has a wrong length")
-        require_lengths(self, digest=DIGEST_BYTES, signature=SIGNATURE_BYTES)
+        self.require(start < self.size or self.part == 0, "the part is beyond the blob")
+        self.require(
+            len(self.data) == min(PART_BYTES, self.size - start), "the part has a wrong length"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +86,4 @@ class HeldState(Message):
 
     KIND: ClassVar[int] = 24
     MAX_BYTES: ClassVar[int] = MAX_STATE_BYTES + 64
-    state: bytes
-
-    def __post_init__(self) -> None:
-        require_lengths(self, state=(1, MAX_STATE_BYTES))
+    state: Annotated[bytes, Bytes(1, MAX_STATE_BYTES)]

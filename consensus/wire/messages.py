@@ -17,25 +17,31 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 from consensus.wire.codec import (
-    SIGNATURE_BYTES,
-    Message,
-    Signed,
-    require,
-    require_lengths,
-    require_numbers,
-)
-from consensus.wire.transactions import (
     BLANK,
+    MAX_VALIDATORS,
+    Height,
+    Message,
+    PublicKey,
+    Signature,
+    Signed,
+    ValidatorIndex,
+)
+from consensus.wire.transactions import Transaction
+from prover.errors import FieldInvalid
+from prover.wire.kinds import (
     DIGEST_BYTES,
-    KEY_BYTES,
     POINT_BYTES,
-    Transaction,
+    Bytes,
+    Count,
+    Digest,
+    Listed,
+    Number,
+    PointBytes,
 )
 
-MAX_VALIDATORS = 256
 MAX_TRANSACTIONS = 1024  # of one block
 MAX_BLOCK_BYTES = 1 << 21
 ROOM_BYTES = MAX_BLOCK_BYTES - (1 << 18)
@@ -54,6 +60,10 @@ class Step(IntEnum):
     PRECOMMIT = 2
 
 
+BlockName = Annotated[bytes, Bytes(0, DIGEST_BYTES, step=DIGEST_BYTES)]
+"""A block's hash, or NIL."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vote(Signed):
     """A prevote or precommit for a block, or for none (`block_hash` = NIL).
@@ -62,21 +72,17 @@ class Vote(Signed):
     """
 
     KIND: ClassVar[int] = 10
-    step: int
-    height: int
-    round: int
-    block_hash: bytes
-    time_ms: int = 0
-    validator: int
-    signature: bytes = BLANK
+    step: Annotated[int, Number(Step.PREVOTE, Step.PRECOMMIT)]
+    height: Count
+    round: Count
+    block_hash: BlockName
+    time_ms: Count = 0
+    validator: ValidatorIndex
+    signature: Signature = BLANK
 
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.step in (Step.PREVOTE, Step.PRECOMMIT), "step is no vote")
-        require(self.step == Step.PRECOMMIT or self.time_ms == 0, "a prevote has no time")
-        require(len(self.block_hash) in (0, DIGEST_BYTES), "block_hash has a wrong length")
-        require(self.validator < MAX_VALIDATORS, "validator is out of range")
-        require_lengths(self, signature=SIGNATURE_BYTES)
+    def check_whole(self) -> None:
+        timely = self.step == Step.PRECOMMIT or self.time_ms == 0
+        self.require(timely, "a prevote has no time")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,23 +93,21 @@ class Evidence(Message):
     first: Vote
     second: Vote
 
-    def __post_init__(self) -> None:
+    def check_whole(self) -> None:
         a, b = self.first, self.second
         same = (a.validator, a.height, a.round, a.step) == (b.validator, b.height, b.round, b.step)
-        require(same and a.block_hash < b.block_hash, "two votes that do not contradict in order")
+        self.require(
+            same and a.block_hash < b.block_hash, "two votes that do not contradict in order"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry(Message):
-    """A client's part in the global model of a round. weight : positive"""
+    """A client's part in the global model of a round. weight : positive, in a block that holds"""
 
     KIND: ClassVar[int] = 12
-    client_key: bytes
-    weight: int
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(self, client_key=KEY_BYTES)
+    client_key: PublicKey
+    weight: Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,13 +116,9 @@ class Aggregate(Message):
 
     KIND: ClassVar[int] = 13
     MAX_BYTES: ClassVar[int] = 1 << 16  # MAX_TRANSACTIONS entries of 54 bytes, and the rest
-    learning_round: int
-    model_digest: bytes
-    entries: tuple[Entry, ...]
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(self, model_digest=DIGEST_BYTES, entries=(0, MAX_TRANSACTIONS))
+    learning_round: Count
+    model_digest: Digest
+    entries: Annotated[tuple[Entry, ...], Listed(0, MAX_TRANSACTIONS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +126,9 @@ class Precommit(Message):
     """What a certificate keeps of a vote; height, round and block are those of all its votes."""
 
     KIND: ClassVar[int] = 22
-    validator: int
-    time_ms: int
-    signature: bytes
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.validator < MAX_VALIDATORS, "validator is out of range")
-        require_lengths(self, signature=SIGNATURE_BYTES)
+    validator: ValidatorIndex
+    time_ms: Count
+    signature: Signature
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,25 +137,25 @@ class QuorumCertificate(Message):
 
     KIND: ClassVar[int] = 18
     MAX_BYTES: ClassVar[int] = MAX_VALIDATORS * 128
-    height: int
-    round: int
-    block_hash: bytes
-    precommits: tuple[Precommit, ...]
+    height: Count
+    round: Count
+    block_hash: Digest
+    precommits: Annotated[tuple[Precommit, ...], Listed(1, MAX_VALIDATORS)]
 
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(self, block_hash=DIGEST_BYTES, precommits=(1, MAX_VALIDATORS))
+    def check_whole(self) -> None:
         names = [p.validator for p in self.precommits]
-        require(names == sorted(set(names)), "precommits are not by ascending validator")
+        self.require(names == sorted(set(names)), "precommits are not by ascending validator")
 
     @classmethod
     def of(cls, votes: Iterable[Vote]) -> Self:
-        """Of precommits for one block. Raises MessageInvalid when they are anything else."""
+        """Of precommits for one block. Raises FieldInvalid when they are anything else."""
         by_validator = sorted(votes, key=lambda vote: vote.validator)
         places = {(v.step, v.height, v.round, v.block_hash) for v in by_validator}
-        require(len(places) == 1, "the votes are not for one block")
+        if len(places) != 1:
+            raise FieldInvalid("the votes are not for one block")
         step, height, number, block_hash = places.pop()
-        require(step == Step.PRECOMMIT, "the votes are no precommits")
+        if step != Step.PRECOMMIT:
+            raise FieldInvalid("the votes are no precommits")
         return cls(
             height=height,
             round=number,
@@ -213,29 +208,15 @@ class Block(Message):
 
     KIND: ClassVar[int] = 14
     MAX_BYTES: ClassVar[int] = MAX_BLOCK_BYTES
-    height: int
-    parent: bytes
-    certificate: tuple[QuorumCertificate, ...]
-    proposer: int
-    state_root: bytes
-    beacon: bytes
-    transactions: tuple[Transaction, ...]
-    evidence: tuple[Evidence, ...]
-    aggregate: tuple[Aggregate, ...]
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.height >= 1, "height starts at 1")
-        require(len(self.beacon) in (0, POINT_BYTES), "beacon has a wrong length")
-        require_lengths(
-            self,
-            parent=DIGEST_BYTES,
-            certificate=(0, 1),
-            state_root=DIGEST_BYTES,
-            transactions=(0, MAX_TRANSACTIONS),
-            evidence=(0, MAX_VALIDATORS),
-            aggregate=(0, 1),
-        )
+    height: Height
+    parent: Digest
+    certificate: Annotated[tuple[QuorumCertificate, ...], Listed(0, 1)]
+    proposer: ValidatorIndex
+    state_root: Digest
+    beacon: Annotated[bytes, Bytes(0, POINT_BYTES, step=POINT_BYTES)]
+    transactions: Annotated[tuple[Transaction, ...], Listed(0, MAX_TRANSACTIONS)]
+    evidence: Annotated[tuple[Evidence, ...], Listed(0, MAX_VALIDATORS)]
+    aggregate: Annotated[tuple[Aggregate, ...], Listed(0, 1)]
 
     @property
     def hash(self) -> bytes:
@@ -255,21 +236,18 @@ class Proposal(Signed):
 
     KIND: ClassVar[int] = 15
     MAX_BYTES: ClassVar[int] = MAX_BLOCK_BYTES + 1024
-    height: int
-    round: int
-    valid_round: int
+    height: Count
+    round: Count
+    valid_round: Count
     block: Block
-    validator: int
-    signature: bytes = BLANK
+    validator: ValidatorIndex
+    signature: Signature = BLANK
 
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.height == self.block.height, "the block is of another height")
-        require(self.valid_round <= self.round, "valid_round is not an earlier round")
+    def check_whole(self) -> None:
+        self.require(self.height == self.block.height, "the block is of another height")
+        self.require(self.valid_round <= self.round, "valid_round is not an earlier round")
         own = self.block.proposer == self.validator
-        require(own or self.valid_round > 0, "a new block is not its proposer's")
-        require(self.validator < MAX_VALIDATORS, "validator is out of range")
-        require_lengths(self, signature=SIGNATURE_BYTES)
+        self.require(own or self.valid_round > 0, "a new block is not its proposer's")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,15 +255,10 @@ class BeaconShare(Message):
     """A validator's BLS share over the beacon message of a learning round; compressed G1 point."""
 
     KIND: ClassVar[int] = 16
-    learning_round: int
-    commit_height: int
-    validator: int
-    share: bytes
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.validator < MAX_VALIDATORS, "validator is out of range")
-        require_lengths(self, share=POINT_BYTES)
+    learning_round: Count
+    commit_height: Count
+    validator: ValidatorIndex
+    share: PointBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -296,15 +269,10 @@ class Receipt(Signed):
     """
 
     KIND: ClassVar[int] = 17
-    learning_round: int
-    transaction_digest: bytes
-    validator: int
-    signature: bytes = BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.validator < MAX_VALIDATORS, "validator is out of range")
-        require_lengths(self, transaction_digest=DIGEST_BYTES, signature=SIGNATURE_BYTES)
+    learning_round: Count
+    transaction_digest: Digest
+    validator: ValidatorIndex
+    signature: Signature = BLANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,9 +284,9 @@ class FinalBlock(Message):
     block: Block
     certificate: QuorumCertificate
 
-    def __post_init__(self) -> None:
+    def check_whole(self) -> None:
         c = self.certificate
-        require(
+        self.require(
             c.height == self.block.height and c.block_hash == self.block.hash,
             "the certificate is for another block",
         )
@@ -337,8 +305,4 @@ class BlockRequest(Message):
     """A node that lacks the final blocks from this height on asks whoever has them. Unsigned."""
 
     KIND: ClassVar[int] = 20
-    height: int
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require(self.height >= 1, "height starts at 1")
+    height: Height

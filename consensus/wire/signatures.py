@@ -9,7 +9,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from consensus.wire.codec import Signed
-from prover.wire.statement import encode_fields
+from prover.wire.records import encode_fields
 
 MAX_REMEMBERED = 4096
 _remembered: dict[bytes, bool] = {}

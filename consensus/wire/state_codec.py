@@ -17,8 +17,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from consensus.wire.codec import Message, split_fields
-from prover.wire.statement import encode_fields
+from consensus.wire.codec import Message
+from prover.wire.records import encode_fields, split_fields
 
 _NUMBER_BYTES = 8
 
@@ -54,7 +54,7 @@ def decode_value(kind: Any, raw: bytes) -> Any:
         return _decode_tuple(get_args(kind), raw)
     if get_origin(kind) is Mapping:
         key, value = get_args(kind)
-        parts = _split(raw)
+        parts = split_fields(raw, len(raw))
         pairs = zip(parts[::2], parts[1::2], strict=True)
         return MappingProxyType({decode_value(key, k): decode_value(value, v) for k, v in pairs})
     if not isinstance(kind, type):
@@ -71,15 +71,12 @@ def decode_value(kind: Any, raw: bytes) -> Any:
             raise ValueError("a number has a wrong length")
         return kind(int.from_bytes(raw, "little"))
     if issubclass(kind, Message):
-        found = kind.decode(raw)
-        if found is None:
-            raise ValueError("a message is malformed")
-        return found
+        return kind.parse(raw)
     return _decode_dataclass(kind, raw)
 
 
 def _decode_tuple(kinds: tuple[Any, ...], raw: bytes) -> tuple[Any, ...]:
-    parts = _split(raw)
+    parts = split_fields(raw, len(raw))
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         kinds = (kinds[0],) * len(parts)
     return tuple(decode_value(kind, part) for kind, part in zip(kinds, parts, strict=True))
@@ -88,12 +85,5 @@ def _decode_tuple(kinds: tuple[Any, ...], raw: bytes) -> tuple[Any, ...]:
 def _decode_dataclass(kind: type, raw: bytes) -> Any:
     hints = get_type_hints(kind)
     names = [f.name for f in dataclasses.fields(kind)]
-    pairs = zip(names, _split(raw), strict=True)
+    pairs = zip(names, split_fields(raw, len(names)), strict=True)
     return kind(**{name: decode_value(hints[name], part) for name, part in pairs})
-
-
-def _split(raw: bytes) -> list[bytes]:
-    fields = split_fields(raw, len(raw))
-    if fields is None:
-        raise ValueError("a field list is malformed")
-    return fields

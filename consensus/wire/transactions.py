@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Union
+from typing import Annotated, ClassVar, Union
 
-from consensus.wire.codec import SIGNATURE_BYTES, Message, Signed, require_lengths, require_numbers
+from consensus.wire.codec import (
+    BLANK,
+    Message,
+    PublicKey,
+    Signature,
+    Signed,
+    ValidatorIndex,
+)
+from kernels.encoding import FR_BYTES
 from prover.wire.envelope import MAX_ENVELOPE_BYTES
-
-DIGEST_BYTES = 32
-KEY_BYTES = 32
-POINT_BYTES = 32
-BLANK = bytes(SIGNATURE_BYTES)
+from prover.wire.kinds import Bytes, Count, Digest, PointBytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +27,10 @@ class Register(Signed):
     """
 
     KIND: ClassVar[int] = 1
-    client_key: bytes
-    validator: int
-    permit: bytes
-    signature: bytes = BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(
-            self, client_key=KEY_BYTES, permit=SIGNATURE_BYTES, signature=SIGNATURE_BYTES
-        )
+    client_key: PublicKey
+    validator: ValidatorIndex
+    permit: Signature
+    signature: Signature = BLANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +38,11 @@ class Commit(Signed):
     """A client's model commitment of a learning round: D_W and PoK_W, compressed."""
 
     KIND: ClassVar[int] = 2
-    client_key: bytes
-    learning_round: int
-    d_w: bytes
-    pok_w: bytes
-    signature: bytes = BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(
-            self,
-            client_key=KEY_BYTES,
-            d_w=POINT_BYTES,
-            pok_w=POINT_BYTES,
-            signature=SIGNATURE_BYTES,
-        )
+    client_key: PublicKey
+    learning_round: Count
+    d_w: PointBytes
+    pok_w: PointBytes
+    signature: Signature = BLANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,41 +50,22 @@ class Proof(Signed):
     """A client's proof of accuracy, an envelope of `prover.wire.envelope` (not decoded here)."""
 
     KIND: ClassVar[int] = 3
-    client_key: bytes
-    learning_round: int
-    envelope: bytes
-    signature: bytes = BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(
-            self,
-            client_key=KEY_BYTES,
-            envelope=(1, MAX_ENVELOPE_BYTES),
-            signature=SIGNATURE_BYTES,
-        )
+    client_key: PublicKey
+    learning_round: Count
+    envelope: Annotated[bytes, Bytes(1, MAX_ENVELOPE_BYTES)]
+    signature: Signature = BLANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update(Signed):
-    """A client opens its commitment: the model's bytes by digest, and rho_W (32 bytes)."""
+    """A client opens its commitment: the model's bytes by digest, and rho_W."""
 
     KIND: ClassVar[int] = 4
-    client_key: bytes
-    learning_round: int
-    model_digest: bytes
-    rho: bytes
-    signature: bytes = BLANK
-
-    def __post_init__(self) -> None:
-        require_numbers(self)
-        require_lengths(
-            self,
-            client_key=KEY_BYTES,
-            model_digest=DIGEST_BYTES,
-            rho=32,
-            signature=SIGNATURE_BYTES,
-        )
+    client_key: PublicKey
+    learning_round: Count
+    model_digest: Digest
+    rho: Annotated[bytes, Bytes(FR_BYTES)]
+    signature: Signature = BLANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,91 +10,56 @@ who stores it readable by nobody else. D_W is perfectly hiding: uniform in G1 wh
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
 
 from kernels.array import FrArray, G1Array
 from kernels.backend import Backend, Progress
-from kernels.encoding import Refused, decode_fr, decode_g1, encode_fr, encode_g1
-from prover.errors import FormatError, KeyMismatch
+from kernels.bn254 import R
+from kernels.encoding import FR_BYTES
+from prover.errors import KeyMismatch
 from prover.keys.halves import ProvingKey
 from prover.randomness import RandomBytes, draw_scalar
-from prover.wire.statement import decode_fields, encode_fields
+from prover.wire.array_kinds import Points
+from prover.wire.kinds import Digest, Number
+from prover.wire.records import Document, header
 
-MAGIC = b"zkpotcmt"
-BLINDING_MAGIC = b"zkpotrho"
-VERSION = 1
 _INFINITY = G1Array.zeros(1)
 
 
+_Point = Annotated[G1Array, Points(G1Array)]
+_NEXT_STEP = "commit the model again"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCommitment:
+class ModelCommitment(Document):
     """The public half: D_W and PoK_W under one key, each an array of length 1."""
 
-    key_digest: bytes
-    d_w: G1Array
-    pok_w: G1Array
-
-    def encode(self) -> bytes:
-        """Magic, version, then length-prefixed key digest, D_W and PoK_W (compressed)."""
-        points = encode_fields((self.key_digest, encode_g1(self.d_w), encode_g1(self.pok_w)))
-        return MAGIC + VERSION.to_bytes(2, "little") + points
-
-    @classmethod
-    def decode(cls, raw: bytes, *, where: str = "commitment") -> ModelCommitment:
-        """Inverse of `encode`. Raises FormatError for every other byte string."""
-        fields = _decode(raw, MAGIC, n_fields=3)
-        if fields is None or len(fields[0]) != 32:
-            raise _malformed("it is no model commitment of version 1", where)
-        points = decode_g1(fields[1] + fields[2], 2)
-        if isinstance(points, Refused) or len(fields[1]) != len(fields[2]):
-            raise _malformed("a point is not canonical or not on the curve", where)
-        return cls(key_digest=fields[0], d_w=points[0:1], pok_w=points[1:2])
+    HEADER: ClassVar[bytes] = header(b"zkpotcmt", 1)
+    NAME: ClassVar[str] = "commitment"
+    NEXT_STEP: ClassVar[str] = _NEXT_STEP
+    key_digest: Digest
+    d_w: _Point
+    pok_w: _Point
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blinding:
-    """rho_W, the owner's secret behind one D_W. Never logged, never sent."""
+class Blinding(Document):
+    """rho_W, the owner's secret behind one D_W. Never logged, never sent; its file is private."""
 
-    rho: int = field(repr=False)
-
-    def encode(self) -> bytes:
-        """For a file that only the owner can read."""
-        return (
-            BLINDING_MAGIC
-            + VERSION.to_bytes(2, "little")
-            + encode_fields((encode_fr(FrArray.from_ints([self.rho])),))
-        )
-
-    @classmethod
-    def decode(cls, raw: bytes, *, where: str = "blinding") -> Blinding:
-        """Inverse of `encode`. Raises FormatError for every other byte string."""
-        fields = _decode(raw, BLINDING_MAGIC, n_fields=1)
-        rho = None if fields is None else decode_fr(fields[0], 1)
-        if rho is None or isinstance(rho, Refused):
-            raise _malformed("it is no blinding of version 1", where)
-        return cls(rho=rho.to_ints()[0])
+    HEADER: ClassVar[bytes] = header(b"zkpotrho", 1)
+    NAME: ClassVar[str] = "blinding"
+    NEXT_STEP: ClassVar[str] = _NEXT_STEP
+    rho: Annotated[int, Number(0, R - 1, width=FR_BYTES)] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SecretCommitment:
+class SecretCommitment(Document):
     """A commitment with the blinding behind it: what its owner hands to a prover it trusts."""
 
+    NAME: ClassVar[str] = "secret commitment"
+    NEXT_STEP: ClassVar[str] = _NEXT_STEP
     public: ModelCommitment
     blinding: Blinding
-
-    def encode(self) -> bytes:
-        """Both, length-prefixed. For eyes that may see the blinding."""
-        return encode_fields((self.public.encode(), self.blinding.encode()))
-
-    @classmethod
-    def decode(cls, raw: bytes, *, where: str = "secret commitment") -> SecretCommitment:
-        """Inverse of `encode`. Raises FormatError for every other byte string."""
-        fields = decode_fields(raw, n_fields=2)
-        if fields is None:
-            raise _malformed("it is no commitment with its blinding", where)
-        return cls(
-            public=ModelCommitment.decode(fields[0], where=where),
-            blinding=Blinding.decode(fields[1], where=where),
-        )
 
 
 def draw_blinding(random_bytes: RandomBytes) -> Blinding:
@@ -134,12 +99,3 @@ def commit_advice(
         return _INFINITY
     scalars = backend.concat([advice, FrArray.from_ints([rho_a])])
     return backend.msm_g1(scalars, key.advice, progress=progress)
-
-
-def _decode(raw: bytes, magic: bytes, *, n_fields: int) -> list[bytes] | None:
-    header = magic + VERSION.to_bytes(2, "little")
-    return decode_fields(raw[len(header) :], n_fields=n_fields) if raw.startswith(header) else None
-
-
-def _malformed(what: str, where: str) -> FormatError:
-    return FormatError(what, where=where, next_step="commit the model again")

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING
 from prover.circuit.public_inputs import PublicLayout
 from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
-from prover.keys.halves import DIGEST_BYTES, VerifyingKey
+from prover.keys.halves import VerifyingKey
 from prover.model.network import Architecture, canonical_json
+from prover.wire.kinds import DIGEST_BYTES
 
 if TYPE_CHECKING:
     from prover.circuit.accuracy import AccuracyCircuit

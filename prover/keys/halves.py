@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from typing import Annotated, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,53 +27,56 @@ import numpy.typing as npt
 from kernels.array import G1Array, G2Array
 from kernels.backend import FixedG1, FixedG2
 from kernels.bn254 import G2
-from kernels.encoding import Refused, decode_g1, decode_g2, encode_g1, encode_g2
 from kernels.pairing import PreparedG2, prepare_g2
-from prover.errors import FormatError, KeyMismatch
-from prover.wire.statement import decode_fields, encode_fields
+from prover.errors import KeyMismatch
+from prover.wire.array_kinds import Points
+from prover.wire.kinds import DIGEST_BYTES, Digest, Number
+from prover.wire.records import WITH_NEXT, Document, header
 
-MAGIC = b"zkpotvky"
-VERSION = 2
-DIGEST_BYTES = 32
 NO_FILE = bytes(DIGEST_BYTES)
 """The digest that stands for a file that the key has not."""
 MAX_PUBLIC = 1 << 20
 MAX_CHALLENGES = 64
 
-_G1_BYTES = 64
-_G2_BYTES = 128
-_N_G2 = 5
 G2_GENERATOR = G2Array.from_ints([G2])
 
 G1Bases = G1Array | FixedG1
 G2Bases = G2Array | FixedG2
 
+_AnyG2 = Annotated[G2Array, Points(G2Array, compressed=False)]
+_Alpha = Annotated[G1Array, Points(G1Array, compressed=False, identity=False)]
+_RealG2 = Annotated[G2Array, Points(G2Array, compressed=False, identity=False)]
+_PublicG1 = Annotated[G1Array, Points(G1Array, 1, MAX_PUBLIC - 1, compressed=False)]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class VerifyingKey:
+class VerifyingKey(Document):
     """What a verifier needs (PROTOCOL section 3); every point array but `public` has length 1.
 
     public            : [K_k/gamma]_1 for the constant one and the public wires, length 1 + n_public
     delta_a           : infinity when the circuit has no advice group; D_A must then be infinity
     sigma_w           : infinity when it has no model group; D_W and PoK_W must then be infinity
-    circuit_digest    : 32 bytes; covers R1CS, tables and limb widths
+    circuit_digest    : covers R1CS, tables and limb widths
     card_digest       : of circuit.json: architecture with multipliers, samples
     proving_digest    : of proving.key
     commitment_digest : of commitment.key; NO_FILE of a circuit without a model group
     """
 
-    circuit_digest: bytes
-    card_digest: bytes
-    proving_digest: bytes
-    commitment_digest: bytes
-    n_challenges: int
-    alpha: G1Array
-    public: G1Array
-    beta: G2Array
-    gamma: G2Array
-    delta: G2Array
-    delta_a: G2Array
-    sigma_w: G2Array
+    HEADER: ClassVar[bytes] = header(b"zkpotvky", 2)
+    NAME: ClassVar[str] = "verifying key"
+    NEXT_STEP: ClassVar[str] = "fetch the key again, or run the setup again"
+    circuit_digest: Digest
+    card_digest: Digest
+    proving_digest: Digest
+    commitment_digest: Digest
+    n_challenges: Annotated[int, Number(0, MAX_CHALLENGES)]
+    alpha: Annotated[_Alpha, WITH_NEXT]
+    public: _PublicG1
+    beta: Annotated[_RealG2, WITH_NEXT]
+    gamma: Annotated[_RealG2, WITH_NEXT]
+    delta: Annotated[_RealG2, WITH_NEXT]
+    delta_a: Annotated[_AnyG2, WITH_NEXT]
+    sigma_w: _AnyG2
 
     @property
     def n_public(self) -> int:
@@ -108,61 +112,6 @@ class VerifyingKey:
                 f"the digest of the key is {self.digest.hex()}",
                 next_step=f"take the key whose digest is {expected.hex()}",
             )
-
-    def encode(self) -> bytes:
-        g2 = G2Array.concat([self.beta, self.gamma, self.delta, self.delta_a, self.sigma_w])
-        fields = (
-            self.circuit_digest,
-            self.card_digest,
-            self.proving_digest,
-            self.commitment_digest,
-            self.n_challenges.to_bytes(8, "little"),
-            encode_g1(G1Array.concat([self.alpha, self.public]), compressed=False),
-            encode_g2(g2, compressed=False),
-        )
-        return MAGIC + VERSION.to_bytes(2, "little") + encode_fields(fields)
-
-    @classmethod
-    def decode(cls, raw: bytes, *, where: str = "verifying key") -> VerifyingKey:
-        """Inverse of `encode`. Raises FormatError for every other byte string."""
-        header = len(MAGIC) + 2
-        if raw[:header] != MAGIC + VERSION.to_bytes(2, "little"):
-            raise _malformed("it is no verifying key of version 2", where)
-        fields = decode_fields(raw[header:], n_fields=7)
-        if fields is None:
-            raise _malformed("it is truncated, or longer than its fields", where)
-        *digests, n_challenges, g1_bytes, g2_bytes = fields
-        if any(len(digest) != DIGEST_BYTES for digest in digests):
-            raise _malformed("a digest has not 32 bytes", where)
-        if len(n_challenges) != 8 or int.from_bytes(n_challenges, "little") > MAX_CHALLENGES:
-            raise _malformed("the number of challenges is out of range", where)
-        n_g1 = len(g1_bytes) // _G1_BYTES
-        if not 2 <= n_g1 <= MAX_PUBLIC:
-            raise _malformed("the number of public wires is out of range", where)
-        g1 = decode_g1(g1_bytes, n_g1, compressed=False)
-        g2 = decode_g2(g2_bytes, _N_G2, compressed=False)
-        if isinstance(g1, Refused) or isinstance(g2, Refused):
-            raise _malformed("a point is not canonical, not on its curve or of wrong order", where)
-        if not (g1.data[0].any() and g2.data[:3].any(axis=1).all()):
-            raise _malformed("alpha, beta, gamma or delta is the identity", where)
-        return cls(
-            circuit_digest=digests[0],
-            card_digest=digests[1],
-            proving_digest=digests[2],
-            commitment_digest=digests[3],
-            n_challenges=int.from_bytes(n_challenges, "little"),
-            alpha=g1[0:1],
-            public=g1[1:],
-            beta=g2[0:1],
-            gamma=g2[1:2],
-            delta=g2[2:3],
-            delta_a=g2[3:4],
-            sigma_w=g2[4:5],
-        )
-
-
-def _malformed(what: str, where: str) -> FormatError:
-    return FormatError(what, where=where, next_step="fetch the key again, or run the setup again")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -23,15 +24,13 @@ from kernels.cpu.words.group import is_on_curve_g1
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
 from kernels.numpy_types import Int32Array
-from prover.errors import FormatError, KeyMismatch
+from prover.errors import FieldInvalid, KeyMismatch
 from prover.keys.halves import ProvingKey
 from prover.model.layers import BIAS_MIN
 from prover.model.network import QuantizedModel
 from prover.randomness import RandomBytes, draw_weight
+from prover.wire.records import BARE, Document, Kind, header
 
-MAGIC = b"zkpotcom"
-VERSION = 2
-_HEADER = MAGIC + VERSION.to_bytes(2, "little")
 _POINT_BYTES = 64
 _OFFSET = -BIAS_MIN  # added to every wire, so that no scalar is negative
 _LIMB_BITS = 16
@@ -39,11 +38,37 @@ _N_LIMBS = 8  # of a weight of 128 bits
 _CHUNK = 1 << 13  # points in one sum: bounds its memory to 13 MB
 
 
+class Bases(Kind[G1Array]):
+    """Two or more points as they lie in memory, the last of them not the identity."""
+
+    base = G1Array
+
+    def find_fault(self, value: G1Array) -> str | None:
+        return None if len(value) >= 2 else "are fewer than two"
+
+    def encode(self, value: G1Array) -> bytes:
+        return value.data.astype("<u8", copy=False).tobytes()
+
+    def decode(self, raw: bytes) -> G1Array:
+        if len(raw) % _POINT_BYTES or not raw:
+            raise FieldInvalid("are no whole number of points")
+        words = np.frombuffer(raw, dtype="<u8").astype(np.uint64)
+        bases = G1Array(words.reshape(-1, G1Array.WORDS))
+        if not is_on_curve_g1(bases).all():
+            raise FieldInvalid("are not all canonical and on the curve")
+        if not bases.data[-1].any():
+            raise FieldInvalid("whose blinder is the identity: D_W would show the model")
+        return bases
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class CommitmentKey:
+class CommitmentKey(Document):
     """The bases of D_W under one key; the blinder's comes last."""
 
-    bases: G1Array
+    HEADER: ClassVar[bytes] = header(b"zkpotcom", 2)
+    NAME: ClassVar[str] = "commitment key"
+    NEXT_STEP: ClassVar[str] = "fetch the key again, or run setup again"
+    bases: Annotated[G1Array, Bases(), BARE]
 
     @classmethod
     def of(cls, key: ProvingKey) -> CommitmentKey:
@@ -70,22 +95,6 @@ class CommitmentKey:
     def total(self) -> G1Array:
         """Sum of the model bases, array of length 1."""
         return _sum(FrArray.from_ints([1] * self.n_model), self.bases[: self.n_model])
-
-    def encode(self) -> bytes:
-        return _HEADER + self.bases.data.astype("<u8", copy=False).tobytes()
-
-    @classmethod
-    def decode(cls, raw: bytes, *, where: str = "commitment key") -> CommitmentKey:
-        """Inverse of `encode`. Raises FormatError for every other byte string."""
-        if not raw.startswith(_HEADER) or (len(raw) - len(_HEADER)) % _POINT_BYTES:
-            raise _bad(f"it is no commitment key of version {VERSION}", where)
-        words = np.frombuffer(raw, dtype="<u8", offset=len(_HEADER)).astype(np.uint64)
-        bases = G1Array(words.reshape(-1, G1Array.WORDS))
-        if len(bases) < 2 or not is_on_curve_g1(bases).all():
-            raise _bad("a base is not canonical or not on the curve", where)
-        if not bases.data[-1].any():
-            raise _bad("its blinder is the identity, so that D_W would show the model", where)
-        return cls(bases=bases)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,7 +185,3 @@ def _sum(scalars: FrArray, points: G1Array) -> G1Array:
     if len(parts) == 1:
         return parts
     return small_msm_g1(FrArray.from_ints([1] * len(parts)), parts)
-
-
-def _bad(what: str, where: str) -> FormatError:
-    return FormatError(what, where=where, next_step="fetch the key again, or run setup again")

@@ -12,6 +12,7 @@ envelopes is equality of `statement`, never of proof bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 from kernels.array import G1Array, G2Array
 from kernels.cpu.words import group
@@ -23,15 +24,14 @@ from kernels.encoding import (
     encode_g1,
     encode_g2,
 )
+from prover.wire.kinds import Bytes
+from prover.wire.records import BARE, Record, header
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
 
-MAGIC = b"zkpotprf"
-VERSION = 1
 PROOF_BYTES = 224
 MAX_ENVELOPE_BYTES = 8192  # the longest statement and the rest, with room
 
-_HEADER = len(MAGIC) + 2 + 4
 _A, _B, _C, _D_W, _POK_W, _D_A = (
     slice(0, 32),
     slice(32, 96),
@@ -89,11 +89,13 @@ _FAULTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(Record):
     """A statement and the bytes of its proof. The points are checked by `Proof.decode`."""
 
+    HEADER: ClassVar[bytes] = header(b"zkpotprf", 1)
+    MAX_BYTES: ClassVar[int] = MAX_ENVELOPE_BYTES
     statement: Statement
-    proof: bytes
+    proof: Annotated[bytes, Bytes(PROOF_BYTES), BARE]
 
     @property
     def d_w(self) -> bytes:
@@ -107,32 +109,3 @@ class Envelope:
     @property
     def d_a(self) -> bytes:
         return self.proof[_D_A]
-
-    def encode(self) -> bytes:
-        statement = self.statement.encode()
-        return b"".join(
-            (
-                MAGIC,
-                VERSION.to_bytes(2, "little"),
-                len(statement).to_bytes(4, "little"),
-                statement,
-                self.proof,
-            )
-        )
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Envelope | None:
-        """Inverse of `encode`; None for every other byte string: each envelope has one encoding."""
-        if not _HEADER + PROOF_BYTES <= len(raw) <= MAX_ENVELOPE_BYTES:
-            return None
-        if raw[: len(MAGIC)] != MAGIC or raw[len(MAGIC) : len(MAGIC) + 2] != VERSION.to_bytes(
-            2, "little"
-        ):
-            return None
-        n_statement = int.from_bytes(raw[len(MAGIC) + 2 : _HEADER], "little")
-        if len(raw) != _HEADER + n_statement + PROOF_BYTES:
-            return None
-        statement = Statement.decode(bytes(raw[_HEADER : _HEADER + n_statement]))
-        if statement is None:
-            return None
-        return cls(statement=statement, proof=bytes(raw[-PROOF_BYTES:]))

@@ -17,8 +17,8 @@ from consensus.agreement.votes import Tally, n_faulty
 from consensus.learning import admission
 from consensus.learning import chain as chain_rules
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.codec import MessageInvalid
 from consensus.wire.messages import QuorumCertificate, Vote
+from prover.errors import FieldInvalid
 from prover.wire.envelope import PROOF_BYTES, Envelope
 from prover.wire.statement import Statement
 from tests.consensus.byzantine import make_with
@@ -34,6 +34,7 @@ from tests.consensus.stage import (
     play_old_polka,
 )
 from tests.support.learning import N_SAMPLES, Lab
+from tests.support.statements import restate
 
 N_SEEDS = 30
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -62,7 +63,7 @@ def simulate(*habits: str, seeds: Iterable[int] = range(N_SEEDS), **changes: Any
             )
             try:
                 world.run()
-            except (Violation, MessageInvalid) as error:
+            except (Violation, FieldInvalid) as error:
                 return str(error)
         return None
 
@@ -188,7 +189,7 @@ def free_proofs_of_their_round(patch: pytest.MonkeyPatch) -> None:
     def find_but_round(
         chain: ChainState, client: bytes, statement: Statement, dataset: bytes | None = None
     ) -> str | None:
-        statement = replace(statement, round_index=chain.learning_round)
+        statement = restate(statement, round_index=chain.learning_round)
         return find(chain, client, statement, dataset)
 
     patch.setattr(admission, "find_statement_fault", find_but_round)
@@ -220,7 +221,7 @@ def offer_old_proof() -> str | None:
     statement = admission.expect_statement(
         chain, lab.client(0), claimed_correct=N_SAMPLES, dataset_digest=bytes(32)
     )
-    old = Envelope(statement=replace(statement, round_index=0), proof=bytes(PROOF_BYTES))
+    old = Envelope(statement=restate(statement, round_index=0), proof=bytes(PROOF_BYTES))
     fault = admission.is_admissible(chain, lab.wrap(0, old, learning_round=1))
     return "a proof of another round is admitted" if fault is None else None
 
@@ -256,7 +257,7 @@ def capture() -> str | None:
         world = Crowd(seed, make_lab(4, 4), ready, byzantine=[0], make_byzantine=Captor)
         try:
             world.run()
-        except (Violation, MessageInvalid) as error:
+        except (Violation, FieldInvalid) as error:
             return str(error)
     return None
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel, decode_float_model, encode_float_model
-from prover.errors import FormatError, KeyMismatch
+from prover.errors import FieldInvalid, FormatError, KeyMismatch
 from prover.groth16.commitment import Blinding, ModelCommitment
 from prover.groth16.verify import verify
 from prover.keys.card import KeyCard
@@ -39,10 +39,11 @@ from prover.keys.folder import (
 from prover.keys.halves import VerifyingKey
 from prover.keys.opening import CommitmentKey
 from prover.wire.envelope import Envelope
-from prover.wire.statement import MAX_NUMBER, StatementError
+from prover.wire.kinds import MAX_NUMBER
 from prover.wire.verdict import Verdict
 from tests.support.accuracy_protocol import accuracy_key, prove_assignment, scene, shard_inputs
 from tests.support.learning import accuracy, proving_key
+from tests.support.statements import restate
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import honest, toy_key
 
@@ -232,8 +233,8 @@ def test_the_envelope_that_is_edited_is_valid() -> None:
 @given(changes=st.lists(fields, min_size=1, max_size=3))
 def test_edited_statements(changes: list[tuple[str, Any]]) -> None:
     try:
-        statement = replace(envelope().statement, **dict(changes))
-    except StatementError:
+        statement = restate(envelope().statement, **dict(changes))
+    except FieldInvalid:
         return
     raw = replace(envelope(), statement=statement).encode()
     assert (verdict_of(raw) is Verdict.VALID) == (raw == envelope().encode())

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from prover.wire.envelope import MAGIC, PROOF_BYTES, Envelope, Proof
+from prover.wire.envelope import PROOF_BYTES, Envelope, Proof
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
 from tests.support.toy_protocol import verdict_of
@@ -27,8 +27,8 @@ def edited(edits: list[tuple[int, int]]) -> bytes:
 
 @given(st.binary(max_size=600))
 @example(b"")
-@example(MAGIC)
-@example(MAGIC + b"\1\0" + b"\xff" * 600)
+@example(Envelope.HEADER)
+@example(Envelope.HEADER + b"\xff" * 600)
 def test_any_bytes(raw: bytes) -> None:
     assert verdict_of(raw) is Verdict.MALFORMED
 

@@ -19,6 +19,7 @@ from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.bn254 import G1, G2, P, R
 from kernels.encoding import encode_g1
 from kernels.pairing import pairing_product_is_one
+from prover.errors import FieldInvalid
 from prover.groth16.commitment import Blinding, commit_advice, commit_model, draw_blinding
 from prover.groth16.prove import compute_points
 from prover.groth16.setup import Trapdoor, compute_columns, setup
@@ -27,8 +28,9 @@ from prover.groth16.verify import Claim, equations_hold
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.randomness import draw_scalar, draw_weight
 from prover.wire.envelope import Envelope, Proof
-from prover.wire.statement import Statement, StatementError
+from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
+from tests.support.statements import restate
 from tests.support.tiny_circuits import build_r1cs, is_satisfied, seeded
 from tests.support.toy_protocol import (
     BACKEND,
@@ -477,7 +479,7 @@ REPLAYS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("change", REPLAYS, ids=lambda c: next(iter(c)))
 def test_replay_under_another_statement(change: dict[str, Any]) -> None:
-    statement = replace(honest().statement, **change)
+    statement = restate(honest().statement, **change)
     raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
     assert verdict_of(raw) is Verdict.PAIRING_FAILED
 
@@ -502,7 +504,7 @@ def test_other_multipliers_or_another_key() -> None:
         ({"verifying_key_digest": bytes(32)}, Verdict.WRONG_KEY),
     ]
     for change, verdict in cases:
-        statement = replace(honest().statement, **change)
+        statement = restate(honest().statement, **change)
         raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
         assert verdict_of(raw) is verdict
 
@@ -538,7 +540,7 @@ def test_coordinates_plus_p_are_refused(at: int) -> None:
 
 
 def test_a_count_plus_r_has_no_encoding() -> None:
-    with pytest.raises(StatementError):
+    with pytest.raises(FieldInvalid):
         replace(honest().statement, claimed_correct=honest().statement.claimed_correct + R)
     raw = honest().statement.encode()
     count = honest().statement.claimed_correct

@@ -15,10 +15,11 @@ from prover.groth16.setup import setup_accuracy
 from prover.groth16.transcript import compute_challenges
 from prover.keys.halves import ProvingKey
 from prover.model.network import QuantizedModel
-from prover.pipeline import Occasion, ProvedJob, build_statement, commit_job, prove_job
+from prover.pipeline import ProvedJob, build_statement, commit_job, prove_job
 from prover.progress import StageProgress, silent
 from prover.randomness import draw_scalar
 from prover.wire.envelope import Envelope, Proof
+from prover.wire.statement import Occasion
 from tests.support.assignments import Assignment
 from tests.support.forgeries import Scene
 from tests.support.tiny_circuits import seeded
@@ -56,7 +57,7 @@ def run_job(
     committed: QuantizedModel | None = None,
     inputs: ShardInputs | None = None,
     claimed: int | None = None,
-    occasion: Occasion = OCCASION,
+    shard_index: int = 0,
     progress: StageProgress = silent,
 ) -> ProvedJob:
     """A job about the scene, committed and proven; by default with the scene's key on the CPU."""
@@ -72,7 +73,8 @@ def run_job(
         model or s.model,
         images=inputs.images,
         labels=inputs.labels,
-        occasion=occasion,
+        occasion=OCCASION,
+        shard_index=shard_index,
         commitment=commitment,
         blinding=blinding,
         claimed=claimed,
@@ -90,7 +92,7 @@ def prove_assignment(assignment: Assignment, *, claimed: int, seed: int) -> byte
     commitment = commit_model(key, assignment.scalars(Group.MODEL), blinding, backend())
     d_a = commit_advice(key, assignment.scalars(Group.ADVICE), rho_a, backend())
     statement = build_statement(
-        s.accuracy, key, shard_inputs(), OCCASION, commitment, claimed=claimed
+        s.accuracy, key, shard_inputs(), OCCASION, commitment, shard_index=0, claimed=claimed
     )
     challenges = compute_challenges(
         statement.encode(),

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.disk.blobs import MemoryBlobs
 from consensus.learning import beacon
-from consensus.learning.admission import expect_statement
+from consensus.learning.admission import describe_occasion, expect_statement
 from consensus.learning.chain import apply, beacon_message, find_fault, list_entries, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
@@ -36,7 +36,7 @@ from prover.keys.opening import CommitmentKey
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.zkq import encode_model
-from prover.pipeline import Occasion, commit_job, prove_job
+from prover.pipeline import commit_job, prove_job
 from prover.wire.envelope import PROOF_BYTES, Envelope
 from tests.support.models import random_images, random_model
 from tests.support.tiny_circuits import seeded
@@ -342,7 +342,7 @@ class ProvenLab(Lab):
     def pool(self) -> SamplePool:
         images = random_images(ARCHITECTURE, N_POOL, np.random.default_rng(3))
         labels = model_of(0).logits(images).argmax(axis=1).astype(np.uint8)
-        return SamplePool(images=images, labels=labels, salt=self.salt)
+        return SamplePool.of(images=images, labels=labels, salt=self.salt)
 
     def verifier(self, seed: int = 1) -> BlockVerifier:
         return BlockVerifier(self.genesis, self.blobs, seeded(seed))
@@ -361,25 +361,26 @@ class ProvenLab(Lab):
         return self.wrap(i, self.make_envelope(i, state, claimed=claimed), state.learning_round)
 
     def make_envelope(
-        self, i: int, state: ChainState, *, claimed: int | None = None, **occasion: Any
+        self,
+        i: int,
+        state: ChainState,
+        *,
+        claimed: int | None = None,
+        shard_index: int = 0,
+        **occasion: Any,
     ) -> Envelope:
         """A proof that verifies by itself; `occasion` are fields to lie about."""
         images, labels = self.pool.draw(state.beacon, N_SAMPLES)
         made, blinding = commitment_of(i)
-        place = {
-            "chain_id": self.genesis.name,
-            "task_id": self.task.task_id,
-            "round_index": state.learning_round,
-            "commit_height": state.commit_height,
-            "client_key": self.client(i),
-        }
+        place = describe_occasion(state, self.client(i))
         job = prove_job(
             accuracy(),
             proving_key(),
             model_of(i),
             images=images,
             labels=labels,
-            occasion=Occasion(**place | occasion),
+            occasion=replace(place, **occasion),
+            shard_index=shard_index,
             commitment=made,
             blinding=blinding,
             claimed=claimed,

@@ -13,6 +13,7 @@ from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.bn254 import R
 from prover.circuit.r1cs import R1CS
 from prover.wire.statement import Statement
+from tests.support.statements import make_statement
 
 Row = dict[int, int]
 
@@ -168,7 +169,7 @@ class ToyCircuit:
         return [s * advice[1] % R, p0 * model[0] % R, p1 * model[1] % R]
 
     def statement(self, *, key_digest: bytes, d_w: bytes, claimed: int) -> Statement:
-        return Statement(
+        return make_statement(
             chain_id=b"chain",
             task_id=b"task",
             round_index=3,

@@ -29,8 +29,8 @@ from consensus.wire.transactions import Proof, Refusal
 from federated.attacks import make_up, raise_claim
 from federated.client import ProofOrder, ProvingFailed, draw_shard
 from prover.groth16.commitment import SecretCommitment
-from prover.pipeline import Occasion
 from prover.wire.envelope import Envelope
+from prover.wire.statement import Occasion
 from prover.wire.verdict import Verdict
 from tests.support.certificates import certify
 from tests.support.learning import Lab, ProvenLab, commitment_of, model_of, proven_lab

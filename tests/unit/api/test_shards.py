@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +16,15 @@ from hypothesis import strategies as st
 from api.console.occasion import show_value
 from api.shards import MAGIC, MAX_SHARDS, Container, find_fault, split_range
 from api.verifying import Refusal, judge_file
+from prover.errors import FieldInvalid
 from prover.wire.envelope import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope
+from prover.wire.records import encode_fields
 from prover.wire.statement import Statement
+from tests.support.statements import make_statement, restate
 
 
 def statement(index: int, **changes: object) -> Statement:
-    base = Statement(
+    base = make_statement(
         chain_id=b"chain",
         task_id=b"task",
         round_index=1,
@@ -36,7 +38,7 @@ def statement(index: int, **changes: object) -> Statement:
         claimed_correct=index,
         d_w=bytes(32),
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
+    return restate(base, **changes)
 
 
 @given(n_total=st.integers(1, 20_000), n_samples=st.integers(1, 2_000))
@@ -99,7 +101,12 @@ def test_container_refused(raw: bytes, why: str) -> None:
 def test_container_refuses_an_envelope_longer_than_any() -> None:
     longest, longer = bytes(MAX_ENVELOPE_BYTES), bytes(MAX_ENVELOPE_BYTES + 1)
     assert Container.decode(Container((longest,)).encode()) is not None
-    assert Container.decode(Container((longer,)).encode()) is None
+    raw = Container((longest,)).encode()
+    longer_raw = raw[: len(HEADER) + 4] + encode_fields([longer])
+    assert Container.decode(raw[: len(HEADER) + 4] + encode_fields([longest])) is not None
+    assert Container.decode(longer_raw) is None
+    with pytest.raises(FieldInvalid):
+        Container((longer,))
 
 
 @pytest.mark.parametrize(

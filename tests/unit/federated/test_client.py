@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from consensus.disk.development import sign_permit
+from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
@@ -25,7 +26,6 @@ from federated.client import (
     Prover,
     ProvingFailed,
     SecretStore,
-    describe_occasion,
     draw_shard,
     find_duty,
     make_committer,
@@ -137,7 +137,7 @@ def test_two_rounds_end_in_a_global_model(lab: ProvenLab, tmp_path: Path) -> Non
     assert seen == [(True, 0), (False, 1)]
     assert state.leader == lab.client(0)  # the labels are its model's
     assert set(state.proofs) == set(state.updates) == {lab.client(i) for i in range(3)}
-    GlobalModel.decode(lab.blobs.get(state.global_model))
+    GlobalModel.parse(lab.blobs.get(state.global_model))
     assert act(clients, state) == []
 
 
@@ -156,7 +156,7 @@ def test_nobody_believes_the_liar_and_the_forger(lab: ProvenLab, tmp_path: Path)
     state = run_until(lab, clients, Phase.COMMIT, 1)
     assert set(state.commits) == set()  # of the round before, all three had one
     assert state.ranking == (lab.client(HONEST),)
-    model = GlobalModel.decode(lab.blobs.get(state.global_model)).rounded()
+    model = GlobalModel.parse(lab.blobs.get(state.global_model)).rounded()
     assert all(
         np.array_equal(a, b) for a, b in zip(model.weights, model_of(0).weights, strict=True)
     )
@@ -232,7 +232,7 @@ def test_the_forger_prefers_what_it_can_steal(
     victim = decode(OwnProver(0).prove(orders[0]))
     stolen = decode(ForgingProver(lambda: victim, random_bytes=seeded(4)).prove(orders[2]))
     assert stolen.d_a == victim.d_a
-    assert stolen.statement.client_key == orders[2].occasion.client_key
+    assert stolen.statement.occasion.client_key == orders[2].occasion.client_key
     with pytest.raises(ProvingFailed):
         take_over(replace(victim, proof=b"\xff" * 224), orders[2])
 

@@ -85,10 +85,7 @@ def test_shards_of_one_commitment_verify_as_a_batch() -> None:
         shard_inputs(),
         ShardInputs.of(s.accuracy.public_layout, images, labels),
     ]
-    jobs = [
-        run_job(inputs=inputs, occasion=replace(OCCASION, shard_index=i))
-        for i, inputs in enumerate(shards)
-    ]
+    jobs = [run_job(inputs=inputs, shard_index=i) for i, inputs in enumerate(shards)]
     assert jobs[0].statement.d_w == jobs[1].statement.d_w
     verdicts = verify_batch(
         [j.envelope for j in jobs],

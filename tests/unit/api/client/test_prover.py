@@ -18,7 +18,7 @@ from api.store.uploads import parse_samples
 from federated.client import ProofOrder, ProvingFailed
 from prover.groth16.commitment import SecretCommitment
 from prover.model.zkq import encode_model
-from prover.pipeline import Occasion
+from prover.wire.statement import Occasion
 from tests.support.learning import commitment_of, model_of
 from tests.support.memory_service import PROOF, MemoryService
 from tests.support.serving import serve

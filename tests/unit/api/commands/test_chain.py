@@ -84,7 +84,7 @@ def test_a_chain_is_made_with_all_its_keys(key: Path, tmp_path: Path) -> None:
     assert get_public_key(load_key(folder, ADMISSION)) == genesis.admission_key
 
     blobs, task = FileBlobs(folder / BLOBS), genesis.task
-    assert len(SamplePool.decode(blobs.get(task.pools[0])).labels) == 300
+    assert len(SamplePool.parse(blobs.get(task.pools[0])).labels) == 300
     for digest in (task.verifying_key_digest, task.commitment_key_digest):
         assert blobs.get(digest)
 

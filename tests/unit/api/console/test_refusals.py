@@ -25,6 +25,7 @@ from tests.support.learning import (
     proven_lab,
     proven_state,
 )
+from tests.support.statements import restate
 
 LAB = Lab()
 
@@ -96,7 +97,7 @@ def test_what_is_about_something_else_is_no_ground(state: ChainState, field: str
     envelope = Envelope.decode(LAB.prove(0, state).envelope)
     assert envelope is not None
     changes = {field: STATEMENT_CHANGES[field]}
-    statement = replace(envelope.statement, **changes)
+    statement = restate(envelope.statement, **changes)
     other = LAB.wrap(0, Envelope(statement=statement, proof=bytes(PROOF_BYTES)))
     assert str(is_admissible(state, Refusal(proof=other))).startswith(f"statement: {field}")
 

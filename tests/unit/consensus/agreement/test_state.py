@@ -23,8 +23,8 @@ from consensus.agreement.events import (
     TimeoutFired,
 )
 from consensus.agreement.votes import n_faulty, quorum
-from consensus.wire.codec import MessageInvalid
 from consensus.wire.messages import NIL, Proposal, Step, Vote
+from prover.errors import FieldInvalid
 from tests.consensus.stage import (
     PRECOMMIT,
     PREVOTE,
@@ -310,7 +310,7 @@ def test_precommits_tell_the_time_and_prevotes_do_not() -> None:
     stage.tell(stage.vote(1, PREVOTE, 0), 3)
     prevote, precommit = stage.sent[3, 0, PREVOTE], stage.sent[3, 0, PRECOMMIT]
     assert (prevote.time_ms, precommit.time_ms) == (0, TIME_MS)
-    with pytest.raises(MessageInvalid, match="a prevote has no time"):
+    with pytest.raises(FieldInvalid, match="a prevote has no time"):
         replace(prevote, time_ms=1)
 
 

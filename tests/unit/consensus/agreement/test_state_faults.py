@@ -30,8 +30,8 @@ from consensus.agreement.events import (
 )
 from consensus.agreement.receipts import QUOTA, ReceiptBook, is_full
 from consensus.agreement.votes import Tally
-from consensus.wire.codec import MessageInvalid
 from consensus.wire.messages import MAX_TRANSACTION_BYTES, NIL, Proposal, Receipt, Step, Vote
+from prover.errors import FieldInvalid
 from tests.consensus.scenes import list_log, prove_stage
 from tests.consensus.simulator import count_memory
 from tests.consensus.stage import (
@@ -57,7 +57,7 @@ def test_a_new_block_is_its_proposers_own() -> None:
     stage = open_stage(3)
     own, foreign = stage.block(1), stage.block(2)
     assert stage.propose(1, 0, own).block.proposer == 1
-    with pytest.raises(MessageInvalid, match="a new block is not its proposer's"):
+    with pytest.raises(FieldInvalid, match="a new block is not its proposer's"):
         stage.propose(1, 0, foreign)
     later = stage.propose(1, 4, foreign, valid_round=0)
     assert Proposal.decode(later.encode()) is not None

@@ -24,8 +24,8 @@ from consensus.agreement.events import (
     TimeoutFired,
 )
 from consensus.agreement.votes import Tally
+from consensus.wire.codec import BLANK
 from consensus.wire.messages import NIL, Evidence, Proposal, Step, Vote
-from consensus.wire.transactions import BLANK
 from tests.consensus.scenes import (
     PROPOSE,
     list_polka_of,

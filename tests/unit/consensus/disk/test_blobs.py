@@ -20,8 +20,8 @@ from consensus.disk.blobs import (
     FileBlobs,
     MemoryBlobs,
 )
-from consensus.learning.samples import MAGIC, PoolInvalid, SamplePool, draw_indices
-from prover.wire.statement import encode_fields
+from consensus.learning.samples import PoolInvalid, SamplePool, draw_indices
+from prover.wire.records import encode_fields
 
 
 @pytest.fixture(params=["files", "memory"])
@@ -124,13 +124,13 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def pool(n: int = 5, salt: bytes = b"") -> SamplePool:
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, size=(n, 2, 3), dtype=np.uint8)
-    return SamplePool(images=images, labels=np.arange(n, dtype=np.uint8), salt=salt)
+    return SamplePool.of(images=images, labels=np.arange(n, dtype=np.uint8), salt=salt)
 
 
 @pytest.mark.parametrize("salt", [b"", b"s" * 32])
 def test_pools_have_one_encoding(salt: bytes) -> None:
     raw = pool(salt=salt).encode()
-    again = SamplePool.decode(raw)
+    again = SamplePool.parse(raw)
     assert again.encode() == raw
     assert (again.images == pool().images).all()
     assert (again.labels == pool().labels).all()
@@ -141,29 +141,29 @@ def test_pools_have_one_encoding(salt: bytes) -> None:
     "raw",
     [
         b"",
-        MAGIC,
+        SamplePool.HEADER,
         pool().encode()[:-1],
         pool().encode() + b"\0",
-        MAGIC + encode_fields((b"", bytes(8), b"", b"\1")),
-        MAGIC + encode_fields((b"", b"", b"", b"\1")),
-        MAGIC + encode_fields((b"", b"\1" + bytes(6), b"\1", b"\1")),
-        MAGIC + encode_fields((b"", b"\1" + bytes(7), b"\1\1", b"\1")),
-        MAGIC + encode_fields((b"", b"\1" + bytes(7), b"", b"")),
-        MAGIC + encode_fields((b"s", b"\1" + bytes(7), b"\1", b"\1")),
-        MAGIC + encode_fields((b"", (b"\1" + bytes(7)) * 4, b"\1", b"\1")),
-        MAGIC + encode_fields((b"", b"\xff" * 24, b"\1", b"\1")),
+        SamplePool.HEADER + encode_fields((b"", bytes(8), b"", b"\1")),
+        SamplePool.HEADER + encode_fields((b"", b"", b"", b"\1")),
+        SamplePool.HEADER + encode_fields((b"", b"\1" + bytes(6), b"\1", b"\1")),
+        SamplePool.HEADER + encode_fields((b"", b"\1" + bytes(7), b"\1\1", b"\1")),
+        SamplePool.HEADER + encode_fields((b"", b"\1" + bytes(7), b"", b"")),
+        SamplePool.HEADER + encode_fields((b"s", b"\1" + bytes(7), b"\1", b"\1")),
+        SamplePool.HEADER + encode_fields((b"", (b"\1" + bytes(7)) * 4, b"\1", b"\1")),
+        SamplePool.HEADER + encode_fields((b"", b"\xff" * 24, b"\1", b"\1")),
     ],
 )
 def test_other_bytes_are_no_pool(raw: bytes) -> None:
     with pytest.raises(PoolInvalid):
-        SamplePool.decode(raw)
+        SamplePool.parse(raw)
 
 
 @given(st.binary(max_size=120))
 def test_any_bytes_are_a_pool_or_refused(tail: bytes) -> None:
-    raw = MAGIC + tail
+    raw = SamplePool.HEADER + tail
     try:
-        found = SamplePool.decode(raw)
+        found = SamplePool.parse(raw)
     except PoolInvalid:
         return
     assert found.encode() == raw
@@ -173,7 +173,7 @@ def test_pools_have_to_be_samples_with_labels() -> None:
     images = np.zeros((2, 3), dtype=np.uint8)
     for labels in (np.zeros(3, dtype=np.uint8), np.zeros(2, dtype=np.int64)):
         with pytest.raises(PoolInvalid):
-            SamplePool(images=images, labels=labels)  # type: ignore[arg-type]
+            SamplePool.of(images=images, labels=labels)  # type: ignore[arg-type]
 
 
 def test_a_beacon_draws_without_replacement() -> None:

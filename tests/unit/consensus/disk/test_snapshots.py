@@ -23,10 +23,9 @@ from consensus.disk.snapshots import (
 )
 from consensus.learning.chain import apply
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.codec import split_fields
 from consensus.wire.messages import BlockRequest
 from consensus.wire.state_codec import decode_value, encode_value
-from prover.wire.statement import encode_fields
+from prover.wire.records import encode_fields, split_fields
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 
@@ -131,7 +130,6 @@ def test_bytes_of_a_state_are_canonical() -> None:
     assert ChainState.decode(raw, replace(LAB.genesis, chain_id=b"other")) is None
     head = raw.index(b"\x00") + 1
     fields = split_fields(raw[head:], 99)
-    assert fields is not None
     for i in range(len(fields)):
         for other in (fields[:i] + fields[i + 1 :], [*fields[:i], b"\x01" * 3, *fields[i + 1 :]]):
             found = ChainState.decode(raw[:head] + encode_fields(other), LAB.genesis)
@@ -193,7 +191,7 @@ def test_a_long_file_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "long"
     with path.open("wb") as file:
         file.truncate(MAX_SNAPSHOT_BYTES * 100)
-    with pytest.raises(SnapshotInvalid, match="too long"):
+    with pytest.raises(SnapshotInvalid, match="is longer than"):
         load_snapshot(path, LAB.genesis)
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from fractions import Fraction
 from math import floor
 from random import Random
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +17,12 @@ from consensus.learning.aggregate import (
     MAX_TOTAL_WEIGHT,
     ONE,
     GlobalModel,
-    GlobalModelInvalid,
     combine,
 )
+from kernels.numpy_types import Int64Array
+from prover.errors import FieldInvalid
 from prover.model.network import Architecture, QuantizedModel
-from prover.wire.statement import decode_fields, encode_fields
+from prover.wire.records import encode_fields, split_fields
 from tests.support.learning import ARCHITECTURE
 from tests.support.models import random_model
 
@@ -131,16 +131,14 @@ def sample() -> GlobalModel:
 
 def test_models_have_one_encoding() -> None:
     raw = sample().encode()
-    again = GlobalModel.decode(raw)
+    again = GlobalModel.parse(raw)
     assert again.encode() == raw
     assert again.architecture == ARCHITECTURE
     assert (again.biases[1] == sample().biases[1]).all()
 
 
 def parts() -> list[bytes]:
-    found = decode_fields(sample().encode()[MAGIC_BYTES:], n_fields=2)
-    assert found is not None
-    return found
+    return split_fields(sample().encode()[MAGIC_BYTES:], 2)
 
 
 def join(manifest: bytes, payload: bytes) -> bytes:
@@ -165,27 +163,48 @@ def join(manifest: bytes, payload: bytes) -> bytes:
     ],
 )
 def test_other_bytes_are_refused(change: Callable[[bytes], bytes]) -> None:
-    with pytest.raises(GlobalModelInvalid):
-        GlobalModel.decode(change(sample().encode()))
+    with pytest.raises(FieldInvalid):
+        GlobalModel.parse(change(sample().encode()))
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_model_or_refused(tail: bytes) -> None:
-    with pytest.raises(GlobalModelInvalid):
-        GlobalModel.decode(sample().encode()[:MAGIC_BYTES] + tail)
+    with pytest.raises(FieldInvalid):
+        GlobalModel.parse(sample().encode()[:MAGIC_BYTES] + tail)
+
+
+def with_first(weight: int) -> Int64Array:
+    """The numbers of the sample, whose first is a weight and the last a bias."""
+    return np.concatenate([[weight], sample().numbers[1:]])
+
+
+def with_last(bias: int) -> Int64Array:
+    return np.concatenate([sample().numbers[:-1], [bias]])
+
+
+def test_the_numbers_at_the_bounds_fit() -> None:
+    for numbers in (
+        with_first(127 * ONE),
+        with_first(-127 * ONE),
+        with_last(HIGH * ONE),
+        with_last(LOW * ONE),
+    ):
+        assert replace(sample(), numbers=numbers).encode() != sample().encode()
 
 
 @pytest.mark.parametrize(
-    "change",
+    "numbers",
     [
-        {"weights": ()},
-        {"weights": sample().biases},
-        {"biases": tuple(b.astype(np.int32) for b in sample().biases)},
-        {"biases": tuple(b * 0 + (HIGH + 1) * ONE for b in sample().biases)},
-        {"biases": tuple(b * 0 + LOW * ONE - 1 for b in sample().biases)},
-        {"weights": tuple(w * 0 - 127 * ONE - 1 for w in sample().weights)},
+        sample().numbers[:0],
+        sample().numbers[1:],
+        sample().numbers.astype(np.int32),
+        sample().numbers.reshape(1, -1),
+        with_last((HIGH + 1) * ONE),
+        with_last(LOW * ONE - 1),
+        with_first(127 * ONE + 1),
+        with_first(-127 * ONE - 1),
     ],
 )
-def test_tensors_must_fit(change: dict[str, Any]) -> None:
-    with pytest.raises(GlobalModelInvalid):
-        replace(sample(), **change)
+def test_tensors_must_fit(numbers: Int64Array) -> None:
+    with pytest.raises(FieldInvalid):
+        replace(sample(), numbers=numbers)

@@ -15,6 +15,7 @@ from consensus.wire.transactions import Refusal, Transaction
 from kernels.bn254 import R
 from prover.wire.envelope import Envelope
 from tests.support.learning import N_SAMPLES, Lab, point
+from tests.support.statements import restate
 
 LAB = Lab()
 
@@ -39,7 +40,7 @@ def claim(state: ChainState, **changes: Any) -> Transaction:
     """Client 0's proof with another statement."""
     envelope = Envelope.decode(LAB.prove(0, state).envelope)
     assert envelope is not None
-    return LAB.wrap(0, replace(envelope, statement=replace(envelope.statement, **changes)), 1)
+    return LAB.wrap(0, replace(envelope, statement=restate(envelope.statement, **changes)), 1)
 
 
 REGISTER, COMMIT, BEACON = at(Phase.REGISTER), at(Phase.COMMIT), at(Phase.BEACON)

@@ -12,6 +12,7 @@ from consensus.wire.messages import NIL, BeaconShare, Evidence, Step, Vote
 from consensus.wire.transactions import Refusal
 from prover.wire.envelope import Envelope
 from tests.support.desks import LAB, Office, extend, reach
+from tests.support.statements import restate
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def make_elsewhere(chain: ChainState) -> Any:
     """A proof of client 0 that states another height of the commits."""
     envelope = Envelope.decode(LAB.prove(0, chain).envelope)
     assert envelope is not None
-    statement = replace(envelope.statement, commit_height=9)
+    statement = restate(envelope.statement, commit_height=9)
     return LAB.wrap(0, replace(envelope, statement=statement))
 
 

@@ -36,6 +36,7 @@ from tests.support.learning import (
     proven_state,
 )
 from tests.support.models import random_model
+from tests.support.statements import restate
 from tests.support.tiny_circuits import seeded
 
 VALID, WRONG, FAILED = Verdict.VALID, Verdict.WRONG_STATEMENT, Verdict.PAIRING_FAILED
@@ -79,7 +80,7 @@ def test_two_rounds_with_real_proofs() -> None:
         assert verifier.check(state, block) is None
         state = apply(state, block)
     assert state.leader == lab.client(0)
-    model = GlobalModel.decode(lab.blobs.get(state.global_model))
+    model = GlobalModel.parse(lab.blobs.get(state.global_model))
     assert (
         model.encode()
         == combine(
@@ -171,7 +172,7 @@ def test_copies_and_combinations_are_taken_but_earn_nothing() -> None:
 
 def rename(envelope: Envelope, **changes: Any) -> Envelope:
     """Another statement on the same proof; D_W changes in both places."""
-    statement = replace(envelope.statement, **changes)
+    statement = restate(envelope.statement, **changes)
     raw = envelope.proof[:128] + statement.d_w + envelope.proof[160:]
     return Envelope(statement=statement, proof=raw)
 
@@ -303,7 +304,7 @@ def reach_a_model_that_errs() -> tuple[ProvenLab, ChainState, int]:
     for threshold in range(1, 8):
         lab = ProvenLab(changes={"margin": 1, "threshold": threshold})
         state = lab.reach(Phase.PROVE, learning_round=1)
-        model = GlobalModel.decode(lab.blobs.get(state.global_model)).rounded()
+        model = GlobalModel.parse(lab.blobs.get(state.global_model)).rounded()
         images, labels = lab.pool.draw(state.beacon, N_SAMPLES)
         n_global = int(np.count_nonzero(is_correct(model.logits(images), labels)))
         if 0 < n_global < N_SAMPLES:
@@ -450,8 +451,8 @@ def walk_phases() -> Iterator[tuple[Phase, int]]:
 def test_a_pool_of_other_samples_or_too_few_is_named(proofs: list[Proof]) -> None:
     lab, state = proven_lab(), proven_state(Phase.PROVE)
     pool = lab.pool
-    small = SamplePool(images=pool.images[:8], labels=pool.labels[:8])
-    wide = SamplePool(images=pool.images[:, :5], labels=pool.labels)
+    small = SamplePool.of(images=pool.images[:8], labels=pool.labels[:8])
+    wide = SamplePool.of(images=pool.images[:, :5], labels=pool.labels)
     salted = replace(pool, salt=b"s" * 32)
     for raw in (small.encode(), wide.encode(), salted.encode(), b"noise"):
         found = tainted(lab, lab.task.pools[0], raw).check(state, lab.block(state, proofs))

@@ -26,7 +26,7 @@ from consensus.wire.transactions import Refusal
 from kernels.array import FrArray
 from kernels.bn254 import R
 from kernels.encoding import decode_fr
-from prover.wire.statement import encode_fields
+from prover.wire.records import encode_fields
 from prover.wire.verdict import Verdict
 from tests.support.learning import (
     N_SAMPLES,

@@ -10,14 +10,19 @@ import pytest
 
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.samples import SamplePool
-from consensus.wire import gossip_messages, messages
+from consensus.wire import gossip_messages, messages, transactions
 from consensus.wire.codec import Message, Signed
 from consensus.wire.genesis import Genesis, GenesisInvalid
 from consensus.wire.signatures import is_signed
 from prover.keys.opening import CommitmentKey
+from prover.wire.records import Record
 from tests.support import chain_vectors
 
-FILES = {"pool": SamplePool, "global_model": GlobalModel, "commitment_key": CommitmentKey}
+FILES: dict[str, type[Record]] = {
+    "pool": SamplePool,
+    "global_model": GlobalModel,
+    "commitment_key": CommitmentKey,
+}
 
 
 @cache
@@ -91,9 +96,12 @@ def test_genesis_is_one_text() -> None:
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_file_has_these_bytes(name: str) -> None:
     raw = bytes.fromhex(load()["files"][name])
-    assert FILES[name].decode(raw).encode() == raw  # type: ignore[attr-defined]
+    assert FILES[name].parse(raw).encode() == raw
 
 
 def decode(name: str, raw: bytes) -> Message | None:
-    kind: type[Message] = getattr(messages, name, None) or getattr(gossip_messages, name)
+    found = [
+        getattr(m, name) for m in (messages, transactions, gossip_messages) if hasattr(m, name)
+    ]
+    kind: type[Message] = found[0]
     return kind.decode(raw)

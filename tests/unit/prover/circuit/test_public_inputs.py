@@ -24,6 +24,7 @@ from prover.model.network import Architecture
 from prover.wire.dataset import shard_digest
 from prover.wire.statement import Statement
 from tests.support.assignments import draw_scalars
+from tests.support.statements import make_statement as make
 
 ARCHITECTURE = Architecture.mlp(
     [5, 4, 4, 3], requant=[Requant(multiplier=3), Requant(multiplier=2, relu=False)]
@@ -122,7 +123,7 @@ def test_number_of_samples_is_bounded(n_samples: int) -> None:
 
 def test_shard_answers_only_for_its_own_statement() -> None:
     inputs = ShardInputs.of(LAYOUT, IMAGES, LABELS)
-    statement = Statement(
+    statement = make(
         chain_id=b"c",
         task_id=b"t",
         round_index=0,
@@ -149,7 +150,7 @@ def test_shard_answers_only_for_its_own_statement() -> None:
 
 
 def make_statement(inputs: ShardInputs, claimed: int = 1) -> Statement:
-    return Statement(
+    return make(
         chain_id=b"c",
         task_id=b"t",
         round_index=0,

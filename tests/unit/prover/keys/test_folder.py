@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kernels.array import G1Array, G2Array
 from kernels.bn254 import G1
-from prover.errors import FormatError, KeyMismatch, ProverError
+from prover.errors import FieldInvalid, FormatError, KeyMismatch, ProverError
 from prover.groth16.prove import prepare
 from prover.groth16.setup import pin_files, setup
 from prover.keys.card import KeyCard
@@ -32,6 +32,7 @@ from prover.keys.folder import (
 )
 from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
 from prover.keys.proving_file import compute_proving_digest
+from prover.wire.records import encode_fields, split_fields
 from prover.wire.verdict import Verdict
 from tests.support.learning import accuracy, proving_key
 from tests.support.tiny_circuits import seeded
@@ -243,8 +244,16 @@ def test_points_that_are_none_are_refused() -> None:
     ],
 )
 def test_fields_out_of_range_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(FormatError):
-        VerifyingKey.decode(replace(toy_key().verifying, **change).encode())
+    """No key is made with them, and bytes that have them are none."""
+    key = toy_key().verifying
+    with pytest.raises(FieldInvalid):
+        replace(key, **change)
+    ((name, value),) = change.items()
+    head, index = len(VerifyingKey.HEADER), [*VerifyingKey.KINDS].index(name)
+    fields = split_fields(key.encode()[head:], 7)
+    fields[index] = VerifyingKey.KINDS[name].encode(value)
+    with pytest.raises(FormatError, match=name):
+        VerifyingKey.decode(VerifyingKey.HEADER + encode_fields(fields))
 
 
 def test_a_key_says_nothing_of_who_made_it() -> None:

@@ -29,7 +29,6 @@ from prover.keys.folder import (
     save_key,
 )
 from prover.keys.opening import (
-    MAGIC,
     CommitmentKey,
     Opening,
     flatten_model,
@@ -192,7 +191,7 @@ def spoil(index: int, words: list[int]) -> bytes:
         b"",
         key().encode()[:-1],
         key().encode() + b"\0",
-        MAGIC + (1).to_bytes(2, "little") + key().encode()[10:],
+        key().encode()[:8] + (1).to_bytes(2, "little") + key().encode()[10:],
         key().encode()[:10],
         key().encode()[: 10 + 64],
         key().encode()[: 10 + 127],
