@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Self, get_type_hints
+from typing import Annotated, Self, get_type_hints
 
 from consensus.learning.election import Lapse
+from consensus.wire.codec import MAX_VALIDATORS, PublicKey, ValidatorIndex
 from consensus.wire.genesis import Genesis
-from consensus.wire.state_codec import decode_value, encode_value
-from prover.wire.kinds import DIGEST_BYTES
-from prover.wire.records import encode_fields, split_fields
+from consensus.wire.messages import MAX_TRANSACTIONS
+from prover.wire.kinds import (
+    DIGEST_BYTES,
+    POINT_BYTES,
+    Bytes,
+    Count,
+    Digest,
+    Listed,
+    Mapped,
+    PointBytes,
+    Word,
+)
+from prover.wire.records import Record, encode_fields, find_kind, split_fields
 
 NO_MODEL = bytes(DIGEST_BYTES)
 """The digest that stands for "no global model yet"."""
@@ -33,31 +44,36 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Commitment:
-    """A client's commitment of the learning round, compressed points."""
+class Commitment(Record):
+    """A client's commitment of the learning round."""
 
-    d_w: bytes
-    pok_w: bytes
+    d_w: PointBytes
+    pok_w: PointBytes
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(Record):
     """A client's accepted proof of the learning round."""
 
-    transaction_digest: bytes
-    claimed_correct: int
+    transaction_digest: Digest
+    claimed_correct: Count
 
 
 @dataclass(frozen=True, slots=True)
-class Absence:
+class Absence(Record):
     """Of a client that kept a phase waiting, see `consensus.learning.standing`.
 
     length : in learning rounds; the next one is twice as long
     until  : the learning round that waits for it again
     """
 
-    length: int
-    until: int
+    length: Count
+    until: Count
+
+
+_Validators = Annotated[tuple[ValidatorIndex, ...], Listed(0, MAX_VALIDATORS)]
+_Clients = Annotated[tuple[PublicKey, ...], Listed(0, MAX_TRANSACTIONS)]
+_BY_CLIENT = Mapped(MAX_TRANSACTIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,49 +100,49 @@ class ChainState:
     """
 
     genesis: Genesis
-    height: int
-    head: bytes
-    time_ms: int
-    phase: Phase
-    phase_ms: int
-    learning_round: int
-    order: tuple[int, ...]
-    maker: int
-    lapses: tuple[Lapse, ...]
-    clients: Mapping[bytes, int]
-    absences: Mapping[bytes, Absence]
-    debtors: tuple[bytes, ...]
-    commits: Mapping[bytes, Commitment]
-    commit_height: int
-    beacon: bytes
-    proofs: Mapping[bytes, Proven]
-    refusals: Mapping[bytes, bytes]
-    updates: Mapping[bytes, bytes]
-    global_model: bytes
-    ranking: tuple[bytes, ...]
-    offenders: tuple[int, ...]
+    height: Count
+    head: Digest
+    time_ms: Count
+    phase: Annotated[Phase, Word(Phase)]
+    phase_ms: Count
+    learning_round: Count
+    order: _Validators
+    maker: ValidatorIndex
+    lapses: Annotated[tuple[Lapse, ...], Listed(0, MAX_VALIDATORS)]
+    clients: Annotated[Mapping[PublicKey, ValidatorIndex], _BY_CLIENT]
+    absences: Annotated[Mapping[PublicKey, Absence], _BY_CLIENT]
+    debtors: _Clients
+    commits: Annotated[Mapping[PublicKey, Commitment], _BY_CLIENT]
+    commit_height: Count
+    beacon: Annotated[bytes, Bytes(0, POINT_BYTES, step=POINT_BYTES)]
+    proofs: Annotated[Mapping[PublicKey, Proven], _BY_CLIENT]
+    refusals: Annotated[Mapping[PublicKey, Digest], _BY_CLIENT]
+    updates: Annotated[Mapping[PublicKey, Digest], _BY_CLIENT]
+    global_model: Digest
+    ranking: _Clients
+    offenders: _Validators
 
     def encode(self) -> bytes:
         """The canonical bytes of every field, genesis by its digest: what a snapshot holds."""
-        values = [getattr(self, f.name) for f in fields(self) if f.name != "genesis"]
-        parts = [self.genesis.digest, *map(encode_value, values)]
-        return _DOMAIN + encode_fields(parts)
+        parts = [kind.encode(getattr(self, name)) for name, kind in _KINDS.items()]
+        return _DOMAIN + encode_fields([self.genesis.digest, *parts])
 
     @classmethod
     def decode(cls, raw: bytes, genesis: Genesis) -> Self | None:
-        """Inverse of `encode`; None for every other byte string, and for another genesis."""
-        kinds = get_type_hints(cls)
-        names = [f.name for f in fields(cls) if f.name != "genesis"]
+        """Inverse of `encode`; None for every other byte string, and for another genesis.
+
+        What rules have made of checked messages is in its ranges; so they are asked here alone.
+        """
         try:
-            parts = split_fields(raw.removeprefix(_DOMAIN), 1 + len(names))
-            values = {
-                name: decode_value(kinds[name], part)
-                for name, part in zip(names, parts[1:], strict=True)
-            }
-        except (ValueError, OverflowError):
+            name, *parts = split_fields(raw.removeprefix(_DOMAIN), 1 + len(_KINDS))
+            pairs = zip(_KINDS.items(), parts, strict=True)
+            values = {field: kind.decode(part) for (field, kind), part in pairs}
+        except ValueError:
             return None
-        found = cls(genesis=genesis, **values)
-        return found if found.encode() == raw else None
+        in_range = all(kind.find_fault(values[field]) is None for field, kind in _KINDS.items())
+        if not raw.startswith(_DOMAIN) or name != genesis.digest or not in_range:
+            return None
+        return cls(genesis=genesis, **values)
 
     @cached_property
     def digest(self) -> bytes:
@@ -137,3 +153,11 @@ class ChainState:
     def leader(self) -> bytes | None:
         """The client that leads: highest proven accuracy."""
         return self.ranking[0] if self.ranking else None
+
+
+_KINDS = {
+    name: find_kind(hint)
+    for name, hint in get_type_hints(ChainState, include_extras=True).items()
+    if name != "genesis"
+}
+"""Of the fields that a state has beside its genesis, in their order."""

@@ -11,6 +11,11 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Annotated
+
+from consensus.wire.codec import ValidatorIndex
+from prover.wire.kinds import Count, Number
+from prover.wire.records import Record
 
 _TIE_DOMAIN = b"zkpot tie v1\x00"
 _LG_LONGEST_WAIT = 10  # heights
@@ -31,7 +36,7 @@ def rank_clients(accuracies: Mapping[bytes, Fraction], beacon: bytes) -> tuple[b
 
 
 @dataclass(frozen=True, slots=True)
-class Lapse:
+class Lapse(Record):
     """Of a validator that missed its turn and has made no final block since.
 
     n_missed : turns
@@ -39,10 +44,10 @@ class Lapse:
     is_heard : 1 when a later certificate holds a precommit of it, else 0
     """
 
-    validator: int
-    n_missed: int
-    back_at: int
-    is_heard: int
+    validator: ValidatorIndex
+    n_missed: Count
+    back_at: Count
+    is_heard: Annotated[int, Number(0, 1)]
 
 
 def note_turns(

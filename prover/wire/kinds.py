@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Annotated, Any, get_args, get_origin
 
 from prover.errors import FieldInvalid
@@ -126,6 +130,61 @@ class Packed(_Sequence):
             raise FieldInvalid(f"has more than {self.most} elements")
         places = range(0, len(raw), width)  # a last one that is too short is refused as such
         return tuple(self.item.decode(raw[at : at + width]) for at in places)
+
+
+class Mapped(Kind[Mapping[Any, Any]]):
+    """A mapping of at most `most` keys: key, value, key, value ..., by ascending key, each with
+    its length."""
+
+    key: Kind[Any]
+    value: Kind[Any]
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def bind(self, base: Any) -> Kind[Mapping[Any, Any]]:
+        if get_origin(base) is not Mapping:
+            return super().bind(base)
+        bound = type(self)(self.most)
+        bound.key, bound.value = map(find_kind, get_args(base))
+        return bound
+
+    def find_fault(self, value: Mapping[Any, Any]) -> str | None:
+        if len(value) > self.most:
+            return f"has more than {self.most} keys"
+        faults = [*map(self.key.find_fault, value), *map(self.value.find_fault, value.values())]
+        return next((f"an element {fault}" for fault in faults if fault), None)
+
+    def encode(self, value: Mapping[Any, Any]) -> bytes:
+        pairs = ((self.key.encode(k), self.value.encode(value[k])) for k in sorted(value))
+        return encode_fields(part for pair in pairs for part in pair)
+
+    def decode(self, raw: bytes) -> Mapping[Any, Any]:
+        parts = split_fields(raw, 2 * self.most)
+        keys = list(map(self.key.decode, parts[::2]))
+        if len(parts) % 2 or any(a >= b for a, b in pairwise(keys)):
+            raise FieldInvalid("has a key without a value, or not in order")
+        return MappingProxyType(dict(zip(keys, map(self.value.decode, parts[1::2]), strict=True)))
+
+
+class Word(Kind[Any]):
+    """A member of an enumeration, by its word in ASCII."""
+
+    def __init__(self, base: type[StrEnum]) -> None:
+        self.base = base
+
+    def find_fault(self, value: StrEnum) -> str | None:
+        return None if isinstance(value, self.base) else f"is no {self.base.__name__}"
+
+    def encode(self, value: StrEnum) -> bytes:
+        return value.encode("ascii")
+
+    def decode(self, raw: bytes) -> StrEnum:
+        try:
+            found: StrEnum = self.base(raw.decode("ascii"))
+        except ValueError:
+            raise FieldInvalid(f"is no {self.base.__name__}") from None
+        return found
 
 
 def span(least: int, most: int) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from enum import IntEnum, StrEnum
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -23,8 +20,7 @@ from consensus.disk.snapshots import (
 )
 from consensus.learning.chain import apply
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.messages import BlockRequest
-from consensus.wire.state_codec import decode_value, encode_value
+from consensus.wire.codec import MAX_VALIDATORS
 from prover.wire.records import encode_fields, split_fields
 from tests.support.certificates import certify
 from tests.support.learning import Lab
@@ -36,78 +32,6 @@ PHASES = [Phase.REGISTER, Phase.COMMIT, Phase.BEACON, Phase.PROVE, Phase.UPDATE,
 def take(phase: Phase, learning_round: int = 0) -> Snapshot:
     state = LAB.reach(phase, learning_round=learning_round)
     return Snapshot(state, certify(LAB, LAB.block(state, LAB.list_due(state))))
-
-
-# -- values ----------------------------------------------------------------------------------------
-
-
-class Colour(StrEnum):
-    RED = "red"
-    BLUE = "blue"
-
-
-class Level(IntEnum):
-    LOW = 0
-    HIGH = 7
-
-
-@dataclass(frozen=True)
-class Part:
-    """As a field that a state may come to have."""
-
-    name: bytes
-    sizes: tuple[int, ...]
-    colour: Colour = Colour.RED
-
-
-@dataclass(frozen=True)
-class Whole:
-    parts: Mapping[bytes, Part]
-    counts: Mapping[int, int]
-    pair: tuple[int, bytes]
-    requests: tuple[BlockRequest, ...]
-    is_open: bool
-    level: Level
-    text: str
-
-
-WHOLE = Whole(
-    parts=MappingProxyType({b"b": Part(b"", (1, 2)), b"a": Part(b"x" * 40, (), Colour.BLUE)}),
-    counts=MappingProxyType({256: 1, 2: 3}),
-    pair=(5, b"five"),
-    requests=(BlockRequest(height=4),),
-    is_open=True,
-    level=Level.HIGH,
-    text="words",
-)
-
-
-def test_values_come_back_by_the_types_of_their_fields() -> None:
-    raw = encode_value(WHOLE)
-    found = decode_value(Whole, raw)
-    assert found == WHOLE
-    assert type(found.parts[b"a"].colour) is Colour
-    assert type(found.is_open) is bool
-    assert encode_value(found) == raw
-    other = replace(WHOLE, parts=MappingProxyType(dict(reversed(WHOLE.parts.items()))))
-    assert encode_value(other) == raw, "the order of insertion is none"
-
-
-@pytest.mark.parametrize("value", [None, 1.5, [1], {1}, "ä"])
-def test_other_values_have_no_bytes(value: Any) -> None:
-    with pytest.raises((TypeError, UnicodeEncodeError)):
-        encode_value(value)
-
-
-def test_every_other_byte_string_is_an_error_or_another_value() -> None:
-    raw = encode_value(WHOLE)
-    for at in range(len(raw)):
-        for other in (raw[:at], raw[:at] + bytes((raw[at] ^ 0x41,)) + raw[at + 1 :]):
-            try:
-                found = decode_value(Whole, other)
-            except ValueError:
-                continue
-            assert found != WHOLE or encode_value(found) != other, at
 
 
 # -- states ----------------------------------------------------------------------------------------
@@ -134,6 +58,33 @@ def test_bytes_of_a_state_are_canonical() -> None:
         for other in (fields[:i] + fields[i + 1 :], [*fields[:i], b"\x01" * 3, *fields[i + 1 :]]):
             found = ChainState.decode(raw[:head] + encode_fields(other), LAB.genesis)
             assert found is None or found.encode() != raw
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"height": 1 << 63},
+        {"head": bytes(31)},
+        {"beacon": bytes(31)},
+        {"maker": MAX_VALIDATORS},
+        {"order": (MAX_VALIDATORS,)},
+        {"offenders": (0,) * (MAX_VALIDATORS + 1)},
+        {"ranking": (bytes(31),)},
+        {"clients": {bytes(31): 0}},
+        {"clients": {bytes(32): MAX_VALIDATORS}},
+        {"updates": {bytes(32): b""}},
+    ],
+)
+def test_bytes_of_a_state_out_of_its_ranges_are_none(changes: dict[str, Any]) -> None:
+    state = replace(LAB.reach(Phase.UPDATE), **changes)
+    assert ChainState.decode(state.encode(), LAB.genesis) is None
+
+
+def test_the_order_in_which_clients_came_is_not_in_the_bytes() -> None:
+    state = LAB.reach(Phase.UPDATE)
+    other = replace(state, clients=dict(reversed(state.clients.items())))
+    assert list(other.clients) != list(state.clients)
+    assert other.encode() == state.encode()
 
 
 # -- snapshots -------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -14,16 +16,22 @@ from kernels.array import G1Array, G2Array
 from kernels.numpy_types import UInt8Array
 from prover.errors import FieldInvalid, FormatError
 from prover.wire.array_kinds import Array, Points
-from prover.wire.kinds import Bytes, Count, Counted, Digest, Listed, Number, Packed
+from prover.wire.kinds import Bytes, Count, Counted, Digest, Listed, Mapped, Number, Packed, Word
 from prover.wire.records import (
     BARE,
     WITH_NEXT,
     Document,
     Record,
     encode_fields,
+    find_kind,
     header,
     split_fields,
 )
+
+
+class Colour(StrEnum):
+    RED = "red"
+
 
 Small = Annotated[int, Number(3, 9, width=2)]
 Short = Annotated[bytes, Bytes(0, 2)]
@@ -215,6 +223,39 @@ def test_field_lists() -> None:
     for raw, most in ((encode_fields([b"", b"ab"]), 1), (b"\1\0\0\0", 9), (b"\0", 9)):
         with pytest.raises(FieldInvalid):
             split_fields(raw, most)
+
+
+def test_mappings_are_by_ascending_key() -> None:
+    kind = find_kind(Annotated[Mapping[Short, Small], Mapped(2)])
+    raw = encode_fields([b"a", b"\3\0", b"b", b"\4\0"])
+    for value in ({b"a": 3, b"b": 4}, {b"b": 4, b"a": 3}):
+        assert kind.encode(value) == raw
+        assert kind.find_fault(value) is None
+    assert dict(kind.decode(raw)) == {b"a": 3, b"b": 4}
+    for wrong in ({b"abc": 3}, {b"a": 2}, dict.fromkeys((b"a", b"b", b"c"), 3)):
+        assert kind.find_fault(wrong) is not None
+    for parts in (
+        [b"b", b"\4\0", b"a", b"\3\0"],
+        [b"a", b"\3\0", b"a", b"\3\0"],
+        [b"a", b"\3\0", b"b"],
+        [b"a", b"\3"],
+        [b"a", b"\3\0"] * 3,
+    ):
+        with pytest.raises(FieldInvalid):
+            kind.decode(encode_fields(parts))
+    for hint in (dict[Short, Small], Mapping[bytes, Small], Mapping[Short, int]):
+        with pytest.raises(TypeError):
+            find_kind(Annotated[hint, Mapped(2)])  # type: ignore[valid-type]
+
+
+def test_words_are_members_of_their_enumeration() -> None:
+    kind = Word(Colour)
+    assert kind.decode(kind.encode(Colour.RED)) is Colour.RED
+    assert kind.find_fault(Colour.RED) is None
+    assert kind.find_fault("red") is not None  # type: ignore[arg-type]
+    for raw in (b"", b"RED", "röd".encode()):
+        with pytest.raises(FieldInvalid):
+            kind.decode(raw)
 
 
 def test_arrays_are_flat_and_of_their_type() -> None:
