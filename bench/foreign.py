@@ -24,13 +24,13 @@ from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.backend import Backend, get_backend
 from kernels.bn254 import R
 from prover.circuit.r1cs import R1CS
-from prover.formats.elements import Groth16Key, Groth16Proof
 from prover.formats.json_io import write_vkey
-from prover.formats.snarkjs import verify_foreign
 from prover.formats.wtns import write_wtns
 from prover.formats.zkey import Zkey, read_zkey, write_zkey
-from prover.formats.zkey_setup import setup_zkey
-from prover.groth16.setup import draw_trapdoor
+from prover.groth16.setup import draw_trapdoor, setup_plain
+from prover.groth16.verify import verify_plain
+from prover.keys.halves import VerifyingKey
+from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
 
 N_PUBLIC_ROWS = 2  # the key's own rows, for the constant and the public wire
@@ -86,10 +86,15 @@ class ForeignBench:
         path = self._folder / "circuit.zkey"
         if not path.exists():
             self._folder.mkdir(parents=True, exist_ok=True)
-            key = setup_zkey(self._circuit(), draw_trapdoor(secrets.token_bytes), self.backend)
+            key, circuit = setup_plain(
+                self._circuit(),
+                trapdoor=draw_trapdoor(secrets.token_bytes),
+                backend=self.backend,
+            )
             write_wtns(self.wtns, self.witness)
             write_vkey(self.vkey, key.verifying)
-            write_zkey(path, key, self.backend)  # the last, and whole or not at all
+            zkey = Zkey(key=key, circuit=circuit)
+            write_zkey(path, zkey, self.backend)  # the last, and whole or not at all
         return path
 
     def renew_key(self, path: Path) -> Path:
@@ -116,13 +121,13 @@ class ForeignBench:
         return read_zkey(self.zkey, self.backend, random_bytes=secrets.token_bytes)
 
     @cached_property
-    def verifying(self) -> Groth16Key:
-        return self.read().verifying
+    def verifying(self) -> VerifyingKey:
+        return self.read().key.verifying
 
-    def judge(self, public: FrArray, proof: Groth16Proof) -> tuple[bool, bool, list[int]]:
+    def judge(self, public: FrArray, proof: Groth16Points) -> tuple[bool, bool, list[int]]:
         """(valid, valid for another public input, public inputs): (True, False, expected)."""
         other = FrArray.from_ints([x + 1 for x in public.to_ints()])
-        verdicts = [verify_foreign(self.verifying, p, proof) for p in (public, other)]
+        verdicts = [verify_plain(self.verifying, p, proof) for p in (public, other)]
         valid, forged = (v is Verdict.VALID for v in verdicts)
         return valid, forged, public.to_ints()
 

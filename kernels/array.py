@@ -24,7 +24,7 @@ import numpy.typing as npt
 from kernels.bn254 import MONT_BITS, P, R
 
 U64 = npt.NDArray[np.uint64]
-Index = slice | npt.NDArray[np.uint64] | npt.NDArray[np.int64] | npt.NDArray[np.bool_]
+Index = slice | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 AffineG1 = tuple[int, int]
 AffineG2 = tuple[tuple[int, int], tuple[int, int]]
 

@@ -53,9 +53,9 @@ def prove(
     from api.console.progress import show_steps
     from kernels.files import write_together
     from prover.errors import ProverError
+    from prover.foreign import prove_foreign
     from prover.formats.json_io import encode_proof, encode_public
     from prover.formats.key_memory import KeyMemory
-    from prover.formats.snarkjs import ForeignProver
     from prover.formats.wtns import read_wtns
     from prover.formats.zkey import read_zkey
 
@@ -63,7 +63,7 @@ def prove(
     started = time.perf_counter()
     try:
         wires = read_wtns(witness)
-        key = read_zkey(
+        read = read_zkey(
             zkey,
             device,
             check_points=not trust_key,
@@ -72,10 +72,13 @@ def prove(
         )
         loaded = time.perf_counter()
         with show_steps() as progress:
-            made = ForeignProver(key, device).prove(wires, secrets.token_bytes, progress=progress)
+            made = prove_foreign(
+                read, wires, random_bytes=secrets.token_bytes, backend=device, progress=progress
+            )
         proven = time.perf_counter()
     except ProverError as error:
         refuse(error.public_message, code=error.code, as_json=as_json)
+    key = read.key
     shown = encode_public(wires[1 : 1 + key.n_public])
     write_together([(proof, encode_proof(made)), (public, shown)])
     facts = {
@@ -105,11 +108,11 @@ def verify(
     """Exit with 0 for a valid proof, with 1 and the reason for any other."""
     from prover.errors import ProverError
     from prover.formats.json_io import read_proof, read_public, read_vkey
-    from prover.formats.snarkjs import verify_foreign
+    from prover.groth16.verify import verify_plain
     from prover.wire.verdict import Verdict
 
     try:
-        verdict = verify_foreign(read_vkey(vkey), read_public(public), read_proof(proof))
+        verdict = verify_plain(read_vkey(vkey), read_public(public), read_proof(proof))
     except ProverError as error:
         refuse(error.public_message, code=error.code, as_json=as_json)
     if verdict is not Verdict.VALID:

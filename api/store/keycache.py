@@ -24,7 +24,7 @@ from prover.groth16.prove import prepare
 from prover.groth16.setup import setup_accuracy
 from prover.keys.card import KeyCard
 from prover.keys.folder import load_proving_key, save_key
-from prover.keys.halves import ProvingKey
+from prover.keys.halves import QUERIES, ProvingKey
 from prover.model.network import Architecture
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
@@ -145,7 +145,7 @@ def bound_key_bytes(sizes: CircuitSizes) -> int:
 
 def count_bytes(key: ProvingKey) -> int:
     """Memory of the bases of a key, as they are or prepared."""
-    bases = (key.a, key.b1, key.b2, key.c, key.h, key.model, key.model_pok, key.advice)
+    bases = [getattr(key, query.name) for query in QUERIES]
     return sum(
         base.data.nbytes if isinstance(base, G1Array | G2Array) else base.n_bytes for base in bases
     )

@@ -6,7 +6,7 @@ import errno
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,13 @@ from api.store.uploads import UploadGone, UploadInvalid, UploadKind, UploadStore
 from federated.errors import FederatedError
 from kernels.backend import Backend, BackendUnavailable
 from prover.errors import FormatError, ProverError
+from prover.foreign import prove_foreign
 from prover.formats.json_io import encode_proof, encode_public
 from prover.formats.key_memory import KeyMemory
-from prover.formats.snarkjs import ForeignProver
 from prover.formats.wtns import read_wtns
-from prover.formats.zkey import read_zkey
+from prover.formats.zkey import Zkey, read_zkey
 from prover.groth16.commitment import SecretCommitment, draw_blinding
+from prover.groth16.prove import prepare
 from prover.model.network import QuantizedModel
 from prover.model.zkq import decode_model
 from prover.pipeline import commit_job, prove_job
@@ -164,20 +165,22 @@ class TaskProver:
         report("witness 1", 1, 1)
 
         def load() -> tuple[object, int]:
-            key = read_zkey(
+            zkey = read_zkey(
                 path, backend, random_bytes=self.random_bytes, memory=KeyMemory.of(backend)
             )
-            return ForeignProver(key, backend), path.stat().st_size
+            return replace(zkey, key=prepare(zkey.key, backend)), path.stat().st_size
 
         name = ("groth16", work.zkey_id, backend.info().name)
-        prover = self.keys.memory.get(name, load)
-        assert isinstance(prover, ForeignProver)
+        zkey = self.keys.memory.get(name, load)
+        assert isinstance(zkey, Zkey)
         report("prove", 0, 1)
-        proof = prover.prove(wires, self.random_bytes, progress=report)
+        proof = prove_foreign(
+            zkey, wires, random_bytes=self.random_bytes, backend=backend, progress=report
+        )
         report("prove", 1, 1)
         both: dict[str, Any] = {
             "proof": json.loads(encode_proof(proof)),
-            "public": json.loads(encode_public(wires[1 : 1 + prover.verifying.n_public])),
+            "public": json.loads(encode_public(wires[1 : 1 + zkey.key.n_public])),
         }
         return TaskResult(raw=json.dumps(both).encode("ascii"), n_samples=0)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from time import perf_counter
@@ -24,8 +25,9 @@ from bench.registry import BenchCase, Suite, Task, Unavailable
 from bench.scratch import Scratch
 from bench.suites.kernels import Engine
 from kernels.backend import Backend, get_backend
+from prover.foreign import prove_foreign
 from prover.formats.json_io import read_proof, read_public
-from prover.formats.snarkjs import ForeignProver
+from prover.groth16.prove import prepare
 from prover.keys.folder import save_key
 
 MODEL_NAME = "mlp-784-128-10"
@@ -309,10 +311,12 @@ class Builder:
         """
 
         def make() -> Task[Any]:
-            prover = ForeignProver(bench.read(), bench.backend, max_bytes=max_bytes)
-            witness = bench.witness
+            zkey, backend, witness = bench.read(), bench.backend, bench.witness
+            zkey = replace(zkey, key=prepare(zkey.key, backend, max_bytes=max_bytes))
             return Task(
-                run=lambda: prover.prove(witness, secrets.token_bytes),
+                run=lambda: prove_foreign(
+                    zkey, witness, random_bytes=secrets.token_bytes, backend=backend
+                ),
                 answer=lambda proof: bench.judge(witness[1:2], proof),
             )
 

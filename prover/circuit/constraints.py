@@ -312,7 +312,7 @@ def compute_digest(
     ends are known from it. Wide coefficients are hashed as they are held: Montgomery words, which
     are canonical.
     """
-    matrices = (r1cs.a, r1cs.b, r1cs.c)
+    matrices = r1cs.matrices
     header = {
         "groups": [r1cs.n_public, r1cs.n_model, r1cs.n_advice, r1cs.n_private],
         "n_rows": r1cs.n_rows,
@@ -369,7 +369,7 @@ def check_independence(r1cs: R1CS) -> None:
 def _places(r1cs: R1CS) -> tuple[Int64Array, Int64Array]:
     """(place, column) of every nonzero entry; place = row + n_rows * (0: A, 1: B, 2: C)."""
     places, cols = [], []
-    for side, m in enumerate((r1cs.a, r1cs.b, r1cs.c)):
+    for side, m in enumerate(r1cs.matrices):
         rows = np.repeat(np.arange(m.n_rows, dtype=np.int64), np.diff(m.indptr))
         kept = ~_are_zero(m)
         places.append(rows[kept] + side * m.n_rows)

@@ -8,8 +8,8 @@ from kernels.array import SparseMatrix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class R1CS:
-    """Three sparse matrices over F_r and the sizes of the wire groups (PROTOCOL section 3).
+class Factors:
+    """A and B of an R1CS and the sizes of its wire groups: all that a prover needs of a circuit.
 
     Wire 0 is the constant one. `n_public` counts the statement wires after it; the groups follow
     each other without gaps. A plain Groth16 circuit has n_model = n_advice = 0.
@@ -21,14 +21,18 @@ class R1CS:
     n_private: int
     a: SparseMatrix
     b: SparseMatrix
-    c: SparseMatrix
 
     def __post_init__(self) -> None:
-        shapes = {(m.n_rows, m.n_cols) for m in (self.a, self.b, self.c)}
+        shapes = {(m.n_rows, m.n_cols) for m in self.matrices}
         if len(shapes) != 1:
-            raise ValueError(f"R1CS: A, B and C differ in shape: {sorted(shapes)}")
+            raise ValueError(f"R1CS: the matrices differ in shape: {sorted(shapes)}")
         if self.a.n_cols != self.n_wires:
             raise ValueError(f"R1CS: matrices have {self.a.n_cols} columns, {self.n_wires} wires")
+
+    @property
+    def matrices(self) -> tuple[SparseMatrix, ...]:
+        """All that there are, in the order of their names."""
+        return self.a, self.b
 
     @property
     def n_wires(self) -> int:
@@ -60,3 +64,14 @@ class R1CS:
     @property
     def private(self) -> slice:
         return slice(self.n_wires - self.n_private, self.n_wires)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class R1CS(Factors):
+    """Three sparse matrices over F_r and the sizes of the wire groups (PROTOCOL section 3)."""
+
+    c: SparseMatrix
+
+    @property
+    def matrices(self) -> tuple[SparseMatrix, ...]:
+        return self.a, self.b, self.c

@@ -26,7 +26,9 @@ from kernels.files import write_whole
 from kernels.pairing import Fp12, multi_pairing
 from kernels.reference import is_on_curve_g1, mul_g1
 from prover.errors import FormatError
-from prover.formats.elements import Groth16Key, Groth16Proof, require_finite
+from prover.formats.checks import require_finite
+from prover.keys.halves import VerifyingKey
+from prover.wire.envelope import Groth16Points
 
 MAX_PROOF_BYTES = 1 << 16
 MAX_BYTES = 1 << 24  # of a key or of public inputs: some 90,000 points
@@ -41,7 +43,7 @@ _REGENERATE = "export it again with snarkjs"
 Path_ = str | os.PathLike[str]
 
 
-def read_vkey(path: Path_) -> Groth16Key:
+def read_vkey(path: Path_) -> VerifyingKey:
     """The verifying key of a file, every point on its curve and of order r.
 
     raises : FormatError; OSError as `open` does
@@ -56,56 +58,56 @@ def read_vkey(path: Path_) -> Groth16Key:
     ic = _member(value, "IC", list, where)
     if len(ic) != n_public + 1:
         raise _refuse(f"IC has {len(ic)} points, nPublic is {n_public}", where)
-    key = Groth16Key(
-        alpha1=_parse_g1([value.get("vk_alpha_1")], f"{where}, vk_alpha_1"),
-        beta2=_parse_g2([value.get("vk_beta_2")], f"{where}, vk_beta_2"),
-        gamma2=_parse_g2([value.get("vk_gamma_2")], f"{where}, vk_gamma_2"),
-        delta2=_parse_g2([value.get("vk_delta_2")], f"{where}, vk_delta_2"),
-        ic=_parse_g1(ic, f"{where}, IC"),
+    key = VerifyingKey.plain(
+        alpha=_parse_g1([value.get("vk_alpha_1")], f"{where}, vk_alpha_1"),
+        beta=_parse_g2([value.get("vk_beta_2")], f"{where}, vk_beta_2"),
+        gamma=_parse_g2([value.get("vk_gamma_2")], f"{where}, vk_gamma_2"),
+        delta=_parse_g2([value.get("vk_delta_2")], f"{where}, vk_delta_2"),
+        public=_parse_g1(ic, f"{where}, IC"),
     )
-    for name, point in (("alpha", key.alpha1), ("beta", key.beta2)):
+    for name, point in (("alpha", key.alpha), ("beta", key.beta)):
         require_finite(point, where=f"{where}, {name}")
-    for name, point in (("gamma", key.gamma2), ("delta", key.delta2)):
+    for name, point in (("gamma", key.gamma), ("delta", key.delta)):
         require_finite(point, where=f"{where}, {name}")
     return key
 
 
-def write_vkey(path: Path_, key: Groth16Key) -> None:
+def write_vkey(path: Path_, key: VerifyingKey) -> None:
     """Inverse of `read_vkey`, for `snarkjs groth16 verify`."""
     value = {
         "protocol": "groth16",
         "curve": "bn128",
         "nPublic": key.n_public,
-        "vk_alpha_1": _format_g1(key.alpha1)[0],
-        "vk_beta_2": _format_g2(key.beta2)[0],
-        "vk_gamma_2": _format_g2(key.gamma2)[0],
-        "vk_delta_2": _format_g2(key.delta2)[0],
-        "vk_alphabeta_12": _format_gt(_pair_as_snarkjs(key.alpha1, key.beta2)),
-        "IC": _format_g1(key.ic),
+        "vk_alpha_1": _format_g1(key.alpha)[0],
+        "vk_beta_2": _format_g2(key.beta)[0],
+        "vk_gamma_2": _format_g2(key.gamma)[0],
+        "vk_delta_2": _format_g2(key.delta)[0],
+        "vk_alphabeta_12": _format_gt(_pair_as_snarkjs(key.alpha, key.beta)),
+        "IC": _format_g1(key.public),
     }
     write_whole(Path(path), [_encode(value)])
 
 
-def read_proof(path: Path_) -> Groth16Proof:
+def read_proof(path: Path_) -> Groth16Points:
     """The proof of a file, every point on its curve and of order r.
 
     raises : FormatError; OSError as `open` does
     """
     where = Path(path).name
     value = _read_object(path, MAX_PROOF_BYTES)
-    return Groth16Proof(
+    return Groth16Points(
         a=_parse_g1([value.get("pi_a")], f"{where}, pi_a"),
         b=_parse_g2([value.get("pi_b")], f"{where}, pi_b"),
         c=_parse_g1([value.get("pi_c")], f"{where}, pi_c"),
     )
 
 
-def write_proof(path: Path_, proof: Groth16Proof) -> None:
+def write_proof(path: Path_, proof: Groth16Points) -> None:
     """Inverse of `read_proof`."""
     write_whole(Path(path), [encode_proof(proof)])
 
 
-def encode_proof(proof: Groth16Proof) -> bytes:
+def encode_proof(proof: Groth16Points) -> bytes:
     """The bytes of `write_proof`."""
     value = {
         "pi_a": _format_g1(proof.a)[0],

@@ -29,13 +29,15 @@ from hashlib import blake2b
 
 import numpy as np
 
-from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
+from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import TWO_ADICITY, P, R
+from prover.circuit.r1cs import Factors
 from prover.formats.binfile import BinFile, Buffer, require_below, write_binfile
+from prover.formats.checks import is_infinity, require_finite, require_g1, require_g2
 from prover.formats.coefficients import build_matrix, list_rows, list_values
-from prover.formats.elements import Groth16Key, require_finite, require_g1, require_g2
 from prover.formats.key_memory import KeyMemory
+from prover.keys.halves import G1Bases, G2Bases, ProvingKey, Quotient, VerifyingKey, Wires
 from prover.randomness import RandomBytes
 
 _GROTH16 = 1
@@ -50,30 +52,17 @@ _P_BYTES, _R_BYTES = P.to_bytes(32, "little"), R.to_bytes(32, "little")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Zkey:
-    """A proving key; single points are arrays of length 1.
+    """A proving key as its file tells it.
 
-    matrix_a, matrix_b : n x n_wires, n = 2^lg_n, empty rows at the end
-    contributions      : section 10 as it is, or empty
+    key           : without committed groups, its quotient WHOLE; wires whose base is infinity, of
+                    which circom circuits have many on the B side, are in no query
+    circuit       : n = 2^lg_n rows, empty ones at the end
+    contributions : section 10 as it is, or empty
     """
 
-    n_wires: int
-    lg_n: int
-    beta1: G1Array
-    delta1: G1Array
-    verifying: Groth16Key
-    matrix_a: SparseMatrix
-    matrix_b: SparseMatrix
-    a: G1Array
-    b1: G1Array
-    b2: G2Array
-    c: G1Array
-    h: G1Array
-    contributions: bytes
-
-    @property
-    def n_public(self) -> int:
-        """Public wires, the constant one not counted."""
-        return self.verifying.n_public
+    key: ProvingKey
+    circuit: Factors
+    contributions: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,45 +99,33 @@ def read_zkey(
         is_known = memory is not None and memory.knows(digest)
         check_points = check_points and not is_known
         header = _read_header(file, backend, check=not is_known)
-        n_wires, n_public, n = header.n_wires, header.n_public, 1 << header.lg_n
-        n_private = n_wires - 1 - n_public
-        ic = _read_g1(file, 3, 1 + n_public, backend, check=not is_known)
-        matrix_a, matrix_b = _read_matrices(file, n_rows=n, n_wires=n_wires, backend=backend)
-        key = Zkey(
-            n_wires=n_wires,
-            lg_n=header.lg_n,
-            beta1=header.g1[1:2],
-            delta1=header.g1[2:3],
-            verifying=Groth16Key(
-                alpha1=header.g1[0:1],
-                beta2=header.g2[0:1],
-                gamma2=header.g2[1:2],
-                delta2=header.g2[2:3],
-                ic=ic,
+        zkey = Zkey(
+            circuit=_read_circuit(file, header, backend),
+            key=_read_key(
+                file,
+                header,
+                backend,
+                check_public=not is_known,
+                check_points=check_points,
+                random_bytes=random_bytes,
             ),
-            matrix_a=matrix_a,
-            matrix_b=matrix_b,
-            a=_read_g1(file, 5, n_wires, backend, check=check_points),
-            b1=_read_g1(file, 6, n_wires, backend, check=check_points),
-            b2=_read_b2(file, n_wires, backend, check=check_points, random_bytes=random_bytes),
-            c=_read_g1(file, 8, n_private, backend, check=check_points),
-            h=_read_g1(file, 9, n, backend, check=check_points),
             contributions=_read_contributions(file),
         )
     if memory is not None and check_points:
         memory.add(digest)
-    return key
+    return zkey
 
 
-def write_zkey(path: str | os.PathLike[str], key: Zkey, backend: Backend) -> None:
+def write_zkey(path: str | os.PathLike[str], zkey: Zkey, backend: Backend) -> None:
     """Inverse of `read_zkey`: entries of section 4 by row, A before B.
 
     A key without contributions gets a section 10 that says so: zero contributions, and as hash
     BLAKE2b-512 of sections 2 to 9. (snarkjs's own hash also covers powers of tau, which a key has
     not.) snarkjs proves, verifies and exports with such a key; its `zkey verify` refuses it.
+    Raises TypeError for a key that is prepared for a device.
     """
-    sections = [(1, [struct.pack("<I", _GROTH16)]), *_encode_body(key, backend)]
-    contributions = key.contributions
+    sections = [(1, [struct.pack("<I", _GROTH16)]), *_encode_body(zkey, backend)]
+    contributions = zkey.contributions
     if not contributions:
         digest = blake2b(digest_size=_HASH_BYTES)
         for _, buffers in sections[1:]:
@@ -159,31 +136,48 @@ def write_zkey(path: str | os.PathLike[str], key: Zkey, backend: Backend) -> Non
     write_binfile(path, magic=b"zkey", version=1, sections=sections)
 
 
-def _encode_body(key: Zkey, backend: Backend) -> list[tuple[int, Sequence[Buffer]]]:
+def _encode_body(zkey: Zkey, backend: Backend) -> list[tuple[int, Sequence[Buffer]]]:
     """Sections 2 to 9."""
-    v = key.verifying
+    key, v = zkey.key, zkey.key.verifying
+    n_ic = 1 + key.n_public
+    b1, b2, h = _as_stored(key.b1), _as_stored(key.b2), _as_stored(key.h)
     sizes = _SIZES.pack(32, _P_BYTES, 32, _R_BYTES, key.n_wires, key.n_public, 1 << key.lg_n)
-    points = (v.alpha1, key.beta1, v.beta2, v.gamma2, key.delta1, v.delta2)
-    entries = _encode_matrices(key, backend)
+    points = (v.alpha, b1[-2:-1], v.beta, v.gamma, key.correction[:1], v.delta)
+    entries = _encode_matrices(zkey.circuit, backend)
     return [
-        (2, [sizes, *(_bytes_of(p) for p in points)]),
-        (3, [_bytes_of(v.ic)]),
+        (2, [sizes, *(_bytes_of(p.data) for p in points)]),
+        (3, [_bytes_of(v.public.data)]),
         (4, [struct.pack("<I", len(entries)), entries.view(np.uint8)]),
-        (5, [_bytes_of(key.a)]),
-        (6, [_bytes_of(key.b1)]),
-        (7, [_bytes_of(key.b2)]),
-        (8, [_bytes_of(key.c)]),
-        (9, [_bytes_of(key.h)]),
+        (5, [_bytes_of(_spread(_as_stored(key.a), key.a_wires, key.n_wires))]),
+        (6, [_bytes_of(_spread(b1, key.b_wires, key.n_wires))]),
+        (7, [_bytes_of(_spread(b2, key.b_wires, key.n_wires))]),
+        (8, [_bytes_of(_spread(_as_stored(key.c), key.c_wires, key.n_wires)[n_ic:])]),
+        (9, [_bytes_of(h.data)]),
     ]
 
 
-def _bytes_of(points: G1Array | G2Array) -> Buffer:
-    return points.data.astype("<u8", copy=False)
+def _as_stored(bases: G1Bases | G2Bases) -> G1Array | G2Array:
+    if not isinstance(bases, G1Array | G2Array):
+        raise TypeError("the key is prepared for a device; write it before that")
+    return bases
 
 
-def _encode_matrices(key: Zkey, backend: Backend) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+def _spread(bases: G1Array | G2Array, wires: Wires, n_wires: int) -> U64:
+    """The points of a query for every wire, infinity where it has none."""
+    out = np.zeros((n_wires, bases.WORDS), dtype=np.uint64)
+    out[wires] = bases.data[: len(wires)]
+    return out
+
+
+def _bytes_of(words: U64) -> Buffer:
+    return words.astype("<u8", copy=False)
+
+
+def _encode_matrices(
+    circuit: Factors, backend: Backend
+) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     """Records of section 4."""
-    matrices = (key.matrix_a, key.matrix_b)
+    matrices = (circuit.a, circuit.b)
     rows = np.concatenate([list_rows(m) for m in matrices])
     order = np.argsort(rows, kind="stable")
     values = FrArray.concat([list_values(m, backend) for m in matrices])
@@ -261,10 +255,61 @@ def _read_b2(
     return points
 
 
-def _read_matrices(
-    file: BinFile, *, n_rows: int, n_wires: int, backend: Backend
-) -> list[SparseMatrix]:
+def _read_key(
+    file: BinFile,
+    header: _Header,
+    backend: Backend,
+    *,
+    check_public: bool,
+    check_points: bool,
+    random_bytes: RandomBytes | None,
+) -> ProvingKey:
+    """Sections 3 and 5 to 9, with the points of the header."""
+    n_wires, n_ic = header.n_wires, 1 + header.n_public
+    alpha, beta1, delta1 = (header.g1[i : i + 1] for i in range(3))
+    beta2, gamma2, delta2 = (header.g2[i : i + 1] for i in range(3))
+
+    def read(section: int, n: int) -> G1Array:
+        return _read_g1(file, section, n, backend, check=check_points)
+
+    ic = _read_g1(file, 3, n_ic, backend, check=check_public)
+    a, b1 = read(5, n_wires), read(6, n_wires)
+    b2 = _read_b2(file, n_wires, backend, check=check_points, random_bytes=random_bytes)
+    c, none = read(8, n_wires - n_ic), G1Array.zeros(0)
+    a_wires, b_wires, of_c = _find_finite(a), _find_finite(b1, b2), _find_finite(c)
+    return ProvingKey(
+        verifying=VerifyingKey.plain(
+            alpha=alpha, public=ic, beta=beta2, gamma=gamma2, delta=delta2
+        ),
+        quotient=Quotient.WHOLE,
+        lg_n=header.lg_n,
+        n_wires=n_wires,
+        n_model=0,
+        n_advice=0,
+        a_wires=a_wires,
+        b_wires=b_wires,
+        c_wires=of_c + np.uint32(n_ic),
+        a=G1Array.concat([a[a_wires], alpha, delta1]),
+        b1=G1Array.concat([b1[b_wires], beta1, delta1]),
+        b2=G2Array.concat([b2[b_wires], beta2, delta2]),
+        c=c[of_c],
+        h=read(9, 1 << header.lg_n),
+        model=none,
+        model_pok=none,
+        advice=none,
+        correction=G1Array.concat([delta1, G1Array.zeros(2)]),
+    )
+
+
+def _find_finite(*queries: G1Array | G2Array) -> Wires:
+    """Where some of the queries over the same wires have a base."""
+    infinite = np.all([is_infinity(points) for points in queries], axis=0)
+    return np.flatnonzero(~infinite).astype(np.uint32)
+
+
+def _read_circuit(file: BinFile, header: _Header, backend: Backend) -> Factors:
     """A and B of section 4."""
+    n_rows, n_wires = 1 << header.lg_n, header.n_wires
     if file.n_bytes(4) < 4:
         raise file.refuse("too short for a count", section=4)
     entries = file.array(4, _ENTRY, offset=4)
@@ -278,20 +323,26 @@ def _read_matrices(
     require_below(stored, R, where=file.where(4))
     once = backend.from_mont(FrMont(stored))  # value * 2^256
     values = backend.from_mont(FrMont(once.data))
-    matrices = []
-    for k in range(2):
+
+    def build(k: int) -> SparseMatrix:
         mine = np.flatnonzero(entries["matrix"] == k)
-        matrices.append(
-            build_matrix(
-                entries["row"][mine],
-                entries["wire"][mine],
-                values[mine],
-                n_rows=n_rows,
-                n_cols=n_wires,
-                backend=backend,
-            )
+        return build_matrix(
+            entries["row"][mine],
+            entries["wire"][mine],
+            values[mine],
+            n_rows=n_rows,
+            n_cols=n_wires,
+            backend=backend,
         )
-    return matrices
+
+    return Factors(
+        n_public=header.n_public,
+        n_model=0,
+        n_advice=0,
+        n_private=n_wires - 1 - header.n_public,
+        a=build(0),
+        b=build(1),
+    )
 
 
 def _read_contributions(file: BinFile) -> bytes:

@@ -9,28 +9,18 @@ a and b are fresh for every proof: with them A and B are uniform, and C is deter
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import replace
+from typing import Any
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.backend import Backend
-from prover.circuit.r1cs import R1CS
+from prover.circuit.r1cs import Factors
 from prover.errors import KeyMismatch
 from prover.groth16.quotient import compute_quotient_scalars
-from prover.keys.halves import G1Bases, ProvingKey
+from prover.keys.halves import QUERIES, ProvingKey, Wires
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Groth16Points:
-    """A, B and C, each an array of length 1."""
-
-    a: G1Array
-    b: G2Array
-    c: G1Array
+from prover.wire.envelope import Groth16Points
 
 
 def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) -> ProvingKey:
@@ -38,27 +28,20 @@ def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) 
 
     max_bytes : for each query, how much precomputation may take (default: none)
     """
-
-    def fix(bases: G1Bases) -> G1Bases:
-        return backend.fix_g1(bases, max_bytes=max_bytes) if isinstance(bases, G1Array) else bases
-
-    b2 = key.b2
-    return replace(
-        key,
-        a=fix(key.a),
-        b1=fix(key.b1),
-        b2=backend.fix_g2(b2, max_bytes=max_bytes) if isinstance(b2, G2Array) else b2,
-        c=fix(key.c),
-        h=fix(key.h),
-        model=fix(key.model),
-        model_pok=fix(key.model_pok),
-        advice=fix(key.advice),
-    )
+    fixed: dict[str, Any] = {}
+    for query in QUERIES:
+        bases = getattr(key, query.name)
+        if isinstance(bases, G1Array):
+            bases = backend.fix_g1(bases, max_bytes=max_bytes)
+        elif isinstance(bases, G2Array):
+            bases = backend.fix_g2(bases, max_bytes=max_bytes)
+        fixed[query.name] = bases
+    return replace(key, **fixed)
 
 
 def compute_points(
     key: ProvingKey,
-    r1cs: R1CS,
+    circuit: Factors,
     z: FrMont,
     *,
     rho_w: int,
@@ -71,15 +54,16 @@ def compute_points(
 
     z            : (1 | public | model | advice | private), shape [n_wires]; uploaded if it is not
     rho_w, rho_a : the blindings of D_W and D_A; 0 for a group that the circuit has not
-    cost         : two sparse products, four transforms, MSMs over the four queries
+    cost         : two sparse products, four transforms (six of a WHOLE quotient), four MSMs in G1
+                   and one in G2
     A witness that does not satisfy the circuit gives points that do not verify: check it first, and
     verify the proof before it leaves.
     """
     z = backend.upload(z)
     wires = backend.from_mont(z)
-    _check_fit(key, r1cs, wires, backend)
+    _check_fit(key, circuit, wires, backend)
     report = progress or silent
-    h_scalars = _quotient(r1cs, z, backend, report)
+    h_scalars = _quotient(key, circuit, z, backend, report)
     a, b = draw_scalar(random_bytes), draw_scalar(random_bytes)
     a_scalars = _gather(backend, wires, key.a_wires, 1, a)
     b_scalars = _gather(backend, wires, key.b_wires, 1, b)
@@ -96,30 +80,31 @@ def compute_points(
     return Groth16Points(a=point_a, b=point_b2, c=point_c)
 
 
-def _quotient(r1cs: R1CS, z: FrMont, backend: Backend, report: StageProgress) -> FrArray:
+def _quotient(
+    key: ProvingKey, circuit: Factors, z: FrMont, backend: Backend, report: StageProgress
+) -> FrArray:
     report("products", 0, 2)
-    a_rows = backend.matvec(r1cs.a, z)
+    a_rows = backend.matvec(circuit.a, z)
     report("products", 1, 2)
-    b_rows = backend.matvec(r1cs.b, z)
+    b_rows = backend.matvec(circuit.b, z)
     report("products", 2, 2)
     return compute_quotient_scalars(
         a_rows,
         b_rows,
-        lg_n=r1cs.lg_n,
+        quotient=key.quotient,
+        lg_n=key.lg_n,
         backend=backend,
         progress=lambda i, n: report("transforms", i, n),
     )
 
 
-def _gather(
-    backend: Backend, wires: FrArray, index: npt.NDArray[np.uint32], *constants: int
-) -> FrArray:
+def _gather(backend: Backend, wires: FrArray, index: Wires, *constants: int) -> FrArray:
     """The scalars of a query: the wires it runs over, then its constant terms."""
     return backend.concat([backend.take(wires, index), FrArray.from_ints(constants)])
 
 
-def _check_fit(key: ProvingKey, r1cs: R1CS, wires: FrArray, backend: Backend) -> None:
-    found = (r1cs.lg_n, r1cs.n_wires, r1cs.n_public, r1cs.n_model, r1cs.n_advice)
+def _check_fit(key: ProvingKey, circuit: Factors, wires: FrArray, backend: Backend) -> None:
+    found = (circuit.lg_n, circuit.n_wires, circuit.n_public, circuit.n_model, circuit.n_advice)
     if found != (key.lg_n, key.n_wires, key.n_public, key.n_model, key.n_advice):
         raise KeyMismatch("the circuit has other sizes than the key's")
     if wires.shape != (key.n_wires,):

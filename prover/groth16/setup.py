@@ -14,24 +14,37 @@ and then multiplied into the groups by fixed-base multiplications.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2, R, root_of_unity
+from kernels.numpy_types import BoolArray
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.constraints import check_independence
-from prover.circuit.r1cs import R1CS
+from prover.circuit.r1cs import R1CS, Factors
 from prover.errors import TrapdoorInvalid
 from prover.groth16.quotient import coset_shift
 from prover.keys.card import KeyCard
-from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
+from prover.keys.halves import (
+    ARRAYS,
+    NO_FILE,
+    ProvingKey,
+    Quotient,
+    Role,
+    VerifyingKey,
+    Wires,
+)
 from prover.keys.opening import CommitmentKey
 from prover.keys.proving_file import compute_proving_digest
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_nonzero_scalar
+
+_G1, _G2 = G1Array.from_ints([G1]), G2Array.from_ints([G2])
+MIN_PLAIN_ROWS = 2  # a domain of one point has no room for a quotient, and snarkjs knows none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,27 +123,24 @@ def _half_z_over_delta(lg_n: int, trapdoor: Trapdoor) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Exponents:
-    """Discrete logarithms of every point of `ProvingKey` and of the public basis, in its order."""
+    """Discrete logarithms of every point of `ProvingKey` and of the public basis.
 
-    a_wires: npt.NDArray[np.uint32]
-    b_wires: npt.NDArray[np.uint32]
-    c_wires: npt.NDArray[np.uint32]
-    a: FrArray
-    b: FrArray
-    c: FrArray
-    h: FrArray
-    model: FrArray
-    model_pok: FrArray
-    advice: FrArray
-    correction: FrArray
+    wires, points : by the names of the key's fields
+    """
+
+    wires: dict[str, Wires]
+    points: dict[str, FrArray]
     public: FrArray
 
 
-def compute_exponents(r1cs: R1CS, trapdoor: Trapdoor, backend: Backend) -> Exponents:
+def compute_exponents(
+    r1cs: R1CS, trapdoor: Trapdoor, backend: Backend, quotient: Quotient = Quotient.SPLIT
+) -> Exponents:
     """The key in the exponent. An absent group has an empty basis and zeros in `correction`."""
     t, columns = trapdoor, compute_columns(r1cs, trapdoor, backend)
     a_wires, b_wires = occurring_wires(r1cs.a), occurring_wires(r1cs.b)
-    c_wires, c = _c_side(r1cs, columns, t, backend)
+    c_wires, c = _c_side(r1cs, columns, t, backend, quotient)
+    b = _append(backend.from_mont(columns.v[b_wires]), t.beta, t.delta)
     delta_inverse = pow(t.delta, -1, R)
     model, model_pok, advice = FrArray.zeros(0), FrArray.zeros(0), FrArray.zeros(0)
     eta_w, eta_a = 0, 0
@@ -142,17 +152,18 @@ def compute_exponents(r1cs: R1CS, trapdoor: Trapdoor, backend: Backend) -> Expon
         eta_a = t.eta_a * delta_inverse
         advice = _group(columns.k[r1cs.advice], t.delta_a, t.eta_a, 1, backend)
     return Exponents(
-        a_wires=a_wires,
-        b_wires=b_wires,
-        c_wires=c_wires,
-        a=_append(backend.from_mont(_take(columns.u, a_wires)), t.alpha, t.delta),
-        b=_append(backend.from_mont(_take(columns.v, b_wires)), t.beta, t.delta),
-        c=c,
-        h=backend.from_mont(compute_h_query(r1cs.lg_n, t, backend)),
-        model=model,
-        model_pok=model_pok,
-        advice=advice,
-        correction=FrArray.from_ints([t.delta, eta_w, eta_a]),
+        wires={"a_wires": a_wires, "b_wires": b_wires, "c_wires": c_wires},
+        points={
+            "a": _append(backend.from_mont(columns.u[a_wires]), t.alpha, t.delta),
+            "b1": b,
+            "b2": b,
+            "c": c,
+            "h": backend.from_mont(compute_h_query(r1cs.lg_n, t, backend)),
+            "model": model,
+            "model_pok": model_pok,
+            "advice": advice,
+            "correction": FrArray.from_ints([t.delta, eta_w, eta_a]),
+        },
         public=backend.from_mont(backend.scale(columns.k[r1cs.public], pow(t.gamma, -1, R))),
     )
 
@@ -164,36 +175,35 @@ def _group(basis: FrMont, denominator: int, blinder: int, factor: int, backend: 
 
 
 def _c_side(
-    r1cs: R1CS, columns: Columns, trapdoor: Trapdoor, backend: Backend
-) -> tuple[npt.NDArray[np.uint32], FrArray]:
-    """Wires and scalars of the C query: w_k Z/(2 delta), and for private wires also K_k/delta.
+    r1cs: R1CS, columns: Columns, trapdoor: Trapdoor, backend: Backend, quotient: Quotient
+) -> tuple[Wires, FrArray]:
+    """Wires and scalars of the C query: K_k/delta for private wires, and of a SPLIT quotient also
+    w_k Z/(2 delta) for every wire of C, public and committed ones included.
 
-    The first part is the quotient's sum over c (`prover.groth16.quotient`), so it covers every wire
-    of C, public and committed ones included. It gives nothing away: w_k Z/(2 delta) lies in the
-    span of the h query, the w_k being polynomials of degree below n.
+    The second part is the quotient's sum over c (`prover.groth16.quotient`). It gives nothing away:
+    w_k Z/(2 delta) lies in the span of the h query, the w_k being polynomials of degree below n.
     """
     is_private = np.zeros(r1cs.n_wires, dtype=np.bool_)
     is_private[r1cs.private] = True
-    wires = np.flatnonzero(_occurs(r1cs.c) | is_private).astype(np.uint32)
-    folded = backend.scale(_take(columns.w, wires), _half_z_over_delta(r1cs.lg_n, trapdoor))
-    own = backend.scale(_take(columns.k, wires), pow(trapdoor.delta, -1, R))
+    is_split = quotient is Quotient.SPLIT
+    wires = np.flatnonzero(_occurs(r1cs.c) & is_split | is_private).astype(np.uint32)
+    own = backend.scale(columns.k[wires], pow(trapdoor.delta, -1, R))
     own.data[~is_private[wires]] = 0
-    return wires, backend.from_mont(backend.add(own, folded))
-
-
-def _take(column: FrMont, wires: npt.NDArray[np.uint32]) -> FrMont:
-    return FrMont(column.data[wires])
+    if is_split:
+        factor = _half_z_over_delta(r1cs.lg_n, trapdoor)
+        own = backend.add(own, backend.scale(columns.w[wires], factor))
+    return wires, backend.from_mont(own)
 
 
 def _append(scalars: FrArray, *last: int) -> FrArray:
     return FrArray.concat([scalars, FrArray.from_ints(last)])
 
 
-def _occurs(m: SparseMatrix) -> npt.NDArray[np.bool_]:
+def _occurs(m: SparseMatrix) -> BoolArray:
     return np.bincount(m.cols, minlength=m.n_cols) > 0
 
 
-def occurring_wires(m: SparseMatrix) -> npt.NDArray[np.uint32]:
+def occurring_wires(m: SparseMatrix) -> Wires:
     """The wires with an entry in the matrix, ascending."""
     return np.flatnonzero(_occurs(m)).astype(np.uint32)
 
@@ -227,7 +237,7 @@ def setup(
     card_digest: bytes = NO_FILE,
     progress: StageProgress | None = None,
 ) -> ProvingKey:
-    """The key of a circuit; its verifying half is `.verifying`.
+    """The key of a circuit; its verifying half is `.verifying`, and names all its files.
 
     circuit_digest : 32 bytes, names the circuit in the verifying key
     n_challenges   : how many challenges the transcript gives between advice and private wires
@@ -236,49 +246,107 @@ def setup(
     dependent within the model group, or for public wires modulo the rest.
     cost           : about 4 G1 multiples per wire, 1 per row, 1 G2 multiple per wire of B
     """
+    key = _make_key(r1cs, trapdoor, backend, Quotient.SPLIT, progress or silent)
+    verifying = replace(
+        key.verifying,
+        circuit_digest=circuit_digest,
+        card_digest=card_digest,
+        n_challenges=n_challenges,
+    )
+    return pin_files(replace(key, verifying=verifying))
+
+
+def setup_plain(
+    circuit: R1CS, *, trapdoor: Trapdoor, backend: Backend, progress: StageProgress | None = None
+) -> tuple[ProvingKey, Factors]:
+    """A key of plain Groth16 with a WHOLE quotient, as snarkjs's are, and the rows it is for.
+
+    Every wire that is not public counts as private. Cost and errors are those of `setup`.
+    """
+    padded = _append_public_rows(circuit)
+    return _make_key(padded, trapdoor, backend, Quotient.WHOLE, progress or silent), padded
+
+
+def _append_public_rows(circuit: R1CS) -> R1CS:
+    """The circuit and, as snarkjs does, a row for each public wire where A has its only entry, 1.
+
+    They make the public columns independent of all others; else a proof for some public inputs
+    could be turned into one for others. Empty rows follow up to the next power of two.
+    """
+    n_public = 1 + circuit.n_public
+    n_rows = 1 << (max(circuit.n_rows + n_public, MIN_PLAIN_ROWS) - 1).bit_length()
+    wires = np.arange(n_public, dtype=np.uint32)
+    a = circuit.a
+    extended = SparseMatrix(
+        indptr=np.concatenate([a.indptr, a.nnz + 1 + wires.astype(np.int64)]),
+        cols=np.concatenate([a.cols, wires]),
+        coeffs=np.concatenate([a.coeffs, np.ones(n_public, dtype=np.int64)]),
+        n_cols=a.n_cols,
+        wide=a.wide,
+    )
+    return R1CS(
+        n_public=circuit.n_public,
+        n_model=0,
+        n_advice=0,
+        n_private=circuit.n_wires - n_public,
+        a=_pad(extended, n_rows),
+        b=_pad(circuit.b, n_rows),
+        c=_pad(circuit.c, n_rows),
+    )
+
+
+def _pad(m: SparseMatrix, n_rows: int) -> SparseMatrix:
+    """The same matrix with empty rows at the end, n_rows in all."""
+    empty = np.full(n_rows - m.n_rows, m.nnz, dtype=np.int64)
+    return replace(m, indptr=np.concatenate([m.indptr, empty]))
+
+
+def _make_key(
+    r1cs: R1CS, trapdoor: Trapdoor, backend: Backend, quotient: Quotient, report: StageProgress
+) -> ProvingKey:
+    """The points of a key; its verifying half names no circuit and no file yet."""
     check_independence(r1cs)
     trapdoor.check(r1cs.lg_n)
-    report = progress or silent
     report("columns", 0, 1)
-    e = compute_exponents(r1cs, trapdoor, backend)
+    e = compute_exponents(r1cs, trapdoor, backend, quotient)
     report("columns", 1, 1)
-    g1, g2 = G1Array.from_ints([G1]), G2Array.from_ints([G2])
-
-    def multiply(stage: str, scalars: FrArray) -> G1Array:
-        return backend.fixed_base_g1(
-            scalars, g1, progress=lambda done, total: report(stage, done, total)
-        )
-
-    key = ProvingKey(
-        verifying=_verifying_half(
-            r1cs,
-            trapdoor,
-            backend,
-            public=multiply("public basis", e.public),
-            circuit_digest=circuit_digest,
-            card_digest=card_digest,
-            n_challenges=n_challenges,
-        ),
+    public = backend.fixed_base_g1(e.public, _G1, progress=partial(report, "public basis"))
+    arrays: dict[str, Any] = dict(e.wires)
+    for name, role, points, stage in ARRAYS:
+        progress = partial(report, stage)
+        if role is Role.WIRES:
+            continue
+        if points is G2Array:
+            arrays[name] = backend.fixed_base_g2(e.points[name], _G2, progress=progress)
+        else:
+            arrays[name] = backend.fixed_base_g1(e.points[name], _G1, progress=progress)
+    return ProvingKey(
+        verifying=_verifying_half(r1cs, trapdoor, backend, public),
+        quotient=quotient,
         lg_n=r1cs.lg_n,
         n_wires=r1cs.n_wires,
         n_model=r1cs.n_model,
         n_advice=r1cs.n_advice,
-        a_wires=e.a_wires,
-        b_wires=e.b_wires,
-        c_wires=e.c_wires,
-        a=multiply("A query", e.a),
-        b1=multiply("B query in G1", e.b),
-        b2=backend.fixed_base_g2(
-            e.b, g2, progress=lambda done, total: report("B query in G2", done, total)
-        ),
-        c=multiply("C query", e.c),
-        h=multiply("quotient query", e.h),
-        model=multiply("model basis", e.model),
-        model_pok=multiply("model basis times sigma", e.model_pok),
-        advice=multiply("advice basis", e.advice),
-        correction=multiply("corrections", e.correction),
+        **arrays,
     )
-    return pin_files(key)
+
+
+def _verifying_half(
+    r1cs: R1CS, trapdoor: Trapdoor, backend: Backend, public: G1Array
+) -> VerifyingKey:
+    t = trapdoor
+    delta_a = t.delta_a if r1cs.n_advice else 0
+    sigma_w = t.sigma_w if r1cs.n_model else 0
+    scalars = FrArray.from_ints([t.beta, t.gamma, t.delta, delta_a, sigma_w])
+    g2 = backend.fixed_base_g2(scalars, _G2)
+    plain = VerifyingKey.plain(
+        alpha=backend.fixed_base_g1(FrArray.from_ints([t.alpha]), _G1),
+        public=public,
+        beta=g2[0:1],
+        gamma=g2[1:2],
+        delta=g2[2:3],
+    )
+    return replace(plain, delta_a=g2[3:4], sigma_w=g2[4:5])
 
 
 def pin_files(key: ProvingKey) -> ProvingKey:
@@ -289,36 +357,3 @@ def pin_files(key: ProvingKey) -> ProvingKey:
         commitment_digest=CommitmentKey.of(key).digest if key.n_model else NO_FILE,
     )
     return replace(key, verifying=verifying)
-
-
-def _verifying_half(
-    r1cs: R1CS,
-    trapdoor: Trapdoor,
-    backend: Backend,
-    *,
-    public: G1Array,
-    circuit_digest: bytes,
-    card_digest: bytes,
-    n_challenges: int,
-) -> VerifyingKey:
-    """The verifying half, the digests of its other files still to be filled in."""
-    t = trapdoor
-    delta_a = t.delta_a if r1cs.n_advice else 0
-    sigma_w = t.sigma_w if r1cs.n_model else 0
-    g2 = backend.fixed_base_g2(
-        FrArray.from_ints([t.beta, t.gamma, t.delta, delta_a, sigma_w]), G2Array.from_ints([G2])
-    )
-    return VerifyingKey(
-        circuit_digest=circuit_digest,
-        card_digest=card_digest,
-        proving_digest=NO_FILE,
-        commitment_digest=NO_FILE,
-        n_challenges=n_challenges,
-        alpha=backend.fixed_base_g1(FrArray.from_ints([t.alpha]), G1Array.from_ints([G1])),
-        public=public,
-        beta=g2[0:1],
-        gamma=g2[1:2],
-        delta=g2[2:3],
-        delta_a=g2[3:4],
-        sigma_w=g2[4:5],
-    )

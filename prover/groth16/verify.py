@@ -35,7 +35,7 @@ from prover.errors import KeyMismatch
 from prover.groth16.transcript import compute_challenges
 from prover.keys.halves import G2_GENERATOR, VerifyingKey
 from prover.randomness import RandomBytes, draw_weight
-from prover.wire.envelope import Envelope, Proof
+from prover.wire.envelope import Envelope, Groth16Points, Proof
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
 
@@ -185,8 +185,30 @@ def equations_hold(
         _sum(d_w, t),
         neg_g1(_sum(pok_w, t)),
     ]
-    b = prepare_g2(G2Array.concat([claim.proof.b for claim in claims]))
-    return pairing_product_is_one(G1Array.concat(g1), PreparedG2.concat([b, key.fixed_lines]))
+    return _product_is_one(g1, G2Array.concat([claim.proof.b for claim in claims]), key)
+
+
+def verify_plain(key: VerifyingKey, public: FrArray, points: Groth16Points) -> Verdict:
+    """The verdict on a proof of plain Groth16: VALID, PAIRING_FAILED, or WRONG_STATEMENT for
+    another number of public inputs.
+
+    key    : without committed groups, as the readers of `prover.formats` make it
+    points : in their groups, as those readers leave them
+    It is the first equation, which alone asks for no weight, hence for no randomness.
+    """
+    if public.shape != (key.n_public,):
+        return Verdict.WRONG_STATEMENT
+    statement = small_msm_g1(FrArray.concat([FrArray.from_ints([1]), public]), key.public)
+    none = G1Array.zeros(3)  # D_A, D_W and PoK_W
+    g1 = [neg_g1(points.a), key.alpha, statement, points.c, none]
+    return Verdict.VALID if _product_is_one(g1, points.b, key) else Verdict.PAIRING_FAILED
+
+
+def _product_is_one(g1: Sequence[G1Array], b: G2Array, key: VerifyingKey) -> bool:
+    """The product of pairings with every B, then with the fixed points of the key, in order."""
+    return pairing_product_is_one(
+        G1Array.concat(g1), PreparedG2.concat([prepare_g2(b), key.fixed_lines])
+    )
 
 
 def _sum(points: G1Array, scalars: Sequence[int]) -> G1Array:

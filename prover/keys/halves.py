@@ -16,17 +16,19 @@ under it. Take a key for what its digest is known to be, and for nothing that it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import Enum
 from functools import cached_property
 from hashlib import sha256
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import G1Array, G2Array
 from kernels.backend import FixedG1, FixedG2
 from kernels.bn254 import G2
+from kernels.numpy_types import UInt32Array
 from kernels.pairing import PreparedG2, prepare_g2
 from prover.errors import KeyMismatch
 from prover.wire.array_kinds import Points
@@ -40,6 +42,7 @@ MAX_CHALLENGES = 64
 
 G2_GENERATOR = G2Array.from_ints([G2])
 
+Wires = UInt32Array
 G1Bases = G1Array | FixedG1
 G2Bases = G2Array | FixedG2
 
@@ -78,6 +81,26 @@ class VerifyingKey(Document):
     delta_a: Annotated[_AnyG2, WITH_NEXT]
     sigma_w: _AnyG2
 
+    @classmethod
+    def plain(
+        cls, *, alpha: G1Array, public: G1Array, beta: G2Array, gamma: G2Array, delta: G2Array
+    ) -> Self:
+        """A key of plain Groth16: no committed groups, no challenges, no files beside it."""
+        return cls(
+            circuit_digest=NO_FILE,
+            card_digest=NO_FILE,
+            proving_digest=NO_FILE,
+            commitment_digest=NO_FILE,
+            n_challenges=0,
+            alpha=alpha,
+            public=public,
+            beta=beta,
+            gamma=gamma,
+            delta=delta,
+            delta_a=G2Array.zeros(1),
+            sigma_w=G2Array.zeros(1),
+        )
+
     @property
     def n_public(self) -> int:
         """Public wires, the constant one not counted."""
@@ -114,6 +137,54 @@ class VerifyingKey(Document):
             )
 
 
+class Quotient(Enum):
+    """Which scalars the H query of a key takes (`prover.groth16.quotient`)."""
+
+    SPLIT = "split"  # a~ o b~: the part of c is linear in the wires, and lies in the C query
+    WHOLE = "whole"  # a~ o b~ - c~: keys of snarkjs, whose C query has the private wires only
+
+
+class Role(Enum):
+    """What an array of a proving key is for."""
+
+    WIRES = "the wires of a query"
+    BASES = "bases of a sum"
+    HIDING_BASES = "bases of a sum that leaves the prover, blinded by the last of them"
+    POINTS = "single points"
+
+
+class KeyArray(NamedTuple):
+    """An array of `ProvingKey`, as its field declares it.
+
+    stage : what a setup calls it while it computes it; empty for wires
+    """
+
+    name: str
+    role: Role
+    points: type[G1Array] | type[G2Array]
+    stage: str
+
+    @property
+    def width(self) -> int:
+        """Words of an item."""
+        return 1 if self.role is Role.WIRES else self.points.WORDS
+
+    @property
+    def dtype(self) -> str:
+        """Of its words, in memory and in its file."""
+        return "<u4" if self.role is Role.WIRES else "<u8"
+
+    @property
+    def item_bytes(self) -> int:
+        return self.width * np.dtype(self.dtype).itemsize
+
+
+def _array(
+    role: Role, stage: str = "", points: type[G1Array] | type[G2Array] = G1Array
+) -> Mapping[str, tuple[Role, type[G1Array] | type[G2Array], str]]:
+    return {"array": (role, points, stage)}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProvingKey:
     """What a prover needs: queries over the wires where they are not zero.
@@ -123,7 +194,8 @@ class ProvingKey:
     a_wires, a        : [u_k]_1 for wires of A, then alpha, delta        scalars z, 1, a
     b_wires, b1, b2   : [v_k]_1, [v_k]_2 for wires of B, then beta, delta    scalars z, 1, b
     c_wires, c        : [K_k/delta + w_k Z/(2 delta)]_1 for private wires,
-                        [w_k Z/(2 delta)]_1 for other wires of C         (the quotient's C part)
+                        [w_k Z/(2 delta)]_1 for other wires of C         (the quotient's C part);
+                        of a WHOLE quotient [K_k/delta]_1 for private wires
     h                 : [-L~_i(tau) Z(tau)/(2 delta)]_1, length 2^lg_n
     model, model_pok  : [K_k/gamma]_1, then [eta_W/gamma]_1; all times sigma_W    scalars z, rho_W
     advice            : [K_k/delta_A]_1, then [eta_A/delta_A]_1          scalars z, rho_A
@@ -134,22 +206,23 @@ class ProvingKey:
     """
 
     verifying: VerifyingKey
+    quotient: Quotient = Quotient.SPLIT
     lg_n: int
     n_wires: int
     n_model: int
     n_advice: int
-    a_wires: npt.NDArray[np.uint32]
-    b_wires: npt.NDArray[np.uint32]
-    c_wires: npt.NDArray[np.uint32]
-    a: G1Bases
-    b1: G1Bases
-    b2: G2Bases
-    c: G1Bases
-    h: G1Bases
-    model: G1Bases
-    model_pok: G1Bases
-    advice: G1Bases
-    correction: G1Array
+    a_wires: Wires = field(metadata=_array(Role.WIRES))
+    b_wires: Wires = field(metadata=_array(Role.WIRES))
+    c_wires: Wires = field(metadata=_array(Role.WIRES))
+    a: G1Bases = field(metadata=_array(Role.HIDING_BASES, "A query"))
+    b1: G1Bases = field(metadata=_array(Role.BASES, "B query in G1"))
+    b2: G2Bases = field(metadata=_array(Role.HIDING_BASES, "B query in G2", G2Array))
+    c: G1Bases = field(metadata=_array(Role.BASES, "C query"))
+    h: G1Bases = field(metadata=_array(Role.BASES, "quotient query"))
+    model: G1Bases = field(metadata=_array(Role.HIDING_BASES, "model basis"))
+    model_pok: G1Bases = field(metadata=_array(Role.HIDING_BASES, "model basis times sigma"))
+    advice: G1Bases = field(metadata=_array(Role.HIDING_BASES, "advice basis"))
+    correction: G1Array = field(metadata=_array(Role.POINTS, "corrections"))
 
     @property
     def n_public(self) -> int:
@@ -163,3 +236,10 @@ class ProvingKey:
     def advice_wires(self) -> slice:
         start = self.model_wires.stop
         return slice(start, start + self.n_advice)
+
+
+ARRAYS = tuple(
+    KeyArray(f.name, *f.metadata["array"]) for f in fields(ProvingKey) if "array" in f.metadata
+)
+"""Every array of a proving key, in the order of its file."""
+QUERIES = tuple(array for array in ARRAYS if array.role in (Role.BASES, Role.HIDING_BASES))

@@ -3,7 +3,7 @@
     header of one page, then the arrays of `ProvingKey`, each from a new page
 
     header = "zkpotpvk" | version | lg_n | n_wires | n_model | n_advice | length of each array
-             8 bytes each, little-endian, in the order of `_ARRAYS`; the rest of the page is zero
+             8 bytes each, little-endian, in the order of `ARRAYS`; the rest of the page is zero
 
 Its sha256, every byte of it, stands in verifying.key: a statement that names a verifying key names
 the points it was proven with. What is hashed is a copy in memory, and that copy is what is checked
@@ -16,14 +16,22 @@ import os
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels.array import G1Array, G2Array
 from prover.errors import FormatError, KeyMismatch
-from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
+from prover.keys.halves import (
+    ARRAYS,
+    NO_FILE,
+    KeyArray,
+    ProvingKey,
+    Quotient,
+    Role,
+    VerifyingKey,
+)
 from prover.keys.opening import CommitmentKey
 from prover.keys.points import find_unsafe_point
 
@@ -41,34 +49,6 @@ class Digest(Protocol):
     def update(self, data: memoryview, /) -> None: ...
 
 
-class _Array(NamedTuple):
-    """One array of the proving half: its field in `ProvingKey` and the shape of an item."""
-
-    name: str
-    dtype: str
-    width: int
-
-    @property
-    def item_bytes(self) -> int:
-        return np.dtype(self.dtype).itemsize * self.width
-
-
-_ARRAYS = (
-    _Array("a_wires", "<u4", 1),
-    _Array("b_wires", "<u4", 1),
-    _Array("c_wires", "<u4", 1),
-    _Array("a", "<u8", G1Array.WORDS),
-    _Array("b1", "<u8", G1Array.WORDS),
-    _Array("b2", "<u8", G2Array.WORDS),
-    _Array("c", "<u8", G1Array.WORDS),
-    _Array("h", "<u8", G1Array.WORDS),
-    _Array("model", "<u8", G1Array.WORDS),
-    _Array("model_pok", "<u8", G1Array.WORDS),
-    _Array("advice", "<u8", G1Array.WORDS),
-    _Array("correction", "<u8", G1Array.WORDS),
-)
-_G1_NAMES = tuple(a.name for a in _ARRAYS if a.width == G1Array.WORDS)
-_HIDING_NAMES = ("a", "model", "model_pok", "advice")
 _N_COUNTS = 4  # lg_n, n_wires, n_model, n_advice
 
 
@@ -85,7 +65,9 @@ def compute_proving_digest(key: ProvingKey) -> bytes:
 
 def list_chunks(key: ProvingKey) -> Iterator[memoryview]:
     """The bytes of the file, in pieces. TypeError for a key that is prepared for a device."""
-    arrays = [_words(key, a) for a in _ARRAYS]
+    if key.quotient is not Quotient.SPLIT:
+        raise TypeError("a key with a whole quotient has no file of ours")
+    arrays = [_words(key, a) for a in ARRAYS]
     counts = [VERSION, key.lg_n, key.n_wires, key.n_model, key.n_advice, *map(len, arrays)]
     header = MAGIC + np.array(counts, dtype="<u8").tobytes()
     yield memoryview(header.ljust(_PAGE, b"\0"))
@@ -96,7 +78,7 @@ def list_chunks(key: ProvingKey) -> Iterator[memoryview]:
         yield memoryview(bytes(-len(flat) % _PAGE))
 
 
-def _words(key: ProvingKey, array: _Array) -> npt.NDArray[np.generic]:
+def _words(key: ProvingKey, array: KeyArray) -> npt.NDArray[np.generic]:
     value = getattr(key, array.name)
     data = value.data if isinstance(value, G1Array | G2Array) else value
     if not isinstance(data, np.ndarray):
@@ -108,40 +90,34 @@ def _words(key: ProvingKey, array: _Array) -> npt.NDArray[np.generic]:
 
 
 def read_proving_half(path: Path, verifying: VerifyingKey) -> ProvingKey:
-    """The proving half that this verifying half names. See `keyfile.load_proving_key`."""
+    """The proving half that this verifying half names; see `prover.keys.folder`."""
     with path.open("rb") as file:
         header = file.read(_PAGE)
         counts, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
         digest = sha256(header)
         words = {
             array.name: _read_array(file, array, n, digest, path)
-            for array, n in zip(_ARRAYS, lengths, strict=True)
+            for array, n in zip(ARRAYS, lengths, strict=True)
         }
     if digest.digest() != verifying.proving_digest:
         raise KeyMismatch(f"{path.name} is altered, or not the proving half of its verifying key")
-    g1 = {name: G1Array(words[name]) for name in _G1_NAMES}
-    b2 = G2Array(words["b2"])
+    arrays: dict[str, Any] = {
+        a.name: words[a.name] if a.role is Role.WIRES else a.points(words[a.name]) for a in ARRAYS
+    }
     key = ProvingKey(
         verifying=verifying,
         lg_n=counts[0],
         n_wires=counts[1],
         n_model=counts[2],
         n_advice=counts[3],
-        a_wires=words["a_wires"],
-        b_wires=words["b_wires"],
-        c_wires=words["c_wires"],
-        a=g1["a"],
-        b1=g1["b1"],
-        b2=b2,
-        c=g1["c"],
-        h=g1["h"],
-        model=g1["model"],
-        model_pok=g1["model_pok"],
-        advice=g1["advice"],
-        correction=g1["correction"],
+        **arrays,
     )
     _check_lengths(key, path)
-    fault = find_unsafe_point(g1=[g1[name] for name in _HIDING_NAMES], g2=[b2])
+    hiding = [arrays[a.name] for a in ARRAYS if a.role is Role.HIDING_BASES]
+    fault = find_unsafe_point(
+        g1=[p for p in hiding if isinstance(p, G1Array)],
+        g2=[p for p in hiding if isinstance(p, G2Array)],
+    )
     if fault is not None:
         raise _bad(fault, path)
     if (CommitmentKey.of(key).digest if key.n_model else NO_FILE) != verifying.commitment_digest:
@@ -157,18 +133,18 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[list[int], list
     if header[:start] != MAGIC + VERSION.to_bytes(8, "little"):
         raise _bad("it is no proving key of version 1", path)
     numbers = np.frombuffer(header, dtype="<u8", offset=start).tolist()
-    n_numbers = _N_COUNTS + len(_ARRAYS)
+    n_numbers = _N_COUNTS + len(ARRAYS)
     counts, lengths = numbers[:_N_COUNTS], numbers[_N_COUNTS:n_numbers]
     if any(numbers[n_numbers:]) or counts[0] > MAX_LG_N or counts[1] >= 1 << 32:
         raise _bad("its header is malformed", path)
-    demanded = _PAGE + sum(_pages(n * a.item_bytes) for n, a in zip(lengths, _ARRAYS, strict=True))
+    demanded = _PAGE + sum(_pages(n * a.item_bytes) for n, a in zip(lengths, ARRAYS, strict=True))
     if demanded != size:
         raise _bad(f"it has {size} bytes and its header demands {demanded}", path)
     return counts, lengths
 
 
 def _read_array(
-    file: BinaryIO, array: _Array, n: int, digest: Digest, path: Path
+    file: BinaryIO, array: KeyArray, n: int, digest: Digest, path: Path
 ) -> npt.NDArray[Any]:
     """The next array, an allocation of its own: a prepared key lets go of what it does not need."""
     shape = (n,) if array.width == 1 else (n, array.width)

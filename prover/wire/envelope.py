@@ -43,12 +43,18 @@ _A, _B, _C, _D_W, _POK_W, _D_A = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """The points of one proof, each an array of length 1; infinity for a group that is absent."""
+class Groth16Points:
+    """A, B and C of Groth16, each an array of length 1: all of a proof without committed groups."""
 
     a: G1Array
     b: G2Array
     c: G1Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof(Groth16Points):
+    """The points of one proof, each an array of length 1; infinity for a group that is absent."""
+
     d_w: G1Array
     pok_w: G1Array
     d_a: G1Array

@@ -16,7 +16,7 @@ import pytest
 
 from kernels.array import FrArray
 from kernels.backend import Backend, get_backend
-from prover.formats.elements import Groth16Proof
+from prover.foreign import prove_foreign
 from prover.formats.json_io import (
     read_proof,
     read_public,
@@ -26,11 +26,11 @@ from prover.formats.json_io import (
     write_vkey,
 )
 from prover.formats.r1cs import read_r1cs, write_r1cs
-from prover.formats.snarkjs import prove_foreign, verify_foreign
 from prover.formats.wtns import read_wtns, write_wtns
-from prover.formats.zkey import read_zkey, write_zkey
-from prover.formats.zkey_setup import setup_zkey
-from prover.groth16.setup import draw_trapdoor
+from prover.formats.zkey import Zkey, read_zkey, write_zkey
+from prover.groth16.setup import draw_trapdoor, setup_plain
+from prover.groth16.verify import verify_plain
+from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
 from tests.support.foreign import CIRCUITS, vector
 from tests.support.tiny_circuits import seeded
@@ -80,8 +80,9 @@ def our_proof(circuit: str, backend: Backend, folder: Path) -> tuple[Path, Path]
     """Files of a proof under snarkjs's key for the circuit, and of its public inputs."""
     key = read_zkey(vector(circuit, ".zkey"), backend)
     witness = read_wtns(vector(circuit, ".wtns"))
-    write_proof(folder / "proof.json", prove_foreign(key, witness, seeded(1), backend))
-    write_public(folder / "public.json", witness[1 : 1 + key.n_public])
+    proof = prove_foreign(key, witness, random_bytes=seeded(1), backend=backend)
+    write_proof(folder / "proof.json", proof)
+    write_public(folder / "public.json", witness[1 : 1 + key.key.n_public])
     return folder / "proof.json", folder / "public.json"
 
 
@@ -97,16 +98,16 @@ def test_snarkjs_refuses_what_we_refuse(snarkjs: SnarkJs, backend: Backend, tmp_
     proof_file, public_file = our_proof("mixed", backend, tmp_path)
     vkey = vector("mixed", "_vkey.json")
     key, proof, public = read_vkey(vkey), read_proof(proof_file), read_public(public_file)
-    assert verify_foreign(key, public, proof) is Verdict.VALID
+    assert verify_plain(key, public, proof) is Verdict.VALID
 
     other = FrArray.from_ints([v + (i == 3) for i, v in enumerate(public.to_ints())])
     write_public(tmp_path / "other.json", other)
-    assert verify_foreign(key, other, proof) is Verdict.PAIRING_FAILED
+    assert verify_plain(key, other, proof) is Verdict.PAIRING_FAILED
     assert not snarkjs("groth16", "verify", vkey, tmp_path / "other.json", proof_file)
 
-    swapped = Groth16Proof(a=proof.c, b=proof.b, c=proof.a)
+    swapped = Groth16Points(a=proof.c, b=proof.b, c=proof.a)
     write_proof(tmp_path / "swapped.json", swapped)
-    assert verify_foreign(key, public, swapped) is Verdict.PAIRING_FAILED
+    assert verify_plain(key, public, swapped) is Verdict.PAIRING_FAILED
     assert not snarkjs("groth16", "verify", vkey, public_file, tmp_path / "swapped.json")
 
 
@@ -117,7 +118,7 @@ def test_we_accept_a_fresh_proof(circuit: str, snarkjs: SnarkJs, tmp_path: Path)
     assert snarkjs("groth16", "prove", *files)
     assert proof.read_bytes() != vector(circuit, "_proof.json").read_bytes()
     key = read_vkey(vector(circuit, "_vkey.json"))
-    verdict = verify_foreign(key, read_public(public), read_proof(proof))
+    verdict = verify_plain(key, read_public(public), read_proof(proof))
     assert verdict is Verdict.VALID
 
 
@@ -125,9 +126,10 @@ def test_snarkjs_proves_and_verifies_under_our_key(
     snarkjs: SnarkJs, backend: Backend, tmp_path: Path
 ) -> None:
     circuit = read_r1cs(vector("mixed", ".r1cs"), backend).r1cs
-    key = setup_zkey(circuit, draw_trapdoor(seeded(2)), backend)
+    key, rows = setup_plain(circuit, trapdoor=draw_trapdoor(seeded(2)), backend=backend)
+    made_key = Zkey(key=key, circuit=rows)
     zkey, vkey, exported = (tmp_path / name for name in ("c.zkey", "v.json", "e.json"))
-    write_zkey(zkey, key, backend)
+    write_zkey(zkey, made_key, backend)
     write_vkey(vkey, key.verifying)
 
     assert snarkjs("zkey", "export", "verificationkey", zkey, exported)
@@ -137,10 +139,11 @@ def test_snarkjs_proves_and_verifies_under_our_key(
     assert snarkjs("groth16", "prove", zkey, vector("mixed", ".wtns"), proof, public)
     assert snarkjs("groth16", "verify", vkey, public, proof)
     made = read_proof(proof)
-    assert verify_foreign(key.verifying, read_public(public), made) is Verdict.VALID
+    assert verify_plain(key.verifying, read_public(public), made) is Verdict.VALID
 
     witness = read_wtns(vector("mixed", ".wtns"))
-    write_proof(proof, prove_foreign(key, witness, seeded(3), backend))
+    ours = prove_foreign(made_key, witness, random_bytes=seeded(3), backend=backend)
+    write_proof(proof, ours)
     assert snarkjs("groth16", "verify", vkey, public, proof)
     assert not snarkjs("groth16", "verify", vector("mixed", "_vkey.json"), public, proof)
 

@@ -25,9 +25,8 @@ from federated.data import DatasetRef, load_samples
 from kernels.array import FrArray
 from prover.circuit.public_inputs import PublicLayout, ShardInputs
 from prover.formats.json_io import read_proof, read_vkey
-from prover.formats.snarkjs import verify_foreign
 from prover.formats.wtns import write_wtns
-from prover.groth16.verify import verify_batch
+from prover.groth16.verify import verify_batch, verify_plain
 from prover.keys.folder import load_verifying_key
 from prover.keys.halves import VerifyingKey
 from prover.model.network import Architecture
@@ -123,7 +122,7 @@ class Lab:
         path = self.settings.data_dir / "proof.json"
         path.write_text(json.dumps(both["proof"]))
         key = read_vkey(vector("multiplier", "_vkey.json"))
-        return verify_foreign(key, FrArray.from_ints([product]), read_proof(path))
+        return verify_plain(key, FrArray.from_ints([product]), read_proof(path))
 
     def start_worker(self, name: str, *, hold: str | None = None) -> subprocess.Popen[str]:
         """A worker; with `hold` it stands still at that stage of its first task."""

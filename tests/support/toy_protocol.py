@@ -17,13 +17,13 @@ from prover.groth16.commitment import (
     commit_model,
     draw_blinding,
 )
-from prover.groth16.prove import Groth16Points, compute_points
+from prover.groth16.prove import compute_points
 from prover.groth16.setup import Trapdoor, draw_trapdoor, setup
 from prover.groth16.transcript import compute_challenges
 from prover.groth16.verify import verify
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.randomness import draw_scalar
-from prover.wire.envelope import Envelope, Proof
+from prover.wire.envelope import Envelope, Groth16Points, Proof
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import ToyCircuit, seeded

@@ -16,8 +16,8 @@ from bench.run import Outcome, run_case
 from bench.suites.proof import FULL, QUICK, Builder
 from kernels.array import FrArray
 from prover.circuit.r1cs import R1CS
-from prover.formats.elements import Groth16Proof
 from prover.formats.zkey import read_zkey
+from prover.wire.envelope import Groth16Points
 
 LG_N = 4
 
@@ -57,7 +57,7 @@ def test_foreign_circuits_fill_their_domain_and_hold(kind: str, keys: Path) -> N
     forged = bench.witness.data.copy()
     forged[5, 0] += 2
     assert not is_satisfied(circuit, FrArray(forged))
-    assert bench.read().lg_n == LG_N
+    assert bench.read().key.lg_n == LG_N
 
 
 def test_a_renewed_key_is_new_and_as_good(keys: Path, tmp_path: Path) -> None:
@@ -65,8 +65,9 @@ def test_a_renewed_key_is_new_and_as_good(keys: Path, tmp_path: Path) -> None:
     old = bench.zkey.read_bytes()
     new = [bench.renew_key(tmp_path / "circuit.zkey").read_bytes() for _ in range(2)]
     assert len({old, *new}) == 3
-    key, expected = read_zkey(tmp_path / "circuit.zkey", bench.backend), bench.read()
-    assert key.h.equals(expected.h)
+    read, expected = read_zkey(tmp_path / "circuit.zkey", bench.backend), bench.read()
+    assert read.key.verifying.encode() == expected.key.verifying.encode()
+    assert read.contributions != expected.contributions
     assert bench.zkey.read_bytes() == old
 
 
@@ -83,7 +84,7 @@ def test_proof_of_another_public_input_gets_no_time(keys: Path) -> None:
     class Careless(ForeignBench):
         """Judges by other public inputs than those it was asked to prove."""
 
-        def judge(self, public: FrArray, proof: Groth16Proof) -> tuple[bool, bool, list[int]]:
+        def judge(self, public: FrArray, proof: Groth16Points) -> tuple[bool, bool, list[int]]:
             other = FrArray.from_ints([x + 1 for x in public.to_ints()])
             return super().judge(other, proof)
 

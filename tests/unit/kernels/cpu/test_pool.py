@@ -20,7 +20,7 @@ from kernels.cpu.compile.jit import kernel
 from kernels.cpu.lanes.choice import host_features, restore_rounding, round_toward_zero
 from kernels.cpu.pool import Pool
 from kernels.reference import mul_g1, mul_g2
-from prover.formats.snarkjs import ForeignProver
+from prover.foreign import prove_foreign
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import read_zkey
 
@@ -88,7 +88,7 @@ def test_a_small_proof_wakes_none_of_64_threads(root: Path) -> None:
     for backend in (CpuBackend(threads=1), CpuBackend(threads=64)):
         counted = count_tasks(backend._pool) if backend.info().n_threads > 1 else None
         key = read_zkey(files / "multiplier.zkey", backend, random_bytes=Random(1).randbytes)
-        proofs.append(ForeignProver(key, backend).prove(wires, Random(2).randbytes))
+        proofs.append(prove_foreign(key, wires, random_bytes=Random(2).randbytes, backend=backend))
         assert counted is None or counted.n == 0
     one, many = proofs
     assert one.a.equals(many.a)

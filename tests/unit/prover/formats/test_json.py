@@ -10,7 +10,6 @@ import pytest
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import P, R
 from prover.errors import FormatError
-from prover.formats.elements import Groth16Proof
 from prover.formats.json_io import (
     MAX_PROOF_BYTES,
     read_proof,
@@ -20,7 +19,8 @@ from prover.formats.json_io import (
     write_public,
     write_vkey,
 )
-from prover.formats.snarkjs import verify_foreign
+from prover.groth16.verify import verify_plain
+from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
 from tests.support.foreign import CIRCUITS, VECTORS, outside_g2, vector
 
@@ -59,7 +59,7 @@ def test_what_snarkjs_wrote_comes_back(circuit: str, tmp_path: Path) -> None:
 
 
 def test_infinity_has_one_form(tmp_path: Path) -> None:
-    proof = Groth16Proof(a=G1Array.zeros(1), b=G2Array.zeros(1), c=G1Array.zeros(1))
+    proof = Groth16Points(a=G1Array.zeros(1), b=G2Array.zeros(1), c=G1Array.zeros(1))
     write_proof(tmp_path / "p", proof)
     read = read_proof(tmp_path / "p")
     assert read.a.equals(proof.a)
@@ -186,9 +186,9 @@ def test_a_proof_that_names_no_curve_is_over_its_keys() -> None:
     assert "curve" not in json.loads((folder / "proof.json").read_text())
     key, public = read_vkey(folder / "vkey.json"), read_public(folder / "public.json")
     proof = read_proof(folder / "proof.json")
-    assert verify_foreign(key, public, proof) is Verdict.VALID
+    assert verify_plain(key, public, proof) is Verdict.VALID
     other = FrArray.from_ints([*public.to_ints()[:-1], 12346])
-    assert verify_foreign(key, other, proof) is Verdict.PAIRING_FAILED
+    assert verify_plain(key, other, proof) is Verdict.PAIRING_FAILED
 
 
 @pytest.mark.parametrize("ending", ["_vkey.json", "_proof.json"])

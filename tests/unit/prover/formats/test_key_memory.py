@@ -18,9 +18,9 @@ from prover.errors import FormatError
 from prover.formats import key_memory
 from prover.formats.binfile import BinFile
 from prover.formats.key_memory import KeyMemory
-from prover.formats.zkey import read_zkey
+from prover.formats.zkey import read_zkey, write_zkey
 from tests.support.commands import run
-from tests.support.foreign import patched, vector
+from tests.support.foreign import patched, take_apart, vector
 
 RAW = vector("mixed", ".zkey").read_bytes()
 DIGEST = hashlib.sha256(RAW).digest()
@@ -67,16 +67,10 @@ def test_a_key_is_tested_once(key: Path, memory: KeyMemory, tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "known").iterdir()] == [DIGEST.hex()]
     assert count_tests(key, memory) == 0
     backend = get_backend("reference")
-    known, tested = read_zkey(key, backend, memory=memory), read_zkey(key, backend)
-    for name in ("a", "b1", "b2", "c", "h", "beta1", "delta1"):
-        assert getattr(known, name).equals(getattr(tested, name))
-    for name in ("alpha1", "beta2", "gamma2", "delta2", "ic"):
-        assert getattr(known.verifying, name).equals(getattr(tested.verifying, name))
-    for name in ("matrix_a", "matrix_b"):
-        for part in ("indptr", "cols", "coeffs"):
-            found, expected = (getattr(getattr(k, name), part) for k in (known, tested))
-            assert found.tolist() == expected.tolist()
-    assert known.contributions == tested.contributions
+    known, tested = tmp_path / "known.zkey", tmp_path / "tested.zkey"
+    write_zkey(known, read_zkey(key, backend, memory=memory), backend)
+    write_zkey(tested, read_zkey(key, backend), backend)
+    assert known.read_bytes() == tested.read_bytes()
     assert count_tests(key, KeyMemory(None)) == count_tests(key, KeyMemory(None)) > 0
 
 
@@ -111,7 +105,8 @@ def test_what_was_hashed_is_what_is_used(
     backend = get_backend("reference")
     found = read_zkey(key, backend, memory=memory)
     assert key.read_bytes() == bad
-    assert found.a.equals(read_zkey(vector("mixed", ".zkey"), backend).a)
+    write_zkey(key, found, backend)
+    assert dict(take_apart(key.read_bytes())[1])[5] == dict(take_apart(RAW)[1])[5]
 
 
 def test_what_was_not_tested_is_not_known(key: Path, memory: KeyMemory) -> None:

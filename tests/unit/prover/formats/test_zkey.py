@@ -14,6 +14,8 @@ from kernels.bn254 import G1, MONT_BITS, P, R
 from prover.errors import FormatError
 from prover.formats.r1cs import read_r1cs
 from prover.formats.zkey import Zkey, read_zkey, write_zkey
+from prover.groth16.prove import prepare
+from prover.keys.proving_file import compute_proving_digest
 from tests.support.foreign import (
     CIRCUITS,
     outside_g2,
@@ -52,23 +54,28 @@ def assert_same(a: SparseMatrix, b: SparseMatrix, n_rows: int) -> None:
 def test_matrices_are_those_of_the_circuit(
     circuit: str, keys: dict[str, Zkey], backend: Backend
 ) -> None:
-    key, r1cs = keys[circuit], read_r1cs(vector(circuit, ".r1cs"), backend).r1cs
+    key, found = keys[circuit].key, keys[circuit].circuit
+    r1cs = read_r1cs(vector(circuit, ".r1cs"), backend).r1cs
     assert (key.n_wires, key.n_public) == (r1cs.n_wires, r1cs.n_public)
-    assert key.matrix_a.n_rows == key.matrix_b.n_rows == 1 << key.lg_n
-    assert_same(key.matrix_a, r1cs.a, r1cs.n_rows)
-    assert_same(key.matrix_b, r1cs.b, r1cs.n_rows)
+    assert (found.n_wires, found.n_public) == (r1cs.n_wires, r1cs.n_public)
+    assert found.n_rows == 1 << key.lg_n
+    assert_same(found.a, r1cs.a, r1cs.n_rows)
+    assert_same(found.b, r1cs.b, r1cs.n_rows)
     n_public_rows = 1 + r1cs.n_public
-    assert key.matrix_a.cols[r1cs.a.nnz :].tolist() == list(range(n_public_rows))
-    assert key.matrix_a.coeffs[r1cs.a.nnz :].tolist() == [1] * n_public_rows
-    assert key.matrix_b.nnz == r1cs.b.nnz
+    assert found.a.cols[r1cs.a.nnz :].tolist() == list(range(n_public_rows))
+    assert found.a.coeffs[r1cs.a.nnz :].tolist() == [1] * n_public_rows
+    assert found.b.nnz == r1cs.b.nnz
 
 
 def test_wires_without_entries_have_no_base(keys: dict[str, Zkey], backend: Backend) -> None:
     r1cs = read_r1cs(vector("mixed", ".r1cs"), backend).r1cs
-    key = keys["mixed"]
+    key = keys["mixed"].key
     occurs = np.bincount(r1cs.b.cols, minlength=r1cs.n_wires) > 0
-    assert key.b1.data.any(axis=1).tolist() == occurs.tolist()
-    assert key.b2.data.any(axis=1).tolist() == occurs.tolist()
+    assert key.b_wires.tolist() == np.flatnonzero(occurs).tolist()
+    for bases in (key.b1, key.b2):
+        assert isinstance(bases, G1Array | G2Array)
+        assert len(bases) == occurs.sum() + 2
+        assert bases.data.any(axis=1).all()
     assert not occurs.all()
 
 
@@ -90,6 +97,35 @@ def test_round_trip(circuit: str, keys: dict[str, Zkey], backend: Backend, tmp_p
     assert entries == original_entries
 
 
+def test_a_wire_may_have_a_base_in_one_group_only(backend: Backend, tmp_path: Path) -> None:
+    """No key of snarkjs is so; it is read and written as it is, and asks for no proof to hold."""
+    raw = vector("multiplier", ".zkey").read_bytes()
+    body = dict(take_apart(raw)[1])[6]
+    wire = next(i for i in range(len(body) // 64) if any(body[64 * i :][:64]))
+    raw = patched(raw, 6, 64 * wire, bytes(64))
+    (tmp_path / "x.zkey").write_bytes(raw)
+    read = read_zkey(tmp_path / "x.zkey", backend)
+    assert wire in read.key.b_wires
+    write_zkey(tmp_path / "y.zkey", read, backend)
+    sections = dict(take_apart((tmp_path / "y.zkey").read_bytes())[1])
+    assert [sections[i] for i in (6, 7)] == [dict(take_apart(raw)[1])[i] for i in (6, 7)]
+
+
+def test_a_prepared_key_is_not_written(
+    keys: dict[str, Zkey], backend: Backend, tmp_path: Path
+) -> None:
+    key = keys["mixed"]
+    prepared = replace(key, key=prepare(key.key, backend))
+    with pytest.raises(TypeError, match="prepared for a device"):
+        write_zkey(tmp_path / "x.zkey", prepared, backend)
+
+
+def test_a_foreign_key_is_no_proving_half_of_ours(keys: dict[str, Zkey]) -> None:
+    """The file does not say which quotient a key has: ours only."""
+    with pytest.raises(TypeError, match="whole quotient"):
+        compute_proving_digest(keys["mixed"].key)
+
+
 def test_a_key_without_contributions_says_so(
     keys: dict[str, Zkey], backend: Backend, tmp_path: Path
 ) -> None:
@@ -98,7 +134,8 @@ def test_a_key_without_contributions_says_so(
     read = read_zkey(tmp_path / "x.zkey", backend)
     assert len(read.contributions) == 68
     assert read.contributions[64:] == bytes(4)
-    other = replace(key, h=key.c)
+    assert isinstance(key.key.h, G1Array)
+    other = replace(key, key=replace(key.key, h=key.key.h[::-1]))
     write_zkey(tmp_path / "y.zkey", other, backend)
     _, sections = take_apart((tmp_path / "y.zkey").read_bytes())
     assert dict(sections)[10][:64] != read.contributions[:64]
@@ -231,10 +268,10 @@ def test_sections_may_come_in_any_order(
     head, sections = take_apart(vector("multiplier", ".zkey").read_bytes())
     extra = [(99, b"unknown sections are skipped")]
     (tmp_path / "x.zkey").write_bytes(put_together(head, extra + sections[::-1]))
-    read, expected = read_zkey(tmp_path / "x.zkey", backend), keys["multiplier"]
-    assert read.h.equals(expected.h)
-    assert read.b2.equals(expected.b2)
-    assert read.verifying.ic.equals(expected.verifying.ic)
+    read, expected = read_zkey(tmp_path / "x.zkey", backend).key, keys["multiplier"].key
     assert isinstance(read.h, G1Array)
     assert isinstance(read.b2, G2Array)
+    assert read.h.equals(expected.h)  # type: ignore[arg-type]
+    assert read.b2.equals(expected.b2)  # type: ignore[arg-type]
+    assert read.verifying.public.equals(expected.verifying.public)
     assert read.h.to_ints()[0] not in (None, G1)

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from kernels.array import FrArray, FrMont, SparseMatrix
+from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import G1, R, root_of_unity
 from kernels.reference import Reference, mul_g1
 from prover.circuit.r1cs import R1CS
@@ -23,6 +23,7 @@ from prover.groth16.setup import (
     lagrange_at,
     setup,
 )
+from prover.keys.halves import Quotient
 from tests.support.tiny_circuits import (
     ToyCircuit,
     ToyWires,
@@ -94,21 +95,29 @@ def solved(n_rows: int) -> tuple[R1CS, list[int]]:
     return build_chain(n_rows - 1), solve_chain(n_rows - 1, 3)
 
 
+@pytest.mark.parametrize("quotient", Quotient)
 @pytest.mark.parametrize("n_rows", [2, 3, 4, 5, 8, 9])
-def test_quotient_in_four_transforms_is_the_quotient(n_rows: int) -> None:
-    """Both brackets together are (a(tau) b(tau) - c(tau)) / delta."""
+def test_quotient_in_four_transforms_or_six_is_the_quotient(
+    n_rows: int, quotient: Quotient
+) -> None:
+    """Both brackets of a split one together are (a(tau) b(tau) - c(tau)) / delta."""
     r1cs, wires = solved(n_rows)
     assert is_satisfied(r1cs, wires)
     trapdoor = draw_trapdoor(seeded(n_rows))
     z = FrMont.from_ints(wires)
     scalars = compute_quotient_scalars(
-        BACKEND.matvec(r1cs.a, z), BACKEND.matvec(r1cs.b, z), lg_n=r1cs.lg_n, backend=BACKEND
+        BACKEND.matvec(r1cs.a, z),
+        BACKEND.matvec(r1cs.b, z),
+        quotient=quotient,
+        lg_n=r1cs.lg_n,
+        backend=BACKEND,
     )
     first = BACKEND.dot(compute_h_query(r1cs.lg_n, trapdoor, BACKEND), BACKEND.to_mont(scalars))
     columns = compute_columns(r1cs, trapdoor, BACKEND)
     a, b, c = (BACKEND.dot(column, z) for column in (columns.u, columns.v, columns.w))
     z_tau = (pow(trapdoor.tau, 1 << r1cs.lg_n, R) - 1) % R
-    second = c * z_tau * pow(2 * trapdoor.delta, -1, R)
+    is_split = quotient is Quotient.SPLIT
+    second = c * z_tau * pow(2 * trapdoor.delta, -1, R) if is_split else 0
     assert (first + second) % R == (a * b - c) * pow(trapdoor.delta, -1, R) % R
 
 
@@ -118,7 +127,7 @@ def test_the_c_side_holds_private_wires_and_the_fold_of_all_others() -> None:
     columns = compute_columns(r1cs, t, BACKEND)
     k, w = columns.k.to_ints(), columns.w.to_ints()
     fold = (pow(t.tau, 1 << r1cs.lg_n, R) - 1) * pow(2 * t.delta, -1, R)
-    found = dict(zip(e.c_wires.tolist(), e.c.to_ints(), strict=True))
+    found = dict(zip(e.wires["c_wires"].tolist(), e.points["c"].to_ints(), strict=True))
     in_c = {i for row in dense(r1cs.c) for i, c in enumerate(row) if c}
     assert found.keys() == in_c | set(range(r1cs.private.start, r1cs.private.stop))
     assert ToyWires.K in found
@@ -134,12 +143,7 @@ def test_no_committed_or_public_wire_is_published_over_delta() -> None:
     e = compute_exponents(r1cs, t, BACKEND)
     k = compute_columns(r1cs, t, BACKEND).k.to_ints()
     over_delta = {k[i] * pow(t.delta, -1, R) % R for i in range(r1cs.private.start)}
-    published = {
-        x
-        for f in fields(e)
-        if isinstance(getattr(e, f.name), FrArray)
-        for x in getattr(e, f.name).to_ints()
-    }
+    published = {x for scalars in (*e.points.values(), e.public) for x in scalars.to_ints()}
     assert not over_delta & published
 
 
@@ -147,9 +151,9 @@ def test_points_of_the_key_are_its_exponents_times_the_generator() -> None:
     key, e = toy_key(), compute_exponents(ToyCircuit().r1cs, toy_trapdoor(), BACKEND)
     for name in ("a", "c", "model", "model_pok", "advice", "correction"):
         points = getattr(key, name).to_ints()
-        assert points == [mul_g1(x, G1) for x in getattr(e, name).to_ints()]
+        assert points == [mul_g1(x, G1) for x in e.points[name].to_ints()]
         assert None not in points
-    assert len(key.b1) == len(key.b2) == len(e.b)
+    assert len(key.b1) == len(key.b2) == len(e.points["b1"])
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Trapdoor)])

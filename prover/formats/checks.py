@@ -1,11 +1,6 @@
-"""What Groth16 keys and proofs consist of, and the checks that their points must pass.
-
-Source: Groth16, eprint 2016/260; no commitments here: this is the plain scheme of foreign files.
-"""
+"""The checks that the points of foreign keys and proofs must pass."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,30 +10,6 @@ from kernels.numpy_types import BoolArray
 from prover.errors import FormatError
 from prover.formats.binfile import REGENERATE
 from prover.randomness import RandomBytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Groth16Key:
-    """Single points are arrays of length 1; `ic` has one point for 1 and one per public input."""
-
-    alpha1: G1Array
-    beta2: G2Array
-    gamma2: G2Array
-    delta2: G2Array
-    ic: G1Array
-
-    @property
-    def n_public(self) -> int:
-        return len(self.ic) - 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Groth16Proof:
-    """A, B, C of Groth16: arrays of length 1."""
-
-    a: G1Array
-    b: G2Array
-    c: G1Array
 
 
 def is_infinity(points: G1Array | G2Array) -> BoolArray:

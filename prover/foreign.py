@@ -1,0 +1,67 @@
+"""Proofs under keys of circom and snarkjs, whose files `prover.formats` reads.
+
+    A = alpha + sum z_k A_k + a delta               B = beta + sum z_k B_k + b delta, in G1 and G2
+    C = sum_private z_k C_k + sum_i (a~_i b~_i - c~_i) H_i + b A + a B - a b delta
+    e(A, B) = e(alpha, beta) e(sum_public z_k IC_k, gamma) e(C, delta)
+
+It is the proof of `prover.groth16` without committed groups, and with a WHOLE quotient. A zkey has
+no matrix C, so a witness that satisfies no circuit of the key gives a proof that does not verify,
+and is not returned.
+
+Source: Groth16 (eprint 2016/260); snarkjs 0.7.6, src/groth16_prove.js and groth16_verify.js.
+"""
+
+from __future__ import annotations
+
+from kernels.array import FrArray
+from kernels.backend import Backend
+from prover.errors import KeyMismatch, SelfCheckFailed
+from prover.formats.zkey import Zkey
+from prover.groth16.prove import compute_points
+from prover.groth16.verify import verify_plain
+from prover.progress import StageProgress
+from prover.randomness import RandomBytes
+from prover.wire.envelope import Groth16Points
+from prover.wire.verdict import Verdict
+
+
+def prove_foreign(
+    zkey: Zkey,
+    witness: FrArray,
+    *,
+    random_bytes: RandomBytes,
+    backend: Backend,
+    progress: StageProgress | None = None,
+) -> Groth16Points:
+    """A proof for all wires of the circuit, [n_wires], verified before it is returned.
+
+    zkey         : for many proofs, its key prepared by `prover.groth16.prove.prepare`
+    random_bytes : cryptographic; zero knowledge rests on it
+    raises       : KeyMismatch for a witness of another circuit; SelfCheckFailed when the proof
+                   does not verify, which is what a wrong witness leads to
+    """
+    key = zkey.key
+    try:
+        points = compute_points(
+            key,
+            zkey.circuit,
+            backend.to_mont(backend.upload(witness)),
+            rho_w=0,
+            rho_a=0,
+            random_bytes=random_bytes,
+            backend=backend,
+            progress=progress,
+        )
+    except KeyMismatch as error:
+        raise KeyMismatch(
+            error.what, next_step="use the .zkey and the .wtns of one circuit"
+        ) from None
+    verdict = verify_plain(key.verifying, witness[1 : 1 + key.n_public], points)
+    if verdict is not Verdict.VALID:
+        raise SelfCheckFailed(
+            verdict.value,
+            next_step="the witness most likely solves another circuit than this key's, or none: "
+            "make it again (`snarkjs wtns calculate`), compare it with the circuit (`snarkjs wtns "
+            "check`), or prove again on another device",
+        )
+    return points
