@@ -257,4 +257,4 @@ class ChainLab:
     @cached_property
     def _commitment(self) -> ModelCommitment:
         p = self.prover
-        return commit_job(p.circuit, p.key, p.model, self._blinding, backend=p.backend)
+        return commit_job(self.genesis.task.card, p.key, p.model, self._blinding, backend=p.backend)

@@ -137,7 +137,7 @@ class AccuracyBench:
 
     @cached_property
     def commitment(self) -> ModelCommitment:
-        return commit_job(self.circuit, self.key, self.model, self.blinding, backend=self.backend)
+        return commit_job(self.card, self.key, self.model, self.blinding, backend=self.backend)
 
     def prove(self, images: UInt8Array, labels: UInt8Array, shard_index: int = 0) -> ProvedJob:
         """Witness, proof and its own check."""

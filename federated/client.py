@@ -18,7 +18,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.disk.blobs import Blobs
@@ -33,18 +32,14 @@ from consensus.wire.transactions import Commit, Proof, Register, SentTransaction
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.files import PRIVATE, write_whole
-from kernels.integers import to_scalars
 from kernels.numpy_types import UInt8Array
-from prover.errors import KeyMismatch, SelfCheckFailed
-from prover.groth16.commitment import SecretCommitment, commit_model, draw_blinding
-from prover.groth16.verify import knowledge_holds
+from prover.groth16.commitment import SecretCommitment, draw_blinding
 from prover.keys.halves import ProvingKey
-from prover.keys.opening import flatten_model
 from prover.model.network import QuantizedModel
 from prover.model.zkq import decode_model, encode_model
+from prover.pipeline import commit_job
 from prover.randomness import RandomBytes
 from prover.wire.statement import Occasion
-from prover.wire.verdict import Verdict
 
 MODEL_NAME, COMMITMENT_NAME = "model.zkq", "commitment.secret"
 
@@ -160,14 +155,8 @@ def make_committer(
     require_task_key(task, key.verifying)
 
     def commit(model: QuantizedModel) -> SecretCommitment:
-        if model.architecture.digest != task.architecture.digest:
-            raise KeyMismatch("the model has another architecture than the task")
         blinding = draw_blinding(random_bytes)
-        made = commit_model(
-            key, to_scalars(flatten_model(model).astype(np.int64)), blinding, backend
-        )
-        if not knowledge_holds(made.d_w, made.pok_w, key=key.verifying):
-            raise SelfCheckFailed(Verdict.PAIRING_FAILED.value)
+        made = commit_job(task.card, key, model, blinding, backend=backend)
         return SecretCommitment(public=made, blinding=blinding)
 
     return commit

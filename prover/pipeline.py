@@ -20,17 +20,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
-from kernels.array import FrArray
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.integers import to_scalars
 from kernels.machine import count_memory
 from kernels.numpy_types import UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
-from prover.circuit.constraints import Group
 from prover.circuit.public_inputs import ShardInputs
 from prover.circuit.sizes import require_circuit
 from prover.circuit.witness import check, solve_committed, solve_private
@@ -80,7 +75,7 @@ class _Stages:
 
 
 def commit_job(
-    accuracy: AccuracyCircuit,
+    card: KeyCard,
     key: ProvingKey,
     model: QuantizedModel,
     blinding: Blinding,
@@ -89,17 +84,39 @@ def commit_job(
 ) -> ModelCommitment:
     """D_W and PoK_W of a model that can be proven on every sample of every dataset.
 
+    card   : what the key must be for; no circuit is needed to commit
     raises : RangeExceeded (for the owner's eyes) before anything is committed; KeyMismatch;
              SelfCheckFailed when the points are not what the verifying key demands
     holds  : D_W is uniform, its bases being what `prover.keys.points` asks of a key that is loaded;
              PoK_W is the one point that its equation allows, so a wrong basis cannot show the model
     """
-    require_same_circuit(accuracy, key)
+    card.require_key(key.verifying)
+    if model.architecture.encode() != card.architecture.encode():
+        raise KeyMismatch("the model has another architecture than the circuit")
     compute_ranges(model)
-    made = commit_model(key, collect_model_wires(accuracy, model), blinding, backend)
+    made = commit_model(key, to_scalars(model.wires), blinding, backend)
     if not knowledge_holds(made.d_w, made.pok_w, key=key.verifying):
         raise SelfCheckFailed(Verdict.PAIRING_FAILED.value)
     return made
+
+
+def require_commitment(
+    commitment: ModelCommitment,
+    key: ProvingKey,
+    model: QuantizedModel,
+    blinding: Blinding,
+    *,
+    backend: Backend,
+) -> None:
+    """KeyMismatch unless the commitment is of this model, with this blinding, under this key.
+
+    cost : a second commitment; without it the fault would show after the whole proof
+    """
+    if commitment.key_digest != key.verifying.digest:
+        raise KeyMismatch("the commitment was made under another key")
+    again = commit_model(key, to_scalars(model.wires), blinding, backend)
+    if not again.d_w.equals(commitment.d_w):
+        raise KeyMismatch("the commitment is of another model, or the blinding of another one")
 
 
 def prove_job(
@@ -225,25 +242,6 @@ def build_statement(
         claimed_correct=claimed,
         d_w=encode_g1(commitment.d_w),
     )
-
-
-def collect_model_wires(accuracy: AccuracyCircuit, model: QuantizedModel) -> FrArray:
-    """The model group of the witness: weights and biases, shape [n_model].
-
-    raises : KeyMismatch when the model has another architecture than the circuit
-    """
-    if model.architecture.encode() != accuracy.architecture.encode():
-        raise KeyMismatch("the model has another architecture than the circuit")
-    circuit, r1cs = accuracy.circuit, accuracy.r1cs
-    tensors: dict[str, npt.NDArray[np.integer]] = {}
-    for index, (weights, biases) in enumerate(zip(model.weights, model.biases, strict=True)):
-        tensors[f"layer {index}/weights"] = weights
-        tensors[f"layer {index}/biases"] = biases
-    values = np.zeros(r1cs.n_wires - r1cs.n_private, dtype=np.int64)
-    for block in circuit.wire_blocks.values():
-        if block.group is Group.MODEL:
-            values[circuit.columns(block)] = tensors[block.label].reshape(-1)
-    return to_scalars(values[r1cs.model])
 
 
 def compile_for_key(card: KeyCard, key: VerifyingKey) -> AccuracyCircuit:

@@ -51,7 +51,7 @@ def commit(
         device = load_backend(backend)
         kit = ProverKit.load(model, key, key_digest=key_digest)
         blinding = draw_blinding(secrets.token_bytes)
-        commitment = commit_job(kit.accuracy, kit.key, kit.model, blinding, backend=device)
+        commitment = commit_job(kit.card, kit.key, kit.model, blinding, backend=device)
         _write_both(out, commitment, secret, blinding)
     d_w = encode_g1(commitment.d_w).hex()
     if as_json:

@@ -58,6 +58,7 @@ def prove(
     from api.console.refusals import load_backend, refusing
     from api.console.samples import load_reference
     from api.shards import Container, split_shards
+    from prover.pipeline import require_commitment
     from prover.wire.statement import Occasion
 
     if not out.parent.is_dir():
@@ -78,7 +79,7 @@ def prove(
         parts = split_shards(kit.accuracy.public_layout, samples.images, samples.labels)
         _require_one(parts, kit.card.n_samples, len(samples.labels), sharded=shards)
         kit = kit.prepare(device)
-        kit.require_commitment(committed, blinding, device)
+        require_commitment(committed, kit.key, kit.model, blinding, backend=device)
         loaded = time.perf_counter()
         jobs = _prove_all(kit, parts, occasion, committed, blinding, claim=claim, backend=device)
         proven = time.perf_counter()

@@ -7,17 +7,15 @@ from pathlib import Path
 
 from api.console.model_files import load_model
 from kernels.backend import Backend
-from kernels.encoding import encode_g1
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.sizes import compute_sizes
 from prover.errors import KeyMismatch
-from prover.groth16.commitment import Blinding, ModelCommitment, commit_model
 from prover.groth16.prove import prepare
 from prover.keys.card import KeyCard
 from prover.keys.folder import PROVING_NAME, load_proving_key, load_verifying_half, require_part
 from prover.keys.halves import ProvingKey
 from prover.model.network import QuantizedModel
-from prover.pipeline import collect_model_wires, compile_for_key
+from prover.pipeline import compile_for_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,20 +57,6 @@ class ProverKit:
     def prepare(self, backend: Backend) -> ProverKit:
         """The kit with its bases prepared for proofs on this backend, and no other copy of them."""
         return replace(self, key=prepare(self.key, backend))
-
-    def require_commitment(
-        self, commitment: ModelCommitment, blinding: Blinding, backend: Backend
-    ) -> None:
-        """KeyMismatch unless the commitment is of this model, with this blinding, under this key.
-
-        cost : a second commitment; without it the fault would show after the whole proof
-        """
-        if commitment.key_digest != self.key.verifying.digest:
-            raise KeyMismatch("the commitment was made under another key")
-        wires = collect_model_wires(self.accuracy, self.model)
-        again = commit_model(self.key, wires, blinding, backend)
-        if encode_g1(again.d_w) != encode_g1(commitment.d_w):
-            raise KeyMismatch("the commitment is of another model, or the blinding of another one")
 
 
 def _require_sizes(key: ProvingKey, card: KeyCard) -> None:

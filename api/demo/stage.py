@@ -21,6 +21,7 @@ from federated.partition import split_by_label
 from federated.task_scales import TaskScales, quantize_for_task
 from kernels.backend import Backend
 from prover.groth16.commitment import draw_blinding
+from prover.keys.card import KeyCard
 from prover.keys.folder import load_commitment_key
 from prover.model.network import Architecture
 from prover.pipeline import commit_job, prove_job
@@ -146,7 +147,8 @@ def _try_proof(
     model = quantize_for_task(start, plan.architecture, scales)
     blinding = draw_blinding(secrets.token_bytes)
     report("first proof", 0, 1)
-    commitment = commit_job(ready.accuracy, ready.key, model, blinding, backend=backend)
+    card = KeyCard.of(ready.accuracy)
+    commitment = commit_job(card, ready.key, model, blinding, backend=backend)
     shard, _ = test.split(plan.n_samples)
     prove_job(
         ready.accuracy,

@@ -28,6 +28,7 @@ from prover.formats.wtns import read_wtns
 from prover.formats.zkey import Zkey, read_zkey
 from prover.groth16.commitment import SecretCommitment, draw_blinding
 from prover.groth16.prove import prepare
+from prover.keys.card import KeyCard
 from prover.model.network import QuantizedModel
 from prover.model.zkq import decode_model
 from prover.pipeline import commit_job, prove_job
@@ -140,7 +141,8 @@ class TaskProver:
         name = agree("") if shares else ""
         if not name:
             blinding = draw_blinding(self.random_bytes)
-            made = commit_job(ready.accuracy, ready.key, model, blinding, backend=backend)
+            card = KeyCard.of(ready.accuracy)
+            made = commit_job(card, ready.key, model, blinding, backend=backend)
             secret = SecretCommitment(public=made, blinding=blinding)
             if not shares:
                 return secret

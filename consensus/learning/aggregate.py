@@ -23,7 +23,6 @@ import numpy as np
 
 from kernels.numpy_types import Int64Array
 from prover.errors import ArchitectureInvalid, FieldInvalid
-from prover.keys.opening import flatten_model
 from prover.model.layers import BIAS_MAX, BIAS_MIN, WEIGHT_MAX
 from prover.model.network import Architecture, QuantizedModel
 from prover.wire.array_kinds import Array
@@ -59,7 +58,7 @@ class Manifest(Kind[Architecture]):
 class GlobalModel(Record):
     """Fixed-point tensors, value times 2^16, of the ranges of `QuantizedModel`.
 
-    numbers : as `flatten_model` has them: per layer weights, then biases
+    numbers : in the order of `QuantizedModel.wires`: per layer weights, then biases
     """
 
     HEADER: ClassVar[bytes] = header(b"zkpotGM\x00", 1)
@@ -128,7 +127,7 @@ def combine(models: Iterable[tuple[QuantizedModel, int]]) -> GlobalModel:
         total += weight
         if model.architecture != architecture or weight < 1 or total > MAX_TOTAL_WEIGHT:
             raise ValueError("models of one architecture with positive weights, 2^39 in all")
-        sums += flatten_model(model).astype(np.int64) * weight
+        sums += model.wires * weight
     if architecture is None:
         raise ValueError("the mean of no model")
     return GlobalModel(architecture=architecture, numbers=_divide(sums, total))

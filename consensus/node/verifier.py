@@ -35,7 +35,7 @@ from prover.circuit.public_inputs import ShardInputs
 from prover.errors import ModelFormatError, ShapeMismatch
 from prover.groth16.verify import knowledge_holds, verify_batch
 from prover.keys.halves import VerifyingKey
-from prover.keys.opening import CommitmentKey, Opening, flatten_model, judge_openings
+from prover.keys.opening import CommitmentKey, Opening, judge_openings
 from prover.model.network import QuantizedModel, is_correct
 from prover.model.zkq import decode_model
 from prover.randomness import RandomBytes
@@ -257,7 +257,7 @@ class BlockVerifier:
                 continue
             openings[i] = Opening(
                 d_w=d_w,
-                wires=flatten_model(model),
+                wires=model.wires,
                 rho=int.from_bytes(tx.rho, "little"),
             )
         if not openings:

@@ -36,7 +36,7 @@ from prover.circuit.r1cs import R1CS
 from prover.circuit.sizes import MAX_ROWS, choose_widths, require_circuit
 from prover.circuit.widths import WidthChoice
 from prover.model.layers import BIAS_BITS, BIAS_MIN, WEIGHT_MAX, Requant
-from prover.model.network import Architecture
+from prover.model.network import Architecture, label_parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,8 +256,10 @@ class _Compiler:
     def _add_parameters(self, index: int, inputs: LinearForm) -> LinearForm:
         """Weights and biases of a layer, in range, and its outputs at the random combination."""
         architecture, part = self.layout.architecture, f"layer {index}"
-        weights = self.system.model(f"{part}/weights", architecture.weight_shapes[index])
-        biases = self.system.model(f"{part}/biases", architecture.bias_shapes[index])
+        shapes = label_parameters(
+            index, architecture.weight_shapes[index], architecture.bias_shapes[index]
+        )
+        weights, biases = (self.system.model(*parameter) for parameter in shapes.items())
         self.weights.lookup(
             f"{part}/weights/range",
             weights,

@@ -81,10 +81,9 @@ def _solve_committed(
     integers: Integers,
 ) -> Committed:
     steps = _trace_padded(model, images, accuracy.n_samples, integers)
-    inputs: dict[str, Int64Array] = {}
-    for index, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
-        inputs[f"layer {index}/weights"] = integers.upload(w)
-        inputs[f"layer {index}/biases"] = integers.upload(b)
+    inputs: dict[str, Int64Array] = {
+        label: integers.upload(tensor) for label, tensor in model.parameters.items()
+    }
     inputs |= _solve_activations(steps)
     count, claimed = _solve_count(steps[-1].z, labels, claimed, integers)
     values = solve_advice(accuracy.circuit, inputs | count, integers)

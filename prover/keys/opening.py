@@ -23,11 +23,10 @@ from kernels.array import FrArray, G1Array
 from kernels.cpu.words.group import is_on_curve_g1
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
-from kernels.numpy_types import Int32Array
+from kernels.numpy_types import Int64Array
 from prover.errors import FieldInvalid, KeyMismatch
 from prover.keys.halves import ProvingKey
 from prover.model.layers import BIAS_MIN
-from prover.model.network import QuantizedModel
 from prover.randomness import RandomBytes, draw_weight
 from prover.wire.records import BARE, Document, Kind, header
 
@@ -99,22 +98,13 @@ class CommitmentKey(Document):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Opening:
-    """A claim: `d_w` (compressed) commits to these wires with this blinding.
-
-    wires : by `flatten_model`, int32[n_model]
+    """A claim: `d_w` (compressed) commits to these wires (`QuantizedModel.wires`, int64[n_model])
+    with this blinding.
     """
 
     d_w: bytes
-    wires: Int32Array = field(repr=False)
+    wires: Int64Array = field(repr=False)
     rho: int = field(repr=False)
-
-
-def flatten_model(model: QuantizedModel) -> Int32Array:
-    """The model wires of the circuit in their order: per layer weights, then biases."""
-    parts = []
-    for weights, biases in zip(model.weights, model.biases, strict=True):
-        parts += [weights.reshape(-1).astype(np.int32), biases.reshape(-1)]
-    return np.concatenate(parts)
 
 
 def judge_openings(
@@ -166,7 +156,7 @@ def _combine(openings: Sequence[Opening], weights: Sequence[int]) -> FrArray:
     """
     sums = np.zeros((_N_LIMBS, len(openings[0].wires)), dtype=np.int64)
     for opening, weight in zip(openings, weights, strict=True):
-        shifted = opening.wires.astype(np.int64) + _OFFSET
+        shifted = opening.wires + _OFFSET
         for j in range(_N_LIMBS):
             sums[j] += (weight >> (_LIMB_BITS * j) & 0xFFFF) * shifted
     digits = np.zeros((sums.shape[1], 16), dtype="<u2")

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,9 @@ from prover.model.layers import (
     Shape,
     layer_from_manifest,
 )
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 MAX_LAYERS = 256
 MAX_PARAMETERS = 1 << 26
@@ -256,6 +259,19 @@ class QuantizedModel:
         """Names the public part only, so that a log line cannot show a weight."""
         return f"QuantizedModel({self.architecture.name})"
 
+    @property
+    def parameters(self) -> dict[str, Int8Array | Int32Array]:
+        """All tensors by their labels, in the order of the model's wires."""
+        found: dict[str, Int8Array | Int32Array] = {}
+        for index, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            found |= label_parameters(index, w, b)
+        return found
+
+    @property
+    def wires(self) -> Int64Array:
+        """The model's wires, which a commitment binds: int64[n_parameters]."""
+        return np.concatenate([t.reshape(-1).astype(np.int64) for t in self.parameters.values()])
+
     def trace(self, images: UInt8Array, integers: Integers = HOST) -> tuple[LayerTrace, ...]:
         """Everything computed on the way to the logits, integers[N, ...] each.
 
@@ -285,6 +301,15 @@ class QuantizedModel:
         """
         starts = range(0, max(len(images), 1), _AT_ONCE)
         return np.concatenate([self.trace(images[i : i + _AT_ONCE])[-1].z for i in starts])
+
+
+def label_parameters(index: int, weights: T, biases: U) -> dict[str, T | U]:
+    """Weights and biases of a layer, or their shapes, by the labels of their wires.
+
+    In this order, layer by layer, they are the model's wires: of the circuit, of a commitment and
+    of its opening.
+    """
+    return {f"layer {index}/weights": weights, f"layer {index}/biases": biases}
 
 
 def is_correct(logits: Int64Array, labels: UInt8Array) -> npt.NDArray[np.bool_]:

@@ -30,6 +30,7 @@ from prover.errors import FormatError, KeyMismatch, SelfCheckFailed
 from prover.groth16.setup import pin_files
 from prover.groth16.transcript import compute_challenges
 from prover.groth16.verify import Claim, equations_hold, knowledge_holds, verify_batch
+from prover.keys.card import KeyCard
 from prover.keys.folder import load_proving_key, save_key
 from prover.keys.halves import ProvingKey
 from prover.model.layers import BIAS_BITS, BIAS_MAX, BIAS_MIN, WEIGHT_MAX, Requant
@@ -501,7 +502,11 @@ def test_a_commitment_that_its_own_key_refuses_does_not_leave() -> None:
     for basis in (key.model, G1Array(unblinded)):
         with pytest.raises(SelfCheckFailed):
             commit_job(
-                s.accuracy, replace(key, model_pok=basis), s.model, blinding, backend=backend()
+                KeyCard.of(s.accuracy),
+                replace(key, model_pok=basis),
+                s.model,
+                blinding,
+                backend=backend(),
             )
 
 

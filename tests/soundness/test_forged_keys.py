@@ -338,8 +338,8 @@ def test_a_key_for_another_circuit_does_not_commit(folder: Path) -> None:
     card = CARDS["another multiplier"]()
     key = proving_key()
     other = replace(key, verifying=replace(key.verifying, card_digest=card.digest))
-    with pytest.raises(KeyMismatch, match="other multipliers"):
-        commit_job(accuracy(), other, model_of(0), commitment_of(0)[1], backend=BACKEND)
+    with pytest.raises(KeyMismatch, match="names another architecture"):
+        commit_job(KeyCard.of(accuracy()), other, model_of(0), commitment_of(0)[1], backend=BACKEND)
 
 
 def test_groups_of_the_two_halves_must_agree(toy: Path) -> None:

@@ -13,6 +13,7 @@ from prover.groth16.commitment import commit_advice, commit_model, draw_blinding
 from prover.groth16.prove import compute_points
 from prover.groth16.setup import setup_accuracy
 from prover.groth16.transcript import compute_challenges
+from prover.keys.card import KeyCard
 from prover.keys.halves import ProvingKey
 from prover.model.network import QuantizedModel
 from prover.pipeline import ProvedJob, build_statement, commit_job, prove_job
@@ -65,7 +66,9 @@ def run_job(
     key, device = key or accuracy_key(), device or backend()
     inputs = inputs or shard_inputs()
     blinding = draw_blinding(source)
-    commitment = commit_job(s.accuracy, key, committed or s.model, blinding, backend=device)
+    commitment = commit_job(
+        KeyCard.of(s.accuracy), key, committed or s.model, blinding, backend=device
+    )
     ticks = count()
     return prove_job(
         s.accuracy,

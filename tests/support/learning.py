@@ -31,6 +31,7 @@ from kernels.reference import mul_g1
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
 from prover.groth16.setup import setup_accuracy
+from prover.keys.card import KeyCard
 from prover.keys.halves import ProvingKey
 from prover.keys.opening import CommitmentKey
 from prover.model.layers import Requant
@@ -435,7 +436,7 @@ def model_of(i: int) -> QuantizedModel:
 @cache
 def commitment_of(i: int) -> tuple[ModelCommitment, Blinding]:
     blinding = draw_blinding(seeded(60 + i))
-    made = commit_job(accuracy(), proving_key(), model_of(i), blinding, backend=BACKEND)
+    made = commit_job(KeyCard.of(accuracy()), proving_key(), model_of(i), blinding, backend=BACKEND)
     return made, blinding
 
 

@@ -30,7 +30,7 @@ from federated.client import (
     find_duty,
     make_committer,
 )
-from prover.errors import FormatError, KeyMismatch
+from prover.errors import FormatError, KeyMismatch, RangeExceeded
 from prover.model.network import QuantizedModel, is_correct
 from prover.pipeline import prove_job
 from prover.wire.envelope import Envelope
@@ -334,6 +334,15 @@ def test_only_the_tasks_key_and_architecture_are_committed_to(lab: ProvenLab) ->
     wider = replace(model.architecture, margin_bits=model.architecture.margin_bits + 1)
     with pytest.raises(KeyMismatch, match="architecture"):
         commit(replace(model, architecture=wider))
+
+
+def test_a_model_out_of_range_is_not_committed(lab: ProvenLab) -> None:
+    """Else its owner would learn it after the shard is drawn, when no proof comes about."""
+    commit = make_committer(lab.task, proving_key(), random_bytes=seeded(1), backend=BACKEND)
+    biases = [b.copy() for b in model_of(0).biases]
+    biases[0][0] = (1 << 23) - 1
+    with pytest.raises(RangeExceeded):
+        commit(replace(model_of(0), biases=tuple(biases)))
 
 
 def test_blindings_differ(lab: ProvenLab) -> None:

@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kernels.integers import to_scalars
 from kernels.reference import Reference
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.public_inputs import ShardInputs
 from prover.circuit.witness import solve_committed
 from prover.errors import KeyMismatch, RangeExceeded, SelfCheckFailed, UnsatisfiedConstraint
-from prover.groth16.commitment import draw_blinding
+from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
 from prover.groth16.prove import prepare
 from prover.groth16.verify import verify, verify_batch
-from prover.model.network import Architecture
-from prover.pipeline import collect_model_wires, commit_job, prove_job
+from prover.keys.card import KeyCard
+from prover.model.network import Architecture, QuantizedModel
+from prover.pipeline import commit_job, prove_job, require_commitment
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict
 from tests.support.accuracy_protocol import (
@@ -108,15 +108,15 @@ def test_a_proof_that_does_not_verify_does_not_leave() -> None:
 
 def test_keys_circuits_and_models_must_belong_together() -> None:
     s, key = scene(), accuracy_key()
-    source = seeded(2)
+    card, source = KeyCard.of(s.accuracy), seeded(2)
     other = compile_accuracy(s.accuracy.architecture, 5)
-    with pytest.raises(KeyMismatch, match="another circuit"):
-        commit_job(other, key, s.model, draw_blinding(source), backend=backend())
+    with pytest.raises(KeyMismatch, match="another number of samples"):
+        commit_job(KeyCard.of(other), key, s.model, draw_blinding(source), backend=backend())
     stranger = random_model(Architecture.mlp([6, 3]), np.random.default_rng(1))
     with pytest.raises(KeyMismatch, match="another architecture"):
-        commit_job(s.accuracy, key, stranger, draw_blinding(source), backend=backend())
+        commit_job(card, key, stranger, draw_blinding(source), backend=backend())
     blinding = draw_blinding(source)
-    commitment = commit_job(s.accuracy, key, s.model, blinding, backend=backend())
+    commitment = commit_job(card, key, s.model, blinding, backend=backend())
     with pytest.raises(KeyMismatch, match="another key"):
         prove_job(
             s.accuracy,
@@ -133,26 +133,48 @@ def test_keys_circuits_and_models_must_belong_together() -> None:
         )
 
 
+def test_a_commitment_is_of_one_model_blinding_and_key() -> None:
+    s, key, blinding = scene(), accuracy_key(), draw_blinding(seeded(3))
+    made = commit_job(KeyCard.of(s.accuracy), key, s.model, blinding, backend=backend())
+
+    def require(commitment: ModelCommitment, model: QuantizedModel, blinding: Blinding) -> None:
+        require_commitment(commitment, key, model, blinding, backend=backend())
+
+    require(made, s.model, blinding)
+    stranger = random_model(s.accuracy.architecture, np.random.default_rng(9))
+    for model, other in ((stranger, blinding), (s.model, draw_blinding(seeded(4)))):
+        with pytest.raises(KeyMismatch, match="of another model, or the blinding of another"):
+            require(made, model, other)
+    with pytest.raises(KeyMismatch, match="under another key"):
+        require(replace(made, key_digest=bytes(32)), s.model, blinding)
+
+
 def test_a_model_out_of_range_is_not_committed() -> None:
     s = scene()
     biases = [b.copy() for b in s.model.biases]
     biases[0][0] = (1 << 23) - 1
     model = replace(s.model, biases=tuple(biases))
     with pytest.raises(RangeExceeded):
-        commit_job(s.accuracy, accuracy_key(), model, draw_blinding(seeded(1)), backend=backend())
+        commit_job(
+            KeyCard.of(s.accuracy),
+            accuracy_key(),
+            model,
+            draw_blinding(seeded(1)),
+            backend=backend(),
+        )
 
 
 def test_model_wires_are_those_of_the_witness() -> None:
     s = scene()
     committed = solve_committed(s.accuracy, s.model, s.images, s.labels)
-    wires = collect_model_wires(s.accuracy, s.model)
-    assert wires.equals(to_scalars(committed.model))
-    assert wires.data.any()
+    assert s.model.wires.tolist() == committed.model.tolist()
+    assert s.model.wires.any()
 
 
 def test_backends_agree_on_the_commitment() -> None:
     s, blinding = scene(), draw_blinding(seeded(8))
+    card = KeyCard.of(s.accuracy)
     prepared = prepare(accuracy_key(), backend())
-    fast = commit_job(s.accuracy, prepared, s.model, blinding, backend=backend())
-    slow = commit_job(s.accuracy, accuracy_key(), s.model, blinding, backend=Reference())
+    fast = commit_job(card, prepared, s.model, blinding, backend=backend())
+    slow = commit_job(card, accuracy_key(), s.model, blinding, backend=Reference())
     assert fast.encode() == slow.encode()

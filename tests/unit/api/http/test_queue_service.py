@@ -256,7 +256,7 @@ def make_commitment(settings: Settings) -> bytes:
     blinding = Blinding(rho=7)
     backend = get_backend("cpu")
     key = load_proving_key(folder, load_verifying_half(folder)[0])
-    made = commit_job(accuracy, key, decode_model(MODEL), blinding, backend=backend)
+    made = commit_job(KeyCard.of(accuracy), key, decode_model(MODEL), blinding, backend=backend)
     return SecretCommitment(public=made, blinding=blinding).encode()
 
 

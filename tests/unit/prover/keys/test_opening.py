@@ -16,6 +16,7 @@ from kernels.bn254 import R
 from kernels.encoding import encode_g1
 from kernels.integers import to_scalars
 from kernels.reference import Reference
+from prover.circuit.witness import solve_committed
 from prover.errors import FormatError, KeyMismatch
 from prover.groth16.prove import prepare
 from prover.groth16.setup import draw_trapdoor, setup
@@ -31,11 +32,9 @@ from prover.keys.folder import (
 from prover.keys.opening import (
     CommitmentKey,
     Opening,
-    flatten_model,
     judge_openings,
     openings_hold,
 )
-from prover.pipeline import collect_model_wires
 from tests.support.learning import (
     ARCHITECTURE,
     BACKEND,
@@ -44,7 +43,7 @@ from tests.support.learning import (
     model_of,
     proving_key,
 )
-from tests.support.models import random_model
+from tests.support.models import random_images, random_labels, random_model
 from tests.support.tiny_circuits import build_chain, seeded
 
 
@@ -57,7 +56,7 @@ def opening_of(i: int, *, model: int | None = None, rho: int | None = None) -> O
     """Client i's opening; `model` and `rho` may be another's."""
     return Opening(
         d_w=encode_g1(commitment_of(i)[0].d_w),
-        wires=flatten_model(model_of(i if model is None else model)),
+        wires=model_of(i if model is None else model).wires,
         rho=commitment_of(i if rho is None else rho)[1].rho,
     )
 
@@ -69,9 +68,11 @@ def holds(*openings: Opening, seed: int = 3) -> bool:
 def test_wires_are_those_of_the_circuit() -> None:
     for i in range(3):
         model = random_model(ARCHITECTURE, np.random.default_rng(i))
-        wires = flatten_model(model)
-        assert to_scalars(wires.astype(np.int64)).equals(collect_model_wires(accuracy(), model))
-    assert key().n_model == len(wires) == ARCHITECTURE.n_parameters
+        images = random_images(ARCHITECTURE, 4, np.random.default_rng(i))
+        labels = random_labels(ARCHITECTURE, 4, np.random.default_rng(i))
+        committed = solve_committed(accuracy(), model, images, labels)
+        assert model.wires.tolist() == committed.model.tolist()
+        assert key().n_model == len(model.wires) == ARCHITECTURE.n_parameters
 
 
 def test_right_openings_hold_alone_and_together() -> None:
@@ -131,7 +132,7 @@ def test_the_sum_is_the_definition(seed: int, n: int) -> None:
     """sum_i t_i (w_ik + 2^23) as whole numbers, extreme wires and weights included."""
     rng = np.random.default_rng(seed)
     edge = (1 << 23) - 1
-    wires = rng.choice([-edge, -128, -1, 0, 1, 127, edge], size=(n, 9)).astype(np.int32)
+    wires = rng.choice([-edge, -128, -1, 0, 1, 127, edge], size=(n, 9)).astype(np.int64)
     weights = [(1 << 128) - 1, 1, int.from_bytes(rng.bytes(16), "little") or 1, 1 << 127][:n]
     openings = [Opening(d_w=b"", wires=row, rho=0) for row in wires]
     found = opening._combine(openings, weights).to_ints()
@@ -161,9 +162,7 @@ def test_openings_hide_their_secrets() -> None:
 
 def test_the_key_commits_as_the_proving_key_does() -> None:
     made, blinding = commitment_of(1)
-    scalars = FrArray.concat(
-        [collect_model_wires(accuracy(), model_of(1)), FrArray.from_ints([blinding.rho])]
-    )
+    scalars = FrArray.concat([to_scalars(model_of(1).wires), FrArray.from_ints([blinding.rho])])
     again = CommitmentKey.decode(key().encode())
     assert Reference().msm_g1(scalars, again.bases).equals(made.d_w)
 
