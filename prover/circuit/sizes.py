@@ -21,8 +21,7 @@ from prover.model.network import Architecture
 MAX_ROWS = 1 << 27
 """Of any circuit: a key has no more, since its quotient lies on a domain of twice as many."""
 
-_ENTRY_BYTES, _ROW_BYTES = 12, 8  # of a matrix: column and coefficient; end of a row
-# The most that compiling takes, them included: measured, and asserted of shapes of all kinds.
+# The most that compiling takes, matrices included: measured, and asserted of shapes of all kinds.
 _COMPILE_ENTRY_BYTES, _COMPILE_ROW_BYTES = 80, 32
 _COMPILE_LAYER_BYTES, _COMPILE_BYTES = 1 << 16, 1 << 21  # labels, blocks and forms of few rows
 
@@ -58,11 +57,6 @@ class CircuitSizes:
     def lg_n(self) -> int:
         """log2 of the evaluation domain, as `R1CS.lg_n`."""
         return max(self.n_rows - 1, 0).bit_length()
-
-    @property
-    def matrix_bytes(self) -> int:
-        """Memory of A, B and C."""
-        return _ENTRY_BYTES * sum(self.nnz) + 3 * _ROW_BYTES * (self.n_rows + 1)
 
     @property
     def compile_bytes(self) -> int:

@@ -102,13 +102,8 @@ def read_proof(path: Path_) -> Groth16Points:
     )
 
 
-def write_proof(path: Path_, proof: Groth16Points) -> None:
-    """Inverse of `read_proof`."""
-    write_whole(Path(path), [encode_proof(proof)])
-
-
 def encode_proof(proof: Groth16Points) -> bytes:
-    """The bytes of `write_proof`."""
+    """Inverse of `read_proof`: the bytes of the file."""
     value = {
         "pi_a": _format_g1(proof.a)[0],
         "pi_b": _format_g2(proof.b)[0],
@@ -131,13 +126,8 @@ def read_public(path: Path_) -> FrArray:
     return FrArray.from_ints([_parse_number(v, R, where) for v in value])
 
 
-def write_public(path: Path_, public: FrArray) -> None:
-    """Inverse of `read_public`."""
-    write_whole(Path(path), [encode_public(public)])
-
-
 def encode_public(public: FrArray) -> bytes:
-    """The bytes of `write_public`."""
+    """Inverse of `read_public`: the bytes of the file."""
     return _encode([str(v) for v in public.to_ints()])
 
 

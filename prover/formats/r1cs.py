@@ -17,17 +17,16 @@ import os
 import re
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from kernels.array import U64, FrArray, SparseMatrix
+from kernels.array import FrArray, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import R
 from prover.circuit.r1cs import R1CS
-from prover.formats.binfile import BinFile, require_below, write_binfile
-from prover.formats.coefficients import build_matrix, list_rows, list_values
+from prover.formats.binfile import BinFile, require_below
+from prover.formats.coefficients import build_matrix
 
 _HEADER = struct.Struct("<I32sIIIIQI")
 _TERM_WORDS = 9  # 32-bit words of wire and coefficient
@@ -37,22 +36,7 @@ _NAME = re.compile(rb"([A-Za-z_$][A-Za-z0-9_$]*)\0")  # of a template
 U32 = npt.NDArray[np.uint32]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ForeignR1CS:
-    """A circuit and what only its file knows: which public wires are outputs, and labels.
-
-    labels : uint64[n_wires], the number of each wire in the compiler's symbol table
-    """
-
-    r1cs: R1CS
-    n_public_out: int
-    n_public_in: int
-    n_private_in: int
-    n_labels: int
-    labels: U64
-
-
-def read_r1cs(path: str | os.PathLike[str], backend: Backend) -> ForeignR1CS:
+def read_r1cs(path: str | os.PathLike[str], backend: Backend) -> R1CS:
     """The circuit of a file; a wire that occurs twice in a combination counts with the sum.
 
     raises : FormatError (also for custom gates, named, which only PLONK has); OSError as `open`
@@ -61,16 +45,14 @@ def read_r1cs(path: str | os.PathLike[str], backend: Backend) -> ForeignR1CS:
     with BinFile(path, magic=b"r1cs", versions=(1,)) as file:
         _require_no_custom_gates(file)
         file.require_bytes(1, _HEADER.size, "a 32-byte prime and seven counts")
-        n8, prime, n_wires, n_out, n_in, n_private_in, n_labels, n_rows = _HEADER.unpack(
-            file.read(1)
-        )
+        n8, prime, n_wires, n_out, n_in, n_private_in, _, n_rows = _HEADER.unpack(file.read(1))
         if n8 != 32 or int.from_bytes(prime, "little") != R:
             raise file.refuse("the field is not that of BN254's scalars", section=1)
         if n_wires < 1 + n_out + n_in + n_private_in:
             raise file.refuse(f"{n_wires} wires are too few for the inputs and outputs", section=1)
         file.require_bytes(3, 8 * n_wires, f"{n_wires} wires")
         a, b, c = _read_matrices(file, n_rows=n_rows, n_wires=n_wires, backend=backend)
-        circuit = R1CS(
+        return R1CS(
             n_public=n_out + n_in,
             n_model=0,
             n_advice=0,
@@ -79,48 +61,6 @@ def read_r1cs(path: str | os.PathLike[str], backend: Backend) -> ForeignR1CS:
             b=b,
             c=c,
         )
-        return ForeignR1CS(
-            r1cs=circuit,
-            n_public_out=n_out,
-            n_public_in=n_in,
-            n_private_in=n_private_in,
-            n_labels=n_labels,
-            labels=file.words(3, 1).reshape(-1),
-        )
-
-
-def write_r1cs(path: str | os.PathLike[str], circuit: ForeignR1CS, backend: Backend) -> None:
-    """Inverse of `read_r1cs`: the same matrices, entry by entry."""
-    r1cs = circuit.r1cs
-    header = _HEADER.pack(
-        32,
-        R.to_bytes(32, "little"),
-        r1cs.n_wires,
-        circuit.n_public_out,
-        circuit.n_public_in,
-        circuit.n_private_in,
-        circuit.n_labels,
-        r1cs.n_rows,
-    )
-    matrices = (r1cs.a, r1cs.b, r1cs.c)
-    combinations = np.concatenate(
-        [3 * list_rows(m).astype(np.int64) + k for k, m in enumerate(matrices)]
-    )
-    order = np.argsort(combinations, kind="stable")
-    terms = np.empty((len(order), _TERM_WORDS), dtype="<u4")
-    terms[:, 0] = np.concatenate([m.cols for m in matrices])[order]
-    values = FrArray.concat([list_values(m, backend) for m in matrices])[order]
-    terms[:, 1:] = values.data.astype("<u8", copy=False).view("<u4")
-    counts = np.stack([np.diff(m.indptr) for m in matrices], axis=1).reshape(-1)
-    firsts = _TERM_WORDS * (np.cumsum(counts) - counts)
-    words = np.insert(terms.reshape(-1), firsts, counts.astype("<u4"))
-    labels = circuit.labels.astype("<u8", copy=False)
-    write_binfile(
-        path,
-        magic=b"r1cs",
-        version=1,
-        sections=[(1, [header]), (2, [words]), (3, [labels])],
-    )
 
 
 def _require_no_custom_gates(file: BinFile) -> None:

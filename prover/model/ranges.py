@@ -20,12 +20,11 @@ from prover.model.network import Architecture, QuantizedModel
 class LayerRange:
     """Worst cases of one layer, inclusive. Private.
 
-    q and q_allowed are None where the layer does not requantize.
+    q is None where the layer does not requantize.
     """
 
     z: tuple[int, int]
     q: tuple[int, int] | None
-    q_allowed: tuple[int, int] | None
 
 
 def compute_ranges(model: QuantizedModel) -> tuple[LayerRange, ...]:
@@ -40,11 +39,7 @@ def compute_ranges(model: QuantizedModel) -> tuple[LayerRange, ...]:
             bounds = layer.requant.bounds(z)
             q = require_quotients(index, bounds, layer.requant)
             x = Interval(layer.requant.clamp(bounds.lo), layer.requant.clamp(bounds.hi))
-        ranges.append(
-            LayerRange(
-                z=_ends(z), q=q, q_allowed=None if layer.requant is None else layer.requant.q_range
-            )
-        )
+        ranges.append(LayerRange(z=_ends(z), q=q))
     _require_margin(model, ranges[-1])
     return tuple(ranges)
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
+from kernels.backend import Backend
 from kernels.bn254 import B2
 from kernels.encoding import is_in_subgroup_g2, sqrt_fp2
 from kernels.reference import Fp2, add_fp2, is_on_curve_g2, mul_fp2
+from prover.circuit.r1cs import R1CS
+from prover.formats.coefficients import list_values
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "snarkjs"
 CIRCUITS = ("multiplier", "mixed")
@@ -55,6 +61,18 @@ def replaced(raw: bytes, section: int, body: bytes | None) -> bytes:
     head, sections = take_apart(raw)
     kept = [(kind, old if kind != section else body) for kind, old in sections]
     return put_together(head, [(kind, new) for kind, new in kept if new is not None])
+
+
+def encode_rows(circuit: R1CS, backend: Backend) -> bytes:
+    """Section 2 of the circuit's `.r1cs`."""
+    terms = [zip(m.cols, list_values(m, backend).to_ints(), strict=True) for m in circuit.matrices]
+    out = []
+    for counts in zip(*(np.diff(m.indptr) for m in circuit.matrices), strict=True):
+        for left, count in zip(terms, counts, strict=True):
+            out.append(struct.pack("<I", count))
+            for wire, value in islice(left, count):
+                out.append(struct.pack("<I", wire) + value.to_bytes(32, "little"))
+    return b"".join(out)
 
 
 def outside_g2() -> tuple[Fp2, Fp2]:

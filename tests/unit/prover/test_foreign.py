@@ -174,7 +174,7 @@ def test_a_wrong_witness_gives_no_proof(keys: dict[str, Zkey], backend: Backend)
 
 
 def test_our_key_proves(backend: Backend) -> None:
-    circuit = read_r1cs(vector("multiplier", ".r1cs"), backend).r1cs
+    circuit = read_r1cs(vector("multiplier", ".r1cs"), backend)
     key = setup_zkey(circuit, draw_trapdoor(seeded(4)), backend)
     witness = read_wtns(vector("multiplier", ".wtns"))
     proof = prove_foreign(key, witness, random_bytes=seeded(5), backend=backend)
@@ -186,7 +186,7 @@ def test_our_key_proves(backend: Backend) -> None:
 
 
 def test_our_layout_is_theirs(keys: dict[str, Zkey], backend: Backend) -> None:
-    circuit = read_r1cs(vector("mixed", ".r1cs"), backend).r1cs
+    circuit = read_r1cs(vector("mixed", ".r1cs"), backend)
     ours, theirs = setup_zkey(circuit, draw_trapdoor(seeded(6)), backend), keys["mixed"]
     for name in ("lg_n", "n_wires", "n_public", "quotient"):
         assert getattr(ours.key, name) == getattr(theirs.key, name)
@@ -233,7 +233,7 @@ def find_large(root: Path) -> Path:
 @pytest.mark.parametrize("circuit", LARGE)
 def test_large_foreign_files_are_read(circuit: str, root: Path, backend: Backend) -> None:
     folder = find_large(root)
-    r1cs = read_r1cs(folder / f"{circuit}.r1cs", backend).r1cs
+    r1cs = read_r1cs(folder / f"{circuit}.r1cs", backend)
     witness = read_wtns(folder / f"{circuit}.wtns")
     assert len(witness) == r1cs.n_wires
     key = read_vkey(folder / f"{circuit}_vkey.json")

@@ -12,11 +12,11 @@ from kernels.bn254 import P, R
 from prover.errors import FormatError
 from prover.formats.json_io import (
     MAX_PROOF_BYTES,
+    encode_proof,
+    encode_public,
     read_proof,
     read_public,
     read_vkey,
-    write_proof,
-    write_public,
     write_vkey,
 )
 from prover.groth16.verify import verify_plain
@@ -52,15 +52,15 @@ def read_text(tmp_path: Path, ending: str, text: str | bytes) -> object:
 @pytest.mark.parametrize("circuit", CIRCUITS)
 def test_what_snarkjs_wrote_comes_back(circuit: str, tmp_path: Path) -> None:
     write_vkey(tmp_path / "v", read_vkey(vector(circuit, "_vkey.json")))
-    write_proof(tmp_path / "p", read_proof(vector(circuit, "_proof.json")))
-    write_public(tmp_path / "s", read_public(vector(circuit, "_public.json")))
+    (tmp_path / "p").write_bytes(encode_proof(read_proof(vector(circuit, "_proof.json"))))
+    (tmp_path / "s").write_bytes(encode_public(read_public(vector(circuit, "_public.json"))))
     for name, ending in (("v", "_vkey.json"), ("p", "_proof.json"), ("s", "_public.json")):
         assert (tmp_path / name).read_bytes() == vector(circuit, ending).read_bytes()
 
 
 def test_infinity_has_one_form(tmp_path: Path) -> None:
     proof = Groth16Points(a=G1Array.zeros(1), b=G2Array.zeros(1), c=G1Array.zeros(1))
-    write_proof(tmp_path / "p", proof)
+    (tmp_path / "p").write_bytes(encode_proof(proof))
     read = read_proof(tmp_path / "p")
     assert read.a.equals(proof.a)
     assert read.b.equals(proof.b)
@@ -73,7 +73,7 @@ def test_public_inputs(tmp_path: Path) -> None:
     assert read_public(vector("multiplier", "_public.json")).to_ints() == [33]
     mixed = read_public(vector("mixed", "_public.json")).to_ints()
     assert mixed[1:] == [5, 5, 77, 123456789012345678901234567890]
-    write_public(tmp_path / "s", FrArray.from_ints([0, 1, R - 1]))
+    (tmp_path / "s").write_bytes(encode_public(FrArray.from_ints([0, 1, R - 1])))
     assert json.loads((tmp_path / "s").read_text()) == ["0", "1", str(R - 1)]
     assert len(read_text(tmp_path, "_public.json", "[]").data) == 0  # type: ignore[attr-defined]
 

@@ -11,10 +11,11 @@ from kernels.backend import Backend, get_backend
 from kernels.bn254 import R
 from prover.errors import FormatError
 from prover.formats.coefficients import build_matrix, list_rows, list_values
-from prover.formats.r1cs import read_r1cs, write_r1cs
+from prover.formats.r1cs import read_r1cs
 from prover.formats.wtns import read_wtns, write_wtns
 from tests.support.foreign import (
     CIRCUITS,
+    encode_rows,
     patched,
     put_together,
     replaced,
@@ -39,7 +40,7 @@ def row_entries(m: SparseMatrix, row: int, backend: Backend) -> dict[int, int]:
 
 
 def satisfied(circuit: str, witness: FrArray, backend: Backend) -> bool:
-    r1cs = read_r1cs(vector(circuit, ".r1cs"), backend).r1cs
+    r1cs = read_r1cs(vector(circuit, ".r1cs"), backend)
     z = backend.to_mont(witness)
     a, b, c = (backend.matvec(m, z) for m in (r1cs.a, r1cs.b, r1cs.c))
     return backend.mul(a, b).equals(c)
@@ -47,16 +48,13 @@ def satisfied(circuit: str, witness: FrArray, backend: Backend) -> bool:
 
 def test_sizes_are_those_circom_printed(backend: Backend) -> None:
     mixed = read_r1cs(vector("mixed", ".r1cs"), backend)
-    assert (mixed.r1cs.n_rows, mixed.r1cs.n_wires, mixed.n_labels) == (37, 41, 45)
-    assert (mixed.n_public_out, mixed.n_public_in, mixed.r1cs.n_public) == (2, 3, 5)
-    assert mixed.r1cs.lg_n == 6
-    assert len(mixed.labels) == 41
+    assert (mixed.n_rows, mixed.n_wires, mixed.n_public, mixed.lg_n) == (37, 41, 5, 6)
     small = read_r1cs(vector("multiplier", ".r1cs"), backend)
-    assert (small.r1cs.n_rows, small.r1cs.n_wires, small.r1cs.n_public) == (1, 4, 1)
+    assert (small.n_rows, small.n_wires, small.n_public) == (1, 4, 1)
 
 
 def test_the_multiplier_is_one_product(backend: Backend) -> None:
-    r1cs = read_r1cs(vector("multiplier", ".r1cs"), backend).r1cs
+    r1cs = read_r1cs(vector("multiplier", ".r1cs"), backend)
     a, b, c = (row_entries(m, 0, backend) for m in (r1cs.a, r1cs.b, r1cs.c))
     assert {next(iter(a)), next(iter(b))} == {2, 3}  # wires: 1, c, a, b
     (x,), (y,), (z,) = a.values(), b.values(), c.values()
@@ -65,7 +63,7 @@ def test_the_multiplier_is_one_product(backend: Backend) -> None:
 
 
 def test_coefficients_are_short_where_they_can_be(backend: Backend) -> None:
-    r1cs = read_r1cs(vector("mixed", ".r1cs"), backend).r1cs
+    r1cs = read_r1cs(vector("mixed", ".r1cs"), backend)
     assert len(r1cs.a.wide) == 0
     assert r1cs.a.coeffs.min() < 0
     assert len(r1cs.b.wide) == 9
@@ -75,12 +73,8 @@ def test_coefficients_are_short_where_they_can_be(backend: Backend) -> None:
 
 @pytest.mark.parametrize("circuit", CIRCUITS)
 def test_round_trip(circuit: str, backend: Backend, tmp_path: Path) -> None:
-    original = vector(circuit, ".r1cs").read_bytes()
-    write_r1cs(tmp_path / "x.r1cs", read_r1cs(vector(circuit, ".r1cs"), backend), backend)
-    head, sections = take_apart((tmp_path / "x.r1cs").read_bytes())
-    original_head, original_sections = take_apart(original)
-    assert head == original_head
-    assert sorted(sections) == sorted(original_sections)
+    _, sections = take_apart(vector(circuit, ".r1cs").read_bytes())
+    assert encode_rows(read_r1cs(vector(circuit, ".r1cs"), backend), backend) == dict(sections)[2]
     write_wtns(tmp_path / "x.wtns", read_wtns(vector(circuit, ".wtns")))
     assert (tmp_path / "x.wtns").read_bytes() == vector(circuit, ".wtns").read_bytes()
 
@@ -166,7 +160,7 @@ def test_empty_sections_of_custom_gates_say_nothing(
     gates: bytes | None, uses: bytes | None, backend: Backend, tmp_path: Path
 ) -> None:
     (tmp_path / "x.r1cs").write_bytes(with_gates(gates, uses))
-    found = read_r1cs(tmp_path / "x.r1cs", backend).r1cs
+    found = read_r1cs(tmp_path / "x.r1cs", backend)
     assert (found.n_rows, found.n_wires, found.n_public) == (1, 4, 1)
     for row in (found.a, found.b, found.c):
         assert row.nnz == 1

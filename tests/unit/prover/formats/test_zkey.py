@@ -55,7 +55,7 @@ def test_matrices_are_those_of_the_circuit(
     circuit: str, keys: dict[str, Zkey], backend: Backend
 ) -> None:
     key, found = keys[circuit].key, keys[circuit].circuit
-    r1cs = read_r1cs(vector(circuit, ".r1cs"), backend).r1cs
+    r1cs = read_r1cs(vector(circuit, ".r1cs"), backend)
     assert (key.n_wires, key.n_public) == (r1cs.n_wires, r1cs.n_public)
     assert (found.n_wires, found.n_public) == (r1cs.n_wires, r1cs.n_public)
     assert found.n_rows == 1 << key.lg_n
@@ -68,7 +68,7 @@ def test_matrices_are_those_of_the_circuit(
 
 
 def test_wires_without_entries_have_no_base(keys: dict[str, Zkey], backend: Backend) -> None:
-    r1cs = read_r1cs(vector("mixed", ".r1cs"), backend).r1cs
+    r1cs = read_r1cs(vector("mixed", ".r1cs"), backend)
     key = keys["mixed"].key
     occurs = np.bincount(r1cs.b.cols, minlength=r1cs.n_wires) > 0
     assert key.b_wires.tolist() == np.flatnonzero(occurs).tolist()
