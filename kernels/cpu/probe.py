@@ -16,8 +16,9 @@ import numpy.typing as npt
 from kernels.array import U64, FrArray, G1Array, G2Array, ints_from_words, words_from_ints
 from kernels.bn254 import G1, G2, P
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import Lanes, aligned_words, choose_lanes, get_lanes, rounding_of
+from kernels.cpu.lanes.choice import choose_lanes, get_lanes, rounding_of
 from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.lanes.interface import Lanes, aligned_words
 from kernels.cpu.msm.fixed_base import FixedBase
 from kernels.cpu.msm.pippenger import Msm
 from kernels.cpu.pool import Pool

@@ -10,34 +10,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
-import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from kernels.backend import BackendUnavailable
-from kernels.bn254 import P, R
-from kernels.cpu.lanes.emit52 import (
-    K_FROM_256,
-    K_ONE,
-    K_PLAIN,
-    K_ROWS,
-    K_TO_256,
-    LIMBS,
-    Emitter52,
-    constant_rows,
-)
+from kernels.cpu.lanes.emit52 import Emitter52
 from kernels.cpu.lanes.fma52 import Fma52
 from kernels.cpu.lanes.ifma52 import Ifma52, Ifma52Emulated
-from kernels.cpu.lanes.vector_ops import VectorOps
-
-U64 = npt.NDArray[np.uint64]
+from kernels.cpu.lanes.interface import Lanes
+from kernels.cpu.lanes.scalar_ops import make_scalar_lanes
+from kernels.cpu.lanes.vector_ops import make_vector_lanes
 
 _FEATURES = {
     "ifma": ("avx512ifma", "avx512vl", "avx512dq", "avx512f"),
@@ -51,63 +38,6 @@ _VECTOR: dict[str, type[Emitter52]] = {
     "avx2": Fma52,
     "ifma-emulated": Ifma52Emulated,
 }
-
-
-def aligned_words(n: int) -> U64:
-    """n zero words that start on a multiple of 128 bytes (a G2 record, two cache lines)."""
-    raw = np.zeros(n + 15, dtype=np.uint64)
-    skip = (-raw.ctypes.data % 128) // 8
-    return raw[skip : skip + n]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lanes:
-    """One lowering: its operations and the constant tables of both fields.
-
-    ops_p, ops_r  the intrinsics over F_p and F_r (`VectorOps`, or scalar ones of the same names)
-    width         elements per block
-    block         bytes per block
-    limbs         words per element inside a block
-    radix_bits    elements stand for x * 2^radix_bits
-    packed_offset added to every packed element (four words)
-    row_one, row_from_256, row_to_256   rows of the constant tables: 1, and the factors (as
-                  elements) that take x * 2^256 to x * 2^radix and back
-    fold_stages   butterflies an element survives between two folds, starting below 2^256
-    """
-
-    name: str
-    ops_p: Any
-    ops_r: Any
-    width: int
-    block: int
-    limbs: int
-    radix_bits: int
-    packed_offset: int
-    fold_stages: int
-    row_one: int
-    row_from_256: int
-    row_to_256: int
-    table_p: U64
-    table_r: U64
-
-    @property
-    def p(self) -> int:
-        """Address of the constants mod p."""
-        return int(self.table_p.ctypes.data)
-
-    @property
-    def r(self) -> int:
-        """Address of the constants mod r."""
-        return int(self.table_r.ctypes.data)
-
-    @property
-    def one_p(self) -> int:
-        """Address of a block of ones in F_p."""
-        return self.p + 8 * self.width * self.row_one
-
-    def splat_words(self, values: list[int], modulus: int) -> U64:
-        """Elements as `butterfly` takes them: uint64[n, limbs] with the words of x * 2^radix."""
-        return _splat_words(self, values, modulus)
 
 
 def host_features() -> frozenset[str]:
@@ -131,52 +61,7 @@ def choose_lanes(wanted: str = "auto") -> str:
 @cache
 def get_lanes(name: str) -> Lanes:
     """The lanes of that name (not `auto`: see `choose_lanes`)."""
-    if name == "scalar":
-        from kernels.cpu.lanes.scalar_ops import make_scalar_lanes
-
-        return make_scalar_lanes()
-    emitter = _VECTOR[name]
-    signed = issubclass(emitter, Fma52)
-    ops = VectorOps(emitter)
-    return Lanes(
-        name=name,
-        ops_p=ops,
-        ops_r=ops,
-        width=emitter.width,
-        block=8 * LIMBS * emitter.width,
-        limbs=LIMBS,
-        radix_bits=260,
-        packed_offset=emitter.packed_offset,
-        fold_stages=(48 - 6) // emitter.butterfly_growth,  # 2^256 < 6 q
-        row_one=K_ONE,
-        row_from_256=K_FROM_256,
-        row_to_256=K_TO_256,
-        table_p=_constant_table(emitter.width, P, signed),
-        table_r=_constant_table(emitter.width, R, signed),
-    )
-
-
-def _constant_table(width: int, modulus: int, signed: bool) -> U64:
-    table = aligned_words(K_ROWS * width)
-    rows = table.reshape(K_ROWS, width)
-    for i, value in enumerate(constant_rows(modulus, signed=signed)):
-        is_word = not signed or K_PLAIN <= i < K_PLAIN + LIMBS
-        rows[i] = value if is_word else np.float64(value).view(np.uint64)
-    return table
-
-
-def _splat_words(lanes: Lanes, values: list[int], modulus: int) -> U64:
-    from kernels.cpu.lanes.emit52 import balanced_digits, centered, unsigned_digits
-
-    scaled = [(v << lanes.radix_bits) % modulus for v in values]
-    if lanes.name == "avx2":
-        digits = np.array([balanced_digits(centered(v, modulus)) for v in scaled], dtype=np.int64)
-        return np.ascontiguousarray(digits.astype(np.float64).view(np.uint64))
-    if lanes.limbs == LIMBS:
-        return np.array([unsigned_digits(v) for v in scaled], dtype=np.uint64)
-    return np.array(
-        [[(v >> (64 * i)) & (2**64 - 1) for i in range(4)] for v in scaled], dtype=np.uint64
-    )
+    return make_scalar_lanes() if name == "scalar" else make_vector_lanes(_VECTOR[name])
 
 
 _TOWARD_ZERO = 0x6000  # MXCSR rounding control

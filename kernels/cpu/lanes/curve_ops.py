@@ -23,7 +23,8 @@ from numba.extending import intrinsic
 from kernels.bn254 import P
 from kernels.cpu.compile.emit import load_word, store_word
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import Lanes, get_lanes, rounding_of
+from kernels.cpu.lanes.choice import get_lanes, rounding_of
+from kernels.cpu.lanes.interface import Lanes
 from kernels.cpu.words.scalar64 import copy, fp_inverse, fp_mul, is_zero
 
 _AHEAD = 6  # groups between the fetch of records from memory and their use

@@ -30,7 +30,10 @@ from __future__ import annotations
 import struct
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
+
+from kernels.array import U64
 
 LIMBS = 5
 MASK = (1 << 52) - 1
@@ -94,12 +97,21 @@ class Emitter52:
     half: int  # added before a digit is cut off: rounds (Fma52) or truncates (Ifma52)
     butterfly_growth: int  # in q: how much larger than its input a butterfly's output may be
     packed_offset: int  # what the packed form adds to x so that its digits are biased limbs
+    signed: bool  # limbs are doubles in [-2^51, 2^51], else words in [0, 2^52)
 
     def __init__(self, b: ir.IRBuilder, k: Value) -> None:
         self.b = b
         self.k = k
         self.vi = ir.VectorType(I64, self.width)
         self.vw = ir.VectorType(self.word, self.width)
+
+    @classmethod
+    def limb_words(cls, values: list[int], modulus: int) -> U64:
+        """uint64[n, LIMBS]: the words of the limbs of 0 <= x < modulus."""
+        if not cls.signed:
+            return np.array([unsigned_digits(x) for x in values], dtype=np.uint64)
+        digits = [balanced_digits(centered(x, modulus)) for x in values]
+        return np.array(digits, dtype=np.int64).astype(np.float64).view(np.uint64)
 
     # -- memory ----------------------------------------------------------------------------------
     def const(self, row: int) -> Value:

@@ -36,6 +36,7 @@ class Fma52(Emitter52):
     half = HALF
     butterfly_growth = 2
     packed_offset = sum(HALF << (52 * i) for i in range(LIMBS - 1))
+    signed = True
 
     def reals(self, v: float) -> Value:
         return ir.Constant(self.vw, [float(v)] * self.width)

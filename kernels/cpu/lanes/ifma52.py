@@ -31,6 +31,7 @@ class Ifma52(Emitter52):
     half = 0
     butterfly_growth = 8
     packed_offset = 0
+    signed = False
     emulated = False  # True: the same formulas on any CPU, the two primitives spelled out
 
     def _madd(self, half: str, acc: Value, x: Value, y: Value) -> Value:

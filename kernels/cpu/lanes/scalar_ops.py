@@ -11,9 +11,10 @@ from typing import Any
 
 from llvmlite import ir
 
+from kernels.array import words_from_ints
 from kernels.bn254 import MONT_BITS, P, R
 from kernels.cpu.compile.emit import I64, POINTER, Emitter
-from kernels.cpu.lanes.choice import Lanes, aligned_words
+from kernels.cpu.lanes.interface import Lanes, aligned_words
 from kernels.cpu.lanes.vector_ops import lane_op
 from kernels.cpu.words.scalar64 import FP, FR, I256, FieldRoutines
 
@@ -111,6 +112,7 @@ def make_scalar_lanes() -> Lanes:
         row_to_256=_ROW_SAME,
         table_p=_table(P),
         table_r=_table(R),
+        limb_words=lambda values, modulus: words_from_ints(values),
     )
 
 

@@ -30,11 +30,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernels.cpu.lanes.emit52 import I64, Element, Emitter52, Value
+from kernels.array import U64
+from kernels.bn254 import P, R
+from kernels.cpu.lanes.emit52 import (
+    I64,
+    K_FROM_256,
+    K_ONE,
+    K_PLAIN,
+    K_ROWS,
+    K_TO_256,
+    LIMBS,
+    Element,
+    Emitter52,
+    Value,
+    constant_rows,
+)
+from kernels.cpu.lanes.interface import Lanes, aligned_words
 
 Body = Callable[..., None]
 
@@ -257,3 +273,37 @@ def _transpose(b: ir.IRBuilder, r: list[Value]) -> list[Value]:
         b.shuffle_vector(t0, t2, high),
         b.shuffle_vector(t1, t3, high),
     ]
+
+
+# -- lanes ----------------------------------------------------------------------------------------
+
+
+def make_vector_lanes(emitter: type[Emitter52]) -> Lanes:
+    """The lanes of one lowering; one set of operations serves both fields."""
+    ops = VectorOps(emitter)
+    return Lanes(
+        name=emitter.name,
+        ops_p=ops,
+        ops_r=ops,
+        width=emitter.width,
+        block=8 * LIMBS * emitter.width,
+        limbs=LIMBS,
+        radix_bits=260,
+        packed_offset=emitter.packed_offset,
+        fold_stages=(48 - 6) // emitter.butterfly_growth,  # 2^256 < 6 q
+        row_one=K_ONE,
+        row_from_256=K_FROM_256,
+        row_to_256=K_TO_256,
+        table_p=_constant_table(emitter, P),
+        table_r=_constant_table(emitter, R),
+        limb_words=emitter.limb_words,
+    )
+
+
+def _constant_table(emitter: type[Emitter52], modulus: int) -> U64:
+    table = aligned_words(K_ROWS * emitter.width)
+    rows = table.reshape(K_ROWS, emitter.width)
+    for i, value in enumerate(constant_rows(modulus, signed=emitter.signed)):
+        is_word = not emitter.signed or K_PLAIN <= i < K_PLAIN + LIMBS
+        rows[i] = value if is_word else np.float64(value).view(np.uint64)
+    return table

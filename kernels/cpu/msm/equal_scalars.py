@@ -19,7 +19,7 @@ from kernels.array import U64, FrArray
 from kernels.backend import Progress
 from kernels.bn254 import R
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import aligned_words
+from kernels.cpu.lanes.interface import aligned_words
 from kernels.cpu.msm.digits import magnitude
 from kernels.cpu.msm.pippenger import Entries, Msm, PreparedBases
 

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from kernels.array import U64, FrArray, G1Array, G2Array
 from kernels.backend import Progress
 from kernels.bn254 import G1, G2
-from kernels.cpu.lanes.choice import aligned_words
 from kernels.cpu.lanes.curve_ops import get_curve_ops
+from kernels.cpu.lanes.interface import aligned_words
 from kernels.cpu.msm.buckets import get_converters, merge_parts, reduce_sets, sum_buckets
 from kernels.cpu.msm.digits import (
     count_digits,

@@ -22,8 +22,8 @@ from kernels.bn254 import P
 from kernels.cpu.compile.calls import call_address, kernel_address
 from kernels.cpu.compile.emit import load_word
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import Lanes
 from kernels.cpu.lanes.curve_ops import TEMPS, CurveOps, address
+from kernels.cpu.lanes.interface import Lanes
 
 NONE = -(1 << 62)  # reference to infinity
 _GROUP, _REFS = "int64[::1], uint64[::1]", "int64[::1]"  # types of (g, f), of a list of references

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from kernels.array import U64, FrMont, words_from_ints
 from kernels.backend import Progress
 from kernels.bn254 import TWO_ADICITY, R, root_of_unity
-from kernels.cpu.lanes.choice import Lanes, get_lanes
+from kernels.cpu.lanes.choice import get_lanes
+from kernels.cpu.lanes.interface import Lanes
 from kernels.cpu.pool import Pool
 from kernels.cpu.scalars.ntt_kernels import get_ntt_ops
 

@@ -19,8 +19,9 @@ from typing import Any
 
 from kernels.cpu.compile.atomics import fetch_add
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import Lanes, get_lanes, rounding_of
+from kernels.cpu.lanes.choice import get_lanes, rounding_of
 from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.lanes.interface import Lanes
 
 _IN_L1 = 128  # blocks transformed stage by stage before the wide stages
 _ARRAYS = "uint64[:,::1], int64[::1]"

@@ -20,14 +20,7 @@ from kernels.array import ints_from_words, words_from_ints
 from kernels.backend import BackendUnavailable
 from kernels.bn254 import P, R
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import (
-    Lanes,
-    aligned_words,
-    choose_lanes,
-    get_lanes,
-    host_features,
-    rounding_of,
-)
+from kernels.cpu.lanes.choice import choose_lanes, get_lanes, host_features, rounding_of
 from kernels.cpu.lanes.curve_ops import address
 from kernels.cpu.lanes.emit52 import (
     LIMBS,
@@ -39,6 +32,7 @@ from kernels.cpu.lanes.emit52 import (
 )
 from kernels.cpu.lanes.fma52 import Fma52
 from kernels.cpu.lanes.ifma52 import Ifma52
+from kernels.cpu.lanes.interface import Lanes, aligned_words
 
 HAS_FMA = {"avx2", "fma"} <= host_features()
 VECTOR = (["avx2"] if HAS_FMA else []) + ["ifma-emulated"]

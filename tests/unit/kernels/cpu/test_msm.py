@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kernels.array import FrArray, G1Array, G2Array, words_from_ints
 from kernels.bn254 import G1, G2, P, R
-from kernels.cpu.lanes import choice as lanes
+from kernels.cpu.lanes import interface
 from kernels.cpu.msm import buckets, runs
 from kernels.cpu.msm import pippenger as msm
 from kernels.cpu.msm.digits import most_tasks, plan_tasks
@@ -58,7 +58,7 @@ def engine(group: str) -> Msm:
 def guarded(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every array of an MSM is followed by words that must stay as they are."""
     behind: list[Any] = []
-    plain = lanes.aligned_words
+    plain = interface.aligned_words
     mark = np.uint64(0x5AFE5AFE5AFE5AFE)
 
     def aligned(n: int) -> Any:
