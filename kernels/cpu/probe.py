@@ -16,8 +16,8 @@ import numpy.typing as npt
 from kernels.array import U64, FrArray, G1Array, G2Array, ints_from_words, words_from_ints
 from kernels.bn254 import G1, G2, P
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import choose_lanes, get_lanes, rounding_of
-from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.compile.memory import address
+from kernels.cpu.lanes.choice import choose_lanes, get_lanes
 from kernels.cpu.lanes.interface import Lanes, aligned_words
 from kernels.cpu.msm.fixed_base import FixedBase
 from kernels.cpu.msm.pippenger import Msm
@@ -107,7 +107,7 @@ def _product_kernels(lanes_name: str) -> tuple[Any, Any, Any]:
     lanes: Lanes = get_lanes(lanes_name)
     o, width, block = lanes.ops_p, lanes.width, lanes.block
     unpack, norm, mul, pack_canonical = o.unpack, o.norm, o.mul, o.pack_canonical
-    before, after = rounding_of(lanes_name)
+    before, after = lanes.rounding
 
     @kernel(key=lanes_name, signature="void(uint64[:,::1], uint64[::1], int64)")
     def load(words: Any, blocks: Any, k: int) -> None:

@@ -11,12 +11,8 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import llvmlite.binding as llvm
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from kernels.backend import BackendUnavailable
 from kernels.cpu.lanes.emit52 import Emitter52
@@ -62,61 +58,3 @@ def choose_lanes(wanted: str = "auto") -> str:
 def get_lanes(name: str) -> Lanes:
     """The lanes of that name (not `auto`: see `choose_lanes`)."""
     return make_scalar_lanes() if name == "scalar" else make_vector_lanes(_VECTOR[name])
-
-
-_TOWARD_ZERO = 0x6000  # MXCSR rounding control
-
-
-def _mxcsr(b: Any, name: str, slot: Any) -> None:
-    pointer = ir.IntType(8).as_pointer()
-    fn = b.module.globals.get(name)
-    if fn is None:
-        fn = ir.Function(b.module, ir.FunctionType(ir.VoidType(), [pointer]), name)
-    b.call(fn, [b.bitcast(slot, pointer)])
-
-
-@intrinsic
-def round_toward_zero(typing_context: Any) -> Any:
-    """Set this thread's MXCSR to round toward zero; returns the previous state (x86 only)."""
-
-    def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        slot = b.alloca(ir.IntType(32))
-        _mxcsr(b, "llvm.x86.sse.stmxcsr", slot)
-        before = b.load(slot)
-        b.store(b.or_(before, ir.Constant(ir.IntType(32), _TOWARD_ZERO)), slot)
-        _mxcsr(b, "llvm.x86.sse.ldmxcsr", slot)
-        return before
-
-    return types.uint32(), codegen
-
-
-@intrinsic
-def restore_rounding(typing_context: Any, before: Any) -> Any:
-    """Set this thread's MXCSR to a state that `round_toward_zero` returned."""
-
-    def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        slot = b.alloca(ir.IntType(32))
-        b.store(args[0], slot)
-        _mxcsr(b, "llvm.x86.sse.ldmxcsr", slot)
-        return context.get_dummy_value()
-
-    return types.void(types.uint32), codegen
-
-
-@intrinsic
-def no_rounding_before(typing_context: Any) -> Any:
-    """`round_toward_zero` for lanes without floating point."""
-    return types.uint32(), lambda context, b, signature, args: ir.Constant(ir.IntType(32), 0)
-
-
-@intrinsic
-def no_rounding_after(typing_context: Any, before: Any) -> Any:
-    """`restore_rounding` for lanes without floating point."""
-    return types.void(types.uint32), lambda context, b, signature, args: context.get_dummy_value()
-
-
-def rounding_of(lanes_name: str) -> tuple[Any, Any]:
-    """The intrinsics that a kernel calls before and after vector arithmetic."""
-    if lanes_name == "avx2":
-        return round_toward_zero, restore_rounding
-    return no_rounding_before, no_rounding_after

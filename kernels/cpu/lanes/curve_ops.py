@@ -16,14 +16,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from kernels.bn254 import P
-from kernels.cpu.compile.emit import load_word, store_word
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import get_lanes, rounding_of
+from kernels.cpu.compile.memory import load_word, prefetch, store_word
+from kernels.cpu.lanes.choice import get_lanes
 from kernels.cpu.lanes.interface import Lanes
 from kernels.cpu.words.scalar64 import copy, fp_inverse, fp_mul, is_zero
 
@@ -31,36 +28,6 @@ _AHEAD = 6  # groups between the fetch of records from memory and their use
 TEMPS = 16  # blocks of scratch of the field operations
 _MASK64 = (1 << 64) - 1
 _ADD_BATCH = f"int64({', '.join(['int64'] * 9)})"
-
-
-@intrinsic
-def address(typing_context: Any, array: Any) -> Any:
-    """The address of a contiguous array's first element, as int64."""
-    if not isinstance(array, types.Array):
-        return None
-
-    def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, b, args[0])
-        return b.ptrtoint(view.data, context.get_value_type(types.int64))
-
-    return types.int64(array), codegen
-
-
-@intrinsic
-def prefetch(typing_context: Any, at: Any) -> Any:
-    """Bring the cache line at an address closer; any address will do."""
-
-    def codegen(context: Any, b: Any, signature: Any, args: Any) -> Any:
-        word, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        name = "llvm.prefetch.p0i8"
-        fn = b.module.globals.get(name)
-        if fn is None:
-            fn = ir.Function(b.module, ir.FunctionType(ir.VoidType(), [word, *[flag] * 3]), name)
-        read, keep, data = (ir.Constant(flag, v) for v in (0, 3, 1))
-        b.call(fn, [b.inttoptr(args[0], word), read, keep, data])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -308,7 +275,7 @@ def get_curve_ops(lanes_name: str, degree: int) -> CurveOps:
         f["gather_y"],
     )
     pack, set_one, invert = f["pack"], f["set_one"], f["invert"]
-    before, after = rounding_of(lanes_name)
+    before, after = lanes.rounding
     width, size, record = lanes.width, degree * lanes.block, 64 * degree
 
     @kernel(key=f"{lanes.name}.{degree}")

@@ -28,21 +28,20 @@ limbs: 48 q < 2^260 (Ifma52), 48 q / 2^208 < 2^52 and 16 q / 2^208 < 2^51 (Fma52
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from llvmlite import ir
 
 from kernels.array import U64
+from kernels.cpu.compile.emit import I64, Builder, Value
 
 LIMBS = 5
 MASK = (1 << 52) - 1
 HALF = 1 << 51
 BIAS = 1 << 57  # added to column totals so that logical shifts serve; a multiple of 2^52
 
-I64 = ir.IntType(64)
-Value = Any  # an llvmlite IR value
-Element = list[Any]
+Element: TypeAlias = list[Value]
 
 
 def bits_of(x: float) -> int:
@@ -99,11 +98,11 @@ class Emitter52:
     packed_offset: int  # what the packed form adds to x so that its digits are biased limbs
     signed: bool  # limbs are doubles in [-2^51, 2^51], else words in [0, 2^52)
 
-    def __init__(self, b: ir.IRBuilder, k: Value) -> None:
+    def __init__(self, b: Builder, k: Value) -> None:
         self.b = b
-        self.k = k
         self.vi = ir.VectorType(I64, self.width)
         self.vw = ir.VectorType(self.word, self.width)
+        self.k = self._vectors(k)
 
     @classmethod
     def limb_words(cls, values: list[int], modulus: int) -> U64:
@@ -114,26 +113,29 @@ class Emitter52:
         return np.array(digits, dtype=np.int64).astype(np.float64).view(np.uint64)
 
     # -- memory ----------------------------------------------------------------------------------
+    def _vectors(self, p: Value) -> Value:
+        return self.b.bitcast(p, self.vw.as_pointer())
+
     def const(self, row: int) -> Value:
         """Vector `row` of the constant table."""
-        p = self.b.gep(self.k, [ir.Constant(I64, row)])
-        return self.b.load(p, align=8 * self.width)
+        return self.b.load(self.b.gep(self.k, [I64(row)]), align=8 * self.width)
 
     def load(self, p: Value) -> Element:
-        return [
-            self.b.load(self.b.gep(p, [ir.Constant(I64, i)]), align=8 * self.width)
-            for i in range(LIMBS)
-        ]
+        """The element in the block at `p`."""
+        at = self._vectors(p)
+        return [self.b.load(self.b.gep(at, [I64(i)]), align=8 * self.width) for i in range(LIMBS)]
 
     def store(self, p: Value, x: Element) -> None:
+        """Write an element to the block at `p`."""
+        at = self._vectors(p)
         for i in range(LIMBS):
-            self.b.store(x[i], self.b.gep(p, [ir.Constant(I64, i)]), align=8 * self.width)
+            self.b.store(x[i], self.b.gep(at, [I64(i)]), align=8 * self.width)
 
     def splat(self, p: Value) -> Element:
         """5 words at `p`, each broadcast to all lanes."""
-        out = []
+        out, at = [], self.b.bitcast(p, self.word.as_pointer())
         for i in range(LIMBS):
-            word = self.b.load(self.b.gep(p, [ir.Constant(I64, i)]), align=8)
+            word = self.b.load(self.b.gep(at, [I64(i)]), align=8)
             vec = self.b.insert_element(
                 ir.Constant(self.vw, ir.Undefined), word, ir.Constant(ir.IntType(32), 0)
             )
@@ -357,7 +359,7 @@ class Column:
         self.value = value
         self.offset = offset
 
-    def put(self, b: ir.IRBuilder, term: Value, offset: int) -> None:
+    def put(self, b: Builder, term: Value, offset: int) -> None:
         """Add `term` + `offset`."""
         self.value = term if self.value is None else b.add(self.value, term)
         self.offset += offset

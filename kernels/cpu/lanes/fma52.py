@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
+from kernels.cpu.compile.emit import Value, declare
 from kernels.cpu.lanes.emit52 import (
     BIAS,
     HALF,
@@ -15,11 +15,8 @@ from kernels.cpu.lanes.emit52 import (
     Column,
     Element,
     Emitter52,
-    Value,
     bits_of,
 )
-
-llvm.initialize_native_asmparser()  # for the assembly in `mac`
 
 _HIGH = 1.5 * 2.0**104  # its ulp is 2^52
 _UNIT = 2.0**52
@@ -42,12 +39,8 @@ class Fma52(Emitter52):
         return ir.Constant(self.vw, [float(v)] * self.width)
 
     def _fma(self, x: Value, y: Value, z: Value) -> Value:
-        name = f"llvm.fma.v{self.width}f64"
-        module = self.b.module
-        fn = module.globals.get(name)
-        if fn is None:
-            fn = ir.Function(module, ir.FunctionType(self.vw, [self.vw] * 3), name)
-        return self.b.call(fn, [x, y, z])
+        fma = declare(self.b.module, f"llvm.fma.v{self.width}f64", self.vw, [self.vw] * 3)
+        return self.b.call(fma, [x, y, z])
 
     def _halves(self, x: Value, y: Value) -> tuple[Value, Value]:
         high = self._fma(x, y, self.reals(_HIGH))

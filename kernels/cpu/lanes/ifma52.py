@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from kernels.cpu.compile.emit import I64, Value, declare
 from kernels.cpu.lanes.emit52 import (
-    I64,
     K_EIGHT,
     K_MODULUS,
     K_QUOTIENT,
@@ -17,7 +17,6 @@ from kernels.cpu.lanes.emit52 import (
     Column,
     Element,
     Emitter52,
-    Value,
 )
 
 
@@ -38,11 +37,7 @@ class Ifma52(Emitter52):
         if self.emulated:
             return self._madd_spelled(half, acc, x, y)
         name = f"llvm.x86.avx512.vpmadd52{half}.uq.512"
-        module = self.b.module
-        fn = module.globals.get(name)
-        if fn is None:
-            fn = ir.Function(module, ir.FunctionType(self.vi, [self.vi] * 3), name)
-        return self.b.call(fn, [acc, x, y])
+        return self.b.call(declare(self.b.module, name, self.vi, [self.vi] * 3), [acc, x, y])
 
     def _madd_spelled(self, half: str, acc: Value, x: Value, y: Value) -> Value:
         """What Intel's manual defines: low (or next) 52 bits of the product of two 52-bit words."""

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from kernels.cpu.compile.atomics import fetch_add
-from kernels.cpu.compile.emit import load_word, store_word
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import get_lanes, rounding_of
-from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.compile.memory import address, fetch_add, load_word, store_word
+from kernels.cpu.lanes.choice import get_lanes
 from kernels.cpu.msm.runs import G_DEGREE, G_RECORD, G_WIDTH, NONE, add_pairs, sum_runs
 
 _GROUP, _SCRATCH = "int64[::1], uint64[::1]", "uint64[::1], uint64[::1]"  # (g, f), (arena, work)
@@ -220,7 +218,7 @@ def get_converters(lanes_name: str) -> tuple[Any, Any]:
     width, block = lanes.width, lanes.block
     unpack, unpack_packed, mul = lanes.ops_p.unpack, lanes.ops_p.unpack_packed, lanes.ops_p.mul
     pack, pack_canonical = lanes.ops_p.pack, lanes.ops_p.pack_canonical
-    before, after = rounding_of(lanes.name)
+    before, after = lanes.rounding
     row, from_256, to_256 = 8 * width, lanes.row_from_256, lanes.row_to_256
 
     @kernel(key=key, signature=_CONVERT)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from kernels.bn254 import R
-from kernels.cpu.compile.emit import leading_zeros
 from kernels.cpu.compile.jit import kernel
+from kernels.cpu.compile.memory import leading_zeros
 
 _R = [np.uint64((R >> (64 * i)) & (2**64 - 1)) for i in range(4)]
 _HALF = [np.uint64((((R - 1) // 2) >> (64 * i)) & (2**64 - 1)) for i in range(4)]

@@ -7,9 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from kernels.array import U64
-from kernels.cpu.compile.emit import load_word, store_word
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.compile.memory import address, load_word, store_word
 from kernels.cpu.msm.runs import BATCH, G_RECORD, G_WIDTH, call_add_batch
 from kernels.cpu.pool import Pool
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from kernels.array import U64, FrArray
 from kernels.backend import Progress
-from kernels.cpu.compile.atomics import fetch_add
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.compile.memory import address, fetch_add
 from kernels.cpu.lanes.interface import aligned_words
 from kernels.cpu.msm.buckets import add_arrays, export
 from kernels.cpu.msm.doubling import double_records

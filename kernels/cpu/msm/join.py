@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernels.cpu.compile.emit import stack, store_word
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.compile.memory import address, stack, store_word
 from kernels.cpu.words.group import (
     g1_add_affine,
     g1_double,

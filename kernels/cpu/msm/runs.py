@@ -20,9 +20,9 @@ from numba.extending import intrinsic
 
 from kernels.bn254 import P
 from kernels.cpu.compile.calls import call_address, kernel_address
-from kernels.cpu.compile.emit import load_word
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.curve_ops import TEMPS, CurveOps, address
+from kernels.cpu.compile.memory import address, load_word
+from kernels.cpu.lanes.curve_ops import TEMPS, CurveOps
 from kernels.cpu.lanes.interface import Lanes
 
 NONE = -(1 << 62)  # reference to infinity

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from kernels.cpu.compile.atomics import fetch_add
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import get_lanes, rounding_of
-from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.compile.memory import address, fetch_add
+from kernels.cpu.lanes.choice import get_lanes
 from kernels.cpu.lanes.interface import Lanes
 
 _IN_L1 = 128  # blocks transformed stage by stage before the wide stages
@@ -52,7 +51,7 @@ def get_ntt_ops(lanes_name: str) -> NttOps:
         o.pack,
         o.pack_canonical,
     )
-    before, after = rounding_of(lanes_name)
+    before, after = lanes.rounding
     width, size, fold_stages, limbs = lanes.width, lanes.block, lanes.fold_stages, lanes.limbs
     key = lanes_name
 

@@ -30,8 +30,9 @@ from numba import types
 
 from kernels.array import FrMont, ShapeError, SparseMatrix
 from kernels.bn254 import R
-from kernels.cpu.compile.emit import I64, POINTER, Emitter, Routine, stack, words_of
+from kernels.cpu.compile.emit import I64, Emitter, Routine, Value, words_of
 from kernels.cpu.compile.jit import kernel
+from kernels.cpu.compile.memory import prefetch, stack
 from kernels.cpu.pool import Pool
 from kernels.cpu.words.scalar64 import fr_mul
 
@@ -49,7 +50,9 @@ AHEAD = 16  # entries between the request of a vector element and its use
 # -- routines -------------------------------------------------------------------------------------
 
 
-def _plus_product(e: Emitter, total: Sequence[Any], words: Sequence[Any], factor: Any) -> list[Any]:
+def _plus_product(
+    e: Emitter, total: Sequence[Value], words: Sequence[Value], factor: Value
+) -> list[Value]:
     """total + factor * words mod 2^(64 len(total)).
 
     A word: (2^64 - 1)^2 + 2 (2^64 - 1) = 2^128 - 1, so product, old word and carry fit in 128 bits.
@@ -66,13 +69,13 @@ def _plus_product(e: Emitter, total: Sequence[Any], words: Sequence[Any], factor
     return out
 
 
-def _accumulate(e: Emitter, sums: Any, element: Any, factor: Any) -> None:
+def _accumulate(e: Emitter, sums: Value, element: Value, factor: Value) -> None:
     """sums (6 words) += factor * element (4 words)."""
     words = _plus_product(e, e.load_words(sums, SUM_WORDS), e.load_words(element), factor)
     e.store(sums, e.join(words, 64 * SUM_WORDS), SUM_WORDS)
 
 
-def _modulo(e: Emitter, value: Any) -> Any:
+def _modulo(e: Emitter, value: Value) -> Value:
     """value mod r as an i256, for an i384 value whose quotient by 2^253 is below 2^64."""
     b = e.builder
     top = b.trunc(b.lshr(value, I384(QUOTIENT_SHIFT)), I64)
@@ -85,7 +88,7 @@ def _modulo(e: Emitter, value: Any) -> Any:
     return b.select(b.icmp_unsigned("<", rest, I256(R)), rest, less)
 
 
-def _reduce(e: Emitter, out: Any, sums: Any) -> None:
+def _reduce(e: Emitter, out: Value, sums: Value) -> None:
     """out = (positive - negative) mod r, of two sums of 6 words each."""
     b = e.builder
     positive, negative = e.load(sums, SUM_WORDS), e.load(e.at(sums, SUM_WORDS), SUM_WORDS)
@@ -95,23 +98,14 @@ def _reduce(e: Emitter, out: Any, sums: Any) -> None:
     e.store(out, _modulo(e, b.or_(b.shl(high, I384(SHIFT)), low)))
 
 
-def _clear(e: Emitter, sums: Any) -> None:
+def _clear(e: Emitter, sums: Value) -> None:
     for k in range(2 * SUM_WORDS):
         e.builder.store(I64(0), e.at(sums, k))
-
-
-def _prefetch(e: Emitter, element: Any) -> None:
-    """Ask for the cache line of `element`, which may be any address."""
-    i32 = ir.IntType(32)
-    signature = ir.FunctionType(ir.VoidType(), [POINTER, i32, i32, i32])
-    function = e.module.declare_intrinsic("llvm.prefetch", (POINTER,), signature)
-    e.builder.call(function, [element, i32(0), i32(3), i32(1)])  # read, keep, data
 
 
 accumulate = Routine("fr.accumulate", "ppi", _accumulate).intrinsic()
 reduce_sums = Routine("fr.reduce_sums", "pp", _reduce).intrinsic()
 clear = Routine("clear_sums", "p", _clear).intrinsic()
-prefetch = Routine("prefetch", "p", _prefetch).intrinsic()
 
 
 # -- the product ----------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from kernels.array import U64
-from kernels.cpu.compile.emit import I64, Emitter, Routine, load_word, stack, store_word
+from kernels.cpu.compile.emit import I64, Emitter, Function, Routine, Value
 from kernels.cpu.compile.jit import kernel
+from kernels.cpu.compile.memory import load_word, stack, store_word
 from kernels.cpu.words.scalar64 import (
     FP,
     I256,
@@ -32,16 +33,16 @@ from kernels.cpu.words.scalar64 import (
 CHUNK = 512  # additions that share one inversion
 
 
-def _is_zero8(e: Emitter, a: Any) -> Any:
+def _is_zero8(e: Emitter, a: Value) -> Value:
     zero = e.builder.or_(e.load(a), e.load(e.at(a, 4)))
     return e.builder.zext(e.builder.icmp_unsigned("==", zero, I256(0)), I64)
 
 
-def _set_one(e: Emitter, out: Any) -> None:
+def _set_one(e: Emitter, out: Value) -> None:
     e.copy(out, e.constant(FP.field.mont(1)), 4)
 
 
-def _difference_of_x(e: Emitter, out: Any, p: Any, q: Any) -> Any:
+def _difference_of_x(e: Emitter, out: Value, p: Value, q: Value) -> Value:
     """out = x_q - x_p; returns whether p + q is the common case: slope defined, neither infinite.
 
     (A finite point has y != 0: the order of the curve is odd.)
@@ -54,19 +55,19 @@ def _difference_of_x(e: Emitter, out: Any, p: Any, q: Any) -> Any:
     return b.zext(b.and_(b.and_(common[0], common[1]), common[2]), I64)
 
 
-def _push(e: Emitter, row: Any, running: Any) -> None:
+def _push(e: Emitter, row: Value, running: Value) -> None:
     """row[0:4] = running, running *= row[4:8]."""
     e.copy(row, running, 4)
     e.store(running, products(e, FP.field, [(row, e.at(row, 4))]))
 
 
-def _pop(e: Emitter, inverse: Any, row: Any, running: Any) -> None:
+def _pop(e: Emitter, inverse: Value, row: Value, running: Value) -> None:
     """inverse = running row[0:4], running *= row[4:8]: undoes `_push` once running is inverted."""
     e.store(inverse, products(e, FP.field, [(running, row)]))
     e.store(running, products(e, FP.field, [(running, e.at(row, 4))]))
 
 
-def _common_addition(e: Emitter, out: Any, p: Any, q: Any, inverse: Any) -> None:
+def _common_addition(e: Emitter, out: Value, p: Value, q: Value, inverse: Value) -> None:
     """out = p + q with inverse = 1 / (x_q - x_p)."""
     f = FP.field
     slope, fall = e.temp(4), e.temp(4)
@@ -81,11 +82,11 @@ def _common_addition(e: Emitter, out: Any, p: Any, q: Any, inverse: Any) -> None
     e.store(e.at(out, 4), y)
 
 
-is_zero8 = Routine("is_zero8", "p", _is_zero8, returns=True).intrinsic()
+is_zero8 = Function("is_zero8", "p", _is_zero8).intrinsic()
 fp_set_one = Routine("fp.set_one", "p", _set_one).intrinsic()
 push = Routine(f"{FP.tag}.batch_push", "pp", _push).intrinsic()
 pop = Routine(f"{FP.tag}.batch_pop", "ppp", _pop).intrinsic()
-difference_of_x = Routine("fp.difference_of_x", "ppp", _difference_of_x, returns=True).intrinsic()
+difference_of_x = Function("fp.difference_of_x", "ppp", _difference_of_x).intrinsic()
 common_addition = Routine(f"{FP.tag}.common_addition", "pppp", _common_addition).intrinsic()
 
 _ADD, _DOUBLE, _LEFT, _RIGHT, _ZERO = range(5)
@@ -150,7 +151,7 @@ def batch_add(pairs: U64, n: int, work: U64) -> None:
     for k in range(n - 1, -1, -1):
         row = base + 72 * k
         pop(inverse, row, running)
-        case = load_word(row + 64)
+        case = int(load_word(row + 64))
         if case == _ADD:
             common_addition(pairs[k, 0], pairs[k, 1], pairs[k, 2], inverse)
         else:

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from kernels.bn254 import ATE_LOOP_COUNT, B2, X
-from kernels.cpu.compile.emit import Emitter, Routine, stack
+from kernels.cpu.compile.emit import Emitter, Routine, Value
 from kernels.cpu.compile.jit import kernel
+from kernels.cpu.compile.memory import stack
 from kernels.cpu.words.scalar64 import FP
 from kernels.cpu.words.tower import (
     FP2_BYTES,
@@ -66,7 +67,7 @@ def _mont2(c: tuple[int, int]) -> list[int]:
     return [word for part in c for word in FP.field.mont(part)]
 
 
-def _psi(e: Emitter, out: Any, q: Any) -> None:
+def _psi(e: Emitter, out: Value, q: Value) -> None:
     """Frobenius carried to the twist: (conj(x) xi^((p-1)/3), conj(y) xi^((p-1)/2))."""
     for part, i in ((0, 2), (8, 3)):
         FP2_CONJ(e, e.at(out, part), e.at(q, part))
@@ -74,13 +75,13 @@ def _psi(e: Emitter, out: Any, q: Any) -> None:
 
 
 def _set_one(n_words: int) -> Any:
-    def body(e: Emitter, out: Any) -> None:
+    def body(e: Emitter, out: Value) -> None:
         e.copy(out, e.constant(FP.field.mont(1) + [0] * (n_words - 4)), n_words)
 
     return body
 
 
-def _mul_b(e: Emitter, out: Any, a: Any) -> None:
+def _mul_b(e: Emitter, out: Value, a: Value) -> None:
     FP2_MUL(e, out, a, e.constant(_mont2(B2)))
 
 

@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from kernels.array import U64, FrArray, G1Array, G2Array, ShapeError
 from kernels.bn254 import B1, X
-from kernels.cpu.compile.emit import I64, Emitter, Routine, load_word, stack
+from kernels.cpu.compile.emit import I64, Emitter, Function, Routine, Value
 from kernels.cpu.compile.jit import kernel
+from kernels.cpu.compile.memory import load_word, stack
 from kernels.cpu.words import tower
 from kernels.cpu.words.affine_sum import CHUNK, addition_workspace, batch_add, fp_set_one, is_zero8
 from kernels.cpu.words.ate import fp2_mul_b, fp2_set_one, g2_psi, signed_digits
@@ -40,16 +41,16 @@ BoolArray = npt.NDArray[np.bool_]
 PSI_DIGITS = np.array(signed_digits(6 * X * X)[1:])
 
 
-def _is_below(e: Emitter, a: Any) -> Any:
+def _is_below(e: Emitter, a: Value) -> Value:
     below = e.builder.icmp_unsigned("<", e.load(a), I256(FP.field.modulus))
     return e.builder.zext(below, I64)
 
 
-def _add_b(e: Emitter, out: Any, a: Any) -> None:
+def _add_b(e: Emitter, out: Value, a: Value) -> None:
     e.store(out, sum_of(e, FP.field, e.load(a), e.load(e.constant(FP.field.mont(B1)))))
 
 
-fp_is_canonical = Routine("fp.is_below", "p", _is_below, returns=True).intrinsic()
+fp_is_canonical = Function("fp.is_below", "p", _is_below).intrinsic()
 fp_add_b = Routine("fp.add_b", "pp", _add_b).intrinsic()
 
 
@@ -193,8 +194,7 @@ def _is_on_twist(q: int) -> int:
     tower.fp2_add(right, right, b)
     tower.fp2_sqr(left, q + 64)
     tower.fp2_sub(left, left, right)
-    on_curve: int = is_zero8(left)
-    return on_curve
+    return int(is_zero8(left))
 
 
 @kernel(signature="void(uint8[::1], uintp, int64)")

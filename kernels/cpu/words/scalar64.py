@@ -21,7 +21,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -33,14 +32,15 @@ from kernels.cpu.compile.emit import (
     I64,
     MASK64,
     POINTER,
+    Body,
     Emitter,
+    Function,
     Routine,
-    leading_zeros,
-    load_word,
-    stack,
+    Value,
     words_of,
 )
 from kernels.cpu.compile.jit import kernel
+from kernels.cpu.compile.memory import leading_zeros, load_word, stack
 
 I128, I256, I320 = ir.IntType(128), ir.IntType(256), ir.IntType(320)
 GCD_BITS = 31  # halvings between two updates of the full-width numbers
@@ -83,25 +83,25 @@ class Field:
 # -- bodies ---------------------------------------------------------------------------------------
 
 
-def canonical(e: Emitter, field: Field, value: Any) -> Any:
+def canonical(e: Emitter, field: Field, value: Value) -> Value:
     """value mod q for an i256 value in [0, 2q)."""
     less = e.builder.sub(value, I256(field.modulus))
     return e.builder.select(e.builder.icmp_signed("<", less, I256(0)), value, less)
 
 
-def sum_of(e: Emitter, field: Field, a: Any, b: Any) -> Any:
+def sum_of(e: Emitter, field: Field, a: Value, b: Value) -> Value:
     """Canonical a + b of canonical i256 values."""
     return canonical(e, field, e.builder.add(a, b))
 
 
-def difference(e: Emitter, field: Field, a: Any, b: Any) -> Any:
+def difference(e: Emitter, field: Field, a: Value, b: Value) -> Value:
     """Canonical a - b of canonical i256 values."""
     less = e.builder.sub(a, b)
     wrapped = e.builder.add(less, I256(field.modulus))
     return e.builder.select(e.builder.icmp_signed("<", less, I256(0)), wrapped, less)
 
 
-def products(e: Emitter, field: Field, pairs: Sequence[tuple[Any, Any]]) -> Any:
+def products(e: Emitter, field: Field, pairs: Sequence[tuple[Value, Value]]) -> Value:
     """sum a_k b_k / 2^256 mod q as a canonical i256, of 4-word operands at the given addresses.
 
     Needs sum a_k b_k <= 5 q^2 and sum b_k + q < 2^256, with a_k, b_k the values as stored.
@@ -110,7 +110,7 @@ def products(e: Emitter, field: Field, pairs: Sequence[tuple[Any, Any]]) -> Any:
     return canonical(e, field, e.join(words, 256))
 
 
-def _row(e: Emitter, x: Any, words: Sequence[Any]) -> Any:
+def _row(e: Emitter, x: Value, words: Sequence[Value]) -> Value:
     """x * (4 words) as an i320."""
     low, high = [], []
     wide = e.builder.zext(x, I128)
@@ -121,7 +121,7 @@ def _row(e: Emitter, x: Any, words: Sequence[Any]) -> Any:
     return e.builder.add(e.join(low, 320), e.builder.shl(e.join(high, 320), I320(64)))
 
 
-def _products_ir(e: Emitter, field: Field, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+def _products_ir(e: Emitter, field: Field, pairs: Sequence[tuple[Value, Value]]) -> list[Value]:
     """Words of the reduced sum, below 2q: rows of 128-bit products."""
     b = e.builder
     operands = [(e.load_words(x), e.load_words(y)) for x, y in pairs]
@@ -138,7 +138,7 @@ def _products_ir(e: Emitter, field: Field, pairs: Sequence[tuple[Any, Any]]) -> 
 _SUM = ("%r8", "%r9", "%r10", "%r11")  # the running sum; its fifth word is in rbx
 
 
-def _products_x86(e: Emitter, field: Field, pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+def _products_x86(e: Emitter, field: Field, pairs: Sequence[tuple[Value, Value]]) -> list[Value]:
     """Words of the reduced sum, below 2q: mulx with the carry chains of adcx and adox."""
     n = 1 + 2 * len(pairs)
     result = ir.LiteralStructType([I64] * 4)
@@ -196,7 +196,7 @@ def _x86_reduce(field: Field) -> list[str]:
     return [*lines, "movl $$0, %eax", f"adcxq %rax, {_SUM[3]}", f"adoxq %rbx, {_SUM[3]}"]
 
 
-def _signed_row(e: Emitter, factor: Any, value: Sequence[Any]) -> Any:
+def _signed_row(e: Emitter, factor: Value, value: Sequence[Value]) -> Value:
     """factor * value as a signed i320, for a signed factor and an unsigned value < 2^255."""
     b = e.builder
     negative = b.icmp_signed("<", factor, I64(0))
@@ -204,12 +204,12 @@ def _signed_row(e: Emitter, factor: Any, value: Sequence[Any]) -> Any:
     return b.select(negative, b.neg(row), row)
 
 
-def _combined(e: Emitter, x: Any, y: Any, f: Any, g: Any) -> Any:
+def _combined(e: Emitter, x: Value, y: Value, f: Value, g: Value) -> Value:
     """f x + g y as a signed i320."""
     return e.builder.add(_signed_row(e, f, x), _signed_row(e, g, y))
 
 
-def _gcd_update(e: Emitter, ab: Any, f0: Any, g0: Any, f1: Any, g1: Any) -> Any:
+def _gcd_update(e: Emitter, ab: Value, f0: Value, g0: Value, f1: Value, g1: Value) -> Value:
     """(a, b) = |f a + g b| / 2^31 for both factor pairs; bits 0 and 1 tell which were negative."""
     b = e.builder
     x, y = e.load_words(ab), e.load_words(e.at(ab, 4))
@@ -223,11 +223,11 @@ def _gcd_update(e: Emitter, ab: Any, f0: Any, g0: Any, f1: Any, g1: Any) -> Any:
     return b.or_(*signs)
 
 
-def _inverse_update(field: Field) -> Callable[..., None]:
+def _inverse_update(field: Field) -> Body:
     """(u, v) = (f u + g v) / 2^31 mod q for both factor pairs, |f| + |g| <= 2^31, canonical."""
     halves = -pow(field.modulus, -1, 1 << GCD_BITS) % (1 << GCD_BITS)
 
-    def body(e: Emitter, uv: Any, f0: Any, g0: Any, f1: Any, g1: Any) -> None:
+    def body(e: Emitter, uv: Value, f0: Value, g0: Value, f1: Value, g1: Value) -> None:
         b = e.builder
         x, y = e.load_words(uv), e.load_words(e.at(uv, 4))
         modulus = [I64(w) for w in field.words]
@@ -244,10 +244,10 @@ def _inverse_update(field: Field) -> Callable[..., None]:
     return body
 
 
-def _inverse_begin(field: Field) -> Callable[..., None]:
+def _inverse_begin(field: Field) -> Body:
     """(a, b) = (x, q) and (u, v) = (2^512, 0), so that v ends as 2^512 / x: the inverse in form."""
 
-    def body(e: Emitter, ab: Any, uv: Any, x: Any) -> None:
+    def body(e: Emitter, ab: Value, uv: Value, x: Value) -> None:
         e.copy(ab, x, 4)
         e.store(e.at(ab, 4), I256(field.modulus))
         e.store(uv, I256(pow(2, 2 * MONT_BITS, field.modulus)))
@@ -266,10 +266,10 @@ class FieldRoutines:
         self.field = field
         tag = self.tag = f"{field.name}.{'x86' if field.assembly else 'ir'}"
 
-        def unary(name: str, body: Callable[[Emitter, Any], Any]) -> Routine:
+        def unary(name: str, body: Callable[[Emitter, Value], Value]) -> Routine:
             return Routine(f"{tag}.{name}", "pp", lambda e, out, a: e.store(out, body(e, a)))
 
-        def binary(name: str, body: Callable[[Emitter, Any, Any], Any]) -> Routine:
+        def binary(name: str, body: Callable[[Emitter, Value, Value], Value]) -> Routine:
             return Routine(f"{tag}.{name}", "ppp", lambda e, out, a, b: e.store(out, body(e, a, b)))
 
         self.mul = binary("mul", lambda e, a, b: products(e, field, [(a, b)]))
@@ -285,11 +285,11 @@ class FieldRoutines:
         self.inverse_begin = Routine(f"{tag}.inverse_begin", "ppp", _inverse_begin(field))
 
 
-def _is_equal(e: Emitter, a: Any, b: Any) -> Any:
+def _is_equal(e: Emitter, a: Value, b: Value) -> Value:
     return e.builder.zext(e.builder.icmp_unsigned("==", e.load(a), e.load(b)), I64)
 
 
-def _is_zero(e: Emitter, a: Any) -> Any:
+def _is_zero(e: Emitter, a: Value) -> Value:
     return e.builder.zext(e.builder.icmp_unsigned("==", e.load(a), I256(0)), I64)
 
 
@@ -303,11 +303,11 @@ fr_mul, fr_sqr = FR.mul.intrinsic(), FR.sqr.intrinsic()
 fr_add, fr_sub, fr_neg = FR.add.intrinsic(), FR.sub.intrinsic(), FR.neg.intrinsic()
 fr_to_mont, fr_from_mont = FR.to_mont.intrinsic(), FR.from_mont.intrinsic()
 
-EQUAL = Routine("equal", "pp", _is_equal, returns=True)
-IS_ZERO = Routine("is_zero", "p", _is_zero, returns=True)
+EQUAL = Function("equal", "pp", _is_equal)
+IS_ZERO = Function("is_zero", "p", _is_zero)
 COPY = Routine("copy", "pp", lambda e, out, a: e.copy(out, a, 4))
 is_equal, is_zero, copy = EQUAL.intrinsic(), IS_ZERO.intrinsic(), COPY.intrinsic()
-_gcd_step = Routine("gcd_update", "piiii", _gcd_update, returns=True).intrinsic()
+_gcd_step = Function("gcd_update", "piiii", _gcd_update).intrinsic()
 
 
 # -- inversion ------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ _LOW = np.uint64((1 << GCD_BITS) - 1)
 
 
 @kernel(signature="uint64(uintp, uint64, uint64)")
-def _approximate(x: int, top: int, shift: int) -> Any:
+def _approximate(x: int, top: int, shift: np.uint64) -> np.uint64:
     """64 bits that stand for a number: its low 31 and the 33 from its leading word `top` down."""
     if top == 0:
         return load_word(x)

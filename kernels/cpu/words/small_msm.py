@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from kernels.array import U64, FrArray, G1Array, ShapeError
 from kernels.bn254 import R
-from kernels.cpu.compile.emit import load_word, stack
 from kernels.cpu.compile.jit import kernel
+from kernels.cpu.compile.memory import load_word, stack
 from kernels.cpu.words.affine_sum import addition_workspace, batch_add
 from kernels.cpu.words.group import g1_add_affine, g1_double, g1_to_affine, neg_g1
 from kernels.cpu.words.scalar64 import copy

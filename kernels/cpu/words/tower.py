@@ -14,14 +14,12 @@ Scott (eprint 2009/565) for squaring in the cyclotomic subgroup.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from llvmlite import ir
 
 from kernels.bn254 import XI, P
-from kernels.cpu.compile.emit import Emitter, Routine, stack
+from kernels.cpu.compile.emit import Body, Emitter, Routine, Value
 from kernels.cpu.compile.jit import kernel
+from kernels.cpu.compile.memory import stack
 from kernels.cpu.words.scalar64 import (
     FP,
     I256,
@@ -64,36 +62,36 @@ def frobenius_constant(k: int, i: int) -> Fp2:
 # -- F_p2 -----------------------------------------------------------------------------------------
 
 
-def _halves(e: Emitter, a: Any) -> tuple[Any, Any]:
+def _halves(e: Emitter, a: Value) -> tuple[Value, Value]:
     return e.load(a), e.load(e.at(a, 4))
 
 
-def _store2(e: Emitter, out: Any, c0: Any, c1: Any) -> None:
+def _store2(e: Emitter, out: Value, c0: Value, c1: Value) -> None:
     e.store(out, c0)
     e.store(e.at(out, 4), c1)
 
 
-def _fp2_add(e: Emitter, out: Any, a: Any, b: Any) -> None:
+def _fp2_add(e: Emitter, out: Value, a: Value, b: Value) -> None:
     (a0, a1), (b0, b1) = _halves(e, a), _halves(e, b)
     _store2(e, out, sum_of(e, _F, a0, b0), sum_of(e, _F, a1, b1))
 
 
-def _fp2_sub(e: Emitter, out: Any, a: Any, b: Any) -> None:
+def _fp2_sub(e: Emitter, out: Value, a: Value, b: Value) -> None:
     (a0, a1), (b0, b1) = _halves(e, a), _halves(e, b)
     _store2(e, out, difference(e, _F, a0, b0), difference(e, _F, a1, b1))
 
 
-def _fp2_neg(e: Emitter, out: Any, a: Any) -> None:
+def _fp2_neg(e: Emitter, out: Value, a: Value) -> None:
     a0, a1 = _halves(e, a)
     _store2(e, out, difference(e, _F, I256(0), a0), difference(e, _F, I256(0), a1))
 
 
-def _fp2_conj(e: Emitter, out: Any, a: Any) -> None:
+def _fp2_conj(e: Emitter, out: Value, a: Value) -> None:
     a0, a1 = _halves(e, a)
     _store2(e, out, a0, difference(e, _F, I256(0), a1))
 
 
-def _fp2_mul(e: Emitter, out: Any, a: Any, b: Any) -> None:
+def _fp2_mul(e: Emitter, out: Value, a: Value, b: Value) -> None:
     """(a0 b0 + a1 (p - b1), a0 b1 + a1 b0): both sums of products at most 2 p^2."""
     minus_b1 = e.temp(4)
     e.store(minus_b1, e.builder.sub(I256(P), e.load(e.at(b, 4))))
@@ -102,7 +100,7 @@ def _fp2_mul(e: Emitter, out: Any, a: Any, b: Any) -> None:
     _store2(e, out, c0, c1)
 
 
-def _fp2_sqr(e: Emitter, out: Any, a: Any) -> None:
+def _fp2_sqr(e: Emitter, out: Value, a: Value) -> None:
     """((a0 + a1)(a0 - a1 + p), 2 a0 a1) with lazy factors below 2p: products below 4 p^2."""
     a0, a1 = _halves(e, a)
     plus, minus, twice = e.temp(4), e.temp(4), e.temp(4)
@@ -114,11 +112,11 @@ def _fp2_sqr(e: Emitter, out: Any, a: Any) -> None:
     _store2(e, out, c0, c1)
 
 
-def _fp2_mul_xi(e: Emitter, out: Any, a: Any) -> None:
+def _fp2_mul_xi(e: Emitter, out: Value, a: Value) -> None:
     """(9 + u)(a0 + a1 u) = (9 a0 - a1) + (9 a1 + a0) u."""
     a0, a1 = _halves(e, a)
 
-    def nine(x: Any) -> Any:
+    def nine(x: Value) -> Value:
         total = x
         for _ in range(3):
             total = sum_of(e, _F, total, total)
@@ -127,12 +125,12 @@ def _fp2_mul_xi(e: Emitter, out: Any, a: Any) -> None:
     _store2(e, out, difference(e, _F, nine(a0), a1), sum_of(e, _F, nine(a1), a0))
 
 
-def _fp2_mul_fp(e: Emitter, out: Any, a: Any, k: Any) -> None:
+def _fp2_mul_fp(e: Emitter, out: Value, a: Value, k: Value) -> None:
     c0, c1 = products(e, _F, [(a, k)]), products(e, _F, [(e.at(a, 4), k)])
     _store2(e, out, c0, c1)
 
 
-def _fp2_half(e: Emitter, out: Any, a: Any) -> None:
+def _fp2_half(e: Emitter, out: Value, a: Value) -> None:
     """a / 2: an odd coordinate x is halved as (x + p) / 2."""
     b = e.builder
     halves = []
@@ -157,21 +155,23 @@ FP2_COPY = Routine("copy8", "pp", lambda e, out, a: e.copy(out, a, 8))
 # -- F_p6 -----------------------------------------------------------------------------------------
 
 
-def _each(routine: Routine, n_parts: int) -> Callable[..., None]:
+def _each(routine: Routine, n_parts: int) -> Body:
     """The F_p2 routine on every F_p2 coordinate."""
 
-    def body(e: Emitter, *operands: Any) -> None:
+    def body(e: Emitter, *operands: Value) -> None:
         for i in range(n_parts):
             routine(e, *(e.at(x, 8 * i) for x in operands))
 
     return body
 
 
-def _parts(e: Emitter, a: Any, n_parts: int = 3) -> list[Any]:
+def _parts(e: Emitter, a: Value, n_parts: int = 3) -> list[Value]:
     return [e.at(a, 8 * i) for i in range(n_parts)]
 
 
-def _cross(e: Emitter, out: Any, x: tuple[Any, Any], y: tuple[Any, Any], less: list[Any]) -> None:
+def _cross(
+    e: Emitter, out: Value, x: tuple[Value, Value], y: tuple[Value, Value], less: list[Value]
+) -> None:
     """out = (x0 + x1)(y0 + y1) - sum(less)."""
     s = e.temp(8)
     FP2_ADD(e, s, *x)
@@ -181,7 +181,7 @@ def _cross(e: Emitter, out: Any, x: tuple[Any, Any], y: tuple[Any, Any], less: l
         FP2_SUB(e, out, out, term)
 
 
-def _fp6_mul(e: Emitter, out: Any, a: Any, b: Any) -> None:
+def _fp6_mul(e: Emitter, out: Value, a: Value, b: Value) -> None:
     (a0, a1, a2), (b0, b1, b2) = _parts(e, a), _parts(e, b)
     t0, t1, t2, c0, c1, c2 = (e.temp(8) for _ in range(6))
     FP2_MUL(e, t0, a0, b0)
@@ -198,7 +198,7 @@ def _fp6_mul(e: Emitter, out: Any, a: Any, b: Any) -> None:
     FP2_ADD(e, o2, c2, t1)
 
 
-def _fp6_mul_01(e: Emitter, out: Any, a: Any, b: Any) -> None:
+def _fp6_mul_01(e: Emitter, out: Value, a: Value, b: Value) -> None:
     """a (b0 + b1 v), b of 16 words: 5 products."""
     (a0, a1, a2), (b0, b1) = _parts(e, a), _parts(e, b, 2)
     t0, t1, c0, c1, c2 = (e.temp(8) for _ in range(5))
@@ -214,7 +214,7 @@ def _fp6_mul_01(e: Emitter, out: Any, a: Any, b: Any) -> None:
     FP2_ADD(e, o2, c2, t1)
 
 
-def _fp6_mul_v(e: Emitter, out: Any, a: Any) -> None:
+def _fp6_mul_v(e: Emitter, out: Value, a: Value) -> None:
     """v (c0 + c1 v + c2 v^2) = xi c2 + c0 v + c1 v^2."""
     t = e.temp(8)
     (a0, a1, a2), (o0, o1, o2) = _parts(e, a), _parts(e, out)
@@ -235,7 +235,7 @@ FP6_MUL_V = Routine(f"{_TAG}.fp6_mul_v", "pp", _fp6_mul_v)
 # -- F_p12 ----------------------------------------------------------------------------------------
 
 
-def _fp12_mul(e: Emitter, out: Any, a: Any, b: Any) -> None:
+def _fp12_mul(e: Emitter, out: Value, a: Value, b: Value) -> None:
     a1, b1, o1 = e.at(a, 24), e.at(b, 24), e.at(out, 24)
     t0, t1, s, t = (e.temp(24) for _ in range(4))
     FP6_MUL(e, t0, a, b)
@@ -249,7 +249,7 @@ def _fp12_mul(e: Emitter, out: Any, a: Any, b: Any) -> None:
     FP6_ADD(e, out, t0, t1)
 
 
-def _fp12_sqr(e: Emitter, out: Any, a: Any) -> None:
+def _fp12_sqr(e: Emitter, out: Value, a: Value) -> None:
     """c0 = (a0 + a1)(a0 + v a1) - a0 a1 - v a0 a1, c1 = 2 a0 a1."""
     a1, o1 = e.at(a, 24), e.at(out, 24)
     t0, s, t = (e.temp(24) for _ in range(3))
@@ -264,7 +264,7 @@ def _fp12_sqr(e: Emitter, out: Any, a: Any) -> None:
     FP6_ADD(e, o1, t0, t0)
 
 
-def _fp12_mul_line(e: Emitter, f: Any, line: Any) -> None:
+def _fp12_mul_line(e: Emitter, f: Value, line: Value) -> None:
     """f *= l0 + l1 w + l2 v w, with the three F_p2 words of the line in sequence: 13 products."""
     f1, l1 = e.at(f, 24), e.at(line, 8)
     t0, t1, s, mixed = e.temp(24), e.temp(24), e.temp(24), e.temp(16)
@@ -281,13 +281,13 @@ def _fp12_mul_line(e: Emitter, f: Any, line: Any) -> None:
     FP6_ADD(e, f, t0, t1)
 
 
-def _fp12_conj(e: Emitter, out: Any, a: Any) -> None:
+def _fp12_conj(e: Emitter, out: Value, a: Value) -> None:
     """a^(p^6) = c0 - c1 w: the inverse in the cyclotomic subgroup."""
     e.copy(out, a, 24)
     FP6_NEG(e, e.at(out, 24), e.at(a, 24))
 
 
-def _fp12_cyclotomic_sqr(e: Emitter, out: Any, a: Any) -> None:
+def _fp12_cyclotomic_sqr(e: Emitter, out: Value, a: Value) -> None:
     """a^2 for a in the cyclotomic subgroup, by three squarings in F_p4."""
     squares = []
     for i, j in ((0, 4), (3, 2), (1, 5)):  # F_p2 coordinates of the three F_p4 elements
@@ -313,10 +313,10 @@ def _fp12_cyclotomic_sqr(e: Emitter, out: Any, a: Any) -> None:
         FP2_ADD(e, to, to, square)
 
 
-def _fp12_frobenius(k: int) -> Callable[..., None]:
+def _fp12_frobenius(k: int) -> Body:
     """a^(p^k): conjugate the F_p2 coordinate of w^i if k is odd, then times xi^(i (p^k - 1)/6)."""
 
-    def body(e: Emitter, out: Any, a: Any) -> None:
+    def body(e: Emitter, out: Value, a: Value) -> None:
         for part in range(6):
             i = 2 * (part % 3) + part // 3  # coordinate `part` belongs to w^i
             constant = [w for c in frobenius_constant(k, i) for w in _F.mont(c)]

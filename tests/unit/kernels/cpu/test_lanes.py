@@ -20,8 +20,8 @@ from kernels.array import ints_from_words, words_from_ints
 from kernels.backend import BackendUnavailable
 from kernels.bn254 import P, R
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import choose_lanes, get_lanes, host_features, rounding_of
-from kernels.cpu.lanes.curve_ops import address
+from kernels.cpu.compile.memory import address
+from kernels.cpu.lanes.choice import choose_lanes, get_lanes, host_features
 from kernels.cpu.lanes.emit52 import (
     LIMBS,
     Emitter52,
@@ -122,7 +122,7 @@ def _arithmetic(lanes_name: str, field: str) -> Any:
     mul, add, sub, sub_fold, sub_normal, add_normal = (getattr(o, name) for name in BINARY)
     sub2_fold, sub2_normal = (getattr(o, name) for name in TERNARY)
     sqr, norm, fold = (getattr(o, name) for name in UNARY)
-    before, after = rounding_of(lanes_name)
+    before, after = lanes.rounding
     size = lanes.block
 
     @kernel(
@@ -166,7 +166,7 @@ def _conversions(lanes_name: str, field: str) -> Any:
     o = lanes.ops_p if field == "p" else lanes.ops_r
     pack, pack_canonical, pack_folded = o.pack, o.pack_canonical, o.pack_folded
     unpack, unpack_packed, fold = o.unpack, o.unpack_packed, o.fold
-    before, after = rounding_of(lanes_name)
+    before, after = lanes.rounding
     size, width = lanes.block, lanes.width
 
     @kernel(key=f"{lanes_name}.{field}", signature="void(int64, int64, int64, int64, int64, int64)")
@@ -195,7 +195,7 @@ def _gathers(lanes_name: str, field: str) -> Any:
     lanes = get_lanes(lanes_name)
     o = lanes.ops_p if field == "p" else lanes.ops_r
     gather, gather_signed, size, width = o.gather, o.gather_signed, lanes.block, lanes.width
-    before, after = rounding_of(lanes_name)
+    before, after = lanes.rounding
 
     @kernel(
         key=f"{lanes_name}.{field}",
@@ -219,7 +219,7 @@ def _butterflies(lanes_name: str, field: str) -> Any:
     lanes = get_lanes(lanes_name)
     o = lanes.ops_p if field == "p" else lanes.ops_r
     butterfly, butterfly_one, size = o.butterfly, o.butterfly_one, lanes.block
-    before, after = rounding_of(lanes_name)
+    before, after = lanes.rounding
 
     @kernel(key=f"{lanes_name}.{field}", signature="void(int64, int64, int64, int64, int64, int64)")
     def run(one: int, n: int, x: int, y: int, w: int, k: int) -> None:

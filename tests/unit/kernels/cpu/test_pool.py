@@ -17,7 +17,8 @@ from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.bn254 import G1, G2, R
 from kernels.cpu.backend import CpuBackend, choose_threads
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.choice import host_features, restore_rounding, round_toward_zero
+from kernels.cpu.lanes.choice import host_features
+from kernels.cpu.lanes.rounding import TOWARD_ZERO
 from kernels.cpu.pool import Pool
 from kernels.reference import mul_g1, mul_g2
 from prover.foreign import prove_foreign
@@ -190,6 +191,7 @@ def test_callers_share_one_backend() -> None:
 
 
 if "fma" in host_features():
+    round_toward_zero, restore_rounding = TOWARD_ZERO
 
     @kernel(signature="uint32()")
     def mxcsr() -> int:
