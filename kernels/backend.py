@@ -12,12 +12,9 @@ from functools import cache
 from importlib import import_module
 from typing import Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.integers import Integers
-from kernels.numpy_types import BoolArray
+from kernels.numpy_types import BoolArray, UInt32Array
 
 Scalars = TypeVar("Scalars", FrArray, FrMont)
 Progress = Callable[[int, int], None]
@@ -90,7 +87,7 @@ class Backend(Protocol):
         """Rows of length n, zeros behind each part; shape [len(parts), n]."""
         ...
 
-    def take(self, a: FrArray, index: npt.NDArray[np.uint32]) -> FrArray:
+    def take(self, a: FrArray, index: UInt32Array) -> FrArray:
         """a[index] for a of shape [n]; the index is a constant (of a key) and may be kept.
 
         Raises IndexError for an index that is not below n.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
 from kernels.array import FrArray, FrMont
 from kernels.backend import Scalars
 from kernels.integers import HOST, Integers
+from kernels.numpy_types import UInt32Array
 
 
 class HostArrays:
@@ -34,5 +32,5 @@ class HostArrays:
             row[: len(part)] = part.data
         return out
 
-    def take(self, a: FrArray, index: npt.NDArray[np.uint32]) -> FrArray:
+    def take(self, a: FrArray, index: UInt32Array) -> FrArray:
         return FrArray(a.data[index])

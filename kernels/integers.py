@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from kernels.array import FrArray
 from kernels.bn254 import R
-from kernels.numpy_types import Int64Array
+from kernels.numpy_types import Int8Array, Int32Array, Int64Array
 
 MAX_SMALL = 1 << 62
 BLOCK_VALUES = 1 << 20
@@ -55,7 +55,7 @@ class Integers(Protocol):
         """int64 zeros."""
         ...
 
-    def multiply(self, x: Any, weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]) -> Any:
+    def multiply(self, x: Any, weight: Int8Array, bias: Int32Array) -> Any:
         """z = x W^T + b, int64[N, n_out], exactly: all sums of |products| are below 2^53.
 
         x : integers[N, n_in] where these integers compute; W int8[n_out, n_in], b int32[n_out]
@@ -90,9 +90,7 @@ class HostIntegers:
     def zeros(self, shape: tuple[int, ...]) -> Int64Array:
         return np.zeros(shape, dtype=np.int64)
 
-    def multiply(
-        self, x: npt.NDArray[Any], weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
-    ) -> Int64Array:
+    def multiply(self, x: npt.NDArray[Any], weight: Int8Array, bias: Int32Array) -> Int64Array:
         return exact_matmul(x, weight) + bias.astype(np.int64)
 
     def requantize(self, z: Int64Array, how: Rounding) -> tuple[Int64Array, Int64Array, Int64Array]:

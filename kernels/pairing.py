@@ -16,11 +16,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import U64, G1Array, G2Array, ShapeError, ints_from_words
 from kernels.cpu.words import ate
 from kernels.cpu.words.scalar64 import from_mont_words
+from kernels.numpy_types import BoolArray
 
 Fp12 = tuple[int, ...]
 ONE: Fp12 = (1,) + (0,) * 11
@@ -34,7 +34,7 @@ class PreparedG2:
     """
 
     lines: U64
-    is_infinite: npt.NDArray[np.bool_]
+    is_infinite: BoolArray
 
     def __len__(self) -> int:
         return len(self.is_infinite)
@@ -51,7 +51,7 @@ class PreparedG2:
 def prepare_g2(g2: G2Array) -> PreparedG2:
     """Everything about these points that does not depend on the other side of the pairing."""
     lines = np.zeros((len(g2), ate.N_LINES, ate.LINE_WORDS), dtype=np.uint64)
-    is_infinite: npt.NDArray[np.bool_] = np.logical_not(g2.data.any(axis=1))
+    is_infinite: BoolArray = np.logical_not(g2.data.any(axis=1))
     finite = np.ascontiguousarray(g2.data[~is_infinite])
     computed = np.empty((len(finite), ate.N_LINES, ate.LINE_WORDS), dtype=np.uint64)
     ate.prepare_lines(computed.ctypes.data, finite.ctypes.data, len(finite))

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
+from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress, SettingInvalid
 from kernels.cpu.compile.jit import cache_directory
 from kernels.cpu.lanes.choice import choose_lanes
@@ -194,15 +193,13 @@ def choose_threads(wanted: str | None = None, n_processors: int | None = None) -
     return min(int(text), most)
 
 
-def _fix(msm: Msm, points: npt.NDArray[np.uint64], max_bytes: int | None) -> PreparedBases:
+def _fix(msm: Msm, points: U64, max_bytes: int | None) -> PreparedBases:
     if points.ndim != 2:
         raise ValueError(f"bases: expected shape [n], got {list(points.shape[:-1])}")
     return msm.prepare(points) if max_bytes is None else msm.prepare_tables(points, max_bytes)
 
 
-def _sum(
-    msm: Msm, scalars: FrArray, bases: object, progress: Progress | None
-) -> npt.NDArray[np.uint64]:
+def _sum(msm: Msm, scalars: FrArray, bases: object, progress: Progress | None) -> U64:
     if not isinstance(bases, PreparedBases):
         raise TypeError(f"bases prepared by another backend: {type(bases).__name__}")
     if len(scalars.shape) != 1:

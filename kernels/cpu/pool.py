@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from itertools import pairwise
-from typing import Any
+from typing import TypeVarTuple
 
+Job = TypeVarTuple("Job")
 _POLL_S = 0.05  # how often progress is reported while workers run
 GRAIN_NS = 100_000
 
@@ -49,7 +50,7 @@ class Pool:
         self.each(list(pairwise(cuts)), work)
 
     def each(
-        self, jobs: Sequence[tuple[Any, ...]], work: Callable[..., None], *, cost_ns: int = GRAIN_NS
+        self, jobs: Sequence[tuple[*Job]], work: Callable[[*Job], None], *, cost_ns: int = GRAIN_NS
     ) -> None:
         """work(*job) for every job; jobs below the grain share a thread. Raises the first error."""
         together = max(1, -(-self.grain_ns // max(cost_ns, 1)))

@@ -8,10 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import U64, FrArray, G1Array, G2Array, ints_from_words, words_from_ints
 from kernels.bn254 import G1, G2, P
@@ -87,7 +86,7 @@ def bucket_addition_ns(lanes: str, group: str) -> float:
 def _scalars(n: int) -> U64:
     """n fixed scalars of 253 bits."""
     rng = np.random.default_rng(254)
-    words: npt.NDArray[np.uint64] = rng.integers(0, 1 << 64, (n, 4), dtype=np.uint64)
+    words: U64 = rng.integers(0, 1 << 64, (n, 4), dtype=np.uint64)
     words[:, 3] >>= np.uint64(3)
     return words
 
@@ -101,16 +100,22 @@ def _least_ns(run: Callable[[], None]) -> float:
     return best
 
 
+class _ProductKernels(NamedTuple):
+    load: Callable[[U64, U64, int], None]  # (words, blocks, k)
+    multiply: Callable[[U64, int, int], None]  # (blocks, steps, k)
+    store: Callable[[U64, U64, int], None]  # (blocks, words, k)
+
+
 @cache
-def _product_kernels(lanes_name: str) -> tuple[Any, Any, Any]:
-    """Kernels (load, multiply, store) over the words of 16 blocks and one block of factors."""
+def _product_kernels(lanes_name: str) -> _ProductKernels:
+    """Kernels over the words of 16 blocks and one block of factors."""
     lanes: Lanes = get_lanes(lanes_name)
     o, width, block = lanes.ops_p, lanes.width, lanes.block
     unpack, norm, mul, pack_canonical = o.unpack, o.norm, o.mul, o.pack_canonical
     before, after = lanes.rounding
 
     @kernel(key=lanes_name, signature="void(uint64[:,::1], uint64[::1], int64)")
-    def load(words: Any, blocks: Any, k: int) -> None:
+    def load(words: U64, blocks: U64, k: int) -> None:
         state = before()
         for i in range(_CHAINS + 1):
             x = address(blocks) + i * block
@@ -119,7 +124,7 @@ def _product_kernels(lanes_name: str) -> tuple[Any, Any, Any]:
         after(state)
 
     @kernel(key=lanes_name, signature="void(uint64[::1], int64, int64)")
-    def multiply(blocks: Any, steps: int, k: int) -> None:
+    def multiply(blocks: U64, steps: int, k: int) -> None:
         state = before()
         y = address(blocks) + _CHAINS * block
         for _ in range(steps):
@@ -129,11 +134,11 @@ def _product_kernels(lanes_name: str) -> tuple[Any, Any, Any]:
         after(state)
 
     @kernel(key=lanes_name, signature="void(uint64[::1], uint64[:,::1], int64)")
-    def store(blocks: Any, words: Any, k: int) -> None:
+    def store(blocks: U64, words: U64, k: int) -> None:
         state = before()
         for i in range(_CHAINS):
             x = address(blocks) + i * block
             pack_canonical(address(words) + 32 * width * i, 32, x, k)
         after(state)
 
-    return load, multiply, store
+    return _ProductKernels(load, multiply, store)

@@ -13,7 +13,6 @@ from functools import cached_property, partial, wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, ShapeError, SparseMatrix
 from kernels.backend import (
@@ -38,7 +37,7 @@ from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit, inversion_footprint
 from kernels.cuda.sparse import CudaSparse
 from kernels.cuda.witness import gather
 from kernels.integers import Integers
-from kernels.numpy_types import BoolArray
+from kernels.numpy_types import BoolArray, UInt32Array
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -153,7 +152,7 @@ class CudaBackend:
         return FrMont(out)
 
     @on_device
-    def take(self, a: FrArray, index: npt.NDArray[np.uint32]) -> FrArray:
+    def take(self, a: FrArray, index: UInt32Array) -> FrArray:
         """a[index]. Raises IndexError: a device would read whatever lies behind a."""
         if not self.device.holds(a.data):
             return FrArray(a.data[index])

@@ -13,6 +13,7 @@ from kernels.array import FrArray
 from kernels.cuda import witness
 from kernels.cuda.launch.runtime import Array, Device
 from kernels.integers import Rounding
+from kernels.numpy_types import Int8Array, Int32Array
 
 
 class Constants:
@@ -51,9 +52,7 @@ class DeviceIntegers:
     def zeros(self, shape: tuple[int, ...]) -> Array:
         return self._device.zeros(shape, np.int64)
 
-    def multiply(
-        self, x: Array, weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
-    ) -> Array:
+    def multiply(self, x: Array, weight: Int8Array, bias: Int32Array) -> Array:
         with self._device.active():
             return witness.multiply(self._device, x, weight, bias)
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import ShapeError
 from kernels.bn254 import R
 from kernels.cuda.launch.per_thread import AtomicAdd, Body, Jit, PerThread
 from kernels.cuda.launch.runtime import Array, Device
 from kernels.integers import Rounding
+from kernels.numpy_types import Int8Array, Int32Array
 
 COPIES = 64  # of a table's counters, so that equal lookups seldom meet
 MAX_COUNTERS = 1 << 22
@@ -106,9 +106,7 @@ _scatter = PerThread(_build_scatter)
 _scalars = PerThread(_build_scalars)
 
 
-def multiply(
-    device: Device, x: Array, weight: npt.NDArray[np.int8], bias: npt.NDArray[np.int32]
-) -> Array:
+def multiply(device: Device, x: Array, weight: Int8Array, bias: Int32Array) -> Array:
     """z = x W^T + b, int64[N, n_out].
 
     x      : integers[N, n_in] on the device; W int8[n_out, n_in] and b int32[n_out] on the host

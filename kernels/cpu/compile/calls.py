@@ -7,30 +7,37 @@ time, so their callers take an address instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from numba import types
 from numba.core import cgutils
+from numba.core.base import BaseContext
+
+from kernels.cpu.compile.emit import Builder, Value
+from kernels.cpu.compile.jit import Kernel
 
 
-def kernel_address(dispatcher: Any) -> int:
-    """Address of a kernel that was declared with one signature; compiles it if need be.
+def kernel_address(function: Callable[..., object]) -> int:
+    """Address of a `kernel` that was declared with one signature; compiles it if need be.
 
-    The code stays loaded as long as the dispatcher lives: keep it while the address is in use.
+    The code stays loaded as long as the kernel lives: keep it while the address is in use. Raises
+    TypeError for any other function.
     """
-    dispatcher.compile(dispatcher._declared)
-    (result,) = dispatcher.overloads.values()
+    if not isinstance(function, Kernel):
+        raise TypeError(f"not a kernel: {function!r}")
+    function.compile(function.declared)
+    (result,) = function.overloads.values()
     return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
 
 
 def call_address(
-    context: Any,
-    builder: Any,
-    address: Any,
-    result: Any,
-    arguments: Sequence[Any],
-    values: Sequence[Any],
-) -> Any:
+    context: BaseContext,
+    builder: Builder,
+    address: Value,
+    result: types.Type,
+    arguments: Sequence[types.Type],
+    values: Sequence[Value],
+) -> Value:
     """IR for the call of a kernel at `address` by numba's own convention; returns its result.
 
     result, arguments : numba types of the kernel, values : IR values of the arguments. Kernels

@@ -29,38 +29,49 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, cast, overload
+from typing import TypeAlias, TypeVar, cast, overload
 
 import llvmlite
 import llvmlite.binding as llvm
 import numba
-from numba.core import sigutils
+from numba.core import sigutils, types
 from numba.core.caching import _Cache
+from numba.core.codegen import CPUCodegen
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu import CPUContext
 from numba.core.errors import NumbaWarning
 from numba.core.registry import CPUDispatcher
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
+from numba.core.typing import Signature
 
 from kernels.files import PRIVATE, write_whole
 from kernels.private_folder import make_private_folder
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
+Declared: TypeAlias = str | Signature | None
+Option: TypeAlias = bool | str
+Arguments: TypeAlias = Signature | tuple[types.Type, ...]
 
 KEEP_DIRECTORIES = 4  # states of the sources whose compiled code is kept
 _CHECKSUM_BYTES = 32
-_OPTIONS = {"nopython": True, "nogil": True, "boundscheck": False, "error_model": "numpy"}
+_OPTIONS: dict[str, Option] = {
+    "nopython": True,
+    "nogil": True,
+    "boundscheck": False,
+    "error_model": "numpy",
+}
 
 
 @overload
-def kernel(fn: F, *, signature: Any = ..., key: str = ..., **options: Any) -> F: ...
+def kernel(fn: F, *, signature: Declared = ..., key: str = ..., **options: Option) -> F: ...
 @overload
 def kernel(
-    fn: None = ..., *, signature: Any = ..., key: str = ..., **options: Any
+    fn: None = ..., *, signature: Declared = ..., key: str = ..., **options: Option
 ) -> Callable[[F], F]: ...
 def kernel(
-    fn: F | None = None, *, signature: Any = None, key: str = "", **options: Any
+    fn: F | None = None, *, signature: Declared = None, key: str = "", **options: Option
 ) -> F | Callable[[F], F]:
     """Compile `fn` with numba on first call, releasing the GIL, unchecked bounds, cached on disk.
 
@@ -81,7 +92,7 @@ def kernel(
             # Linker symbols derive from this name. Two variants compiled in different processes
             # and loaded into a third would otherwise share one, and one replace the other.
             function.__qualname__ = f"{function.__qualname__}[{key}]"
-        dispatcher = _Kernel(function, signature=signature, key=key, options=_OPTIONS | options)
+        dispatcher = Kernel(function, signature=signature, key=key, options=_OPTIONS | options)
         return cast(F, dispatcher)
 
     return wrap if fn is None else wrap(fn)
@@ -174,7 +185,9 @@ def _prune(base: Path, *, keep: Path) -> None:
 class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
     """One checked file per compiled overload of one kernel."""
 
-    def __init__(self, function: Callable[..., Any], key: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., object], key: str, options: dict[str, Option]
+    ) -> None:
         code = function.__code__
         try:
             text = hashlib.sha256(Path(code.co_filename).read_bytes()).hexdigest()
@@ -195,7 +208,7 @@ class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
         directory = cache_directory()
         return str(directory) if directory else None
 
-    def _file(self, signature: Any, codegen: Any) -> Path | None:
+    def _file(self, signature: Arguments, codegen: CPUCodegen) -> Path | None:
         directory = cache_directory()
         if directory is None:
             return None
@@ -203,7 +216,7 @@ class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
         digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
         return directory / f"{self._name[-80:]}-{digest}.nbc"
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
+    def load_overload(self, sig: Arguments, target_context: CPUContext) -> CompileResult | None:
         """The stored compile result, or None when there is none that can be used.
 
         Compiled code needs numba's runtime, and none of the 30 modules with implementations that a
@@ -223,7 +236,7 @@ class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
         # numba's own format for compiled code; read from a private directory, after the checksum.
         return CompileResult._rebuild(target_context, *pickle.loads(payload))
 
-    def save_overload(self, sig: Any, data: Any) -> None:
+    def save_overload(self, sig: Arguments, data: CompileResult) -> None:
         """Store a compile result; if the disk refuses, the next process compiles again."""
         path = self._file(sig, data.codegen)
         if path is None:
@@ -250,31 +263,32 @@ class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
             path.unlink(missing_ok=True)
 
 
-class _Kernel(CPUDispatcher):  # type: ignore[misc]  # numba ships no types
+class Kernel(CPUDispatcher):  # type: ignore[misc]  # numba ships no types
     """A lazily compiled numba function over `_KernelCache`, with an optional declared signature."""
 
     def __init__(
         self,
-        py_func: Callable[..., Any],
-        locals: dict[str, Any] | None = None,
-        targetoptions: dict[str, Any] | None = None,
+        py_func: Callable[..., object],
+        locals: dict[str, types.Type] | None = None,
+        targetoptions: dict[str, Option] | None = None,
         *,
-        signature: Any = None,
+        signature: Declared = None,
         key: str = "",
-        options: dict[str, Any] | None = None,
+        options: dict[str, Option] | None = None,
     ) -> None:
         super().__init__(py_func, locals or {}, targetoptions or options or {})
-        self._declared = signature
+        self.declared = signature
         self._cache = _KernelCache(py_func, key, self.targetoptions)
 
     def enable_caching(self) -> None:
         """Part of numba's interface; kernels are always cached."""
 
-    def compile(self, sig: Any) -> Any:
+    def compile(self, sig: Arguments) -> Callable[..., object]:
         """Entry point for these argument types: of the declared signature if there is one."""
-        if self._declared is None:
-            return super().compile(sig)
-        wanted, _ = sigutils.normalize_signature(self._declared)
+        if self.declared is None:
+            entry: Callable[..., object] = super().compile(sig)
+            return entry
+        wanted, _ = sigutils.normalize_signature(self.declared)
         given, _ = sigutils.normalize_signature(sig)
         convertible = len(given) == len(wanted) and all(
             self.typingctx.can_convert(a, b) is not None for a, b in zip(given, wanted, strict=True)
@@ -283,9 +297,10 @@ class _Kernel(CPUDispatcher):  # type: ignore[misc]  # numba ships no types
             raise TypeError(f"kernel {self.py_func.__qualname__}{wanted} called with {given}")
         with global_compiler_lock:  # of several threads that find it uncompiled, the first compiles
             if not self.overloads:
-                super().compile(self._declared)
+                super().compile(self.declared)
                 # With nothing left to compile, numba itself converts arguments of other types or
                 # refuses them; else each such call would come back here, for 0.3 ms.
                 self.disable_compile()
             (result,) = self.overloads.values()
-        return result.entry_point
+        entry = result.entry_point
+        return entry

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from kernels.array import U64
 from kernels.bn254 import R
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import leading_zeros
+from kernels.numpy_types import BoolArray, Int32Array, Int64Array, UInt32Array
 
 _R = [np.uint64((R >> (64 * i)) & (2**64 - 1)) for i in range(4)]
 _HALF = [np.uint64((((R - 1) // 2) >> (64 * i)) & (2**64 - 1)) for i in range(4)]
@@ -17,7 +17,7 @@ H0, H1, H2, H3 = _HALF
 
 
 @kernel
-def magnitude(scalars: Any, i: int, out: Any) -> bool:
+def magnitude(scalars: U64, i: int, out: U64) -> bool:
     """out[0:4] = min(s, r - s) for canonical s; returns whether it is r - s."""
     w0, w1, w2, w3 = scalars[i, 0], scalars[i, 1], scalars[i, 2], scalars[i, 3]
     if w3 != H3:
@@ -42,7 +42,7 @@ def magnitude(scalars: Any, i: int, out: Any) -> bool:
 
 
 @kernel
-def count_lengths(scalars: Any, infinite: Any, histogram: Any) -> None:
+def count_lengths(scalars: U64, infinite: BoolArray, histogram: Int64Array) -> None:
     """histogram[b] += 1 for each finite base's scalar, b = bits of min(s, r - s).
 
     histogram : int64[257]; canonical scalars have b <= 253, all others (but r itself) b >= 254,
@@ -61,7 +61,13 @@ def count_lengths(scalars: Any, infinite: Any, histogram: Any) -> None:
 
 @kernel
 def write_digits(
-    scalars: Any, infinite: Any, first: int, last: int, c: int, n_windows: int, out: Any
+    scalars: U64,
+    infinite: BoolArray,
+    first: int,
+    last: int,
+    c: int,
+    n_windows: int,
+    out: Int32Array,
 ) -> None:
     """out[w, i] = signed c-bit digit w of scalar i, |digit| <= 2^(c-1); zero for infinite bases.
 
@@ -94,14 +100,16 @@ def write_digits(
 
 
 @kernel(signature="void(int32[::1], int64, int64, int64[::1])")
-def count_digits(digits: Any, first: int, last: int, counts: Any) -> None:
+def count_digits(digits: Int32Array, first: int, last: int, counts: Int64Array) -> None:
     """counts[|d|] += 1 over digits[first:last]."""
     for i in range(first, last):
         counts[abs(digits[i])] += 1
 
 
 @kernel(signature="void(int32[::1], int64, int64, int64[::1], uint32[::1])")
-def place_entries(digits: Any, first: int, last: int, positions: Any, entries: Any) -> None:
+def place_entries(
+    digits: Int32Array, first: int, last: int, positions: Int64Array, entries: UInt32Array
+) -> None:
     """entries[positions[|d|]++] = i << 1 | (d < 0) for the nonzero digits of digits[first:last]."""
     for i in range(first, last):
         d = digits[i]
@@ -122,7 +130,9 @@ def most_tasks(n_entries: int, n_sets: int, limit: int) -> int:
 
 
 @kernel(signature="int64(int64[:,::1], int64, int64, int64, int64[:,::1])")
-def plan_tasks(offsets: Any, n_sets: int, n_buckets: int, limit: int, tasks: Any) -> int:
+def plan_tasks(
+    offsets: Int64Array, n_sets: int, n_buckets: int, limit: int, tasks: Int64Array
+) -> int:
     """Cut every set's sorted entries into tasks of at most `limit` entries; returns their number.
 
     offsets : int64[n_sets, n_buckets + 1], the entries of bucket b of set s are

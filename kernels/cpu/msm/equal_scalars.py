@@ -10,10 +10,8 @@ A sample decides whether it is worth while; what it says changes the cost and ne
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import U64, FrArray
 from kernels.backend import Progress
@@ -22,6 +20,7 @@ from kernels.cpu.compile.jit import kernel
 from kernels.cpu.lanes.interface import aligned_words
 from kernels.cpu.msm.digits import magnitude
 from kernels.cpu.msm.pippenger import Entries, Msm, PreparedBases
+from kernels.numpy_types import BoolArray, Int32Array, Int64Array, UInt32Array
 
 MIN_LENGTH = 1024  # for fewer scalars the search costs more than it saves
 SAMPLE = 4096
@@ -33,9 +32,9 @@ _SCALARS = "uint64[:,::1]"
 
 
 @kernel
-def _hash(w: Any) -> Any:
+def _hash(w: U64) -> np.uint64:
     """64 bits that depend on all of w[0:4]."""
-    h = w[0]
+    h: np.uint64 = w[0]
     for i in range(1, 4):
         h = (h ^ (h >> _SHIFT)) * _MIX + w[i]
     h = (h ^ (h >> _SHIFT)) * _MIX
@@ -44,7 +43,13 @@ def _hash(w: Any) -> Any:
 
 @kernel(signature=f"void({_SCALARS}, boolean[::1], int64, int64, int64, int32[::1], int32[::1])")
 def _find_leaders(
-    scalars: Any, infinite: Any, part: int, n_parts: int, lg_slots: int, leaders: Any, sizes: Any
+    scalars: U64,
+    infinite: BoolArray,
+    part: int,
+    n_parts: int,
+    lg_slots: int,
+    leaders: Int32Array,
+    sizes: Int32Array,
 ) -> None:
     """leaders[i] = first index with the magnitude of i, sizes[leader] = how many have it.
 
@@ -83,7 +88,9 @@ def _find_leaders(
 @kernel(
     signature=f"int64({_SCALARS}, int32[::1], int32[::1], int64[::1], {_SCALARS})",
 )
-def _number_groups(scalars: Any, leaders: Any, sizes: Any, offsets: Any, values: Any) -> int:
+def _number_groups(
+    scalars: U64, leaders: Int32Array, sizes: Int32Array, offsets: Int64Array, values: U64
+) -> int:
     """Groups of two and more in the order of their leaders; returns their number.
 
     sizes[leader] becomes -1 - group, offsets[g + 1] the size of g, values[g] its magnitude.
@@ -103,7 +110,13 @@ def _number_groups(scalars: Any, leaders: Any, sizes: Any, offsets: Any, values:
     "int64[::1])",
 )
 def _place_members(
-    scalars: Any, infinite: Any, leaders: Any, sizes: Any, ends: Any, entries: Any, kept: Any
+    scalars: U64,
+    infinite: BoolArray,
+    leaders: Int32Array,
+    sizes: Int32Array,
+    ends: Int64Array,
+    entries: UInt32Array,
+    kept: Int64Array,
 ) -> int:
     """entries[ends[g]++] = i << 1 | (s_i > r/2) for members; indices of other terms go to kept.
 
@@ -170,9 +183,7 @@ def is_worth_while(scalars: U64) -> bool:
     return (len(long) - n_different) * LEAST_SHARE >= len(sample)
 
 
-def _leaders(
-    msm: Msm, scalars: U64, bases: PreparedBases
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _leaders(msm: Msm, scalars: U64, bases: PreparedBases) -> tuple[Int32Array, Int32Array]:
     """Leader of each long scalar (-1: none) and sizes of their groups, in one part per thread."""
     n = len(scalars)
     n_parts = msm.pool.count(n, cost_ns=10)
@@ -186,7 +197,7 @@ def _leaders(
     return leaders, sizes
 
 
-def _take(msm: Msm, bases: PreparedBases, kept: npt.NDArray[np.int64], sums: U64) -> PreparedBases:
+def _take(msm: Msm, bases: PreparedBases, kept: Int64Array, sums: U64) -> PreparedBases:
     """The bases that are kept, then the sums: packed records, all finite."""
     n, words = len(kept) + len(sums), msm.words
     table = aligned_words((n + msm.lanes.width) * words)

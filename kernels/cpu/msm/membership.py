@@ -25,9 +25,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
-from kernels.array import G2Array
+from kernels.array import U64, G2Array
 from kernels.cpu.msm.pippenger import Msm
 from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g2
 
@@ -69,7 +68,7 @@ def is_all_on_curve_g2(msm: Msm, points: G2Array) -> bool:
     return all(verdicts)
 
 
-def draw_scalars(n: int, random_bytes: Callable[[int], bytes]) -> npt.NDArray[np.uint64]:
+def draw_scalars(n: int, random_bytes: Callable[[int], bytes]) -> U64:
     """uint64[n, 4], uniform below 2^128. Raises ValueError for a source that gives too little."""
     raw = random_bytes(RANDOM_BYTES * n)
     if len(raw) != RANDOM_BYTES * n:

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import U64, FrArray, G1Array, G2Array
 from kernels.backend import Progress
@@ -38,6 +37,7 @@ from kernels.cpu.msm.doubling import double_bases
 from kernels.cpu.msm.join import join_g1, join_g2
 from kernels.cpu.msm.runs import group_words, work_words
 from kernels.cpu.pool import Pool
+from kernels.numpy_types import BoolArray, Int64Array, UInt8Array, UInt32Array
 
 TASK_ENTRIES = 8192  # sorted entries per task: its records stay in the second-level cache
 MAX_WINDOW = 20
@@ -57,7 +57,7 @@ class PreparedBases:
     """
 
     table: U64
-    infinite: npt.NDArray[np.bool_]
+    infinite: BoolArray
     degree: int
     n_tables: int
     window: int
@@ -78,15 +78,15 @@ class Entries(NamedTuple):
     offsets : int64[n_sets, n_buckets + 1], bucket b (|digit| = b + 1) is offsets[b]:offsets[b + 1]
     """
 
-    refs: npt.NDArray[np.uint32]
-    offsets: npt.NDArray[np.int64]
+    refs: UInt32Array
+    offsets: Int64Array
 
 
 class Buckets(NamedTuple):
     """Bucket sums as packed records; record set * n_buckets + b is there where `present` is 1."""
 
     sums: U64
-    present: npt.NDArray[np.uint8]
+    present: UInt8Array
     n_tasks: int
 
 
@@ -188,14 +188,14 @@ class Msm:
         n_sets = bases.n_sets if bases.n_tables > 1 else n_windows
         return Plan(n=len(bases), c=c, n_sets=min(n_sets, n_windows), n_windows=n_windows)
 
-    def _join(self, results: U64, found: npt.NDArray[np.uint8], n_sets: int, c: int) -> U64:
+    def _join(self, results: U64, found: UInt8Array, n_sets: int, c: int) -> U64:
         join = join_g1 if self.degree == 1 else join_g2
         out = np.zeros(self.words, np.uint64)
         join(results, found, n_sets, c, out)
         return out
 
-    def _lengths(self, scalars: U64, infinite: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        parts: list[npt.NDArray[np.int64]] = []
+    def _lengths(self, scalars: U64, infinite: BoolArray) -> Int64Array:
+        parts: list[Int64Array] = []
 
         def part(first: int, last: int) -> None:
             histogram = np.zeros(257, np.int64)
@@ -203,14 +203,14 @@ class Msm:
             parts.append(histogram)
 
         self.pool.ranges(len(scalars), part, cost_ns=10)
-        lengths: npt.NDArray[np.int64] = np.sum(parts, axis=0) if parts else np.zeros(257, np.int64)
+        lengths: Int64Array = np.sum(parts, axis=0) if parts else np.zeros(257, np.int64)
         if lengths[SCALAR_BITS + 1 :].any():
             raise ValueError("MSM: a scalar is not below the group order r")
         return lengths
 
     def _set_sums(
         self, scalars: U64, bases: PreparedBases, plan: Plan, report: Callable[[int, int], None]
-    ) -> tuple[U64, npt.NDArray[np.uint8]]:
+    ) -> tuple[U64, UInt8Array]:
         """The c partial sums of every set (see `reduce_sets`), as 2^256-Montgomery records."""
         buckets = self.sum_buckets(
             self.sorted_entries(scalars, bases.infinite, plan), bases, report
@@ -282,7 +282,7 @@ class Msm:
         """A thread's scratch for batched additions."""
         return aligned_words(work_words(self.lanes, self.degree))
 
-    def sorted_entries(self, scalars: U64, infinite: npt.NDArray[np.bool_], plan: Plan) -> Entries:
+    def sorted_entries(self, scalars: U64, infinite: BoolArray, plan: Plan) -> Entries:
         """The nonzero digits of canonical scalars, sorted by bucket."""
         n, per_set = plan.n, plan.n_tables * plan.n
         digits = np.zeros((plan.n_sets * plan.n_tables, n), np.int32)
@@ -344,9 +344,9 @@ def _check_entries(n: int, n_tables: int) -> None:
         raise ValueError(f"MSM: {n_tables} multiples of {n} bases; at most 2^31 - 1 fit")
 
 
-def _are_infinite(points: U64) -> npt.NDArray[np.bool_]:
+def _are_infinite(points: U64) -> BoolArray:
     """bool[n]: which records are all zero words."""
-    infinite: npt.NDArray[np.bool_] = np.logical_not(np.any(points, axis=1))
+    infinite: BoolArray = np.logical_not(np.any(points, axis=1))
     return infinite
 
 
@@ -380,7 +380,7 @@ def choose_tables(n: int, most_tables: int) -> tuple[int, int, int]:
     return best
 
 
-def choose_window(lengths: npt.NDArray[np.int64]) -> int:
+def choose_window(lengths: Int64Array) -> int:
     """The digit width c with the fewest additions for scalars of these bit lengths.
 
     lengths[b]: how many scalars have b bits. A scalar of b bits has about b/c + 1 nonzero digits,

@@ -13,17 +13,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from kernels.array import U64
 from kernels.bn254 import P
 from kernels.cpu.compile.calls import call_address, kernel_address
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import address, load_word
 from kernels.cpu.lanes.curve_ops import TEMPS, CurveOps
 from kernels.cpu.lanes.interface import Lanes
+from kernels.numpy_types import Int64Array
 
 NONE = -(1 << 62)  # reference to infinity
 _GROUP, _REFS = "int64[::1], uint64[::1]", "int64[::1]"  # types of (g, f), of a list of references
@@ -66,7 +67,7 @@ def call_add_batch(
     return whole(g, *[whole] * 7), codegen
 
 
-def group_words(ops: CurveOps) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+def group_words(ops: CurveOps) -> tuple[Int64Array, U64]:
     """The arguments (g, f) that tell the kernels below which group and lanes they serve."""
     lanes = ops.lanes
     g = [kernel_address(ops.add_batch), ops.record, lanes.width, ops.degree, lanes.p, lanes.one_p]

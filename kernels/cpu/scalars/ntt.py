@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import U64, FrMont, words_from_ints
 from kernels.backend import Progress
@@ -17,6 +16,7 @@ from kernels.cpu.lanes.choice import get_lanes
 from kernels.cpu.lanes.interface import Lanes
 from kernels.cpu.pool import Pool
 from kernels.cpu.scalars.ntt_kernels import get_ntt_ops
+from kernels.numpy_types import Int64Array
 
 ELEMENT_NS = 100  # of a pass, for the pool to go by
 
@@ -29,8 +29,8 @@ class _Tables:
     lg2: int
     twiddles1: U64
     twiddles2: U64
-    reversal1: npt.NDArray[np.int64]
-    reversal2: npt.NDArray[np.int64]
+    reversal1: Int64Array
+    reversal2: Int64Array
     inner_first: U64
     inner_ratio: U64
     outer_first: U64
@@ -96,7 +96,7 @@ class Ntt:
         n_blocks: int,
         n_groups: int,
         sizes: tuple[int, int],
-        arguments: tuple[U64, U64, U64, npt.NDArray[np.int64], U64, U64, bool],
+        arguments: tuple[U64, U64, U64, Int64Array, U64, U64, bool],
         reporting: tuple[Callable[[int, int], None], int, int],
     ) -> None:
         source, target, twiddles, reversal, first, ratio, flag = arguments
@@ -178,7 +178,7 @@ def _constant(lanes: Lanes, value: int, n: int) -> U64:
     return np.repeat(_sequence(lanes, value, 1, 1), n, axis=0)
 
 
-def _bit_reversal(lg_n: int) -> npt.NDArray[np.int64]:
+def _bit_reversal(lg_n: int) -> Int64Array:
     out = np.zeros(1, np.int64)
     for _ in range(lg_n):
         out = np.concatenate([2 * out, 2 * out + 1])

@@ -21,10 +21,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 
@@ -35,6 +33,7 @@ from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import prefetch, stack
 from kernels.cpu.pool import Pool
 from kernels.cpu.words.scalar64 import fr_mul
+from kernels.numpy_types import Int64Array, UInt32Array
 
 I128, I256, I384 = ir.IntType(128), ir.IntType(256), ir.IntType(384)
 SUM_WORDS = 6
@@ -111,7 +110,7 @@ clear = Routine("clear_sums", "p", _clear).intrinsic()
 # -- the product ----------------------------------------------------------------------------------
 
 
-def _readable(element: Any) -> Any:
+def _readable(element: types.Type) -> types.Array:
     """numba type of a vector that need not be writable."""
     return types.Array(element, 1, "C", readonly=True)
 
@@ -129,9 +128,9 @@ _WIDE = SparseMatrix.WIDE
     )
 )
 def _rows(
-    indptr: npt.NDArray[np.int64],
-    cols: npt.NDArray[np.uint32],
-    coeffs: npt.NDArray[np.int64],
+    indptr: Int64Array,
+    cols: UInt32Array,
+    coeffs: Int64Array,
     z: int,
     wide: int,
     out: int,
@@ -158,7 +157,7 @@ def _rows(
         reduce_sums(out + 32 * i, sums)
 
 
-def _cut_rows(indptr: npt.NDArray[np.int64], n_parts: int) -> list[tuple[int, int]]:
+def _cut_rows(indptr: Int64Array, n_parts: int) -> list[tuple[int, int]]:
     """At most n_parts ranges of rows of about equal cost: that of its entries and one more each."""
     n_rows = len(indptr) - 1
     cost = indptr + np.arange(n_rows + 1)

@@ -8,8 +8,6 @@ infinite, equal and opposite points take another path, so the sums are complete 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from kernels.array import U64
@@ -93,7 +91,7 @@ _ADD, _DOUBLE, _LEFT, _RIGHT, _ZERO = range(5)
 
 
 @kernel(signature="int64(uintp, uintp, uintp)")
-def _denominator(out: int, p: int, q: int) -> Any:
+def _denominator(out: int, p: int, q: int) -> int:
     """Which rare case p + q is, and the denominator of its slope (1 where there is none)."""
     fp_set_one(out)
     if is_zero8(q):

@@ -11,12 +11,10 @@ is l0 y_P + l1 x_P w + l2 v w, up to a factor in F_p2, which the final exponenti
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from kernels.bn254 import ATE_LOOP_COUNT, B2, X
-from kernels.cpu.compile.emit import Emitter, Routine, Value
+from kernels.cpu.compile.emit import Body, Emitter, Routine, Value
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import stack
 from kernels.cpu.words.scalar64 import FP
@@ -74,7 +72,7 @@ def _psi(e: Emitter, out: Value, q: Value) -> None:
         FP2_MUL(e, e.at(out, part), e.at(out, part), e.constant(_mont2(frobenius_constant(1, i))))
 
 
-def _set_one(n_words: int) -> Any:
+def _set_one(n_words: int) -> Body:
     def body(e: Emitter, out: Value) -> None:
         e.copy(out, e.constant(FP.field.mont(1) + [0] * (n_words - 4)), n_words)
 

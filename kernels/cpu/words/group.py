@@ -9,10 +9,10 @@ coordinates with one shared inversion per batch (Montgomery's trick), which is h
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import U64, FrArray, G1Array, G2Array, ShapeError
 from kernels.bn254 import B1, X
@@ -36,8 +36,8 @@ from kernels.cpu.words.scalar64 import (
     is_zero,
     sum_of,
 )
+from kernels.numpy_types import BoolArray, UInt8Array
 
-BoolArray = npt.NDArray[np.bool_]
 PSI_DIGITS = np.array(signed_digits(6 * X * X)[1:])
 
 
@@ -57,8 +57,24 @@ fp_add_b = Routine("fp.add_b", "pp", _add_b).intrinsic()
 # -- Jacobian coordinates, over either field -------------------------------------------------------
 
 
-def _build_double(key: str, n: int, mul: Any, sqr: Any, add: Any, sub: Any) -> Any:
-    @kernel(signature="void(uintp)", key=key)
+class _Field(NamedTuple):
+    """Arithmetic of the field of a group's coordinates, over addresses (out, a, b)."""
+
+    key: str
+    n_bytes: int
+    mul: Callable[[int, int, int], None]
+    sqr: Callable[[int, int], None]
+    add: Callable[[int, int, int], None]
+    sub: Callable[[int, int, int], None]
+    copy: Callable[[int, int], None]
+    is_zero: Callable[[int], np.uint64]
+    set_one: Callable[[int], None]
+
+
+def _build_double(field: _Field) -> Callable[[int], None]:
+    n, mul, sqr, add, sub = field.n_bytes, field.mul, field.sqr, field.add, field.sub
+
+    @kernel(signature="void(uintp)", key=field.key)
     def double(t: int) -> None:
         """t = 2 t (a = 0). hyperelliptic.org/EFD: dbl-2009-l."""
         work = stack(48)
@@ -89,10 +105,11 @@ def _build_double(key: str, n: int, mul: Any, sqr: Any, add: Any, sub: Any) -> A
     return double
 
 
-def _build_add_affine(
-    key: str, n: int, double: Any, mul: Any, sqr: Any, sub: Any, move: Any, zero: Any, one: Any
-) -> Any:
-    @kernel(signature="void(uintp, uintp)", key=key)
+def _build_add_affine(field: _Field, double: Callable[[int], None]) -> Callable[[int, int], None]:
+    n, mul, sqr, sub = field.n_bytes, field.mul, field.sqr, field.sub
+    move, zero, one = field.copy, field.is_zero, field.set_one
+
+    @kernel(signature="void(uintp, uintp)", key=field.key)
     def add_affine(t: int, q: int) -> None:
         """t = t + q for an affine q; complete: either may be infinite, equal or opposite."""
         work = stack(48)
@@ -133,21 +150,22 @@ def _build_add_affine(
     return add_affine
 
 
-g1_double = _build_double("fp", 32, fp_mul, fp_sqr, fp_add, fp_sub)
-g1_add_affine = _build_add_affine(
-    "fp", 32, g1_double, fp_mul, fp_sqr, fp_sub, copy, is_zero, fp_set_one
-)
-g2_double = _build_double("fp2", 64, tower.fp2_mul, tower.fp2_sqr, tower.fp2_add, tower.fp2_sub)
-g2_add_affine = _build_add_affine(
+_FP = _Field("fp", 32, fp_mul, fp_sqr, fp_add, fp_sub, copy, is_zero, fp_set_one)
+_FP2 = _Field(
     "fp2",
     64,
-    g2_double,
     tower.fp2_mul,
     tower.fp2_sqr,
+    tower.fp2_add,
     tower.fp2_sub,
     tower.fp2_copy,
     is_zero8,
     fp2_set_one,
+)
+g1_double, g2_double = _build_double(_FP), _build_double(_FP2)
+g1_add_affine, g2_add_affine = (
+    _build_add_affine(_FP, g1_double),
+    _build_add_affine(_FP2, g2_double),
 )
 
 
@@ -166,7 +184,7 @@ def g1_to_affine(out: int, t: int) -> None:
 
 
 @kernel(signature="void(uint8[::1], uintp, int64)")
-def _on_curve_g1(out: npt.NDArray[np.uint8], points: int, n: int) -> None:
+def _on_curve_g1(out: UInt8Array, points: int, n: int) -> None:
     left, right = stack(4), stack(4)
     for i in range(n):
         p = points + 64 * i
@@ -198,14 +216,14 @@ def _is_on_twist(q: int) -> int:
 
 
 @kernel(signature="void(uint8[::1], uintp, int64)")
-def _on_curve_g2(out: npt.NDArray[np.uint8], points: int, n: int) -> None:
+def _on_curve_g2(out: UInt8Array, points: int, n: int) -> None:
     for i in range(n):
         q = points + 128 * i
         out[i] = (is_zero8(q) and is_zero8(q + 64)) or _is_on_twist(q)
 
 
 @kernel(signature="void(uint8[::1], uintp, int64)")
-def _in_subgroup_g2(out: npt.NDArray[np.uint8], points: int, n: int) -> None:
+def _in_subgroup_g2(out: UInt8Array, points: int, n: int) -> None:
     t, minus, image = stack(24), stack(16), stack(16)
     for i in range(n):
         q = points + 128 * i

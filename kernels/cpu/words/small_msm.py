@@ -7,10 +7,7 @@ buckets of all windows sharing inversions, then fold the buckets of all windows 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from kernels.array import U64, FrArray, G1Array, ShapeError
 from kernels.bn254 import R
@@ -19,8 +16,8 @@ from kernels.cpu.compile.memory import load_word, stack
 from kernels.cpu.words.affine_sum import addition_workspace, batch_add
 from kernels.cpu.words.group import g1_add_affine, g1_double, g1_to_affine, neg_g1
 from kernels.cpu.words.scalar64 import copy
+from kernels.numpy_types import Int64Array
 
-I64Array = npt.NDArray[np.int64]
 _FOLD = "void(uint64[:,:,::1], uint64[::1], int64[:,::1], int64, uint64[:,::1], uint64[:,::1])"
 _HALVE = "int64(uint64[::1], int64[:,::1], int64[::1], int64, uintp, uint64[:,::1], uint64[:,::1])"
 
@@ -31,7 +28,7 @@ def window_bits(n: int) -> int:
 
 
 @kernel(signature="void(int64[:,::1], int64[::1], uintp, int64, int64)")
-def _sort_digits(digits: I64Array, starts: I64Array, scalars: int, n: int, c: int) -> None:
+def _sort_digits(digits: Int64Array, starts: Int64Array, scalars: int, n: int, c: int) -> None:
     """digits[w, i] signed; starts[b + 1] becomes the number of entries of bucket b."""
     half = 1 << (c - 1)
     for i in range(n):
@@ -42,7 +39,7 @@ def _sort_digits(digits: I64Array, starts: I64Array, scalars: int, n: int, c: in
             if (bit & 63) + c > 64 and bit >> 6 < 3:
                 above = load_word(scalars + 32 * i + 8 * (bit >> 6) + 8)
                 word |= above << np.uint64(64 - (bit & 63))
-            digit: Any = np.int64(word & np.uint64(2 * half - 1)) + carry
+            digit = np.int64(word & np.uint64(2 * half - 1)) + carry
             carry = 1 if digit > half else 0
             digit -= carry * 2 * half
             digits[w, i] = digit
@@ -52,7 +49,7 @@ def _sort_digits(digits: I64Array, starts: I64Array, scalars: int, n: int, c: in
 
 @kernel(signature="void(uint64[::1], int64[:,::1], int64[::1], uintp, uintp, int64)")
 def _fill_buckets(
-    entries: U64, digits: I64Array, ends: I64Array, points: int, opposites: int, c: int
+    entries: U64, digits: Int64Array, ends: Int64Array, points: int, opposites: int, c: int
 ) -> None:
     """Addresses of +-P_i, bucket by bucket; ends[b] runs from the start of bucket b to its end."""
     half = 1 << (c - 1)
@@ -68,8 +65,8 @@ def _fill_buckets(
 @kernel(signature=_HALVE)
 def _halve_buckets(
     entries: U64,
-    buckets: I64Array,
-    active: I64Array,
+    buckets: Int64Array,
+    active: Int64Array,
     n_active: int,
     fresh: int,
     pairs: U64,
@@ -110,7 +107,7 @@ def _halve_buckets(
 
 @kernel(signature=_FOLD)
 def _fold_buckets(
-    sums: U64, entries: U64, buckets: I64Array, half: int, pairs: U64, work: U64
+    sums: U64, entries: U64, buckets: Int64Array, half: int, pairs: U64, work: U64
 ) -> None:
     """sums[0, w] = sum_j j * bucket(w, j), by running sums over all windows side by side.
 

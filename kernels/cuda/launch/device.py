@@ -24,6 +24,7 @@ from kernels.cuda.launch.compiler import load_cubin
 from kernels.cuda.launch.faults import explain
 from kernels.cuda.launch.runtime import Array, Dim, check_launch
 from kernels.cuda.launch.source import Source, load_source
+from kernels.numpy_types import UInt8Array
 from kernels.versions import find_version
 
 STAGING_BYTES = 8 << 20  # of each pinned buffer
@@ -286,7 +287,7 @@ class _Staging:
             self._cupy.cuda.get_current_stream().synchronize()
             raise
 
-    def _upload(self, array: Array, raw: npt.NDArray[np.uint8]) -> None:
+    def _upload(self, array: Array, raw: UInt8Array) -> None:
         for turn, start in enumerate(range(0, raw.size, STAGING_BYTES)):
             buffer, event = self._buffers[turn % 2], self._events[turn % 2]
             piece = raw[start : start + STAGING_BYTES]
@@ -295,7 +296,7 @@ class _Staging:
             (array.data + start).copy_from_host_async(buffer.ctypes.data, piece.size)
             event.record()
 
-    def _download(self, raw: npt.NDArray[np.uint8], array: Array) -> None:
+    def _download(self, raw: UInt8Array, array: Array) -> None:
         starts = list(range(0, raw.size, STAGING_BYTES))
         for turn in range(len(starts) + 1):
             if turn < len(starts):
@@ -313,7 +314,7 @@ class _Staging:
             self._cupy.cuda.get_current_stream().synchronize()
 
 
-def _bytes_of(host: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _bytes_of(host: npt.NDArray[Any]) -> UInt8Array:
     """The array's own memory."""
     return host.reshape(-1).view(np.uint8)
 
