@@ -213,6 +213,7 @@ def test_inverses_in_the_tower(name: str, n: int, rng: Random) -> None:
     run = getattr(tower, f"{name}_inverse")
     for _ in range(5):
         a = element(rng, n)
+        a[0] += not any(a)  # zero has no inverse
         inverse = tower_apply(run, a)
         pad = [0] * (12 - n)
         assert schoolbook(a + pad, inverse + pad) == ONE
