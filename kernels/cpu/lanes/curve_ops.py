@@ -11,23 +11,29 @@ instead of dividing by it; `kernels.cpu.msm.runs` then sorts out equal and oppos
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from kernels.bn254 import P
+from kernels.cpu.compile.emit import words_of
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import load_word, prefetch, store_word
 from kernels.cpu.lanes.choice import get_lanes
-from kernels.cpu.lanes.interface import Lanes
+from kernels.cpu.lanes.interface import Binary, Lanes, Ternary
 from kernels.cpu.words.scalar64 import copy, fp_inverse, fp_mul, is_zero
 
 _AHEAD = 6  # groups between the fetch of records from memory and their use
 TEMPS = 16  # blocks of scratch of the field operations
-_MASK64 = (1 << 64) - 1
 _ADD_BATCH = f"int64({', '.join(['int64'] * 9)})"
+
+
+# add_batch(base, a, b, n, out, work, k, one, doubling), see `get_curve_ops`
+AddBatch: TypeAlias = Callable[[int, int, int, int, int, int, int, int, int], int]
+Invert: TypeAlias = Callable[[int, int, int], bool]  # (x, t, k)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,21 +44,33 @@ class CurveOps:
     degree: int
     record: int  # bytes
     block: int  # bytes of one vector of coordinates
-    add_batch: Any
+    add_batch: AddBatch
 
 
-def _words(value: int) -> tuple[int, int, int, int]:
-    return tuple((value >> (64 * i)) & _MASK64 for i in range(4))  # type: ignore[return-value]
+class FieldOps(NamedTuple):
+    """Arithmetic of F_p or F_p2 on blocks of coordinates; t: scratch blocks, k: constants."""
+
+    mul: Callable[[int, int, int, int, int], None]  # (d, x, y, t, k)
+    sqr: Callable[[int, int, int, int], None]  # (d, x, t, k)
+    add: Binary
+    sub: Binary
+    sub_fold: Binary
+    sub2_fold: Ternary
+    add_normal: Binary
+    gather: Callable[[int, int, int, int], None]  # (d, base, refs, k): x of W records
+    gather_y: Callable[[int, int, int, int], None]  # the same of y, negated where ref & 1
+    pack: Callable[[int, int, int, int], None]  # (p, x, y, k): W records at p
+    set_one: Callable[[int, int], None]  # (d, one), `one` a block of ones of F_p
+    invert: Invert  # False if a lane is zero
 
 
-def _make_invert_lanes(lanes: Lanes) -> Any:
+def _make_invert_lanes(lanes: Lanes) -> Invert:
     """invert(x, words, temps, k) -> False if a lane is zero; else x = 1/x in every lane."""
     width = lanes.width
     pack_canonical, unpack, norm = lanes.ops_p.pack_canonical, lanes.ops_p.unpack, lanes.ops_p.norm
     # Words of x * 2^radix are the 2^256-Montgomery words of b = x * 2^(radix - 256). Wanted are the
     # words of 2^radix / x = those of b^-1 * 2^(2 (radix - 256)).
-    rescale = _words((1 << (2 * (lanes.radix_bits - 256) + 256)) % P)
-    s0, s1, s2, s3 = rescale
+    s0, s1, s2, s3 = words_of((1 << (2 * (lanes.radix_bits - 256) + 256)) % P, 4)
 
     @kernel(key=lanes.name)
     def invert(x: int, words: int, k: int) -> bool:
@@ -84,17 +102,15 @@ def _make_invert_lanes(lanes: Lanes) -> Any:
     return invert
 
 
-def _field_ops(lanes: Lanes, degree: int) -> dict[str, Any]:
-    """Arithmetic of F_p (degree 1) or F_p2 (degree 2, u^2 = -1) on blocks; t: scratch blocks."""
+def _field_ops(lanes: Lanes, degree: int) -> FieldOps:
+    """Arithmetic of F_p (degree 1) or F_p2 (degree 2, u^2 = -1)."""
     return _prime_field_ops(lanes) if degree == 1 else _quadratic_field_ops(lanes)
 
 
-def _prime_field_ops(lanes: Lanes) -> dict[str, Any]:
-    o = lanes.ops_p
-    mul_, sqr_, add_, sub_ = o.mul, o.sqr, o.add, o.sub
-    sub_fold_, sub2_fold_, add_normal_ = o.sub_fold, o.sub2_fold, o.add_normal
-    gather_, gather_signed_, pack_folded_ = o.gather, o.gather_signed, o.pack_folded
-    invert_lanes, block = _make_invert_lanes(lanes), lanes.block
+def _prime_field_ops(lanes: Lanes) -> FieldOps:
+    o, block = lanes.ops_p, lanes.block
+    mul_, sqr_, pack_folded_ = o.mul, o.sqr, o.pack_folded
+    gather_, gather_signed_ = o.gather, o.gather_signed
 
     @kernel(key=f"{lanes.name}.1")
     def mul(d: int, x: int, y: int, t: int, k: int) -> None:
@@ -103,26 +119,6 @@ def _prime_field_ops(lanes: Lanes) -> dict[str, Any]:
     @kernel(key=f"{lanes.name}.1")
     def sqr(d: int, x: int, t: int, k: int) -> None:
         sqr_(d, x, k)
-
-    @kernel(key=f"{lanes.name}.1")
-    def add(d: int, x: int, y: int, k: int) -> None:
-        add_(d, x, y, k)
-
-    @kernel(key=f"{lanes.name}.1")
-    def sub(d: int, x: int, y: int, k: int) -> None:
-        sub_(d, x, y, k)
-
-    @kernel(key=f"{lanes.name}.1")
-    def sub_fold(d: int, x: int, y: int, k: int) -> None:
-        sub_fold_(d, x, y, k)
-
-    @kernel(key=f"{lanes.name}.1")
-    def sub2_fold(d: int, x: int, y: int, z: int, k: int) -> None:
-        sub2_fold_(d, x, y, z, k)
-
-    @kernel(key=f"{lanes.name}.1")
-    def add_normal(d: int, x: int, y: int, k: int) -> None:
-        add_normal_(d, x, y, k)
 
     @kernel(key=f"{lanes.name}.1")
     def gather(d: int, base: int, refs: int, k: int) -> None:
@@ -142,18 +138,35 @@ def _prime_field_ops(lanes: Lanes) -> dict[str, Any]:
         for i in range(block // 8):
             store_word(d + 8 * i, load_word(one + 8 * i))
 
-    @kernel(key=f"{lanes.name}.1")
-    def invert(x: int, t: int, k: int) -> bool:
-        return invert_lanes(x, t, k)  # type: ignore[no-any-return]
+    return FieldOps(
+        mul=mul,
+        sqr=sqr,
+        add=o.add,
+        sub=o.sub,
+        sub_fold=o.sub_fold,
+        sub2_fold=o.sub2_fold,
+        add_normal=o.add_normal,
+        gather=gather,
+        gather_y=gather_y,
+        pack=pack,
+        set_one=set_one,
+        invert=_make_invert_lanes(lanes),
+    )
 
-    return {
-        "mul": mul, "sqr": sqr, "add": add, "sub": sub, "sub_fold": sub_fold,
-        "sub2_fold": sub2_fold, "add_normal": add_normal, "gather": gather, "gather_y": gather_y,
-        "pack": pack, "set_one": set_one, "invert": invert,
-    }  # fmt: skip
+
+def _on_both(name: str, op: Binary, lanes: Lanes) -> Binary:
+    """An operation of F_p on both components."""
+    h = lanes.block
+
+    @kernel(key=f"{lanes.name}.2.{name}")
+    def both(d: int, x: int, y: int, k: int) -> None:
+        op(d, x, y, k)
+        op(d + h, x + h, y + h, k)
+
+    return both
 
 
-def _quadratic_field_ops(lanes: Lanes) -> dict[str, Any]:
+def _quadratic_field_ops(lanes: Lanes) -> FieldOps:
     o = lanes.ops_p
     mul_, sqr_, add_, sub_, norm_ = o.mul, o.sqr, o.add, o.sub, o.norm
     sub_fold_, sub2_fold_, add_normal_ = o.sub_fold, o.sub2_fold, o.add_normal
@@ -193,29 +206,9 @@ def _quadratic_field_ops(lanes: Lanes) -> dict[str, Any]:
         add_normal_(d + h, t + 2 * h, t + 2 * h, k)
 
     @kernel(key=f"{lanes.name}.2")
-    def add(d: int, x: int, y: int, k: int) -> None:
-        add_(d, x, y, k)
-        add_(d + h, x + h, y + h, k)
-
-    @kernel(key=f"{lanes.name}.2")
-    def sub(d: int, x: int, y: int, k: int) -> None:
-        sub_(d, x, y, k)
-        sub_(d + h, x + h, y + h, k)
-
-    @kernel(key=f"{lanes.name}.2")
-    def sub_fold(d: int, x: int, y: int, k: int) -> None:
-        sub_fold_(d, x, y, k)
-        sub_fold_(d + h, x + h, y + h, k)
-
-    @kernel(key=f"{lanes.name}.2")
     def sub2_fold(d: int, x: int, y: int, z: int, k: int) -> None:
         sub2_fold_(d, x, y, z, k)
         sub2_fold_(d + h, x + h, y + h, z + h, k)
-
-    @kernel(key=f"{lanes.name}.2")
-    def add_normal(d: int, x: int, y: int, k: int) -> None:
-        add_normal_(d, x, y, k)
-        add_normal_(d + h, x + h, y + h, k)
 
     @kernel(key=f"{lanes.name}.2")
     def gather(d: int, base: int, refs: int, k: int) -> None:
@@ -255,11 +248,20 @@ def _quadratic_field_ops(lanes: Lanes) -> dict[str, Any]:
         sub_fold_(x + h, t + h, x + h, k)
         return True
 
-    return {
-        "mul": mul, "sqr": sqr, "add": add, "sub": sub, "sub_fold": sub_fold,
-        "sub2_fold": sub2_fold, "add_normal": add_normal, "gather": gather, "gather_y": gather_y,
-        "pack": pack, "set_one": set_one, "invert": invert,
-    }  # fmt: skip
+    return FieldOps(
+        mul=mul,
+        sqr=sqr,
+        add=_on_both("add", o.add, lanes),
+        sub=_on_both("sub", o.sub, lanes),
+        sub_fold=_on_both("sub_fold", o.sub_fold, lanes),
+        sub2_fold=sub2_fold,
+        add_normal=_on_both("add_normal", o.add_normal, lanes),
+        gather=gather,
+        gather_y=gather_y,
+        pack=pack,
+        set_one=set_one,
+        invert=invert,
+    )
 
 
 @cache
@@ -267,14 +269,9 @@ def get_curve_ops(lanes_name: str, degree: int) -> CurveOps:
     """The group kernels for these lanes; degree 1 for G1, 2 for G2."""
     lanes = get_lanes(lanes_name)
     f = _field_ops(lanes, degree)
-    mul, sqr, add, sub, sub_fold = f["mul"], f["sqr"], f["add"], f["sub"], f["sub_fold"]
-    sub2_fold, add_normal, gather, gather_y = (
-        f["sub2_fold"],
-        f["add_normal"],
-        f["gather"],
-        f["gather_y"],
-    )
-    pack, set_one, invert = f["pack"], f["set_one"], f["invert"]
+    mul, sqr, add, sub, sub_fold, sub2_fold = f.mul, f.sqr, f.add, f.sub, f.sub_fold, f.sub2_fold
+    add_normal, gather, gather_y = f.add_normal, f.gather, f.gather_y
+    pack, set_one, invert = f.pack, f.set_one, f.invert
     before, after = lanes.rounding
     width, size, record = lanes.width, degree * lanes.block, 64 * degree
 

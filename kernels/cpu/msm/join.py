@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeAlias
 
+from kernels.array import U64
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import address, stack, store_word
 from kernels.cpu.words.group import (
@@ -14,6 +16,7 @@ from kernels.cpu.words.group import (
     g2_double,
 )
 from kernels.cpu.words.tower import fp2_inverse, fp2_mul, fp2_sqr
+from kernels.numpy_types import UInt8Array
 
 
 @kernel(signature="void(uintp, uintp)")
@@ -27,11 +30,20 @@ def g2_to_affine(out: int, t: int) -> None:
     fp2_mul(out + 64, t + 64, square)
 
 
-def _build_join(degree: int, double: Any, add_affine: Any, to_affine: Any) -> Any:
+# join(results, found, n_sets, c, out), see below
+Join: TypeAlias = Callable[[U64, UInt8Array, int, int, U64], None]
+
+
+def _build_join(
+    degree: int,
+    double: Callable[[int], None],
+    add_affine: Callable[[int, int], None],
+    to_affine: Callable[[int, int], None],
+) -> Join:
     record = 64 * degree
 
     @kernel(key=f"join{degree}")
-    def join(results: Any, found: Any, n_sets: int, c: int, out: Any) -> None:
+    def join(results: U64, found: UInt8Array, n_sets: int, c: int, out: U64) -> None:
         """out = sum_s 2^(c s) (S_s + sum_l 2^l O_(s,l)), l < c - 1, by Horner over bit positions.
 
         results : uint64[n_sets * c, 8 d] affine 2^256-Montgomery records O_(s,0..c-2), S_s

@@ -200,7 +200,7 @@ class CudaMsm:
         """sum_s 2^(c s) (R_(s,c-1) + sum_l 2^l R_(s,l)), l < c - 1, for affine records R."""
         join = join_g1 if self.degree == 1 else join_g2
         out = np.zeros(8 * self.degree, np.uint64)
-        join(results, results.any(axis=1).astype(np.uint8), n_sets, c, out)
+        join(results, np.any(results, axis=1).astype(np.uint8), n_sets, c, out)
         return out
 
     def _launch(self, name: str, n_threads: int, block: int, arguments: tuple[object, ...]) -> None:
