@@ -22,6 +22,8 @@ WRITER_FILE = "kernels/files.py"
 WRITING = {"write_text", "write_bytes", "mkstemp", "NamedTemporaryFile", "tofile"}
 # Folders that are thrown away, and a switch of the kernel.
 SCRATCH_FILES = {"bench/peers/ezkl.py", "bench/peers/ezkl_child.py", "bench/isolated.py"}
+# What becomes numba code that is not Python: one way to wrap it, and what takes whole arrays.
+WRAPPER_FILES = {"kernels/cpu/compile/emit.py", "kernels/cpu/compile/memory.py"}
 LOG_FILE = "consensus/disk/block_files.py"  # a full log of blocks gets another name
 
 
@@ -108,6 +110,15 @@ def test_one_writer_of_files(root: Path) -> None:
     }
     assert WRITER_FILE in writers
     assert writers - {WRITER_FILE, LOG_FILE} <= SCRATCH_FILES
+
+
+def test_one_wrapper_of_machine_code(root: Path) -> None:
+    wrappers = {
+        path.relative_to(root).as_posix()
+        for path in (root / "kernels" / "cpu").rglob("*.py")
+        if "numba.extending" in path.read_text()
+    }
+    assert wrappers == WRAPPER_FILES
 
 
 def test_every_command_module_is_registered(root: Path) -> None:

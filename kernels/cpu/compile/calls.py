@@ -7,13 +7,13 @@ time, so their callers take an address instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from numba import types
 from numba.core import cgutils
-from numba.core.base import BaseContext
+from numba.core.registry import cpu_target
 
-from kernels.cpu.compile.emit import Builder, Value
+from kernels.cpu.compile.emit import I64, Emitter, SignedFunction, Value
 from kernels.cpu.compile.jit import Kernel
 
 
@@ -30,23 +30,22 @@ def kernel_address(function: Callable[..., object]) -> int:
     return int(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
 
 
-def call_address(
-    context: BaseContext,
-    builder: Builder,
-    address: Value,
-    result: types.Type,
-    arguments: Sequence[types.Type],
-    values: Sequence[Value],
-) -> Value:
-    """IR for the call of a kernel at `address` by numba's own convention; returns its result.
+def make_call(n_operands: int) -> Callable[..., int]:
+    """call(address, *operands) for numba code, of a kernel from int64 operands to an int64.
 
-    result, arguments : numba types of the kernel, values : IR values of the arguments. Kernels
-    raise nothing, so the status is not looked at.
+    By numba's own convention. Kernels raise nothing, so the status is not looked at.
     """
-    function_type = context.call_conv.get_function_type(result, arguments)
-    pointer = builder.inttoptr(address, function_type.as_pointer())
-    # in the caller's entry block: an alloca inside a loop would take more stack at every turn
-    result_slot = cgutils.alloca_once(builder, context.get_value_type(result), zfill=True)
-    error_slot = cgutils.alloca_once(builder, function_type.args[1].pointee, zfill=True)
-    builder.call(pointer, [result_slot, error_slot, *values])
-    return builder.load(result_slot)
+
+    def body(e: Emitter, address: Value, *operands: Value) -> Value:
+        convention = cpu_target.target_context.call_conv
+        kind = convention.get_function_type(types.int64, [types.int64] * n_operands)
+        # in the caller's entry block: an alloca inside a loop would take more stack at every turn
+        result = cgutils.alloca_once(e.builder, I64, zfill=True)
+        error = cgutils.alloca_once(e.builder, kind.args[1].pointee, zfill=True)
+        kernel = e.builder.inttoptr(address, kind.as_pointer())
+        e.builder.call(kernel, [result, error, *operands])
+        return e.builder.load(result)
+
+    return SignedFunction(
+        f"call{n_operands}", "i" * (1 + n_operands), body, inline=True
+    ).intrinsic()

@@ -113,11 +113,12 @@ class Emitter:
 
 
 class _Named(Generic[Result]):
-    """A named body over addresses ("p") and 64-bit integers ("i").
+    """A routine or function: a named body over addresses ("p") and 64-bit integers ("i").
 
     name   : unique among all routines and a full description: equal names mean equal bodies
     params : one letter per operand, e.g. "ppp"
-    inline : the body is emitted in place of every call; for those of a few instructions
+    inline : the body is emitted in place of every call: for those of a few instructions, without
+             `temp`, which takes more stack at every turn of a caller's loop
     """
 
     ir_result: ir.Type
@@ -184,3 +185,9 @@ class Function(_Named[np.uint64]):
     """Code that returns a 64-bit word: its body returns the value."""
 
     ir_result, numba_result = I64, types.uint64
+
+
+class SignedFunction(_Named[int]):
+    """The same for a word that is a signed integer."""
+
+    ir_result, numba_result = I64, types.int64

@@ -17,6 +17,7 @@ from kernels.cpu.compile.emit import (
     Emitter,
     Function,
     Routine,
+    SignedFunction,
     Typed,
     Value,
     declare,
@@ -31,18 +32,19 @@ def _prefetch(e: Emitter, at: Value) -> None:
     e.builder.call(prefetch, [e.builder.bitcast(at, BYTES), read, keep, data])
 
 
-# load_word(address): the 64-bit word there
+def _fetch_add(e: Emitter, at: Value, amount: Value) -> Value:
+    return e.builder.atomic_rmw("add", at, amount, "seq_cst")
+
+
+# load_word(address): the 64-bit word there; store_word(address, word)
 load_word = Function("load", "p", lambda e, at: e.builder.load(at), inline=True).intrinsic()
-# store_word(address, word)
-store_word = Routine(
-    "store", "pi", lambda e, at, word: e.builder.store(word, at), inline=True
-).intrinsic()
+store_word = Routine("set", "pi", lambda e, at, w: e.builder.store(w, at), inline=True).intrinsic()
 # leading_zeros(word): 0 to 64
-leading_zeros = Function(
-    "leading_zeros", "i", lambda e, word: e.builder.ctlz(word, I1(0)), inline=True
-).intrinsic()
+leading_zeros = Function("clz", "i", lambda e, w: e.builder.ctlz(w, I1(0)), inline=True).intrinsic()
 # prefetch(address): brings its cache line closer; any address will do
 prefetch = Routine("prefetch", "p", _prefetch, inline=True).intrinsic()
+# fetch_add(address, amount): atomically adds to the word there; returns the word before
+fetch_add = SignedFunction("fetch_add", "pi", _fetch_add, inline=True).intrinsic()
 
 
 @intrinsic
@@ -55,9 +57,7 @@ def stack(_typing: Context, n_words: types.Type) -> Typed | None:
         return None
     size = n_words.literal_value
 
-    def emit(
-        _context: BaseContext, b: Builder, _Signature: Signature, _values: Sequence[Value]
-    ) -> Value:
+    def emit(_: BaseContext, b: Builder, _called: Signature, _values: Sequence[Value]) -> Value:
         return b.ptrtoint(cgutils.alloca_once(b, I64, size=size), I64)
 
     return types.uintp(n_words), emit
@@ -70,22 +70,7 @@ def address(_typing: Context, array: types.Type) -> Typed | None:
         return None
 
     def emit(context: BaseContext, b: Builder, called: Signature, values: Sequence[Value]) -> Value:
-        return b.ptrtoint(_data(context, b, called, values), I64)
+        view = context.make_array(called.args[0])(context, b, values[0])
+        return b.ptrtoint(view.data, I64)
 
     return types.int64(array), emit
-
-
-@intrinsic
-def fetch_add(_typing: Context, array: types.Type, index: types.Type, amount: types.Type) -> Typed:
-    """Atomically add to an int64 array's element; returns the value before."""
-
-    def emit(context: BaseContext, b: Builder, called: Signature, values: Sequence[Value]) -> Value:
-        at = b.gep(_data(context, b, called, values), [values[1]])
-        return b.atomic_rmw("add", at, values[2], "seq_cst")
-
-    return types.int64(array, types.int64, types.int64), emit
-
-
-def _data(context: BaseContext, b: Builder, called: Signature, values: Sequence[Value]) -> Value:
-    """Where the elements of the first argument, an array, begin."""
-    return context.make_array(called.args[0])(context, b, values[0]).data

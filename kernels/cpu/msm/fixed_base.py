@@ -6,9 +6,10 @@ entries of its windows (`kernels.cpu.msm.runs`), n (ceil(254 / w) - 1) additions
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+from numba import types
 
 from kernels.array import U64, FrArray
 from kernels.backend import Progress
@@ -18,33 +19,56 @@ from kernels.cpu.lanes.interface import aligned_words
 from kernels.cpu.msm.buckets import add_arrays, export
 from kernels.cpu.msm.doubling import double_records
 from kernels.cpu.msm.pippenger import ADDITION_NS, Msm
-from kernels.cpu.msm.runs import BATCH, G_RECORD, G_WIDTH, NONE, sum_runs
+from kernels.cpu.msm.runs import (
+    BATCH,
+    GROUP,
+    NONE,
+    REFS,
+    SCRATCH,
+    Group,
+    Scratch,
+    sum_runs,
+)
+from kernels.numpy_types import Int64Array, UInt8Array
 
 SCALAR_BITS = 254
 _TASK_REFS = 8192
 
 
-@kernel(
-    signature=(
-        "void(int64[::1], uint64[::1], int64, uint64[:,::1], int64, int64, int64, int64, "
-        "uint8[::1], uint64[::1], uint64[::1], int64[::1])"
-    )
-)
-def multiply_tasks(
-    g: Any, f: Any, base: int, scalars: Any, bits: int, n_windows: int, chunk: int, target: int,
-    finite: Any, arena: Any, work: Any, counter: Any,
-) -> None:  # fmt: skip
-    """Take chunks of scalars until none is left; record i at `target` = scalars[i] * B.
+class Multiples(NamedTuple):
+    """Multiples of one base, in tasks of `chunk` scalars that threads take.
 
-    Record (j << bits) + d of the table at `base` is d 2^(bits j) B.
+    scalars            : uint64[n, 4], canonical
+    bits, n_windows    : the digits: record (j << bits) + d of the group is d 2^(bits j) B
+    target, finite     : address of n records, and which are finite: scalars[i] * B
+    next_chunk         : int64[1], the counter from which threads take
     """
-    record, width = g[G_RECORD], g[G_WIDTH]
-    slot = (address(arena) - base) // record
-    refs = np.empty(chunk * n_windows + width, np.int64)
+
+    scalars: U64
+    bits: int
+    n_windows: int
+    chunk: int
+    target: int
+    finite: UInt8Array
+    next_chunk: Int64Array
+
+
+_INT = types.int64
+_MULTIPLES = types.NamedTuple(
+    (types.uint64[:, ::1], _INT, _INT, _INT, _INT, types.uint8[::1], REFS), Multiples
+)
+
+
+@kernel(signature=types.void(GROUP, _MULTIPLES, SCRATCH))
+def multiply_tasks(g: Group, job: Multiples, scratch: Scratch) -> None:
+    """Take chunks of scalars until none is left."""
+    scalars, bits, n_windows, chunk = job.scalars, job.bits, job.n_windows, job.chunk
+    slot = (address(scratch.arena) - g.base) // g.record
+    refs = np.empty(chunk * n_windows + g.width, np.int64)
     counts = np.empty(chunk, np.int64)
     mask = np.uint64((1 << bits) - 1)
     while True:
-        first = fetch_add(counter, 0, 1) * chunk
+        first = fetch_add(address(job.next_chunk), 1) * chunk
         if first >= len(scalars):
             break
         n_runs, n = min(chunk, len(scalars) - first), 0
@@ -60,19 +84,19 @@ def multiply_tasks(
                     refs[n] = ((j << bits) + digit) << 1
                     n += 1
             counts[i] = n - start
-        sum_runs(g, f, base, refs, counts, n_runs, slot, address(work))
+        sum_runs(g, refs, counts, n_runs, slot, address(scratch.work))
         for i in range(n_runs):
             if refs[i] != NONE:
-                export(g, f, target + (first + i) * record, base, refs[i])
-                finite[first + i] = 1
+                export(g, job.target + (first + i) * g.record, refs[i])
+                job.finite[first + i] = 1
 
 
-@kernel(signature="void(int64[::1], uint64[::1], int64, int64[::1], int64)")
-def export_all(g: Any, f: Any, base: int, refs: Any, target: int) -> None:
+@kernel(signature=types.void(GROUP, REFS, types.int64))
+def export_all(g: Group, refs: Int64Array, target: int) -> None:
     """Copy finite references to consecutive records at `target`."""
     for i in range(len(refs)):
         if refs[i] != NONE:
-            export(g, f, target + i * g[G_RECORD], base, refs[i])
+            export(g, target + i * g.record, refs[i])
 
 
 class FixedBase:
@@ -95,20 +119,24 @@ class FixedBase:
         table = self._table(base, bits, n_windows)
         chunk = max(_TASK_REFS // n_windows, 1)
         sums, finite = aligned_words((n + msm.lanes.width) * msm.words), np.zeros(n, np.uint8)
-        counter = np.zeros(1, np.int64)
         n_tasks = -(-n // chunk)
+        job = Multiples(
+            scalars=scalars.data,
+            bits=bits,
+            n_windows=n_windows,
+            chunk=chunk,
+            target=sums.ctypes.data,
+            finite=finite,
+            next_chunk=np.zeros(1, np.int64),
+        )
 
         def part() -> None:
-            arena, work = msm.arena(chunk * n_windows), msm.work()
-            multiply_tasks(
-                *msm.group, table.ctypes.data, scalars.data, bits, n_windows, chunk,
-                sums.ctypes.data, finite, arena, work, counter,
-            )  # fmt: skip
+            multiply_tasks(msm.group.at(table), job, msm.scratch(chunk * n_windows))
 
         msm.pool.workers(
             n_tasks,
             part,
-            lambda: report(min(int(counter[0]), n_tasks), n_tasks + 1),
+            lambda: report(min(int(job.next_chunk[0]), n_tasks), n_tasks + 1),
             cost_ns=min(n, chunk) * n_windows * ADDITION_NS,
         )
         points = msm.convert(sums[: n * msm.words].reshape(n, -1), packed=False)
@@ -123,14 +151,13 @@ class FixedBase:
         size = n_windows << bits
         table = aligned_words((size + msm.lanes.width) * msm.words)
         records = table[: size * msm.words].reshape(n_windows, 1 << bits, msm.words)
-        at, width = table.ctypes.data, msm.lanes.width
+        width = msm.lanes.width
         power = msm.convert(base, packed=True)[: (1 + width) * msm.words]
-        spare, work = msm.arena(BATCH), msm.work()
+        scratch = msm.scratch(BATCH)
         for j in range(n_windows):
             records[j, 1] = power[: msm.words]
             if j + 1 < n_windows:
-                for _ in range(bits):
-                    double_records(msm.group[0], power.ctypes.data, 0, 1, spare, work)
+                double_records(msm.group.at(power), 0, 1, bits, scratch)
         rows = np.arange(n_windows, dtype=np.int64)[:, None] << bits
         m = 1
         while m < 1 << bits:
@@ -138,10 +165,10 @@ class FixedBase:
             high = np.repeat((rows + m) << 1, m)
             last = min(m, (1 << bits) - 1 - m)  # 2^bits itself is no digit
             sums = np.empty(len(low), np.int64)
-            arena = msm.arena(len(low))
-            add_arrays(*msm.group, at, low, high, len(low), sums, arena, work)
+            scratch = msm.scratch(len(low))  # holds the sums until they are exported
+            add_arrays(msm.group.at(table), low, high, sums, scratch)
             exported = aligned_words((len(low) + width) * msm.words)
-            export_all(*msm.group, at, sums, exported.ctypes.data)
+            export_all(msm.group.at(table), sums, exported.ctypes.data)
             block = exported[: len(low) * msm.words].reshape(n_windows, m, msm.words)
             records[:, m + 1 : m + 1 + last] = block[:, :last]
             m *= 2

@@ -24,7 +24,14 @@ from kernels.backend import Progress
 from kernels.bn254 import G1, G2
 from kernels.cpu.lanes.curve_ops import get_curve_ops
 from kernels.cpu.lanes.interface import aligned_words
-from kernels.cpu.msm.buckets import get_converters, merge_parts, reduce_sets, sum_buckets
+from kernels.cpu.msm.buckets import (
+    BucketTasks,
+    SetSums,
+    get_converters,
+    merge_parts,
+    reduce_sets,
+    sum_buckets,
+)
 from kernels.cpu.msm.digits import (
     count_digits,
     count_lengths,
@@ -35,7 +42,7 @@ from kernels.cpu.msm.digits import (
 )
 from kernels.cpu.msm.doubling import double_bases
 from kernels.cpu.msm.join import join_g1, join_g2
-from kernels.cpu.msm.runs import group_words, work_words
+from kernels.cpu.msm.runs import Scratch, make_group, work_words
 from kernels.cpu.pool import Pool
 from kernels.numpy_types import BoolArray, Int64Array, UInt8Array, UInt32Array
 
@@ -96,7 +103,7 @@ class Msm:
     def __init__(self, lanes_name: str, degree: int, pool: Pool) -> None:
         curve = get_curve_ops(lanes_name, degree)
         self.lanes = curve.lanes
-        self.group = group_words(curve)
+        self.group = make_group(curve)
         self.to_packed, self.to_mont = get_converters(lanes_name)
         one = G1Array.from_ints([G1]) if degree == 1 else G2Array.from_ints([G2])
         self.generator = one.data[0]
@@ -217,24 +224,25 @@ class Msm:
         )
         n_results = plan.n_sets * plan.c
         results, found = aligned_words(n_results * self.words), np.zeros(n_results, np.uint8)
-        base, at, next_set = (
-            bases.table.ctypes.data,
-            buckets.sums.ctypes.data,
-            np.zeros(1, np.int64),
+        group = self.group.at(bases.table)
+        job = SetSums(
+            sums=buckets.sums.ctypes.data,
+            present=buckets.present,
+            n_sets=plan.n_sets,
+            lg_buckets=plan.c - 1,
+            results=results.ctypes.data,
+            found=found,
+            next_set=np.zeros(1, np.int64),
         )
 
         def reduce_part() -> None:
-            arena, work = self.arena(2 * plan.n_buckets), self.work()
-            reduce_sets(
-                *self.group, base, at, buckets.present, plan.n_sets, plan.n_buckets, plan.c - 1,
-                arena, work, results.ctypes.data, found, next_set,
-            )  # fmt: skip
+            reduce_sets(group, job, self.scratch(2 * plan.n_buckets))
 
         done, total = buckets.n_tasks, buckets.n_tasks + plan.n_sets
         self.pool.workers(
             plan.n_sets,
             reduce_part,
-            lambda: report(done + min(int(next_set[0]), plan.n_sets), total),
+            lambda: report(done + min(int(job.next_set[0]), plan.n_sets), total),
             cost_ns=int(_REDUCTION * plan.n_buckets) * ADDITION_NS,
         )
         report(total, total)
@@ -253,34 +261,40 @@ class Msm:
         n_records = n_sets * n_buckets + n_tasks
         sums = aligned_words(n_records * self.words)
         present = np.zeros(n_records, np.uint8)
-        base = bases.table.ctypes.data
-        at, counter = sums.ctypes.data, np.zeros(1, np.int64)
+        group = self.group.at(bases.table)
+        job = BucketTasks(
+            entries=entries.refs,
+            offsets=offsets,
+            tasks=tasks,
+            n_tasks=n_tasks,
+            limit=TASK_ENTRIES,
+            sums=sums.ctypes.data,
+            present=present,
+            next_task=np.zeros(1, np.int64),
+        )
         total = n_tasks + n_sets
 
         def sum_part() -> None:
-            arena, work = self.arena(TASK_ENTRIES), self.work()
-            sum_buckets(
-                *self.group, base, entries.refs, offsets, tasks, n_tasks, TASK_ENTRIES, at,
-                present, n_buckets, arena, work, counter,
-            )  # fmt: skip
+            sum_buckets(group, job, self.scratch(TASK_ENTRIES))
 
         self.pool.workers(
             n_tasks,
             sum_part,
-            lambda: report(min(int(counter[0]), n_tasks), total),
+            lambda: report(min(int(job.next_task[0]), n_tasks), total),
             cost_ns=n_entries * ADDITION_NS // max(n_tasks, 1),
         )
-        arena, work = self.arena(max(n_tasks, 1)), self.work()
-        merge_parts(*self.group, base, offsets, tasks, n_tasks, at, present, n_buckets, arena, work)
+        merge_parts(group, job, self.scratch(max(n_tasks, 1)))
         return Buckets(sums, present, n_tasks)
 
-    def arena(self, n_records: int) -> U64:
-        """Scratch records whose distance to any table is a whole number of records."""
-        return aligned_words((n_records + 4 * self.lanes.width) * self.words)
+    def scratch(self, n_records: int) -> Scratch:
+        """A thread's memory for sums that make up to n_records new records.
 
-    def work(self) -> U64:
-        """A thread's scratch for batched additions."""
-        return aligned_words(work_words(self.lanes, self.degree))
+        holds : the distance to any table is a whole number of records
+        """
+        return Scratch(
+            arena=aligned_words((n_records + 4 * self.lanes.width) * self.words),
+            work=aligned_words(work_words(self.lanes, self.degree)),
+        )
 
     def sorted_entries(self, scalars: U64, infinite: BoolArray, plan: Plan) -> Entries:
         """The nonzero digits of canonical scalars, sorted by bucket."""

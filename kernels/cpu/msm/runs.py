@@ -10,16 +10,15 @@ reused within a call, so no record is copied.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
-from kernels.array import U64
+from kernels.array import U64, words_from_ints
 from kernels.bn254 import P
-from kernels.cpu.compile.calls import call_address, kernel_address
+from kernels.cpu.compile.calls import kernel_address, make_call
+from kernels.cpu.compile.emit import words_of
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import address, load_word
 from kernels.cpu.lanes.curve_ops import TEMPS, CurveOps
@@ -27,54 +26,72 @@ from kernels.cpu.lanes.interface import Lanes
 from kernels.numpy_types import Int64Array
 
 NONE = -(1 << 62)  # reference to infinity
-_GROUP, _REFS = "int64[::1], uint64[::1]", "int64[::1]"  # types of (g, f), of a list of references
-_ADD = f"int64({_GROUP}, int64, {_REFS}, {_REFS}, int64, int64, {_REFS}, int64)"
 BATCH = 2048  # pairs per batch: its work area stays in the second-level cache
-
-
-# What kernels must know of a group: int64 words `g`, and uint64 words `f` (offset, total for -y).
-G_ADD, G_RECORD, G_WIDTH, G_DEGREE, G_K, G_ONE = range(6)
-_MODULUS = [np.uint64((P >> (64 * i)) & (2**64 - 1)) for i in range(4)]
+_MODULUS = [np.uint64(word) for word in words_of(P, 4)]
 P0, P1, P2, P3 = _MODULUS
 
 
-@intrinsic
-def call_add_batch(
-    typing_context: Any,
-    g: Any,
-    base: Any,
-    a: Any,
-    b: Any,
-    n: Any,
-    out: Any,
-    work: Any,
-    doubling: Any,
-) -> Any:
-    """`add_batch` of the group g, called through its address: compiled and stored once."""
+class Group(NamedTuple):
+    """What the kernels below must know of a group, its lanes, and where its records are.
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        view = context.make_array(signature.args[0])(context, builder, args[0])
-        word = ir.IntType(64)
+    add_batch : address of the lanes' kernel
+    record    : bytes of a record
+    width     : W, how many records a block holds
+    degree    : of the coordinates' field over F_p
+    k, one    : addresses of the constants mod p, of a block of ones
+    base      : address of record 0, from which references count; see `at`
+    offset    : uint64[4], what the packed form adds to every component
+    opposite  : uint64[4]: the packed -y is this minus the packed y
+    """
 
-        def entry(index: int) -> Any:
-            return builder.load(builder.gep(view.data, [ir.Constant(word, index)]))
+    add_batch: int
+    record: int
+    width: int
+    degree: int
+    k: int
+    one: int
+    base: int
+    offset: U64
+    opposite: U64
 
-        values = [*args[1:7], entry(G_K), entry(G_ONE), args[7]]
-        arguments = [types.int64] * len(values)
-        return call_address(context, builder, entry(G_ADD), types.int64, arguments, values)
-
-    whole = types.int64
-    return whole(g, *[whole] * 7), codegen
+    def at(self, table: U64) -> Group:
+        """The same group over the records of a table."""
+        return self._replace(base=int(table.ctypes.data))
 
 
-def group_words(ops: CurveOps) -> tuple[Int64Array, U64]:
-    """The arguments (g, f) that tell the kernels below which group and lanes they serve."""
+class Scratch(NamedTuple):
+    """What a thread's sums need: room for new records, and the work area of batched additions."""
+
+    arena: U64
+    work: U64
+
+
+WORDS, REFS = types.uint64[::1], types.int64[::1]
+GROUP = types.NamedTuple((*[types.int64] * 7, WORDS, WORDS), Group)
+SCRATCH = types.NamedUniTuple(WORDS, 2, Scratch)
+_ADD = types.int64(GROUP, REFS, REFS, types.int64, types.int64, REFS, types.int64)
+
+
+# `add_batch` called through its address: compiled and stored once
+call_add_batch = make_call(9)
+
+
+def make_group(ops: CurveOps) -> Group:
+    """The group over no records yet."""
     lanes = ops.lanes
-    g = [kernel_address(ops.add_batch), ops.record, lanes.width, ops.degree, lanes.p, lanes.one_p]
     # -y is m p - y, packed: in vector lanes y may be p + tiny, so m = 2 there
-    total = 2 * lanes.packed_offset + (P if lanes.width == 1 else 2 * P)
-    f = [(v >> (64 * i)) & (2**64 - 1) for v in (lanes.packed_offset, total) for i in range(4)]
-    return np.array(g, np.int64), np.array(f, np.uint64)
+    opposite = 2 * lanes.packed_offset + (P if lanes.width == 1 else 2 * P)
+    return Group(
+        add_batch=kernel_address(ops.add_batch),
+        record=ops.record,
+        width=lanes.width,
+        degree=ops.degree,
+        k=lanes.p,
+        one=lanes.one_p,
+        base=0,
+        offset=words_from_ints([lanes.packed_offset])[0],
+        opposite=words_from_ints([opposite])[0],
+    )
 
 
 def work_words(lanes: Lanes, degree: int) -> int:
@@ -83,15 +100,15 @@ def work_words(lanes: Lanes, degree: int) -> int:
     return (TEMPS + 2 * groups) * degree * lanes.block // 8
 
 
-@kernel(signature="void(uint64[::1], uint64[::1], int64, boolean)")
-def canonical(f: Any, out: Any, source: int, negate: bool) -> None:
+@kernel(signature=types.void(WORDS, WORDS, types.int64, types.boolean))
+def canonical(offset: U64, out: U64, source: int, negate: bool) -> None:
     """out[0:4] = words of the component at `source`, reduced, negated if asked."""
     mod = (P0, P1, P2, P3)
     borrow = np.uint64(0)
     for i in range(4):  # remove the packed offset
         w = load_word(source + 8 * i)
-        d = w - f[i] - borrow
-        borrow = np.uint64(w < f[i]) | (np.uint64(w == f[i]) & borrow)
+        d = w - offset[i] - borrow
+        borrow = np.uint64(w < offset[i]) | (np.uint64(w == offset[i]) & borrow)
         out[i] = d
     at_least = True  # reduced value >= p?
     for j in range(4):
@@ -113,17 +130,17 @@ def canonical(f: Any, out: Any, source: int, negate: bool) -> None:
             borrow = np.uint64(mod[i] < w) | (np.uint64(mod[i] == w) & borrow)
 
 
-@kernel(signature=f"int64({_GROUP}, int64, int64, int64)")
-def compare(g: Any, f: Any, base: int, a: int, b: int) -> int:
+@kernel(signature=types.int64(GROUP, types.int64, types.int64))
+def compare(g: Group, a: int, b: int) -> int:
     """0: different x; 1: equal points; 2: opposite points."""
-    record, degree = g[G_RECORD], g[G_DEGREE]
+    degree = g.degree
     xa, xb = np.empty(4, np.uint64), np.empty(4, np.uint64)
-    pa, pb = base + (a >> 1) * record, base + (b >> 1) * record
+    pa, pb = g.base + (a >> 1) * g.record, g.base + (b >> 1) * g.record
     same_y = True
     for c in range(2 * degree):
         is_y = c >= degree
-        canonical(f, xa, pa + 32 * c, is_y and (a & 1) == 1)
-        canonical(f, xb, pb + 32 * c, is_y and (b & 1) == 1)
+        canonical(g.offset, xa, pa + 32 * c, is_y and (a & 1) == 1)
+        canonical(g.offset, xb, pb + 32 * c, is_y and (b & 1) == 1)
         for i in range(4):
             if xa[i] != xb[i]:
                 if not is_y:
@@ -132,8 +149,8 @@ def compare(g: Any, f: Any, base: int, a: int, b: int) -> int:
     return 1 if same_y else 2
 
 
-@kernel(signature=f"void({_REFS}, int64, int64)")
-def pad(refs: Any, n: int, width: int) -> None:
+@kernel(signature=types.void(REFS, types.int64, types.int64))
+def pad(refs: Int64Array, n: int, width: int) -> None:
     """Repeat the last of n references up to a multiple of the width."""
     for i in range(n, (n + width - 1) // width * width):
         refs[i] = refs[n - 1]
@@ -141,18 +158,18 @@ def pad(refs: Any, n: int, width: int) -> None:
 
 @kernel(signature=_ADD)
 def add_exceptional(
-    g: Any, f: Any, base: int, a: Any, b: Any, n: int, slot: int, sums: Any, work: int
+    g: Group, a: Int64Array, b: Int64Array, n: int, slot: int, sums: Int64Array, work: int
 ) -> int:
     """As `add_batch`, for pairs that may be equal or opposite; sums[i] is set to each reference.
 
     Returns the number of slots used: sums of different points first, then doubles.
     """
-    record, width = g[G_RECORD], g[G_WIDTH]
+    width = g.width
     kinds = np.empty(n, np.int64)
     part_a, part_b = np.empty(n + width, np.int64), np.empty(n + width, np.int64)
     used = 0
     for i in range(n):
-        kinds[i] = compare(g, f, base, a[i], b[i])
+        kinds[i] = compare(g, a[i], b[i])
     for wanted in range(2):
         m = 0
         for i in range(n):
@@ -163,8 +180,8 @@ def add_exceptional(
         if m > 0:
             pad(part_a, m, width)
             pad(part_b, m, width)
-            out = base + (slot + used) * record
-            call_add_batch(g, base, address(part_a), address(part_b), m, out, work, wanted)
+            at_a, at_b, out = address(part_a), address(part_b), g.base + (slot + used) * g.record
+            call_add_batch(g.add_batch, g.base, at_a, at_b, m, out, work, g.k, g.one, wanted)
             used += m
     for i in range(n):
         if kinds[i] == 2:
@@ -174,13 +191,13 @@ def add_exceptional(
 
 @kernel(signature=_ADD)
 def add_pairs(
-    g: Any, f: Any, base: int, a: Any, b: Any, n: int, slot: int, sums: Any, work: int
+    g: Group, a: Int64Array, b: Int64Array, n: int, slot: int, sums: Int64Array, work: int
 ) -> int:
     """sums[i] = reference of point(a_i) + point(b_i) or NONE; records go to slots from `slot`.
 
     Writes up to n + W records; returns the next free slot.
     """
-    record, width = g[G_RECORD], g[G_WIDTH]
+    width = g.width
     done = 0
     while done < n:
         m = min(BATCH, n - done)
@@ -191,29 +208,30 @@ def add_pairs(
             tail_a[i - m], tail_b[i - m] = pa[i], pb[i]
         pad(pa, m, width)
         pad(pb, m, width)
-        out = base + slot * record
-        if call_add_batch(g, base, address(pa), address(pb), m, out, work, 0) != 0:
+        out = g.base + slot * g.record
+        at_a, at_b = address(pa), address(pb)
+        if call_add_batch(g.add_batch, g.base, at_a, at_b, m, out, work, g.k, g.one, 0) != 0:
             for i in range(m):
                 sums[done + i] = (slot + i) << 1
             slot += m
         else:
-            slot += add_exceptional(g, f, base, pa, pb, m, slot, sums[done:], work)
+            slot += add_exceptional(g, pa, pb, m, slot, sums[done:], work)
         for i in range(m, padded):
             pa[i], pb[i] = tail_a[i - m], tail_b[i - m]
         done += m
     return slot
 
 
-@kernel(signature=f"int64({_GROUP}, int64, {_REFS}, int64[::1], int64, int64, int64)")
+@kernel(signature=types.int64(GROUP, REFS, REFS, *[types.int64] * 3))
 def sum_runs(
-    g: Any, f: Any, base: int, refs: Any, counts: Any, n_runs: int, slot: int, work: int
+    g: Group, refs: Int64Array, counts: Int64Array, n_runs: int, slot: int, work: int
 ) -> int:
     """Sum each of n_runs consecutive runs of `refs` (counts[r] >= 0 long), in place.
 
     Afterwards refs[r] is the sum of run r, or NONE. Returns the next free slot; uses fewer slots
     than there are references, plus W. `refs` must have W entries to spare.
     """
-    width = g[G_WIDTH]
+    width = g.width
     total = 0
     for r in range(n_runs):
         total += counts[r]
@@ -229,7 +247,7 @@ def sum_runs(
             read += counts[r]
         if n == 0:
             break
-        slot = add_pairs(g, f, base, a, b, n, slot, sums, work)
+        slot = add_pairs(g, a, b, n, slot, sums, work)
         n, read, write = 0, 0, 0
         for r in range(n_runs):
             c, start = counts[r], write

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -15,28 +13,10 @@ from kernels.bn254 import TWO_ADICITY, R, root_of_unity
 from kernels.cpu.lanes.choice import get_lanes
 from kernels.cpu.lanes.interface import Lanes
 from kernels.cpu.pool import Pool
-from kernels.cpu.scalars.ntt_kernels import get_ntt_ops
+from kernels.cpu.scalars.ntt_kernels import Batch, Pass, RunPass, get_ntt_ops
 from kernels.numpy_types import Int64Array
 
 ELEMENT_NS = 100  # of a pass, for the pool to go by
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tables:
-    """Everything that depends on (size, direction, shift) and not on the data."""
-
-    lg1: int
-    lg2: int
-    twiddles1: U64
-    twiddles2: U64
-    reversal1: Int64Array
-    reversal2: Int64Array
-    inner_first: U64
-    inner_ratio: U64
-    outer_first: U64
-    outer_ratio: U64
-    scaled: bool
-    trivial: bool
 
 
 class Ntt:
@@ -68,60 +48,39 @@ class Ntt:
             return self._small.run(a, inverse=inverse, shift=shift, progress=progress)
         n_items = a.shape[0] if len(a.shape) == 2 else 1
         report = progress or (lambda done, total: None)
-        out = self._passes(a.data, n_items, _tables(self.lanes.name, lg_n, inverse, shift), report)
+        middle, out = np.empty_like(a.data), np.empty_like(a.data)
+        columns, rows = _tables(self.lanes.name, lg_n, inverse, shift)
+        n1, n2, width = columns.n1, columns.n2, self.lanes.width
+        n_first, n_second = n_items * n1 // width, n_items * n2 // width
+        total = n_first + n_second
+        first = Batch(a.data.ctypes.data, middle.ctypes.data, n_first, np.zeros(1, np.int64))
+        second = Batch(middle.ctypes.data, out.ctypes.data, n_second, np.zeros(1, np.int64))
+        self._run(self.ops.columns, columns, first, n2, lambda done: report(done, total))
+        self._run(self.ops.rows, rows, second, n1, lambda done: report(n_first + done, total))
+        report(total, total)
         return FrMont(out)
 
-    def _passes(
-        self, data: U64, n_items: int, t: _Tables, report: Callable[[int, int], None]
-    ) -> U64:
-        width, n1, n2 = self.lanes.width, 1 << t.lg1, 1 << t.lg2
-        middle, out = np.empty_like(data), np.empty_like(data)
-        groups = (n_items * n1 // width, n_items * n2 // width)
-        total = sum(groups)
-        first = (data, middle, t.twiddles2, t.reversal2, t.inner_first, t.inner_ratio, t.trivial)
-        second = (middle, out, t.twiddles1, t.reversal1, t.outer_first, t.outer_ratio, t.scaled)
-        done = 0
-        for kernel, n_blocks, n_groups, arguments in (
-            (self.ops.columns, n2, groups[0], first),
-            (self.ops.rows, n1, groups[1], second),
-        ):
-            self._pass(kernel, n_blocks, n_groups, (n1, n2), arguments, (report, done, total))
-            done += n_groups
-        report(total, total)
-        return out
-
-    def _pass(
-        self,
-        kernel: Any,
-        n_blocks: int,
-        n_groups: int,
-        sizes: tuple[int, int],
-        arguments: tuple[U64, U64, U64, Int64Array, U64, U64, bool],
-        reporting: tuple[Callable[[int, int], None], int, int],
+    def _run(
+        self, run: RunPass, one: Pass, batch: Batch, n_blocks: int, report: Callable[[int], None]
     ) -> None:
-        source, target, twiddles, reversal, first, ratio, flag = arguments
-        report, done, total = reporting
-        counter = np.zeros(1, np.int64)
+        """One pass on all threads; a group has n_blocks blocks."""
 
         def work() -> None:
             buffer = np.empty((n_blocks + 2) * self.lanes.block // 8 + 16, np.uint64)
-            kernel(
-                source.ctypes.data, target.ctypes.data, *sizes, twiddles, reversal, first, ratio,
-                int(flag), buffer, self.lanes.r, counter, n_groups,
-            )  # fmt: skip
+            run(one, batch, buffer, self.lanes.r)
 
         self.pool.workers(
-            n_groups,
+            batch.n_groups,
             work,
-            lambda: report(done + min(int(counter[0]), n_groups), total),
+            lambda: report(min(int(batch.next_group[0]), batch.n_groups)),
             cost_ns=n_blocks * self.lanes.width * ELEMENT_NS,
         )
 
 
 @lru_cache(maxsize=32)
-def _tables(lanes_name: str, lg_n: int, inverse: bool, shift: int) -> _Tables:
-    lanes = get_lanes(lanes_name)
-    lg1 = lg_n // 2
+def _tables(lanes_name: str, lg_n: int, inverse: bool, shift: int) -> tuple[Pass, Pass]:
+    """Both passes of a transform: columns, then rows."""
+    lanes, lg1 = get_lanes(lanes_name), lg_n // 2
     lg2 = lg_n - lg1
     n1, n2 = 1 << lg1, 1 << lg2
     root = root_of_unity(lg_n)
@@ -130,20 +89,27 @@ def _tables(lanes_name: str, lg_n: int, inverse: bool, shift: int) -> _Tables:
     start = pow(1 << lg_n, -1, R) if inverse else 1
     inner_shift = 1 if inverse else shift  # of column i1: shift^i1, its i2 go by shift^n1
     back = pow(shift, -1, R) if inverse else 1
-    return _Tables(
-        lg1=lg1,
-        lg2=lg2,
-        twiddles1=_twiddles(lanes, lg1, pow(root, n2, R), 1),
-        twiddles2=_twiddles(lanes, lg2, pow(root, n1, R), pow(inner_shift, n1, R)),
-        reversal1=_bit_reversal(lg1),
-        reversal2=_bit_reversal(lg2),
-        inner_first=_sequence(lanes, start, inner_shift, n1),
-        inner_ratio=_sequence(lanes, 1, root, n1),
-        outer_first=_sequence(lanes, 1, back, n2 if back != 1 else 0),
-        outer_ratio=_constant(lanes, pow(back, n2, R), n2 if back != 1 else 0),
-        scaled=back != 1,
-        trivial=inner_shift == 1,
+    columns = Pass(
+        n1=n1,
+        n2=n2,
+        twiddles=_twiddles(lanes, lg2, pow(root, n1, R), pow(inner_shift, n1, R)),
+        reversal=_bit_reversal(lg2),
+        first=_sequence(lanes, start, inner_shift, n1),
+        ratio=_sequence(lanes, 1, root, n1),
+        trivial=int(inner_shift == 1),
+        scaled=1,
     )
+    rows = Pass(
+        n1=n1,
+        n2=n2,
+        twiddles=_twiddles(lanes, lg1, pow(root, n2, R), 1),
+        reversal=_bit_reversal(lg1),
+        first=_sequence(lanes, 1, back, n2 if back != 1 else 0),
+        ratio=_constant(lanes, pow(back, n2, R), n2 if back != 1 else 0),
+        trivial=1,
+        scaled=int(back != 1),
+    )
+    return columns, rows
 
 
 def _twiddles(lanes: Lanes, lg_n: int, root: int, shift: int) -> U64:

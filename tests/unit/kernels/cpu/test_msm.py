@@ -216,8 +216,8 @@ def test_runs_of_every_length_stay_in_their_arena(rng: Random) -> None:
     arena = np.zeros((len(picks) + 4 * width) * 8 + 16, np.uint64)
     skip = (table.ctypes.data - arena.ctypes.data) % 64 // 8
     slot = (arena.ctypes.data + 8 * skip - table.ctypes.data) // 64
-    base, work = table.ctypes.data, engine.work()
-    last = runs.sum_runs(*engine.group, base, refs, counts, len(counts), slot, work.ctypes.data)
+    group, work = engine.group.at(table), engine.scratch(0).work
+    last = runs.sum_runs(group, refs, counts, len(counts), slot, work.ctypes.data)
     assert last - slot < len(picks) + width
     ends = np.cumsum([0, 0, 1, 2, 3, 5, 8, 13, 0, 1])
     for r in range(9):
@@ -226,7 +226,7 @@ def test_runs_of_every_length_stay_in_their_arena(rng: Random) -> None:
             assert refs[r] == runs.NONE
             continue
         out = np.zeros(8 * (1 + width), np.uint64)
-        buckets.export(*engine.group, out.ctypes.data, base, int(refs[r]))
+        buckets.export(group, out.ctypes.data, int(refs[r]))
         point = engine.convert(out[:8].reshape(1, 8), packed=False)[:8]
         assert (point == multiples("g1", [sum(ks)]).data[0]).all()
 
