@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
-from api.queue import scripts as lua
 from api.queue.jobs import OPEN_STATES, JobState, Priority
 from api.queue.tasks import JobQueue
 
@@ -74,7 +72,6 @@ class QueueAdmin:
 
     def __init__(self, queue: JobQueue) -> None:
         self._queue, self._redis, self._prefix = queue, queue.redis, queue.prefix
-        self._replay: Any = self._redis.register_script(lua.PRELUDE + lua.REPLAY)
 
     def view_load(self) -> QueueLoad:
         self._queue.tick()  # also makes the groups
@@ -153,8 +150,7 @@ class QueueAdmin:
         """
         if not _is_entry_id(letter):
             return "not_found"
-        outcome = self._replay(args=[self._prefix, letter])
-        return str(outcome.decode())
+        return str(self._queue.scripts.run("replay", letter=letter).decode())
 
     def purge(self) -> int:
         """Deletes all dead letters; how many there were. Their jobs stay failed."""

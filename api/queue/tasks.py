@@ -1,4 +1,6 @@
-"""The queue of proof jobs: what the API and the workers do with it. `scripts` has its rules.
+"""The queue of proof jobs: what the API and the workers do with it.
+
+Its rules run in the server, each in one step: `scripts/*.lua`, first `scripts/include/basics.lua`.
 
 A client submits, follows and cancels; a worker leases a task, renews and reports while it works,
 and completes, fails or releases it. Delivery is at least once and a result counts once: every call
@@ -10,16 +12,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from api.queue import scripts as lua
 from api.queue.jobs import (
     MAX_MESSAGE_CHARACTERS,
     JobProgress,
@@ -29,8 +29,10 @@ from api.queue.jobs import (
     is_job_id,
 )
 from api.settings import Settings
+from kernels.lua import Scripts
 
 PREFIX = "zkpot:"
+SCRIPTS = Path(__file__).parent / "scripts"
 MAX_EVENT_BYTES = 1 << 12
 MAX_RESULT_BYTES = 1 << 22
 IDEMPOTENCY_TTL_S = 24 * 3600
@@ -113,6 +115,7 @@ class JobQueue:
         # Any: the client's types are for all its modes, ours answers with bytes and lists.
         self.redis: Any = redis
         self.settings, self.prefix = settings, prefix
+        self.scripts = Scripts(redis, SCRIPTS, prefix=prefix)
 
     # -- clients
 
@@ -129,22 +132,22 @@ class JobQueue:
         """
         owner = hash_name(spec.owner)
         idem = f"{owner}:{hash_name(idempotency_key)}" if idempotency_key is not None else ""
-        outcome, detail = self._run(
-            self._submit,
-            spec.id,
-            spec.encode(),
-            owner,
-            spec.priority.value,
-            spec.n_tasks,
-            spec.deadline_s or 0,
-            self.settings.queue_limit,
-            self.settings.result_ttl_s,
-            idem,
-            IDEMPOTENCY_TTL_S,
-            self.settings.owner_tasks_limit,
-            self.settings.owner_bytes_limit,
-            IDEMPOTENCY_KEYS,
-            private,
+        outcome, detail = self.scripts.run(
+            "submit",
+            job=spec.id,
+            spec=spec.encode(),
+            owner=owner,
+            priority=spec.priority.value,
+            n_tasks=spec.n_tasks,
+            deadline_s=spec.deadline_s or 0,
+            ttl_s=self.settings.result_ttl_s,
+            idem=idem,
+            idem_ttl_s=IDEMPOTENCY_TTL_S,
+            tasks_limit=self.settings.queue_limit,
+            owner_tasks=self.settings.owner_tasks_limit,
+            owner_bytes=self.settings.owner_bytes_limit,
+            owner_keys=IDEMPOTENCY_KEYS,
+            private=private,
         )
         if outcome.decode() in _SHARES:
             raise OwnerFull(outcome.decode(), int(detail))
@@ -200,7 +203,7 @@ class JobQueue:
     def cancel(self, job_id: str) -> JobRecord | None:
         """Ends the job unless it has ended; its worker hears of it at its next report."""
         if is_job_id(job_id):
-            self._run(self._cancel, job_id)
+            self.scripts.run("cancel", job=job_id)
         return self.get(job_id)
 
     def get_results(self, job_id: str) -> list[bytes] | None:
@@ -230,7 +233,12 @@ class JobQueue:
 
         worker : unique to this process; it holds no other task
         """
-        found = self._run(self._lease, worker, self.settings.lease_ms, self.settings.max_deliveries)
+        found = self.scripts.run(
+            "lease",
+            worker=worker,
+            lease_ms=self.settings.lease_ms,
+            max_deliveries=self.settings.max_deliveries,
+        )
         if not found:
             return None
         job_id, task, entry, attempt, spec = found
@@ -254,17 +262,17 @@ class JobQueue:
 
     def renew(self, lease: Lease) -> Standing:
         """Another whole lease from now, if the task is still this worker's."""
-        return self._stand(self._renew, lease)
+        return self._stand("renew", lease, worker=lease.worker)
 
     def report(self, lease: Lease, progress: JobProgress) -> Standing:
         """Shows how far the task is; `progress.fraction` is of this task."""
         return self._stand(
-            self._report,
+            "report",
             lease,
-            progress.stage[:64],
-            progress.done,
-            progress.total,
-            min(1.0, max(0.0, progress.fraction)),
+            stage=progress.stage[:64],
+            done=progress.done,
+            total=progress.total,
+            fraction=min(1.0, max(0.0, progress.fraction)),
         )
 
     def agree(self, lease: Lease, private: str) -> tuple[Standing, str]:
@@ -273,7 +281,7 @@ class JobQueue:
 
         private : name of the one offered; "" only asks, and is the answer when there is none
         """
-        stands, name = self._run(self._agree, *_held(lease), private)
+        stands, name = self.scripts.run("agree", **_held(lease), private=private)
         return Standing(stands.decode()), name.decode()
 
     def complete(self, lease: Lease, result: bytes, *, seconds: float, n_samples: int) -> bool:
@@ -283,8 +291,14 @@ class JobQueue:
         """
         if len(result) > MAX_RESULT_BYTES:
             raise ValueError(f"a result of {len(result)} bytes, limit {MAX_RESULT_BYTES}")
-        limit = self.settings.owner_bytes_limit
-        done = self._run(self._complete, *_held(lease), result, f"{seconds:.6f}", n_samples, limit)
+        done = self.scripts.run(
+            "complete",
+            **_held(lease),
+            result=result,
+            seconds=f"{seconds:.6f}",
+            samples=n_samples,
+            owner_bytes=self.settings.owner_bytes_limit,
+        )
         if done == b"full":
             raise OwnerFull("bytes", 0)
         return bool(done == b"stored")
@@ -296,17 +310,17 @@ class JobQueue:
         """
         pause = self.settings.retry_first_ms << min(lease.attempt - 1, 30)
         return self._stand(
-            self._fail,
+            "fail",
             lease,
-            code[:64],
-            message[:MAX_MESSAGE_CHARACTERS],
-            min(pause, self.settings.retry_last_ms) if retry else -1,
-            self.settings.max_deliveries,
+            code=code[:64],
+            message=message[:MAX_MESSAGE_CHARACTERS],
+            delay_ms=min(pause, self.settings.retry_last_ms) if retry else -1,
+            max_deliveries=self.settings.max_deliveries,
         )
 
     def release(self, lease: Lease) -> Standing:
         """Gives the task back as if it had never been taken: for a worker that stops."""
-        return self._stand(self._release, lease)
+        return self._stand("release", lease)
 
     def write_probe(self) -> None:
         """Returns if the server takes writes: a replica, or one without room, answers reads."""
@@ -314,7 +328,7 @@ class JobQueue:
 
     def tick(self) -> None:
         """Puts due retries back and ends jobs whose deadline has passed."""
-        self._run(self._tick)
+        self.scripts.run("tick")
 
     def _read(self, job_id: str) -> JobRecord | None:
         stored = self.redis.hgetall(self._key("job", job_id))
@@ -327,56 +341,8 @@ class JobQueue:
             if not str(error).startswith(_NO_WRITES):
                 raise
 
-    # -- the scripts
-
-    @cached_property
-    def _submit(self) -> Any:
-        return self._register(lua.SUBMIT)
-
-    @cached_property
-    def _cancel(self) -> Any:
-        return self._register(lua.CANCEL)
-
-    @cached_property
-    def _tick(self) -> Any:
-        return self._register(lua.TICK)
-
-    @cached_property
-    def _lease(self) -> Any:
-        return self._register(lua.LEASE)
-
-    @cached_property
-    def _renew(self) -> Any:
-        return self._register(lua.RENEW)
-
-    @cached_property
-    def _report(self) -> Any:
-        return self._register(lua.REPORT)
-
-    @cached_property
-    def _agree(self) -> Any:
-        return self._register(lua.AGREE)
-
-    @cached_property
-    def _complete(self) -> Any:
-        return self._register(lua.COMPLETE)
-
-    @cached_property
-    def _fail(self) -> Any:
-        return self._register(lua.FAIL)
-
-    @cached_property
-    def _release(self) -> Any:
-        return self._register(lua.RELEASE)
-
-    def _register(self, script: str) -> Any:
-        return self.redis.register_script(lua.PRELUDE + script)
-
-    def _run(self, script: Any, *arguments: object) -> Any:
-        return script(args=[self.prefix, *arguments])
-
-    def _stand(self, script: Any, lease: Lease, *arguments: object) -> Standing:
-        return Standing(self._run(script, *_held(lease), *arguments).decode())
+    def _stand(self, script: str, lease: Lease, **arguments: object) -> Standing:
+        return Standing(self.scripts.run(script, **_held(lease), **arguments).decode())
 
     def _key(self, kind: str, job_id: str) -> str:
         return f"{self.prefix}{kind}:{job_id}"
@@ -387,8 +353,14 @@ def hash_name(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _held(lease: Lease) -> Sequence[object]:
-    return lease.job_id, lease.task, lease.entry, lease.attempt, lease.worker
+def _held(lease: Lease) -> dict[str, object]:
+    """What `scripts/include/holder.lua` takes."""
+    return {
+        "job": lease.job_id,
+        "task": lease.task,
+        "entry": lease.entry,
+        "attempt": lease.attempt,
+    }
 
 
 def _decode_event(entry: bytes, fields: dict[bytes, bytes]) -> Event:

@@ -18,14 +18,16 @@ import hashlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from consensus.node import stream_scripts
 from consensus.wire.messages import FinalBlock
+from kernels.lua import Scripts
 
+SCRIPTS = Path(__file__).parent / "scripts"
+"""What a transport does inside the server, each in one step."""
 TRANSACTIONS, VOTES, FINAL, BLOBS = "transactions", "votes", "final", "blobs"
 STREAMS = (TRANSACTIONS, VOTES, FINAL)
 """That are read from their beginning."""
@@ -58,21 +60,19 @@ class Transport:
         self._at = {self._key(name): _START for name in streams}
         self._seen: dict[bytes, None] = {}
         self._pause_s = _FIRST_PAUSE_S
-        self._add: Any = redis.register_script(stream_scripts.ADD)
-        self._fetch: Any = redis.register_script(stream_scripts.FETCH)
-        self._find_end: Any = redis.register_script(stream_scripts.FIND_END)
+        self._scripts = Scripts(redis, SCRIPTS)
         self.n_dropped = 0
 
     def send(self, stream: str, raw: bytes) -> None:
         """To everyone, this reader included."""
         n_kept = MAX_PARTS if stream == BLOBS else MAX_ENTRIES
-        self._add(keys=[self._key(stream)], args=[raw, n_kept])
+        self._scripts.run("add", stream=self._key(stream), message=raw, n_kept=n_kept)
 
     def listen(self, stream: str) -> None:
         """Reads this stream too, from its end on; nothing changes if it is read already."""
         key = self._key(stream)
         if key not in self._at:
-            self._at[key] = self._find_end(keys=[key], args=[])
+            self._at[key] = self._scripts.run("find_end", stream=key)
 
     def ignore(self, stream: str) -> None:
         """Reads it no more."""
@@ -98,9 +98,15 @@ class Transport:
     def _read_now(self) -> tuple[list[Incoming], int]:
         """What is new of all that has come, and how many entries that was."""
         at = dict(self._at)
-        limits = (_PER_READ, MAX_MESSAGE_BYTES, READ_BYTES)
         try:
-            answers = self._fetch(keys=list(at), args=[*at.values(), *limits])
+            answers = self._scripts.run(
+                "fetch",
+                streams=list(at),
+                n_most=_PER_READ,
+                longest=MAX_MESSAGE_BYTES,
+                room_most=READ_BYTES,
+                at=list(at.values()),
+            )
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
                 self.mind_rewrites()
@@ -120,7 +126,7 @@ class Transport:
         """Begins again at the first entry of a stream that ends before where this reader is."""
         rewritten = False
         for key, at in self._at.items():
-            end = self._find_end(keys=[key], args=[])
+            end = self._scripts.run("find_end", stream=key)
             if _parse_id(end) < _parse_id(at):
                 self._at[key] = _START
                 rewritten = True

@@ -19,14 +19,14 @@ from consensus.disk.identity import Identity
 from consensus.disk.ledger import Ledger
 from consensus.disk.place import SignedPlace
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.node import stream_scripts
 from consensus.node.metrics import NodeMetrics
 from consensus.node.node import Node
-from consensus.node.stream import TRANSACTIONS, VOTES, Incoming, Transport
+from consensus.node.stream import SCRIPTS, TRANSACTIONS, VOTES, Incoming, Transport
 from consensus.wire.codec import Message
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Proposal, Vote
 from consensus.wire.transactions import Transaction
+from kernels.lua import load_script
 from tests.support.learning import FIRST_MS, Lab, ProvenLab, deal_beacon
 
 TICK_S = 0.02
@@ -44,11 +44,8 @@ class MemoryServer:
 
     def register_script(self, script: str) -> Callable[..., Any]:
         """What a script of a transport does, in Python."""
-        return {
-            stream_scripts.ADD: self._add,
-            stream_scripts.FETCH: self._fetch,
-            stream_scripts.FIND_END: self._find_end,
-        }[script]
+        known = {"add": self._add, "fetch": self._fetch, "find_end": self._find_end}
+        return {load_script(SCRIPTS, name).source: run for name, run in known.items()}[script]
 
     def _add(self, keys: list[str], args: list[Any]) -> bytes:
         self._require_up()
@@ -59,10 +56,10 @@ class MemoryServer:
 
     def _fetch(self, keys: list[str], args: list[Any]) -> list[tuple[bytes, int, list[bytes]]]:
         self._require_up()
-        n_most, longest, room = args[len(keys) :]
+        n_most, longest, room, *places = args
         return [
             _read(self.streams.get(key, []), at, n_most, longest, room)
-            for key, at in zip(keys, args, strict=False)
+            for key, at in zip(keys, places, strict=True)
         ]
 
     def _find_end(self, keys: list[str], args: list[Any]) -> bytes:

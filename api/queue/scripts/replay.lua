@@ -1,0 +1,26 @@
+-- Starts the job of a dead letter anew, all of its tasks, and removes the letter.
+---@include clock
+---@param letter string      id of the letter
+---@return string            'replayed', 'not_found', 'gone', 'not_failed' or 'witness_gone', see
+---                          `QueueAdmin.replay`
+
+tick()
+local found = call('XRANGE', prefix .. 'dead', letter, letter)
+if #found == 0 then return 'not_found' end
+local job = found[1][2][2]
+local state = call('HGET', job_key(job), 'state')
+if state ~= 'failed' then
+  call('XDEL', prefix .. 'dead', letter)
+  return state and 'not_failed' or 'gone'
+end
+if cjson.decode(call('HGET', job_key(job), 'spec')).kind == 'groth16' then return 'witness_gone' end
+call('XDEL', prefix .. 'dead', letter)
+for _, key in ipairs({tasks_key(job), results_key(job), events_key(job)}) do
+  call('DEL', key)
+end
+forget(job)
+call('HDEL', job_key(job), 'finished_ms', 'error_code', 'error_message', 'fractions', 'deadline_ms')
+call('HSET', job_key(job), 'n_done', 0)
+call('PERSIST', job_key(job))
+start(job, tonumber(call('HGET', job_key(job), 'n_tasks')), call('HGET', job_key(job), 'priority'))
+return 'replayed'
