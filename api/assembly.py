@@ -14,7 +14,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from api.http.queue_service import QueueService
+from api.http.service import Service
 from api.http.verifier_pool import VerifierPool
 from api.queue.metrics import Meter
 from api.queue.tasks import JobQueue
@@ -33,10 +33,10 @@ KEYS = "keys"
 """Folder of the data directory with the keys, see `api.store.keyfolder`."""
 
 
-def build_service(redis: Redis, settings: Settings) -> QueueService:
+def build_service(redis: Redis, settings: Settings) -> Service:
     """What the HTTP routes ask; to be closed."""
     queue, store = JobQueue(redis, settings), open_store(settings)
-    return QueueService(queue, store, settings.data_dir / KEYS, VerifierPool.of(settings, KEYS))
+    return Service(queue, store, settings.data_dir / KEYS, VerifierPool.of(settings, KEYS))
 
 
 def build_worker(

@@ -14,7 +14,6 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -34,10 +33,10 @@ from api.http.schemas import (
     VerifyAnswer,
     VerifyRequest,
 )
+from api.queue.jobs import JobEvent
 from federated.proxies import find_proxy
 
 OCTETS = "application/octet-stream"
-FINAL_STATES = frozenset({"done", "failed", "cancelled", "expired"})
 _TIMEOUT_S = 30.0
 _RECONNECT_S = 0.5
 PATIENCE_S = 300.0
@@ -62,15 +61,6 @@ class ServiceGone(Exception):
             f"the service has not answered for {silence_s:.0f} s; see whether it runs, then follow "
             "the job again: it goes on without its followers"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One server-sent event of a job. `id` resumes after it."""
-
-    id: str
-    type: str
-    data: dict[str, Any]
 
 
 class Client:
@@ -164,7 +154,7 @@ class Client:
 
     def follow(
         self, job_id: str, *, last_event_id: str = "", patience_s: float = PATIENCE_S
-    ) -> Iterator[Event]:
+    ) -> Iterator[JobEvent]:
         """Events until the job ends, over as many connections as that takes.
 
         patience_s : how long to look for a service that does not answer. Raises ServiceGone.
@@ -207,14 +197,14 @@ class Client:
         return answer.model_validate_json(got.content)
 
 
-def parse_events(lines: Iterable[str]) -> Iterator[Event]:
+def parse_events(lines: Iterable[str]) -> Iterator[JobEvent]:
     """Events of a `text/event-stream`; comments and events without data are passed over."""
     fields: dict[str, str] = {}
     for line in lines:
         if not line:
             if "data" in fields:
                 data = json.loads(fields["data"])
-                yield Event(fields.get("id", ""), fields.get("event", "message"), data)
+                yield JobEvent(fields.get("id", ""), fields.get("event", "message"), data)
             fields = {}
             continue
         name, _, value = line.partition(":")

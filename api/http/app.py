@@ -1,4 +1,4 @@
-"""The HTTP application: routes, limits, metrics and the page, around a `ServiceBackend`."""
+"""The HTTP application: routes, limits, metrics and the page, around a `Service`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from api.http.routes import jobs as routes_jobs
 from api.http.routes import stock as routes_stock
 from api.http.routes.common import Shell, ShellDep
 from api.http.schemas import Health
-from api.http.service import ServiceBackend
+from api.http.service import Service
 from kernels.versions import find_own_version
 
 WEB = Path(__file__).parent / "web"
@@ -51,7 +51,7 @@ Every refusal is `application/problem+json` with a stable `code` and the next st
 
 
 def build_app(
-    backend: ServiceBackend,
+    backend: Service,
     *,
     keys: KeyRing,
     registry: CollectorRegistry,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AliasPath, BaseModel, ConfigDict, Field, StringConstraints
 
+from api.queue.admin import PriorityLoad
+from api.queue.jobs import Failure, JobState, Priority, Progress
 from prover.wire.kinds import MAX_NUMBER
 
 MAX_SAMPLES = 1 << 12
@@ -27,14 +28,6 @@ DatasetName = Annotated[
 ]
 
 
-class PriorityName(StrEnum):
-    """Which queue a job waits in; a higher one is served first."""
-
-    HIGH = "high"
-    NORMAL = "normal"
-    LOW = "low"
-
-
 class Request(BaseModel):
     """Bodies are JSON objects of exactly these members, numbers finite and of their own type."""
 
@@ -42,7 +35,12 @@ class Request(BaseModel):
 
 
 class Answer(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """What is sent. Where it shows a part of something that the service holds, it is validated from
+    that, and a member of another name there says where it is."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, from_attributes=True, validate_by_name=True
+    )
 
 
 class StatementFields(Request):
@@ -90,7 +88,7 @@ class JobRequest(Request):
     commitment_id: Digest | None = Field(
         default=None, description="from POST /v1/commitments; otherwise a new commitment is made"
     )
-    priority: PriorityName = PriorityName.NORMAL
+    priority: Priority = Priority.NORMAL
     deadline_s: Annotated[int, Field(strict=True, ge=1, le=MAX_DEADLINE_S)] | None = Field(
         default=None, description="seconds from now after which the job fails as expired"
     )
@@ -125,40 +123,28 @@ class CommitmentReceipt(Answer):
     expires_at: float
 
 
-class Progress(Answer):
-    """Where the work stands."""
-
-    stage: str = Field(examples=["commit"])
-    done: int
-    total: int
-    fraction: float = Field(ge=0, le=1, description="of the whole job")
-
-
-class Failure(Answer):
-    """Why a job failed."""
-
-    code: str
-    message: str
-
-
 class Job(Answer):
     """A job as its owner sees it."""
 
     id: str
-    kind: Literal["accuracy", "groth16"]
-    state: str = Field(
-        description="queued, running, retrying; at last done, failed, cancelled or expired"
-    )
-    priority: PriorityName
+    kind: Literal["accuracy", "groth16"] = Field(validation_alias=AliasPath("spec", "kind"))
+    state: JobState
+    priority: Priority = Field(validation_alias=AliasPath("spec", "priority"))
     created_at: float = Field(description="seconds since 1970")
     finished_at: float | None = None
-    expires_at: float | None = Field(default=None, description="deadline")
+    expires_at: float | None = Field(
+        default=None, description="deadline", validation_alias="deadline_at"
+    )
     attempts: int = Field(description="how often a worker has taken it")
-    dataset: str | None = None
-    model_id: str | None = None
-    n_samples: int | None = None
-    shards: int = 1
-    shards_done: int = 0
+    dataset: str | None = Field(default=None, validation_alias=AliasPath("spec", "work", "dataset"))
+    model_id: str | None = Field(
+        default=None, validation_alias=AliasPath("spec", "work", "model_id")
+    )
+    n_samples: int | None = Field(
+        default=None, validation_alias=AliasPath("spec", "work", "n_samples")
+    )
+    shards: int = Field(default=1, validation_alias="n_tasks")
+    shards_done: int = Field(default=0, validation_alias="n_done")
     progress: Progress | None = None
     error: Failure | None = None
 
@@ -238,16 +224,10 @@ class CircuitList(Answer):
     circuits: list[Circuit]
 
 
-class PriorityView(Answer):
-    waiting: int
-    leased: int
-    oldest_age_s: float | None
-
-
 class QueueView(Answer):
     """The queue at a glance."""
 
-    priorities: dict[str, PriorityView]
+    priorities: dict[str, PriorityLoad]
     running: int
     retrying: int
     dead: int
@@ -257,7 +237,7 @@ class QueueView(Answer):
 class WorkerView(Answer):
     """A worker that has reported within its lease."""
 
-    id: str
+    id: str = Field(validation_alias="worker")
     backend: str
     device: str
     job_id: str | None

@@ -1,18 +1,30 @@
-"""What the HTTP routes ask of queue and store, in the words of the API.
+"""What the HTTP routes ask of the queue, its store of uploads and the keys on disk.
 
-The routes know this protocol only; `api.http.queue_service` answers it.
 Every method may block and is called in a thread. Refusals are `ApiProblem`; things of another owner
 do not exist for a caller who is no admin.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol
+import os
+import re
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
 
-from api.http.auth import Caller
+from redis.exceptions import RedisError
+
+from api.http.auth import Caller, Scope
+from api.http.problems import ApiProblem
+from api.http.proof_views import (
+    Made,
+    find_statements,
+    view_accuracy_proof,
+    view_groth16_proof,
+)
 from api.http.schemas import (
+    Circuit,
     CircuitList,
     CommitmentReceipt,
     DatasetReceipt,
@@ -20,44 +32,152 @@ from api.http.schemas import (
     JobList,
     JobRequest,
     ModelReceipt,
-    PriorityName,
     ProofView,
     QueueView,
     VerifyAnswer,
     VerifyRequest,
     WorkerList,
 )
+from api.http.service_refusals import refusing_callers
+from api.http.verifier import load_circuit
+from api.http.verifier_pool import VerifierPool
+from api.queue.admin import QueueAdmin
+from api.queue.jobs import (
+    AccuracyWork,
+    Groth16Work,
+    JobEvent,
+    JobRecord,
+    JobSpec,
+    JobState,
+    Priority,
+)
+from api.queue.tasks import JobQueue
+from api.settings import MAX_PROOF_ROWS, MAX_TASKS_PER_JOB
+from api.shards import Container
+from api.store.keyfolder import load_half
+from api.store.private import PrivatePart
+from api.store.uploads import UploadKind, UploadStore, parse_samples
+from kernels.encoding import encode_g1
+from prover.circuit.sizes import require_circuit
+from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
+from prover.groth16.commitment import SecretCommitment
+from prover.keys.card import KeyCard
+from prover.keys.folder import CARD_NAME, VERIFYING_NAME
+from prover.model.network import Architecture
+from prover.model.zkq import decode_model
+from prover.wire.dataset import shard_digest
+from prover.wire.envelope import Envelope
+
+_REMEMBERED = 4096
+"""Models, and sets of samples, whose sizes are kept in memory."""
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class JobEvent:
-    """An entry of a job's progress stream. `id` orders the entries; the last has type "end"."""
-
-    id: str
-    type: str
-    data: dict[str, Any]
-
-
-class ServiceBackend(Protocol):
+class Service:
     """Queue, store and workers as the HTTP API shows them."""
+
+    def __init__(
+        self, queue: JobQueue, store: UploadStore, keys: Path, verifiers: VerifierPool
+    ) -> None:
+        """keys : a folder for each key, by the digest of its card"""
+        self._queue, self._admin = queue, QueueAdmin(queue)
+        self._store, self._keys, self._verifiers = store, keys, verifiers
+        # What stands behind a digest or a name never changes.
+        self._decode_architecture = lru_cache(_REMEMBERED)(self._decode_architecture_now)
+        self._load_half = lru_cache(_REMEMBERED)(self._load_half_now)
+        self._measure_samples = lru_cache(_REMEMBERED)(self._measure_samples_now)
+
+    def sweep(self) -> None:
+        """Deletes uploads that have expired, private files that no job has, and what writers have
+        left that were killed. Raises RedisError, OSError."""
+        self._store.sweep()
+        self._store.private.sweep(self._queue)
+
+    def close(self) -> None:
+        """Ends what it started."""
+        self._verifiers.close()
 
     def ping(self) -> None:
         """ApiProblem `unavailable` unless the queue takes writes."""
+        with refusing_callers():
+            self._queue.write_probe()
 
     def put_model(self, caller: Caller, raw: bytes) -> ModelReceipt:
         """Stores a .zkq file. ApiProblem, ProverError."""
+        architecture = decode_model(raw).architecture
+        with refusing_callers():
+            kept = self._store.put(caller.name, UploadKind.MODEL, raw)
+        return ModelReceipt(
+            id=kept.id,
+            architecture=architecture.name,
+            n_parameters=architecture.n_parameters,
+            n_bytes=kept.n_bytes,
+            expires_at=kept.expires_at,
+        )
 
     def put_dataset(self, caller: Caller, raw: bytes) -> DatasetReceipt:
         """Stores a safetensors file of images and labels. ApiProblem, ProverError."""
+        with refusing_callers():
+            images, labels = parse_samples(raw)
+            kept = self._store.put(caller.name, UploadKind.DATASET, raw)
+        return DatasetReceipt(
+            id=kept.id,
+            n_samples=len(labels),
+            n_bytes=kept.n_bytes,
+            digest=shard_digest(images, labels).hex(),
+            expires_at=kept.expires_at,
+        )
 
     def put_commitment(self, caller: Caller, raw: bytes) -> CommitmentReceipt:
         """Stores a `prover.groth16.commitment.SecretCommitment`. ApiProblem, ProverError."""
+        d_w = encode_g1(SecretCommitment.decode(raw).public.d_w)
+        with refusing_callers():
+            kept = self._store.put(caller.name, UploadKind.COMMITMENT, raw)
+        return CommitmentReceipt(id=kept.id, d_w=d_w.hex(), expires_at=kept.expires_at)
 
     def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
         """Puts a job into the queue, once per idempotency key.
 
         ApiProblem: not_found, bad_dataset, refused, queue_full, idempotency_conflict, in_flight
         """
+        with refusing_callers():
+            self._store.get_path(caller.name, UploadKind.MODEL, request.model_id)
+            architecture = self._decode_architecture(caller.name, request.model_id)
+            if request.commitment_id is not None:
+                self._store.get_path(caller.name, UploadKind.COMMITMENT, request.commitment_id)
+            if _DIGEST.fullmatch(request.dataset):
+                self._store.get_path(caller.name, UploadKind.DATASET, request.dataset)
+            n_total, shape = self._measure_samples(caller.name, request.dataset)
+        if shape != architecture.input_shape:
+            raise ApiProblem(
+                "bad_dataset",
+                f"samples {list(shape)}, the model takes {list(architecture.input_shape)}",
+            )
+        try:
+            require_circuit(architecture, request.n_samples, max_rows=MAX_PROOF_ROWS)
+        except ArchitectureInvalid as error:
+            raise ApiProblem("refused", str(error)) from None
+        if n_total > MAX_TASKS_PER_JOB * request.n_samples:
+            raise ApiProblem(
+                "refused",
+                f"{n_total} samples make more than {MAX_TASKS_PER_JOB} shards of at most "
+                f"{request.n_samples}: take more n_samples",
+            )
+        work = AccuracyWork(
+            model_id=request.model_id,
+            dataset=request.dataset,
+            n_total=n_total,
+            n_samples=request.n_samples,
+            commitment_id=request.commitment_id,
+            **request.statement.model_dump(),
+        )
+        spec = JobSpec(
+            owner=caller.name, work=work, priority=request.priority, deadline_s=request.deadline_s
+        )
+        with refusing_callers():
+            record, _ = self._queue.submit(spec, idempotency_key=idempotency_key)
+        self._clear()
+        return Job.model_validate(record)
 
     def submit_groth16(
         self,
@@ -65,42 +185,159 @@ class ServiceBackend(Protocol):
         *,
         zkey: BinaryIO,
         witness: BinaryIO,
-        priority: PriorityName,
+        priority: Priority,
         idempotency_key: str | None,
     ) -> Job:
         """A job for snarkjs users. The files can seek; they are the request's own."""
+        with refusing_callers():
+            work = Groth16Work(
+                zkey_id=self._store.put_file(caller.name, UploadKind.ZKEY, zkey).id,
+                witness_id=self._store.private.identify(witness),
+            )
+            spec = JobSpec(owner=caller.name, work=work, priority=priority)
+            self._store.require_room(witness.seek(0, os.SEEK_END))
+            with self._store.private.new() as folder:
+                folder.write(PrivatePart.WITNESS, witness)
+                record, is_new = self._queue.submit(
+                    spec, idempotency_key=idempotency_key, private=folder.name
+                )
+                if is_new:
+                    folder.keep()
+        self._clear()
+        return Job.model_validate(record)
 
     def list_jobs(self, caller: Caller, *, limit: int, before: str | None) -> JobList:
         """Newest first; an admin sees everybody's."""
+        owner = None if caller.may(Scope.ADMIN) else caller.name
+        with refusing_callers():
+            page = self._queue.list_jobs(owner=owner, limit=limit, before=before)
+        self._clear()
+        return JobList.model_validate(page)
 
     def get_job(self, caller: Caller, job_id: str) -> Job:
         """ApiProblem not_found."""
+        return Job.model_validate(self._find(caller, job_id))
 
     def cancel(self, caller: Caller, job_id: str) -> Job:
         """Also while it runs; a job that has ended stays as it is. ApiProblem not_found."""
+        found = self._find(caller, job_id)
+        with refusing_callers():
+            record = self._queue.cancel(job_id)
+        self._clear()
+        return Job.model_validate(record or found)
 
     def read_events(
         self, caller: Caller, job_id: str, *, after: str, block_ms: int
-    ) -> Sequence[JobEvent]:
+    ) -> list[JobEvent]:
         """Entries behind `after` ("0-0": all), waiting at most block_ms for the first."""
+        self._find(caller, job_id)
+        with refusing_callers():
+            return self._queue.read_events(job_id, after=after, block_ms=block_ms)
 
     def get_proof(self, caller: Caller, job_id: str) -> bytes:
         """What `zkpot verify` reads, or proof.json of a Groth16 job. ApiProblem not_ready, gone."""
+        return self._collect(self._find(caller, job_id))[0]
 
     def describe_proof(self, caller: Caller, job_id: str) -> ProofView:
         """As `get_proof`, with what the proof says."""
+        record = self._find(caller, job_id)
+        raw, first = self._collect(record)
+        made = Made(raw=raw, circuit=self._find_circuit(first), seconds=record.seconds)
+        if isinstance(record.spec.work, Groth16Work):
+            return view_groth16_proof(job_id, made)
+        return view_accuracy_proof(job_id, made, find_statements(raw))
 
     def list_circuits(self) -> CircuitList:
         """Circuits that have a key here."""
+        found = []
+        for folder in sorted(self._keys.glob("*")):
+            try:
+                key_digest, card = self._view_half(folder)
+            except (FormatError, KeyMismatch, OSError):
+                continue  # half made, or by another version
+            digest = folder.name
+            found.append(
+                Circuit(
+                    digest=digest,
+                    architecture=card.architecture.name,
+                    n_samples=card.n_samples,
+                    multipliers=list(card.architecture.multipliers),
+                    key_digest=key_digest.hex(),
+                    verifying_key=f"/v1/circuits/{digest}/{VERIFYING_NAME}",
+                    card=f"/v1/circuits/{digest}/{CARD_NAME}",
+                )
+            )
+        return CircuitList(circuits=found)
 
     def get_circuit_file(self, digest: str, name: str) -> bytes:
         """`verifying.key` or `circuit.json`, all that a verifier reads. ApiProblem not_found."""
+        if not _DIGEST.fullmatch(digest) or name not in (VERIFYING_NAME, CARD_NAME):
+            raise ApiProblem("not_found", "no circuit here has this digest")
+        key, card = load_circuit(self._keys, digest)
+        return card.encode() if name == CARD_NAME else key.encode()
 
     def verify(self, caller: Caller, request: VerifyRequest) -> VerifyAnswer:
         """The verdict on any bytes. ApiProblem not_found, bad_dataset, refused, unavailable."""
+        return self._verifiers.verify(caller.name, request)
 
     def view_queue(self) -> QueueView:
         """Lengths and ages."""
+        with refusing_callers():
+            return QueueView.model_validate(self._admin.view_load())
 
     def view_workers(self) -> WorkerList:
         """Workers that are up."""
+        with refusing_callers():
+            return WorkerList.model_validate({"workers": self._admin.list_workers()})
+
+    def _clear(self) -> None:
+        """Private files of jobs that have ended go; if not now, then with the next call."""
+        with suppress(RedisError, OSError):
+            self._store.private.clear(self._queue)
+
+    def _decode_architecture_now(self, owner: str, model_id: str) -> Architecture:
+        return decode_model(self._store.get(owner, UploadKind.MODEL, model_id)).architecture
+
+    def _load_half_now(self, folder: Path, _: object) -> tuple[bytes, KeyCard]:
+        key, card = load_half(folder)
+        return key.digest, card
+
+    def _measure_samples_now(self, owner: str, dataset: str) -> tuple[int, tuple[int, ...]]:
+        """How many samples, and the shape of one."""
+        images, labels = self._store.load_samples(owner, dataset)
+        return len(labels), images.shape[1:]
+
+    def _find(self, caller: Caller, job_id: str) -> JobRecord:
+        with refusing_callers():
+            record = self._queue.get(job_id)
+        if record is not None and record.state is JobState.EXPIRED:
+            self._clear()
+        if record is None or not caller.may_see(record.spec.owner):
+            raise ApiProblem("not_found", "no job of yours has this id")
+        return record
+
+    def _collect(self, record: JobRecord) -> tuple[bytes, bytes]:
+        """What a job that is done publishes, and the first part of it. ApiProblem not_ready."""
+        with refusing_callers():
+            results = self._queue.get_results(record.id)
+        if results is None:
+            raise ApiProblem("not_ready", f"the job is {record.state.value}")
+        raw = results[0] if len(results) == 1 else Container(tuple(results)).encode()
+        return raw, results[0]
+
+    def _view_half(self, folder: Path) -> tuple[bytes, KeyCard]:
+        """Digest of a verifying key, and its card; read again only when a file of them changes.
+
+        Raises FormatError, KeyMismatch, OSError.
+        """
+        stats = [(folder / name).stat() for name in (VERIFYING_NAME, CARD_NAME)]
+        return self._load_half(folder, tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in stats))
+
+    def _find_circuit(self, envelope: bytes) -> str | None:
+        """The circuit whose verifying key the statement names; None for a Groth16 proof."""
+        decoded = Envelope.decode(envelope)
+        if decoded is None:
+            return None
+        named = decoded.statement.verifying_key_digest.hex()
+        found = (c.digest for c in self.list_circuits().circuits if c.key_digest == named)
+        return next(found, None)

@@ -35,6 +35,11 @@ class QueueLoad:
     dead: int
     limit: int
 
+    @property
+    def running(self) -> int:
+        """Jobs that workers are at."""
+        return self.jobs[JobState.RUNNING]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heartbeat:

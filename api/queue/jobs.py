@@ -20,19 +20,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from api.settings import MAX_TASKS_PER_JOB
 from prover.model.network import canonical_json
 from prover.wire.kinds import MAX_NUMBER
 
 MAX_SPEC_BYTES = 1 << 13
+MAX_EVENT_BYTES = 1 << 12
 MAX_MESSAGE_CHARACTERS = 500
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 class Priority(StrEnum):
-    """In the order in which the queue serves them."""
+    """Which queue a job waits in; a higher one is served first."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -193,7 +195,7 @@ class JobSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobProgress:
+class Progress:
     """Where a job stands. `fraction` is of the whole job, in [0, 1]."""
 
     stage: str
@@ -203,7 +205,7 @@ class JobProgress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobFailure:
+class Failure:
     """Why a job failed: a stable code, and a sentence without private values."""
 
     code: str
@@ -229,8 +231,8 @@ class JobRecord:
     n_tasks: int
     n_done: int
     seconds: float
-    progress: JobProgress | None
-    error: JobFailure | None
+    progress: Progress | None
+    error: Failure | None
 
     @classmethod
     def decode(cls, job_id: str, stored: Mapping[bytes, bytes]) -> JobRecord:
@@ -242,7 +244,7 @@ class JobRecord:
             fraction = float(values.get("fractions", b"0")) / n_tasks
             progress = None
             if "stage" in values:
-                progress = JobProgress(
+                progress = Progress(
                     stage=values["stage"].decode()[:64],
                     done=int(values["stage_done"]),
                     total=int(values["stage_total"]),
@@ -250,7 +252,7 @@ class JobRecord:
                 )
             error = None
             if "error_code" in values:
-                error = JobFailure(
+                error = Failure(
                     code=values["error_code"].decode()[:64],
                     message=values["error_message"].decode()[:MAX_MESSAGE_CHARACTERS],
                 )
@@ -270,6 +272,27 @@ class JobRecord:
             )
         except (ValueError, KeyError, ZeroDivisionError, OverflowError):
             raise RecordInvalid("the queue holds something that is no job") from None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """An entry of a job's progress stream. `type` is state, progress or, of the last one, end."""
+
+    id: str
+    type: str
+    data: dict[str, Any]
+
+    @classmethod
+    def decode(cls, entry: bytes, fields: Mapping[bytes, bytes]) -> JobEvent:
+        """From an entry of the queue's stream. Raises RecordInvalid."""
+        try:
+            raw = fields[b"data"]
+            _require(len(raw) <= MAX_EVENT_BYTES)
+            data = json.loads(raw)
+            _require(isinstance(data, dict))
+            return cls(entry.decode(), fields[b"type"].decode()[:32], data)
+        except (KeyError, ValueError, RecursionError):
+            raise RecordInvalid("the queue holds something that is no event") from None
 
 
 def is_job_id(text: str) -> bool:

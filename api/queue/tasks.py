@@ -11,7 +11,6 @@ task by now. All methods raise redis.RedisError when the server does not answer.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,9 +21,10 @@ from redis.exceptions import ResponseError
 
 from api.queue.jobs import (
     MAX_MESSAGE_CHARACTERS,
-    JobProgress,
+    JobEvent,
     JobRecord,
     JobSpec,
+    Progress,
     RecordInvalid,
     is_job_id,
 )
@@ -33,7 +33,6 @@ from kernels.lua import Scripts
 
 PREFIX = "zkpot:"
 SCRIPTS = Path(__file__).parent / "scripts"
-MAX_EVENT_BYTES = 1 << 12
 MAX_RESULT_BYTES = 1 << 22
 IDEMPOTENCY_TTL_S = 24 * 3600
 IDEMPOTENCY_KEYS = 100_000
@@ -89,15 +88,6 @@ class Lease:
     attempt: int
     worker: str
     spec: JobSpec
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An entry of a job's progress stream; `kind` is state, progress or, as the last one, end."""
-
-    id: str
-    kind: str
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,14 +207,14 @@ class JobQueue:
             return None
         return [stored[name] for name in names]
 
-    def read_events(self, job_id: str, *, after: str = "0-0", block_ms: int = 0) -> list[Event]:
+    def read_events(self, job_id: str, *, after: str = "0-0", block_ms: int = 0) -> list[JobEvent]:
         """Events behind `after`, waiting at most block_ms (0: not at all) for the first."""
         if not is_job_id(job_id):
             return []
         key = self._key("events", job_id)
         found = self.redis.xread({key: after}, count=_EVENTS_PER_READ, block=block_ms or None)
         entries = found[0][1] if found else []
-        return [_decode_event(entry, fields) for entry, fields in entries]
+        return [JobEvent.decode(entry, fields) for entry, fields in entries]
 
     # -- workers
 
@@ -264,7 +254,7 @@ class JobQueue:
         """Another whole lease from now, if the task is still this worker's."""
         return self._stand("renew", lease, worker=lease.worker)
 
-    def report(self, lease: Lease, progress: JobProgress) -> Standing:
+    def report(self, lease: Lease, progress: Progress) -> Standing:
         """Shows how far the task is; `progress.fraction` is of this task."""
         return self._stand(
             "report",
@@ -361,16 +351,3 @@ def _held(lease: Lease) -> dict[str, object]:
         "entry": lease.entry,
         "attempt": lease.attempt,
     }
-
-
-def _decode_event(entry: bytes, fields: dict[bytes, bytes]) -> Event:
-    try:
-        raw = fields[b"data"]
-        if len(raw) > MAX_EVENT_BYTES:
-            raise RecordInvalid("an event is too long")
-        data = json.loads(raw)
-        if not isinstance(data, dict):
-            raise RecordInvalid("an event is no object")
-        return Event(entry.decode(), fields[b"type"].decode()[:32], data)
-    except (KeyError, ValueError, RecursionError):
-        raise RecordInvalid("the queue holds something that is no event") from None

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from api.process.system import read_gpu_utilization, read_resident_bytes
 from api.queue.admin import Heartbeat, QueueAdmin
-from api.queue.jobs import JobProgress, RecordInvalid
+from api.queue.jobs import Progress, RecordInvalid
 from api.queue.metrics import Meter
 from api.queue.tasks import JobQueue, Lease, OwnerFull, Standing
 from api.worker.devices import Devices
@@ -198,7 +198,7 @@ class Worker:
             self._ended.wait(pause_s)
             pause_s = min(_LAST_PAUSE_S, 2 * pause_s)
 
-    def _send(self, lease: Lease, progress: JobProgress) -> None:
+    def _send(self, lease: Lease, progress: Progress) -> None:
         try:
             standing = self.queue.report(lease, progress)
         except RedisError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from api.queue.jobs import JobProgress
+from api.queue.jobs import Progress
 
 STAGES = ("witness 1", "commit", "challenges", "witness 2", "prove", "verify")
 """Stages of `prover.pipeline`, in their order; whatever else is reported is a part of one."""
@@ -31,7 +31,7 @@ class TaskReport:
 
     def __init__(
         self,
-        send: Callable[[JobProgress], None],
+        send: Callable[[Progress], None],
         check: Callable[[], None],
         *,
         clock: Callable[[], float],
@@ -55,4 +55,4 @@ class TaskReport:
             self._fraction = max(self._fraction, at)
         if stage != self._sent_stage or now - self._sent_at >= MIN_PAUSE_S:
             self._sent_stage, self._sent_at = stage, now
-            self._send(JobProgress(stage=stage, done=done, total=total, fraction=self._fraction))
+            self._send(Progress(stage=stage, done=done, total=total, fraction=self._fraction))

@@ -5,25 +5,23 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from api.http.auth import LOCAL
 from api.http.chain.history import ChainHistory
-from api.http.schemas import JobRequest
+from api.queue.jobs import AccuracyWork
+from api.valkey.embedded import EmbeddedServer
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import Phase
 from consensus.wire.transactions import Refusal
-from prover.model.network import Architecture
-from prover.model.zkq import encode_model
 from tests.support.histories import LAB, certify, grow
-from tests.support.memory_service import MemoryService
-from tests.support.models import random_model
+from tests.support.queue_server import running_server
 from tests.support.serving import serve
+from tests.support.still_service import StillService, still_service
 
 pytestmark = pytest.mark.browser
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -31,11 +29,21 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 @dataclass(frozen=True)
 class Site:
-    """A running service and a job in its queue."""
+    """A running service, its server, and a job in its queue."""
 
     url: str
-    service: MemoryService
+    service: StillService
+    server: EmbeddedServer
     job_id: str
+
+    def rename_dataset(self, name: str) -> None:
+        """In the queue, where no route looks at the name again."""
+        queue = self.service.queue
+        record = queue.get(self.job_id)
+        assert record is not None
+        assert isinstance(record.spec.work, AccuracyWork)
+        spec = replace(record.spec, work=replace(record.spec.work, dataset=name))
+        self.service.redis.hset(f"{queue.prefix}job:{self.job_id}", "spec", spec.encode())
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +58,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
-    service = MemoryService()
-    architecture = Architecture.mlp([4, 3, 2])
-    raw = encode_model(random_model(architecture, np.random.default_rng(1)))
-    model_id = service.put_model(LOCAL, raw).id
-    for n in (16, 17):
-        request = JobRequest(model_id=model_id, dataset="mnist:test[0:16]", n_samples=n)
-        job = service.submit(LOCAL, request, None)
-    with serve(service) as url:
-        yield Site(url, service, job.id)
+def site(tmp_path: Path) -> Iterator[Site]:
+    with running_server(tmp_path) as server, still_service(tmp_path) as service:
+        service.put_job()
+        job = service.put_job(priority="high")
+        service.show_worker("w-1")
+        with serve(service) as url:
+            yield Site(url, service, server, job.id)
 
 
 @pytest.fixture
@@ -120,7 +125,7 @@ def test_cancel_from_the_page(page: Page, site: Site) -> None:
     page.locator(f"#jobs button[data-id='{site.job_id}']").click()
     page.locator("#cancel").click()
     expect(page.locator("#facts")).to_contain_text("cancelled")
-    assert site.service.jobs[site.job_id].state == "cancelled"
+    assert site.service.get_job(LOCAL, site.job_id).state == "cancelled"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -137,8 +142,7 @@ def test_nothing_is_cut_at_400_pixels(page: Page, site: Site, tmp_path: Path, sc
 
 def test_what_a_job_is_called_is_never_markup(page: Page, site: Site) -> None:
     evil = "<img src=x onerror=alert(1)>"
-    job = site.service.jobs[site.job_id]
-    site.service.jobs[site.job_id] = job.model_copy(update={"dataset": evil})
+    site.rename_dataset(evil)
     card = page.locator(f"#jobs button[data-id='{site.job_id}']")
     expect(card).to_contain_text(evil)
     assert page.locator("#jobs img").count() == 0
@@ -147,10 +151,9 @@ def test_what_a_job_is_called_is_never_markup(page: Page, site: Site) -> None:
 @pytest.mark.parametrize("width", [400, 1100])
 def test_long_names_stay_inside_their_cards(page: Page, site: Site, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
-    job = site.service.jobs[site.job_id]
     card = page.locator(f"#jobs button[data-id='{site.job_id}']")
     for name, shown in (("ab" * 32, "abababababab…"), ("w" * 80, "w" * 80)):
-        site.service.jobs[site.job_id] = job.model_copy(update={"dataset": name})
+        site.rename_dataset(name)
         expect(card).to_contain_text(f" {shown};")
         sizes = card.locator(".note").evaluate("note => [note.scrollWidth, note.clientWidth]")
         assert sizes[0] <= sizes[1]
@@ -158,16 +161,16 @@ def test_long_names_stay_inside_their_cards(page: Page, site: Site, width: int) 
 
 def test_a_lost_service_is_said_and_found_again(page: Page, site: Site) -> None:
     expect(page.locator("#health")).to_have_text(re.compile("idle|proving"))
-    site.service.is_up = False
+    site.server.stop()
     expect(page.locator("#health")).to_contain_text("queue cannot be reached")
-    site.service.is_up = True
+    site.server.start()
     expect(page.locator("#health")).to_have_text(re.compile("idle|proving"))
 
 
-def test_the_chain_is_shown_as_it_grows(browser: Browser) -> None:
+def test_the_chain_is_shown_as_it_grows(browser: Browser, site: Site) -> None:
     history = ChainHistory(LAB.genesis)
     state = grow(history, start(LAB.genesis), Phase.UPDATE)
-    with serve(MemoryService(), history) as url:
+    with serve(site.service, history) as url:
         page = browser.new_page(viewport={"width": 400, "height": 800})
         page.goto(url)
         expect(page.locator("#blocks tr")).to_have_count(history.height)
@@ -183,12 +186,12 @@ def test_the_chain_is_shown_as_it_grows(browser: Browser) -> None:
         page.close()
 
 
-def test_who_was_refused_is_shown_as_that(browser: Browser) -> None:
+def test_who_was_refused_is_shown_as_that(browser: Browser, site: Site) -> None:
     history = ChainHistory(LAB.genesis)
     state = grow(history, start(LAB.genesis), Phase.PROVE)
     block = LAB.block(state, [LAB.prove(0, state), Refusal(proof=LAB.prove(1, state))])
     history.append(certify(block), apply(state, block))
-    with serve(MemoryService(), history) as url:
+    with serve(site.service, history) as url:
         page = browser.new_page()
         page.goto(url)
         expect(page.locator("#clients tr").nth(0)).to_contain_text("16/16")

@@ -156,7 +156,7 @@ class Lab:
 
     def count_ends(self, job_id: str) -> int:
         """How many `end` events the job has; once is right."""
-        return sum(event.kind == "end" for event in self.queue.read_events(job_id))
+        return sum(event.type == "end" for event in self.queue.read_events(job_id))
 
     def judge(self, record: JobRecord) -> list[Verdict]:
         """The verdicts of a verifier on the proofs of a job that is done."""

@@ -13,11 +13,11 @@ from api.http.app import build_app
 from api.http.auth import KeyRing
 from api.http.chain.history import ChainHistory
 from api.http.server import build_server
-from api.http.service import ServiceBackend
+from api.http.service import Service
 
 
 @contextmanager
-def serve(backend: ServiceBackend, chain: ChainHistory | None = None) -> Iterator[str]:
+def serve(backend: Service, chain: ChainHistory | None = None) -> Iterator[str]:
     """Yields the address. The socket listens first, so no request comes too early."""
     app = build_app(backend, keys=KeyRing(), registry=CollectorRegistry(), chain=chain)
     with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -16,7 +16,7 @@ from api.http.auth import Caller, KeyRing, Scope
 from api.http.chain.history import ChainHistory
 from api.http.limits import Places, RateLimits, Shares
 from api.http.problems import ApiProblem
-from api.http.service import ServiceBackend
+from api.http.service import Service
 
 MAX_JSON_MARKS = 1 << 10
 """Brackets, braces and commas of a body. The schemas' requests have twenty."""
@@ -30,7 +30,7 @@ _bearer = HTTPBearer(
 class Shell:
     """What one application holds for its routes."""
 
-    backend: ServiceBackend
+    backend: Service
     keys: KeyRing
     rates: RateLimits
     streams: Places

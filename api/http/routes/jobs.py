@@ -22,9 +22,8 @@ from api.http.routes.common import (
     StreamReader,
     Submitter,
 )
-from api.http.schemas import Job, JobList, JobRequest, PriorityName, ProofView
-from api.http.service import JobEvent
-from api.queue.jobs import JobState
+from api.http.schemas import Job, JobList, JobRequest, ProofView
+from api.queue.jobs import JobEvent, JobState, Priority
 
 MAX_JOB_BYTES = 1 << 16
 MAX_GROTH16_BYTES = 1 << 30
@@ -88,7 +87,7 @@ async def submit_groth16(
     caller: Submitter,
     zkey: Annotated[UploadFile, File(description="proving key, .zkey")],
     witness: Annotated[UploadFile, File(description="values of all wires, .wtns; private")],
-    priority: Annotated[PriorityName, Form()] = PriorityName.NORMAL,
+    priority: Annotated[Priority, Form()] = Priority.NORMAL,
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
     """The proof of the job is `proof.json` with its public inputs."""

@@ -22,9 +22,10 @@ from federated.client import ProvingFailed
 from federated.errors import FetchFailed, ProxyUnusable
 from federated.fetch import fetch_dataset
 from federated.proxies import find_proxy, is_this_machine
-from tests.support.memory_service import MemoryService
 from tests.support.proxy import proxying
+from tests.support.queue_server import running_server
 from tests.support.serving import serve
+from tests.support.still_service import still_service
 from tests.unit.federated.test_data import IMAGES, LABELS, TINY, Seen
 
 VARIABLES = [f"{name}_PROXY" for name in ("HTTP", "HTTPS", "ALL", "NO")]
@@ -107,9 +108,16 @@ def test_a_proxy_of_another_kind_is_named(
     assert "secret" not in f"{refused.value} {failed.value}"
 
 
-def test_the_client_asks_this_machine_directly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_asks_this_machine_directly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     set_proxies(monkeypatch, HTTP_PROXY=DEAD, ALL_PROXY="socks5://p.example:1080")
-    with serve(MemoryService()) as url, Client.connect(url) as client:
+    with (
+        running_server(tmp_path),
+        still_service(tmp_path) as service,
+        serve(service) as url,
+        Client.connect(url) as client,
+    ):
         assert client.circuits() == CircuitList(circuits=[])
 
 

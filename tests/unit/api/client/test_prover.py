@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,37 +12,28 @@ import pytest
 
 from api.client.http import Client, ServiceGone
 from api.client.prover import MAX_TRIES, ServiceProver
-from api.http.auth import Caller
+from api.http.auth import LOCAL, Caller
 from api.http.problems import ApiProblem
-from api.http.schemas import CommitmentReceipt, DatasetReceipt, Job, JobRequest
-from api.store.uploads import parse_samples
+from api.http.schemas import DatasetReceipt, Job, JobRequest
+from api.settings import Settings
+from api.store.uploads import UploadKind, parse_samples
 from federated.client import ProofOrder, ProvingFailed
 from prover.groth16.commitment import SecretCommitment
 from prover.model.zkq import encode_model
 from prover.wire.statement import Occasion
 from tests.support.learning import commitment_of, model_of
-from tests.support.memory_service import PROOF, MemoryService
+from tests.support.queue_server import running_server
 from tests.support.serving import serve
+from tests.support.still_service import PROOF, StillService
 
 
-class Ending(MemoryService):
-    """Takes uploads, and ends each job as soon as it comes."""
+class Ending(StillService):
+    """Ends each job as soon as it comes."""
 
-    def __init__(self, state: str = "done") -> None:
-        super().__init__()
-        self.state, self.n_busy = state, 0
-        self.uploads: dict[str, bytes] = {}
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.state, self.n_busy = "done", 0
         self.requests: list[JobRequest] = []
-
-    def put_dataset(self, caller: Caller, raw: bytes) -> DatasetReceipt:
-        images, _ = parse_samples(raw)
-        name = self._keep(raw)
-        return DatasetReceipt(
-            id=name, n_samples=len(images), n_bytes=len(raw), digest=name, expires_at=0
-        )
-
-    def put_commitment(self, caller: Caller, raw: bytes) -> CommitmentReceipt:
-        return CommitmentReceipt(id=self._keep(raw), d_w="", expires_at=0)
 
     def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
         if self.n_busy:
@@ -49,13 +41,13 @@ class Ending(MemoryService):
             raise ApiProblem("queue_full", headers={"Retry-After": "7"})
         self.requests.append(request)
         job = super().submit(caller, request, idempotency_key)
-        self.finish(job.id, self.state)
+        if not job.state.is_end:  # the same request again is the same job
+            self.finish(job.id, self.state)
         return job
 
-    def _keep(self, raw: bytes) -> str:
-        name = hashlib.sha256(raw).hexdigest()
-        self.uploads[name] = raw
-        return name
+    def read_upload(self, kind: UploadKind, upload: str | None) -> bytes:
+        assert upload is not None
+        return self.store.get(LOCAL.name, kind, upload)
 
 
 def make_order() -> ProofOrder:
@@ -77,8 +69,9 @@ def make_order() -> ProofOrder:
 
 
 @pytest.fixture
-def service() -> Ending:
-    return Ending()
+def service(tmp_path: Path) -> Iterator[Ending]:
+    with running_server(tmp_path), closing(Ending(Settings(data_dir=tmp_path))) as service:
+        yield service
 
 
 @pytest.fixture
@@ -91,11 +84,13 @@ def test_the_service_is_handed_the_whole_order(service: Ending, url: str) -> Non
     order = make_order()
     assert ServiceProver(url).prove(order) == PROOF
     (request,) = service.requests
-    assert encode_model(order.model) in service.models.values()
-    images, labels = parse_samples(service.uploads[request.dataset])
+    model = service.read_upload(UploadKind.MODEL, request.model_id)
+    assert model == encode_model(order.model)
+    images, labels = parse_samples(service.read_upload(UploadKind.DATASET, request.dataset))
     assert np.array_equal(images, order.images)
     assert np.array_equal(labels, order.labels)
-    assert service.uploads[request.commitment_id or ""] == order.commitment.encode()
+    commitment = service.read_upload(UploadKind.COMMITMENT, request.commitment_id)
+    assert commitment == order.commitment.encode()
     assert request.n_samples == 16
     assert request.statement.model_dump() == {
         "chain_id": "chain",

@@ -15,7 +15,7 @@ from consensus.learning.chain import start
 from consensus.learning.chain_state import Phase
 from tests.support.histories import LAB, grow
 from tests.support.learning import N_SAMPLES
-from tests.support.memory_service import MemoryService
+from tests.support.still_service import StillService
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,9 @@ def history() -> ChainHistory:
     return history
 
 
-@pytest.fixture(scope="module")
-def http(history: ChainHistory) -> Iterator[TestClient]:
-    app = build_app(MemoryService(), keys=KeyRing(), registry=CollectorRegistry(), chain=history)
+@pytest.fixture
+def http(history: ChainHistory, service: StillService) -> Iterator[TestClient]:
+    app = build_app(service, keys=KeyRing(), registry=CollectorRegistry(), chain=history)
     with TestClient(app, base_url="http://localhost") as client:
         yield client
 
@@ -119,8 +119,8 @@ def test_what_is_not_there(http: TestClient, path: str, status: int) -> None:
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_a_service_without_a_chain_says_so() -> None:
-    app = build_app(MemoryService(), keys=KeyRing(), registry=CollectorRegistry())
+def test_a_service_without_a_chain_says_so(service: StillService) -> None:
+    app = build_app(service, keys=KeyRing(), registry=CollectorRegistry())
     with TestClient(app, base_url="http://localhost") as client:
         for path in ("/v1/blocks", "/v1/blocks/1", "/v1/leader", "/v1/clients"):
             answer = client.get(path)

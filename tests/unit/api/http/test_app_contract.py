@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -16,7 +23,9 @@ from schemathesis.specs.openapi.checks import (
 
 from api.http.app import build_app
 from api.http.auth import KeyRing
-from tests.support.memory_service import MemoryService
+from api.settings import Settings
+from tests.support.queue_server import running_server
+from tests.support.still_service import StillService
 
 CHECKS = (
     not_a_server_error,
@@ -26,14 +35,23 @@ CHECKS = (
 )
 FAST = dict.fromkeys(("read", "submit", "verify", "guess"), "1000000/second")
 
+
+# The document is read before there are fixtures: a client connects when it is first used.
+folder = Path(tempfile.gettempdir()) / f"zkpot-contract-{os.getpid()}"
+service = StillService(Settings(data_dir=folder))
 app = build_app(
-    MemoryService(),
-    keys=KeyRing(),
-    registry=CollectorRegistry(),
-    rates=FAST,
-    names=[asgi.HOST],
+    service, keys=KeyRing(), registry=CollectorRegistry(), rates=FAST, names=[asgi.HOST]
 )
 schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    try:
+        with running_server(folder), closing(service):
+            yield
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.slow

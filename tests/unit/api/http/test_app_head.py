@@ -3,52 +3,39 @@
 from __future__ import annotations
 
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
-import numpy as np
 import pytest
 from anyio import Event, fail_after, sleep_forever, wait_all_tasks_blocked
 from prometheus_client import CollectorRegistry
-from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
 from api.http import app as app_module
 from api.http.app import build_app
-from api.http.auth import LOCAL, KeyRing
-from api.http.schemas import JobRequest
-from api.http.service import JobEvent
-from prover.model.network import Architecture
-from prover.model.zkq import encode_model
-from tests.support.memory_service import MemoryService
-from tests.support.models import random_model
+from api.http.auth import KeyRing
+from tests.support.queue_server import running_server
+from tests.support.routes import make_http
 from tests.support.serving import serve
+from tests.support.still_service import StillService, still_service
 
 PROBES = ["/healthz", "/readyz", "/", "/metrics", "/openapi.json", "/docs", "/web/app.js"]
 CHANGING = frozenset({"content-length", "x-request-id", "date"})
 
 
 @pytest.fixture
-def service() -> MemoryService:
-    return MemoryService()
+def job_id(service: StillService) -> str:
+    return service.put_job().id
 
 
-@pytest.fixture
-def job_id(service: MemoryService) -> str:
-    architecture = Architecture.mlp([4, 3, 2])
-    raw = encode_model(random_model(architecture, np.random.default_rng(1)))
-    model_id = service.put_model(LOCAL, raw).id
-    request = JobRequest(model_id=model_id, dataset="mnist:test[0:16]", n_samples=16)
-    return service.submit(LOCAL, request, None).id
-
-
-def make_http(service: MemoryService) -> TestClient:
-    app = build_app(service, keys=KeyRing(), registry=CollectorRegistry())
-    return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
-
-
-def test_what_has_get_has_head(service: MemoryService, job_id: str) -> None:
-    with make_http(service) as http:
+def test_what_has_get_has_head(tmp_path: Path) -> None:
+    with (
+        running_server(tmp_path) as server,
+        still_service(tmp_path) as service,
+        make_http(service) as http,
+    ):
+        job_id = service.put_job().id
         for path in (*PROBES, f"/v1/jobs/{job_id}", "/v1/jobs", "/v1/jobs/none", "/nothing"):
             got, head = http.get(path), http.head(path)
             assert (head.status_code, head.content) == (got.status_code, b""), path
@@ -56,12 +43,12 @@ def test_what_has_get_has_head(service: MemoryService, job_id: str) -> None:
             same = set(got.headers) - CHANGING
             assert {n: head.headers[n] for n in same} == {n: got.headers[n] for n in same}
         assert http.head("/v1/models").status_code == 405  # nor has it GET
-        service.is_up = False
+        server.stop()
         assert http.head("/readyz").status_code == 503
 
 
 def test_a_stream_whose_head_is_asked_for_ends(
-    service: MemoryService, job_id: str, monkeypatch: pytest.MonkeyPatch
+    service: StillService, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_module, "MAX_STREAMS", 1)
     with make_http(service) as http:
@@ -71,9 +58,10 @@ def test_a_stream_whose_head_is_asked_for_ends(
             assert answer.headers["Content-Type"].startswith("text/event-stream")
 
 
-def test_a_reader_that_leaves_a_stream_is_no_failure(service: MemoryService, job_id: str) -> None:
+def test_a_reader_that_leaves_a_stream_is_no_failure(service: StillService, job_id: str) -> None:
     """Right before the framework gives it the next event."""
-    service.events[job_id] = [JobEvent(f"{i}-0", "progress", {}) for i in range(1, 50)]
+    for i in range(50):
+        service.step(job_id, "prove", i, 50, 0.5)
     app = build_app(service, keys=KeyRing(), registry=CollectorRegistry())
     path = f"/v1/jobs/{job_id}/events"
     scope: Scope = {
@@ -107,7 +95,7 @@ def test_a_reader_that_leaves_a_stream_is_no_failure(service: MemoryService, job
     assert sent == ["http.response.start", "http.response.body"]
 
 
-def test_a_connection_goes_on_after_a_head(service: MemoryService, job_id: str) -> None:
+def test_a_connection_goes_on_after_a_head(service: StillService, job_id: str) -> None:
     """No byte of a body follows, which the next answer would begin with."""
     with serve(service) as url:
         parts = urlsplit(url)

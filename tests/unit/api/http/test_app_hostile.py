@@ -9,29 +9,19 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-import numpy as np
 import pytest
 
 from api.http import app, patience
-from api.http.auth import LOCAL
-from api.http.schemas import JobRequest
-from prover.model.network import Architecture
-from prover.model.zkq import encode_model
-from tests.support.memory_service import MemoryService
-from tests.support.models import random_model
+from api.queue.jobs import JobEvent
 from tests.support.serving import serve
+from tests.support.still_service import StillService
 
 pytestmark = pytest.mark.slow
 GET = b"GET /healthz HTTP/1.1\r\nHost: [::]\r\n"
 
 
 @pytest.fixture
-def service() -> MemoryService:
-    return MemoryService()
-
-
-@pytest.fixture
-def address(service: MemoryService, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+def address(service: StillService, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     for name in ("HEADERS_S", "BODY_S", "READ_S"):
         monkeypatch.setattr(patience, name, 0.3)
     monkeypatch.setattr(app, "MAX_STREAMS", 1)
@@ -116,16 +106,16 @@ def test_a_body_that_stands_still(address: tuple[str, int]) -> None:
 
 
 def test_a_client_that_never_reads_its_events(
-    address: tuple[str, int], service: MemoryService
+    address: tuple[str, int], service: StillService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its place among the open streams comes back, though it never closes the connection."""
-    architecture = Architecture.mlp([4, 3, 2])
-    raw = encode_model(random_model(architecture, np.random.default_rng(1)))
-    model_id = service.put_model(LOCAL, raw).id
-    request = JobRequest(model_id=model_id, dataset="mnist:test[0:16]", n_samples=16)
-    job_id = service.submit(LOCAL, request, None).id
-    for i in range(400):
-        service.step(job_id, "x" * 65536, i, 400, i / 400)  # 26 MB: more than sockets hold
+    job_id = service.put_job().id
+    many = [JobEvent(f"{i}-0", "progress", {"stage": "x" * 65536}) for i in range(1, 401)]
+
+    def read_events(*_: object, after: str, **__: object) -> list[JobEvent]:
+        return many[int(after.partition("-")[0]) :]  # 26 MB: more than sockets hold
+
+    monkeypatch.setattr(service, "read_events", read_events)
     with connect(address) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         path = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: [::]\r\n\r\n"

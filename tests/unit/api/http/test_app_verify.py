@@ -16,23 +16,10 @@ from api.http import app as app_module
 from api.http.app import build_app
 from api.http.auth import Caller, KeyEntry, KeyRing, Scope, make_key
 from api.http.schemas import VerifyAnswer, VerifyRequest
-from tests.support.memory_service import MemoryService
+from tests.support.still_service import StillService
 
 ASKED = {"proof_base64": "", "circuit": "0" * 64, "dataset": "mnist:test[0:16]"}
 WAIT_S = 30.0
-
-
-class HeldService(MemoryService):
-    """Its verifications stand still until they are let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.begun, self.go_on = Semaphore(0), Event()
-
-    def verify(self, caller: Caller, request: VerifyRequest) -> VerifyAnswer:
-        self.begun.release()
-        assert self.go_on.wait(WAIT_S)
-        return super().verify(caller, request)
 
 
 def make_keys(*names: str) -> tuple[KeyRing, list[dict[str, str]]]:
@@ -49,11 +36,19 @@ def make_keys(*names: str) -> tuple[KeyRing, list[dict[str, str]]]:
 
 @pytest.mark.parametrize("share", [1, 45])  # 45: more than the 40 threads that requests share
 def test_verifications_of_one_caller_stop_nobody_else(
-    share: int, monkeypatch: pytest.MonkeyPatch
+    share: int, service: StillService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_module, "MAX_VERIFICATIONS", share + 1)
     monkeypatch.setattr(app_module, "MAX_VERIFICATIONS_PER_CALLER", share)
-    service, (ring, (alice, bob)) = HeldService(), make_keys("alice", "bob")
+    begun, go_on = Semaphore(0), Event()
+
+    def hold(_: Caller, __: VerifyRequest) -> VerifyAnswer:
+        begun.release()
+        assert go_on.wait(WAIT_S)
+        return VerifyAnswer(verdict="malformed")
+
+    monkeypatch.setattr(service, "verify", hold)
+    ring, (alice, bob) = make_keys("alice", "bob")
     rates = {"verify": "1000/second"}
     app = build_app(service, keys=ring, registry=CollectorRegistry(), rates=rates)
     with TestClient(app, raise_server_exceptions=False) as http:
@@ -65,14 +60,14 @@ def test_verifications_of_one_caller_stop_nobody_else(
             try:
                 held = [pool.submit(ask, alice) for _ in range(share)]
                 for _ in held:
-                    assert service.begun.acquire(timeout=WAIT_S)
+                    assert begun.acquire(timeout=WAIT_S)
                 assert http.get("/v1/jobs", headers=bob).status_code == 200
                 refused = ask(alice)
                 held.append(pool.submit(ask, bob))
-                assert service.begun.acquire(timeout=WAIT_S)  # bob's got in
+                assert begun.acquire(timeout=WAIT_S)  # bob's got in
                 refused_in_all = ask(bob)
             finally:
-                service.go_on.set()
+                go_on.set()
         for answer in (refused, refused_in_all):
             assert (answer.status_code, answer.json()["code"]) == (429, "too_many_verifications")
             assert int(answer.headers["Retry-After"]) >= 1

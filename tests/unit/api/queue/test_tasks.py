@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from api.queue.admin import QueueAdmin
-from api.queue.jobs import JobProgress, JobState, Priority
+from api.queue.jobs import JobState, Priority, Progress
 from api.queue.tasks import (
     IdempotencyConflict,
     JobQueue,
@@ -85,7 +85,7 @@ def n_entries(queue: JobQueue) -> int:
 
 
 def ends_of(queue: JobQueue, job_id: str) -> list[Any]:
-    return [e.data["state"] for e in queue.read_events(job_id) if e.kind == "end"]
+    return [e.data["state"] for e in queue.read_events(job_id) if e.type == "end"]
 
 
 # -- a job's way
@@ -102,7 +102,7 @@ def test_a_job_from_submission_to_result(queue: JobQueue) -> None:
     assert (lease.job_id, lease.task, lease.attempt) == (spec.id, 0, 1)
     assert state_of(queue, spec.id) is JobState.RUNNING
     assert queue.get_results(spec.id) is None
-    progress = JobProgress(stage="prove", done=1, total=4, fraction=0.25)
+    progress = Progress(stage="prove", done=1, total=4, fraction=0.25)
     assert queue.report(lease, progress) is Standing.HELD
     seen = queue.get(spec.id)
     assert seen is not None
@@ -114,7 +114,7 @@ def test_a_job_from_submission_to_result(queue: JobQueue) -> None:
     assert done.finished_at is not None
     assert queue.get_results(spec.id) == [b"bytes"]
     assert n_entries(queue) == 0
-    kinds = [event.kind for event in queue.read_events(spec.id)]
+    kinds = [event.type for event in queue.read_events(spec.id)]
     assert kinds == ["state", "state", "progress", "end"]
 
 
@@ -185,7 +185,7 @@ def test_progress_of_shards_adds_up(queue: JobQueue) -> None:
     queue.submit(spec)
     first, second = take(queue, "a"), take(queue, "b")
     finish(queue, first)
-    queue.report(second, JobProgress(stage="prove", done=1, total=2, fraction=0.5))
+    queue.report(second, Progress(stage="prove", done=1, total=2, fraction=0.5))
     record = queue.get(spec.id)
     assert record is not None
     assert record.progress is not None
@@ -245,9 +245,7 @@ def test_a_lost_task_goes_to_another_worker_and_its_first_one_is_fenced_off(
     lease = take(queue, "other")
     assert (lease.entry, lease.attempt) == (frozen.entry, 2)
     assert queue.renew(frozen) is Standing.LOST
-    assert queue.report(frozen, JobProgress(stage="x", done=0, total=1, fraction=0)) is (
-        Standing.LOST
-    )
+    assert queue.report(frozen, Progress(stage="x", done=0, total=1, fraction=0)) is (Standing.LOST)
     assert not finish(queue, frozen, b"stale")
     assert queue.fail(frozen, "x", "x", retry=False) is Standing.LOST
     assert queue.release(frozen) is Standing.LOST
@@ -512,7 +510,7 @@ def test_events_resume_behind_the_last_one(queue: JobQueue) -> None:
     assert queue.read_events(spec.id, after=events[1].id, block_ms=1) == []
     finish(queue, lease)
     (end,) = queue.read_events(spec.id, after=events[1].id, block_ms=1000)
-    assert (end.kind, end.data) == ("end", {"state": "done"})
+    assert (end.type, end.data) == ("end", {"state": "done"})
 
 
 def test_events_are_capped(queue: JobQueue) -> None:
@@ -520,7 +518,7 @@ def test_events_are_capped(queue: JobQueue) -> None:
     queue.submit(spec)
     lease = take(queue)
     for i in range(1100):
-        queue.report(lease, JobProgress(stage="prove", done=i, total=1100, fraction=i / 1100))
+        queue.report(lease, Progress(stage="prove", done=i, total=1100, fraction=i / 1100))
     assert queue.redis.xlen(f"{queue.prefix}events:{spec.id}") == 1000
 
 
@@ -691,7 +689,7 @@ def test_the_weight_of_a_job_is_near_what_it_takes(queue: JobQueue) -> None:
     queue.submit(make_spec())
     lease = take(queue)
     for i in range(200):
-        progress = JobProgress(stage="quotient query", done=i, total=200, fraction=i / 200)
+        progress = Progress(stage="quotient query", done=i, total=200, fraction=i / 200)
         queue.report(lease, progress)
     finish(queue, lease, bytes(5000))
     kinds = ("job", "results", "events")

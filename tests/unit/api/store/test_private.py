@@ -25,9 +25,10 @@ from safetensors.numpy import save
 from api.assembly import build_service, build_worker
 from api.http.auth import LOCAL
 from api.http.problems import ApiProblem
-from api.http.queue_service import QueueService
-from api.http.schemas import Job, JobRequest, PriorityName
+from api.http.schemas import Job, JobRequest
+from api.http.service import Service
 from api.queue.admin import QueueAdmin
+from api.queue.jobs import Priority
 from api.queue.tasks import JobQueue, Lease
 from api.settings import Settings
 from api.store.private import PrivateFiles, PrivateGone, PrivatePart
@@ -65,7 +66,7 @@ def redis(settings: Settings) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def service(redis: Redis, settings: Settings) -> Iterator[QueueService]:
+def service(redis: Redis, settings: Settings) -> Iterator[Service]:
     with closing(build_service(redis, settings)) as service:
         service.sweep()  # of jobs of other tests
         yield service
@@ -89,12 +90,12 @@ class Product:
         factors = (a.to_bytes(32, "little"), b.to_bytes(32, "little"))
         return cls(raw, (*factors, digest.digest(), digest.hexdigest().encode()))
 
-    def submit(self, service: QueueService, key: str | None = None) -> Job:
+    def submit(self, service: Service, key: str | None = None) -> Job:
         return service.submit_groth16(
             LOCAL,
             zkey=BytesIO(ZKEY),
             witness=BytesIO(self.witness),
-            priority=PriorityName.NORMAL,
+            priority=Priority.NORMAL,
             idempotency_key=key,
         )
 
@@ -157,7 +158,7 @@ ENDS: dict[str, tuple[str, Callable[[Redis, Settings], None]]] = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_witness_goes_with_its_job(
-    service: QueueService, redis: Redis, settings: Settings, product: Product, end: str
+    service: Service, redis: Redis, settings: Settings, product: Product, end: str
 ) -> None:
     job = product.submit(service)
     assert find(settings, *product.secrets) == ["private"]
@@ -178,7 +179,7 @@ def test_a_witness_goes_with_its_job(
 
 @pytest.mark.parametrize("is_taken", [False, True])
 def test_a_witness_goes_when_its_job_is_cancelled(
-    service: QueueService, redis: Redis, settings: Settings, product: Product, is_taken: bool
+    service: Service, redis: Redis, settings: Settings, product: Product, is_taken: bool
 ) -> None:
     job = product.submit(service)
     if is_taken:
@@ -191,7 +192,7 @@ def test_a_witness_goes_when_its_job_is_cancelled(
 
 
 def test_a_witness_that_comes_twice_is_there_once(
-    service: QueueService, settings: Settings, product: Product
+    service: Service, settings: Settings, product: Product
 ) -> None:
     first = product.submit(service, "a")
     for key in ("a", None):
@@ -203,7 +204,7 @@ def test_a_witness_that_comes_twice_is_there_once(
 
 
 def test_a_witness_that_is_refused_is_gone(
-    service: QueueService, redis: Redis, settings: Settings, product: Product, tmp_path: Path
+    service: Service, redis: Redis, settings: Settings, product: Product, tmp_path: Path
 ) -> None:
     other = Product.of(2, tmp_path)
     product.submit(service, "a")
@@ -224,7 +225,7 @@ def test_a_witness_that_is_refused_is_gone(
 
 
 def test_a_replay_needs_the_witness_again(
-    service: QueueService, redis: Redis, settings: Settings, product: Product
+    service: Service, redis: Redis, settings: Settings, product: Product
 ) -> None:
     product.submit(service)
     give_up(redis, settings)
@@ -235,7 +236,7 @@ def test_a_replay_needs_the_witness_again(
 
 
 def test_who_loses_the_server_leaves_nothing_beyond_the_next_sweep(
-    service: QueueService,
+    service: Service,
     redis: Redis,
     settings: Settings,
     product: Product,
@@ -275,7 +276,7 @@ with PrivateFiles(Path(sys.argv[1])).new() as folder:
 
 
 def test_a_sweep_finds_what_a_killed_writer_left(
-    service: QueueService, settings: Settings, product: Product
+    service: Service, settings: Settings, product: Product
 ) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", CRASH, str(settings.data_dir)],
@@ -307,7 +308,7 @@ def rho(monkeypatch: pytest.MonkeyPatch) -> bytes:
     return number.to_bytes(32, "little")
 
 
-def submit_shards(service: QueueService, **change: int) -> Job:
+def submit_shards(service: Service, **change: int) -> Job:
     rng = np.random.default_rng(1)
     architecture = Architecture.mlp([4, 3, 2])
     images = rng.integers(0, 256, (3 * N_SAMPLES, 4), dtype=np.uint8)
@@ -330,7 +331,7 @@ def expire(redis: Redis, settings: Settings) -> None:
 
 @pytest.mark.parametrize("end", [*ENDS, "cancelled", "expired"])
 def test_a_blinding_is_never_in_the_queue_and_goes_with_its_job(
-    service: QueueService, redis: Redis, settings: Settings, rho: bytes, end: str
+    service: Service, redis: Redis, settings: Settings, rho: bytes, end: str
 ) -> None:
     job = submit_shards(service, deadline_s=1000)
     work(redis, settings, n=1)
@@ -354,7 +355,7 @@ def test_a_blinding_is_never_in_the_queue_and_goes_with_its_job(
 
 
 def test_a_worker_that_lost_its_job_leaves_no_blinding(
-    service: QueueService,
+    service: Service,
     redis: Redis,
     settings: Settings,
     rho: bytes,
