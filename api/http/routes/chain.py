@@ -7,28 +7,28 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import Depends, Header, Path, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.http.auth import Caller
 from api.http.chain.history import ChainHistory
 from api.http.chain.schemas import BlockList, BlockView, ClientList, ClientView, LeaderView
 from api.http.problems import ApiProblem, document
-from api.http.routes.common import GuardedRoute, Reader, ShellDep
+from api.http.routes.common import READERS, CallerDep, ShellDep, make_router
 
 STREAM_S = 300.0
 """An event stream ends after this; the client resumes with Last-Event-ID."""
 _WAIT_S = 1.0
 _MAX_HEIGHT = 1 << 53
 
-router = APIRouter(prefix="/v1", tags=["chain"], route_class=GuardedRoute)
+router = make_router("/v1", "chain")
 _GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request", "not_found")
 
 Height = Annotated[int, Path(ge=1, lt=_MAX_HEIGHT)]
 ClientKey = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="Ed25519, hexadecimal")]
 
 
-def get_chain(shell: ShellDep, _: Reader) -> ChainHistory:
+def get_chain(shell: ShellDep) -> ChainHistory:
     if shell.chain is None:
         raise ApiProblem("not_found", "this service follows no chain: ZKPOT_GENESIS names one")
     return shell.chain
@@ -37,13 +37,14 @@ def get_chain(shell: ShellDep, _: Reader) -> ChainHistory:
 Chain = Annotated[ChainHistory, Depends(get_chain)]
 
 
-def hold_stream(shell: ShellDep, caller: Reader, _: Chain) -> Iterator[Caller]:
+def hold_stream(shell: ShellDep, caller: CallerDep, _: Chain) -> Iterator[Caller]:
     """A place among the open streams, given back when the response has ended."""
     with shell.streams.hold(caller.name):
         yield caller
 
 
 @router.get("/blocks", summary="Final blocks, newest first", responses=_GUARDS)
+@READERS
 def list_blocks(
     chain: Chain,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -59,6 +60,7 @@ def list_blocks(
     response_class=EventSourceResponse,
     responses={**_GUARDS, **document("too_many_streams")},
 )
+@READERS
 async def follow(
     chain: Chain,
     _: Annotated[Caller, Depends(hold_stream)],
@@ -79,6 +81,7 @@ async def follow(
 
 
 @router.get("/blocks/{height}", summary="One final block", responses=_GUARDS)
+@READERS
 def get_block(height: Height, chain: Chain) -> BlockView:
     found = chain.get_block(height)
     if found is None:
@@ -88,11 +91,13 @@ def get_block(height: Height, chain: Chain) -> BlockView:
 
 
 @router.get("/clients", summary="All clients with their trails", responses=_GUARDS)
+@READERS
 def list_clients(chain: Chain) -> ClientList:
     return chain.list_clients()
 
 
 @router.get("/clients/{client_key}", summary="A client's trail", responses=_GUARDS)
+@READERS
 def get_client(client_key: ClientKey, chain: Chain) -> ClientView:
     found = chain.get_client(client_key)
     if found is None:
@@ -101,5 +106,6 @@ def get_client(client_key: ClientKey, chain: Chain) -> ClientView:
 
 
 @router.get("/leader", summary="Who leads", responses=_GUARDS)
+@READERS
 def view_leader(chain: Chain) -> LeaderView:
     return chain.view_leader()

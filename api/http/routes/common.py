@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated, Any
+from enum import Enum
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, Header, Path, Request, Response, Security, params
+from fastapi import APIRouter, Depends, Header, Path, Request, Response, Security, params
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
@@ -18,6 +19,8 @@ from api.http.limits import Places, RateLimits, Shares
 from api.http.problems import ApiProblem
 from api.http.service import Service
 
+_ADMISSION = "admission"
+_Endpoint = TypeVar("_Endpoint", bound=Callable[..., Any])
 MAX_JSON_MARKS = 1 << 10
 """Brackets, braces and commas of a body. The schemas' requests have twenty."""
 
@@ -50,10 +53,18 @@ ShellDep = Annotated[Shell, Depends(get_shell)]
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Who may use a route, and how often."""
+    """Who may use a route, and how often: declared with the route, see `GuardedRoute`.
+
+    rate : kind of the request, of which a caller may send so many, see `api.http.app.RATES`
+    """
 
     scope: Scope
     rate: str
+
+    def __call__(self, endpoint: _Endpoint) -> _Endpoint:
+        """Declares it, as a decorator of the function behind a route."""
+        vars(endpoint)[_ADMISSION] = self
+        return endpoint
 
     def admit(self, shell: Shell, request: Request) -> Caller:
         """The caller, known, allowed and within the rate.
@@ -70,43 +81,34 @@ class Admission:
         return caller
 
 
-_ADMISSIONS: dict[object, Admission] = {}
-"""By the dependency that stands for it."""
-
-
-def require(scope: Scope, rate: str) -> Callable[..., Caller]:
-    """A dependency: the caller whom the route, a `GuardedRoute`, has admitted."""
-
-    def get_caller(request: Request, _: Annotated[object, Security(_bearer)]) -> Caller:
-        caller = request.state.caller
-        assert isinstance(caller, Caller)
-        return caller
-
-    _ADMISSIONS[get_caller] = Admission(scope, rate)
-    return get_caller
+READERS = Admission(Scope.READ, "read")
+SUBMITTERS = Admission(Scope.JOBS, "submit")
+VERIFIERS = Admission(Scope.VERIFY, "verify")
 
 
 class GuardedRoute(APIRoute):
     """A route that admits callers, and makes room, before it reads their body; JSON is parsed
-    where it may hold no more than the schemas ask for.
+    where it may hold no more than the schemas ask for. Its function declares the admission:
+
+        @router.get("/queue")
+        @READERS
+        def view_queue(...
+
+    A route that declares none cannot be made.
 
     The framework reads a body, up to 1 GiB of it onto the disk, before it asks a dependency. It
     parses JSON between all other requests, which wait meanwhile: seconds for millions of values.
     """
 
-    def find_admission(self) -> Admission:
-        """Of the one `require` among the route's dependencies."""
-        found, dependants = set[Admission](), [self.dependant]
-        while dependants:
-            dependant = dependants.pop()
-            dependants += dependant.dependencies
-            if dependant.call in _ADMISSIONS:
-                found.add(_ADMISSIONS[dependant.call])
-        (admission,) = found
+    @property
+    def admission(self) -> Admission:
+        """As declared. Raises KeyError when it is not."""
+        admission = vars(self.endpoint)[_ADMISSION]
+        assert isinstance(admission, Admission)
         return admission
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle, admission = super().get_route_handler(), self.find_admission()
+        handle, admission = super().get_route_handler(), self.admission
         limit, takes_json = self.max_body_size, self._takes_json()
 
         async def guard(request: Request) -> Response:
@@ -150,9 +152,21 @@ def _read_length(request: Request, limit: int) -> int:
     return min(limit, int(length)) if re.fullmatch(r"[0-9]{1,15}", length) else limit
 
 
-Reader = Annotated[Caller, Depends(require(Scope.READ, "read"))]
-Submitter = Annotated[Caller, Depends(require(Scope.JOBS, "submit"))]
-Verifier = Annotated[Caller, Depends(require(Scope.VERIFY, "verify"))]
+def make_router(prefix: str, *tags: str) -> APIRouter:
+    """A router of guarded routes."""
+    shown: list[str | Enum] = [*tags]
+    guards = [Security(_bearer)]  # for the document; the routes ask for themselves
+    return APIRouter(prefix=prefix, tags=shown, dependencies=guards, route_class=GuardedRoute)
+
+
+def get_caller(request: Request) -> Caller:
+    """Whom the route has admitted."""
+    caller = request.state.caller
+    assert isinstance(caller, Caller)
+    return caller
+
+
+CallerDep = Annotated[Caller, Depends(get_caller)]
 
 JobId = Annotated[str, Path(pattern=r"^[0-9a-f]{16,64}$", description="from POST /v1/jobs")]
 CircuitDigest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
@@ -165,7 +179,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def hold_stream(job_id: JobId, shell: ShellDep, caller: Reader) -> Iterator[Caller]:
+def hold_stream(job_id: JobId, shell: ShellDep, caller: CallerDep) -> Iterator[Caller]:
     """A place among the open streams, given back when the response has ended.
 
     The job must be there: once a stream has begun its status cannot say otherwise.
@@ -175,4 +189,4 @@ def hold_stream(job_id: JobId, shell: ShellDep, caller: Reader) -> Iterator[Call
         yield caller
 
 
-StreamReader = Annotated[Caller, Depends(hold_stream)]
+StreamCaller = Annotated[Caller, Depends(hold_stream)]

@@ -7,20 +7,21 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
+from fastapi import File, Form, Header, Query, Request, Response, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.http.problems import ApiProblem, document
 from api.http.routes.common import (
-    GuardedRoute,
+    READERS,
+    SUBMITTERS,
+    CallerDep,
     IdempotencyKey,
     JobId,
-    Reader,
     ShellDep,
-    StreamReader,
-    Submitter,
+    StreamCaller,
+    make_router,
 )
 from api.http.schemas import Job, JobList, JobRequest, ProofView
 from api.queue.jobs import JobEvent, JobState, Priority
@@ -34,7 +35,7 @@ STREAM_S = 300.0
 _BLOCK_MS = 1000
 _OCTETS = "application/octet-stream"
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=GuardedRoute)
+router = make_router("/v1/jobs", "jobs")
 _GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request", "unavailable")
 _ACCEPTED = {
     "headers": {
@@ -57,11 +58,12 @@ _ACCEPTED = {
         202: _ACCEPTED,
     },
 )
+@SUBMITTERS
 def submit(
     body: JobRequest,
     response: Response,
     shell: ShellDep,
-    caller: Submitter,
+    caller: CallerDep,
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
     """202 with the job; follow `Location`, or its events."""
@@ -81,10 +83,11 @@ def submit(
         202: _ACCEPTED,
     },
 )
+@SUBMITTERS
 async def submit_groth16(
     response: Response,
     shell: ShellDep,
-    caller: Submitter,
+    caller: CallerDep,
     zkey: Annotated[UploadFile, File(description="proving key, .zkey")],
     witness: Annotated[UploadFile, File(description="values of all wires, .wtns; private")],
     priority: Annotated[Priority, Form()] = Priority.NORMAL,
@@ -104,9 +107,10 @@ async def submit_groth16(
 
 
 @router.get("", summary="Jobs, newest first", responses=_GUARDS)
+@READERS
 def list_jobs(
     shell: ShellDep,
-    caller: Reader,
+    caller: CallerDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[str | None, Query(pattern=r"^[0-9a-f.:-]{1,96}$")] = None,
 ) -> JobList:
@@ -115,12 +119,14 @@ def list_jobs(
 
 
 @router.get("/{job_id}", summary="One job", responses={**_GUARDS, **document("not_found")})
-def get_job(job_id: JobId, shell: ShellDep, caller: Reader) -> Job:
+@READERS
+def get_job(job_id: JobId, shell: ShellDep, caller: CallerDep) -> Job:
     return shell.backend.get_job(caller, job_id)
 
 
 @router.delete("/{job_id}", summary="Cancel a job", responses={**_GUARDS, **document("not_found")})
-def cancel(job_id: JobId, shell: ShellDep, caller: Submitter) -> Job:
+@SUBMITTERS
+def cancel(job_id: JobId, shell: ShellDep, caller: CallerDep) -> Job:
     """Also while it runs. A job that has ended stays as it is."""
     return shell.backend.cancel(caller, job_id)
 
@@ -131,10 +137,11 @@ def cancel(job_id: JobId, shell: ShellDep, caller: Submitter) -> Job:
     response_class=EventSourceResponse,
     responses={**_GUARDS, **document("not_found", "too_many_streams", "rate_limited")},
 )
+@READERS
 async def follow(
     job_id: JobId,
     shell: ShellDep,
-    caller: StreamReader,
+    caller: StreamCaller,
     request: Request,
     # The server's ids are times in ms; above 2^64 it would refuse one in the middle of the stream.
     last_event_id: Annotated[str, Header(pattern=r"^([0-9]{1,19}-[0-9]{1,19})?$")] = "",
@@ -179,7 +186,8 @@ async def follow(
         },
     },
 )
-def get_proof(job_id: JobId, request: Request, shell: ShellDep, caller: Reader) -> Response:
+@READERS
+def get_proof(job_id: JobId, request: Request, shell: ShellDep, caller: CallerDep) -> Response:
     """Binary unless the Accept header asks for application/json."""
     if "application/json" in request.headers.get("Accept", ""):
         view = shell.backend.describe_proof(caller, job_id)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.http.problems import ApiProblem, document
 from api.http.routes.common import (
+    READERS,
+    SUBMITTERS,
+    VERIFIERS,
+    CallerDep,
     CircuitDigest,
-    GuardedRoute,
-    Reader,
     ShellDep,
-    Submitter,
-    Verifier,
+    make_router,
 )
 from api.http.schemas import (
     CircuitList,
@@ -35,7 +36,7 @@ MAX_COMMITMENT_BYTES = 1 << 10
 MAX_VERIFY_BYTES = 1 << 23
 _OCTETS = "application/octet-stream"
 
-router = APIRouter(prefix="/v1", route_class=GuardedRoute)
+router = make_router("/v1")
 _GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request", "unavailable")
 _UPLOAD: dict[int | str, dict[str, Any]] = {
     **_GUARDS,
@@ -55,7 +56,8 @@ _BODY = {"requestBody": {"required": True, **_BINARY}}
     responses=_UPLOAD,
     openapi_extra=_BODY,
 )
-async def put_model(request: Request, shell: ShellDep, caller: Submitter) -> ModelReceipt:
+@SUBMITTERS
+async def put_model(request: Request, shell: ShellDep, caller: CallerDep) -> ModelReceipt:
     """The bytes of a .zkq file. Only you can use it; it is deleted after its time to live."""
     raw = await _read_octets(request)
     return await run_in_threadpool(shell.backend.put_model, caller, raw)
@@ -70,7 +72,8 @@ async def put_model(request: Request, shell: ShellDep, caller: Submitter) -> Mod
     responses=_UPLOAD,
     openapi_extra=_BODY,
 )
-async def put_dataset(request: Request, shell: ShellDep, caller: Submitter) -> DatasetReceipt:
+@SUBMITTERS
+async def put_dataset(request: Request, shell: ShellDep, caller: CallerDep) -> DatasetReceipt:
     """A safetensors file with `images` uint8[N, ...] and `labels` uint8[N]."""
     raw = await _read_octets(request)
     return await run_in_threadpool(shell.backend.put_dataset, caller, raw)
@@ -85,14 +88,16 @@ async def put_dataset(request: Request, shell: ShellDep, caller: Submitter) -> D
     responses=_UPLOAD,
     openapi_extra=_BODY,
 )
-async def put_commitment(request: Request, shell: ShellDep, caller: Submitter) -> CommitmentReceipt:
+@SUBMITTERS
+async def put_commitment(request: Request, shell: ShellDep, caller: CallerDep) -> CommitmentReceipt:
     """For proofs under a commitment made before: it hides the model from all but this service."""
     raw = await _read_octets(request)
     return await run_in_threadpool(shell.backend.put_commitment, caller, raw)
 
 
 @router.get("/circuits", tags=["circuits"], summary="Circuits with a key", responses=_GUARDS)
-def list_circuits(shell: ShellDep, caller: Reader) -> CircuitList:
+@READERS
+def list_circuits(shell: ShellDep) -> CircuitList:
     return shell.backend.list_circuits()
 
 
@@ -103,7 +108,8 @@ def list_circuits(shell: ShellDep, caller: Reader) -> CircuitList:
     response_class=Response,
     responses={**_GUARDS, **document("not_found"), 200: _BINARY},
 )
-def get_verifying_key(digest: CircuitDigest, shell: ShellDep, caller: Reader) -> Response:
+@READERS
+def get_verifying_key(digest: CircuitDigest, shell: ShellDep) -> Response:
     """With circuit.json in one folder it is all that `zkpot verify --key` reads."""
     return Response(shell.backend.get_circuit_file(digest, VERIFYING_NAME), media_type=_OCTETS)
 
@@ -119,7 +125,8 @@ def get_verifying_key(digest: CircuitDigest, shell: ShellDep, caller: Reader) ->
         200: {"content": {"application/json": {"schema": {"type": "object"}}}},
     },
 )
-def get_card(digest: CircuitDigest, shell: ShellDep, caller: Reader) -> Response:
+@READERS
+def get_card(digest: CircuitDigest, shell: ShellDep) -> Response:
     raw = shell.backend.get_circuit_file(digest, CARD_NAME)
     return Response(raw, media_type="application/json")
 
@@ -135,7 +142,8 @@ def get_card(digest: CircuitDigest, shell: ShellDep, caller: Reader) -> Response
         **document("malformed_request", "too_many_uploads", "too_many_verifications"),
     },
 )
-async def verify(body: VerifyRequest, shell: ShellDep, caller: Verifier) -> VerifyAnswer:
+@VERIFIERS
+async def verify(body: VerifyRequest, shell: ShellDep, caller: CallerDep) -> VerifyAnswer:
     """Any bytes get a verdict. It says what was proven, not how the model was trained."""
     with shell.verifications.hold(caller.name):
         return await to_thread.run_sync(
@@ -148,12 +156,14 @@ async def verify(body: VerifyRequest, shell: ShellDep, caller: Verifier) -> Veri
 
 
 @router.get("/queue", tags=["service"], summary="The queue at a glance", responses=_GUARDS)
-def view_queue(shell: ShellDep, caller: Reader) -> QueueView:
+@READERS
+def view_queue(shell: ShellDep) -> QueueView:
     return shell.backend.view_queue()
 
 
 @router.get("/workers", tags=["service"], summary="Workers that are up", responses=_GUARDS)
-def view_workers(shell: ShellDep, caller: Reader) -> WorkerList:
+@READERS
+def view_workers(shell: ShellDep) -> WorkerList:
     return shell.backend.view_workers()
 
 

@@ -20,7 +20,7 @@ from api.http.auth import Caller, KeyRing, Scope, make_key
 from api.http.routes import chain as routes_chain
 from api.http.routes import jobs as routes_jobs
 from api.http.routes import stock as routes_stock
-from api.http.routes.common import GuardedRoute
+from api.http.routes.common import READERS, SUBMITTERS, VERIFIERS, GuardedRoute, make_router
 from api.http.schemas import ModelReceipt
 from tests.support.routes import BASE_URL, OCTETS, expect_problem, make_http, make_ring
 from tests.support.still_service import MODEL, StillService
@@ -119,13 +119,23 @@ def test_bodies_under_way_are_limited_together(
         assert send(client).status_code == 201
 
 
-def test_every_route_of_the_service_asks_who_calls() -> None:
+def test_every_route_declares_who_may_use_it() -> None:
+    """Whoever looks needs one scope, whoever leaves something here another."""
     routers = (routes_jobs.router, routes_stock.router, routes_chain.router)
     routes = [route for router in routers for route in router.routes]
     assert len(routes) > 15
     for route in routes:
         assert isinstance(route, GuardedRoute)
-        assert route.find_admission().scope in Scope
+        writes = SUBMITTERS if route.path != "/v1/verify" else VERIFIERS
+        assert route.admission == (READERS if route.methods == {"GET"} else writes), route.path
+
+
+def test_a_route_that_declares_nothing_cannot_be_made() -> None:
+    def ask() -> None:
+        raise AssertionError("nobody asks")
+
+    with pytest.raises(KeyError, match="admission"):
+        make_router("/v1").get("/new")(ask)
 
 
 def test_keys_scopes_and_owners(service: StillService, tmp_path: Path) -> None:
