@@ -51,7 +51,7 @@ Every refusal is `application/problem+json` with a stable `code` and the next st
 
 
 def build_app(
-    backend: Service,
+    service: Service,
     *,
     keys: KeyRing,
     registry: CollectorRegistry,
@@ -73,7 +73,7 @@ def build_app(
         redoc_url=None,
     )
     app.state.shell = Shell(
-        backend=backend,
+        service=service,
         keys=keys,
         rates=RateLimits(**{**RATES, **(rates or {})}),
         streams=Places("too_many_streams", total=MAX_STREAMS, per_caller=MAX_STREAMS_PER_CALLER),
@@ -121,7 +121,7 @@ def _add_probes(app: FastAPI) -> None:
         responses=document("unavailable"),
     )
     async def readyz(shell: ShellDep) -> Health:
-        await run_in_threadpool(shell.backend.ping)
+        await run_in_threadpool(shell.service.ping)
         return Health()
 
 

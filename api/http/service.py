@@ -17,12 +17,6 @@ from redis.exceptions import RedisError
 
 from api.http.auth import Caller, Scope
 from api.http.problems import ApiProblem
-from api.http.proof_views import (
-    Made,
-    find_statements,
-    view_accuracy_proof,
-    view_groth16_proof,
-)
 from api.http.schemas import (
     Circuit,
     CircuitList,
@@ -41,6 +35,7 @@ from api.http.schemas import (
 from api.http.service_refusals import refusing_callers
 from api.http.verifier import load_circuit
 from api.http.verifier_pool import VerifierPool
+from api.http.views import view_proof
 from api.queue.admin import QueueAdmin
 from api.queue.jobs import (
     AccuracyWork,
@@ -242,10 +237,13 @@ class Service:
         """As `get_proof`, with what the proof says."""
         record = self._find(caller, job_id)
         raw, first = self._collect(record)
-        made = Made(raw=raw, circuit=self._find_circuit(first), seconds=record.seconds)
-        if isinstance(record.spec.work, Groth16Work):
-            return view_groth16_proof(job_id, made)
-        return view_accuracy_proof(job_id, made, find_statements(raw))
+        return view_proof(
+            job_id,
+            raw,
+            is_groth16=isinstance(record.spec.work, Groth16Work),
+            circuit=self._find_circuit(first),
+            seconds=record.seconds,
+        )
 
     def list_circuits(self) -> CircuitList:
         """Circuits that have a key here."""

@@ -1,9 +1,39 @@
-"""Public parts of a proof as the API shows them."""
+"""What a proof says, as the API shows it."""
 
 from __future__ import annotations
 
-from api.http.schemas import StatementView
+import base64
+import hashlib
+import json
+
+from api.http.schemas import ProofView, StatementView
+from api.shards import MAGIC, Container
+from prover.wire.envelope import Envelope
 from prover.wire.statement import Statement
+
+
+def view_proof(
+    job_id: str, raw: bytes, *, is_groth16: bool, circuit: str | None, seconds: float
+) -> ProofView:
+    """What a job publishes.
+
+    raw     : an envelope, a container, or the JSON object of a Groth16 job
+    circuit : that it is about
+    seconds : that proving took
+    """
+    statements = [] if is_groth16 else _find_statements(raw)
+    return ProofView(
+        job_id=job_id,
+        n_bytes=len(raw),
+        sha256=hashlib.sha256(raw).hexdigest(),
+        proof_base64=base64.b64encode(raw).decode("ascii"),
+        statements=[view_statement(s) for s in statements],
+        n_real=sum(s.n_real for s in statements),
+        claimed_correct=sum(s.claimed_correct for s in statements),
+        circuit=circuit,
+        seconds=seconds,
+        groth16=json.loads(raw) if is_groth16 else None,
+    )
 
 
 def view_statement(statement: Statement) -> StatementView:
@@ -12,6 +42,13 @@ def view_statement(statement: Statement) -> StatementView:
     shown = {name: x.hex() if isinstance(x, bytes) else x for name, x in values.items()}
     shown |= {name: _as_text(values[name]) for name in ("chain_id", "task_id")}
     return StatementView.model_validate(shown)
+
+
+def _find_statements(raw: bytes) -> list[Statement]:
+    """The statements of an envelope or a container that this service has made."""
+    container = Container.decode(raw) if raw.startswith(MAGIC) else Container((raw,))
+    envelopes = [] if container is None else [Envelope.decode(e) for e in container.envelopes]
+    return [envelope.statement for envelope in envelopes if envelope is not None]
 
 
 def _as_text(name: bytes) -> str:

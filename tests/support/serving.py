@@ -17,9 +17,9 @@ from api.http.service import Service
 
 
 @contextmanager
-def serve(backend: Service, chain: ChainHistory | None = None) -> Iterator[str]:
+def serve(service: Service, chain: ChainHistory | None = None) -> Iterator[str]:
     """Yields the address. The socket listens first, so no request comes too early."""
-    app = build_app(backend, keys=KeyRing(), registry=CollectorRegistry(), chain=chain)
+    app = build_app(service, keys=KeyRing(), registry=CollectorRegistry(), chain=chain)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = build_server(app, host="127.0.0.1", port=0)
         server.capture_signals = _no_signals  # type: ignore[method-assign,assignment]

@@ -33,7 +33,7 @@ _bearer = HTTPBearer(
 class Shell:
     """What one application holds for its routes."""
 
-    backend: Service
+    service: Service
     keys: KeyRing
     rates: RateLimits
     streams: Places
@@ -184,7 +184,7 @@ def hold_stream(job_id: JobId, shell: ShellDep, caller: CallerDep) -> Iterator[C
 
     The job must be there: once a stream has begun its status cannot say otherwise.
     """
-    shell.backend.get_job(caller, job_id)
+    shell.service.get_job(caller, job_id)
     with shell.streams.hold(caller.name):
         yield caller
 

@@ -67,7 +67,7 @@ def submit(
     idempotency_key: IdempotencyKey = None,
 ) -> Job:
     """202 with the job; follow `Location`, or its events."""
-    return _accepted(shell.backend.submit(caller, body, idempotency_key), response)
+    return _accepted(shell.service.submit(caller, body, idempotency_key), response)
 
 
 @router.post(
@@ -96,7 +96,7 @@ async def submit_groth16(
     """The proof of the job is `proof.json` with its public inputs."""
 
     job = await run_in_threadpool(
-        shell.backend.submit_groth16,
+        shell.service.submit_groth16,
         caller,
         zkey=zkey.file,
         witness=witness.file,
@@ -115,20 +115,20 @@ def list_jobs(
     before: Annotated[str | None, Query(pattern=r"^[0-9a-f.:-]{1,96}$")] = None,
 ) -> JobList:
     """Your own; an admin sees everybody's. `before` is the `next` of an earlier answer."""
-    return shell.backend.list_jobs(caller, limit=limit, before=before)
+    return shell.service.list_jobs(caller, limit=limit, before=before)
 
 
 @router.get("/{job_id}", summary="One job", responses={**_GUARDS, **document("not_found")})
 @READERS
 def get_job(job_id: JobId, shell: ShellDep, caller: CallerDep) -> Job:
-    return shell.backend.get_job(caller, job_id)
+    return shell.service.get_job(caller, job_id)
 
 
 @router.delete("/{job_id}", summary="Cancel a job", responses={**_GUARDS, **document("not_found")})
 @SUBMITTERS
 def cancel(job_id: JobId, shell: ShellDep, caller: CallerDep) -> Job:
     """Also while it runs. A job that has ended stays as it is."""
-    return shell.backend.cancel(caller, job_id)
+    return shell.service.cancel(caller, job_id)
 
 
 @router.get(
@@ -152,9 +152,9 @@ async def follow(
     def read() -> list[JobEvent] | None:
         """None when the job cannot be read; the end again for who has read all of it."""
         try:
-            state = JobState(shell.backend.get_job(caller, job_id).state)
+            state = JobState(shell.service.get_job(caller, job_id).state)
             block_ms = 0 if state.is_end else _BLOCK_MS
-            events = shell.backend.read_events(caller, job_id, after=after, block_ms=block_ms)
+            events = shell.service.read_events(caller, job_id, after=after, block_ms=block_ms)
         except ApiProblem:  # too late for a status; the client resumes
             return None
         if state.is_end and not events:
@@ -190,9 +190,9 @@ async def follow(
 def get_proof(job_id: JobId, request: Request, shell: ShellDep, caller: CallerDep) -> Response:
     """Binary unless the Accept header asks for application/json."""
     if "application/json" in request.headers.get("Accept", ""):
-        view = shell.backend.describe_proof(caller, job_id)
+        view = shell.service.describe_proof(caller, job_id)
         return JSONResponse(view.model_dump(mode="json"), headers={"Vary": "Accept"})
-    raw = shell.backend.get_proof(caller, job_id)
+    raw = shell.service.get_proof(caller, job_id)
     return Response(
         raw,
         media_type=_OCTETS,

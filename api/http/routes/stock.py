@@ -60,7 +60,7 @@ _BODY = {"requestBody": {"required": True, **_BINARY}}
 async def put_model(request: Request, shell: ShellDep, caller: CallerDep) -> ModelReceipt:
     """The bytes of a .zkq file. Only you can use it; it is deleted after its time to live."""
     raw = await _read_octets(request)
-    return await run_in_threadpool(shell.backend.put_model, caller, raw)
+    return await run_in_threadpool(shell.service.put_model, caller, raw)
 
 
 @router.post(
@@ -76,7 +76,7 @@ async def put_model(request: Request, shell: ShellDep, caller: CallerDep) -> Mod
 async def put_dataset(request: Request, shell: ShellDep, caller: CallerDep) -> DatasetReceipt:
     """A safetensors file with `images` uint8[N, ...] and `labels` uint8[N]."""
     raw = await _read_octets(request)
-    return await run_in_threadpool(shell.backend.put_dataset, caller, raw)
+    return await run_in_threadpool(shell.service.put_dataset, caller, raw)
 
 
 @router.post(
@@ -92,13 +92,13 @@ async def put_dataset(request: Request, shell: ShellDep, caller: CallerDep) -> D
 async def put_commitment(request: Request, shell: ShellDep, caller: CallerDep) -> CommitmentReceipt:
     """For proofs under a commitment made before: it hides the model from all but this service."""
     raw = await _read_octets(request)
-    return await run_in_threadpool(shell.backend.put_commitment, caller, raw)
+    return await run_in_threadpool(shell.service.put_commitment, caller, raw)
 
 
 @router.get("/circuits", tags=["circuits"], summary="Circuits with a key", responses=_GUARDS)
 @READERS
 def list_circuits(shell: ShellDep) -> CircuitList:
-    return shell.backend.list_circuits()
+    return shell.service.list_circuits()
 
 
 @router.get(
@@ -111,7 +111,7 @@ def list_circuits(shell: ShellDep) -> CircuitList:
 @READERS
 def get_verifying_key(digest: CircuitDigest, shell: ShellDep) -> Response:
     """With circuit.json in one folder it is all that `zkpot verify --key` reads."""
-    return Response(shell.backend.get_circuit_file(digest, VERIFYING_NAME), media_type=_OCTETS)
+    return Response(shell.service.get_circuit_file(digest, VERIFYING_NAME), media_type=_OCTETS)
 
 
 @router.get(
@@ -127,7 +127,7 @@ def get_verifying_key(digest: CircuitDigest, shell: ShellDep) -> Response:
 )
 @READERS
 def get_card(digest: CircuitDigest, shell: ShellDep) -> Response:
-    raw = shell.backend.get_circuit_file(digest, CARD_NAME)
+    raw = shell.service.get_circuit_file(digest, CARD_NAME)
     return Response(raw, media_type="application/json")
 
 
@@ -147,7 +147,7 @@ async def verify(body: VerifyRequest, shell: ShellDep, caller: CallerDep) -> Ver
     """Any bytes get a verdict. It says what was proven, not how the model was trained."""
     with shell.verifications.hold(caller.name):
         return await to_thread.run_sync(
-            shell.backend.verify,
+            shell.service.verify,
             caller,
             body,
             abandon_on_cancel=True,
@@ -158,13 +158,13 @@ async def verify(body: VerifyRequest, shell: ShellDep, caller: CallerDep) -> Ver
 @router.get("/queue", tags=["service"], summary="The queue at a glance", responses=_GUARDS)
 @READERS
 def view_queue(shell: ShellDep) -> QueueView:
-    return shell.backend.view_queue()
+    return shell.service.view_queue()
 
 
 @router.get("/workers", tags=["service"], summary="Workers that are up", responses=_GUARDS)
 @READERS
 def view_workers(shell: ShellDep) -> WorkerList:
-    return shell.backend.view_workers()
+    return shell.service.view_workers()
 
 
 async def _read_octets(request: Request) -> bytes:
