@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from api.http.service import Service
 from api.http.verifier_pool import VerifierPool
 from api.queue.metrics import Meter
-from api.queue.tasks import JobQueue
+from api.queue.queue import JobQueue
 from api.settings import Settings
 from api.store.keycache import KeyCache
 from api.store.uploads import UploadStore

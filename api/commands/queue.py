@@ -110,7 +110,7 @@ def purge(yes: Sure = False, as_json: AsJson = False) -> None:
 def _open_admin(*, as_json: bool) -> Iterator[QueueAdmin]:
     from api.console.queue_access import open_queue, read_settings
     from api.queue.admin import QueueAdmin
-    from api.queue.tasks import JobQueue
+    from api.queue.queue import JobQueue
 
     settings = read_settings()
     with open_queue(settings, as_json=as_json) as redis:

@@ -70,7 +70,7 @@ def api(
     from api.http.server import build_server
     from api.process.streams import outlast_output
     from api.queue.metrics import QueueCollector
-    from api.queue.tasks import JobQueue
+    from api.queue.queue import JobQueue
 
     outlast_output()
     ring = _load_keys(keys)

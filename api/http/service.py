@@ -46,7 +46,7 @@ from api.queue.jobs import (
     JobState,
     Priority,
 )
-from api.queue.tasks import JobQueue
+from api.queue.queue import JobQueue
 from api.settings import MAX_PROOF_ROWS, MAX_TASKS_PER_JOB
 from api.shards import Container
 from api.store.keyfolder import load_half

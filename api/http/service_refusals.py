@@ -9,7 +9,7 @@ from redis import RedisError
 
 from api.http.problems import ApiProblem
 from api.queue.jobs import RecordInvalid
-from api.queue.tasks import IdempotencyConflict, OwnerFull, QueueFull
+from api.queue.queue import IdempotencyConflict, OwnerFull, QueueFull
 from api.store.uploads import StoreFull, UploadGone, UploadInvalid
 from federated.errors import FederatedError
 

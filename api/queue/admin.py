@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
 from api.queue.jobs import OPEN_STATES, JobState, Priority
-from api.queue.tasks import JobQueue
+from api.queue.queue import JobQueue
 
 MAX_HEARTBEAT_BYTES = 1 << 12
 MAX_LETTERS = 1000

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from api.queue.admin import Heartbeat, QueueAdmin, QueueLoad
 from api.queue.jobs import JobState
-from api.queue.tasks import JobQueue
+from api.queue.queue import JobQueue
 
 BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _COUNTERS = {

@@ -30,7 +30,7 @@ from kernels.files import PRIVATE, replacing
 from kernels.private_folder import make_private_folder
 
 if TYPE_CHECKING:
-    from api.queue.tasks import JobQueue
+    from api.queue.queue import JobQueue
 
 _NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _LOCK, _KEY = ".lock", "identity.key"

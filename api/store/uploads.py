@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from api.queue.tasks import hash_name
+from api.queue.queue import hash_name
 from api.store.private import PrivateFiles
 from federated.data import DatasetRef, load_samples
 from federated.tensor_file import TensorFileInvalid, read_tensors

@@ -20,7 +20,7 @@ from api.process.system import read_gpu_utilization, read_resident_bytes
 from api.queue.admin import Heartbeat, QueueAdmin
 from api.queue.jobs import Progress, RecordInvalid
 from api.queue.metrics import Meter
-from api.queue.tasks import JobQueue, Lease, OwnerFull, Standing
+from api.queue.queue import JobQueue, Lease, OwnerFull, Standing
 from api.worker.devices import Devices
 from api.worker.reporting import TaskReport
 from api.worker.work import TaskProver, TaskResult, describe_failure

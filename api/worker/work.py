@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from api.queue.jobs import AccuracyWork, Groth16Work, JobSpec
-from api.queue.tasks import MAX_RESULT_BYTES, JobQueue, OwnerFull
+from api.queue.queue import MAX_RESULT_BYTES, JobQueue, OwnerFull
 from api.shards import split_range
 from api.store.keycache import KeyCache, ReadyKey
 from api.store.keyfolder import KeysFull

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from api.queue import tasks
+from api.queue import queue
 from api.settings import Settings
 from api.valkey.embedded import connect
 from consensus.node import stream
@@ -18,7 +18,7 @@ from kernels.lua import INCLUDES, load_script
 from tests.support.lua_globals import find_globals
 from tests.support.queue_server import running_server
 
-FIXED = {tasks.SCRIPTS: {"prefix"}, stream.SCRIPTS: set[str]()}
+FIXED = {queue.SCRIPTS: {"prefix"}, stream.SCRIPTS: set[str]()}
 SCRIPTS = [(folder, path.stem) for folder in FIXED for path in sorted(folder.glob("*.lua"))]
 FILES = [path for folder in FIXED for path in sorted(folder.rglob("*.lua"))]
 KNOWN = {"redis", "cjson", "KEYS", "ARGV"} | {
@@ -36,7 +36,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 
 def list_calls(root: Path, folder: Path) -> Iterator[tuple[str, set[str]]]:
     """(script, names of arguments) of every call of a script of the folder."""
-    held = set(load_script(tasks.SCRIPTS, "release").params)
+    held = set(load_script(queue.SCRIPTS, "release").params)
     for path in (root / folder.parent).glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):

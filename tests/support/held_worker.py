@@ -17,7 +17,7 @@ from threading import Event
 import structlog
 
 from api.queue.jobs import JobSpec
-from api.queue.tasks import JobQueue, Lease
+from api.queue.queue import JobQueue, Lease
 from api.settings import Settings
 from api.store.keycache import KeyCache
 from api.store.uploads import UploadStore

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from api.queue.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec
-from api.queue.tasks import JobQueue
+from api.queue.queue import JobQueue
 from api.settings import Settings
 from api.store.private import PrivatePart
 from api.store.uploads import UploadKind, UploadStore

@@ -19,7 +19,7 @@ from api.http.service import Service
 from api.http.verifier_pool import VerifierPool
 from api.queue.admin import Heartbeat, QueueAdmin
 from api.queue.jobs import Progress
-from api.queue.tasks import JobQueue, Lease
+from api.queue.queue import JobQueue, Lease
 from api.settings import MAX_TASKS_PER_JOB, Settings
 from api.valkey.embedded import connect
 from prover.model.network import Architecture

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from api.cli import build_app
 from api.queue.jobs import JobState
-from api.queue.tasks import JobQueue
+from api.queue.queue import JobQueue
 from api.settings import Settings
 from api.valkey.embedded import connect
 from tests.support.queue_server import make_spec, running_server

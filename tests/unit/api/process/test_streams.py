@@ -21,7 +21,7 @@ from api.process.program import PROGRAM
 from api.process.streams import Outlasting, outlasting
 from api.process.supervisor import Command, Supervisor
 from api.queue.admin import QueueAdmin
-from api.queue.tasks import JobQueue
+from api.queue.queue import JobQueue
 from api.settings import Settings
 from api.valkey.embedded import connect
 from consensus.disk.development import node_home

@@ -29,7 +29,7 @@ from api.http.schemas import Job, JobRequest
 from api.http.service import Service
 from api.queue.admin import QueueAdmin
 from api.queue.jobs import Priority
-from api.queue.tasks import JobQueue, Lease
+from api.queue.queue import JobQueue, Lease
 from api.settings import Settings
 from api.store.private import PrivateFiles, PrivateGone, PrivatePart
 from api.store.uploads import StoreFull

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError, ReadOnlyError
 
 from api.assembly import build_service
 from api.http.problems import ApiProblem
-from api.queue.tasks import JobQueue
+from api.queue.queue import JobQueue
 from api.settings import Settings
 from api.valkey import primary
 from api.valkey.embedded import EmbeddedServer

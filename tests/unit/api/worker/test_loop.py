@@ -19,7 +19,7 @@ from api.assembly import KEYS, build_worker
 from api.cli import build_app
 from api.queue.admin import QueueAdmin
 from api.queue.jobs import AccuracyWork, JobRecord, JobSpec, JobState
-from api.queue.tasks import MAX_RESULT_BYTES, JobQueue, Lease, Standing
+from api.queue.queue import MAX_RESULT_BYTES, JobQueue, Lease, Standing
 from api.settings import Settings
 from api.shards import Container
 from api.store.keycache import KeyCache
