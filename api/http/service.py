@@ -135,39 +135,11 @@ class Service:
 
         ApiProblem: not_found, bad_dataset, refused, queue_full, idempotency_conflict, in_flight
         """
-        with refusing_callers():
-            self._store.get_path(caller.name, UploadKind.MODEL, request.model_id)
-            architecture = self._decode_architecture(caller.name, request.model_id)
-            if request.commitment_id is not None:
-                self._store.get_path(caller.name, UploadKind.COMMITMENT, request.commitment_id)
-            if _DIGEST.fullmatch(request.dataset):
-                self._store.get_path(caller.name, UploadKind.DATASET, request.dataset)
-            n_total, shape = self._measure_samples(caller.name, request.dataset)
-        if shape != architecture.input_shape:
-            raise ApiProblem(
-                "bad_dataset",
-                f"samples {list(shape)}, the model takes {list(architecture.input_shape)}",
-            )
-        try:
-            require_circuit(architecture, request.n_samples, max_rows=MAX_PROOF_ROWS)
-        except ArchitectureInvalid as error:
-            raise ApiProblem("refused", str(error)) from None
-        if n_total > MAX_TASKS_PER_JOB * request.n_samples:
-            raise ApiProblem(
-                "refused",
-                f"{n_total} samples make more than {MAX_TASKS_PER_JOB} shards of at most "
-                f"{request.n_samples}: take more n_samples",
-            )
-        work = AccuracyWork(
-            model_id=request.model_id,
-            dataset=request.dataset,
-            n_total=n_total,
-            n_samples=request.n_samples,
-            commitment_id=request.commitment_id,
-            **request.statement.model_dump(),
-        )
         spec = JobSpec(
-            owner=caller.name, work=work, priority=request.priority, deadline_s=request.deadline_s
+            owner=caller.name,
+            work=self._plan(caller, request),
+            priority=request.priority,
+            deadline_s=request.deadline_s,
         )
         with refusing_callers():
             record, _ = self._queue.submit(spec, idempotency_key=idempotency_key)
@@ -287,6 +259,40 @@ class Service:
         """Workers that are up."""
         with refusing_callers():
             return WorkerList.model_validate({"workers": self._admin.list_workers()})
+
+    def _plan(self, caller: Caller, request: JobRequest) -> AccuracyWork:
+        """The work that is asked for. ApiProblem unless it fits the model, the samples and us."""
+        with refusing_callers():
+            self._store.get_path(caller.name, UploadKind.MODEL, request.model_id)
+            architecture = self._decode_architecture(caller.name, request.model_id)
+            if request.commitment_id is not None:
+                self._store.get_path(caller.name, UploadKind.COMMITMENT, request.commitment_id)
+            if _DIGEST.fullmatch(request.dataset):
+                self._store.get_path(caller.name, UploadKind.DATASET, request.dataset)
+            n_total, shape = self._measure_samples(caller.name, request.dataset)
+        if shape != architecture.input_shape:
+            raise ApiProblem(
+                "bad_dataset",
+                f"samples {list(shape)}, the model takes {list(architecture.input_shape)}",
+            )
+        try:
+            require_circuit(architecture, request.n_samples, max_rows=MAX_PROOF_ROWS)
+        except ArchitectureInvalid as error:
+            raise ApiProblem("refused", str(error)) from None
+        if n_total > MAX_TASKS_PER_JOB * request.n_samples:
+            raise ApiProblem(
+                "refused",
+                f"{n_total} samples make more than {MAX_TASKS_PER_JOB} shards of at most "
+                f"{request.n_samples}: take more n_samples",
+            )
+        return AccuracyWork(
+            model_id=request.model_id,
+            dataset=request.dataset,
+            n_total=n_total,
+            n_samples=request.n_samples,
+            commitment_id=request.commitment_id,
+            **request.statement.model_dump(),
+        )
 
     def _clear(self) -> None:
         """Private files of jobs that have ended go; if not now, then with the next call."""

@@ -69,11 +69,6 @@ class VerifierPool:
             )
         return _read_answer(found)
 
-    @property
-    def n_processes(self) -> int:
-        """How many were started and not found to have ended."""
-        return len(self._started)
-
     def close(self) -> None:
         """Ends all processes; verifications under way break off."""
         with self._lock:

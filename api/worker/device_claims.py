@@ -26,8 +26,6 @@ CUDA = "cuda"
 FOLDER = "devices"
 LOOK_AGAIN_S = 1.0
 
-Load = Callable[[str], Backend]
-
 
 class ClaimsUnavailable(OSError):
     """The data directory cannot hold locks."""

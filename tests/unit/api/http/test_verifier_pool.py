@@ -71,7 +71,7 @@ def test_closing_ends_what_is_under_way() -> None:
     pool = pool_of(HANGS, size=1, limit_s=60.0)
     with ThreadPoolExecutor(3) as threads:  # two of them wait for the only process
         asked = [threads.submit(pool.verify, "alice", ASKED) for _ in range(3)]
-        while not pool.n_processes:
+        while not pool._started:
             pass
         pool.close()
         for one in asked:
