@@ -57,8 +57,8 @@ def prove(
     from api.console.proving import ProverKit
     from api.console.refusals import load_backend, refusing
     from api.console.samples import load_reference
-    from api.shards import Container, split_shards
     from prover.pipeline import require_commitment
+    from prover.shards import Container, split_shards
     from prover.wire.statement import Occasion
 
     if not out.parent.is_dir():
@@ -115,7 +115,7 @@ def prove(
 
 def _require_one(parts: list[ShardInputs], n_samples: int, n_total: int, *, sharded: bool) -> None:
     """Usage error unless the samples fit into one proof, or into one container of proofs."""
-    from api.shards import MAX_SHARDS
+    from prover.shards import MAX_SHARDS
 
     if len(parts) > 1 and not sharded:
         raise typer.BadParameter(

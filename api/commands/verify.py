@@ -11,7 +11,7 @@ from api.console.options import KeyDigest, KeyFolder, SamplesRef
 from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
-    from api.verifying import Proven
+    from prover.judging import Proven
     from prover.keys.card import KeyCard
     from prover.keys.halves import VerifyingKey
 
@@ -60,7 +60,7 @@ def verify(
     from api.console.occasion import parse_occasion
     from api.console.refusals import refusing
     from api.console.samples import load_reference
-    from api.verifying import Refusal, judge_file, read_proof
+    from prover.judging import Refusal, judge_file, read_proof
     from prover.keys.folder import load_verifying_half
 
     expected = parse_occasion(
@@ -117,8 +117,8 @@ def _read_d_w(path: Path, key: VerifyingKey) -> bytes:
 
 
 def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) -> dict[str, Any]:
-    from api.console.occasion import describe_occasion
     from prover.wire.verdict import Verdict
+    from prover.wire.wording import describe_occasion
 
     first = proven.statements[0]
     return {
@@ -140,7 +140,7 @@ def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) ->
 def _say(facts: dict[str, Any]) -> None:
     from textwrap import fill
 
-    from api.console.occasion import get_label
+    from prover.wire.wording import get_label
 
     k, n = facts["correct"], facts["samples"]
     shards = f" in {facts['shards']} shards" if facts["shards"] > 1 else ""

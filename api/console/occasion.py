@@ -10,7 +10,8 @@ from typing import Any
 
 import typer
 
-from prover.wire.statement import Occasion, Statement
+from prover.wire.statement import Occasion
+from prover.wire.wording import get_label
 
 _OPTIONS = dict(
     zip(Occasion.KINDS, ("--chain", "--task", "--round", "--height", "--client"), strict=True)
@@ -42,43 +43,6 @@ def parse_occasion(
         if fault is not None:
             raise _wrong(name, fault)
     return given
-
-
-def find_difference(statement: Statement, expected: dict[str, Any]) -> str | None:
-    """In which field a statement is for another occasion than expected, in words; else None."""
-    values = statement.list_values()
-    for name, wanted in expected.items():
-        found = values[name]
-        if found != wanted:
-            return (
-                f"the proof is for {get_label(name)} {show_value(name, found)}, "
-                f"not for {show_value(name, wanted)}"
-            )
-    return None
-
-
-def describe_occasion(statement: Statement) -> dict[str, Any]:
-    """The occasion as the statement says it, in JSON types."""
-    return {
-        name: value if isinstance(value, int) else show_value(name, value)
-        for name, value in statement.occasion.list_values().items()
-    }
-
-
-def get_label(name: str) -> str:
-    """A field of the statement in words."""
-    return "model commitment" if name == "d_w" else name.replace("_", " ")
-
-
-def show_value(name: str, value: bytes | int) -> str:
-    """A field for a terminal. Names come from strangers: nothing but printable ASCII gets out."""
-    if isinstance(value, int):
-        return str(value)
-    if name not in ("chain_id", "task_id"):
-        return value.hex()
-    if all(0x20 <= byte < 0x7F for byte in value):
-        return value.decode("ascii")
-    return f"0x{value.hex()}"
 
 
 def _wrong(name: str, what: str) -> typer.BadParameter:

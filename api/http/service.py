@@ -48,7 +48,6 @@ from api.queue.jobs import (
 )
 from api.queue.queue import JobQueue
 from api.settings import MAX_PROOF_ROWS, MAX_TASKS_PER_JOB
-from api.shards import Container
 from api.store.keyfolder import load_half
 from api.store.private import PrivatePart
 from api.store.uploads import UploadKind, UploadStore, parse_samples
@@ -60,6 +59,7 @@ from prover.keys.card import KeyCard
 from prover.keys.folder import CARD_NAME, VERIFYING_NAME
 from prover.model.network import Architecture
 from prover.model.zkq import decode_model
+from prover.shards import Container
 from prover.wire.dataset import shard_digest
 from prover.wire.envelope import Envelope
 

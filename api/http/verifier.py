@@ -27,8 +27,8 @@ from api.process.scratch import ensure_scratch
 from api.process.streams import outlast_errors, outlast_output
 from api.store.keyfolder import load_half
 from api.store.uploads import UploadStore
-from api.verifying import Proven, judge_file
 from prover.errors import FormatError, KeyMismatch, ProverError
+from prover.judging import Proven, judge_file
 from prover.keys.card import KeyCard
 from prover.keys.halves import VerifyingKey
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 
 from api.http.schemas import ProofView, StatementView
-from api.shards import MAGIC, Container
+from prover.shards import MAGIC, Container
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Statement
 

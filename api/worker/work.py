@@ -13,7 +13,6 @@ from typing import Any
 
 from api.queue.jobs import AccuracyWork, Groth16Work, JobSpec
 from api.queue.queue import MAX_RESULT_BYTES, JobQueue, OwnerFull
-from api.shards import split_range
 from api.store.keycache import KeyCache, ReadyKey
 from api.store.keyfolder import KeysFull
 from api.store.private import PrivateGone, PrivatePart
@@ -34,6 +33,7 @@ from prover.model.zkq import decode_model
 from prover.pipeline import commit_job, prove_job
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
+from prover.shards import split_range
 from prover.wire.statement import Occasion
 
 Agree = Callable[[str], str]

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.shards import Container
 from kernels.array import FrArray
 from kernels.encoding import encode_fr
 from prover.groth16.commitment import Blinding
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.zkq import encode_model
+from prover.shards import Container
 from prover.wire.envelope import Envelope
 from tests.support.commands import run
 from tests.support.models import random_model

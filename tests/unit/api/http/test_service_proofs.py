@@ -24,14 +24,13 @@ from api.http.schemas import JobRequest, VerifyRequest
 from api.http.service import Service
 from api.http.verifier import Verifier
 from api.queue.jobs import Priority
-from api.shards import Container
 from api.store.keyfolder import load_half
-from api.verifying import Proven, judge_file
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16 import verify as verify_module
 from prover.groth16.commitment import Blinding, SecretCommitment
 from prover.groth16.verify import Claim, equations_hold
+from prover.judging import Proven, judge_file
 from prover.keys.card import KeyCard
 from prover.keys.folder import VERIFYING_NAME, load_proving_key, load_verifying_half
 from prover.keys.halves import VerifyingKey
@@ -39,6 +38,7 @@ from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.zkq import decode_model, encode_model
 from prover.pipeline import commit_job
+from prover.shards import Container
 from prover.wire.envelope import Envelope
 from tests.support.models import random_model
 from tests.support.proving_service import (

@@ -21,7 +21,6 @@ from api.queue.admin import QueueAdmin
 from api.queue.jobs import AccuracyWork, JobRecord, JobSpec, JobState
 from api.queue.queue import MAX_RESULT_BYTES, JobQueue, Lease, Standing
 from api.settings import Settings
-from api.shards import Container
 from api.store.keycache import KeyCache
 from api.store.uploads import UploadKind, UploadStore
 from api.valkey.embedded import connect
@@ -33,6 +32,7 @@ from prover.errors import FormatError
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
 from prover.progress import StageProgress
+from prover.shards import Container
 from tests.support.models import random_model
 from tests.support.queue_server import make_spec, new_queue, running_server
 from tests.support.tiny_circuits import seeded

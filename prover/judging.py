@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.console.occasion import find_difference
-from api.shards import MAGIC as CONTAINER_MAGIC
-from api.shards import MAX_CONTAINER_BYTES, Container, count_shards, find_fault, split_range
 from kernels.array import FrArray
 from kernels.numpy_types import UInt8Array
 from prover.circuit.public_inputs import PublicLayout, ShardInputs
 from prover.groth16.verify import verify_all
 from prover.keys.halves import VerifyingKey
 from prover.randomness import RandomBytes
+from prover.shards import MAGIC as CONTAINER_MAGIC
+from prover.shards import MAX_CONTAINER_BYTES, Container, count_shards, find_fault, split_range
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
+from prover.wire.wording import find_difference
 
 REASONS = {
     Verdict.MALFORMED: "the file is no proof of this version; fetch it again",

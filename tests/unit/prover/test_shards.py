@@ -13,13 +13,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from api.console.occasion import show_value
-from api.shards import MAGIC, MAX_SHARDS, Container, find_fault, split_range
-from api.verifying import Refusal, judge_file
 from prover.errors import FieldInvalid
+from prover.judging import Refusal, judge_file
+from prover.shards import MAGIC, MAX_SHARDS, Container, find_fault, split_range
 from prover.wire.envelope import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope
 from prover.wire.records import encode_fields
 from prover.wire.statement import Statement
+from prover.wire.wording import show_value
 from tests.support.statements import make_statement, restate
 
 

@@ -1,0 +1,44 @@
+"""Statements in words: what one says, and in which field it is for another occasion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prover.wire.statement import Statement
+
+
+def find_difference(statement: Statement, expected: dict[str, Any]) -> str | None:
+    """In which field a statement is for another occasion than expected, in words; else None."""
+    values = statement.list_values()
+    for name, wanted in expected.items():
+        found = values[name]
+        if found != wanted:
+            return (
+                f"the proof is for {get_label(name)} {show_value(name, found)}, "
+                f"not for {show_value(name, wanted)}"
+            )
+    return None
+
+
+def describe_occasion(statement: Statement) -> dict[str, Any]:
+    """The occasion as the statement says it, in JSON types."""
+    return {
+        name: value if isinstance(value, int) else show_value(name, value)
+        for name, value in statement.occasion.list_values().items()
+    }
+
+
+def get_label(name: str) -> str:
+    """A field of the statement in words."""
+    return "model commitment" if name == "d_w" else name.replace("_", " ")
+
+
+def show_value(name: str, value: bytes | int) -> str:
+    """A field for a terminal. Names come from strangers: nothing but printable ASCII gets out."""
+    if isinstance(value, int):
+        return str(value)
+    if name not in ("chain_id", "task_id"):
+        return value.hex()
+    if all(0x20 <= byte < 0x7F for byte in value):
+        return value.decode("ascii")
+    return f"0x{value.hex()}"
