@@ -1,18 +1,30 @@
 """Where a message is from: a validator of the genesis signed it, or 2f + 1 of them did.
 
-`authenticate` stands between the transport, which anyone can write to, and `consensus.agreement`.
+It stands between the transport, which anyone can write to, and `consensus.agreement`: megabytes of
+anybody are not decoded before their signature holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from consensus.agreement.votes import quorum
 from consensus.wire import signatures
 from consensus.wire.codec import Message, Signed
 from consensus.wire.genesis import Genesis
-from consensus.wire.gossip_messages import BlobPart, Holdings
-from consensus.wire.messages import FinalBlock, Proposal, QuorumCertificate, Receipt, Vote
+from consensus.wire.gossip_messages import BlobPart, BlobRequest, Holdings
+from consensus.wire.messages import (
+    BeaconShare,
+    BlockRequest,
+    FinalBlock,
+    Proposal,
+    QuorumCertificate,
+    Receipt,
+    Vote,
+)
+
+S = TypeVar("S", bound=Signed)
 
 Check = Callable[[Signed, int], bool]
 """Whether a message is signed by the validator of this index, below n."""
@@ -31,6 +43,39 @@ def authenticate(message: Message, genesis: Genesis) -> str | None:
         return signatures.is_signed(signed, key, genesis.digest)
 
     return find_origin_fault(message, genesis.n_validators, is_signed)
+
+
+_SIGNED: dict[int, type[Signed]] = {kind.KIND: kind for kind in (Vote, Proposal, Receipt, Holdings)}
+_UNSIGNED: dict[int, type[Message]] = {
+    kind.KIND: kind for kind in (BeaconShare, BlockRequest, BlobRequest)
+}
+
+
+def decode_message(raw: bytes, genesis: Genesis) -> Message | None:
+    """What nodes tell each other of a height: signed by its validator, or in need of no signature.
+
+    Those are Vote, Proposal, Receipt, Holdings; and BeaconShare, BlockRequest, BlobRequest.
+    """
+    kind = raw[0] if raw else 0
+    if kind in _SIGNED:
+        return decode_signed(_SIGNED[kind], raw, genesis)
+    return _UNSIGNED[kind].decode(raw) if kind in _UNSIGNED else None
+
+
+def decode_signed(kind: type[S], raw: bytes, genesis: Genesis) -> S | None:
+    """A message that has passed `authenticate`; None for all other bytes, most of them undecoded.
+
+    kind : Vote, Proposal, Receipt, Holdings or BlobPart, which name their validator
+    """
+    fields = kind.split(raw)
+    if fields is None:
+        return None
+    validator = int.from_bytes(fields["validator"], "little")
+    if validator >= genesis.n_validators:
+        return None
+    message = kind.make_sign_bytes(raw, genesis.digest)
+    key = genesis.validators[validator].key
+    return kind.decode(raw) if signatures.is_valid(key, fields["signature"], message) else None
 
 
 def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> str | None:

@@ -1,6 +1,6 @@
 """A node: the process around agreement's `step`. One thread; time, disk and network end here.
 
-    bytes of others ──decode, authenticate──> events ──step──> effects ──> disk, bytes, timers
+    bytes of others ──authenticate, decode──> events ──step──> effects ──> disk, bytes, timers
 
 What cannot be decoded or authenticated is counted and dropped. Whatever goes wrong with the
 transport is waited out; what goes wrong with the own disk stops the node, before it votes.
@@ -15,7 +15,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from consensus.agreement.authentication import authenticate
+from consensus.agreement.authentication import authenticate, decode_message, decode_signed
 from consensus.agreement.events import (
     Accuse,
     BlockBuilt,
@@ -52,7 +52,6 @@ from consensus.node.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Incoming, T
 from consensus.node.timers import Timers
 from consensus.node.verifier import BlockVerifier
 from consensus.node.voice import Voice
-from consensus.wire.codec import Message
 from consensus.wire.genesis import Genesis
 from consensus.wire.gossip_messages import BlobPart, BlobRequest, HeldState, Holdings
 from consensus.wire.messages import (
@@ -73,10 +72,6 @@ GATHER_S = 0.02
 LOOK_PAUSE_S = 0.2
 """How often a node looks for blobs that it lacks."""
 _MAX_WAIT_S = 0.25
-_DECODERS: dict[int, Callable[[bytes], Message | None]] = {
-    kind.KIND: kind.decode
-    for kind in (Vote, Proposal, Receipt, BeaconShare, BlockRequest, BlobRequest, Holdings)
-}
 
 Log = Any
 """A structlog logger: heights, hashes and verdicts go there."""
@@ -315,26 +310,22 @@ class Node:
         return True
 
     def _on_vote(self, raw: bytes) -> bool:
-        message = _DECODERS[raw[0]](raw) if raw and raw[0] in _DECODERS else None
-        match message:
-            case Vote() | Proposal() | Receipt() | Holdings():
-                if authenticate(message, self.genesis) is not None:
-                    return False
-                if isinstance(message, Holdings):
-                    self._voice.answer_holdings(message, self._state, self._desk.list_pending())
-                    return True
-                if isinstance(message, Receipt):
-                    self._voice.note(message)
-                else:
-                    self._notice(message)
-                    self._metrics.peer_height.labels(str(message.validator)).set(message.height)
+        match decode_message(raw, self.genesis):
+            case Holdings() as holdings:
+                self._voice.answer_holdings(holdings, self._state, self._desk.list_pending())
+            case Receipt() as receipt:
+                self._voice.note(receipt)
+                self._take(Received(receipt))
+            case Vote() | Proposal() as message:
+                self._notice(message)
+                self._metrics.peer_height.labels(str(message.validator)).set(message.height)
                 self._take(Received(message))
-            case BeaconShare():
-                return self._desk.add_share(self.chain, message) is None
-            case BlockRequest():
-                self._voice.answer(message)
-            case BlobRequest():
-                self._voice.answer_blob(message)
+            case BeaconShare() as share:
+                return self._desk.add_share(self.chain, share) is None
+            case BlockRequest() as request:
+                self._voice.answer(request)
+            case BlobRequest() as request:
+                self._voice.answer_blob(request)
             case _:
                 return False
         return True
@@ -352,12 +343,14 @@ class Node:
         if held is not None:
             self._transport.forget(raw)  # the block that names it may still come
             return self._jump(held)
-        final = FinalBlock.decode(raw)
-        if final is None:
+        certificate = FinalBlock.read_certificate(raw)
+        if certificate is None:
             return False
-        if final.block.height <= self.chain.height:
+        if certificate.height <= self.chain.height:
             return True
-        if authenticate(final, self.genesis) is not None:
+        signed = authenticate(certificate, self.genesis) is None
+        final = FinalBlock.decode(raw) if signed else None
+        if final is None:
             return False
         if final.block.height == self.chain.height + 1:
             self._take(FinalReceived(final))
@@ -368,8 +361,8 @@ class Node:
         return True
 
     def _on_blob(self, raw: bytes) -> bool:
-        part = BlobPart.decode(raw)
-        if part is None or authenticate(part, self.genesis) is not None:
+        part = decode_signed(BlobPart, raw, self.genesis)
+        if part is None:
             return False
         blob = self._voice.take_part(part)
         if blob is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from consensus.agreement.authentication import authenticate
+from consensus.agreement.authentication import authenticate, decode_signed
 from consensus.disk.blob_limits import make_limit
 from consensus.disk.blobs import Blobs
 from consensus.learning.chain_state import ChainState
@@ -67,8 +67,7 @@ class Watch:
                 continue
             if final.block.height > self.state.height + 1:
                 self._transport.forget(final.encode())  # it is asked for again when its turn comes
-                if authenticate(final, self._genesis) is None:
-                    self._catch_up.expect(final, self.state.height)
+                self._catch_up.expect(final, self.state.height)
             elif self._lacks_blobs(final):
                 self._waiting = final
             elif self._follower.take(final) is None:
@@ -78,7 +77,7 @@ class Watch:
         return found
 
     def _read(self, wait_ms: int) -> Iterator[FinalBlock]:
-        """What has come, and after it the block that had to wait."""
+        """What has come and is signed, and after it the block that had to wait."""
         for incoming in self._transport.read(wait_ms):
             if incoming.stream == BLOBS:
                 self._take_part(incoming.raw)
@@ -86,7 +85,7 @@ class Watch:
             if incoming.stream != FINAL:
                 continue
             held = HeldState.decode(incoming.raw)
-            final = self._jump(held) if held is not None else FinalBlock.decode(incoming.raw)
+            final = self._jump(held) if held is not None else self._decode(incoming.raw)
             if held is not None:
                 self._transport.forget(incoming.raw)  # the block that names it may still come
             if final is not None:
@@ -94,6 +93,16 @@ class Watch:
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             yield waiting
+
+    def _decode(self, raw: bytes) -> FinalBlock | None:
+        """A later block than the last one, which 2f + 1 validators signed."""
+        certificate = FinalBlock.read_certificate(raw)
+        if certificate is None or certificate.height <= self.state.height:
+            return None
+        if authenticate(certificate, self._genesis) is not None:
+            self.n_refused += 1
+            return None
+        return FinalBlock.decode(raw)
 
     def _lacks_blobs(self, final: FinalBlock) -> bool:
         """Whether the block has to wait; then what it needs is asked for, again and again."""
@@ -108,8 +117,8 @@ class Watch:
         return bool(missing)
 
     def _take_part(self, raw: bytes) -> None:
-        part = BlobPart.decode(raw)
-        if part is None or authenticate(part, self._genesis) is not None:
+        part = decode_signed(BlobPart, raw, self._genesis)
+        if part is None:
             return
         request, blob = self._downloads.take(part, self._clock())
         if request is not None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from prover.errors import FieldInvalid
 from prover.wire.kinds import Bytes, Number
-from prover.wire.records import Record, encode_fields
+from prover.wire.records import Record, encode_fields, split_fields
 
 VERSION = 1
 KEY_BYTES = 32
@@ -43,6 +44,17 @@ class Message(Record):
         cls.HEADER = bytes((cls.KIND, VERSION))
         super().__init_subclass__()
 
+    @classmethod
+    def split(cls, raw: bytes) -> dict[str, bytes] | None:
+        """Each field's bytes by name, not decoded; None where `decode` need not try."""
+        if len(raw) > cls.MAX_BYTES or not raw.startswith(cls.HEADER):
+            return None
+        try:
+            fields = split_fields(raw[len(cls.HEADER) :], len(cls.KINDS))
+        except FieldInvalid:
+            return None
+        return dict(zip(cls.KINDS, fields, strict=True)) if len(fields) == len(cls.KINDS) else None
+
     @property
     def digest(self) -> bytes:
         """sha256 of the canonical bytes."""
@@ -66,6 +78,11 @@ class Signed(Message):
 
         genesis_digest : the chain; its name would be that of other chains as well
         """
-        name = type(self).__name__.lower().encode("ascii")
-        blank = self.encode()[:-SIGNATURE_BYTES] + BLANK
+        return self.make_sign_bytes(self.encode(), genesis_digest)
+
+    @classmethod
+    def make_sign_bytes(cls, raw: bytes, genesis_digest: bytes) -> bytes:
+        """The same, of such a message in bytes, which need not be decoded."""
+        name = cls.__name__.lower().encode("ascii")
+        blank = raw[:-SIGNATURE_BYTES] + BLANK
         return encode_fields((b"zkpot " + name + b" v1", genesis_digest, blank))

@@ -221,7 +221,7 @@ class Block(Message):
     @property
     def hash(self) -> bytes:
         """What votes name: sha256 over the class and the canonical bytes."""
-        return hashlib.sha256(b"zkpot block v1\x00" + self.encode()).digest()
+        return _hash_block(self.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +290,19 @@ class FinalBlock(Message):
             c.height == self.block.height and c.block_hash == self.block.hash,
             "the certificate is for another block",
         )
+
+    @classmethod
+    def read_certificate(cls, raw: bytes) -> QuorumCertificate | None:
+        """The certificate in such bytes if it is for the block in them, which is not decoded."""
+        fields = cls.split(raw)
+        certificate = QuorumCertificate.decode(fields["certificate"]) if fields else None
+        if fields is None or certificate is None:
+            return None
+        return certificate if certificate.block_hash == _hash_block(fields["block"]) else None
+
+
+def _hash_block(raw: bytes) -> bytes:
+    return hashlib.sha256(b"zkpot block v1\x00" + raw).digest()
 
 
 def count_bytes(transactions: Sequence[Transaction]) -> int:
