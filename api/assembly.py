@@ -25,8 +25,7 @@ from api.worker.device_claims import ClaimedDevices
 from api.worker.devices import Devices
 from api.worker.loop import Worker
 from api.worker.work import TaskProver
-from kernels.backend import BackendUnavailable
-from kernels.cuda.launch.runtime import DeviceError
+from kernels.errors import BackendUnavailable, DeviceError
 from kernels.private_folder import make_private_folder
 
 KEYS = "keys"

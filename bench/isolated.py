@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.errors import Unavailable
 from bench.inputs import (
     Inputs,
     digest_mont,
@@ -25,7 +26,7 @@ from bench.inputs import (
     expect_ntt,
     random_scalars,
 )
-from bench.registry import Task, Unavailable
+from bench.registry import Task
 from kernels.array import FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import get_backend
 from kernels.bn254 import G1, G2, P, R

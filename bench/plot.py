@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.registry import Row, Unavailable
+from bench.errors import Unavailable
+from bench.registry import Row
 from kernels.files import replacing
 
 

@@ -19,8 +19,8 @@ from time import perf_counter
 
 import numpy as np
 
+from bench.errors import Unavailable
 from bench.isolated import MIB, read_status_bytes
-from bench.registry import Unavailable
 from federated.data import load
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.backend import Backend, get_backend

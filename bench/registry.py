@@ -18,14 +18,6 @@ T = TypeVar("T")
 TIME_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
-class WrongAnswer(Exception):
-    """The work was done and its result is not the expected one: there is no time to report."""
-
-
-class Unavailable(Exception):
-    """A case or a peer cannot run here; the message says what is missing."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task(Generic[T]):
     """Work with its inputs ready.

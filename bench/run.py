@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.device import describe_commit, describe_device
-from bench.registry import BenchCase, Row, Suite, Unavailable, WrongAnswer
+from bench.errors import Unavailable, WrongAnswer
+from bench.registry import BenchCase, Row, Suite
 from bench.timing import Measurement, measure
 from kernels.files import write_whole
 

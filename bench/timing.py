@@ -9,7 +9,8 @@ from statistics import median, quantiles
 from time import perf_counter
 from typing import Any
 
-from bench.registry import TIME_UNITS, BenchCase, Task, WrongAnswer
+from bench.errors import WrongAnswer
+from bench.registry import TIME_UNITS, BenchCase, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

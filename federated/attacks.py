@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from federated.client import ProofOrder, Prover, ProvingFailed
+from federated.client import ProofOrder, Prover
+from federated.errors import ProvingFailed
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G1, G2
 from kernels.cpu.words.group import mul_g1

@@ -29,6 +29,7 @@ from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import Genesis, Task
 from consensus.wire.transactions import Commit, Proof, Register, SentTransaction, Update
+from federated.errors import ProvingFailed
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.files import PRIVATE, write_whole
@@ -67,10 +68,6 @@ class Prover(Protocol):
 
     def prove(self, order: ProofOrder) -> bytes:
         """An envelope. Raises ProvingFailed."""
-
-
-class ProvingFailed(Exception):
-    """There is no proof; the message says why and what to do, without private values."""
 
 
 class Duty(StrEnum):

@@ -1,6 +1,6 @@
 """Everything `federated` raises on purpose; each message ends in what to do next.
 
-FederatedError
+FederatedError, a `kernels.errors.ZkpotError`
 ├── DatasetRefInvalid   text that names no samples
 ├── DatasetMissing      samples that are not on this machine
 ├── DatasetCorrupt      a data file is not the one that its sha256 says
@@ -8,22 +8,24 @@ FederatedError
 ├── ProxyUnusable       the environment names a proxy of a kind that is not spoken here
 ├── HomeUnknown         `~` is in a path, and this user has no home folder
 ├── FloatModelInvalid   a file is no trained model of ours
-└── CalibrationFailed   no scale keeps the quantized model inside its ranges
+├── TensorFileInvalid   bytes are no safetensors file that is read here
+├── ScalesInvalid       numbers are no scales of a task's architecture
+├── ProvingFailed       a client's prover has made no proof
+└── CalibrationFailed   no scale keeps the quantized model inside its ranges; owner's eyes only
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
+from kernels.errors import ZkpotError
 from prover.errors import RangeExceeded
 
 
-class FederatedError(Exception):
+class FederatedError(ZkpotError):
     """Root of the tree."""
 
     code = "federated_error"
-    carries_private_values: ClassVar[bool] = False
 
 
 class DatasetRefInvalid(FederatedError):
@@ -86,6 +88,24 @@ class FloatModelInvalid(FederatedError):
     code = "float_model_invalid"
 
 
+class TensorFileInvalid(FederatedError, ValueError):
+    """The bytes are no safetensors file that is read here; says what is wrong, repeats nothing."""
+
+    code = "tensor_file_invalid"
+
+
+class ScalesInvalid(FederatedError, ValueError):
+    """The numbers are no scales of the task's architecture."""
+
+    code = "scales_invalid"
+
+
+class ProvingFailed(FederatedError):
+    """There is no proof; the message says why and what to do, without private values."""
+
+    code = "proving_failed"
+
+
 class CalibrationFailed(FederatedError):
     """No weight scale keeps a layer inside the ranges of the circuit. Owner's eyes only."""
 
@@ -95,3 +115,7 @@ class CalibrationFailed(FederatedError):
     def __init__(self, *, layer: int, last: RangeExceeded) -> None:
         self.layer, self.last = layer, last
         super().__init__(f"layer {layer}: no weight scale fits; the widest one tried gives: {last}")
+
+    @property
+    def public_message(self) -> str:
+        return "the model cannot be quantized"

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save as save_tensors
 
-from federated.errors import FloatModelInvalid
-from federated.tensor_file import TensorFileInvalid, read_header, read_tensors
+from federated.errors import FloatModelInvalid, TensorFileInvalid
+from federated.tensor_file import read_header, read_tensors
 from kernels.numpy_types import Float32Array, UInt8Array
 from prover.errors import ArchitectureInvalid
 from prover.model.network import Architecture

@@ -16,7 +16,7 @@ import numpy as np
 
 from consensus.learning.aggregate import ONE, GlobalModel
 from consensus.wire.genesis import Task
-from federated.errors import FloatModelInvalid
+from federated.errors import FloatModelInvalid, ScalesInvalid
 from federated.float_model import FloatModel
 from federated.quantize import Progress, calibrate, compute_input_scales, round_model
 from kernels.numpy_types import UInt8Array
@@ -28,10 +28,6 @@ NORMALIZATION = "normalization"
 WEIGHTS = "weights"
 
 NamedLists = tuple[tuple[str, tuple[float, ...]], ...]
-
-
-class ScalesInvalid(ValueError):
-    """The numbers are no scales of the task's architecture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

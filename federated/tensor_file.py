@@ -13,11 +13,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from federated.errors import TensorFileInvalid
+
 LENGTH_BYTES = 8
-
-
-class TensorFileInvalid(ValueError):
-    """The bytes are no safetensors file that is read here; says what is wrong, repeats nothing."""
 
 
 def read_header(raw: bytes, *, max_bytes: int) -> bytes:

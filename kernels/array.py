@@ -22,15 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.bn254 import MONT_BITS, P, R
+from kernels.errors import ShapeError
 
 U64 = npt.NDArray[np.uint64]
 Index = slice | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 AffineG1 = tuple[int, int]
 AffineG2 = tuple[tuple[int, int], tuple[int, int]]
-
-
-class ShapeError(ValueError):
-    """An array has another dtype or shape than its type demands."""
 
 
 def words_from_ints(values: Iterable[int], n_words: int = 4) -> U64:

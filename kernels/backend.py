@@ -13,20 +13,13 @@ from importlib import import_module
 from typing import Protocol, TypeVar
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
+from kernels.errors import BackendUnavailable
 from kernels.integers import Integers
 from kernels.numpy_types import BoolArray, UInt32Array
 
 Scalars = TypeVar("Scalars", FrArray, FrMont)
 Progress = Callable[[int, int], None]
 """progress(done, total) in units of one call's work: never decreasing, last with done == total."""
-
-
-class BackendUnavailable(RuntimeError):
-    """The named backend cannot run here; the message says what is missing."""
-
-
-class SettingInvalid(ValueError):
-    """A variable of the environment that a backend reads cannot be meant; names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

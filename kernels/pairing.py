@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kernels.array import U64, G1Array, G2Array, ShapeError, ints_from_words
+from kernels.array import U64, G1Array, G2Array, ints_from_words
 from kernels.cpu.words import ate
 from kernels.cpu.words.scalar64 import from_mont_words
+from kernels.errors import ShapeError
 from kernels.numpy_types import BoolArray
 
 Fp12 = tuple[int, ...]

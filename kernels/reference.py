@@ -20,12 +20,12 @@ from kernels.array import (
     FrMont,
     G1Array,
     G2Array,
-    ShapeError,
     SparseMatrix,
     ints_from_words,
 )
 from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress
 from kernels.bn254 import B1, B2, TWO_ADICITY, P, R, root_of_unity
+from kernels.errors import ShapeError
 from kernels.host import HostArrays
 from kernels.numpy_types import BoolArray
 

@@ -1,6 +1,6 @@
 """Everything `prover` raises on purpose.
 
-ProverError
+ProverError, a `kernels.errors.ZkpotError`
 ├── ArchitectureInvalid       a public description of a network cannot be meant
 │   ├── CircuitTooLarge       its circuit has more rows than a limit, or takes more memory
 │   └── QuantizationOverflow  a layer can exceed its accumulator bound, whatever its weights
@@ -13,28 +13,20 @@ ProverError
 ├── SelfCheckFailed           a proof that was made does not verify; it is not published
 ├── ShapeMismatch             samples or tensors do not fit the architecture
 ├── UnsatisfiedConstraint     the witness does not solve the circuit
-└── RangeExceeded             a model's own numbers leave a range of the circuit; owner's eyes only
-
-An error carries a stable `code` for machines, and a sentence for people that ends in what to do
-next. It never carries secrets: no witness value, no weight, no blinding. The one exception says so
-by `carries_private_values`: a logger or a server prints `public_message` and nothing else.
+├── RangeExceeded             a model's own numbers leave a range of the circuit; owner's eyes only
+├── TableCollision            two rows of a lookup table are the same
+└── BrokenRandomness          what should be random is not
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from kernels.errors import ZkpotError
 
 
-class ProverError(Exception):
+class ProverError(ZkpotError):
     """Root of the tree: `except ProverError` catches everything `prover` raises on purpose."""
 
     code = "prover_error"
-    carries_private_values: ClassVar[bool] = False
-
-    @property
-    def public_message(self) -> str:
-        """What may leave the owner's machine."""
-        return str(self)
 
 
 class FieldInvalid(ProverError, ValueError):
@@ -230,3 +222,15 @@ class UnsatisfiedConstraint(ProverError):
             f"constraint {label!r} {list(index)} fails, {n_failing} in all; "
             "the model, the samples or the claim do not fit the circuit"
         )
+
+
+class TableCollision(ProverError, ValueError):
+    """Two rows of a table are the same: a multiplicity could move between them."""
+
+    code = "table_collision"
+
+
+class BrokenRandomness(ProverError, RuntimeError):
+    """The source returned too few bytes, or the same refused value again and again."""
+
+    code = "broken_randomness"

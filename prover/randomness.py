@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kernels.bn254 import R
+from prover.errors import BrokenRandomness
 
 RandomBytes = Callable[[int], bytes]
 """random_bytes(n) gives n uniform, independent bytes; cryptographic where secrets depend on it."""
 
 _SCALAR_BITS = R.bit_length()  # 254
 WEIGHT_BYTES = 16
-
-
-class BrokenRandomness(RuntimeError):
-    """The source returned too few bytes, or the same refused value again and again."""
 
 
 def draw_scalar(random_bytes: RandomBytes) -> int:

@@ -10,8 +10,8 @@ from safetensors.numpy import save as save_tensors
 
 from api.client.http import Client, ServiceGone, ServiceRefused
 from api.http.schemas import JobRequest, StatementFields
-from federated.client import ProofOrder, ProvingFailed
-from federated.errors import ProxyUnusable
+from federated.client import ProofOrder
+from federated.errors import ProvingFailed, ProxyUnusable
 from prover.model.zkq import encode_model
 
 MAX_TRIES = 20

@@ -129,7 +129,7 @@ def verify(
 
 def _load_backend(name: str, *, as_json: bool) -> Backend:
     from api.console.refusals import load_backend
-    from kernels.backend import BackendUnavailable
+    from kernels.errors import BackendUnavailable
 
     try:
         return load_backend(name)

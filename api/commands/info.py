@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def info(backend: str = "cpu", as_json: AsJson = False) -> None:
     """Show the backend, its lanes and threads, the device and the versions."""
     from api.console.refusals import naming_device
-    from kernels.backend import BackendUnavailable
+    from kernels.errors import BackendUnavailable
 
     try:
         with naming_device():

@@ -35,7 +35,8 @@ def selftest(as_json: AsJson = False) -> None:
     """Multi-exponentiation, transform and pairing with known answers, timed."""
     from rich.console import Console
 
-    from kernels.backend import BackendUnavailable, get_backend
+    from kernels.backend import get_backend
+    from kernels.errors import BackendUnavailable
 
     console = Console(stderr=as_json)
     steps: list[Step] = []

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from api.console.output import refuse, refuse_system
 from federated.errors import FederatedError
-from kernels.backend import Backend, BackendUnavailable, SettingInvalid, get_backend
-from kernels.cuda.launch.runtime import DeviceError
+from kernels.backend import Backend, get_backend
+from kernels.errors import BackendUnavailable, DeviceError, SettingInvalid
 from prover.errors import ProverError
 
 

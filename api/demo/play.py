@@ -26,7 +26,8 @@ from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis
 from consensus.wire.transactions import Proof, Transaction
 from federated.attacks import ForgingProver, LyingProver
-from federated.client import Client, Learn, Prover, ProvingFailed, SecretStore, make_committer
+from federated.client import Client, Learn, Prover, SecretStore, make_committer
+from federated.errors import ProvingFailed
 from federated.local import improve
 from federated.task_scales import dequantize
 from kernels.backend import Backend

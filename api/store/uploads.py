@@ -28,7 +28,8 @@ import numpy as np
 from api.queue.queue import hash_name
 from api.store.private import PrivateFiles
 from federated.data import DatasetRef, load_samples
-from federated.tensor_file import TensorFileInvalid, read_tensors
+from federated.errors import TensorFileInvalid
+from federated.tensor_file import read_tensors
 from kernels.files import PRIVATE, replacing
 from kernels.numpy_types import UInt8Array
 from kernels.private_folder import make_private_folder

@@ -19,8 +19,9 @@ from threading import Event
 from typing import Any
 
 from api.settings import Settings
-from kernels.backend import Backend, BackendUnavailable, get_backend
+from kernels.backend import Backend, get_backend
 from kernels.cuda.launch.device import FoundDevice, list_devices
+from kernels.errors import BackendUnavailable
 
 CUDA = "cuda"
 FOLDER = "devices"

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from kernels.backend import Backend, BackendUnavailable, get_backend
-from kernels.cuda.plan import DoesNotFit
+from kernels.backend import Backend, get_backend
+from kernels.errors import BackendUnavailable, DoesNotFit
 from prover.errors import SelfCheckFailed
 
 MAX_FAULTS = 3

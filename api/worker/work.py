@@ -18,7 +18,8 @@ from api.store.keyfolder import KeysFull
 from api.store.private import PrivateGone, PrivatePart
 from api.store.uploads import UploadGone, UploadInvalid, UploadKind, UploadStore
 from federated.errors import FederatedError
-from kernels.backend import Backend, BackendUnavailable
+from kernels.backend import Backend
+from kernels.errors import BackendUnavailable
 from prover.errors import FormatError, ProverError
 from prover.foreign import prove_foreign
 from prover.formats.json_io import encode_proof, encode_public

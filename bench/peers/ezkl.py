@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from bench.errors import Unavailable
 from bench.proving import AccuracyBench
-from bench.registry import Task, Unavailable
+from bench.registry import Task
 from bench.scratch import Scratch
 from bench.settings import ezkl_python
 from kernels.numpy_types import Float32Array

@@ -11,7 +11,8 @@ from hashlib import sha256
 from importlib import import_module
 from typing import Any, Protocol
 
-from bench.registry import Task, Unavailable
+from bench.errors import Unavailable
+from bench.registry import Task
 from kernels.array import FrArray, FrMont, G1Array, G2Array
 
 

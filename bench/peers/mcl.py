@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.registry import Task, Unavailable
+from bench.errors import Unavailable
+from bench.registry import Task
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array
 from kernels.bn254 import MONT_R_P
 

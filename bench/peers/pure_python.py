@@ -6,7 +6,8 @@ from typing import Any
 
 from py_ecc import optimized_bn128 as curve
 
-from bench.registry import Task, Unavailable
+from bench.errors import Unavailable
+from bench.registry import Task
 from kernels.array import FrArray, FrMont, G1Array, G2Array
 
 MAX_POINTS = 1 << 8

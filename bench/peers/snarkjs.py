@@ -8,8 +8,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from bench.errors import Unavailable
 from bench.foreign import ForeignBench
-from bench.registry import Task, Unavailable
+from bench.registry import Task
 from bench.scratch import Scratch
 from prover.formats.json_io import read_proof, read_public
 

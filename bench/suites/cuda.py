@@ -20,16 +20,18 @@ import numpy as np
 
 from bench import inputs as known
 from bench.baseline import BASELINES, save_baseline
+from bench.errors import Unavailable
 from bench.proving import KEYS, PROVEN
-from bench.registry import BenchCase, Row, Suite, Task, Unavailable
+from bench.registry import BenchCase, Row, Suite, Task
 from bench.suites import proof
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array
-from kernels.backend import Backend, BackendUnavailable, get_backend
+from kernels.backend import Backend, get_backend
 from kernels.bn254 import R, root_of_unity
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.launch import rate
 from kernels.cuda.launch.rate import Rate
 from kernels.cuda.ntt import Ntt
+from kernels.errors import BackendUnavailable
 
 MSM_TABLE_BYTES = 16 << 30
 QUERY_TABLE_BYTES = 4 << 30  # of each query of a proving key

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple
 
 from bench import inputs as known
 from bench import isolated
+from bench.errors import Unavailable
 from bench.peers.interface import PEERS, Peer, load_peer
 from bench.plot import plot_scaling
-from bench.registry import BenchCase, Row, Suite, Task, Unavailable
+from bench.registry import BenchCase, Row, Suite, Task
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.backend import Backend, BackendUnavailable
+from kernels.backend import Backend
+from kernels.errors import BackendUnavailable
 
 LANES = ("ifma", "avx2", "scalar")
 PAIRINGS = 4

@@ -16,12 +16,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+from bench.errors import Unavailable
 from bench.foreign import BINARY, DENSE, ForeignBench
 from bench.isolated import MIB, run_child
 from bench.peers import ezkl, snarkjs
 from bench.program import PROGRAM
 from bench.proving import KEYS, PROVEN, AccuracyBench, decode, randomize_again
-from bench.registry import BenchCase, Suite, Task, Unavailable
+from bench.registry import BenchCase, Suite, Task
 from bench.scratch import Scratch
 from bench.suites.kernels import Engine
 from kernels.backend import Backend, get_backend

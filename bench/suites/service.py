@@ -18,8 +18,9 @@ from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
+from bench.errors import Unavailable
 from bench.proving import DATA, MODEL, OCCASION, AccuracyBench
-from bench.registry import BenchCase, Suite, Task, Unavailable
+from bench.registry import BenchCase, Suite, Task
 from bench.service_load import Caller, Reply, load, percentile_99_ms, running_service
 from bench.suites.kernels import Engine
 from federated.data import DatasetRef, load_samples

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
-from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress, SettingInvalid
+from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress
 from kernels.cpu.compile.jit import cache_directory
 from kernels.cpu.lanes.choice import choose_lanes
 from kernels.cpu.msm import equal_scalars, membership
@@ -19,6 +19,7 @@ from kernels.cpu.pool import GRAIN_NS, Pool
 from kernels.cpu.scalars import pointwise, sparse
 from kernels.cpu.scalars.ntt import Ntt
 from kernels.cpu.words import group
+from kernels.errors import SettingInvalid
 from kernels.host import HostArrays
 from kernels.machine import count_processors
 from kernels.numpy_types import BoolArray

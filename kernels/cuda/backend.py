@@ -14,16 +14,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, ShapeError, SparseMatrix
-from kernels.backend import (
-    Backend,
-    BackendInfo,
-    FixedG1,
-    FixedG2,
-    Progress,
-    Scalars,
-    SettingInvalid,
-)
+from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
+from kernels.backend import Backend, BackendInfo, FixedG1, FixedG2, Progress, Scalars
 from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
 from kernels.cpu.backend import CpuBackend
 from kernels.cuda import pointwise
@@ -33,9 +25,10 @@ from kernels.cuda.msm.bases import CudaBases
 from kernels.cuda.msm.fixed_base import FixedBase
 from kernels.cuda.msm.slices import CudaMsm
 from kernels.cuda.ntt import Ntt
-from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit, inversion_footprint
+from kernels.cuda.plan import ELEMENT_BYTES, inversion_footprint
 from kernels.cuda.sparse import CudaSparse
 from kernels.cuda.witness import gather
+from kernels.errors import DoesNotFit, SettingInvalid, ShapeError
 from kernels.integers import Integers
 from kernels.numpy_types import BoolArray, UInt32Array
 

@@ -9,22 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kernels.bn254 import TWO_ADICITY
-from kernels.cuda.launch.runtime import DeviceError, Dim, ceil_div
+from kernels.cuda.launch.runtime import Dim, ceil_div
+from kernels.errors import DoesNotFit
 
 ELEMENT_BYTES = 32
 LG_TILE = 10  # elements of a block of a transform: 2^10 fill 32 kB of shared memory
 MAX_GRID_Y = (1 << 16) - 1
 INNER_ROOTS = 1 << (LG_TILE - 1)
-
-
-class DoesNotFit(DeviceError):
-    """The work needs more memory than the device grants."""
-
-    code = "does_not_fit"
-
-    def __init__(self, *, what: str, needed: int, granted: int) -> None:
-        self.needed, self.granted = needed, granted
-        super().__init__(f"{what} needs {needed} bytes on the device, which grants {granted}")
 
 
 @dataclass(frozen=True, slots=True)

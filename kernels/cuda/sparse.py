@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from kernels.array import FrMont, ShapeError, SparseMatrix
+from kernels.array import FrMont, SparseMatrix
 from kernels.cuda.launch.runtime import Array, Device, grid_for
-from kernels.cuda.plan import ELEMENT_BYTES, DoesNotFit
+from kernels.cuda.plan import ELEMENT_BYTES
+from kernels.errors import DoesNotFit, ShapeError
 from kernels.numpy_types import Int64Array
 
 SEGMENT = 64

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from kernels.array import ShapeError
 from kernels.bn254 import R
 from kernels.cuda.launch.per_thread import AtomicAdd, Body, Jit, PerThread
 from kernels.cuda.launch.runtime import Array, Device
+from kernels.errors import ShapeError
 from kernels.integers import Rounding
 from kernels.numpy_types import Int8Array, Int32Array
 

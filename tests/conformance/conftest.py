@@ -14,7 +14,8 @@ where a GPU is (`-m gpu`).
 
 import pytest
 
-from kernels.backend import Backend, BackendUnavailable
+from kernels.backend import Backend
+from kernels.errors import BackendUnavailable
 from tests.conformance.backends import CPU, build_backend
 
 DEFAULT = (

@@ -8,9 +8,10 @@ from random import Random
 import numpy as np
 import pytest
 
-from kernels.array import FrArray, FrMont, G1Array, G2Array, ShapeError
+from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2, GENERATOR, R
+from kernels.errors import ShapeError
 from kernels.integers import HOST, MAX_SMALL, Rounding, to_scalars
 from kernels.reference import mul_g1, mul_g2
 from tests.conformance.inputs import mont, random_field

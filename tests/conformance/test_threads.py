@@ -3,8 +3,9 @@
 import pytest
 
 from kernels.array import FrArray
-from kernels.backend import Backend, BackendUnavailable
+from kernels.backend import Backend
 from kernels.bn254 import GENERATOR
+from kernels.errors import BackendUnavailable
 from tests.conformance.backends import build_backend
 from tests.conformance.inputs import GROUPS, Group, build_bases, draw_scalars, mont, random_field
 from tests.conformance.test_sparse import build, random_rows

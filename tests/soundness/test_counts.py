@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels.backend import BackendUnavailable, get_backend
+from kernels.backend import get_backend
+from kernels.errors import BackendUnavailable
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.constraints import check_independence
 from prover.circuit.public_inputs import compute_powers

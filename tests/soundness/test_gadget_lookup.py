@@ -10,8 +10,9 @@ import pytest
 from kernels.bn254 import R
 from prover.circuit.constraints import Circuit, System
 from prover.circuit.gadgets.activation import build_pair_table, compute_clamp_rows
-from prover.circuit.gadgets.lookup import RangeTable, Table, TableCollision, build_integer_table
+from prover.circuit.gadgets.lookup import RangeTable, Table, build_integer_table
 from prover.circuit.linear_form import LinearForm
+from prover.errors import TableCollision
 from tests.support.assignments import Assignment, draw_scalars
 from tests.support.detectors import committed_freedom, private_freedom, vacuous
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.backend import BackendUnavailable
-from kernels.cuda.launch.runtime import DeviceError, Dim, Module, check_launch
+from kernels.cuda.launch.runtime import Dim, Module, check_launch
 from kernels.cuda.launch.source import Source, load_source, read_source
+from kernels.errors import BackendUnavailable, DeviceError
 from kernels.private_folder import make_private_folder
 
 HEADER = Path(__file__).resolve().with_suffix(".hpp")

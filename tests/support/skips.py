@@ -7,7 +7,7 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 
-from kernels.backend import BackendUnavailable
+from kernels.errors import BackendUnavailable
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -14,13 +14,13 @@ from functools import cache
 
 import llvmlite.binding as llvm
 
-from kernels.backend import BackendUnavailable
 from kernels.cpu.lanes.emit52 import Emitter52
 from kernels.cpu.lanes.fma52 import Fma52
 from kernels.cpu.lanes.ifma52 import Ifma52, Ifma52Emulated
 from kernels.cpu.lanes.interface import Lanes
 from kernels.cpu.lanes.scalar_ops import make_scalar_lanes
 from kernels.cpu.lanes.vector_ops import make_vector_lanes
+from kernels.errors import BackendUnavailable
 
 _FEATURES = {
     "ifma": ("avx512ifma", "avx512vl", "avx512dq", "avx512f"),

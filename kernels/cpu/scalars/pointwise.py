@@ -11,12 +11,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kernels.array import U64, FrArray, FrMont, ShapeError, words_from_ints
+from kernels.array import U64, FrArray, FrMont, words_from_ints
 from kernels.bn254 import MONT_BITS, MONT_R2_R, R
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import stack
 from kernels.cpu.pool import Pool
 from kernels.cpu.words.scalar64 import copy, fr_add, fr_inverse, fr_mul, fr_sub, is_zero
+from kernels.errors import ShapeError
 
 ELEMENT_BYTES = 32
 MIN_RANGE = 512  # elements, so that no two threads write to one page

@@ -26,13 +26,14 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from kernels.array import FrMont, ShapeError, SparseMatrix
+from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import R
 from kernels.cpu.compile.emit import I64, Emitter, Routine, Value, words_of
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import prefetch, stack
 from kernels.cpu.pool import Pool
 from kernels.cpu.words.scalar64 import fr_mul
+from kernels.errors import ShapeError
 from kernels.numpy_types import Int64Array, UInt32Array
 
 I128, I256, I384 = ir.IntType(128), ir.IntType(256), ir.IntType(384)

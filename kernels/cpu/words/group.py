@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.array import U64, FrArray, G1Array, G2Array, ShapeError
+from kernels.array import U64, FrArray, G1Array, G2Array
 from kernels.bn254 import B1, X
 from kernels.cpu.compile.emit import I64, Emitter, Function, Routine, Value
 from kernels.cpu.compile.jit import kernel
@@ -36,6 +36,7 @@ from kernels.cpu.words.scalar64 import (
     is_zero,
     sum_of,
 )
+from kernels.errors import ShapeError
 from kernels.numpy_types import BoolArray, UInt8Array
 
 PSI_DIGITS = np.array(signed_digits(6 * X * X)[1:])

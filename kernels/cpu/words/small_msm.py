@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.array import U64, FrArray, G1Array, ShapeError
+from kernels.array import U64, FrArray, G1Array
 from kernels.bn254 import R
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import load_word, stack
 from kernels.cpu.words.affine_sum import addition_workspace, batch_add
 from kernels.cpu.words.group import g1_add_affine, g1_double, g1_to_affine, neg_g1
 from kernels.cpu.words.scalar64 import copy
+from kernels.errors import ShapeError
 from kernels.numpy_types import Int64Array
 
 _FOLD = "void(uint64[:,:,::1], uint64[::1], int64[:,::1], int64, uint64[:,::1], uint64[:,::1])"

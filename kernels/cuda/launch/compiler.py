@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernels.backend import BackendUnavailable
 from kernels.cpu.compile.jit import cache_directory
-from kernels.cuda.launch.runtime import DeviceError
 from kernels.cuda.launch.source import Source
+from kernels.errors import BackendUnavailable, DeviceError
 from kernels.files import PRIVATE, write_whole
 
 OPTIONS = {"std": "c++17", "ptxas_options": ["-v"]}

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.backend import BackendUnavailable
 from kernels.cpu.compile.jit import lend_directory
 from kernels.cuda.launch.compiler import load_cubin
 from kernels.cuda.launch.faults import explain
 from kernels.cuda.launch.runtime import Array, Dim, check_launch
 from kernels.cuda.launch.source import Source, load_source
+from kernels.errors import BackendUnavailable
 from kernels.numpy_types import UInt8Array
 from kernels.versions import find_version
 

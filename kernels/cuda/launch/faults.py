@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from kernels.cuda.launch.runtime import DeviceError
+from kernels.errors import DeviceError
 from kernels.versions import find_version
 
 MAX_CHARACTERS = 1000

@@ -39,12 +39,6 @@ Array = Any
 """cupy.ndarray on a GPU, numpy.ndarray in the emulator."""
 
 
-class DeviceError(RuntimeError):
-    """The device failed: a launch, a copy, its memory or its compiler. Never carries values."""
-
-    code = "device_error"
-
-
 class Kernel(Protocol):
     """One kernel of a module."""
 

@@ -16,7 +16,7 @@ from kernels.bn254 import R
 from kernels.cuda.launch.runtime import Array, Device, Module, grid_for
 from kernels.cuda.msm.bases import BLOCK, PER_INVERSION, normalize_points
 from kernels.cuda.msm.digits import scalar_limbs
-from kernels.cuda.plan import DoesNotFit
+from kernels.errors import DoesNotFit
 
 Multiply = Callable[[FrArray], U64]
 """scalars -> their multiples of the base, affine records: what makes the table."""

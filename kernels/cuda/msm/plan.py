@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernels.cuda.launch.runtime import ceil_div
-from kernels.cuda.plan import DoesNotFit
+from kernels.errors import DoesNotFit
 
 SCALAR_BITS = 253  # of min(s, r - s)
 MIN_WINDOW, MAX_WINDOW = 2, 22

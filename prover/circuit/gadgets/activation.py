@@ -12,8 +12,9 @@ import numpy as np
 
 from kernels.numpy_types import Int64Array
 from prover.circuit.constraints import System
-from prover.circuit.gadgets.lookup import RangeTable, Table, TableCollision
+from prover.circuit.gadgets.lookup import RangeTable, Table
 from prover.circuit.linear_form import LinearForm
+from prover.errors import TableCollision
 
 
 def compute_clamp_rows(

@@ -21,10 +21,7 @@ from prover.circuit.constraints import System
 from prover.circuit.derivations import Limbs, Multiplicities
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.widths import split_widths
-
-
-class TableCollision(ValueError):
-    """Two rows of a table are the same: a multiplicity could move between them."""
+from prover.errors import TableCollision
 
 
 @dataclass(slots=True, eq=False)

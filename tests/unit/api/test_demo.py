@@ -27,7 +27,8 @@ from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import FinalBlock, QuorumCertificate
 from consensus.wire.transactions import Proof, Refusal
 from federated.attacks import make_up, raise_claim
-from federated.client import ProofOrder, ProvingFailed, draw_shard
+from federated.client import ProofOrder, draw_shard
+from federated.errors import ProvingFailed
 from prover.groth16.commitment import SecretCommitment
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion

@@ -15,9 +15,10 @@ from rich.console import Console
 from bench import inputs as known
 from bench import isolated
 from bench.device import describe_commit, describe_device
+from bench.errors import Unavailable, WrongAnswer
 from bench.peers.interface import PEERS, load_peer
 from bench.plot import plot_scaling
-from bench.registry import SUITES, BenchCase, Row, Suite, Task, Unavailable, WrongAnswer, load_suite
+from bench.registry import SUITES, BenchCase, Row, Suite, Task, load_suite
 from bench.run import Outcome, run_case, run_suite
 from bench.suites.kernels import FULL, Builder, Engine, Sizes
 from bench.timing import compute_measurement, measure

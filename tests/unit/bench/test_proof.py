@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.errors import Unavailable
 from bench.foreign import BINARY, DENSE, ForeignBench
 from bench.peers import ezkl, snarkjs
 from bench.proving import AccuracyBench, claim_one_less, randomize_again
-from bench.registry import Unavailable
 from bench.run import Outcome, run_case
 from bench.suites.proof import FULL, QUICK, Builder
 from kernels.array import FrArray

@@ -24,12 +24,12 @@ from federated.client import (
     Duty,
     ProofOrder,
     Prover,
-    ProvingFailed,
     SecretStore,
     draw_shard,
     find_duty,
     make_committer,
 )
+from federated.errors import ProvingFailed
 from prover.errors import FormatError, KeyMismatch, RangeExceeded
 from prover.model.network import QuantizedModel, is_correct
 from prover.pipeline import prove_job

@@ -18,8 +18,7 @@ from api.client.http import Client
 from api.client.prover import ServiceProver
 from api.demo import run as demo
 from api.http.schemas import CircuitList
-from federated.client import ProvingFailed
-from federated.errors import FetchFailed, ProxyUnusable
+from federated.errors import FetchFailed, ProvingFailed, ProxyUnusable
 from federated.fetch import fetch_dataset
 from federated.proxies import find_proxy, is_this_machine
 from tests.support.proxy import proxying

@@ -9,17 +9,10 @@ import numpy as np
 import pytest
 
 from consensus.learning.aggregate import ONE, GlobalModel, combine
-from federated.errors import FloatModelInvalid
+from federated.errors import FloatModelInvalid, ScalesInvalid
 from federated.float_model import FloatModel
 from federated.quantize import calibrate, quantize, round_model
-from federated.task_scales import (
-    HEADROOM,
-    ScalesInvalid,
-    TaskScales,
-    dequantize,
-    find_scales,
-    quantize_for_task,
-)
+from federated.task_scales import HEADROOM, TaskScales, dequantize, find_scales, quantize_for_task
 from kernels.numpy_types import UInt8Array
 from prover.errors import RangeExceeded
 from prover.model.layers import Requant

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from api.store.uploads import MAX_SAMPLES_HEADER_BYTES, UploadInvalid, parse_samples
-from federated.errors import FloatModelInvalid
+from federated.errors import FloatModelInvalid, TensorFileInvalid
 from federated.float_model import MAX_HEADER_BYTES, decode_float_model
-from federated.tensor_file import TensorFileInvalid, read_header, read_tensors
+from federated.tensor_file import read_header, read_tensors
 
 SAMPLES = {"images": np.ones((3, 2), dtype=np.uint8), "labels": np.zeros(3, dtype=np.uint8)}
 

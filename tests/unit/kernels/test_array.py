@@ -10,12 +10,12 @@ from kernels.array import (
     FrMont,
     G1Array,
     G2Array,
-    ShapeError,
     SparseMatrix,
     ints_from_words,
     words_from_ints,
 )
 from kernels.bn254 import G1, G2, MONT_R_P, P, R
+from kernels.errors import ShapeError
 
 TYPES = [FrArray, FrMont, G1Array, G2Array]
 EDGES = [0, 1, 2, R - 1, R - 2, R, R + 1, -1, 1 << 64, 1 << 128, 1 << 255, -(1 << 300)]

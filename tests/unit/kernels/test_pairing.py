@@ -10,11 +10,12 @@ from py_ecc import optimized_bn128 as bn128
 from pyrevm import EVM
 
 from kernels import reference
-from kernels.array import FrArray, G1Array, G2Array, ShapeError
+from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import B2, G1, G2, G2_COFACTOR, LAMBDA, XI, P, R, X
 from kernels.cpu.words.group import add_g1, is_in_subgroup_g2, is_on_curve_g1, mul_g1, neg_g1
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import sqrt_fp2
+from kernels.errors import ShapeError
 from kernels.pairing import (
     ONE,
     Fp12,

@@ -8,9 +8,10 @@ import pytest
 from py_ecc import bn128
 from py_ecc.fields import bn128_FQ2
 
-from kernels.array import AffineG1, AffineG2, FrArray, FrMont, G1Array, G2Array, ShapeError
+from kernels.array import AffineG1, AffineG2, FrArray, FrMont, G1Array, G2Array
 from kernels.backend import Backend, get_backend
 from kernels.bn254 import G1, G2, P, R, root_of_unity
+from kernels.errors import ShapeError
 from kernels.reference import (
     Reference,
     add_fp2,

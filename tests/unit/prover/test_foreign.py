@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.backend import Backend, BackendUnavailable, get_backend
+from kernels.backend import Backend, get_backend
 from kernels.bn254 import G1, G2, R
+from kernels.errors import BackendUnavailable
 from kernels.reference import add_g1, negate_g1
 from prover.circuit.r1cs import R1CS
 from prover.errors import KeyMismatch, SelfCheckFailed, TrapdoorInvalid

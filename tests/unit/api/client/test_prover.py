@@ -17,7 +17,8 @@ from api.http.problems import ApiProblem
 from api.http.schemas import DatasetReceipt, Job, JobRequest
 from api.settings import Settings
 from api.store.uploads import UploadKind, parse_samples
-from federated.client import ProofOrder, ProvingFailed
+from federated.client import ProofOrder
+from federated.errors import ProvingFailed
 from prover.groth16.commitment import SecretCommitment
 from prover.model.zkq import encode_model
 from prover.wire.statement import Occasion

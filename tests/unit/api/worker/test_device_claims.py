@@ -22,9 +22,8 @@ from api.valkey import primary
 from api.valkey.embedded import connect
 from api.worker import device_claims
 from api.worker.device_claims import ClaimedDevices, ClaimsUnavailable, claim_one, claiming
-from kernels.backend import BackendUnavailable
 from kernels.cuda.launch.device import FoundDevice, list_devices
-from kernels.cuda.launch.runtime import DeviceError
+from kernels.errors import BackendUnavailable, DeviceError
 from tests.support.fake_cupy import CUDARuntimeError, FakeCupy
 
 N_GPUS = 4

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from api.worker.devices import MAX_FAULTS, Devices
-from kernels.backend import Backend, BackendUnavailable
-from kernels.cuda.plan import DoesNotFit
+from kernels.backend import Backend
+from kernels.errors import BackendUnavailable, DoesNotFit
 from prover.errors import SelfCheckFailed, UnsatisfiedConstraint
 
 

@@ -17,7 +17,6 @@ import pytest
 from llvmlite import ir
 
 from kernels.array import ints_from_words, words_from_ints
-from kernels.backend import BackendUnavailable
 from kernels.bn254 import P, R
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import address
@@ -33,6 +32,7 @@ from kernels.cpu.lanes.emit52 import (
 from kernels.cpu.lanes.fma52 import Fma52
 from kernels.cpu.lanes.ifma52 import Ifma52
 from kernels.cpu.lanes.interface import Lanes, aligned_words
+from kernels.errors import BackendUnavailable
 
 HAS_FMA = {"avx2", "fma"} <= host_features()
 VECTOR = (["avx2"] if HAS_FMA else []) + ["ifma-emulated"]

@@ -11,8 +11,8 @@ import pytest
 
 from kernels.cuda.launch import compiler
 from kernels.cuda.launch.compiler import Cubin, compile_cubin, compiler_version, load_cubin
-from kernels.cuda.launch.runtime import DeviceError
 from kernels.cuda.launch.source import list_modules, load_source, parse_source, read_source
+from kernels.errors import DeviceError
 from tests.support.cuda_cubins import (
     build_cubin,
     count_instructions,

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from kernels.array import FrMont
-from kernels.backend import BackendUnavailable, SettingInvalid, get_backend
+from kernels.backend import get_backend
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.launch import device as module
 from kernels.cuda.launch.device import CupyDevice, open_device
-from kernels.cuda.launch.runtime import DeviceError
+from kernels.errors import BackendUnavailable, DeviceError, SettingInvalid
 from kernels.reference import Reference
 from tests.support.fake_cupy import (
     CompileException,

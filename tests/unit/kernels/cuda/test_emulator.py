@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.backend import BackendUnavailable
-from kernels.cuda.launch.runtime import DeviceError, grid_for
+from kernels.cuda.launch.runtime import grid_for
 from kernels.cuda.launch.source import list_modules, load_source, parse_source
+from kernels.errors import BackendUnavailable, DeviceError
 from tests.support import cuda_emulator
 from tests.support.cuda_emulator import EmulatedDevice, EmulatedModule, load_probe
 from tests.support.skips import or_skip

@@ -11,7 +11,7 @@ import pytest
 from kernels.array import U64, FrArray, G1Array
 from kernels.bn254 import R
 from kernels.cuda.msm.fixed_base import FixedBase, choose_width, chunk_scalars, table_scalars
-from kernels.cuda.plan import DoesNotFit
+from kernels.errors import DoesNotFit
 from tests.conformance.backends import build_backend
 from tests.conformance.inputs import EDGES, GROUPS, draw_scalars
 from tests.support.cuda_emulator import EmulatedDevice

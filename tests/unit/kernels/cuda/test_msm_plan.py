@@ -28,7 +28,7 @@ from kernels.cuda.msm.plan import (
     plan_reduction,
     widest_window,
 )
-from kernels.cuda.plan import DoesNotFit
+from kernels.errors import DoesNotFit
 
 SIZES = [*range(1, 40), 100, 255, 256, 257, 1000, *((1 << k) + d for k in range(12, 29) for d in (-1, 0, 1))]  # fmt: skip  # noqa: E501
 MEMORY = [1 << k for k in range(20, 38, 2)]

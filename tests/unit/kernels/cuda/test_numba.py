@@ -13,13 +13,13 @@ import numba
 import numpy as np
 import pytest
 
-from kernels.array import FrArray, ShapeError
+from kernels.array import FrArray
 from kernels.cuda import witness
 from kernels.cuda.integers import Constants, DeviceIntegers
 from kernels.cuda.launch.per_thread import PerThread, compile_for_gpu, numba_faults
-from kernels.cuda.launch.runtime import DeviceError
 from kernels.cuda.msm import digits
 from kernels.cuda.witness import count_lookups
+from kernels.errors import DeviceError, ShapeError
 from kernels.integers import to_scalars
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel

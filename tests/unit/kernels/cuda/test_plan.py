@@ -13,7 +13,6 @@ from kernels.cuda.plan import (
     INVERT_EACH,
     LG_TILE,
     MAX_GRID_Y,
-    DoesNotFit,
     NttPlan,
     inversion_footprint,
     ntt_of_rows,
@@ -21,6 +20,7 @@ from kernels.cuda.plan import (
     plan_ntt,
     split_radices,
 )
+from kernels.errors import DoesNotFit
 
 LENGTHS = range(TWO_ADICITY + 1)
 MAX_THREADS, MAX_SHARED_BYTES, MAX_GRID_X = 512, 48 << 10, (1 << 31) - 1

@@ -18,9 +18,9 @@ from kernels.bn254 import GENERATOR, R
 from kernels.cuda import plan as plans
 from kernels.cuda import pointwise
 from kernels.cuda.backend import CudaBackend
-from kernels.cuda.launch.runtime import DeviceError
 from kernels.cuda.ntt import Ntt
-from kernels.cuda.plan import DoesNotFit, inversion_footprint, ntt_of_rows
+from kernels.cuda.plan import inversion_footprint, ntt_of_rows
+from kernels.errors import DeviceError, DoesNotFit
 from kernels.reference import Reference
 from tests.conformance.inputs import is_transform
 from tests.support.cuda_emulator import EmulatedDevice

@@ -10,8 +10,8 @@ import pytest
 
 from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import R
-from kernels.cuda.plan import DoesNotFit
 from kernels.cuda.sparse import KEPT, SEGMENT, CudaSparse, cut_segments, plan_segments
+from kernels.errors import DoesNotFit
 from tests.conformance.inputs import mont, random_field
 from tests.support.cuda_emulator import EmulatedDevice
 from tests.support.metered_device import MeteredDevice

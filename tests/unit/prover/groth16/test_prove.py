@@ -13,14 +13,14 @@ import pytest
 
 from kernels.array import FrArray, FrMont, G1Array
 from prover.circuit.r1cs import R1CS
-from prover.errors import KeyMismatch
+from prover.errors import BrokenRandomness, KeyMismatch
 from prover.groth16 import verify as verify_module
 from prover.groth16.commitment import Blinding, commit_advice, commit_model, draw_blinding
 from prover.groth16.prove import compute_points, prepare
 from prover.groth16.setup import draw_trapdoor, setup
 from prover.groth16.verify import Claim, equations_hold, judge, verify_all, verify_batch
 from prover.keys.halves import ProvingKey
-from prover.randomness import BrokenRandomness, draw_nonzero_scalar, draw_scalar, draw_weight
+from prover.randomness import draw_nonzero_scalar, draw_scalar, draw_weight
 from prover.wire.envelope import Proof
 from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import (
