@@ -89,9 +89,9 @@ def init(
     from api.console.refusals import refusing
     from consensus.disk.blobs import FileBlobs
     from consensus.disk.development import BLOBS, create_chain
-    from consensus.disk.identity import IdentityError
-    from consensus.learning.samples import PoolInvalid, SamplePool
-    from consensus.wire.genesis import MAX_TIMEOUT_MS, GenesisInvalid, Task, Timeouts
+    from consensus.errors import GenesisInvalid, IdentityError, PoolInvalid
+    from consensus.learning.samples import SamplePool
+    from consensus.wire.genesis import MAX_TIMEOUT_MS, Task, Timeouts
     from federated.data import DatasetRef, load_samples
     from prover.keys.folder import load_commitment_key, load_verifying_half
     from prover.pipeline import compile_for_key
@@ -173,8 +173,8 @@ def verify(
     from api.console.refusals import refusing
     from consensus.disk.blobs import FileBlobs, KeptBlobs
     from consensus.disk.development import BLOBS
-    from consensus.disk.records import LedgerError
     from consensus.disk.task_keys import check_task_keys
+    from consensus.errors import LedgerError
     from consensus.node.follower import Follower
     from consensus.node.verifier import BlockVerifier
 
@@ -221,7 +221,7 @@ def verify(
 def show(home: Home, genesis: GenesisFile = None, as_json: AsJson = False) -> None:
     """The blocks of a node, in a line each."""
     from api.http.chain.history import view_block
-    from consensus.disk.records import LedgerError
+    from consensus.errors import LedgerError
     from consensus.node.follower import Follower
 
     made, chain = _load(home, genesis, as_json=as_json)
@@ -290,10 +290,10 @@ def abstain(
     Until then it must not sign: it could contradict what it has forgotten. Its votes.log is emptied
     and validator.signed set behind those heights; it catches up and votes again after them.
     """
-    from consensus.disk.identity import IdentityError, get_public_key, load_key
+    from consensus.disk.identity import get_public_key, load_key
     from consensus.disk.ledger import VOTES, lock_home
     from consensus.disk.place import give_up
-    from consensus.disk.records import LedgerError
+    from consensus.errors import IdentityError, LedgerError
 
     made = _load_genesis(home, genesis, as_json=False)
     try:
@@ -310,7 +310,7 @@ def abstain(
 
 def _load(home: Path, genesis: Path | None, *, as_json: bool) -> tuple[Genesis, StoredChain]:
     from consensus.disk.block_files import read_chain
-    from consensus.disk.records import LedgerError
+    from consensus.errors import LedgerError
 
     made = _load_genesis(home, genesis, as_json=as_json)
     try:
@@ -323,7 +323,8 @@ def _load(home: Path, genesis: Path | None, *, as_json: bool) -> tuple[Genesis, 
 
 def _load_genesis(home: Path, genesis: Path | None, *, as_json: bool) -> Genesis:
     from consensus.disk.development import GENESIS
-    from consensus.wire.genesis import Genesis, GenesisInvalid
+    from consensus.errors import GenesisInvalid
+    from consensus.wire.genesis import Genesis
 
     try:
         return Genesis.decode((genesis or _find_chain(home) / GENESIS).read_bytes())

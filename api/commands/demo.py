@@ -56,7 +56,7 @@ def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_j
     from api.demo.run import holding, run, set_up_in
     from api.demo.show import draw_picture, show_story, to_json
     from api.process.supervisor import stop_on_signals
-    from consensus.disk.identity import IdentityError
+    from consensus.errors import IdentityError
 
     port = choose_port(HOST, port, as_json=as_json)  # before the work, not after it
     folder = settings.data_dir / FOLDER

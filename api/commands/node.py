@@ -69,16 +69,15 @@ def node(
     from consensus.disk.blob_limits import make_limit
     from consensus.disk.blobs import FileBlobs, KeptBlobs
     from consensus.disk.development import BLOBS, GENESIS, load_identity
-    from consensus.disk.identity import IdentityError
     from consensus.disk.ledger import Ledger
-    from consensus.disk.records import LedgerError
     from consensus.disk.retention import KEEP_BLOCKS
-    from consensus.disk.snapshots import SnapshotInvalid, load_snapshot
+    from consensus.disk.snapshots import load_snapshot
     from consensus.disk.task_keys import check_task_keys
+    from consensus.errors import GenesisInvalid, IdentityError, LedgerError, SnapshotInvalid
     from consensus.node.metrics import NodeMetrics
     from consensus.node.node import Node
     from consensus.node.stream import Transport
-    from consensus.wire.genesis import Genesis, GenesisInvalid
+    from consensus.wire.genesis import Genesis
     from prover.errors import ProverError
 
     outlast_output()

@@ -183,7 +183,8 @@ def _following(settings: Settings, redis: Redis) -> Iterator[ChainHistory | None
 
     from api.http.chain.follow import ChainFollower
     from api.process.logs import make_log
-    from consensus.wire.genesis import Genesis, GenesisInvalid
+    from consensus.errors import GenesisInvalid
+    from consensus.wire.genesis import Genesis
 
     if settings.genesis is None:
         yield None

@@ -15,12 +15,11 @@ from api.client.prover import ServiceProver
 from api.demo.stage import Report, Role, Stage
 from api.process.program import PROGRAM
 from api.process.supervisor import Command
-from consensus.disk.blobs import BlobUnavailable
 from consensus.disk.development import ADMISSION, GENESIS, node_home, sign_permit
 from consensus.disk.identity import create_key, get_public_key, load_key
+from consensus.errors import BlobUnavailable, PoolInvalid
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.learning.samples import PoolInvalid
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis

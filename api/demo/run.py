@@ -26,11 +26,9 @@ from api.demo.story import Participant, Story, tell
 from api.process.supervisor import Supervisor
 from api.settings import Settings
 from api.valkey.embedded import connect
-from consensus.disk.blobs import BlobUnavailable
 from consensus.disk.block_files import read_finals
 from consensus.disk.development import node_home
-from consensus.disk.records import LedgerError
-from consensus.learning.samples import PoolInvalid
+from consensus.errors import BlobUnavailable, LedgerError, PoolInvalid
 from consensus.wire.messages import FinalBlock
 from kernels.backend import Backend
 

@@ -16,37 +16,11 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from consensus.disk.records import sync_folder
+from consensus.errors import BlobCorrupt, BlobMissing, BlobTooLarge, BlobUnavailable
 from kernels.files import PRIVATE, write_whole
 
 DIGEST_BYTES = 32
 MAX_BLOB_BYTES = 1 << 28
-
-
-class BlobUnavailable(Exception):
-    """The bytes of a digest cannot be had. digest : 32 bytes; what : why"""
-
-    def __init__(self, digest: bytes, what: str) -> None:
-        self.digest, self.what = digest, what
-        super().__init__(f"blob {digest.hex()} {what}")
-
-
-class BlobMissing(BlobUnavailable):
-    """It is not here: fetch it from whoever named it."""
-
-    def __init__(self, digest: bytes) -> None:
-        super().__init__(digest, "is not here")
-
-
-class BlobCorrupt(BlobUnavailable):
-    """What lies under the digest has another one, is too long, or no file: delete it and fetch it
-    again."""
-
-    def __init__(self, digest: bytes) -> None:
-        super().__init__(digest, "is corrupt on this machine")
-
-
-class BlobTooLarge(ValueError):
-    """More bytes than a store takes."""
 
 
 class Blobs(Protocol):

@@ -17,16 +17,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from consensus.disk.records import (
-    LedgerError,
-    Log,
-    Places,
-    read_record,
-    scan,
-    scan_unbuffered,
-    sync_folder,
-)
+from consensus.disk.records import Log, Places, read_record, scan, scan_unbuffered, sync_folder
 from consensus.disk.snapshots import find_snapshots
+from consensus.errors import LedgerError
 from consensus.learning.chain import start
 from consensus.learning.chain_state import ChainState
 from consensus.wire.genesis import Genesis

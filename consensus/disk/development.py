@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus.disk.identity import (
     KEY_FILE,
     Identity,
-    IdentityError,
     create_key,
     get_public_key,
     load_key,
     load_seed,
 )
 from consensus.disk.place import PLACE_FILE, SignedPlace
+from consensus.errors import IdentityError
 from consensus.learning import beacon
 from consensus.wire.genesis import Genesis, Task, Timeouts, Validator
 from consensus.wire.transactions import permit_bytes

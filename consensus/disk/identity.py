@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from consensus.errors import IdentityError
 from consensus.wire.codec import Signed
 from kernels.files import write_new
 
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
 KEY_FILE = "validator.key"
 _SEED_BYTES = 32
 S = TypeVar("S", bound=Signed)
-
-
-class IdentityError(Exception):
-    """A key cannot be made or read. what : the trouble; next_step : what to do about it."""
-
-    def __init__(self, path: Path, what: str, next_step: str) -> None:
-        self.path, self.what, self.next_step = path, what, next_step
-        super().__init__(f"{path}: {what}; {next_step}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

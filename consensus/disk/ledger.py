@@ -24,9 +24,10 @@ from typing import BinaryIO
 from consensus.agreement.authentication import authenticate
 from consensus.agreement.events import ConsensusMessage
 from consensus.disk.block_files import ADVICE, BLOCKS, BlockFiles, check_parent
-from consensus.disk.records import LedgerError, Log
+from consensus.disk.records import Log
 from consensus.disk.retention import KEEP_BLOCKS, ModelIndex, find_floor
 from consensus.disk.snapshots import SPAN, Snapshot, drop_snapshots, find_snapshots, save_snapshot
+from consensus.errors import LedgerError
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState
 from consensus.wire.genesis import Genesis

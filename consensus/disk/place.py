@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 
 from consensus.agreement.authentication import authenticate
 from consensus.agreement.events import ConsensusMessage
-from consensus.disk.identity import Identity, IdentityError
+from consensus.disk.identity import Identity
 from consensus.disk.ledger import Ledger
+from consensus.errors import IdentityError
 from consensus.wire.codec import KEY_BYTES, SIGNATURE_BYTES
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import FinalBlock, Proposal, Step, Vote

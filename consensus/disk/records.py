@@ -17,16 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from consensus.errors import LedgerError
+
 HEAD_BYTES = 12
 _CHUNK_BYTES = 1 << 20
-
-
-class LedgerError(Exception):
-    """The folder cannot be used. what : the trouble; next_step : what to do about it"""
-
-    def __init__(self, path: Path, what: str, next_step: str) -> None:
-        self.path, self.what, self.next_step = path, what, next_step
-        super().__init__(f"{path}: {what}; {next_step}")
 
 
 @dataclass(slots=True)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from consensus.disk.records import LedgerError, Log, make_head
-from consensus.disk.snapshots import SnapshotInvalid, list_snapshots, load_snapshot
+from consensus.disk.records import Log, make_head
+from consensus.disk.snapshots import list_snapshots, load_snapshot
+from consensus.errors import LedgerError, SnapshotInvalid
 from consensus.learning.chain_state import ChainState
 from consensus.wire.codec import Height
 from consensus.wire.genesis import Genesis

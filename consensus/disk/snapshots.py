@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from consensus.agreement.authentication import authenticate
+from consensus.errors import SnapshotInvalid
 from consensus.learning.chain import find_fault
 from consensus.learning.chain_state import ChainState
 from consensus.wire.genesis import Genesis
@@ -30,14 +31,6 @@ SPAN = 256
 """Blocks from one snapshot of a ledger to the next, and in a file of blocks."""
 MAX_SNAPSHOT_BYTES = MAX_STATE_BYTES + FinalBlock.MAX_BYTES + 64
 _PREFIX, _SUFFIX = "snapshot-", ".zks"
-
-
-class SnapshotInvalid(ValueError):
-    """These bytes are no state of this chain. The message says what is wrong and what to do."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        super().__init__(f"snapshot: {what}; take one of another node of this chain")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from consensus.errors import PoolInvalid
 from kernels.numpy_types import UInt8Array
 from prover.circuit.public_inputs import MAX_SAMPLES
 from prover.errors import FieldInvalid
@@ -30,10 +31,6 @@ _DRAW_DOMAIN = b"zkpot shard of a beacon v1\x00"
 
 Axis = Annotated[int, Number(1)]
 Bytewise = Annotated[UInt8Array, Array("uint8")]
-
-
-class PoolInvalid(FieldInvalid):
-    """The bytes are no pool, or the pool is too small for the task; `what` says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 
-from consensus.disk.snapshots import SPAN, Snapshot, SnapshotInvalid
+from consensus.disk.snapshots import SPAN, Snapshot
+from consensus.errors import SnapshotInvalid
 from consensus.wire.genesis import Genesis
 from consensus.wire.gossip_messages import HeldState
 from consensus.wire.messages import FinalBlock

@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 from consensus.agreement.events import BlockChecked, Check
-from consensus.disk.blobs import Blobs, BlobTooLarge, BlobUnavailable
+from consensus.disk.blobs import Blobs
+from consensus.errors import BlobTooLarge, BlobUnavailable, PoolInvalid
 from consensus.learning.absence import PATIENT_ROUNDS, leaves_out, list_absent
 from consensus.learning.admission import is_admissible
 from consensus.learning.chain import find_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
-from consensus.learning.samples import PoolInvalid
 from consensus.node.drafts import BeaconShares, draft_block
 from consensus.node.metrics import NodeMetrics
 from consensus.node.pool import Pool, get_place

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from consensus.disk.blobs import BlobUnavailable
+from consensus.errors import BlobUnavailable
 from consensus.learning import beacon
 from consensus.learning.chain import beacon_message, list_entries
 from consensus.learning.chain_state import ChainState, Phase

@@ -41,7 +41,7 @@ from consensus.disk.blobs import Blobs
 from consensus.disk.identity import Identity
 from consensus.disk.ledger import Ledger
 from consensus.disk.place import resume_place
-from consensus.disk.records import LedgerError
+from consensus.errors import LedgerError
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.pace import compute_wait_ms, count_empty
 from consensus.learning.rules import ChainRules

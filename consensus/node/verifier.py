@@ -19,14 +19,15 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from consensus.disk.blobs import Blobs, BlobUnavailable
+from consensus.disk.blobs import Blobs
 from consensus.disk.task_keys import load_task_commitment_key, load_task_key
+from consensus.errors import BlobUnavailable, PoolInvalid
 from consensus.learning import beacon
 from consensus.learning.admission import find_statement_fault, is_admissible
 from consensus.learning.aggregate import GlobalModel, combine
 from consensus.learning.chain import beacon_message, find_fault, list_entries
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
-from consensus.learning.samples import PoolInvalid, SamplePool
+from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Aggregate, Block, Entry
 from consensus.wire.transactions import Commit, Proof, Refusal, Transaction, Update

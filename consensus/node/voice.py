@@ -17,7 +17,7 @@ from consensus.disk.blob_limits import make_limit
 from consensus.disk.blobs import Blobs
 from consensus.disk.identity import Identity, sign
 from consensus.disk.ledger import Ledger
-from consensus.disk.records import LedgerError
+from consensus.errors import LedgerError
 from consensus.learning import beacon
 from consensus.learning.chain import beacon_message
 from consensus.learning.chain_state import ChainState, Phase

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from consensus.errors import GenesisInvalid
 from consensus.wire.codec import KEY_BYTES, MAX_VALIDATORS
 from consensus.wire.messages import MAX_TRANSACTIONS
 from kernels.array import G2Array
@@ -38,14 +39,6 @@ MAX_TIMEOUT_MS = 86_400_000
 MAX_SCALES = 1024
 _DOMAIN = b"zkpot genesis v1\x00"
 _PHASES_MS = ("register_ms", "commit_ms", "prove_ms", "update_ms")
-
-
-class GenesisInvalid(ValueError):
-    """The genesis is malformed or inconsistent. where : the field; what : what is wrong there."""
-
-    def __init__(self, where: str, what: str) -> None:
-        self.where, self.what = where, what
-        super().__init__(f"genesis: {where}: {what}; take the file that the chain was started with")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,12 @@ import pytest
 from consensus.disk.blobs import FileBlobs
 from consensus.disk.block_files import BLOCKS
 from consensus.disk.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identity, node_home
-from consensus.disk.identity import KEY_FILE, IdentityError, create_key, get_public_key, load_key
+from consensus.disk.identity import KEY_FILE, create_key, get_public_key, load_key
 from consensus.disk.ledger import VOTES, Ledger
 from consensus.disk.place import PLACE_FILE, Place, SignedPlace
 from consensus.disk.retention import KEEP_BLOCKS
 from consensus.disk.snapshots import SPAN, load_snapshot
+from consensus.errors import IdentityError
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool

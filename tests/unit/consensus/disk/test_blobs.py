@@ -12,15 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.disk.blobs import (
-    BlobCorrupt,
-    BlobMissing,
-    Blobs,
-    BlobTooLarge,
-    FileBlobs,
-    MemoryBlobs,
-)
-from consensus.learning.samples import PoolInvalid, SamplePool, draw_indices
+from consensus.disk.blobs import Blobs, FileBlobs, MemoryBlobs
+from consensus.errors import BlobCorrupt, BlobMissing, BlobTooLarge, PoolInvalid
+from consensus.learning.samples import SamplePool, draw_indices
 from prover.wire.records import encode_fields
 
 

@@ -9,14 +9,8 @@ from pathlib import Path
 import pytest
 
 from consensus.agreement.authentication import authenticate
-from consensus.disk.identity import (
-    KEY_FILE,
-    IdentityError,
-    create_key,
-    get_public_key,
-    load_key,
-    sign,
-)
+from consensus.disk.identity import KEY_FILE, create_key, get_public_key, load_key, sign
+from consensus.errors import IdentityError
 from consensus.wire.codec import Message
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import (

@@ -12,7 +12,8 @@ import pytest
 
 from consensus.disk.block_files import BLOCKS, read_finals
 from consensus.disk.ledger import VOTES, Ledger
-from consensus.disk.records import LedgerError, scan_unbuffered
+from consensus.disk.records import scan_unbuffered
+from consensus.errors import LedgerError
 from consensus.learning.chain import apply, start
 from consensus.wire.messages import NIL, FinalBlock, Proposal, Step, Vote
 from tests.support.certificates import certify

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from consensus.disk.identity import IdentityError
 from consensus.disk.place import PLACE_FILE, Place, SignedPlace, give_up
+from consensus.errors import IdentityError
 from consensus.learning.chain import start
 from consensus.wire.messages import NIL, Proposal, Step, Vote
 from tests.support.certificates import certify

@@ -17,9 +17,9 @@ import pytest
 from consensus.disk import block_files
 from consensus.disk.block_files import BLOCKS, list_sealed, read_chain, read_finals
 from consensus.disk.ledger import N_RECENT, Ledger
-from consensus.disk.records import LedgerError
 from consensus.disk.retention import MODELS, find_floor, list_models
 from consensus.disk.snapshots import Snapshot, list_snapshots, save_snapshot
+from consensus.errors import LedgerError
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import Phase
 from consensus.node.follower import Follower

@@ -11,13 +11,13 @@ import pytest
 from consensus.disk.snapshots import (
     MAX_SNAPSHOT_BYTES,
     Snapshot,
-    SnapshotInvalid,
     drop_snapshots,
     find_snapshots,
     list_snapshots,
     load_snapshot,
     save_snapshot,
 )
+from consensus.errors import SnapshotInvalid
 from consensus.learning.chain import apply
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.codec import MAX_VALIDATORS

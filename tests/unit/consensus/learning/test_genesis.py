@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from consensus.wire.genesis import Genesis, GenesisInvalid, Task
+from consensus.errors import GenesisInvalid
+from consensus.wire.genesis import Genesis, Task
 from kernels.array import G2Array
 from kernels.encoding import encode_g2
 from prover.model.network import canonical_json

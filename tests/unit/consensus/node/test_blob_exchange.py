@@ -11,15 +11,9 @@ import numpy as np
 import pytest
 
 from consensus.disk.blob_limits import make_limit
-from consensus.disk.blobs import (
-    MAX_BLOB_BYTES,
-    BlobMissing,
-    Blobs,
-    FileBlobs,
-    KeptBlobs,
-    MemoryBlobs,
-)
+from consensus.disk.blobs import MAX_BLOB_BYTES, Blobs, FileBlobs, KeptBlobs, MemoryBlobs
 from consensus.disk.ledger import Ledger
+from consensus.errors import BlobMissing
 from consensus.learning.absence import leaves_out
 from consensus.learning.aggregate import combine, count_global_bytes
 from consensus.learning.chain import find_fault, list_entries

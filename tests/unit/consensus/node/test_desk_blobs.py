@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from consensus.agreement.events import BlockChecked, Check
-from consensus.disk.blobs import BlobMissing, BlobTooLarge
+from consensus.errors import BlobMissing, BlobTooLarge, PoolInvalid
 from consensus.learning.absence import PATIENT_ROUNDS
 from consensus.learning.chain import list_entries
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.learning.samples import PoolInvalid
 from consensus.wire.messages import Aggregate
 from consensus.wire.transactions import Transaction
 from tests.support.desks import LAB, Office, extend, reach

@@ -15,11 +15,11 @@ import pytest
 from api.settings import Settings
 from api.valkey.embedded import connect
 from consensus.disk.block_files import read_finals
-from consensus.disk.identity import IdentityError, sign
+from consensus.disk.identity import sign
 from consensus.disk.ledger import VOTES as VOTES_LOG
 from consensus.disk.ledger import Ledger
 from consensus.disk.place import PLACE_FILE, give_up
-from consensus.disk.records import LedgerError
+from consensus.errors import IdentityError, LedgerError
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.follower import Follower
 from consensus.node.stream import FINAL, VOTES

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from consensus.disk.identity import IdentityError
 from consensus.disk.ledger import VOTES as VOTES_LOG
 from consensus.disk.place import SignedPlace, give_up
 from consensus.disk.records import Log
+from consensus.errors import IdentityError
 from consensus.learning.chain_state import Phase
 from consensus.node.node import Node
 from consensus.wire.messages import Proposal, Step, Vote

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from consensus.agreement.events import Build, Check, FinalReceived, TimeoutFired
-from consensus.disk.records import LedgerError
 from consensus.disk.snapshots import Snapshot
+from consensus.errors import LedgerError
 from consensus.node.node import Node
 from consensus.node.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Incoming
 from consensus.wire.gossip_messages import BlobPart, BlobRequest, HeldState, Holdings

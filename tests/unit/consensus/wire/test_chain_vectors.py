@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from consensus.errors import GenesisInvalid
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.samples import SamplePool
 from consensus.wire import gossip_messages, messages, transactions
 from consensus.wire.codec import Message, Signed
-from consensus.wire.genesis import Genesis, GenesisInvalid
+from consensus.wire.genesis import Genesis
 from consensus.wire.signatures import is_signed
 from prover.keys.opening import CommitmentKey
 from prover.wire.records import Record
