@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from api.errors import SettingsInvalid
 from federated.errors import HomeUnknown
 from federated.settings import Settings as DataSettings
 from federated.settings import expand_home
@@ -28,10 +29,6 @@ _INJECTED_PORT = re.compile(r"ZKPOT(_[A-Z0-9]+)*_PORT=(tcp|udp|sctp)://.*")
 """... and one that a hand might write too, with a number."""
 MAX_PROOF_ROWS = 1 << 22
 """Rows of one proof; a worker needs about 1.4 GiB for each 2^20 of them."""
-
-
-class SettingsInvalid(ValueError):
-    """The environment asks for something that cannot be meant; names the variable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

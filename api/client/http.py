@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 from pydantic import BaseModel, ValidationError
 
+from api.errors import ApiError, ServiceGone
 from api.http.problems import Problem
 from api.http.schemas import (
     CircuitList,
@@ -44,23 +45,15 @@ PATIENCE_S = 300.0
 _A = TypeVar("_A", bound=BaseModel)
 
 
-class ServiceRefused(Exception):
+class ServiceRefused(ApiError):
     """The service answered with a problem; `problem.next_step` says what to do."""
+
+    code = "service_refused"
 
     def __init__(self, problem: Problem, retry_after_s: float | None = None) -> None:
         self.problem, self.retry_after_s = problem, retry_after_s
         parts = (problem.title, problem.detail, problem.next_step)
         super().__init__(f"{problem.code}: " + "; ".join(p for p in parts if p))
-
-
-class ServiceGone(Exception):
-    """The service has not answered for a while, over many connections; says what to do."""
-
-    def __init__(self, silence_s: float) -> None:
-        super().__init__(
-            f"the service has not answered for {silence_s:.0f} s; see whether it runs, then follow "
-            "the job again: it goes on without its followers"
-        )
 
 
 class Client:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import httpx2
 from safetensors.numpy import save as save_tensors
 
-from api.client.http import Client, ServiceGone, ServiceRefused
+from api.client.http import Client, ServiceRefused
+from api.errors import ServiceGone
 from api.http.schemas import JobRequest, StatementFields
 from federated.client import ProofOrder
 from federated.errors import ProvingFailed, ProxyUnusable

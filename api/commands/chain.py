@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.console.options import KeyDigest, KeyFolder, SamplesRef
-from api.console.output import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json, refuse, refuse_error
 
 if TYPE_CHECKING:
     from api.http.chain.schemas import BlockView
@@ -145,7 +145,7 @@ def init(
         except PoolInvalid as error:
             refuse(f"--dataset {dataset}: {error}", code="bad_chain")
         except IdentityError as error:
-            refuse(str(error), code="bad_chain")
+            refuse_error(error, code="bad_chain")
     typer.echo(f"chain {genesis.digest.hex()[:16]} with {validators} validators in {folder}")
     typer.echo(f"key digest {verifying.digest.hex()}")
     typer.echo(f"start each: zkpot node {folder}/node-0")
@@ -174,7 +174,6 @@ def verify(
     from consensus.disk.blobs import FileBlobs, KeptBlobs
     from consensus.disk.development import BLOBS
     from consensus.disk.task_keys import check_task_keys
-    from consensus.errors import LedgerError
     from consensus.node.follower import Follower
     from consensus.node.verifier import BlockVerifier
 
@@ -191,17 +190,14 @@ def verify(
         refuse(reason, code="no_blocks", as_json=as_json)
     verifier = BlockVerifier(made, store, secrets.token_bytes)
     follower, final_ms = Follower(made, verifier, start=chain.start), 0
-    try:
-        with show_steps() as update:
-            for index, final in enumerate(chain):
-                fault = follower.take(final)
-                if fault is not None:
-                    reason = f"block {final.block.height}: {fault}"
-                    refuse(reason, code="bad_block", as_json=as_json)
-                final_ms = final.certificate.time_ms
-                update("blocks", index + 1, len(chain))
-    except LedgerError as error:
-        refuse(str(error), code="bad_chain", as_json=as_json)
+    with refusing(code="bad_chain", as_json=as_json), show_steps() as update:
+        for index, final in enumerate(chain):
+            fault = follower.take(final)
+            if fault is not None:
+                reason = f"block {final.block.height}: {fault}"
+                refuse(reason, code="bad_block", as_json=as_json)
+            final_ms = final.certificate.time_ms
+            update("blocks", index + 1, len(chain))
     state = follower.state
     if head not in (None, state.head):
         reason = f"the last block is {state.head.hex()}, of height {state.height}"
@@ -220,13 +216,13 @@ def verify(
 
 def show(home: Home, genesis: GenesisFile = None, as_json: AsJson = False) -> None:
     """The blocks of a node, in a line each."""
+    from api.console.refusals import refusing
     from api.http.chain.history import view_block
-    from consensus.errors import LedgerError
     from consensus.node.follower import Follower
 
     made, chain = _load(home, genesis, as_json=as_json)
     follower, views = Follower(made, start=chain.start), []
-    try:
+    with refusing(code="bad_chain", as_json=as_json):
         for final in chain:
             before = follower.state
             fault = follower.take(final)
@@ -237,8 +233,6 @@ def show(home: Home, genesis: GenesisFile = None, as_json: AsJson = False) -> No
                 views.append(view.model_dump(mode="json"))
             else:
                 typer.echo(_summarize(view))
-    except LedgerError as error:
-        refuse(str(error), code="bad_chain", as_json=as_json)
     if as_json:
         emit_json({"blocks": views})
 
@@ -270,10 +264,7 @@ def snapshot(
     if found is None:
         reason = f"no snapshot is there after {chain.height} blocks; copy blocks*.log instead"
         refuse(reason, code="no_snapshot")
-    try:
-        write_public(out, found.encode())
-    except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}", code="io_error")
+    write_public(out, found.encode())
     typer.echo(f"wrote {out}: the state after block {found.height} of genesis {made.digest.hex()}")
 
 
@@ -290,46 +281,36 @@ def abstain(
     Until then it must not sign: it could contradict what it has forgotten. Its votes.log is emptied
     and validator.signed set behind those heights; it catches up and votes again after them.
     """
+    from api.console.refusals import refusing
     from consensus.disk.identity import get_public_key, load_key
     from consensus.disk.ledger import VOTES, lock_home
     from consensus.disk.place import give_up
-    from consensus.errors import IdentityError, LedgerError
 
     made = _load_genesis(home, genesis, as_json=False)
-    try:
+    with refusing(code="bad_home", as_json=False):
         key = get_public_key(load_key(home))
         with lock_home(home):
             height = give_up(home, made.digest, key, through)
             (home / VOTES).unlink(missing_ok=True)
-    except (IdentityError, LedgerError) as error:
-        refuse(str(error), code="bad_home")
-    except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}", code="io_error")
     typer.echo(f"signs nothing up to height {height}; it can be started")
 
 
 def _load(home: Path, genesis: Path | None, *, as_json: bool) -> tuple[Genesis, StoredChain]:
+    from api.console.refusals import refusing
     from consensus.disk.block_files import read_chain
-    from consensus.errors import LedgerError
 
     made = _load_genesis(home, genesis, as_json=as_json)
-    try:
+    with refusing(code="bad_chain", as_json=as_json):
         return made, read_chain(home, made)
-    except LedgerError as error:
-        refuse(str(error), code="bad_chain", as_json=as_json)
-    except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}", code="io_error", as_json=as_json)
 
 
 def _load_genesis(home: Path, genesis: Path | None, *, as_json: bool) -> Genesis:
+    from api.console.refusals import refusing
     from consensus.disk.development import GENESIS
-    from consensus.errors import GenesisInvalid
     from consensus.wire.genesis import Genesis
 
-    try:
+    with refusing(code="bad_chain", as_json=as_json):
         return Genesis.decode((genesis or _find_chain(home) / GENESIS).read_bytes())
-    except GenesisInvalid as error:
-        refuse(str(error), code="bad_chain", as_json=as_json)
 
 
 def _find_chain(home: Path) -> Path:

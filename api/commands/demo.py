@@ -52,11 +52,9 @@ def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_j
     from api.console.progress import show_steps
     from api.console.queue_access import keep_server
     from api.console.refusals import load_backend, refusing
-    from api.demo.play import DemoFailed
     from api.demo.run import holding, run, set_up_in
     from api.demo.show import draw_picture, show_story, to_json
     from api.process.supervisor import stop_on_signals
-    from consensus.errors import IdentityError
 
     port = choose_port(HOST, port, as_json=as_json)  # before the work, not after it
     folder = settings.data_dir / FOLDER
@@ -79,27 +77,24 @@ def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_j
             say(f"the page stays at http://{HOST}:{port} until you interrupt")
         return stay
 
-    try:
-        with refusing(as_json=as_json), holding(folder):
-            device = load_backend(settings.backend)
-            with show_steps() as report:
-                stage = set_up_in(folder, plan, settings.data_dir, device, report)
-            stop_on_signals(stop)
-            with keep_server(settings, report=say) as mend:
-                say(f"page: http://{HOST}:{port}")
-                run(
-                    stage,
-                    settings,
-                    device,
-                    host=HOST,
-                    port=port,
-                    stop=stop,
-                    mend=mend,
-                    say=say,
-                    bars=show_steps,
-                    told=told,
-                )
-    except (DemoFailed, IdentityError) as error:
-        refuse(str(error), code="demo_failed", as_json=as_json)
+    with refusing(as_json=as_json), holding(folder):
+        device = load_backend(settings.backend)
+        with show_steps() as report:
+            stage = set_up_in(folder, plan, settings.data_dir, device, report)
+        stop_on_signals(stop)
+        with keep_server(settings, report=say) as mend:
+            say(f"page: http://{HOST}:{port}")
+            run(
+                stage,
+                settings,
+                device,
+                host=HOST,
+                port=port,
+                stop=stop,
+                mend=mend,
+                say=say,
+                bars=show_steps,
+                told=told,
+            )
     if not stories[0].is_true:
         raise typer.Exit(REFUSED)

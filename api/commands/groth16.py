@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from api.console.output import AsJson, emit_json, refuse
-
-if TYPE_CHECKING:
-    from kernels.backend import Backend
 
 
 def _existing(help_text: str) -> typer.models.ArgumentInfo:
@@ -51,17 +48,17 @@ def prove(
     import time
 
     from api.console.progress import show_steps
+    from api.console.refusals import load_backend, refusing
     from kernels.files import write_together
-    from prover.errors import ProverError
     from prover.foreign import prove_foreign
     from prover.formats.json_io import encode_proof, encode_public
     from prover.formats.key_memory import KeyMemory
     from prover.formats.wtns import read_wtns
     from prover.formats.zkey import read_zkey
 
-    device = _load_backend(backend, as_json=as_json)
-    started = time.perf_counter()
-    try:
+    with refusing(as_json=as_json):
+        device = load_backend(backend)
+        started = time.perf_counter()
         wires = read_wtns(witness)
         read = read_zkey(
             zkey,
@@ -76,8 +73,6 @@ def prove(
                 read, wires, random_bytes=secrets.token_bytes, backend=device, progress=progress
             )
         proven = time.perf_counter()
-    except ProverError as error:
-        refuse(error.public_message, code=error.code, as_json=as_json)
     key = read.key
     shown = encode_public(wires[1 : 1 + key.n_public])
     write_together([(proof, encode_proof(made)), (public, shown)])
@@ -106,15 +101,13 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Exit with 0 for a valid proof, with 1 and the reason for any other."""
-    from prover.errors import ProverError
+    from api.console.refusals import refusing
     from prover.formats.json_io import read_proof, read_public, read_vkey
     from prover.groth16.verify import verify_plain
     from prover.wire.verdict import Verdict
 
-    try:
+    with refusing(as_json=as_json):
         verdict = verify_plain(read_vkey(vkey), read_public(public), read_proof(proof))
-    except ProverError as error:
-        refuse(error.public_message, code=error.code, as_json=as_json)
     if verdict is not Verdict.VALID:
         reason = {
             Verdict.WRONG_STATEMENT: "the key is for another number of public inputs",
@@ -125,13 +118,3 @@ def verify(
         emit_json({"verdict": verdict.value})
     else:
         typer.echo("valid")
-
-
-def _load_backend(name: str, *, as_json: bool) -> Backend:
-    from api.console.refusals import load_backend
-    from kernels.errors import BackendUnavailable
-
-    try:
-        return load_backend(name)
-    except BackendUnavailable as error:
-        refuse(str(error), code="backend_unavailable", as_json=as_json)

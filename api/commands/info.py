@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from api.console.output import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json, refuse_error
 
 PARTS = ("numpy", "numba", "llvmlite")
 GPU_PARTS = ("cupy-cuda13x", "numba-cuda", "cuda-core")
@@ -25,7 +25,7 @@ def info(backend: str = "cpu", as_json: AsJson = False) -> None:
         with naming_device():
             found = describe(backend)
     except BackendUnavailable as error:
-        refuse(str(error), code="backend_unavailable", as_json=as_json)
+        refuse_error(error, as_json=as_json)
     if as_json:
         emit_json(found)
         return

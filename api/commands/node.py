@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.console.output import refuse
+from api.console.output import refuse, refuse_error
 
 Home = Annotated[
     Path, typer.Argument(exists=True, file_okay=False, help="Folder of `zkpot chain init`, node-I.")
@@ -73,7 +73,7 @@ def node(
     from consensus.disk.retention import KEEP_BLOCKS
     from consensus.disk.snapshots import load_snapshot
     from consensus.disk.task_keys import check_task_keys
-    from consensus.errors import GenesisInvalid, IdentityError, LedgerError, SnapshotInvalid
+    from consensus.errors import ConsensusError, HomeInvalid
     from consensus.node.metrics import NodeMetrics
     from consensus.node.node import Node
     from consensus.node.stream import Transport
@@ -100,8 +100,8 @@ def node(
             keep_blocks=None if archive else keep_blocks or KEEP_BLOCKS,
             snapshot=load_snapshot(snapshot, made) if snapshot else None,
         )
-    except (GenesisInvalid, IdentityError, LedgerError, ProverError, SnapshotInvalid) as error:
-        refuse(str(error), code="bad_home")
+    except (ConsensusError, ProverError) as error:
+        refuse_error(error, code="bad_home")
     metrics = NodeMetrics()
     if metrics_port is not None:
         port = metrics.serve(metrics_port, metrics_host)
@@ -119,8 +119,8 @@ def node(
                 random_bytes=secrets.token_bytes,
             )
             one.run(stop.is_set, mend=mend)
-        except (IdentityError, LedgerError) as error:
-            refuse(str(error), code="bad_home")
+        except HomeInvalid as error:
+            refuse_error(error, code="bad_home")
         except OSError as error:
             refuse(f"{home}: {error.strerror}; the node stops before it votes", code="io_error")
         finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from api.console.output import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json, refuse, refuse_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +48,7 @@ def selftest(as_json: AsJson = False) -> None:
                 verdict = "right" if step.right else "WRONG"
                 console.print(f"{verdict}  {step.seconds:8.4f} s  {step.work}", highlight=False)
     except BackendUnavailable as error:
-        refuse(str(error), code="backend_unavailable", as_json=as_json)
+        refuse_error(error, as_json=as_json)
     wrong = [step.work for step in steps if not step.right]
     if wrong:
         refuse(f"wrong answer: {', '.join(wrong)}", code="wrong_answer", as_json=as_json)

@@ -156,7 +156,8 @@ def api_key(
     import secrets
 
     from api.console.files import write_private
-    from api.http.auth import KeyFileError, Scope, make_key
+    from api.errors import KeyFileError
+    from api.http.auth import Scope, make_key
 
     try:
         scopes = [Scope(value) for value in scope]
@@ -181,6 +182,7 @@ def _following(settings: Settings, redis: Redis) -> Iterator[ChainHistory | None
     """The chain of the settings' genesis, followed meanwhile; None without one."""
     import sys
 
+    from api.console.refusals import meaning
     from api.http.chain.follow import ChainFollower
     from api.process.logs import make_log
     from consensus.errors import GenesisInvalid
@@ -189,10 +191,8 @@ def _following(settings: Settings, redis: Redis) -> Iterator[ChainHistory | None
     if settings.genesis is None:
         yield None
         return
-    try:
+    with meaning("ZKPOT_GENESIS", GenesisInvalid, OSError):
         genesis = Genesis.decode(settings.genesis.read_bytes())
-    except (GenesisInvalid, OSError) as error:
-        raise typer.BadParameter(str(error), param_hint="ZKPOT_GENESIS") from error
     follower = ChainFollower(genesis, redis, log=make_log(to_people=sys.stderr.isatty()))
     follower.start()
     try:
@@ -223,9 +223,9 @@ def _listen(host: str, port: int, *, as_json: bool = False) -> socket.socket:
 
 
 def _load_keys(path: Path | None) -> KeyRing:
-    from api.http.auth import KeyFileError, KeyRing
+    from api.console.refusals import meaning
+    from api.errors import KeyFileError
+    from api.http.auth import KeyRing
 
-    try:
+    with meaning("--keys", KeyFileError, OSError):
         return KeyRing.load(path)
-    except (KeyFileError, OSError) as error:
-        raise typer.BadParameter(str(error), param_hint="--keys") from error

@@ -84,6 +84,7 @@ def quantize(
     """Quantize to integers: calibrate on the training split, compare on the test split."""
     from api.console.files import write_private
     from api.console.progress import show_steps
+    from api.errors import Audience, describe
     from federated.errors import FederatedError
     from federated.float_model import load_float_model
     from federated.quantize import calibrate, round_model
@@ -104,8 +105,8 @@ def quantize(
         raw = encode_model(quantized)
         write_private(out, raw)
     except (FederatedError, ProverError) as error:
-        # The command runs on the model owner's side, who may see private values.
-        refuse(f"{model}: {error}", code=error.code, as_json=as_json)
+        told = describe(error, Audience.OWNER)
+        refuse(f"{model}: {told.text}", code=told.code, as_json=as_json)
     loss = measure_loss(trained, quantized, scales, test.images, test.labels)
     found = {
         "out": str(out),
@@ -139,29 +140,25 @@ def _require_folder(out: Path) -> None:
 
 
 def _parse_architecture(name: str) -> Architecture:
+    from api.console.refusals import meaning
     from prover.errors import ArchitectureInvalid
     from prover.model.network import Architecture
 
-    try:
+    with meaning("--arch", ArchitectureInvalid):
         return Architecture.parse(name)
-    except ArchitectureInvalid as error:
-        raise typer.BadParameter(str(error), param_hint="--arch") from error
 
 
 def _load_splits(name: str, *, as_json: bool) -> tuple[Samples, Samples]:
     """Training and test split, as much of them as this machine has."""
+    from api.console.refusals import meaning, refusing
     from federated.data import DatasetRef, load_samples
-    from federated.errors import DatasetRefInvalid, FederatedError
+    from federated.errors import DatasetRefInvalid
     from federated.settings import Settings
 
-    try:
+    with refusing(as_json=as_json), meaning("--dataset", DatasetRefInvalid):
         data_dir = Settings.from_environment().data_dir
         train_ref, test_ref = (DatasetRef.parse(f"{name}:{s}") for s in ("train", "test"))
         return load_samples(train_ref, data_dir), load_samples(test_ref, data_dir)
-    except DatasetRefInvalid as error:
-        raise typer.BadParameter(str(error), param_hint="--dataset") from error
-    except FederatedError as error:
-        refuse(str(error), code=error.code, as_json=as_json)
 
 
 def _require_fit(architecture: Architecture, samples: Samples, name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from api.console.refusals import meaning
 from kernels.machine import count_memory
 from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, CircuitTooLarge, ModelFormatError
@@ -61,10 +62,8 @@ def require_architecture(model: str, n_samples: int) -> Architecture:
         raise typer.BadParameter(
             f"there is no file {model}, and as a name: {error}", param_hint="MODEL"
         ) from error
-    try:
+    with meaning("--samples", CircuitTooLarge):
         require_circuit(architecture, n_samples, max_bytes=count_memory())
-    except CircuitTooLarge as error:
-        raise typer.BadParameter(str(error), param_hint="--samples") from error
     return architecture
 
 

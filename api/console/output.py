@@ -38,16 +38,23 @@ def refuse(reason: str, *, code: str, as_json: bool = False) -> NoReturn:
     raise typer.Exit(REFUSED)
 
 
-def refuse_system(error: OSError | MemoryError, *, as_json: bool = False) -> NoReturn:
-    """Ends the command as `refuse` does, saying what the system did not do."""
-    from api.console.system_errors import describe_system_error
+def refuse_error(
+    error: BaseException, *, code: str | None = None, as_json: bool = False
+) -> NoReturn:
+    """Ends the command as `refuse` does, with what this machine's user may know of the error.
 
-    code, reason = describe_system_error(error)
+    code : in place of the error's own
+    """
+    from api.errors import describe
+
+    told = describe(error)
+    if not isinstance(error, OSError | MemoryError):
+        refuse(told.text, code=code or told.code, as_json=as_json)
     if as_json and _can_print():
         with suppress(OSError):  # standard output is what failed
-            refuse(reason, code=code, as_json=True)
+            refuse(told.text, code=told.code, as_json=True)
     _can_print()
-    refuse(reason, code=code)
+    refuse(told.text, code=told.code)
 
 
 class Command(TyperCommand):
@@ -59,7 +66,7 @@ class Command(TyperCommand):
         except BrokenPipeError:
             raise  # the reader has gone: typer ends the command in silence
         except (OSError, MemoryError) as error:
-            refuse_system(error, as_json=bool(ctx.params.get("as_json")))
+            refuse_error(error, as_json=bool(ctx.params.get("as_json")))
 
 
 def _can_print() -> bool:

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import typer
-
-from api.console.output import refuse, refuse_system
+from api.console.output import refuse_error
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -18,12 +16,12 @@ if TYPE_CHECKING:
 
 def read_settings() -> Settings:
     """The settings of the environment; a usage error when they cannot be meant."""
-    from api.settings import Settings, SettingsInvalid
+    from api.console.refusals import meaning
+    from api.errors import SettingsInvalid
+    from api.settings import Settings
 
-    try:
+    with meaning("environment", SettingsInvalid):
         return Settings.from_environment()
-    except SettingsInvalid as error:
-        raise typer.BadParameter(str(error), param_hint="environment") from error
 
 
 @contextmanager
@@ -74,7 +72,7 @@ def keep_server(
 def _make_mend(
     start_again: Callable[[], bool], report: Callable[[str], None]
 ) -> Callable[[], None]:
-    from api.valkey.embedded import ServerUnavailable
+    from api.errors import ServerUnavailable
 
     def mend() -> None:
         try:
@@ -90,15 +88,10 @@ def _make_mend(
 def _refusing(*, as_json: bool) -> Iterator[None]:
     from redis.exceptions import RedisError
 
-    from api.valkey.embedded import ServerUnavailable
+    from api.errors import ServerUnavailable
 
     try:
         yield
-    except ServerUnavailable as error:
-        refuse(str(error), code="queue_unavailable", as_json=as_json)
-    except RedisError as error:
-        reason = f"the queue server does not answer ({type(error).__name__})"
-        refuse(reason, code="queue_unavailable", as_json=as_json)
-    except OSError as error:
+    except (ServerUnavailable, RedisError, OSError) as error:
         # The body's errors come by here too: a file that is named is the one at fault.
-        refuse_system(error, as_json=as_json)
+        refuse_error(error, as_json=as_json)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
+from api.console.refusals import meaning
 from federated.data import DatasetRef, Samples, load_samples
 from federated.errors import DatasetRefInvalid
 from federated.settings import Settings
@@ -14,7 +13,5 @@ def load_reference(reference: str) -> Samples:
 
     Raises DatasetMissing, DatasetCorrupt, OSError.
     """
-    try:
+    with meaning("--dataset", DatasetRefInvalid):
         return load_samples(DatasetRef.parse(reference), Settings.from_environment().data_dir)
-    except DatasetRefInvalid as error:
-        raise typer.BadParameter(str(error), param_hint="--dataset") from error

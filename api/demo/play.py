@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from api.client.prover import ServiceProver
 from api.demo.stage import Report, Role, Stage
+from api.errors import DemoFailed, describe
 from api.process.program import PROGRAM
 from api.process.supervisor import Command
 from consensus.disk.development import ADMISSION, GENESIS, node_home, sign_permit
@@ -41,10 +42,6 @@ _SERVER_PAUSE_S = 0.2  # between looks for a server that is being started again
 CLIENT_KEY = "client.key"
 LIE = 25
 """How many more correct samples the liar claims than it has."""
-
-
-class DemoFailed(Exception):
-    """The demonstration cannot go on; says why, and what to do."""
 
 
 class Feed:
@@ -185,8 +182,7 @@ def perform(stage: Stage, feed: Feed, actors: list[Actor], stop: Event, report: 
         try:
             _take_part(actor, feed, lambda: stop.is_set() or ended.is_set())
         except (ProvingFailed, ProverError, BlobUnavailable, PoolInvalid, OSError) as error:
-            reason = error.public_message if isinstance(error, ProverError) else str(error)
-            failures.append(f"{actor.name}: {reason}")
+            failures.append(f"{actor.name}: {describe(error).text}")
 
     threads = [Thread(target=take_part, args=(actor,), daemon=True) for actor in actors]
     for thread in threads:

@@ -20,9 +20,10 @@ from threading import Event, Thread
 
 import httpx2
 
-from api.demo.play import Actor, DemoFailed, Feed, cast, list_commands, perform
+from api.demo.play import Actor, Feed, cast, list_commands, perform
 from api.demo.stage import Plan, Report, Stage, set_up
 from api.demo.story import Participant, Story, tell
+from api.errors import DemoFailed, describe
 from api.process.supervisor import Supervisor
 from api.settings import Settings
 from api.valkey.embedded import connect
@@ -87,7 +88,7 @@ def run(
             if told(story):
                 return
         except (DemoFailed, BlobUnavailable, PoolInvalid, LedgerError, OSError) as error:
-            failures.append(str(error))
+            failures.append(describe(error).text)
         except BaseException:
             failures.append(
                 f"the demonstration has a bug; its traceback is above, its files in {stage.folder}"

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from api.errors import KeyFileError
+
 KEY_PREFIX = "zkpot_"
 MAX_LINE_BYTES = 1024
 KEY_BYTES = 32
@@ -53,10 +55,6 @@ class Caller:
 
 
 LOCAL = Caller(name="local", scopes=frozenset(Scope))
-
-
-class KeyFileError(ValueError):
-    """The file of API keys cannot be used; names the line, never a key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,13 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
+from redis import RedisError
 from starlette.exceptions import HTTPException
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.errors import ApiError, Audience, RecordInvalid, StoreFull, UploadGone, describe
+from federated.errors import FederatedError
 from prover.errors import ProverError
 
 MEDIA_TYPE = "application/problem+json"
@@ -145,13 +148,15 @@ _BY_STATUS = {
 }
 
 
-class ApiProblem(Exception):
+class ApiProblem(ApiError):
     """Raised by a route; becomes a problem+json response.
 
     code      : a key of `KINDS`
     detail    : what happened, with no private value
     next_step : overrides the one of the kind
     """
+
+    code = "problem"
 
     def __init__(
         self,
@@ -187,9 +192,25 @@ def respond(problem: ApiProblem, errors: list[FieldError] | None = None) -> JSON
     )
 
 
-def as_problem(error: ProverError) -> ApiProblem:
-    """What a caller is told of an error of the prover."""
-    return ApiProblem(error.code if error.code in KINDS else "refused", error.public_message)
+_FAMILIES: tuple[tuple[type[Exception], str], ...] = (
+    (StoreFull, "queue_full"),
+    (UploadGone, "not_found"),
+    (FederatedError, "bad_dataset"),
+    (RecordInvalid, "refused"),
+    (ProverError, "refused"),
+    (RedisError, "unavailable"),
+    (OSError, "unavailable"),
+)
+"""Errors whose own code is no code of a problem."""
+
+
+def as_problem(error: Exception) -> ApiProblem:
+    """An error as the service's callers see it."""
+    told = describe(error, Audience.CALLER)
+    families = (code for family, code in _FAMILIES if isinstance(error, family))
+    code = told.code if told.code in KINDS else next(families, "internal")
+    headers = {} if told.retry_s is None else {"Retry-After": str(told.retry_s)}
+    return ApiProblem(code, told.text, headers=headers)
 
 
 def document(*codes: str) -> dict[int | str, dict[str, Any]]:
@@ -226,7 +247,7 @@ def document(*codes: str) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI) -> None:
     """Every error of the application leaves as a problem."""
     app.add_exception_handler(ApiProblem, _on_problem)
-    app.add_exception_handler(ProverError, _on_prover_error)
+    app.add_exception_handler(ProverError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(Exception, _on_failure)
@@ -269,8 +290,7 @@ async def _on_problem(_: Request, error: Exception) -> JSONResponse:
     return respond(error)
 
 
-async def _on_prover_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ProverError)
+async def _on_error(_: Request, error: Exception) -> JSONResponse:
     return respond(as_problem(error))
 
 

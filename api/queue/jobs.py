@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from api.errors import RecordInvalid
 from api.settings import MAX_TASKS_PER_JOB
 from prover.model.network import canonical_json
 from prover.wire.kinds import MAX_NUMBER
@@ -56,10 +57,6 @@ class JobState(StrEnum):
 
 
 OPEN_STATES = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.RETRYING})
-
-
-class RecordInvalid(ValueError):
-    """What the queue holds is no job of this version; never repeats it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

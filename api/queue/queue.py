@@ -19,15 +19,8 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from api.queue.jobs import (
-    MAX_MESSAGE_CHARACTERS,
-    JobEvent,
-    JobRecord,
-    JobSpec,
-    Progress,
-    RecordInvalid,
-    is_job_id,
-)
+from api.errors import SHARES, IdempotencyConflict, OwnerFull, QueueFull, RecordInvalid
+from api.queue.jobs import MAX_MESSAGE_CHARACTERS, JobEvent, JobRecord, JobSpec, Progress, is_job_id
 from api.settings import Settings
 from kernels.lua import Scripts
 
@@ -39,11 +32,6 @@ IDEMPOTENCY_KEYS = 100_000
 """Of one owner at a time."""
 _EVENTS_PER_READ = 200
 _PROBE_MS = 60_000
-_SHARES = {
-    "tasks": "you have as many tasks in the queue as one caller may have; wait until some end",
-    "bytes": "you have as many results here as one caller may have; wait until some expire",
-    "keys": "you sent as many idempotency keys as one caller may; send none, or wait",
-}
 _NO_WRITES = ("MISCONF", "OOM", "command not allowed when used memory")
 """How a server begins that has no room; the last is an OOM whose prefix the client drops."""
 
@@ -55,27 +43,6 @@ class Standing(StrEnum):
     LOST = "lost"  # another worker has it, or its job has ended
     CANCELLED = "cancelled"
     EXPIRED = "expired"
-
-
-class QueueFull(Exception):
-    """There is no room for the tasks of another job."""
-
-    def __init__(self, load: int) -> None:
-        self.load = load
-        super().__init__(f"{load} tasks wait or run")
-
-
-class OwnerFull(Exception):
-    """The owner's share is used up."""
-
-    def __init__(self, what: str, wait_s: int) -> None:
-        """wait_s : until some of it may be free again"""
-        self.wait_s = wait_s
-        super().__init__(_SHARES[what])
-
-
-class IdempotencyConflict(Exception):
-    """The caller used this idempotency key for another request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +106,7 @@ class JobQueue:
             owner_keys=IDEMPOTENCY_KEYS,
             private=private,
         )
-        if outcome.decode() in _SHARES:
+        if outcome.decode() in SHARES:
             raise OwnerFull(outcome.decode(), int(detail))
         if outcome == b"full":
             raise QueueFull(int(detail))

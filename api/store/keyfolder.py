@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from api.errors import KeysFull
 from prover.errors import KeyMismatch
 from prover.keys.card import KeyCard
 from prover.keys.folder import VERIFYING_NAME, load_verifying_half
@@ -31,18 +32,6 @@ from prover.progress import StageProgress
 LOCK, MAKING = "lock", "making"
 _LOCK_PAUSE_S = 0.5
 _MIB = 1 << 20
-
-
-class KeysFull(Exception):
-    """There is no room for a new key; says what to do."""
-
-    def __init__(self, *, n_bytes: int, used: int, limit: int) -> None:
-        super().__init__(
-            f"the circuit needs a new key of up to {-(-n_bytes // _MIB)} MiB, and keys take "
-            f"{used // _MIB} of {limit // _MIB} MiB: take a model and n_samples of a circuit that "
-            "has a key (GET /v1/circuits), or ask the operator to raise ZKPOT_KEYS_LIMIT_BYTES or "
-            "to move keys away that nobody verifies under"
-        )
 
 
 class KeyFolder:

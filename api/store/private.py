@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from redis.exceptions import RedisError
 
+from api.errors import PrivateGone
 from kernels.files import PRIVATE, replacing
 from kernels.private_folder import make_private_folder
 
@@ -42,14 +43,6 @@ _CHUNK, _BATCH = 1 << 20, 64
 class PrivatePart(StrEnum):
     WITNESS = "witness"
     BLINDING = "blinding"
-
-
-class PrivateGone(Exception):
-    """The job of these files has ended."""
-
-    def __init__(self, part: PrivatePart) -> None:
-        self.part = part
-        super().__init__(f"the {part.value} of this job is gone; submit the job again")
 
 
 class PrivateFolder:

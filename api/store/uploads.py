@@ -25,6 +25,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from api.errors import StoreFull, UploadGone, UploadInvalid
 from api.queue.queue import hash_name
 from api.store.private import PrivateFiles
 from federated.data import DatasetRef, load_samples
@@ -47,22 +48,6 @@ class UploadKind(StrEnum):
     DATASET = "dataset"
     COMMITMENT = "commitment"
     ZKEY = "zkey"
-
-
-class StoreFull(Exception):
-    """All uploads together would exceed their limit."""
-
-
-class UploadGone(Exception):
-    """There is no such upload of this owner, or its time to live is over."""
-
-    def __init__(self, kind: UploadKind) -> None:
-        self.kind = kind
-        super().__init__(f"there is no {kind.value} of this id, or it has expired; upload it again")
-
-
-class UploadInvalid(Exception):
-    """The bytes are not what their kind demands; says what, never repeats them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from api.errors import ServerUnavailable
 from api.process.supervisor import die_with_parent
 from api.settings import Settings
 from api.valkey.primary import RETRIES, open_client
@@ -45,10 +46,6 @@ START_S = 30.0
 STOP_S = 20.0
 _POLL_S = 0.01
 _MAX_SOCKET_BYTES = 100  # the kernel's limit is 107 and 103 elsewhere
-
-
-class ServerUnavailable(RuntimeError):
-    """No server answers; says what to do about it."""
 
 
 class EmbeddedServer:

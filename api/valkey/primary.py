@@ -30,6 +30,8 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from api.errors import ApiError
+
 RETRIES = 8
 FIRST_PAUSE_S, LAST_PAUSE_S = 0.02, 1.0
 _ANSWER_S, _CONNECT_S, _CHECK_S = 15, 5, 30
@@ -37,8 +39,10 @@ _OF_NO_PRIMARY = ("UNBLOCKED", "NOREPLICAS")
 """How a primary begins that becomes a replica while a command waits, or is cut off from its own."""
 
 
-class NoPrimary(ConnectionError):
+class NoPrimary(ConnectionError, ApiError):
     """The server at the other end is no primary (any more)."""
+
+    code = "no_primary"
 
 
 class _Follows:

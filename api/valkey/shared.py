@@ -13,8 +13,9 @@ from typing import BinaryIO
 from redis import Redis
 from redis.exceptions import RedisError
 
+from api.errors import ServerUnavailable
 from api.settings import Settings
-from api.valkey.embedded import START_S, EmbeddedServer, ServerUnavailable, answers, connect
+from api.valkey.embedded import START_S, EmbeddedServer, answers, connect
 from api.valkey.primary import RETRIES
 
 MEND_S = 1.0

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from api.errors import ClaimsUnavailable
 from api.settings import Settings
 from kernels.backend import Backend, get_backend
 from kernels.cuda.launch.device import FoundDevice, list_devices
@@ -26,10 +27,6 @@ from kernels.errors import BackendUnavailable
 CUDA = "cuda"
 FOLDER = "devices"
 LOOK_AGAIN_S = 1.0
-
-
-class ClaimsUnavailable(OSError):
-    """The data directory cannot hold locks."""
 
 
 @dataclass(frozen=True, slots=True)

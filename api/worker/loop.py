@@ -16,14 +16,15 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from api.errors import Abandoned, Audience, OwnerFull, RecordInvalid, describe
 from api.process.system import read_gpu_utilization, read_resident_bytes
 from api.queue.admin import Heartbeat, QueueAdmin
-from api.queue.jobs import Progress, RecordInvalid
+from api.queue.jobs import Progress
 from api.queue.metrics import Meter
-from api.queue.queue import JobQueue, Lease, OwnerFull, Standing
+from api.queue.queue import JobQueue, Lease, Standing
 from api.worker.devices import Devices
 from api.worker.reporting import TaskReport
-from api.worker.work import TaskProver, TaskResult, describe_failure
+from api.worker.work import TaskProver, TaskResult
 from kernels.backend import Backend
 
 BLOCK_MS = 1000
@@ -36,15 +37,6 @@ _LAST_PAUSE_S = 5.0
 
 Log = Any
 """A structlog logger. Ids, codes, stages and times go there; nothing of a model or a witness."""
-
-
-class Abandoned(Exception):
-    """Stops the work on a task that is not this worker's any more, or that it must give back."""
-
-    def __init__(self, standing: Standing | None) -> None:
-        """standing : None when the worker itself stops"""
-        self.standing = standing
-        super().__init__("stopping" if standing is None else standing.value)
 
 
 class Worker:
@@ -176,9 +168,11 @@ class Worker:
             self._meter.observe_stages(report.stages_s)
 
     def _fail(self, lease: Lease, error: Exception, log: Log) -> None:
-        code, message, retry = describe_failure(error)
-        log.warning("task failed", code=code, retry=retry, error=type(error).__name__)
-        self._until_answered(lambda: self.queue.fail(lease, code, message, retry=retry), log)
+        told = describe(error, Audience.CALLER)
+        # An owner without room for this result would have none for the same one, made again.
+        retry = told.retry_s is not None and not isinstance(error, OwnerFull)
+        log.warning("task failed", code=told.code, retry=retry, error=type(error).__name__)
+        self._until_answered(lambda: self.queue.fail(lease, told.code, told.text, retry=retry), log)
 
     def _give_up(self, lease: Lease, abandoned: Abandoned, log: Log) -> None:
         log.info("task abandoned", why=str(abandoned))

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
+from api.errors import TaskFailed
 from api.queue.jobs import AccuracyWork, Groth16Work, JobSpec
-from api.queue.queue import MAX_RESULT_BYTES, JobQueue, OwnerFull
+from api.queue.queue import MAX_RESULT_BYTES, JobQueue
 from api.store.keycache import KeyCache, ReadyKey
-from api.store.keyfolder import KeysFull
-from api.store.private import PrivateGone, PrivatePart
-from api.store.uploads import UploadGone, UploadInvalid, UploadKind, UploadStore
-from federated.errors import FederatedError
+from api.store.private import PrivatePart
+from api.store.uploads import UploadKind, UploadStore
 from kernels.backend import Backend
-from kernels.errors import BackendUnavailable
-from prover.errors import FormatError, ProverError
 from prover.foreign import prove_foreign
 from prover.formats.json_io import encode_proof, encode_public
 from prover.formats.key_memory import KeyMemory
@@ -39,14 +34,6 @@ from prover.wire.statement import Occasion
 
 Agree = Callable[[str], str]
 """agree(name) gives the name of the job's private files: the first one offered; "" only asks."""
-
-
-class TaskFailed(Exception):
-    """A task that cannot succeed: a stable code, and a sentence without private values."""
-
-    def __init__(self, code: str, message: str) -> None:
-        self.code = code
-        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,42 +173,6 @@ class TaskProver:
             "public": json.loads(encode_public(wires[1 : 1 + zkey.key.n_public])),
         }
         return TaskResult(raw=json.dumps(both).encode("ascii"), n_samples=0)
-
-
-def describe_failure(error: Exception) -> tuple[str, str, bool]:
-    """(code, public message, whether another attempt may help) of whatever ended a task.
-
-    Errors that this program did not raise on purpose are named by type: their text may hold private
-    numbers.
-    """
-    if isinstance(error, TaskFailed):
-        return error.code, str(error), False
-    if isinstance(error, KeysFull):
-        return "keys_full", str(error), False
-    if isinstance(error, OwnerFull):
-        return "quota_full", str(error), False
-    if isinstance(error, UploadGone):
-        return f"{error.kind.value}_gone", str(error), False
-    if isinstance(error, PrivateGone):
-        return f"{error.part.value}_gone", str(error), False
-    if isinstance(error, UploadInvalid):
-        return "bad_dataset", str(error), False
-    if isinstance(error, FormatError):  # its `where` is a path of this machine
-        return error.code, f"{Path(error.where).name}: {error.what}; {error.next_step}", False
-    if isinstance(error, ProverError):
-        return error.code, error.public_message, False
-    if isinstance(error, FederatedError):
-        hidden = error.carries_private_values
-        return error.code, "the samples cannot be used" if hidden else str(error), False
-    if isinstance(error, MemoryError):
-        return "out_of_memory", "the worker has not enough memory; take fewer n_samples", True
-    if isinstance(error, OSError):
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return "disk_full", "the worker's disk is full", True
-        return "io_error", f"the worker could not read or write ({error.strerror})", True
-    if isinstance(error, BackendUnavailable):
-        return "backend_unavailable", str(error), True
-    return "internal", f"the worker failed ({type(error).__name__})", True
 
 
 def _occasion(work: AccuracyWork) -> Occasion:

@@ -18,10 +18,11 @@ from rich.console import Console
 pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not installed")
 
 from api.demo import play, run
-from api.demo.play import DemoFailed, Feed, perform
+from api.demo.play import Feed, perform
 from api.demo.show import draw_picture, show_story, to_json
 from api.demo.stage import Role
 from api.demo.story import Part, Participant, Round, Story, _check_round, tell
+from api.errors import DemoFailed
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import FinalBlock, QuorumCertificate

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import Settings, SettingsInvalid
+from api.errors import SettingsInvalid
+from api.settings import Settings
 
 INJECTED = {
     # What Kubernetes puts into every container of a namespace, for a service of three names.

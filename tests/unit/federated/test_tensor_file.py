@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from api.store.uploads import MAX_SAMPLES_HEADER_BYTES, UploadInvalid, parse_samples
+from api.errors import UploadInvalid
+from api.store.uploads import MAX_SAMPLES_HEADER_BYTES, parse_samples
 from federated.errors import FloatModelInvalid, TensorFileInvalid
 from federated.float_model import MAX_HEADER_BYTES, decode_float_model
 from federated.tensor_file import read_header, read_tensors

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 import httpx2
 import pytest
 
-from api.client.http import PATIENCE_S, Client, ServiceGone
+from api.client.http import PATIENCE_S, Client
+from api.errors import ServiceGone
 
 JOB = "0" * 32
 RUNNING = b'id: 1-0\nevent: progress\ndata: {"stage": "prove"}\n\n'

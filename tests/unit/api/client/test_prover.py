@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.client.http import Client, ServiceGone
+from api.client.http import Client
 from api.client.prover import MAX_TRIES, ServiceProver
+from api.errors import ServiceGone
 from api.http.auth import LOCAL, Caller
 from api.http.problems import ApiProblem
 from api.http.schemas import DatasetReceipt, Job, JobRequest

@@ -16,8 +16,8 @@ from typer.core import TyperGroup
 
 from api.cli import build_app
 from api.console import output as console
-from api.console.system_errors import describe_system_error
 from api.process.program import PROGRAM
+from api.system_errors import describe_system_error
 from federated.float_model import FloatModel, encode_float_model
 from prover.model.layers import Requant
 from prover.model.network import Architecture

@@ -8,7 +8,8 @@ from random import Random
 
 import pytest
 
-from api.http.auth import LOCAL, Caller, KeyFileError, KeyRing, Scope, make_key
+from api.errors import KeyFileError
+from api.http.auth import LOCAL, Caller, KeyRing, Scope, make_key
 
 
 def write_keys(path: Path, *lines: str) -> Path:

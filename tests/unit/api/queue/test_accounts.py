@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from api.errors import OwnerFull
 from api.queue.admin import QueueAdmin
 from api.queue.jobs import Progress
-from api.queue.queue import (
-    JobQueue,
-    OwnerFull,
-    Standing,
-    hash_name,
-)
+from api.queue.queue import JobQueue, Standing, hash_name
 from api.settings import MAX_TASKS_PER_JOB
 from tests.support.queue_server import (
     NewQueue,

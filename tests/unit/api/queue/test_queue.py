@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from api.queue.jobs import JobState, Priority, Progress, RecordInvalid
-from api.queue.queue import (
-    IdempotencyConflict,
-    JobQueue,
-    QueueFull,
-    Standing,
-)
+from api.errors import IdempotencyConflict, QueueFull, RecordInvalid
+from api.queue.jobs import JobState, Priority, Progress
+from api.queue.queue import JobQueue, Standing
 from tests.support.queue_server import (
     NewQueue,
     ends_of,

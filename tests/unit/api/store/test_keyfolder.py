@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from api.errors import Audience, KeysFull, describe
 from api.store.keycache import KeyCache, bound_key_bytes
-from api.store.keyfolder import LOCK, MAKING, KeyFolder, KeysFull
-from api.worker.work import describe_failure
+from api.store.keyfolder import LOCK, MAKING, KeyFolder
 from kernels.backend import get_backend
 from prover.circuit.sizes import compute_sizes
 from prover.keys.folder import PROVING_NAME, VERIFYING_NAME
@@ -60,7 +60,8 @@ def test_a_new_key_needs_room_and_one_that_is_there_does_not(directory: Path) ->
     full = KeyFolder(directory, limit_bytes=2 * N_BYTES - 1)
     with pytest.raises(KeysFull, match="ZKPOT_KEYS_LIMIT_BYTES") as refused:
         require(full, SECOND, unwanted)
-    assert describe_failure(refused.value)[::2] == ("keys_full", False)
+    told = describe(refused.value, Audience.CALLER)
+    assert (told.code, told.retry_s) == ("keys_full", None)
     assert require(full, FIRST, unwanted) == directory / FIRST.hex()
     assert files(directory) == WHOLE
     assert [folder.name for folder in directory.iterdir()] == [FIRST.hex()]

@@ -23,6 +23,7 @@ from redis.exceptions import ConnectionError as ServerGone
 from safetensors.numpy import save
 
 from api.assembly import build_service, build_worker
+from api.errors import PrivateGone, StoreFull
 from api.http.auth import LOCAL
 from api.http.problems import ApiProblem
 from api.http.schemas import Job, JobRequest
@@ -31,8 +32,7 @@ from api.queue.admin import QueueAdmin
 from api.queue.jobs import Priority
 from api.queue.queue import JobQueue, Lease
 from api.settings import Settings
-from api.store.private import PrivateFiles, PrivateGone, PrivatePart
-from api.store.uploads import StoreFull
+from api.store.private import PrivateFiles, PrivatePart
 from api.valkey.embedded import connect
 from api.worker import work as tasks
 from kernels.array import FrArray

@@ -12,14 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from api.store.uploads import (
-    StoreFull,
-    UploadGone,
-    UploadInvalid,
-    UploadKind,
-    UploadStore,
-    parse_samples,
-)
+from api.errors import StoreFull, UploadGone, UploadInvalid
+from api.store.uploads import UploadKind, UploadStore, parse_samples
 
 MODEL, DATASET = UploadKind.MODEL, UploadKind.DATASET
 TTL_S = 60

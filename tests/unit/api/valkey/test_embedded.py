@@ -16,15 +16,9 @@ from redis import Redis
 from typer.testing import CliRunner
 
 from api.cli import build_app
-from api.settings import Settings, SettingsInvalid
-from api.valkey.embedded import (
-    EmbeddedServer,
-    ServerUnavailable,
-    answers,
-    connect,
-    require_no_eviction,
-    socket_path,
-)
+from api.errors import ServerUnavailable, SettingsInvalid
+from api.settings import Settings
+from api.valkey.embedded import EmbeddedServer, answers, connect, require_no_eviction, socket_path
 from api.valkey.shared import serving
 from tests.support.queue_server import running_server
 

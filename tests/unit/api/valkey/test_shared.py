@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from api.valkey.embedded import ServerUnavailable, answers
+from api.errors import ServerUnavailable
+from api.valkey.embedded import answers
 from api.valkey.shared import SharedServer
 
 USER = """

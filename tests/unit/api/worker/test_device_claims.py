@@ -16,12 +16,13 @@ import pytest
 import structlog
 
 from api.assembly import build_worker
+from api.errors import ClaimsUnavailable, SettingsInvalid
 from api.process.system import read_gpu_utilization
-from api.settings import Settings, SettingsInvalid
+from api.settings import Settings
 from api.valkey import primary
 from api.valkey.embedded import connect
 from api.worker import device_claims
-from api.worker.device_claims import ClaimedDevices, ClaimsUnavailable, claim_one, claiming
+from api.worker.device_claims import ClaimedDevices, claim_one, claiming
 from kernels.cuda.launch.device import FoundDevice, list_devices
 from kernels.errors import BackendUnavailable, DeviceError
 from tests.support.fake_cupy import CUDARuntimeError, FakeCupy
