@@ -58,8 +58,11 @@ class Voice:
         self._log, self._clock = log, clock
         self._answers = Answers(ledger, blobs, identity.index)
         self._downloads = Downloads(genesis.n_validators, identity.index, make_limit(genesis.task))
+        has_peers = genesis.n_validators > 1
         self._gossip = (
-            None if identity.index is None else Gossip(identity.index, genesis.n_validators)
+            Gossip(identity.index, genesis.n_validators)
+            if identity.index is not None and has_peers
+            else None
         )
         self._again, self._announce_again = Repetition(clock()), Repetition(clock())
         self._place: tuple[int, ...] | None = None

@@ -37,6 +37,7 @@ MAX_PHASE_MS = 366 * 86_400_000
 MAX_ROUNDS = 1 << 16
 MAX_TIMEOUT_MS = 86_400_000
 MAX_SCALES = 1024
+MAX_PARAMETERS = 31 << 20  # 8 bytes each in a global model, and a blob has 256 MiB at most
 _DOMAIN = b"zkpot genesis v1\x00"
 _PHASES_MS = ("register_ms", "commit_ms", "prove_ms", "update_ms")
 
@@ -128,6 +129,8 @@ class Task:
             _require_bytes("task.pools", digest, DIGEST_BYTES)
         least = 2 if self.allow_few_samples else LEAST_SAMPLES
         _require_number("task.n_samples", self.n_samples, least, MAX_SAMPLES)
+        fits = self.architecture.n_parameters <= MAX_PARAMETERS
+        _require("task.architecture", fits, f"has more than {MAX_PARAMETERS} parameters")
         try:
             require_circuit(self.architecture, self.n_samples)
         except ArchitectureInvalid as error:

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from consensus.disk.blobs import MAX_BLOB_BYTES
 from consensus.errors import GenesisInvalid
-from consensus.wire.genesis import Genesis, Task
+from consensus.learning.aggregate import count_global_bytes
+from consensus.wire.genesis import MAX_PARAMETERS, Genesis, Task
 from kernels.array import G2Array
 from kernels.encoding import encode_g2
-from prover.model.network import canonical_json
+from prover.model.network import Architecture, canonical_json
+from prover.model.zkq import MAX_MANIFEST_BYTES
 from tests.support.foreign import outside_g2
 from tests.support.learning import Lab, deal_beacon, make_task
 
@@ -47,6 +50,17 @@ def test_a_sealed_task_has_a_pool_for_each_round() -> None:
     assert [task.get_pool(t) for t in (0, 1)] == list(pools)
     with pytest.raises(GenesisInvalid, match=r"task\.pools"):
         make_task(sealed=True)
+
+
+def test_a_global_model_that_no_store_takes_is_refused_before_the_chain() -> None:
+    """It was found in ELECT, by an error that ended every node."""
+    least, most = Architecture.mlp([6000, 5414, 2]), Architecture.mlp([6000, 5415, 2])
+    assert least.n_parameters <= MAX_PARAMETERS < most.n_parameters
+    manifest = MAX_MANIFEST_BYTES - len(least.encode())
+    assert count_global_bytes(least) + manifest <= MAX_BLOB_BYTES
+    make_task(architecture=least)
+    with pytest.raises(GenesisInvalid, match=r"task\.architecture: has more than"):
+        make_task(architecture=most)
 
 
 def test_the_digest_covers_the_file() -> None:

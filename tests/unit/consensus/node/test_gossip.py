@@ -239,6 +239,21 @@ def test_what_one_client_pins_is_not_said_again(tmp_path: Path) -> None:
         net.close()
 
 
+def test_a_single_validator_tells_nobody_what_it_holds(tmp_path: Path) -> None:
+    """It kept what it had heard for whoever might lack it, for ever."""
+    net = Net(tmp_path, ProvenLab(n_validators=1))
+    try:
+        node = net.start(0)
+        net.run_to(3)
+        assert set(net.chain.clients) == {net.lab.client(i) for i in range(3)}
+        assert node._voice._gossip is None
+        kinds = {raw[0] for _, name, raw in net.tried if name == VOTES}
+        assert Vote.KIND in kinds
+        assert Holdings.KIND not in kinds
+    finally:
+        net.close()
+
+
 def test_nobody_speaks_when_the_chain_is_done(tmp_path: Path) -> None:
     net = Net(tmp_path, ProvenLab(changes={"n_rounds": 1}))
     try:
