@@ -17,14 +17,14 @@ ENV ZKPOT_DATA_DIR=/data ZKPOT_CACHE_DIR=/data/cache \
     CUPY_CACHE_DIR=/data/cache/cupy CUDA_CACHE_PATH=/data/cache/cuda
 
 FROM base AS cpu
-RUN pip install .
+RUN pip install '.[s3]'
 USER zkpot
 WORKDIR /data
 VOLUME /data
 CMD ["zkpot", "--help"]
 
 FROM base AS gpu
-RUN pip install '.[gpu]'
+RUN pip install '.[gpu,s3]'
 USER zkpot
 WORKDIR /data
 VOLUME /data

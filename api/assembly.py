@@ -20,7 +20,7 @@ from api.queue.metrics import Meter
 from api.queue.queue import JobQueue
 from api.settings import Settings
 from api.store.keycache import KeyCache
-from api.store.uploads import UploadStore
+from api.store.opening import open_keys, open_shelf, open_store
 from api.worker.device_claims import ClaimedDevices
 from api.worker.devices import Devices
 from api.worker.loop import Worker
@@ -28,14 +28,11 @@ from api.worker.work import TaskProver
 from kernels.errors import BackendUnavailable, DeviceError
 from kernels.private_folder import make_private_folder
 
-KEYS = "keys"
-"""Folder of the data directory with the keys, see `api.store.keyfolder`."""
-
 
 def build_service(redis: Redis, settings: Settings) -> Service:
     """What the HTTP routes ask; to be closed."""
     queue, store = JobQueue(redis, settings), open_store(settings)
-    return Service(queue, store, settings.data_dir / KEYS, VerifierPool.of(settings, KEYS))
+    return Service(queue, store, open_shelf(settings), VerifierPool.of(settings))
 
 
 def build_worker(
@@ -66,9 +63,8 @@ def build_worker(
             log.warning("fault not counted")
 
     keys = KeyCache(
-        settings.data_dir / KEYS,
+        open_keys(settings),
         budget_bytes=settings.key_cache_bytes,
-        limit_bytes=settings.keys_limit_bytes,
         random_bytes=secrets.token_bytes,
     )
     prover = TaskProver(store=open_store(settings), keys=keys, random_bytes=secrets.token_bytes)
@@ -98,10 +94,3 @@ def spooling(settings: Settings) -> Iterator[None]:
 def make_name() -> str:
     """A name that no other worker has: this machine, this process, and a random part."""
     return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
-
-
-def open_store(settings: Settings) -> UploadStore:
-    """The uploads of the settings' data directory."""
-    return UploadStore(
-        settings.data_dir, ttl_s=settings.upload_ttl_s, limit_bytes=settings.upload_limit_bytes
-    )

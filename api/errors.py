@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from api.system_errors import describe_system_error
-from consensus.errors import HomeInvalid
+from consensus.errors import HomeInvalid, SealError, StoreFailed, StoreKeyMissing
 from kernels.errors import BackendUnavailable, DeviceError, ZkpotError
 from prover.errors import FormatError
 
@@ -263,6 +263,21 @@ def _tell_home(error: HomeInvalid, audience: Audience) -> Told:
     return Told(error.code, f"{error.path.name}: {error.what}; {error.next_step}")
 
 
+def _tell_store(error: StoreFailed, audience: Audience) -> Told:
+    """It names the bucket, which is for the operator's eyes."""
+    hidden = "the object store of the service cannot be used"
+    text = hidden if audience is Audience.CALLER else str(error.strerror)
+    return Told(error.code, text, RETRY_S)
+
+
+def _tell_seal(error: SealError, audience: Audience) -> Told:
+    """Names of objects are not for callers. A worker that is set up rightly may open it yet."""
+    text = str(error)
+    if audience is Audience.CALLER and not isinstance(error, StoreKeyMissing):
+        text = "what is stored cannot be opened here; upload it again, or tell the operator"
+    return Told(error.code, text, RETRY_S)
+
+
 def _tell_device(error: DeviceError, audience: Audience) -> Told:
     advice = "" if audience is Audience.CALLER else "; take --backend cpu"
     return Told(error.code, f"{error}{advice}", RETRY_S)
@@ -297,6 +312,8 @@ _RULES: Mapping[type[BaseException], Rule] = {
     ZkpotError: _tell_own,
     FormatError: _tell_format,
     HomeInvalid: _tell_home,
+    SealError: _tell_seal,
+    StoreFailed: _tell_store,
     BackendUnavailable: _tell_passing,
     DeviceError: _tell_device,
     ServerUnavailable: _tell_passing,

@@ -27,6 +27,10 @@ _INJECTED = re.compile(
 """Names that Kubernetes writes for services called zkpot, zkpot-redis and the like."""
 _INJECTED_PORT = re.compile(r"ZKPOT(_[A-Z0-9]+)*_PORT=(tcp|udp|sctp)://.*")
 """... and one that a hand might write too, with a number."""
+_BUCKET = re.compile(
+    r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[\w-]+(/[\w-]+)*))?/?", re.ASCII
+)
+_MAX_KEY_FILE_BYTES = 256
 MAX_PROOF_ROWS = 1 << 22
 """Rows of one proof; a worker needs about 1.4 GiB for each 2^20 of them."""
 
@@ -35,13 +39,18 @@ MAX_PROOF_ROWS = 1 << 22
 class Settings:
     """Env: ZKPOT_<FIELD>.
 
-    All processes of one service share the server, the data directory and these numbers. The data
-    directory holds keys, which every shard of a job must be proven with: on several machines it is
-    a shared file system.
+    All processes of one service share the server, the store and these numbers. The store holds
+    uploads, and keys, which every shard of a job must be proven with: it is the data directory, on
+    several machines then a shared file system, or a bucket.
     """
 
     redis_url: str | None = field(default=None, repr=False)  # unset: an own server under data_dir
     data_dir: Path = DataSettings().data_dir
+    store: str = (
+        "folder"  # or s3://bucket/prefix: then each machine has a data directory of its own
+    )
+    store_key: str | None = field(default=None, repr=False)  # 64 hexadecimal digits; for a bucket
+    store_key_file: Path | None = None  # with them
     api_keys_file: Path | None = None
     genesis: Path | None = None  # of the chain that the API shows
     backend: str = "cpu"
@@ -68,6 +77,15 @@ class Settings:
                 raise SettingsInvalid(f"{PREFIX}{one.name.upper()}={value} must be positive")
         if self.redis_url is not None:
             _check_redis_url(self.redis_url)
+        if self.store != "folder" and not _BUCKET.fullmatch(self.store):
+            raise SettingsInvalid(
+                f"ZKPOT_STORE={self.store} must be `folder`, or s3://bucket/prefix with a prefix "
+                "of letters, digits, '-', '_' and '/'"
+            )
+        if self.store_key is not None and self.store_key_file is not None:
+            raise SettingsInvalid("set ZKPOT_STORE_KEY or ZKPOT_STORE_KEY_FILE, not both")
+        if self.store_key is not None:
+            _parse_store_key(self.store_key, "ZKPOT_STORE_KEY")
         if self.retry_last_ms < self.retry_first_ms:
             raise SettingsInvalid(
                 f"ZKPOT_RETRY_LAST_MS={self.retry_last_ms} is less than "
@@ -84,6 +102,37 @@ class Settings:
                     f"{MAX_TASKS_PER_JOB}: the largest job would never be admitted"
                 )
 
+    @property
+    def bucket(self) -> tuple[str, str] | None:
+        """Bucket and prefix of the store; None for the data directory."""
+        match = _BUCKET.fullmatch(self.store)
+        return (match["bucket"], match["prefix"] or "") if match else None
+
+    def load_store_key(self) -> bytes | None:
+        """32 bytes under which private content is sealed, if one was set.
+
+        Raises SettingsInvalid for a file without one.
+        """
+        if self.store_key_file is None:
+            given = self.store_key
+            return None if given is None else _parse_store_key(given, "ZKPOT_STORE_KEY")
+        try:
+            with self.store_key_file.open("rb") as file:
+                text = file.read(_MAX_KEY_FILE_BYTES).decode("ascii", "replace").strip()
+        except OSError as error:
+            raise SettingsInvalid(
+                f"ZKPOT_STORE_KEY_FILE={self.store_key_file} cannot be read: {error.strerror}"
+            ) from None
+        return _parse_store_key(text, "ZKPOT_STORE_KEY_FILE")
+
+    def write_environment(self) -> dict[str, str]:
+        """The environment of this process with these settings, for one that it starts."""
+        found = {name: v for name, v in os.environ.items() if not name.startswith(PREFIX)}
+        found |= {name: os.environ[name] for name in OTHERS if name in os.environ}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        given = {PREFIX + n.upper(): str(v) for n, v in values.items() if v is not None}
+        return found | given
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
         """Settings of this process, or of the given environment. Raises SettingsInvalid."""
@@ -98,7 +147,9 @@ class Settings:
         if "data_dir" not in found:
             default = str(DataSettings().data_dir)
             found["data_dir"] = _parse("ZKPOT_DATA_DIR", "Path", default)
-        return cls(**found)  # type: ignore[arg-type]
+        made = cls(**found)  # type: ignore[arg-type]
+        made.load_store_key()
+        return made
 
 
 def _refuse_unknown(given: Mapping[str, str], known: Iterable[str]) -> None:
@@ -113,6 +164,15 @@ def _refuse_unknown(given: Mapping[str, str], known: Iterable[str]) -> None:
 
 def _is_injected(name: str, value: str) -> bool:
     return bool(_INJECTED.fullmatch(name) or _INJECTED_PORT.fullmatch(f"{name}={value}"))
+
+
+def _parse_store_key(text: str, name: str) -> bytes:
+    """32 bytes. SettingsInvalid, which repeats nothing of it."""
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text, re.ASCII):
+        raise SettingsInvalid(
+            f"{name} must give 64 hexadecimal digits: `openssl rand -hex 32` makes them"
+        )
+    return bytes.fromhex(text)
 
 
 def _check_redis_url(url: str) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.disk.blobs import FileBlobs
+from consensus.content.blobs import FileBlobs
 from consensus.disk.development import (
     ADMISSION,
     BEACON,

@@ -4,6 +4,14 @@ ConsensusError, a `kernels.errors.ZkpotError`
 ├── GenesisInvalid          the genesis is malformed or inconsistent
 ├── PoolInvalid             bytes are no pool of samples, or it is too small; a FieldInvalid, too
 ├── SnapshotInvalid         bytes are no state of this chain
+├── NameInvalid             no name of an object in a store
+├── NoFile                  what lies under a name is no file
+├── StoreFailed             the object store does not answer, or refuses
+├── SealError               private content cannot be written or read
+│   ├── StoreKeyMissing     the service has no key to seal with
+│   ├── WrongStoreKey       it was sealed under another key
+│   └── SealBroken          it is not what was written under its name
+├── PeerInvalid             no address of a peer
 ├── BlobTooLarge            more bytes than a store takes
 ├── BlobUnavailable         the bytes of a digest cannot be had
 │   ├── BlobMissing         they are not here
@@ -17,6 +25,7 @@ None of them tells of a key, a model or a sample.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from kernels.errors import ZkpotError
@@ -110,3 +119,84 @@ class IdentityError(HomeInvalid):
     """A key cannot be made or read."""
 
     code = "identity_unusable"
+
+
+# -- stores of content ----------------------------------------------------------------------------
+
+
+class NameInvalid(ConsensusError, ValueError):
+    """No name of an object: it could lead out of the store. It is not repeated: callers send it."""
+
+    code = "name_invalid"
+
+    def __init__(self) -> None:
+        super().__init__("an object's name has letters, digits, '-', '_', '.' and single '/' alone")
+
+
+class NoFile(ConsensusError, OSError):
+    """What lies under a name is no file: a pipe, say, that nobody would ever fill."""
+
+    code = "no_file"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EINVAL, "no regular file", str(path))
+
+
+class StoreFailed(ConsensusError, OSError):
+    """The object store does not answer, or refuses. where : its URL; next_step : what to do"""
+
+    code = "store_failed"
+
+    def __init__(self, where: str, what: str, next_step: str) -> None:
+        self.where, self.what, self.next_step = where, what, next_step
+        super().__init__(errno.EIO, f"the object store {where} {what}; {next_step}")
+
+
+class SealError(ConsensusError):
+    """Private content cannot be written or read."""
+
+    code = "seal_error"
+
+
+class StoreKeyMissing(SealError):
+    """The service has no key to seal with."""
+
+    code = "store_key_missing"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "private content is not put into an object store unsealed: set ZKPOT_STORE_KEY to 64 "
+            "hexadecimal digits (`openssl rand -hex 32`), or ZKPOT_STORE_KEY_FILE to a file with "
+            "them, alike for the API and all workers"
+        )
+
+
+class WrongStoreKey(SealError):
+    """The object was sealed under another key than this process has."""
+
+    code = "wrong_store_key"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name} was sealed under another key: give API and workers the same ZKPOT_STORE_KEY; "
+            "what was uploaded under a former one has to be uploaded again"
+        )
+
+
+class SealBroken(SealError):
+    """The object is not what was written under its name."""
+
+    code = "seal_broken"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"{name} was altered in the object store: upload it again, and see who may write there"
+        )
+
+
+class PeerInvalid(ConsensusError, ValueError):
+    """No address of a peer."""
+
+    code = "peer_invalid"

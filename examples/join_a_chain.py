@@ -20,7 +20,7 @@ import numpy as np
 
 from api.settings import Settings
 from api.valkey.shared import sharing
-from consensus.disk.blobs import FileBlobs
+from consensus.content.blobs import FileBlobs
 from consensus.disk.development import ADMISSION, BLOBS, create_chain, sign_permit
 from consensus.disk.identity import create_key, get_public_key, load_key
 from consensus.learning.aggregate import GlobalModel

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.disk.blobs import Blobs
+from consensus.content.interface import Blobs
 from consensus.disk.identity import get_public_key, sign
 from consensus.disk.task_keys import require_task_key
 from consensus.learning.admission import describe_occasion

@@ -43,7 +43,7 @@ def replacing(path: Path, *, mode: int = PUBLIC, is_cache: bool = False) -> Iter
         staged.finish(is_synced=not is_cache)
         staged.place()
     if not is_cache:
-        _sync_folder(staged.path.parent)
+        sync_folder(staged.path.parent)
 
 
 def write_whole(
@@ -67,7 +67,7 @@ def write_together(contents: Sequence[tuple[Path, bytes]], *, mode: int = PUBLIC
             with one.naming():
                 one.place()
     for folder in {one.path.parent for one in staged}:
-        _sync_folder(folder)
+        sync_folder(folder)
 
 
 def write_new(path: Path, raw: bytes, *, mode: int = PRIVATE) -> None:
@@ -83,7 +83,7 @@ def write_new(path: Path, raw: bytes, *, mode: int = PRIVATE) -> None:
         except BaseException:
             os.unlink(path)
             raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 class _Staged:
@@ -175,7 +175,7 @@ def _create_beside(path: Path, mode: int) -> tuple[Path, int]:
             return scratch, os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """The names in it are on the disk."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)

@@ -87,7 +87,7 @@ def init(
 
     from api.console.queue_access import read_settings
     from api.console.refusals import refusing
-    from consensus.disk.blobs import FileBlobs
+    from consensus.content.blobs import FileBlobs
     from consensus.disk.development import BLOBS, create_chain
     from consensus.errors import GenesisInvalid, IdentityError, PoolInvalid
     from consensus.learning.samples import SamplePool
@@ -171,7 +171,7 @@ def verify(
     from api.console.chain_report import describe_chain, report_chain
     from api.console.progress import show_steps
     from api.console.refusals import refusing
-    from consensus.disk.blobs import FileBlobs, KeptBlobs
+    from consensus.content.blobs import FileBlobs, KeptBlobs
     from consensus.disk.development import BLOBS
     from consensus.disk.task_keys import check_task_keys
     from consensus.node.follower import Follower

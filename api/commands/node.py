@@ -36,6 +36,14 @@ KeepBlocks = Annotated[
 ]
 Archive = Annotated[bool, typer.Option("--archive", help="Keep all blocks and models.")]
 MetricsHost = Annotated[str, typer.Option(help="Address of /metrics.")]
+Peers = Annotated[
+    list[str] | None,
+    typer.Option("--peer", help="http://HOST:PORT of a node that serves blobs; may be repeated."),
+]
+ContentPort = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Serve blobs to peers; 0 takes any free port.")
+]
+ContentHost = Annotated[str, typer.Option(help="Address of what is served to peers.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -51,29 +59,37 @@ def node(
     snapshot: SnapshotFile = None,
     keep_blocks: KeepBlocks = None,
     archive: Archive = False,
+    peer: Peers = None,
+    content_port: ContentPort = None,
+    content_host: ContentHost = "127.0.0.1",
 ) -> None:
     """Verify proofs, vote and finalize blocks with the other validators of a chain.
 
     They talk over ZKPOT_REDIS_URL, which nobody has to trust, or over a server under ZKPOT_DATA_DIR
-    that lives as long as any of them. Say what the node reports: lines for people, JSON objects
-    into a file.
+    that lives as long as any of them. Models come from the folder, from the bucket of ZKPOT_STORE,
+    from the peers that are named, and from any validator over the streams. Say what the node
+    reports: lines for people, JSON objects into a file.
     """
     import secrets
     import sys
+    from contextlib import ExitStack
     from threading import Event
 
     from api.console.queue_access import open_streams, read_settings
     from api.process.logs import make_log
     from api.process.streams import outlast_output
     from api.process.supervisor import stop_on_signals
+    from consensus.content.background import BackgroundBlobs, SeveralBlobs
+    from consensus.content.blobs import FileBlobs, KeptBlobs, ObjectBlobs
+    from consensus.content.interface import Blobs
+    from consensus.content.peers import BlobServer, PeerBlobs
     from consensus.disk.blob_limits import make_limit
-    from consensus.disk.blobs import FileBlobs, KeptBlobs
     from consensus.disk.development import BLOBS, GENESIS, load_identity
     from consensus.disk.ledger import Ledger
     from consensus.disk.retention import KEEP_BLOCKS
     from consensus.disk.snapshots import load_snapshot
     from consensus.disk.task_keys import check_task_keys
-    from consensus.errors import ConsensusError, HomeInvalid
+    from consensus.errors import ConsensusError, HomeInvalid, PeerInvalid, StoreFailed
     from consensus.node.metrics import NodeMetrics
     from consensus.node.node import Node
     from consensus.node.stream import Transport
@@ -88,10 +104,16 @@ def node(
     try:
         made = Genesis.decode((genesis or home.parent / GENESIS).read_bytes())
         limit = make_limit(made.task)
-        store = KeptBlobs(
-            FileBlobs(home / BLOBS, get_limit=limit),
-            FileBlobs(blobs or home.parent / BLOBS, get_limit=limit),
-        )
+        own = FileBlobs(home / BLOBS, get_limit=limit)
+        places: list[Blobs] = [FileBlobs(blobs or home.parent / BLOBS, get_limit=limit)]
+        if settings.bucket is not None:
+            from consensus.content.s3 import S3Objects
+
+            bucket = ObjectBlobs(S3Objects(*settings.bucket), BLOBS, get_limit=limit)
+            places.append(BackgroundBlobs(bucket, own))
+        if peer:
+            places.append(BackgroundBlobs(PeerBlobs(peer, get_limit=limit), own))
+        store = KeptBlobs(own, SeveralBlobs(places))
         identity = load_identity(home, made)
         check_task_keys(made.task, store)
         ledger = Ledger(
@@ -100,13 +122,20 @@ def node(
             keep_blocks=None if archive else keep_blocks or KEEP_BLOCKS,
             snapshot=load_snapshot(snapshot, made) if snapshot else None,
         )
+    except PeerInvalid as error:
+        raise typer.BadParameter(str(error), param_hint="--peer") from error
+    except StoreFailed as error:
+        refuse_error(error)
     except (ConsensusError, ProverError) as error:
         refuse_error(error, code="bad_home")
     metrics = NodeMetrics()
     if metrics_port is not None:
         port = metrics.serve(metrics_port, metrics_host)
         log.info("metrics are served", address=f"http://{metrics_host}:{port}/metrics")
-    with open_streams(settings, report=log.warning) as (redis, mend):
+    with ExitStack() as serving, open_streams(settings, report=log.warning) as (redis, mend):
+        if content_port is not None:
+            server = serving.enter_context(BlobServer(own, host=content_host, port=content_port))
+            log.info("blobs are served", address=server.address)
         try:
             one = Node(
                 made,

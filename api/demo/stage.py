@@ -10,7 +10,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from api.store.keycache import KeyCache, ReadyKey
-from consensus.disk.blobs import FileBlobs
+from api.store.keyfolder import KeyFolder
+from consensus.content.blobs import FileBlobs
 from consensus.disk.development import BLOBS, create_chain
 from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import Genesis, Task, Timeouts
@@ -95,7 +96,9 @@ def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: R
         least=200,
     )
     start, scales = warm_up(public, plan.architecture, report)
-    keys = KeyCache(data_dir / "keys", budget_bytes=1 << 33, random_bytes=secrets.token_bytes)
+    keys = KeyCache(
+        KeyFolder(data_dir / "keys"), budget_bytes=1 << 33, random_bytes=secrets.token_bytes
+    )
     ready = keys.get(plan.architecture, plan.n_samples, backend, report)
     _try_proof(plan, ready, start, scales, test, backend, report)
     (folder / "chain").mkdir(mode=0o700, parents=True)

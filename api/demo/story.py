@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from api.demo.stage import Report, Role
-from consensus.disk.blobs import Blobs
+from consensus.content.interface import Blobs
 from consensus.learning.aggregate import GlobalModel, combine
 from consensus.learning.chain import proposers
 from consensus.learning.chain_state import ChainState, Phase

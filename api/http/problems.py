@@ -21,6 +21,7 @@ from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import ApiError, Audience, RecordInvalid, StoreFull, UploadGone, describe
+from consensus.errors import SealError
 from federated.errors import FederatedError
 from prover.errors import ProverError
 
@@ -198,6 +199,7 @@ _FAMILIES: tuple[tuple[type[Exception], str], ...] = (
     (FederatedError, "bad_dataset"),
     (RecordInvalid, "refused"),
     (ProverError, "refused"),
+    (SealError, "unavailable"),
     (RedisError, "unavailable"),
     (OSError, "unavailable"),
 )

@@ -49,6 +49,7 @@ from api.queue.jobs import (
 from api.queue.queue import JobQueue
 from api.settings import MAX_PROOF_ROWS, MAX_TASKS_PER_JOB
 from api.store.keyfolder import load_half
+from api.store.keyshelf import KeyShelf
 from api.store.private import PrivatePart
 from api.store.uploads import UploadKind, UploadStore, parse_samples
 from kernels.encoding import encode_g1
@@ -72,7 +73,7 @@ class Service:
     """Queue, store and workers as the HTTP API shows them."""
 
     def __init__(
-        self, queue: JobQueue, store: UploadStore, keys: Path, verifiers: VerifierPool
+        self, queue: JobQueue, store: UploadStore, keys: KeyShelf, verifiers: VerifierPool
     ) -> None:
         """keys : a folder for each key, by the digest of its card"""
         self._queue, self._admin = queue, QueueAdmin(queue)
@@ -220,12 +221,13 @@ class Service:
     def list_circuits(self) -> CircuitList:
         """Circuits that have a key here."""
         found = []
-        for folder in sorted(self._keys.glob("*")):
+        with refusing_callers():
+            digests = self._keys.list_circuits()
+        for digest in digests:
             try:
-                key_digest, card = self._view_half(folder)
+                key_digest, card = self._view_half(self._keys.find(digest))
             except (FormatError, KeyMismatch, OSError):
                 continue  # half made, or by another version
-            digest = folder.name
             found.append(
                 Circuit(
                     digest=digest,
@@ -263,12 +265,12 @@ class Service:
     def _plan(self, caller: Caller, request: JobRequest) -> AccuracyWork:
         """The work that is asked for. ApiProblem unless it fits the model, the samples and us."""
         with refusing_callers():
-            self._store.get_path(caller.name, UploadKind.MODEL, request.model_id)
+            self._store.require(caller.name, UploadKind.MODEL, request.model_id)
             architecture = self._decode_architecture(caller.name, request.model_id)
             if request.commitment_id is not None:
-                self._store.get_path(caller.name, UploadKind.COMMITMENT, request.commitment_id)
+                self._store.require(caller.name, UploadKind.COMMITMENT, request.commitment_id)
             if _DIGEST.fullmatch(request.dataset):
-                self._store.get_path(caller.name, UploadKind.DATASET, request.dataset)
+                self._store.require(caller.name, UploadKind.DATASET, request.dataset)
             n_total, shape = self._measure_samples(caller.name, request.dataset)
         if shape != architecture.input_shape:
             raise ApiProblem(

@@ -9,6 +9,7 @@ from redis import RedisError
 
 from api.errors import ApiError
 from api.http.problems import ApiProblem, as_problem
+from consensus.errors import SealError
 from federated.errors import FederatedError
 
 
@@ -19,5 +20,5 @@ def refusing_callers() -> Iterator[None]:
         yield
     except ApiProblem:
         raise
-    except (ApiError, FederatedError, RedisError, OSError) as error:
+    except (ApiError, FederatedError, SealError, RedisError, OSError) as error:
         raise as_problem(error) from None

@@ -16,7 +16,6 @@ import secrets
 import signal
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
 from api.http.problems import ApiProblem, as_problem
@@ -25,7 +24,10 @@ from api.http.service_refusals import refusing_callers
 from api.http.views import view_statement
 from api.process.scratch import ensure_scratch
 from api.process.streams import outlast_errors, outlast_output
+from api.settings import Settings
 from api.store.keyfolder import load_half
+from api.store.keyshelf import KeyShelf
+from api.store.opening import open_shelf, open_store
 from api.store.uploads import UploadStore
 from prover.errors import FormatError, KeyMismatch, ProverError
 from prover.judging import Proven, judge_file
@@ -41,8 +43,7 @@ _LENGTH_BYTES = 4
 class Verifier:
     """Judges proofs by the keys and samples of one data directory."""
 
-    def __init__(self, store: UploadStore, keys: Path) -> None:
-        """keys : a folder for each key, by its card"""
+    def __init__(self, store: UploadStore, keys: KeyShelf) -> None:
         self._store, self._keys = store, keys
 
     def verify(self, owner: str, request: VerifyRequest) -> VerifyAnswer:
@@ -75,13 +76,13 @@ class Verifier:
         )
 
 
-def load_circuit(keys: Path, circuit: str) -> tuple[VerifyingKey, KeyCard]:
-    """The verifying half of a key by its folder's name. ApiProblem not_found, unavailable.
+def load_circuit(keys: KeyShelf, circuit: str) -> tuple[VerifyingKey, KeyCard]:
+    """The verifying half of a key by its card. ApiProblem not_found, unavailable.
 
     One that was altered, or is half made, is none.
     """
     with refusing_callers(), suppress(FormatError, KeyMismatch):
-        return load_half(keys / circuit)
+        return load_half(keys.find(circuit))
     raise ApiProblem("not_found", "no circuit here has this digest")
 
 
@@ -116,8 +117,8 @@ def answer(verifier: Verifier, asked: dict[str, object]) -> dict[str, object]:
     return {name: getattr(problem, name) for name in names}
 
 
-def main(data_dir: str, keys: str, ttl_s: str, limit_bytes: str) -> None:
-    """Answers the parent's requests until it closes its end."""
+def main() -> None:
+    """Answers the parent's requests until it closes its end; the settings are the environment's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # at a terminal it is for the parent
     os.nice(NICENESS)
     outlast_errors()
@@ -125,11 +126,11 @@ def main(data_dir: str, keys: str, ttl_s: str, limit_bytes: str) -> None:
     ensure_scratch()
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints is no answer
-    store = UploadStore(Path(data_dir), ttl_s=float(ttl_s), limit_bytes=int(limit_bytes))
-    verifier = Verifier(store, Path(keys))
+    settings = Settings.from_environment()
+    verifier = Verifier(open_store(settings), open_shelf(settings))
     while isinstance(asked := read_frame(requests), dict):
         send_frame(answers, answer(verifier, asked))
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

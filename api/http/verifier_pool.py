@@ -30,10 +30,15 @@ class VerifierPool:
     """Verifies for callers, from any thread; at most `size` at a time, the others wait."""
 
     def __init__(
-        self, argv: list[str], *, size: int = VERIFIERS, limit_s: float = VERIFY_S
+        self,
+        argv: list[str],
+        *,
+        environment: dict[str, str] | None = None,
+        size: int = VERIFIERS,
+        limit_s: float = VERIFY_S,
     ) -> None:
-        """argv : of `api.http.verifier`, see `of`"""
-        self._argv, self._limit_s = argv, limit_s
+        """argv, environment : of `api.http.verifier`, see `of`"""
+        self._argv, self._environment, self._limit_s = argv, environment, limit_s
         self._idle: LifoQueue[subprocess.Popen[bytes] | None] = LifoQueue()
         for _ in range(size):
             self._idle.put(None)
@@ -41,13 +46,10 @@ class VerifierPool:
         self._lock, self._closed = Lock(), False
 
     @classmethod
-    def of(cls, settings: Settings, keys: str) -> VerifierPool:
-        """For the settings' data directory. keys : name of the folder of keys in it"""
-        folder = settings.data_dir
-        limits = settings.upload_ttl_s, settings.upload_limit_bytes
-        return cls(
-            [sys.executable, "-m", "api.http.verifier", *map(str, (folder, folder / keys, *limits))]
-        )
+    def of(cls, settings: Settings) -> VerifierPool:
+        """For the settings' store and keys."""
+        argv = [sys.executable, "-m", "api.http.verifier"]
+        return cls(argv, environment=settings.write_environment())
 
     def verify(self, owner: str, request: VerifyRequest) -> VerifyAnswer:
         """The verdict. Raises ApiProblem; `unavailable` when the process ends under way."""
@@ -90,7 +92,11 @@ class VerifierPool:
             if self._closed:
                 raise ApiProblem("unavailable", "the service stops")
             process = subprocess.Popen(
-                self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=-1
+                self._argv,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                bufsize=-1,
             )
             self._started.add(process)
             return process

@@ -79,14 +79,13 @@ class KeyCache:
 
     def __init__(
         self,
-        directory: Path,
+        folder: KeyFolder,
         *,
         budget_bytes: int,
         random_bytes: RandomBytes,
-        limit_bytes: int | None = None,
     ) -> None:
-        """budget_bytes : in memory. limit_bytes : on disk, see `KeyFolder`"""
-        self.folder = KeyFolder(directory, limit_bytes=limit_bytes)
+        """budget_bytes : in memory"""
+        self.folder = folder
         self._random_bytes = random_bytes
         self.memory: LeastRecent[object] = LeastRecent(budget_bytes)
 

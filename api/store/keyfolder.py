@@ -5,11 +5,15 @@
         circuit.json, proving.key, commitment.key, verifying.key      the last one makes it whole
         lock     held by who makes the key; holds the bytes that it may take
         making/  its parts until all are there
+        draft/   likewise, of a key that other machines have to agree to (`sharedkeys`)
 
 The folder's name is the key's whole identity here: circuit, samples and multipliers. A key in
 another folder than its own is none of the service's. A whole key is never changed or deleted here:
 proofs made under it must stay verifiable. What lies in `making` belongs to who holds the lock; when
 nobody does, its maker was killed.
+
+With a store that machines share, the folder holds copies: what is not the store's key of its
+circuit is replaced, and a new key comes here when the store has taken it.
 """
 
 from __future__ import annotations
@@ -23,13 +27,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from api.errors import KeysFull
+from api.store.sharedkeys import SharedKeys
+from consensus.errors import StoreFailed
 from prover.errors import KeyMismatch
 from prover.keys.card import KeyCard
 from prover.keys.folder import VERIFYING_NAME, load_verifying_half
 from prover.keys.halves import VerifyingKey
 from prover.progress import StageProgress
 
-LOCK, MAKING = "lock", "making"
+LOCK, MAKING, DRAFT = "lock", "making", "draft"
 _LOCK_PAUSE_S = 0.5
 _MIB = 1 << 20
 
@@ -37,9 +43,18 @@ _MIB = 1 << 20
 class KeyFolder:
     """Keys by the digest of their card, for all workers that share the folder."""
 
-    def __init__(self, directory: Path, *, limit_bytes: int | None = None) -> None:
-        """limit_bytes : of all keys, made here or not; None: the disk's"""
-        self._directory, self._limit = directory, limit_bytes
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        limit_bytes: int | None = None,
+        shared: SharedKeys | None = None,
+    ) -> None:
+        """limit_bytes : of all keys, made here or not; None: the disk's
+
+        shared : where all machines have their keys from
+        """
+        self._directory, self._limit, self._shared = directory, limit_bytes, shared
 
     def require(
         self, digest: bytes, n_bytes: int, make: Callable[[Path], None], report: StageProgress
@@ -52,41 +67,84 @@ class KeyFolder:
         Raises KeysFull, OSError, and what `make` and `report` raise.
         """
         folder = self._directory / digest.hex()
-        if _is_whole(folder):
+        if self._is_there(folder):
             return folder
-        self._require_room(folder, n_bytes)  # or it would leave an empty folder each time
+        if self._shared is None:  # else the store may have it
+            self._require_room(folder, n_bytes)  # or it would leave an empty folder each time
         folder.mkdir(parents=True, exist_ok=True)
         with _hold(folder / LOCK, report) as lock:
             _mend(folder)
-            if not _is_whole(folder):
-                with _hold(self._directory.with_name(self._directory.name + ".lock"), report):
-                    self._require_room(folder, n_bytes)
-                    _write(lock, str(n_bytes))
+            if not self._is_there(folder):
                 try:
-                    make(folder / MAKING)
+                    if self._shared is None:
+                        self._reserve(folder, lock, n_bytes, report)
+                        make(folder / MAKING)
+                    else:
+                        self._agree(folder, lock, n_bytes, make, report)
                 finally:
                     _mend(folder)
                     _write(lock, "")
         return folder
 
+    def _is_there(self, folder: Path) -> bool:
+        if self._shared is None:
+            return _is_whole(folder)
+        return self._shared.is_here(folder.name, folder)
+
+    def _reserve(self, folder: Path, lock: BinaryIO, n_bytes: int, report: StageProgress) -> None:
+        """Raises KeysFull, OSError, and what `report` raises."""
+        with _hold(self._directory.with_name(self._directory.name + ".lock"), report):
+            self._require_room(folder, n_bytes)
+            _write(lock, str(n_bytes))
+
+    def _agree(
+        self,
+        folder: Path,
+        lock: BinaryIO,
+        n_bytes: int,
+        make: Callable[[Path], None],
+        report: StageProgress,
+    ) -> None:
+        """Brings the key of the store into `making`, or makes the one that the store takes.
+
+        A key that nobody agreed to stays a draft: whoever proved under it would be alone.
+        """
+        assert self._shared is not None
+        making, draft = folder / MAKING, folder / DRAFT
+        (folder / VERIFYING_NAME).unlink(missing_ok=True)  # of another key than the store's
+        if self._shared.fetch(folder.name, making, report):
+            return
+        self._reserve(folder, lock, n_bytes, report)
+        make(draft)
+        if self._shared.publish(folder.name, draft, report):
+            draft.replace(making)
+        elif not self._shared.fetch(folder.name, making, report):
+            raise StoreFailed(
+                folder.name, "lost the key of a circuit while workers took it", "submit again"
+            )
+
     def sweep(self) -> int:
         """Deletes, or puts in place, what makers that were killed have left; of how many keys."""
         n = 0
-        for making in self._directory.glob(f"*/{MAKING}"):
-            try:
-                with (making.parent / LOCK).open("r+b") as lock:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    _mend(making.parent)
-                    _write(lock, "")
-                    n += 1
-            except (FileNotFoundError, BlockingIOError):
-                continue  # no maker's folder, or its maker lives
-        return n
+        for name in (MAKING, DRAFT):
+            n += sum(self._sweep_one(left) for left in self._directory.glob(f"*/{name}"))
+        return n + (self._shared.sweep() if self._shared is not None else 0)
+
+    def _sweep_one(self, making: Path) -> bool:
+        try:
+            with (making.parent / LOCK).open("r+b") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _mend(making.parent)
+                _write(lock, "")
+        except (FileNotFoundError, BlockingIOError):
+            return False  # no maker's folder, or its maker lives
+        return True
 
     def _require_room(self, folder: Path, n_bytes: int) -> None:
         if self._limit is None:
             return
-        used = sum(_measure(other) for other in self._directory.glob("*") if other != folder)
+        others = (other for other in self._directory.glob("*") if other != folder)
+        used = sum(map(_measure, others)) if self._shared is None else self._shared.measure()
         if used + n_bytes > self._limit:
             raise KeysFull(n_bytes=n_bytes, used=used, limit=self._limit)
 
@@ -118,8 +176,9 @@ def _mend(folder: Path) -> None:
     if _is_whole(making) and not _is_whole(folder):
         for part in sorted(making.iterdir(), key=lambda part: part.name == VERIFYING_NAME):
             part.replace(folder / part.name)
-    if making.exists():
-        shutil.rmtree(making)
+    for left in (making, folder / DRAFT):
+        if left.exists():
+            shutil.rmtree(left)
 
 
 def _measure(folder: Path) -> int:

@@ -1,25 +1,20 @@
 """Private files of jobs: the witness of one, the blinding that the tasks of one share.
 
-    DATA_DIR/private/<name>/<part>      mode 0600 in folders of mode 0700
-    DATA_DIR/identity.key               of `identify`, likewise
+    private/<name>/<part>
 
 A name is random and belongs to one run of one job. The queue takes it over in the step in which the
 job starts, or first needs it, and gives it up in the step in which the job ends, however it ends;
 what was given up is deleted by whoever calls the queue next (`clear`). Until the queue has it, its
-writer holds a lock, which ends with the writer: so a sweep tells what a killed one has left.
+writer holds it, which ends with the writer: so a sweep tells what a killed one has left.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hmac
-import os
 import re
 import secrets
-import shutil
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -27,17 +22,18 @@ from typing import TYPE_CHECKING, BinaryIO
 from redis.exceptions import RedisError
 
 from api.errors import PrivateGone
-from kernels.files import PRIVATE, replacing
-from kernels.private_folder import make_private_folder
+from api.store.local import LocalCopies
+from consensus.content.folder import FolderObjects
+from consensus.content.interface import CHUNK_BYTES, Objects
 
 if TYPE_CHECKING:
     from api.queue.queue import JobQueue
 
 _NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
-_LOCK, _KEY = ".lock", "identity.key"
-_LOCKED_AFTER_S = 60.0
-"""A folder that is older than this has been locked by its writer, if that lives."""
-_CHUNK, _BATCH = 1 << 20, 64
+_ALL, _KEY, _KEY_BYTES = "private/", "identity.key", 32
+_BATCH = 64
+MAX_PRIVATE_BYTES = 1 << 20
+"""Of a part that is read into memory: a blinding takes 300."""
 
 
 class PrivatePart(StrEnum):
@@ -48,18 +44,12 @@ class PrivatePart(StrEnum):
 class PrivateFolder:
     """Files for a job that the queue has not taken over yet."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self.is_kept = path, False
-
-    @property
-    def name(self) -> str:
-        return self._path.name
+    def __init__(self, objects: Objects, name: str) -> None:
+        self._objects, self.name, self.is_kept = objects, name, False
 
     def write(self, part: PrivatePart, source: BinaryIO) -> None:
-        """From the start of a file that can seek. Raises OSError."""
-        source.seek(0)
-        with replacing(self._path / part.value, mode=PRIVATE) as stream:
-            shutil.copyfileobj(source, stream, _CHUNK)
+        """From the start of a file that can seek. Raises SealError, OSError."""
+        self._objects.write(f"{_ALL}{self.name}/{part.value}", read_chunks(source))
 
     def keep(self) -> None:
         """The queue has taken it over: from now on it goes with the job."""
@@ -67,24 +57,23 @@ class PrivateFolder:
 
 
 class PrivateFiles:
-    """Of all jobs, under a folder that all processes of the service share."""
+    """Of all jobs, in objects that all processes of the service share."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._folder = data_dir / "private"
+    def __init__(
+        self, objects: Objects, copies: LocalCopies, identity: Callable[[], bytes]
+    ) -> None:
+        """identity : a secret of the service, for `identify`"""
+        self._objects, self._copies, self._identity = objects, copies, identity
 
     @contextmanager
     def new(self) -> Iterator[PrivateFolder]:
-        """A folder, deleted with the end of this unless it is kept. Raises OSError.
+        """A folder, deleted with the end of this unless it is kept. Raises SealError, OSError.
 
         When the server breaks off nobody knows whether it has taken the folder over: then the
         sweep asks it.
         """
-        make_private_folder(self._folder)
-        path = self._folder / secrets.token_hex(16)
-        path.mkdir(mode=0o700)
-        folder = PrivateFolder(path)
-        with _create(path / _LOCK) as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = PrivateFolder(self._objects, secrets.token_hex(16))
+        with self._objects.holding(f"{_ALL}{folder.name}/"):
             try:
                 yield folder
             except RedisError:
@@ -97,51 +86,39 @@ class PrivateFiles:
     def identify(self, source: BinaryIO) -> str:
         """What tells a secret content from others: 64 hexadecimal digits. Raises OSError.
 
-        HMAC-SHA256 under a key of the data directory, from the start of a file that can seek. It
-        stands in the queue, where a plain digest would let every reader try values.
+        HMAC-SHA256 under a key of the service, from the start of a file that can seek. It stands in
+        the queue, where a plain digest would let every reader try values.
         """
-        found = hmac.new(self._load_key(), digestmod="sha256")
-        source.seek(0)
-        while chunk := source.read(_CHUNK):
+        found = hmac.new(self._identity(), digestmod="sha256")
+        for chunk in read_chunks(source):
             found.update(chunk)
         return found.hexdigest()
 
-    def _load_key(self) -> bytes:
-        """32 random bytes, made by whoever needs them first."""
-        path = self._folder.parent / _KEY
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{secrets.token_hex(16)}")
-            try:
-                with _create(draft) as stream:
-                    stream.write(secrets.token_bytes(32))
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                with suppress(FileExistsError):  # another process was faster
-                    path.hardlink_to(draft)
-            finally:
-                draft.unlink(missing_ok=True)
-        return path.read_bytes()
-
-    def get_path(self, name: str, part: PrivatePart) -> Path:
-        """Where a file is that the queue has taken over. Raises PrivateGone."""
-        path = self._folder / name / part.value
-        if not _NAME.fullmatch(name) or not path.is_file():
-            raise PrivateGone(part)
-        return path
-
-    def read(self, name: str, part: PrivatePart) -> bytes:
-        """Raises PrivateGone, OSError."""
+    @contextmanager
+    def open_file(self, name: str, part: PrivatePart) -> Iterator[Path]:
+        """A file that the queue has taken over. Raises PrivateGone, SealError, OSError."""
         try:
-            return self.get_path(name, part).read_bytes()
+            with self._copies.opening(self._find(name, part)) as path:
+                yield path
         except FileNotFoundError:
             raise PrivateGone(part) from None
+
+    def read(self, name: str, part: PrivatePart) -> bytes:
+        """Its content, cut at MAX_PRIVATE_BYTES. Raises PrivateGone, SealError, OSError."""
+        raw = bytearray()
+        try:
+            for chunk in self._objects.stream(self._find(name, part)):
+                raw += chunk
+                if len(raw) >= MAX_PRIVATE_BYTES:
+                    break
+        except FileNotFoundError:
+            raise PrivateGone(part) from None
+        return bytes(raw[:MAX_PRIVATE_BYTES])
 
     def delete(self, name: str) -> None:
         """Deletes a folder if it is there. Raises OSError."""
         if _NAME.fullmatch(name):
-            with suppress(FileNotFoundError):  # another one was faster
-                shutil.rmtree(self._folder / name)
+            self._objects.delete_all(f"{_ALL}{name}/")
 
     def clear(self, queue: JobQueue) -> None:
         """Deletes what jobs have left that have ended. Raises RedisError, OSError.
@@ -161,42 +138,39 @@ class PrivateFiles:
         Raises RedisError, OSError.
         """
         self.clear(queue)
-        left = [path for path in self._folder.glob("*") if self._is_left(path, queue)]
-        for path in left:
-            self.delete(path.name)
+        # Who held one has asked the queue to take it over by now.
+        found = self._objects.list_abandoned(_ALL)
+        kept = queue.prefix + "private-folders"
+        left = [name for name in found if not queue.redis.hexists(kept, name)]
+        for name in left:
+            self.delete(name)
         return len(left)
 
     def measure(self) -> int:
-        """Bytes of all files."""
-        return sum(_size(path) for path in self._folder.glob("*/*"))
+        """Bytes of all files. Raises OSError."""
+        return self._objects.measure(_ALL)
 
-    def _is_left(self, path: Path, queue: JobQueue) -> bool:
-        try:
-            with (path / _LOCK).open("rb+") as lock:  # for writing, as network file systems demand
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        except FileNotFoundError:
-            if _age_s(path) < _LOCKED_AFTER_S:
-                return False
-        # After the lock: who held it has asked the queue to take the folder over by now.
-        return not queue.redis.hexists(queue.prefix + "private-folders", path.name)
+    def _find(self, name: str, part: PrivatePart) -> str:
+        """The name of an object. Raises PrivateGone."""
+        found = f"{_ALL}{name}/{part.value}"
+        if not _NAME.fullmatch(name) or self._objects.find(found) is None:
+            raise PrivateGone(part)
+        return found
 
 
-def _create(path: Path) -> BinaryIO:
-    """A new file with mode 0600. Raises OSError."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+def make_identity(objects: FolderObjects) -> Callable[[], bytes]:
+    """What gives 32 random bytes of a folder, made by whoever needs them first. Raises OSError."""
+
+    def load() -> bytes:
+        if objects.find(_KEY) is None:
+            objects.create(_KEY, secrets.token_bytes(_KEY_BYTES))
+        return objects.read_part(_KEY, 0, _KEY_BYTES)[1]
+
+    return load
 
 
-def _age_s(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:  # its job has ended meanwhile
-        return 0
+def read_chunks(source: BinaryIO) -> Iterator[bytes]:
+    """The bytes of a file that can seek, from its start. Raises OSError."""
+    source.seek(0)
+    while chunk := source.read(CHUNK_BYTES):
+        yield chunk

@@ -1,23 +1,20 @@
-"""What callers upload: files that only their owner gets back, deleted after their time to live.
+"""What callers upload: content that only its owner gets back, deleted after its time to live.
 
-DATA_DIR/uploads/<owner>/<kind>/<sha256 of the content>, mode 0600 in folders of mode 0700
+    uploads/<owner>/<kind>/<sha256 of the content>
 
-The owner's part is a digest, so no name of a caller becomes a path. A file is written whole or not
-at all, and is checked against its name when it is read. Until it is whole its name begins with a
-dot and its writer holds a lock on it, which ends with the writer. What one job alone has, such as a
-witness, is in `private`.
+The owner's part is a digest, so no name of a caller becomes one of an object. An upload is there
+whole or not at all, and is checked against its name when it is read. What one job alone has, such
+as a witness, is in `private`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
-import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,20 +24,22 @@ import numpy as np
 
 from api.errors import StoreFull, UploadGone, UploadInvalid
 from api.queue.queue import hash_name
-from api.store.private import PrivateFiles
+from api.store.local import LocalCopies
+from api.store.private import PrivateFiles, make_identity, read_chunks
+from consensus.content.folder import FolderObjects
+from consensus.content.interface import Found, Objects
 from federated.data import DatasetRef, load_samples
 from federated.errors import TensorFileInvalid
 from federated.tensor_file import read_tensors
-from kernels.files import PRIVATE, replacing
+from kernels.files import Chunk
 from kernels.numpy_types import UInt8Array
-from kernels.private_folder import make_private_folder
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_CHUNK = 1 << 20
+_ALL = "uploads/"
+_MAX_READ_BYTES = 1 << 28
+"""Of an upload that is read into memory: more than any request may bring."""
 MAX_SAMPLES_HEADER_BYTES = 1 << 14
 """Two tensors take 150, and some writers add a few metadata."""
-_LOCKED_AFTER_S = 60.0
-"""An unfinished file that is older than this has been locked by its writer, if that lives."""
 
 
 class UploadKind(StrEnum):
@@ -60,75 +59,96 @@ class Upload:
 
 
 class UploadStore:
-    """Uploads under a folder that all processes of the service share.
-
-    private : private files of jobs, which count towards the same limit
-    """
+    """Uploads of all callers, in objects that all processes of the service share."""
 
     def __init__(
         self,
+        objects: Objects,
+        data_dir: Path,
+        *,
+        identity: Callable[[], bytes],
+        ttl_s: float,
+        limit_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """data_dir : of this machine: data sets, and copies for readers that need a file
+
+        identity    : see `PrivateFiles`, whose files count towards the same limit
+        """
+        self._objects, self._data_dir = objects, data_dir
+        self._copies = LocalCopies(objects, data_dir)
+        self.private = PrivateFiles(objects, self._copies, identity)
+        self._ttl_s, self._limit_bytes, self._clock = ttl_s, limit_bytes, clock
+
+    @classmethod
+    def in_folder(
+        cls,
         data_dir: Path,
         *,
         ttl_s: float,
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._folder, self._data_dir = data_dir / "uploads", data_dir
-        self.private = PrivateFiles(data_dir)
-        self._ttl_s, self._limit_bytes, self._clock = ttl_s, limit_bytes, clock
+    ) -> UploadStore:
+        """In the data directory itself, which all processes of the service share then."""
+        objects = FolderObjects(data_dir, is_private=True, clock=clock)
+        identity = make_identity(objects)
+        return cls(
+            objects, data_dir, identity=identity, ttl_s=ttl_s, limit_bytes=limit_bytes, clock=clock
+        )
 
     def put(self, owner: str, kind: UploadKind, raw: bytes) -> Upload:
-        """Stores bytes, or renews their time to live. Raises StoreFull, OSError."""
-        digest = hashlib.sha256(raw).hexdigest()
-        return self._put(owner, kind, digest, len(raw), lambda file: file.write(raw))
+        """Stores bytes, or renews their time to live. Raises StoreFull, SealError, OSError."""
+        return self._put(owner, kind, hashlib.sha256(raw).hexdigest(), len(raw), [raw])
 
     def put_file(self, owner: str, kind: UploadKind, source: BinaryIO) -> Upload:
         """As `put`, for content too large for memory; from the start of a file that can seek."""
         digest = hash_file(source)
         n_bytes = source.seek(0, os.SEEK_END)
-        source.seek(0)
-        return self._put(
-            owner, kind, digest, n_bytes, lambda file: shutil.copyfileobj(source, file, _CHUNK)
-        )
+        return self._put(owner, kind, digest, n_bytes, read_chunks(source))
 
     def get(self, owner: str, kind: UploadKind, digest: str) -> bytes:
-        """The content. Raises UploadGone, OSError."""
-        path = self.get_path(owner, kind, digest)
+        """The content, no more than fits into memory. Raises UploadGone, SealError, OSError."""
+        self.require(owner, kind, digest)
+        name, raw = _name(owner, kind, digest), bytearray()
         try:
-            raw = path.read_bytes()
+            for chunk in self._objects.stream(name):
+                raw += chunk
+                if len(raw) > _MAX_READ_BYTES:
+                    break
         except FileNotFoundError:
             raise UploadGone(kind) from None
-        if hashlib.sha256(raw).hexdigest() != digest:
-            path.unlink(missing_ok=True)
-            raise UploadGone(kind)
-        return raw
+        self._require_digest(name, kind, hashlib.sha256(raw).hexdigest())
+        return bytes(raw)
 
-    def get_path(self, owner: str, kind: UploadKind, digest: str) -> Path:
-        """Where the content is, unchecked. Raises UploadGone."""
-        path = self._path(owner, kind, digest)
-        if not _DIGEST.fullmatch(digest) or not self._is_alive(path):
+    @contextmanager
+    def open_file(self, owner: str, kind: UploadKind, digest: str) -> Iterator[Path]:
+        """A file with the content meanwhile. Raises UploadGone, SealError, OSError."""
+        self.require(owner, kind, digest)
+        name = _name(owner, kind, digest)
+        try:
+            with self._copies.opening(name) as path:
+                with path.open("rb") as file:
+                    self._require_digest(name, kind, hash_file(file))
+                yield path
+        except FileNotFoundError:
+            raise UploadGone(kind) from None
+
+    def require(self, owner: str, kind: UploadKind, digest: str) -> None:
+        """Raises UploadGone when it is not there, OSError."""
+        is_digest = _DIGEST.fullmatch(digest) is not None
+        if not is_digest or not self._is_alive(self._objects.find(_name(owner, kind, digest))):
             raise UploadGone(kind)
-        return path
 
     def require_room(self, n_bytes: int) -> None:
         """Raises StoreFull when so much more would exceed the limit."""
-        used = sum(_size(other) for other in self._list()) + self.private.measure()
+        used = self._objects.measure(_ALL) + self.private.measure()
         if used + n_bytes > self._limit_bytes:
             raise StoreFull(f"uploads take {used} bytes of {self._limit_bytes}")
-
-    def delete(self, owner: str, kind: UploadKind, digest: str) -> None:
-        """Deletes the content if it is there, and its folders when nothing else is in them."""
-        if _DIGEST.fullmatch(digest):
-            path = self._path(owner, kind, digest)
-            path.unlink(missing_ok=True)
-            with suppress(OSError):
-                path.parent.rmdir()
-                path.parent.parent.rmdir()
 
     def load_samples(self, owner: str, dataset: str) -> tuple[UInt8Array, UInt8Array]:
         """images uint8[N, ...] and labels uint8[N] of the owner's upload or of a built-in name.
 
-        Raises UploadGone, UploadInvalid, FederatedError, OSError.
+        Raises UploadGone, UploadInvalid, FederatedError, SealError, OSError.
         """
         if _DIGEST.fullmatch(dataset):
             return parse_samples(self.get(owner, UploadKind.DATASET, dataset))
@@ -136,55 +156,35 @@ class UploadStore:
         return samples.images, samples.labels
 
     def sweep(self) -> int:
-        """Deletes what has expired, and what a writer that was killed left; how many files."""
-        n = 0
-        for path in self._list():
-            if not self._is_alive(path) or self._is_orphan(path):
-                path.unlink(missing_ok=True)
-                n += 1
-        return n
+        """Deletes what has expired, and what a process that was killed left; how many files."""
+        expired = [found for found in self._objects.find_all(_ALL) if not self._is_alive(found)]
+        for found in expired:
+            self._objects.delete(found.name)
+        return len(expired) + self._objects.sweep(_ALL) + self._copies.sweep()
 
     def _put(
-        self,
-        owner: str,
-        kind: UploadKind,
-        digest: str,
-        n_bytes: int,
-        write: Callable[[BinaryIO], object],
+        self, owner: str, kind: UploadKind, digest: str, n_bytes: int, chunks: Iterable[Chunk]
     ) -> Upload:
-        path = self._path(owner, kind, digest)
-        if not self._is_alive(path):
+        name = _name(owner, kind, digest)
+        is_alive = self._is_alive(self._objects.find(name))
+        if not is_alive:
             self.require_room(n_bytes)
-            for folder in (self._folder, path.parent.parent, path.parent):
-                make_private_folder(folder)
-            _write_whole(path, write)
-        now = self._clock()
-        os.utime(path, (now, now))
-        return Upload(id=digest, n_bytes=n_bytes, expires_at=now + self._ttl_s)
+        if not is_alive or not self._objects.renew(name):
+            self._objects.write(name, chunks)
+        return Upload(id=digest, n_bytes=n_bytes, expires_at=self._clock() + self._ttl_s)
 
-    def _path(self, owner: str, kind: UploadKind, digest: str) -> Path:
-        return self._folder / hash_name(owner) / kind.value / digest
+    def _is_alive(self, found: Found | None) -> bool:
+        return found is not None and found.modified_at + self._ttl_s > self._clock()
 
-    def _is_alive(self, path: Path) -> bool:
-        try:
-            return path.stat().st_mtime + self._ttl_s > self._clock()
-        except FileNotFoundError:
-            return False
+    def _require_digest(self, name: str, kind: UploadKind, digest: str) -> None:
+        """What has another digest than its name says goes, and UploadGone is raised."""
+        if not name.endswith(f"/{digest}"):
+            self._objects.delete(name)
+            raise UploadGone(kind)
 
-    def _is_orphan(self, path: Path) -> bool:
-        """An unfinished file that nobody writes any more."""
-        try:
-            is_young = path.stat().st_mtime + _LOCKED_AFTER_S > self._clock()
-            if is_young or not path.name.startswith("."):
-                return False
-            with path.open("rb") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (FileNotFoundError, BlockingIOError):
-            return False
-        return True
 
-    def _list(self) -> Iterator[Path]:
-        return self._folder.glob("*/*/*")
+def _name(owner: str, kind: UploadKind, digest: str) -> str:
+    return f"{_ALL}{hash_name(owner)}/{kind.value}/{digest}"
 
 
 def hash_file(source: BinaryIO) -> str:
@@ -206,17 +206,3 @@ def parse_samples(raw: bytes) -> tuple[UInt8Array, UInt8Array]:
     if not fits or images.dtype != np.uint8 or labels.dtype != np.uint8:
         raise UploadInvalid("images are uint8[N, ...] and labels uint8[N], N >= 1")
     return images, labels
-
-
-def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """By renaming a finished file of mode 0600, which also replaces an expired one."""
-    with replacing(path, mode=PRIVATE) as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        write(stream)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:  # swept meanwhile
-        return 0

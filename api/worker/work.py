@@ -150,15 +150,17 @@ class TaskProver:
         agree: Agree,
     ) -> TaskResult:
         report("witness 1", 0, 1)
-        wires = read_wtns(self.store.private.get_path(agree(""), PrivatePart.WITNESS))
-        path = self.store.get_path(spec.owner, UploadKind.ZKEY, work.zkey_id)
+        with self.store.private.open_file(agree(""), PrivatePart.WITNESS) as path:
+            wires = read_wtns(path)
+        self.store.require(spec.owner, UploadKind.ZKEY, work.zkey_id)
         report("witness 1", 1, 1)
 
         def load() -> tuple[object, int]:
-            zkey = read_zkey(
-                path, backend, random_bytes=self.random_bytes, memory=KeyMemory.of(backend)
-            )
-            return replace(zkey, key=prepare(zkey.key, backend)), path.stat().st_size
+            with self.store.open_file(spec.owner, UploadKind.ZKEY, work.zkey_id) as path:
+                zkey = read_zkey(
+                    path, backend, random_bytes=self.random_bytes, memory=KeyMemory.of(backend)
+                )
+                return replace(zkey, key=prepare(zkey.key, backend)), path.stat().st_size
 
         name = ("groth16", work.zkey_id, backend.info().name)
         zkey = self.keys.memory.get(name, load)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from consensus.disk.blobs import MAX_BLOB_BYTES
+from consensus.content.interface import MAX_BLOB_BYTES
 from consensus.learning.aggregate import count_global_bytes
 from consensus.wire.genesis import Task
 from prover.model.zkq import count_model_bytes

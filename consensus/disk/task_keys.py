@@ -7,7 +7,7 @@ compares the two, or proofs about one network would count for another.
 
 from __future__ import annotations
 
-from consensus.disk.blobs import Blobs
+from consensus.content.interface import Blobs
 from consensus.errors import BlobUnavailable
 from consensus.wire.genesis import Task
 from prover.errors import KeyMismatch

@@ -1,9 +1,10 @@
 """Models that nobody has any more: a learning round ends without them, and only then.
 
 A validator prevotes a block only when it has read every blob that the block needs, and keeps it on
-its own disk (`blobs.KeptBlobs`). So when an `Update` is final, 2f + 1 validators had its model, at
-least f + 1 of them correct, and everyone can ask them for it (`consensus.node.downloads`). Disks
-die all the same. The aggregate of a round may therefore leave clients out, by these rules:
+its own disk (`content.blobs.KeptBlobs`). So when an `Update` is final, 2f + 1 validators had its
+model, at least f + 1 of them correct, and everyone can ask them for it
+(`consensus.node.downloads`). Disks die all the same. The aggregate of a round may therefore leave
+clients out, by these rules:
 
 1. Whether a block is valid does not depend on what a node has: its entries are some of those due,
    in their order and with their weights, and its model is their mean (`chain.find_fault`,

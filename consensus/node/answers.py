@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from consensus.disk.blobs import Blobs
+from consensus.content.interface import Blobs
 from consensus.disk.ledger import Ledger
 from consensus.wire.gossip_messages import PART_BYTES, BlobPart, BlobRequest, HeldState
 from consensus.wire.messages import BlockRequest, FinalBlock

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from consensus.agreement.events import BlockChecked, Check
-from consensus.disk.blobs import Blobs
+from consensus.content.interface import Blobs
 from consensus.errors import BlobTooLarge, BlobUnavailable, PoolInvalid
 from consensus.learning.absence import PATIENT_ROUNDS, leaves_out, list_absent
 from consensus.learning.admission import is_admissible

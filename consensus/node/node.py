@@ -37,7 +37,7 @@ from consensus.agreement.events import (
 )
 from consensus.agreement.memory import State, restore
 from consensus.agreement.state import step
-from consensus.disk.blobs import Blobs
+from consensus.content.interface import Blobs
 from consensus.disk.identity import Identity
 from consensus.disk.ledger import Ledger
 from consensus.disk.place import resume_place

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from consensus.disk.blobs import Blobs
+from consensus.content.interface import Blobs
 from consensus.disk.task_keys import load_task_commitment_key, load_task_key
 from consensus.errors import BlobUnavailable, PoolInvalid
 from consensus.learning import beacon

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from redis.exceptions import RedisError
 
 from consensus.agreement.memory import State, list_repeats
+from consensus.content.interface import Blobs
 from consensus.disk.blob_limits import make_limit
-from consensus.disk.blobs import Blobs
 from consensus.disk.identity import Identity, sign
 from consensus.disk.ledger import Ledger
 from consensus.errors import LedgerError

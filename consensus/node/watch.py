@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from consensus.agreement.authentication import authenticate, decode_signed
+from consensus.content.interface import Blobs
 from consensus.disk.blob_limits import make_limit
-from consensus.disk.blobs import Blobs
 from consensus.learning.chain_state import ChainState
 from consensus.node.catch_up import CatchUp
 from consensus.node.downloads import Downloads

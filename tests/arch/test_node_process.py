@@ -16,10 +16,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from consensus.disk.blobs import FileBlobs
+from consensus.content.blobs import FileBlobs
+from consensus.content.peers import PeerBlobs
 from consensus.disk.block_files import read_finals
 from consensus.disk.development import BLOBS, create_chain, node_home
 from consensus.wire.genesis import Genesis, Timeouts
+from prover.keys.halves import VerifyingKey
 from tests.support.learning import proven_lab
 from tests.support.tiny_circuits import seeded
 
@@ -91,6 +93,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         blobs.put(raw)
     home, modules = node_home(folder / "chain", 0), folder / "modules.json"
     command = [sys.executable, "-c", PROGRAM, str(modules), "node", str(home), "--metrics-port=0"]
+    command.append("--content-port=0")
     process = subprocess.Popen(
         command,
         env={**os.environ, "ZKPOT_DATA_DIR": str(folder / "data")},
@@ -109,6 +112,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 def test_an_idle_node_is_small_and_light(running: Running) -> None:
     address = running.wait_for("metrics are served")["address"]
+    peer = PeerBlobs([running.wait_for("blobs are served")["address"]])
     running.wait_for("block is final", height=N_BLOCKS)
     status = Path(f"/proc/{running.process.pid}/status").read_text().splitlines()
     (peak,) = (int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM:"))
@@ -121,6 +125,9 @@ def test_an_idle_node_is_small_and_light(running: Running) -> None:
     assert float(shown["zkpot_node_height"]) >= N_BLOCKS
     assert float(shown['zkpot_node_votes_total{choice="block",step="precommit"}']) >= N_BLOCKS
     assert float(shown['zkpot_node_peer_height{peer="0"}']) >= N_BLOCKS
+
+    task_key = running.genesis.task.verifying_key_digest
+    assert VerifyingKey.decode(peer.get(task_key)).digest == task_key
 
     running.process.send_signal(signal.SIGTERM)
     height = running.wait_for("node has stopped")["height"]

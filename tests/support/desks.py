@@ -8,7 +8,6 @@ from typing import Any, cast
 import structlog
 from structlog.testing import LogCapture
 
-from consensus.disk.blobs import MemoryBlobs
 from consensus.learning.chain import apply
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.desk import Desk
@@ -16,6 +15,7 @@ from consensus.node.metrics import NodeMetrics
 from consensus.wire.messages import Aggregate, Block, Entry
 from consensus.wire.transactions import Transaction
 from tests.support.learning import Lab
+from tests.support.memory_blobs import MemoryBlobs
 
 LAB = Lab()
 

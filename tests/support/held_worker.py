@@ -20,7 +20,7 @@ from api.queue.jobs import JobSpec
 from api.queue.queue import JobQueue, Lease
 from api.settings import Settings
 from api.store.keycache import KeyCache
-from api.store.uploads import UploadStore
+from api.store.opening import open_keys, open_store
 from api.valkey.embedded import connect
 from api.worker.devices import Devices
 from api.worker.loop import Worker
@@ -78,11 +78,9 @@ def main(name: str, stage: str | None = None) -> None:
     gate = Gate(stage)
     queue = HeldQueue(connect(settings), settings)
     queue.gate = gate
-    store = UploadStore(
-        settings.data_dir, ttl_s=settings.upload_ttl_s, limit_bytes=settings.upload_limit_bytes
-    )
+    store = open_store(settings)
     keys = KeyCache(
-        settings.data_dir / "keys",
+        open_keys(settings),
         budget_bytes=settings.key_cache_bytes,
         random_bytes=secrets.token_bytes,
     )

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.disk.blobs import MemoryBlobs
 from consensus.learning import beacon
 from consensus.learning.admission import describe_occasion, expect_statement
 from consensus.learning.chain import apply, beacon_message, find_fault, list_entries, start
@@ -39,6 +38,7 @@ from prover.model.network import Architecture, QuantizedModel
 from prover.model.zkq import encode_model
 from prover.pipeline import commit_job, prove_job
 from prover.wire.envelope import PROOF_BYTES, Envelope
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.models import random_images, random_model
 from tests.support.tiny_circuits import seeded
 

@@ -14,7 +14,7 @@ from typing import Any
 from api.process.program import PROGRAM
 from api.settings import Settings
 from api.valkey.embedded import EmbeddedServer, connect
-from consensus.disk.blobs import FileBlobs
+from consensus.content.blobs import FileBlobs
 from consensus.disk.block_files import read_finals
 from consensus.disk.development import BEACON, BLOBS, GENESIS, node_home
 from consensus.disk.identity import create_key

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError, RedisError
 from structlog.testing import LogCapture
 
 from consensus.agreement.events import Started
-from consensus.disk.blobs import Blobs
+from consensus.content.interface import Blobs
 from consensus.disk.identity import Identity
 from consensus.disk.ledger import Ledger
 from consensus.disk.place import SignedPlace

@@ -56,7 +56,7 @@ class Lab:
         self.server.start()
         self.queue = JobQueue(connect(self.settings), self.settings)
         self.processes: list[subprocess.Popen[str]] = []
-        self._store = UploadStore(folder, ttl_s=3600, limit_bytes=1 << 30)
+        self._store = UploadStore.in_folder(folder, ttl_s=3600, limit_bytes=1 << 30)
         model = random_model(ARCHITECTURE, np.random.default_rng(5))
         self.model_id = self._store.put(OWNER, UploadKind.MODEL, encode_model(model)).id
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from consensus.agreement.events import TimeoutFired
-from consensus.disk.blobs import Blobs, MemoryBlobs
+from consensus.content.interface import Blobs
 from consensus.node.node import Node
 from consensus.node.stream import Incoming
 from consensus.wire.codec import Message
 from consensus.wire.messages import NIL, Step, Vote
 from tests.support.learning import Lab
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.nodes import Net
 
 LAB = Lab(longest_empty_ms=8_000)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save
 
-from api.assembly import KEYS, open_store
 from api.http.auth import LOCAL, Caller
 from api.http.schemas import Job, JobRequest
 from api.http.service import Service
@@ -21,6 +20,7 @@ from api.queue.admin import Heartbeat, QueueAdmin
 from api.queue.jobs import Progress
 from api.queue.queue import JobQueue, Lease
 from api.settings import MAX_TASKS_PER_JOB, Settings
+from api.store.opening import open_shelf, open_store
 from api.valkey.embedded import connect
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
@@ -61,8 +61,8 @@ class StillService(Service):
     def __init__(self, settings: Settings) -> None:
         self.settings, self.redis = settings, connect(settings, retries=0)
         self.queue = JobQueue(self.redis, settings)
-        self.store, pool = open_store(settings), VerifierPool.of(settings, KEYS)
-        super().__init__(self.queue, self.store, settings.data_dir / KEYS, pool)
+        self.store, pool = open_store(settings), VerifierPool.of(settings)
+        super().__init__(self.queue, self.store, open_shelf(settings), pool)
         self._leases: dict[str, Lease] = {}
 
     def close(self) -> None:

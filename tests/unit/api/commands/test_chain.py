@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from consensus.disk.blobs import FileBlobs
+from consensus.content.blobs import FileBlobs
 from consensus.disk.block_files import BLOCKS
 from consensus.disk.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identity, node_home
 from consensus.disk.identity import KEY_FILE, create_key, get_public_key, load_key

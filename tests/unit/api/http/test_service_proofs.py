@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from api.assembly import KEYS
 from api.http import service as service_module
 from api.http.problems import ApiProblem
 from api.http.schemas import JobRequest, VerifyRequest
@@ -25,6 +24,8 @@ from api.http.service import Service
 from api.http.verifier import Verifier
 from api.queue.jobs import Priority
 from api.store.keyfolder import load_half
+from api.store.keyshelf import KeyShelf
+from api.store.opening import KEYS, open_shelf
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16 import verify as verify_module
@@ -111,7 +112,7 @@ def test_a_container_with_false_shards_is_refused_by_one_product(
         return equations_hold(claims, **rest)
 
     monkeypatch.setattr(verify_module, "equations_hold", count)
-    verifier = Verifier(service.store, service.settings.data_dir / KEYS)
+    verifier = Verifier(service.store, open_shelf(service.settings))
     assert verifier.verify("alice", ask) == found
     assert products == [3]
 
@@ -174,11 +175,12 @@ def test_a_key_that_was_altered_is_not_served(
     job = do(service, upload(service))
     folder = service.settings.data_dir / KEYS / str(service.describe_proof(ALICE, job.id).circuit)
     shutil.copytree(folder, tmp_path / folder.name)
-    own = Service(service.queue, service.store, tmp_path, service._verifiers)
+    own = Service(service.queue, service.store, KeyShelf(tmp_path), service._verifiers)
     assert [c.digest for c in own.list_circuits().circuits] == [folder.name]
     assert own.get_circuit_file(folder.name, name) == (folder / name).read_bytes()
     path = tmp_path / folder.name / name
-    path.write_bytes(path.read_bytes().replace(b'"n_samples":4', b'"n_samples":5')[:-1] + b"\1")
+    raw = path.read_bytes().replace(b'"n_samples":4', b'"n_samples":5')
+    path.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
     assert own.list_circuits().circuits == []
     for file in ("circuit.json", "verifying.key"):
         with pytest.raises(ApiProblem) as refused:

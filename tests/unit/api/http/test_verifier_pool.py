@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from api.assembly import KEYS
 from api.http.problems import KINDS, ApiProblem
 from api.http.schemas import VerifyRequest
 from api.http.verifier import MAX_FRAME_BYTES, Verifier, answer, read_frame, send_frame
@@ -36,7 +35,7 @@ def pool_of(program: str, **options: float) -> VerifierPool:
 
 
 def test_the_process_answers_with_problems(tmp_path: Path) -> None:
-    with closing(VerifierPool.of(Settings(data_dir=tmp_path), KEYS)) as pool:
+    with closing(VerifierPool.of(Settings(data_dir=tmp_path))) as pool:
         for change, code in (
             ({}, "not_found"),
             ({"proof_base64": "?"}, "invalid_request"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from api.store.keycache import KeyCache, LeastRecent, ReadyKey, count_bytes
-from api.store.keyfolder import load_half
+from api.store.keyfolder import KeyFolder, load_half
 from kernels.backend import get_backend
 from prover.errors import KeyMismatch
 from prover.keys.card import KeyCard
@@ -62,7 +62,7 @@ def test_what_cannot_be_made_takes_no_room() -> None:
 
 def get(folder: Path, seed: int, stages: list[str] | None = None) -> ReadyKey:
     """As a worker that has just started."""
-    cache = KeyCache(folder, budget_bytes=1 << 30, random_bytes=seeded(seed))
+    cache = KeyCache(KeyFolder(folder), budget_bytes=1 << 30, random_bytes=seeded(seed))
     report = silent if stages is None else lambda stage, *_: stages.append(stage)
     ready = cache.get(ARCHITECTURE, N_SAMPLES, get_backend("cpu"), report)
     assert cache.memory.n_bytes >= count_bytes(ready.key) > 0
@@ -107,7 +107,7 @@ def test_who_waits_for_a_key_can_be_stopped(tmp_path: Path) -> None:
         if asked == 2:
             raise Stopped
 
-    cache = KeyCache(tmp_path, budget_bytes=1, random_bytes=seeded(2))
+    cache = KeyCache(KeyFolder(tmp_path), budget_bytes=1, random_bytes=seeded(2))
     with (folder / "lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # as one that makes the key and is frozen
         with pytest.raises(Stopped):
@@ -116,7 +116,7 @@ def test_who_waits_for_a_key_can_be_stopped(tmp_path: Path) -> None:
 
 
 def test_a_warm_key_reads_nothing(tmp_path: Path) -> None:
-    cache = KeyCache(tmp_path, budget_bytes=1 << 30, random_bytes=seeded(1))
+    cache = KeyCache(KeyFolder(tmp_path), budget_bytes=1 << 30, random_bytes=seeded(1))
     stages = list[str]()
 
     def ask() -> ReadyKey:
@@ -132,7 +132,7 @@ def test_a_warm_key_reads_nothing(tmp_path: Path) -> None:
 
 def test_models_that_differ_in_a_multiplier_alone_have_keys_of_their_own(tmp_path: Path) -> None:
     """Their circuit is one; under the first comer's card the other's valid proofs would fail."""
-    cache = KeyCache(tmp_path, budget_bytes=1 << 30, random_bytes=seeded(1))
+    cache = KeyCache(KeyFolder(tmp_path), budget_bytes=1 << 30, random_bytes=seeded(1))
     ready = []
     for multiplier in (1, 2, 1):
         requant = Requant(shift=8, q_bits=9, multiplier=multiplier)
@@ -148,7 +148,7 @@ def test_models_that_differ_in_a_multiplier_alone_have_keys_of_their_own(tmp_pat
 
 def test_a_key_in_the_folder_of_another_is_refused(tmp_path: Path) -> None:
     own = get(tmp_path, 1).folder
-    other = KeyCache(tmp_path, budget_bytes=1 << 30, random_bytes=seeded(2))
+    other = KeyCache(KeyFolder(tmp_path), budget_bytes=1 << 30, random_bytes=seeded(2))
     theirs = other.get(ARCHITECTURE, N_SAMPLES + 1, get_backend("cpu"), silent).folder
     for path in own.iterdir():
         path.unlink()

@@ -155,7 +155,7 @@ def test_a_key_that_is_being_copied_here_is_left_alone(directory: Path) -> None:
 
 @pytest.mark.parametrize("sizes", [[4, 3, 2], [20, 30, 10]])
 def test_the_bound_of_a_key_is_close(directory: Path, sizes: list[int]) -> None:
-    cache = KeyCache(directory, budget_bytes=1, random_bytes=seeded(1))
+    cache = KeyCache(KeyFolder(directory), budget_bytes=1, random_bytes=seeded(1))
     architecture = Architecture.mlp(sizes)
     ready = cache.get(architecture, 8, get_backend("cpu"), silent)
     n_bytes = sum(path.stat().st_size for path in ready.folder.iterdir())

@@ -33,6 +33,7 @@ from api.queue.jobs import Priority
 from api.queue.queue import JobQueue, Lease
 from api.settings import Settings
 from api.store.private import PrivateFiles, PrivatePart
+from api.store.uploads import UploadStore
 from api.valkey.embedded import connect
 from api.worker import work as tasks
 from kernels.array import FrArray
@@ -266,8 +267,10 @@ CRASH = """
 import sys
 from io import BytesIO
 from pathlib import Path
-from api.store.private import PrivateFiles, PrivatePart
-with PrivateFiles(Path(sys.argv[1])).new() as folder:
+from api.store.private import PrivatePart
+from api.store.uploads import UploadStore
+store = UploadStore.in_folder(Path(sys.argv[1]), ttl_s=60, limit_bytes=1 << 20)
+with store.private.new() as folder:
     folder.write(PrivatePart.WITNESS, BytesIO(sys.stdin.buffer.read()))
     print("written", flush=True)
     while True:
@@ -378,8 +381,12 @@ def test_a_worker_that_lost_its_job_leaves_no_blinding(
 # -- the files themselves
 
 
+def make_files(folder: Path) -> PrivateFiles:
+    return UploadStore.in_folder(folder, ttl_s=60, limit_bytes=1 << 20).private
+
+
 def test_files_are_for_this_user_alone(tmp_path: Path) -> None:
-    files = PrivateFiles(tmp_path)
+    files = make_files(tmp_path)
     with files.new() as folder:
         folder.write(PrivatePart.WITNESS, BytesIO(b"secret"))
         folder.keep()
@@ -398,25 +405,25 @@ def test_a_name_that_is_none_is_no_path(tmp_path: Path, name: str) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "witness").write_bytes(b"x")
     (tmp_path / "private").mkdir()
-    files = PrivateFiles(tmp_path)
+    files = make_files(tmp_path)
     files.delete(name)
     assert (tmp_path / "witness").exists()
     assert (tmp_path / "x").exists()
     assert (tmp_path / "private").exists()
-    with pytest.raises(PrivateGone):
-        files.get_path(name, PrivatePart.WITNESS)
+    with pytest.raises(PrivateGone), files.open_file(name, PrivatePart.WITNESS):
+        pass
 
 
 def test_names_of_the_queue_that_are_none_are_dropped(redis: Redis, settings: Settings) -> None:
     queue = JobQueue(redis, settings)
     redis.sadd("zkpot:private-ended", "../uploads", b"\xff", *(secrets.token_hex(16) for _ in "ab"))
-    PrivateFiles(settings.data_dir).clear(queue)
+    make_files(settings.data_dir).clear(queue)
     assert not redis.exists("zkpot:private-ended")
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     def write() -> None:
-        with PrivateFiles(tmp_path).new() as folder:
+        with make_files(tmp_path).new() as folder:
             folder.write(PrivatePart.WITNESS, BytesIO(b"secret"))
             raise StoreFull
 

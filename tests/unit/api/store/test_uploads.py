@@ -36,7 +36,7 @@ def clock() -> Clock:
 @pytest.fixture
 def make_store(tmp_path: Path, clock: Clock) -> NewStore:
     def make(limit_bytes: int = 1 << 20, ttl_s: int = TTL_S) -> UploadStore:
-        return UploadStore(tmp_path, ttl_s=ttl_s, limit_bytes=limit_bytes, clock=clock)
+        return UploadStore.in_folder(tmp_path, ttl_s=ttl_s, limit_bytes=limit_bytes, clock=clock)
 
     return make
 
@@ -53,11 +53,6 @@ def test_only_the_owner_gets_an_upload_back(make_store: NewStore) -> None:
     for owner, kind in (("bob", MODEL), ("alice", DATASET), ("alice/../alice", MODEL)):
         with pytest.raises(UploadGone, match=f"no {kind.value}"):
             store.get(owner, kind, kept.id)
-    store.delete("bob", MODEL, kept.id)
-    assert store.get("alice", MODEL, kept.id) == RAW
-    store.delete("alice", MODEL, kept.id)
-    with pytest.raises(UploadGone):
-        store.get("alice", MODEL, kept.id)
 
 
 def test_files_are_for_this_user_alone(make_store: NewStore, tmp_path: Path) -> None:
@@ -159,16 +154,21 @@ def test_a_writer_holds_its_file_until_it_is_whole(
     make_store: NewStore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, real = make_store(ttl_s=10 * TTL_S), os.fsync
+    store.put("alice", MODEL, b"another model")  # so that the folders are there
+
+    seen = []
 
     def sweep_much_later(descriptor: int) -> None:
-        (scratch,) = files(tmp_path)
-        long_ago = clock.now - 2 * TTL_S
-        os.utime(scratch, (long_ago, long_ago))
-        assert store.sweep() == 0
+        for scratch in (path for path in files(tmp_path) if path.name.startswith(".")):
+            seen.append(scratch)
+            long_ago = clock.now - 2 * TTL_S
+            os.utime(scratch, (long_ago, long_ago))
+            assert store.sweep() == 0
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", sweep_much_later)
     kept = store.put("alice", MODEL, RAW)
+    assert len(seen) == 1
     assert store.get("alice", MODEL, kept.id) == RAW
 
 
@@ -178,9 +178,10 @@ def test_a_name_that_is_no_digest_is_no_path(
 ) -> None:
     (tmp_path / "secret").write_bytes(b"x")
     store = make_store()
-    store.delete("alice", MODEL, digest)
     with pytest.raises(UploadGone):
         store.get("alice", MODEL, digest)
+    with pytest.raises(UploadGone), store.open_file("alice", MODEL, digest):
+        pass
     assert (tmp_path / "secret").exists()
 
 

@@ -15,19 +15,22 @@ import pytest
 import structlog
 from typer.testing import CliRunner
 
-from api.assembly import KEYS, build_worker
+from api.assembly import build_worker
 from api.cli import build_app
-from api.errors import TaskFailed, describe
+from api.errors import Audience, TaskFailed, describe
 from api.queue.admin import QueueAdmin
 from api.queue.jobs import AccuracyWork, JobRecord, JobSpec, JobState
 from api.queue.queue import MAX_RESULT_BYTES, JobQueue, Lease, Standing
 from api.settings import Settings
 from api.store.keycache import KeyCache
+from api.store.keyfolder import KeyFolder
+from api.store.opening import KEYS
 from api.store.uploads import UploadKind, UploadStore
 from api.valkey.embedded import connect
 from api.worker.devices import Devices
 from api.worker.loop import Worker
 from api.worker.work import Agree, TaskProver, TaskResult
+from consensus.errors import SealBroken, StoreFailed, StoreKeyMissing, WrongStoreKey
 from kernels.backend import Backend, get_backend
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
@@ -95,8 +98,8 @@ def make_worker(
 ) -> Worker:
     folder = queue.settings.data_dir
     prover = Scripted(
-        store=UploadStore(folder, ttl_s=60, limit_bytes=1 << 20),
-        keys=KeyCache(folder / KEYS, budget_bytes=1, random_bytes=seeded(1)),
+        store=UploadStore.in_folder(folder, ttl_s=60, limit_bytes=1 << 20),
+        keys=KeyCache(KeyFolder(folder / KEYS), budget_bytes=1, random_bytes=seeded(1)),
         random_bytes=seeded(2),
         act=act,
     )
@@ -334,8 +337,8 @@ class Wordy(TaskProver):
 @pytest.mark.parametrize("excess", [0, 1])
 def test_a_result_that_the_queue_would_not_take_fails_by_name(tmp_path: Path, excess: int) -> None:
     prover = Wordy(
-        store=UploadStore(tmp_path, ttl_s=60, limit_bytes=1),
-        keys=KeyCache(tmp_path, budget_bytes=1, random_bytes=seeded(1)),
+        store=UploadStore.in_folder(tmp_path, ttl_s=60, limit_bytes=1),
+        keys=KeyCache(KeyFolder(tmp_path), budget_bytes=1, random_bytes=seeded(1)),
         random_bytes=seeded(2),
         n_bytes=MAX_RESULT_BYTES + excess,
     )
@@ -357,12 +360,28 @@ def test_a_result_that_the_queue_would_not_take_fails_by_name(tmp_path: Path, ex
     assert describe(caught.value).code == "result_too_large"
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreFailed("s3://secret/place", "does not answer", "wait"), "store_failed"),
+        (WrongStoreKey("uploads/secret"), "wrong_store_key"),
+        (SealBroken("uploads/secret"), "seal_broken"),
+        (StoreKeyMissing(), "store_key_missing"),
+    ],
+)
+def test_failures_of_the_store_have_names_and_tell_no_place(error: Exception, code: str) -> None:
+    told = describe(error, Audience.CALLER)
+    assert told.code == code
+    assert told.retry_s is not None  # another worker may be set up rightly
+    assert "secret" not in told.text
+
+
 def test_shards_over_two_workers_end_as_one_proof_that_verifies(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(data_dir=data_dir)
     model = random_model(Architecture.parse("mlp-784-4-10"), np.random.default_rng(3))
-    store = UploadStore(data_dir, ttl_s=3600, limit_bytes=1 << 20)
+    store = UploadStore.in_folder(data_dir, ttl_s=3600, limit_bytes=1 << 20)
     work = AccuracyWork(
         model_id=store.put("alice", UploadKind.MODEL, encode_model(model)).id,
         dataset="mnist:test[0:40]",

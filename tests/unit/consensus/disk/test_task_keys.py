@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus.disk.blobs import FileBlobs, MemoryBlobs
+from consensus.content.blobs import FileBlobs
 from consensus.disk.development import BLOBS, GENESIS, create_chain, node_home
 from consensus.disk.task_keys import check_task_keys, load_task_commitment_key, load_task_key
 from consensus.learning.chain_state import Phase
@@ -32,6 +32,7 @@ from tests.support.learning import (
     proven_lab,
     proving_key,
 )
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.tiny_circuits import seeded
 
 NARROW = Architecture.mlp([6, 1, 3], requant=Requant(shift=10, q_bits=9))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from consensus.disk.blobs import MAX_BLOB_BYTES
+from consensus.content.interface import MAX_BLOB_BYTES
 from consensus.errors import GenesisInvalid
 from consensus.learning.aggregate import count_global_bytes
 from consensus.wire.genesis import MAX_PARAMETERS, Genesis, Task

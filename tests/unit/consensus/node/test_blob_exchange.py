@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from consensus.content.blobs import FileBlobs, KeptBlobs
+from consensus.content.interface import MAX_BLOB_BYTES, Blobs
 from consensus.disk.blob_limits import make_limit
-from consensus.disk.blobs import MAX_BLOB_BYTES, Blobs, FileBlobs, KeptBlobs, MemoryBlobs
 from consensus.disk.ledger import Ledger
 from consensus.errors import BlobMissing
 from consensus.learning.absence import leaves_out
@@ -32,6 +33,7 @@ from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.zkq import count_model_bytes, encode_model
 from tests.support.learning import ProvenLab, model_of, proven_lab, proven_state
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.models import random_model
 from tests.support.nodes import Net
 from tests.support.tiny_circuits import seeded

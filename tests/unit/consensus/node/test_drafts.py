@@ -7,7 +7,6 @@ from functools import cache
 
 import pytest
 
-from consensus.disk.blobs import MemoryBlobs
 from consensus.learning import beacon
 from consensus.learning.chain import apply, beacon_message, find_fault, start
 from consensus.learning.chain_state import ChainState, Phase
@@ -27,6 +26,7 @@ from consensus.wire.messages import (
 )
 from consensus.wire.transactions import Transaction
 from tests.support.learning import Lab, deal_beacon, proven_lab, proven_state
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.tiny_circuits import seeded
 
 

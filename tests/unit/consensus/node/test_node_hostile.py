@@ -12,8 +12,8 @@ import pytest
 import structlog
 
 from consensus.agreement.events import BlockChecked, Check
+from consensus.content.blobs import FileBlobs, KeptBlobs
 from consensus.disk.blob_limits import make_limit
-from consensus.disk.blobs import FileBlobs, KeptBlobs, MemoryBlobs
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node import answers
 from consensus.node.desk import Desk
@@ -25,6 +25,7 @@ from consensus.wire.messages import BlockRequest, FinalBlock
 from consensus.wire.transactions import Proof, Transaction, Update
 from prover.wire.envelope import Envelope
 from tests.support.learning import ProvenLab, point, proven_lab, proven_state
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.nodes import Net
 from tests.support.tiny_circuits import seeded
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from consensus.disk.blobs import MemoryBlobs
 from consensus.learning.aggregate import GlobalModel, combine
 from consensus.learning.chain import apply, find_fault, list_entries, start
 from consensus.learning.chain_state import ChainState, Phase
@@ -35,6 +34,7 @@ from tests.support.learning import (
     proven_lab,
     proven_state,
 )
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.models import random_model
 from tests.support.statements import restate
 from tests.support.tiny_circuits import seeded

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pytest
 
-from consensus.disk.blobs import MemoryBlobs
 from consensus.disk.identity import Identity
 from consensus.learning import beacon
 from consensus.learning.admission import expect_statement
@@ -38,6 +37,7 @@ from tests.support.learning import (
     proven_lab,
     proven_state,
 )
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.tiny_circuits import seeded
 
 VALID, WRONG = Verdict.VALID, Verdict.WRONG_STATEMENT

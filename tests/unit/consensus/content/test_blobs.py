@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.disk.blobs import Blobs, FileBlobs, MemoryBlobs
+from consensus.content.blobs import FileBlobs
+from consensus.content.interface import Blobs
 from consensus.errors import BlobCorrupt, BlobMissing, BlobTooLarge, PoolInvalid
 from consensus.learning.samples import SamplePool, draw_indices
 from prover.wire.records import encode_fields
+from tests.support.memory_blobs import MemoryBlobs
 
 
 @pytest.fixture(params=["files", "memory"])

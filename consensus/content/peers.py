@@ -1,0 +1,198 @@
+"""Blobs from other nodes over HTTP, for nodes that share no folder.
+
+    GET /blobs/<sha256 in hexadecimal digits>       200 with the bytes, 404
+
+A node asks one peer after the other for what it lacks, checks the digest, and serves what it keeps
+for the chain. Nobody has to be trusted: another digest than the one that was asked for is as good
+as no answer. What is read is bounded in bytes and in time, and so is what is served: so many
+requests at a time, each with a socket that may not stand still. Beside this way, validators send
+each other parts over the streams (`consensus.node.downloads`), which needs no address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import BoundedSemaphore, Thread
+from typing import Any
+from urllib.parse import urlsplit
+
+from consensus.content.interface import CHUNK_BYTES, DIGEST_BYTES, MAX_BLOB_BYTES, Blobs
+from consensus.errors import BlobMissing, PeerInvalid
+
+PATH = "/blobs/"
+STILL_S = 5.0
+"""How long a connection may stand still, at either end."""
+DEADLINE_S = 60.0
+"""For one blob of one peer."""
+MAX_SERVED = 16
+"""Requests at a time; those beyond are closed unanswered, and the node asks another peer."""
+MAX_PEERS = 64
+_ASKED = re.compile(rf"{PATH}([0-9a-f]{{{2 * DIGEST_BYTES}}})", re.ASCII)
+
+
+class PeerBlobs:
+    """What any of these peers has; to read only."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        get_limit: Callable[[bytes], int] = lambda digest: MAX_BLOB_BYTES,
+        deadline_s: float = DEADLINE_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """urls : http://HOST:PORT or https://HOST[:PORT]. Raises PeerInvalid.
+
+        get_limit : the most bytes that a blob of a digest may have, see `blob_limits`
+        """
+        if len(urls) > MAX_PEERS:
+            raise PeerInvalid(f"{len(urls)} peers, a node asks at most {MAX_PEERS}")
+        self._peers = [_parse(url) for url in urls]
+        self._get_limit, self._deadline_s, self._clock = get_limit, deadline_s, clock
+        self._first = 0
+
+    def get(self, digest: bytes) -> bytes:
+        """The bytes, of the first peer that has them. Raises BlobMissing.
+
+        It begins with the peer that answered last; cost : at most `deadline_s` for each peer.
+        """
+        if len(digest) != DIGEST_BYTES:
+            raise BlobMissing(digest)
+        for step in range(len(self._peers)):
+            at = (self._first + step) % len(self._peers)
+            try:
+                raw = self._ask(self._peers[at], digest)
+            except (OSError, HTTPException):
+                continue
+            if hashlib.sha256(raw).digest() == digest:
+                self._first = at
+                return raw
+        raise BlobMissing(digest)
+
+    def put(self, raw: bytes) -> bytes:
+        """Nothing: peers ask for what they lack. Returns the digest."""
+        return hashlib.sha256(raw).digest()
+
+    def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
+        """None: what peers have is theirs to show."""
+        return None
+
+    def discard(self, digest: bytes) -> None:
+        """Nothing: what peers have is theirs."""
+
+    def _ask(self, peer: tuple[type[HTTPConnection], str, int | None], digest: bytes) -> bytes:
+        """Whatever the peer sends, within the bounds; b"" beyond them. OSError, HTTPException."""
+        kind, host, port = peer
+        ends_at = self._clock() + self._deadline_s
+        connection = kind(host, port, timeout=STILL_S)
+        try:
+            connection.request("GET", PATH + digest.hex())
+            response = connection.getresponse()
+            if response.status != 200:
+                return b""
+            return self._read(response, self._get_limit(digest), ends_at)
+        finally:
+            connection.close()
+
+    def _read(self, response: HTTPResponse, limit: int, ends_at: float) -> bytes:
+        raw = bytearray()
+        while chunk := response.read1(CHUNK_BYTES):
+            raw += chunk
+            if len(raw) > limit or self._clock() > ends_at:
+                return b""
+        return bytes(raw)
+
+
+class BlobServer:
+    """Serves a node's own blobs meanwhile; use it in a `with` block. Raises OSError."""
+
+    def __init__(self, store: Blobs, *, host: str, port: int) -> None:
+        """port : 0 takes any free one, see `address`"""
+        self._server = _Server((host, port), _make_handler(store))
+        self._thread = Thread(target=self._server.serve_forever, name="blob server", daemon=True)
+
+    @property
+    def address(self) -> str:
+        """http://HOST:PORT"""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
+    def __enter__(self) -> BlobServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._room = BoundedSemaphore(MAX_SERVED)
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: who asked went away, or stood still."""
+
+
+def _make_handler(store: Blobs) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = STILL_S
+
+        def do_GET(self) -> None:
+            asked = _ASKED.fullmatch(self.path)
+            digest = bytes.fromhex(asked[1]) if asked else b""
+            found = store.read_part(digest, 0, CHUNK_BYTES)
+            if found is None:
+                self.send_error(404)
+                return
+            size, part = found
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(size))
+            self.end_headers()
+            n_sent = 0
+            while part:
+                self.wfile.write(part)
+                n_sent += len(part)
+                following = store.read_part(digest, n_sent, CHUNK_BYTES)
+                part = following[1] if following else b""  # let go meanwhile: cut short
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing: anyone can ask."""
+
+    return Handler
+
+
+def _parse(url: str) -> tuple[type[HTTPConnection], str, int | None]:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), None, None
+    kinds = {"http": HTTPConnection, "https": HTTPSConnection}
+    is_bare = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
+    if parts.scheme not in kinds or not host or not is_bare:
+        raise PeerInvalid(f"{url!r} is no peer: give http://HOST:PORT, or https://HOST")
+    return kinds[parts.scheme], host, port

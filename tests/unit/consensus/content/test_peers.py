@@ -1,0 +1,172 @@
+"""Blobs over HTTP: from any peer, checked, bounded, and never waited for by who votes."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from consensus.content import peers
+from consensus.content.background import PAUSE_S, BackgroundBlobs, SeveralBlobs
+from consensus.content.blobs import FileBlobs, KeptBlobs
+from consensus.content.interface import CHUNK_BYTES, Blobs
+from consensus.content.peers import BlobServer, PeerBlobs
+from consensus.errors import BlobCorrupt, BlobMissing, PeerInvalid
+from tests.support.memory_blobs import MemoryBlobs
+
+NOBODY = "http://127.0.0.1:9"
+LARGE = bytes(range(256)) * (CHUNK_BYTES // 128) + b"end"
+
+
+class Liar(MemoryBlobs):
+    """Sends other bytes than it was asked for."""
+
+    def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
+        found = super().read_part(digest, start, length)
+        return None if found is None else (found[0], found[1][::-1])
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def serve(stack: ExitStack, store: Blobs) -> str:
+    return stack.enter_context(BlobServer(store, host="127.0.0.1", port=0)).address
+
+
+def test_what_any_peer_has_is_got(stack: ExitStack) -> None:
+    stores = [MemoryBlobs(), MemoryBlobs()]
+    blobs = PeerBlobs([NOBODY, *(serve(stack, store) for store in stores)])
+    for store, raw in ((stores[0], b""), (stores[1], b"a blob"), (stores[0], LARGE)):
+        assert blobs.get(store.put(raw)) == raw
+    with pytest.raises(BlobMissing):
+        blobs.get(bytes(32))
+    with pytest.raises(BlobMissing):
+        blobs.get(b"../../etc/passwd")
+
+
+def test_a_peer_that_lies_is_passed_over(stack: ExitStack) -> None:
+    liar, honest = Liar(), MemoryBlobs()
+    digest = liar.put(b"a blob")
+    addresses = [serve(stack, liar), serve(stack, honest)]
+    with pytest.raises(BlobMissing):
+        PeerBlobs(addresses).get(digest)
+    honest.put(b"a blob")
+    assert PeerBlobs(addresses).get(digest) == b"a blob"
+
+
+def test_what_is_read_is_bounded(stack: ExitStack) -> None:
+    store = MemoryBlobs()
+    digest, address = store.put(LARGE), serve(stack, store)
+    with pytest.raises(BlobMissing):
+        PeerBlobs([address], get_limit=lambda digest: len(LARGE) - 1).get(digest)
+    times = iter([0.0, 0.0, 100.0])
+    late = PeerBlobs([address], deadline_s=50, clock=lambda: next(times, 100.0))
+    with pytest.raises(BlobMissing):
+        late.get(digest)
+    assert PeerBlobs([address], get_limit=lambda digest: len(LARGE)).get(digest) == LARGE
+
+
+@pytest.mark.parametrize("path", ["/", "/blobs/", "/blobs/../x", "/blobs/" + "A" * 64, "/metrics"])
+def test_nothing_but_blobs_is_served(stack: ExitStack, path: str) -> None:
+    host, _, port = serve(stack, MemoryBlobs()).removeprefix("http://").partition(":")
+    connection = HTTPConnection(host, int(port), timeout=10)
+    stack.callback(connection.close)
+    connection.request("GET", path)
+    assert connection.getresponse().status == 404
+
+
+def test_so_many_are_served_at_a_time(stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who say nothing hold their places, and no more than these."""
+    monkeypatch.setattr(peers, "MAX_SERVED", 1)
+    store = MemoryBlobs()
+    digest, address = store.put(b"a blob"), serve(stack, store)
+    host, _, port = address.removeprefix("http://").partition(":")
+    silent = stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+    silent.sendall(b"GET /blobs/")
+    with pytest.raises(BlobMissing):
+        PeerBlobs([address]).get(digest)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "node-1:80", "ftp://x", "http://", "http://x/y", "http://u@x", "http://x:99999"]
+)
+def test_a_peer_needs_an_address(url: str) -> None:
+    with pytest.raises(PeerInvalid, match="http://HOST:PORT"):
+        PeerBlobs([url])
+    with pytest.raises(PeerInvalid, match="at most"):
+        PeerBlobs(65 * ["http://x"])
+
+
+class Slow(MemoryBlobs):
+    """Answers when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may, self.n_asked = Event(), 0
+
+    def get(self, digest: bytes) -> bytes:
+        self.n_asked += 1
+        assert self.may.wait(60)
+        return super().get(digest)
+
+
+def test_who_votes_does_not_wait(tmp_path: Path) -> None:
+    place, own, now = Slow(), FileBlobs(tmp_path), [0.0]
+    digest = place.put(b"a blob")
+    background = BackgroundBlobs(place, own, clock=lambda: now[0])
+    kept = KeptBlobs(own, SeveralBlobs([background]))
+    for _ in range(3):
+        with pytest.raises(BlobMissing):
+            kept.get(digest)
+    place.may.set()
+    background.wait()
+    assert kept.get(digest) == b"a blob"
+    assert place.n_asked == 1
+    for n_asked in (2, 3):  # what it has not is asked for again, after a while
+        for _ in range(3):
+            with pytest.raises(BlobMissing):
+                kept.get(bytes(32))
+        background.wait()
+        assert place.n_asked == n_asked
+        now[0] += PAUSE_S
+
+
+def test_what_is_put_and_let_go_is_so_in_every_place(tmp_path: Path) -> None:
+    folder, place, own = MemoryBlobs(), MemoryBlobs(), FileBlobs(tmp_path)
+    background = BackgroundBlobs(place, own)
+    kept = KeptBlobs(own, SeveralBlobs([folder, background]))
+    digest = kept.put(b"a blob")
+    background.wait()
+    assert folder.get(digest) == place.get(digest) == b"a blob"
+    kept.discard(digest)
+    background.wait()
+    for store in (own, folder, place):
+        with pytest.raises(BlobMissing):
+            store.get(digest)
+
+
+class Broken(MemoryBlobs):
+    def get(self, digest: bytes) -> bytes:
+        raise OSError("gone")
+
+
+def test_places_are_asked_in_order() -> None:
+    second = MemoryBlobs()
+    digest = second.put(b"x")
+
+    class Corrupt(MemoryBlobs):
+        def get(self, digest: bytes) -> bytes:
+            raise BlobCorrupt(digest)
+
+    assert SeveralBlobs([Broken(), Corrupt(), second]).get(digest) == b"x"
+    assert SeveralBlobs([Broken(), second]).read_part(digest, 0, 1) == (1, b"x")
+    with pytest.raises(BlobCorrupt):
+        SeveralBlobs([Corrupt(), Broken()]).get(digest)
