@@ -18,6 +18,7 @@ from prover.circuit.public_inputs import ShardInputs
 from prover.groth16.commitment import draw_blinding
 from prover.groth16.setup import setup_accuracy
 from prover.groth16.verify import verify
+from prover.keys.card import KeyCard
 from prover.model.network import Architecture, QuantizedModel
 from prover.pipeline import commit_job, prove_job
 from prover.wire.statement import Occasion
@@ -44,7 +45,8 @@ def main() -> None:
 
     # Once per model.
     blinding = draw_blinding(secrets.token_bytes)  # secret, needed for every proof
-    commitment = commit_job(circuit, key, model, blinding, backend=backend)
+    card = KeyCard.of(circuit)
+    commitment = commit_job(card, key, model, blinding, backend=backend)
 
     # Once per shard of samples and occasion.
     proved = prove_job(
