@@ -128,7 +128,7 @@ class ChainLab:
     # -- what clients send
 
     def list_due(self, state: ChainState) -> list[SentTransaction]:
-        """Of every client, for the phase under way."""
+        """What is due of every client in the phase under way."""
         t = state.learning_round
         match state.phase:
             case Phase.REGISTER:

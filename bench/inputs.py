@@ -33,7 +33,7 @@ def random_scalars(n: int, *, seed: int = SEED) -> FrArray:
 
 
 def witness_scalars(n: int, *, seed: int = SEED) -> FrArray:
-    """As in the witness of a circuit: 60 % zero or one, 35 % below 2^16, 5 % of full width."""
+    """Scalars as in a witness: 60 % zero or one, 35 % below 2^16, 5 % of full width."""
     rng = np.random.default_rng(seed)
     words = np.zeros((n, 4), dtype=np.uint64)
     kind = rng.random(n)

@@ -97,7 +97,7 @@ class AccuracyBench:
         return images[index], labels[index]
 
     def count_correct(self, images: UInt8Array, labels: UInt8Array) -> int:
-        """By the integer model alone."""
+        """Correct samples, by the integer model alone."""
         return int(is_correct(self.model.trace(images)[-1].z, labels).sum())
 
     # -- keys ------------------------------------------------------------------------------------

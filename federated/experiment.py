@@ -24,7 +24,7 @@ class RoundOutcome:
 
 
 def count_correct(model: QuantizedModel, samples: LabeledImages) -> int:
-    """By the integer evaluator, which is what proofs speak of; a tie is wrong."""
+    """Correct samples by the integer evaluator, which is what proofs speak of; a tie is wrong."""
     return int(np.count_nonzero(is_correct(model.logits(samples.images), samples.labels)))
 
 

@@ -61,7 +61,7 @@ def is_this_machine(host: str) -> bool:
 
 
 def open_url(url: str, *, timeout_s: float) -> Any:
-    """As `urllib.request.urlopen`; each redirect is asked by these rules too."""
+    """Opens as `urllib.request.urlopen` does; each redirect is asked by these rules too."""
     opener = build_opener(_ByTheRules)
     return opener.open(url, timeout=timeout_s)
 

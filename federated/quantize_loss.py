@@ -36,7 +36,7 @@ class QuantizationLoss:
 
     @property
     def accuracy(self) -> float:
-        """As integers, a tie counting as wrong."""
+        """Accuracy as integers, a tie counting as wrong."""
         return self.by_layer[-1]
 
     @property

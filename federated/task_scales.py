@@ -44,7 +44,7 @@ class TaskScales:
             raise ScalesInvalid("scales are positive, and the mean is a number")
 
     def to_lists(self) -> NamedLists:
-        """As `consensus.wire.genesis.Task.scales` has them."""
+        """The scales as `consensus.wire.genesis.Task.scales` has them."""
         return (NORMALIZATION, (self.mean, self.std)), (WEIGHTS, self.weights)
 
     @classmethod

@@ -305,7 +305,8 @@ def sqrt_fp2(a: Fp2) -> Fp2 | None:
 
 
 def is_in_subgroup_g2(point: AffineG2 | None) -> bool:
-    """On E' and of order r (or infinity): [x + 1]Q + psi([x]Q) + psi^2([x]Q) = psi^3([2x]Q).
+    """Whether points are on E' and of order r (or infinity): [x + 1]Q + psi([x]Q) + psi^2([x]Q) =
+    psi^3([2x]Q).
 
     psi    : (X, Y) -> (xi^((p - 1)/3) conj X, xi^((p - 1)/2) conj Y), Frobenius seen on the twist
     source : eprint 2022/348, sections 3 and 5.1

@@ -157,7 +157,7 @@ def is_on_curve_g2(p: AffineG2 | None) -> bool:
 
 
 def is_in_subgroup_g2(p: AffineG2 | None) -> bool:
-    """On E' and r*P = 0."""
+    """Whether a point is on E' and r*P = 0."""
     return is_on_curve_g2(p) and mul_g2(R, p) is None
 
 

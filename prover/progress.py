@@ -7,4 +7,4 @@ StageProgress = Callable[[str, int, int], None]
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """For callers that draw nothing."""
+    """Progress for callers that draw nothing."""

@@ -21,7 +21,7 @@ _NOT_COMPARED = {
 def describe_chain(
     chain: StoredChain, state: ChainState, *, final_ms: int, now_ms: int
 ) -> dict[str, Any]:
-    """For machines.
+    """What the chain is, for machines.
 
     state    : after the last block
     final_ms : when that became final, by the clocks of those who signed
@@ -38,7 +38,9 @@ def describe_chain(
 
 
 def report_chain(chain: StoredChain, told: dict[str, Any], compared: Collection[str]) -> str:
-    """For people. told : of `describe_chain`; compared : which of its values the caller gave"""
+    """What the chain is, for people. told : of `describe_chain`; compared : which of its values the
+    caller gave
+    """
     lines = [f"valid: {len(chain)} blocks, every vote and proof in them"]
     for name, option in _NOT_COMPARED.items():
         note = "as given" if name in compared else option

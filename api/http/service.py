@@ -187,7 +187,9 @@ class Service:
         return Job.model_validate(self._find(caller, job_id))
 
     def cancel(self, caller: Caller, job_id: str) -> Job:
-        """Also while it runs; a job that has ended stays as it is. ApiProblem not_found."""
+        """Cancels a job, also while it runs; one that has ended stays as it is. ApiProblem
+        not_found.
+        """
         found = self._find(caller, job_id)
         with refusing_callers():
             record = self._queue.cancel(job_id)
@@ -207,7 +209,7 @@ class Service:
         return self._collect(self._find(caller, job_id))[0]
 
     def describe_proof(self, caller: Caller, job_id: str) -> ProofView:
-        """As `get_proof`, with what the proof says."""
+        """The proof as `get_proof` gives it, with what it says."""
         record = self._find(caller, job_id)
         raw, first = self._collect(record)
         return view_proof(

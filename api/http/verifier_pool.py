@@ -47,7 +47,7 @@ class VerifierPool:
 
     @classmethod
     def of(cls, settings: Settings) -> VerifierPool:
-        """For the settings' store and keys."""
+        """A pool for the settings' store and keys."""
         argv = [sys.executable, "-m", "api.http.verifier"]
         return cls(argv, environment=settings.write_environment())
 

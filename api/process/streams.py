@@ -53,7 +53,9 @@ def outlast_errors() -> None:
 
 
 def outlast_output() -> None:
-    """For a process that serves: nor does standard output, where it only says that it is up."""
+    """Does the same for a process that serves: nor does standard output fail, where it only says
+    that it is up.
+    """
     sys.stdout = outlasting(sys.stdout)
 
 

@@ -233,7 +233,7 @@ class JobRecord:
 
     @classmethod
     def decode(cls, job_id: str, stored: Mapping[bytes, bytes]) -> JobRecord:
-        """From the fields of the queue's hash. Raises RecordInvalid."""
+        """A record from the fields of the queue's hash. Raises RecordInvalid."""
         try:
             values = {name.decode(): value for name, value in stored.items()}
             spec = JobSpec.decode(values["spec"])
@@ -281,7 +281,7 @@ class JobEvent:
 
     @classmethod
     def decode(cls, entry: bytes, fields: Mapping[bytes, bytes]) -> JobEvent:
-        """From an entry of the queue's stream. Raises RecordInvalid."""
+        """An event from an entry of the queue's stream. Raises RecordInvalid."""
         try:
             raw = fields[b"data"]
             _require(len(raw) <= MAX_EVENT_BYTES)

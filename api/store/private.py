@@ -48,7 +48,7 @@ class PrivateFolder:
         self._objects, self.name, self.is_kept = objects, name, False
 
     def write(self, part: PrivatePart, source: BinaryIO) -> None:
-        """From the start of a file that can seek. Raises SealError, OSError."""
+        """Writes from the start of a file that can seek. Raises SealError, OSError."""
         self._objects.write(f"{_ALL}{self.name}/{part.value}", read_chunks(source))
 
     def keep(self) -> None:
@@ -57,7 +57,7 @@ class PrivateFolder:
 
 
 class PrivateFiles:
-    """Of all jobs, in objects that all processes of the service share."""
+    """The private files of all jobs, in objects that all processes of the service share."""
 
     def __init__(
         self, objects: Objects, copies: LocalCopies, identity: Callable[[], bytes]

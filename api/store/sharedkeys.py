@@ -65,7 +65,7 @@ class SharedKeys:
         return self._fetch(circuit, folder, (CARD_NAME, COMMITMENT_NAME, PROVING_NAME), report)
 
     def fetch_half(self, circuit: str, folder: Path) -> bool:
-        """As `fetch`, of what a verifier reads."""
+        """Fetches what a verifier reads, as `fetch` does."""
         return self._fetch(circuit, folder, (CARD_NAME,), silent)
 
     def publish(self, circuit: str, folder: Path, report: StageProgress) -> bool:

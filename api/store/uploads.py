@@ -89,7 +89,7 @@ class UploadStore:
         limit_bytes: int,
         clock: Callable[[], float] = time.time,
     ) -> UploadStore:
-        """In the data directory itself, which all processes of the service share then."""
+        """A store in the data directory itself, which all processes of the service share then."""
         objects = FolderObjects(data_dir, is_private=True, clock=clock)
         identity = make_identity(objects)
         return cls(
@@ -101,7 +101,9 @@ class UploadStore:
         return self._put(owner, kind, hashlib.sha256(raw).hexdigest(), len(raw), [raw])
 
     def put_file(self, owner: str, kind: UploadKind, source: BinaryIO) -> Upload:
-        """As `put`, for content too large for memory; from the start of a file that can seek."""
+        """Stores as `put` does, for content too large for memory; from the start of a file that can
+        seek.
+        """
         digest = hash_file(source)
         n_bytes = source.seek(0, os.SEEK_END)
         return self._put(owner, kind, digest, n_bytes, read_chunks(source))

@@ -64,7 +64,7 @@ class EmbeddedServer:
 
     @property
     def pid(self) -> int | None:
-        """Of the server, if it is ours."""
+        """Process id of the server, if it is ours."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> bool:

@@ -51,7 +51,7 @@ class ClaimedDevices:
         return None if self.device is None else self.device.address
 
     def load(self, name: str) -> Backend:
-        """As `get_backend`; the GPU is the claimed one."""
+        """The backend as `get_backend` gives it; the GPU is the claimed one."""
         if name != CUDA or self.device is None:
             return get_backend(name)
         return get_backend(name, self.device.ordinal)

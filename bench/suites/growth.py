@@ -55,7 +55,7 @@ class Growth:
 
     @property
     def cpu_ms(self) -> float:
-        """Of one node and transaction."""
+        """Processor milliseconds of one node and transaction."""
         return 1000 * self.cpu_s / N_VALIDATORS / self.n_transactions
 
     @property
@@ -78,7 +78,7 @@ class Counting(Transport):
 
 
 def read_cpu_s(network: Network) -> float:
-    """Of all nodes so far."""
+    """Processor seconds of all nodes so far."""
     return sum(map(_read_process_cpu_s, network.list_pids()))
 
 

@@ -325,7 +325,7 @@ class Builder:
 
 
 def new_key_task(bench: ForeignBench) -> Task[Any]:
-    """As `process_task`, with a key whose points are tested, as nobody has seen it before."""
+    """The task of `process_task`, with a key whose points are tested: nobody has seen it before."""
     key = Scratch()
     return process_task(bench, lambda: bench.renew_key(key.file("circuit.zkey")))
 

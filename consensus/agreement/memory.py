@@ -134,7 +134,7 @@ def is_from_proposer(state: State, proposal: Proposal) -> bool:
 
 
 def record_vote(state: State, vote: Vote) -> State:
-    """With a vote of this height."""
+    """The state with a vote of this height."""
     state = _record_ahead(state, vote)
     if not is_kept(state, vote.round):
         return state
@@ -154,7 +154,9 @@ def get_tally(known: Round, step: int) -> Tally:
 
 
 def record_proposal(state: State, proposal: Proposal, block_hash: bytes) -> State:
-    """With a proposal of this height; unchanged if it is not its proposer's, or is a second one."""
+    """The state with a proposal of this height; unchanged if it is not its proposer's, or is a
+    second one.
+    """
     if not is_from_proposer(state, proposal):
         return state
     state = _record_ahead(state, proposal)
@@ -173,7 +175,7 @@ def record_proposal(state: State, proposal: Proposal, block_hash: bytes) -> Stat
 
 
 def record_early(state: State, message: Proposal | Vote) -> State:
-    """With a message of the next height; unchanged if there is no room for it."""
+    """The state with a message of the next height; unchanged if there is no room for it."""
     step = message.step if isinstance(message, Vote) else Step.PROPOSE
     key = (step, message.round, message.validator)
     if message.height != state.height + 1 or message.round >= EARLY_ROUNDS or key in state.early:
@@ -182,7 +184,8 @@ def record_early(state: State, message: Proposal | Vote) -> State:
 
 
 def record_late(state: State, message: Proposal | Vote) -> State:
-    """With a precommit for the last final block: the next block says that its validator was there.
+    """The state with a precommit for the last final block: the next block says that its validator
+    was there.
 
     Without it a quorum that is always the fastest would hide who else is up.
     """

@@ -44,13 +44,15 @@ class ReceiptBook:
     n_signed: Mapping[int, int] = field(default_factory=dict)
 
     def hold(self, client: bytes, digest: bytes) -> ReceiptBook:
-        """With a valid transaction; unchanged when the client has one."""
+        """The book with a valid transaction; unchanged when the client has one."""
         if client in self.held:
             return self
         return replace(self, held={**self.held, client: digest})
 
     def record(self, receipt: Receipt) -> ReceiptBook:
-        """With a signed receipt; unchanged for another round, a repetition, or above the quota."""
+        """The book with a signed receipt; unchanged for another round, a repetition, or above the
+        quota.
+        """
         if receipt.learning_round != self.learning_round:
             return self
         digest, validator = receipt.transaction_digest, receipt.validator

@@ -40,7 +40,9 @@ class Tally:
     named: Mapping[bytes, Mapping[int, Vote]] = field(default_factory=dict)
 
     def add(self, vote: Vote, *, support: int) -> Tally:
-        """With this vote; unchanged for a repeated one, or a second one without support (f + 1)."""
+        """The tally with this vote; unchanged for a repeated one, or a second one without support
+        (f + 1).
+        """
         block_hash, validator = vote.block_hash, vote.validator
         votes = self.named.get(block_hash, _EMPTY)
         if validator in votes:

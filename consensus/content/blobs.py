@@ -98,7 +98,9 @@ class KeptBlobs:
         self._own, self._shared = own, shared
 
     def get(self, digest: bytes) -> bytes:
-        """From the own store, where it lies from now on. Raises BlobMissing, BlobCorrupt."""
+        """The bytes from the own store, where they lie from now on. Raises BlobMissing,
+        BlobCorrupt.
+        """
         try:
             return self._own.get(digest)
         except BlobUnavailable:
@@ -117,11 +119,13 @@ class KeptBlobs:
         return digest
 
     def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
-        """Of what is kept: whatever else lies in the shared folder is not for this node to show."""
+        """A part of what is kept: whatever else lies in the shared folder is not for this node to
+        show.
+        """
         return self._own.read_part(digest, start, length)
 
     def discard(self, digest: bytes) -> None:
-        """From both: who still needs it has kept it, or asks those who have."""
+        """Lets it go from both: who still needs it has kept it, or asks those who have."""
         self._own.discard(digest)
         with suppress(OSError):
             self._shared.discard(digest)

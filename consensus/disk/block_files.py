@@ -59,7 +59,7 @@ class BlockFile:
 
     @property
     def height(self) -> int:
-        """Of its last block."""
+        """Height of its last block."""
         return self.first - 1 + len(self.places)
 
     def read(self, height: int) -> bytes:

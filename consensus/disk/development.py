@@ -98,7 +98,7 @@ def _derive_public(seed: bytes) -> bytes:
 
 
 def load_identity(home: Path, genesis: Genesis) -> Identity:
-    """Of the validator whose keys lie in the folder. Raises IdentityError."""
+    """The identity of the validator whose keys lie in the folder. Raises IdentityError."""
     key = load_key(home)
     public = get_public_key(key)
     for index, validator in enumerate(genesis.validators):

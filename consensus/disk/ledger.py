@@ -143,7 +143,7 @@ class Ledger:
 
     @property
     def height(self) -> int:
-        """Of the last final block."""
+        """Height of the last final block."""
         return self._files.height
 
     @property
@@ -177,7 +177,7 @@ class Ledger:
 
     @property
     def last_certificate(self) -> QuorumCertificate | None:
-        """Of the last block; None before the first."""
+        """Certificate of the last block; None before the first."""
         final = self.get(self.height)
         return None if final is None else final.certificate
 
@@ -228,7 +228,7 @@ class Ledger:
     def record_vote(
         self, message: Vote | Proposal, grounds: Sequence[ConsensusMessage] = ()
     ) -> None:
-        """Before the message leaves. Raises OSError: then it must not leave."""
+        """Writes down a message before it leaves. Raises OSError: then it must not leave."""
         for part in (*grounds, message):
             self._votes.append(part.encode())
 

@@ -106,7 +106,7 @@ class SignedPlace:
 
     @classmethod
     def create(cls, home: Path, genesis: bytes, validator: bytes) -> SignedPlace:
-        """Of a new key, which has signed nothing. Never overwrites one.
+        """The place of a new key, which has signed nothing. Never overwrites one.
 
         genesis, validator : digest of the genesis, and the public key
         Raises IdentityError, OSError.
@@ -122,7 +122,7 @@ class SignedPlace:
 
     @classmethod
     def load(cls, home: Path, genesis: bytes, validator: bytes) -> SignedPlace:
-        """As `create` and `advance` left it. Raises IdentityError."""
+        """The place as `create` and `advance` left it. Raises IdentityError."""
         path = home / PLACE_FILE
         content = _Content.decode(_read(path))
         if content is None:
@@ -206,7 +206,7 @@ class SignedPlace:
 
 
 def resume_place(identity: Identity, ledger: Ledger, genesis: Genesis) -> None:
-    """Before a node speaks: nothing that binds it is missing, or of another chain.
+    """Checks before a node speaks: nothing that binds it is missing, or of another chain.
 
     Raises IdentityError, LedgerError: then it could contradict what it signed.
     """

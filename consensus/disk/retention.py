@@ -73,7 +73,7 @@ class ModelIndex:
         self._log = Log(home / MODELS, _ADVICE)
 
     def record(self, block: Block) -> None:
-        """Before the block is final. Raises OSError."""
+        """Writes down what a block names, before it is final. Raises OSError."""
         digests = list_models(block)
         if digests:
             self._log.append(_Named(height=block.height, digests=tuple(digests)).encode())

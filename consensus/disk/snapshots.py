@@ -52,7 +52,7 @@ class Snapshot:
 
     @property
     def height(self) -> int:
-        """Of the last block that is in the state."""
+        """Height of the last block that is in the state."""
         return self.state.height
 
     def encode(self) -> bytes:
@@ -73,7 +73,9 @@ class Snapshot:
 
     @classmethod
     def check(cls, raw_state: bytes, final: FinalBlock, genesis: Genesis) -> Snapshot:
-        """Of a state's bytes and the block that should name them. Raises SnapshotInvalid."""
+        """A snapshot of a state's bytes and the block that should name them. Raises
+        SnapshotInvalid.
+        """
         fault = authenticate(final, genesis)
         _require(fault is None, f"the block after it is not final on this chain: {fault}")
         pinned = hashlib.sha256(raw_state).digest() == final.block.state_root

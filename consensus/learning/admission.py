@@ -25,7 +25,7 @@ from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion, Statement
 
 
-def is_admissible(state: ChainState, tx: Transaction) -> str | None:
+def find_admission_fault(state: ChainState, tx: Transaction) -> str | None:
     """What forbids this transaction in the next block, or None. Proofs and openings not checked."""
     match tx:
         case Register():

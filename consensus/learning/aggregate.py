@@ -78,12 +78,12 @@ class GlobalModel(Record):
 
     @property
     def weights(self) -> tuple[Int64Array, ...]:
-        """By layer, of the architecture's shapes."""
+        """Tensors by layer, of the architecture's shapes."""
         return self._split()[0::2]
 
     @property
     def biases(self) -> tuple[Int64Array, ...]:
-        """By layer, of the architecture's shapes."""
+        """Tensors by layer, of the architecture's shapes."""
         return self._split()[1::2]
 
     def _split(self) -> tuple[Int64Array, ...]:

@@ -33,7 +33,7 @@ from typing import Any
 
 from consensus.agreement.authentication import authenticate
 from consensus.learning import beacon
-from consensus.learning.admission import is_admissible
+from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
 from consensus.learning.election import Lapse, note_turns, order_proposers
 from consensus.learning.standing import is_complete, note_absences, rank, settle
@@ -47,7 +47,7 @@ _EMPTY: Mapping[bytes, Any] = MappingProxyType({})
 
 
 def start(genesis: Genesis) -> ChainState:
-    """Before the first block."""
+    """The state before the first block."""
     return ChainState(
         genesis=genesis,
         height=0,
@@ -293,7 +293,11 @@ def find_fault(state: ChainState, block: Block) -> str | None:
     seen: set[bytes] = set()
     room = state.genesis.task.n_expected - len(state.clients)
     for index, tx in enumerate(block.transactions):
-        fault = "a second one of its client" if tx.client_key in seen else is_admissible(state, tx)
+        fault = (
+            "a second one of its client"
+            if tx.client_key in seen
+            else find_admission_fault(state, tx)
+        )
         if fault is None and isinstance(tx, Register) and len(seen) >= room:
             fault = "the task is full"
         if fault is not None:

@@ -32,7 +32,7 @@ _DOMAIN = b"zkpot chain state v2\x00"
 
 
 class Phase(StrEnum):
-    """Of a learning round."""
+    """A phase of a learning round."""
 
     REGISTER = "register"
     COMMIT = "commit"
@@ -61,7 +61,7 @@ class Proven(Record):
 
 @dataclass(frozen=True, slots=True)
 class Absence(Record):
-    """Of a client that kept a phase waiting, see `consensus.learning.standing`.
+    """The absence of a client that kept a phase waiting, see `consensus.learning.standing`.
 
     length : in learning rounds; the next one is twice as long
     until  : the learning round that waits for it again

@@ -37,7 +37,7 @@ def rank_clients(accuracies: Mapping[bytes, Fraction], beacon: bytes) -> tuple[b
 
 @dataclass(frozen=True, slots=True)
 class Lapse(Record):
-    """Of a validator that missed its turn and has made no final block since.
+    """The lapse of a validator that missed its turn and has made no final block since.
 
     n_missed : turns
     back_at  : the height at which it takes its place again, if it has been heard by then
@@ -59,7 +59,8 @@ def note_turns(
     maker: int,
     heard: Collection[int],
 ) -> tuple[Lapse, ...]:
-    """After the next block shows how a height was decided. A pure function of final blocks.
+    """The lapses after the next block shows how a height was decided. A pure function of final
+    blocks.
 
     number : round of the certificate; order : of proposers of that height
     maker  : of its block; heard : whose precommits are in the certificate

@@ -40,7 +40,7 @@ def is_complete(state: ChainState, present: Collection[bytes], done: Collection[
 def note_absences(
     state: ChainState, present: Collection[bytes], done: Collection[bytes]
 ) -> ChainState:
-    """After a phase that some may have kept waiting."""
+    """The absences after a phase that some may have kept waiting."""
     missing = _list_attending(state, present) - set(done)
     if not missing:
         return state
@@ -72,7 +72,7 @@ def rank(state: ChainState) -> tuple[bytes, ...]:
 
 
 def settle(state: ChainState) -> ChainState:
-    """At the end of a round: only who opened a model may lead, and is absent no more."""
+    """The standing after a round: only who opened a model may lead, and is absent no more."""
     claimed = {*state.debtors, *state.proofs, *state.refusals}
     absences = {c: a for c, a in state.absences.items() if c not in state.updates}
     return replace(

@@ -20,7 +20,7 @@ MAX_PARTS = 32
 
 
 class Answers:
-    """Of one node. store : what it keeps for the chain, and shows to everyone"""
+    """The answers of one node. store : what it keeps for the chain, and shows to everyone"""
 
     def __init__(self, ledger: Ledger, store: Blobs, validator: int | None) -> None:
         self._ledger, self._store, self._validator = ledger, store, validator

@@ -21,7 +21,7 @@ MAX_AWAITED = 8
 
 
 class CatchUp:
-    """Of one node or light client."""
+    """How one node or light client catches up."""
 
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis

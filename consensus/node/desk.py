@@ -10,7 +10,7 @@ from consensus.agreement.events import BlockChecked, Check
 from consensus.content.interface import Blobs
 from consensus.errors import BlobTooLarge, BlobUnavailable, PoolInvalid
 from consensus.learning.absence import PATIENT_ROUNDS, leaves_out, list_absent
-from consensus.learning.admission import is_admissible
+from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import find_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.node.drafts import BeaconShares, draft_block
@@ -67,7 +67,7 @@ class Desk:
         return self._shares.add(chain, share)
 
     def accuse(self, evidence: Evidence) -> None:
-        """For the next block of this node's own."""
+        """Keeps evidence for the next block of this node's own."""
         self._evidence.setdefault(evidence.first.validator, evidence)
         self._metrics.evidence.inc()
         self._log.warning("votes contradict", validator=evidence.first.validator)
@@ -131,7 +131,7 @@ class Desk:
         client = tx.client_key.hex()[:16]
         self._log.warning("transaction refused", kind=kind, client=client, fault=fault)
         self._pool.discard(tx)
-        if isinstance(tx, Proof) and is_admissible(chain, tx) is None:
+        if isinstance(tx, Proof) and find_admission_fault(chain, tx) is None:
             self._refused.setdefault(tx.client_key, Refusal(proof=tx))
 
     def check(self, chain: ChainState, check: Check) -> BlockChecked | None:
@@ -167,7 +167,7 @@ class Desk:
     # -- blobs
 
     def look_again(self) -> None:
-        """For blobs that were lacked: a client may have put them, or a peer sent them."""
+        """Looks again for blobs that lacked: a client may have put them, or a peer sent them."""
         self._new |= self._lacking
         self._lacking = {}
 
@@ -228,7 +228,7 @@ class Desk:
 
     def _list_ready(self, chain: ChainState) -> Sequence[Transaction]:
         """Found fit for the next block: the valid, then refusals of what is on no record yet."""
-        refused = (r for r in self._refused.values() if is_admissible(chain, r) is None)
+        refused = (r for r in self._refused.values() if find_admission_fault(chain, r) is None)
         return [*self._valid.values(), *refused]
 
 

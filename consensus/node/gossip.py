@@ -54,7 +54,7 @@ class Gossip:
         self._again.setdefault(digest, Repetition(now + FIRST_PAUSE_S))
 
     def note_receipt(self, receipt: Receipt, now: float) -> None:
-        """Likewise, of a transaction that waits here; the first of its receipts counts."""
+        """Notes a receipt of a transaction that waits here; the first of its receipts counts."""
         digest = receipt.transaction_digest
         if digest in self._again:
             self._again.setdefault(digest + _RECEIPTS, Repetition(now + FIRST_PAUSE_S))

@@ -64,7 +64,7 @@ class Transport:
         self.n_dropped = 0
 
     def send(self, stream: str, raw: bytes) -> None:
-        """To everyone, this reader included."""
+        """Sends to everyone, this reader included."""
         n_kept = MAX_PARTS if stream == BLOBS else MAX_ENTRIES
         self._scripts.run("add", stream=self._key(stream), message=raw, n_kept=n_kept)
 

@@ -22,7 +22,7 @@ class Timers:
         return self._waiting[0][0] if self._waiting else float("inf")
 
     def add(self, in_ms: int, fired: TimeoutFired) -> None:
-        """For so many milliseconds from now."""
+        """Adds a timer for so many milliseconds from now."""
         self._n_added += 1
         heapq.heappush(self._waiting, (self._clock() + in_ms / 1000, self._n_added, fired))
 

@@ -23,7 +23,7 @@ from consensus.content.interface import Blobs
 from consensus.disk.task_keys import load_task_commitment_key, load_task_key
 from consensus.errors import BlobUnavailable, PoolInvalid
 from consensus.learning import beacon
-from consensus.learning.admission import find_statement_fault, is_admissible
+from consensus.learning.admission import find_admission_fault, find_statement_fault
 from consensus.learning.aggregate import GlobalModel, combine
 from consensus.learning.chain import beacon_message, find_fault, list_entries
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
@@ -113,9 +113,10 @@ class BlockVerifier:
         """What forbids each of these in the next block, by itself; None: nothing.
 
         What a proposer asks about pending transactions of any kind; one batch for all that remain
-        after `is_admissible`. Raises BlobUnavailable, PoolInvalid when proofs cannot be checked.
+        after `find_admission_fault`. Raises BlobUnavailable, PoolInvalid when proofs cannot be
+        checked.
         """
-        faults = [is_admissible(state, tx) for tx in transactions]
+        faults = [find_admission_fault(state, tx) for tx in transactions]
         rest = [tx for tx, fault in zip(transactions, faults, strict=True) if fault is None]
         found = iter(self._judge_contents(state, rest))
         return [next(found) if fault is None else fault for fault in faults]
@@ -126,7 +127,7 @@ class BlockVerifier:
         What is not admissible is a wrong statement, or malformed. Raises BlobUnavailable,
         PoolInvalid.
         """
-        admitted = [proof for proof in proofs if is_admissible(state, proof) is None]
+        admitted = [proof for proof in proofs if find_admission_fault(state, proof) is None]
         found = dict(
             zip(
                 (proof.digest for proof in admitted),
@@ -186,7 +187,9 @@ class BlockVerifier:
     def _judge_contents(
         self, state: ChainState, transactions: Sequence[Transaction]
     ) -> list[str | None]:
-        """Faults of transactions that `is_admissible` lets pass; all are of the phase's kind."""
+        """Faults of transactions that `find_admission_fault` lets pass; all are of the phase's
+        kind.
+        """
         match state.phase:
             case Phase.COMMIT:
                 return [self._find_commit_fault(tx) for tx in _only(Commit, transactions)]
@@ -340,7 +343,7 @@ K = TypeVar("K", bound=Transaction)
 
 
 def _only(kind: type[K], transactions: Sequence[Transaction]) -> list[K]:
-    """The transactions, which `is_admissible` let pass only if they are of this kind."""
+    """The transactions, which `find_admission_fault` let pass only if they are of this kind."""
     return [tx for tx in transactions if isinstance(tx, kind)]
 
 

@@ -41,7 +41,7 @@ Waiting = Iterable[tuple[bytes, SentTransaction]]
 
 
 class Voice:
-    """Of one node."""
+    """The voice of one node."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Voice:
     # -- once
 
     def sign(self, message: S) -> S:
-        """As this validator's."""
+        """Signs a message as this validator's."""
         assert self._identity.key is not None  # an observer says nothing of its own
         return sign(self._identity.key, message, self._genesis.digest)
 

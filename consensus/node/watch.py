@@ -55,7 +55,7 @@ class Watch:
 
     @property
     def state(self) -> ChainState:
-        """After the last final block that was shown."""
+        """The state after the last final block that was shown."""
         return self._follower.state
 
     def poll(self, wait_ms: int) -> list[tuple[FinalBlock, ChainState]]:
@@ -136,7 +136,7 @@ class Watch:
         return snapshot.final
 
     def send(self, tx: Transaction) -> None:
-        """To all validators. It may be lost: send it again until a final block holds it."""
+        """Sends to all validators. It may be lost: send it again until a final block holds it."""
         self._transport.send(TRANSACTIONS, tx.encode())
 
     def _ask(self) -> None:

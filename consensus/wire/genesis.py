@@ -56,7 +56,7 @@ class Validator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Of the steps of round 0, what each further round adds, and when an empty block is made.
+    """Times of the steps of round 0, what each further round adds, and when an empty block is made.
 
     empty_block_ms, longest_empty_ms : the wait for something due, first and at most
                                        (`consensus.learning.pace`)

@@ -53,7 +53,7 @@ NIL = b""
 
 
 class Step(IntEnum):
-    """Of a Tendermint round; the first two of a vote's kinds."""
+    """A step of a Tendermint round; the first two of a vote's kinds."""
 
     PROPOSE = 0
     PREVOTE = 1
@@ -148,7 +148,9 @@ class QuorumCertificate(Message):
 
     @classmethod
     def of(cls, votes: Iterable[Vote]) -> Self:
-        """Of precommits for one block. Raises FieldInvalid when they are anything else."""
+        """The certificate of precommits for one block. Raises FieldInvalid when they are anything
+        else.
+        """
         by_validator = sorted(votes, key=lambda vote: vote.validator)
         places = {(v.step, v.height, v.round, v.block_hash) for v in by_validator}
         if len(places) != 1:

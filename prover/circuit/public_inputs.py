@@ -193,7 +193,9 @@ class ShardInputs:
         )
 
     def defer(self, statement: Statement, challenges: Sequence[int]) -> DeferredWires | None:
-        """As a call, with the sums over samples left to `combine_wires`: for batches."""
+        """The public wires as a call gives them, with the sums over samples left to
+        `combine_wires`: for batches.
+        """
         if not self._is_about(statement, challenges):
             return None
         powers, first = self.layout.compute_first(

@@ -171,7 +171,7 @@ class KeyArray(NamedTuple):
 
     @property
     def dtype(self) -> str:
-        """Of its words, in memory and in its file."""
+        """The type of its words, in memory and in its file."""
         return "<u4" if self.role is Role.WIRES else "<u8"
 
     @property

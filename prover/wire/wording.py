@@ -8,7 +8,7 @@ from prover.wire.statement import Statement
 
 
 def find_difference(statement: Statement, expected: dict[str, Any]) -> str | None:
-    """In which field a statement is for another occasion than expected, in words; else None."""
+    """The field in which a statement is for another occasion than expected, in words; else None."""
     values = statement.list_values()
     for name, wanted in expected.items():
         found = values[name]

@@ -8,7 +8,7 @@ from typing import Any
 
 from consensus.disk.identity import sign
 from consensus.learning import beacon
-from consensus.learning.admission import is_admissible
+from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import beacon_message, find_fault, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.rules import ChainRules
@@ -60,7 +60,7 @@ class RealScene:
         signed = tx.proof if isinstance(tx, Refusal) else tx
         key = (chain.head, signed.signature)
         if key not in self._fit:
-            self._fit[key] = is_admissible(chain, tx) is None
+            self._fit[key] = find_admission_fault(chain, tx) is None
         return self._fit[key]
 
     def make_share(self, chain: ChainState, validator: int) -> BeaconShare | None:

@@ -222,7 +222,7 @@ def offer_old_proof() -> str | None:
         chain, lab.client(0), claimed_correct=N_SAMPLES, dataset_digest=bytes(32)
     )
     old = Envelope(statement=restate(statement, round_index=0), proof=bytes(PROOF_BYTES))
-    fault = admission.is_admissible(chain, lab.wrap(0, old, learning_round=1))
+    fault = admission.find_admission_fault(chain, lab.wrap(0, old, learning_round=1))
     return "a proof of another round is admitted" if fault is None else None
 
 

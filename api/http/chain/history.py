@@ -80,7 +80,7 @@ class ChainHistory:
 
     @property
     def height(self) -> int:
-        """Of the last block."""
+        """Height of the last block."""
         return self._state.height
 
     @property
@@ -119,7 +119,7 @@ class ChainHistory:
             return None if found is None else self._weigh(found)
 
     def list_clients(self) -> ClientList:
-        """In the order of their registration."""
+        """The clients, in the order of their registration."""
         with self._changed:
             return ClientList(clients=[self._weigh(client) for client in self._clients.values()])
 

@@ -102,7 +102,7 @@ class GuardedRoute(APIRoute):
 
     @property
     def admission(self) -> Admission:
-        """As declared. Raises KeyError when it is not."""
+        """What the route declares. Raises KeyError when it declares nothing."""
         admission = vars(self.endpoint)[_ADMISSION]
         assert isinstance(admission, Admission)
         return admission

@@ -127,7 +127,7 @@ def get_job(job_id: JobId, shell: ShellDep, caller: CallerDep) -> Job:
 @router.delete("/{job_id}", summary="Cancel a job", responses={**_GUARDS, **document("not_found")})
 @SUBMITTERS
 def cancel(job_id: JobId, shell: ShellDep, caller: CallerDep) -> Job:
-    """Also while it runs. A job that has ended stays as it is."""
+    """Cancels a job, also while it runs. One that has ended stays as it is."""
     return shell.service.cancel(caller, job_id)
 
 

@@ -110,7 +110,9 @@ def list_circuits(shell: ShellDep) -> CircuitList:
 )
 @READERS
 def get_verifying_key(digest: CircuitDigest, shell: ShellDep) -> Response:
-    """With circuit.json in one folder it is all that `zkpot verify --key` reads."""
+    """The verifying half: with circuit.json in one folder it is all that `zkpot verify --key`
+    reads.
+    """
     return Response(shell.service.get_circuit_file(digest, VERIFYING_NAME), media_type=_OCTETS)
 
 

@@ -90,7 +90,7 @@ class Ifma52(Emitter52):
         return self.fold(self.sub(x, y))
 
     def sub2_fold(self, x: Element, y: Element, z: Element) -> Element:
-        """Of x - y - z + 32 q, which is wide."""
+        """The fold of x - y - z + 32 q, which is wide."""
         terms = [self.b.sub(self.b.sub(u, v), w) for u, v, w in zip(x, y, z, strict=True)]
         raised = [self.b.add(t, self.const(K_THIRTYTWO + i)) for i, t in enumerate(terms)]
         return self.fold(self._signed_carry(raised))

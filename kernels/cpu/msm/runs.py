@@ -160,7 +160,8 @@ def pad(refs: Int64Array, n: int, width: int) -> None:
 def add_exceptional(
     g: Group, a: Int64Array, b: Int64Array, n: int, slot: int, sums: Int64Array, work: int
 ) -> int:
-    """As `add_batch`, for pairs that may be equal or opposite; sums[i] is set to each reference.
+    """Adds as `add_batch` does, for pairs that may be equal or opposite; sums[i] is set to each
+    reference.
 
     Returns the number of slots used: sums of different points first, then doubles.
     """

@@ -45,12 +45,12 @@ class Rate:
 
     @property
     def per_second(self) -> float:
-        """Of all processors."""
+        """The rate of all processors."""
         return self.n_operations / self.seconds
 
     @property
     def per_cycle(self) -> float:
-        """Of one processor, by its own clock."""
+        """The rate of one processor, by its own clock."""
         return self.n_operations / self.n_processors / self.cycles
 
 

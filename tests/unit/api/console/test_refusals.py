@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from api.http.chain.history import ChainHistory
-from consensus.learning.admission import is_admissible
+from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import apply, find_fault, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.desk import Desk
@@ -73,22 +73,24 @@ def test_clients_cannot_send_one(state: ChainState) -> None:
 
 def test_it_is_for_the_phase_and_for_what_could_count(state: ChainState) -> None:
     refusal = refuse(0, state)
-    assert is_admissible(state, refusal) is None
+    assert find_admission_fault(state, refusal) is None
     for phase in (Phase.COMMIT, Phase.BEACON, Phase.UPDATE):
-        assert is_admissible(LAB.reach(phase), refusal) == "proofs are closed"
+        assert find_admission_fault(LAB.reach(phase), refusal) == "proofs are closed"
     after = LAB.extend(state, [refusal])
-    assert is_admissible(after, refusal) == "the client has a refusal"
+    assert find_admission_fault(after, refusal) == "the client has a refusal"
     other = Refusal(proof=LAB.prove(0, state, claimed=3))
-    assert is_admissible(after, other) == "the client has a refusal"
+    assert find_admission_fault(after, other) == "the client has a refusal"
     proven = LAB.extend(state, [LAB.prove(0, state)])
-    assert is_admissible(proven, refusal) == "the client has a proof"
+    assert find_admission_fault(proven, refusal) == "the client has a proof"
 
 
 def test_only_its_client_could_have_signed_it(state: ChainState) -> None:
     """Or anyone could have a client refused, by a proof that it never sent."""
     proof = LAB.prove(0, state)
     foreign = LAB.sign(replace(proof, signature=bytes(64)), LAB.clients[1])
-    assert is_admissible(state, Refusal(proof=foreign)) == "the signature is not its client's"
+    assert (
+        find_admission_fault(state, Refusal(proof=foreign)) == "the signature is not its client's"
+    )
 
 
 @pytest.mark.parametrize("field", [n for n in STATEMENT_CHANGES if n != "dataset_digest"])
@@ -99,7 +101,7 @@ def test_what_is_about_something_else_is_no_ground(state: ChainState, field: str
     changes = {field: STATEMENT_CHANGES[field]}
     statement = restate(envelope.statement, **changes)
     other = LAB.wrap(0, Envelope(statement=statement, proof=bytes(PROOF_BYTES)))
-    assert str(is_admissible(state, Refusal(proof=other))).startswith(f"statement: {field}")
+    assert str(find_admission_fault(state, Refusal(proof=other))).startswith(f"statement: {field}")
 
 
 def test_nobody_waits_for_who_was_refused(state: ChainState) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from consensus.learning.admission import find_statement_fault, is_admissible
+from consensus.learning.admission import find_admission_fault, find_statement_fault
 from consensus.learning.chain import (
     apply,
     beacon_message,
@@ -354,7 +354,7 @@ def test_each_phase_takes_its_own_transactions_only(phase: Phase) -> None:
         Phase.PROVE: LAB.prove(0, proving),
         Phase.UPDATE: LAB.update(0, t),
     }.items():
-        assert (is_admissible(state, tx) is None) == (phase is home)
+        assert (find_admission_fault(state, tx) is None) == (phase is home)
         assert (fault_of(state, tx) is None) == (phase is home)
 
 
@@ -364,7 +364,7 @@ def test_a_client_sends_once(phase: Phase) -> None:
     tx = LAB.list_due(state)[0]
     assert fault_of(state, tx, tx) == "transaction 1: a second one of its client"
     after = LAB.extend(state, [tx])
-    assert is_admissible(after, tx) is not None
+    assert find_admission_fault(after, tx) is not None
 
 
 @pytest.mark.parametrize("phase", [Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE])
@@ -376,9 +376,9 @@ def test_transactions_are_signed_by_their_client(phase: Phase) -> None:
         LAB.sign(tx, LAB.clients[1]),
         replace(tx, signature=LAB.list_due(state)[1].signature),  # type: ignore[type-var]
     ):
-        assert is_admissible(state, forged) == "the signature is not its client's"
+        assert find_admission_fault(state, forged) == "the signature is not its client's"
     other_chain = LAB.clients[0].sign(tx.sign_bytes(b"other"))
-    assert is_admissible(state, replace(tx, signature=other_chain)) is not None  # type: ignore[type-var]
+    assert find_admission_fault(state, replace(tx, signature=other_chain)) is not None  # type: ignore[type-var]
 
 
 def test_registration_needs_permit_home_and_room() -> None:
@@ -393,7 +393,7 @@ def test_registration_needs_permit_home_and_room() -> None:
         {"validator": 4},
     ):
         changed = LAB.sign(replace(tx, **change), LAB.clients[0])  # type: ignore[arg-type]
-        assert is_admissible(state, changed) is not None
+        assert find_admission_fault(state, changed) is not None
     permit = LAB.admission.sign(permit_bytes(LAB.genesis.digest, public(stranger)))
     fourth = Register(client_key=public(stranger), validator=0, permit=permit)
     fourth = LAB.sign(fourth, stranger)
@@ -405,10 +405,10 @@ def test_registration_needs_permit_home_and_room() -> None:
 def test_commits_are_of_registered_clients_of_this_round_on_the_curve() -> None:
     state = state_at(Phase.COMMIT)
     without = replace(state, clients={LAB.client(1): 1})
-    assert is_admissible(without, LAB.commit(0)) == "the client is not registered"
-    assert is_admissible(state, LAB.commit(0, 1)) == "a commit of another round"
+    assert find_admission_fault(without, LAB.commit(0)) == "the client is not registered"
+    assert find_admission_fault(state, LAB.commit(0, 1)) == "a commit of another round"
     bad = LAB.commit(0, d_w=b"\xff" * 32)
-    assert is_admissible(state, bad) == "a point of the commitment is not on the curve"
+    assert find_admission_fault(state, bad) == "a point of the commitment is not on the curve"
 
 
 def test_a_commitment_seen_before_is_taken() -> None:
@@ -422,11 +422,11 @@ def test_updates_are_of_clients_with_a_proof() -> None:
     state = state_at(Phase.PROVE)
     state = LAB.wait(LAB.extend(state, [LAB.prove(0, state)]))
     assert state.phase is Phase.UPDATE
-    assert is_admissible(state, LAB.update(0)) is None
-    assert is_admissible(state, LAB.update(1)) == "the client has no proof"
-    assert is_admissible(state, LAB.update(0, 1)) == "an update of another round"
+    assert find_admission_fault(state, LAB.update(0)) is None
+    assert find_admission_fault(state, LAB.update(1)) == "the client has no proof"
+    assert find_admission_fault(state, LAB.update(0, 1)) == "an update of another round"
     high = LAB.sign(replace(LAB.update(0), rho=R.to_bytes(32, "little")), LAB.clients[0])
-    assert is_admissible(state, high) == "the blinding is no scalar"
+    assert find_admission_fault(state, high) == "the blinding is no scalar"
 
 
 # -- statements ------------------------------------------------------------------------------------
@@ -439,7 +439,7 @@ def test_every_field_of_a_statement_is_tested() -> None:
 @pytest.mark.parametrize("name", list(STATEMENT_CHANGES))
 def test_a_statement_with_another_field_is_refused(name: str) -> None:
     state = state_at(Phase.PROVE)
-    assert is_admissible(state, LAB.prove(0, state)) is None
+    assert find_admission_fault(state, LAB.prove(0, state)) is None
     changed = with_statement(0, state, **{name: STATEMENT_CHANGES[name]})
     envelope = Envelope.decode(changed.envelope)  # type: ignore[union-attr]
     assert envelope is not None
@@ -447,20 +447,20 @@ def test_a_statement_with_another_field_is_refused(name: str) -> None:
     assert fault is not None
     assert fault.startswith(f"statement: {name} is")
     if name != "dataset_digest":  # whose value needs the pool: `consensus.node.verifier`
-        assert is_admissible(state, changed) == fault
+        assert find_admission_fault(state, changed) == fault
 
 
 def test_a_proof_of_fewer_samples_is_refused() -> None:
     state = state_at(Phase.PROVE)
     fewer = with_statement(0, state, n_real=8, claimed_correct=8)
-    assert is_admissible(state, fewer) == "statement: n_real is another"
+    assert find_admission_fault(state, fewer) == "statement: n_real is another"
 
 
 def test_a_claim_below_the_threshold_is_refused() -> None:
     lab = Lab(changes={"threshold": 10})
     state = lab.reach(Phase.PROVE)
-    assert is_admissible(state, lab.prove(0, state, claimed=10)) is None
-    found = is_admissible(state, lab.prove(0, state, claimed=9))
+    assert find_admission_fault(state, lab.prove(0, state, claimed=10)) is None
+    found = find_admission_fault(state, lab.prove(0, state, claimed=9))
     assert found == "statement: claimed_correct is below the threshold"
 
 
@@ -470,21 +470,21 @@ def test_proofs_of_clients_without_commit_are_refused() -> None:
     assert state.phase is Phase.PROVE
     tx = with_statement(0, state, client_key=LAB.client(2))
     stolen = LAB.sign(replace(tx, client_key=LAB.client(2)), LAB.clients[2])  # type: ignore[type-var, call-arg]
-    assert is_admissible(state, stolen) == "the client has not committed"
+    assert find_admission_fault(state, stolen) == "the client has not committed"
 
 
 def test_another_clients_proof_signed_as_ones_own_is_refused() -> None:
     state = state_at(Phase.PROVE)
     tx = LAB.prove(0, state)
     stolen = LAB.sign(replace(tx, client_key=LAB.client(1)), LAB.clients[1])
-    assert is_admissible(state, stolen) == "statement: client_key is another"
+    assert find_admission_fault(state, stolen) == "statement: client_key is another"
 
 
 @pytest.mark.parametrize("raw", [b"x", b"zkpotprf", bytes(500)])
 def test_an_envelope_that_is_none_is_refused(raw: bytes) -> None:
     state = state_at(Phase.PROVE)
     tx = LAB.sign(replace(LAB.prove(0, state), envelope=raw), LAB.clients[0])
-    assert is_admissible(state, tx) == "the envelope is malformed"
+    assert find_admission_fault(state, tx) == "the envelope is malformed"
 
 
 # -- leaders ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consensus.learning.admission import is_admissible
+from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import apply, compute_remaining_ms, find_fault, proposers, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.transactions import Refusal, Transaction
@@ -110,16 +110,16 @@ def test_a_rule_forbids_alone(fault: str) -> None:
     """Also when the signature is wrong: what costs least is asked first."""
     state, make = FAULTS[fault]
     tx = make()
-    assert is_admissible(state, tx) == fault
+    assert find_admission_fault(state, tx) == fault
     unsigned: Any = tx.proof if isinstance(tx, Refusal) else tx
     unsigned = replace(unsigned, signature=bytes(64))
     forged = Refusal(proof=unsigned) if isinstance(tx, Refusal) else unsigned
-    assert is_admissible(state, forged) == fault
+    assert find_admission_fault(state, forged) == fault
 
 
 def test_few_samples_are_named_before_a_low_claim() -> None:
     few = claim(PROVE, n_real=N_SAMPLES - 1, claimed_correct=0)
-    assert is_admissible(PROVE, few) == "statement: n_real is another"
+    assert find_admission_fault(PROVE, few) == "statement: n_real is another"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_few_samples_are_named_before_a_low_claim() -> None:
     ],
 )
 def test_the_last_value_passes(state: ChainState, make: Callable[[], Transaction]) -> None:
-    assert is_admissible(state, make()) is None
+    assert find_admission_fault(state, make()) is None
 
 
 def test_a_chain_starts_with_nothing() -> None:

@@ -9,7 +9,7 @@ import pytest
 from consensus.agreement.authentication import authenticate
 from consensus.disk.identity import sign
 from consensus.learning import beacon
-from consensus.learning.admission import find_statement_fault, is_admissible
+from consensus.learning.admission import find_admission_fault, find_statement_fault
 from consensus.learning.chain import beacon_message, find_fault, start
 from consensus.learning.chain_state import Phase
 from consensus.node.drafts import BeaconShares
@@ -32,14 +32,14 @@ def test_they_differ_in_their_genesis_alone() -> None:
 def test_an_old_transaction_is_refused(phase: Phase) -> None:
     here, there = OLD.reach(phase), NEW.reach(phase)
     for tx in OLD.list_due(here):
-        assert is_admissible(here, tx) is None
-        assert is_admissible(there, tx) is not None
+        assert find_admission_fault(here, tx) is None
+        assert find_admission_fault(there, tx) is not None
 
 
 def test_an_old_permit_lets_nobody_in() -> None:
     permit = OLD.register(0).permit
     tx = NEW.sign(replace(NEW.register(0), permit=permit), NEW.clients[0])
-    assert is_admissible(start(NEW.genesis), tx) == "the permit is not the admission key's"
+    assert find_admission_fault(start(NEW.genesis), tx) == "the permit is not the admission key's"
     assert permit_bytes(OLD.genesis.digest, OLD.client(0)) not in (
         permit_bytes(NEW.genesis.digest, NEW.client(0)),
         permit_bytes(OLD.genesis.chain_id, OLD.client(0)),
@@ -49,12 +49,12 @@ def test_an_old_permit_lets_nobody_in() -> None:
 def test_an_old_proof_is_refused_signed_anew_as_well() -> None:
     here, there = OLD.reach(Phase.PROVE), NEW.reach(Phase.PROVE)
     old = OLD.prove(0, here)
-    assert is_admissible(here, old) is None
+    assert find_admission_fault(here, old) is None
     envelope = Envelope.decode(old.envelope)
     assert envelope is not None
     fault = "statement: chain_id is another"
     assert find_statement_fault(there, NEW.client(0), envelope.statement) == fault
-    assert is_admissible(there, NEW.wrap(0, envelope)) == fault
+    assert find_admission_fault(there, NEW.wrap(0, envelope)) == fault
 
 
 def test_an_old_share_and_beacon_are_none_here() -> None:
