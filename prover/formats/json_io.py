@@ -56,7 +56,7 @@ def read_vkey(path: Path_) -> VerifyingKey:
     if type(n_public) is not int:
         raise _refuse("nPublic is no integer", where)
     ic = _member(value, "IC", list, where)
-    if len(ic) != n_public + 1:
+    if not ic or len(ic) != n_public + 1:
         raise _refuse(f"IC has {len(ic)} points, nPublic is {n_public}", where)
     key = VerifyingKey.plain(
         alpha=_parse_g1([value.get("vk_alpha_1")], f"{where}, vk_alpha_1"),

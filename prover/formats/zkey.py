@@ -37,7 +37,15 @@ from prover.formats.binfile import BinFile, Buffer, require_below, write_binfile
 from prover.formats.checks import is_infinity, require_finite, require_g1, require_g2
 from prover.formats.coefficients import build_matrix, list_rows, list_values
 from prover.formats.key_memory import KeyMemory
-from prover.keys.halves import G1Bases, G2Bases, ProvingKey, Quotient, VerifyingKey, Wires
+from prover.keys.halves import (
+    MAX_PUBLIC,
+    G1Bases,
+    G2Bases,
+    ProvingKey,
+    Quotient,
+    VerifyingKey,
+    Wires,
+)
 from prover.randomness import RandomBytes
 
 _GROTH16 = 1
@@ -211,6 +219,8 @@ def _read_header(file: BinFile, backend: Backend, *, check: bool) -> _Header:
         )
     if n_wires < 1 + n_public:
         raise file.refuse(f"{n_wires} wires are too few for {n_public} public ones", section=2)
+    if n_public > MAX_PUBLIC:
+        raise file.refuse(f"{n_public} public wires are more than {MAX_PUBLIC}", section=2)
     for section, count, size in (
         (3, 1 + n_public, _G1),
         (5, n_wires, _G1),

@@ -37,7 +37,7 @@ from prover.wire.records import WITH_NEXT, Document, header
 
 NO_FILE = bytes(DIGEST_BYTES)
 """The digest that stands for a file that the key has not."""
-MAX_PUBLIC = 1 << 20
+MAX_PUBLIC = (1 << 20) - 2  # wires, the constant one not counted
 MAX_CHALLENGES = 64
 
 G2_GENERATOR = G2Array.from_ints([G2])
@@ -49,7 +49,7 @@ G2Bases = G2Array | FixedG2
 _AnyG2 = Annotated[G2Array, Points(G2Array, compressed=False)]
 _Alpha = Annotated[G1Array, Points(G1Array, compressed=False, identity=False)]
 _RealG2 = Annotated[G2Array, Points(G2Array, compressed=False, identity=False)]
-_PublicG1 = Annotated[G1Array, Points(G1Array, 1, MAX_PUBLIC - 1, compressed=False)]
+_PublicG1 = Annotated[G1Array, Points(G1Array, 1, MAX_PUBLIC + 1, compressed=False)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -167,6 +167,12 @@ def test_refuses_changed_members(
         read_text(tmp_path, ending, json.dumps(value))
 
 
+def test_refuses_a_key_without_any_point_for_public_inputs(tmp_path: Path) -> None:
+    value = json.loads(vector("mixed", "_vkey.json").read_text()) | {"nPublic": -1, "IC": []}
+    with pytest.raises(FormatError, match="IC has 0 points"):
+        read_text(tmp_path, "_vkey.json", json.dumps(value))
+
+
 @pytest.mark.parametrize("ending", ["_vkey.json", "_proof.json"])
 def test_refuses_missing_members(ending: str, tmp_path: Path) -> None:
     value = json.loads(vector("mixed", ending).read_text())

@@ -163,6 +163,12 @@ POINTS = 84  # alpha1, beta1, beta2, gamma2, delta1, delta2
         (2, SIZES, struct.pack("<I", 0xFFFFFFFF), "4294967295 points take"),
         (2, SIZES + 4, struct.pack("<I", 2), "3 points take 192"),
         (2, SIZES + 4, struct.pack("<I", 0xFFFFFFFF), "too few for"),
+        (
+            2,
+            SIZES,
+            struct.pack("<II", 1 << 20, (1 << 20) - 1),
+            "public wires are more than 1048574",
+        ),
         (2, SIZES + 8, struct.pack("<I", 0), "no power of two"),
         (2, SIZES + 8, struct.pack("<I", 1), "no power of two"),
         (2, SIZES + 8, struct.pack("<I", 3), "no power of two"),
