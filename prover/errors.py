@@ -44,7 +44,7 @@ class FieldInvalid(ProverError, ValueError):
 
     def within(self, name: str) -> FieldInvalid:
         """The same fault, seen from the record that has its record as this field."""
-        return FieldInvalid(self.what, where=f"{name}.{self.where}" if self.where else name)
+        return FieldInvalid(self.what, where=".".join(filter(None, (name, self.where))))
 
 
 class FormatError(ProverError):

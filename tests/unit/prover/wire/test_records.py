@@ -151,6 +151,7 @@ def test_a_fault_of_bytes_is_named_by_its_path() -> None:
         (start, 3, "inline.a has not 2 bytes"),
         (start + 4, 2, "inline.a is out of range: not in [3, 10)"),
         (start + 6, 99, "inline.b is cut short"),
+        (raw.index(b"\x09\0s") - 4, 2, "second is cut short"),
         (raw.index(b"h\2") + 5, 1, "choices.a is out of range: not in [3, 10)"),
         (raw.index(b"h\2"), 0, "choices begins with other bytes: of another kind or version"),
     ):
