@@ -36,7 +36,8 @@ from pathlib import Path
 from typing import Any
 
 from api.system_errors import describe_system_error
-from consensus.errors import HomeInvalid, SealError, StoreFailed, StoreKeyMissing
+from consensus.errors import HomeInvalid, NoFile, SealError, StoreFailed, StoreKeyMissing
+from federated.errors import DatasetCorrupt
 from kernels.errors import BackendUnavailable, DeviceError, ZkpotError
 from prover.errors import FormatError
 
@@ -257,7 +258,7 @@ def _tell_format(error: FormatError, audience: Audience) -> Told:
     return Told(error.code, f"{Path(error.where).name}: {error.what}; {error.next_step}")
 
 
-def _tell_home(error: HomeInvalid, audience: Audience) -> Told:
+def _tell_place(error: HomeInvalid | DatasetCorrupt, audience: Audience) -> Told:
     if audience is not Audience.CALLER:
         return _tell_own(error, audience)
     return Told(error.code, f"{error.path.name}: {error.what}; {error.next_step}")
@@ -276,6 +277,12 @@ def _tell_seal(error: SealError, audience: Audience) -> Told:
     if audience is Audience.CALLER and not isinstance(error, StoreKeyMissing):
         text = "what is stored cannot be opened here; upload it again, or tell the operator"
     return Told(error.code, text, RETRY_S)
+
+
+def _tell_backend(error: BackendUnavailable, audience: Audience) -> Told:
+    """What is missing may be named by its path."""
+    hidden = "no device of this worker can be used; tell the operator"
+    return Told(error.code, hidden if audience is Audience.CALLER else str(error), RETRY_S)
 
 
 def _tell_device(error: DeviceError, audience: Audience) -> Told:
@@ -311,16 +318,18 @@ Rule = Callable[[Any, Audience], Told]
 _RULES: Mapping[type[BaseException], Rule] = {
     ZkpotError: _tell_own,
     FormatError: _tell_format,
-    HomeInvalid: _tell_home,
+    HomeInvalid: _tell_place,
+    DatasetCorrupt: _tell_place,
     SealError: _tell_seal,
     StoreFailed: _tell_store,
-    BackendUnavailable: _tell_passing,
+    BackendUnavailable: _tell_backend,
     DeviceError: _tell_device,
     ServerUnavailable: _tell_passing,
     QueueFull: _tell_passing,
     StoreFull: _tell_passing,
     OwnerFull: _tell_share,
     ClaimsUnavailable: _tell_system,
+    NoFile: _tell_system,
     OSError: _tell_system,
     MemoryError: _tell_system,
     BaseException: _tell_type,

@@ -25,6 +25,7 @@ from kernels.numpy_types import UInt8Array
 Origin = Literal["full", "packaged"]
 
 ASSETS = Path(__file__).parent / "assets"
+_INSTALL = "install zkpot again"
 _REF = re.compile(
     r"([a-z][a-z0-9-]{0,31}):(train|test)(?:\[(0|[1-9][0-9]{0,8}):([1-9][0-9]{0,8})\])?", re.ASCII
 )
@@ -246,7 +247,7 @@ def parse_idx(raw: bytes, shape: tuple[int, ...], name: str) -> UInt8Array:
     """uint8 tensor of an IDX file: 0, 0, 8, rank, dims u32 big-endian, data; nothing after."""
     header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
     if raw[: len(header)] != header or len(raw) != len(header) + int(np.prod(shape)):
-        raise DatasetCorrupt(f"{name}: no IDX file of uint8{list(shape)}; fetch it again")
+        raise DatasetCorrupt(Path(name), f"no IDX file of uint8{list(shape)}", "fetch it again")
     return np.frombuffer(raw, dtype=np.uint8, offset=len(header)).reshape(shape)
 
 
@@ -259,9 +260,8 @@ def _read(path: Path, file: DataFile) -> bytes:
     with path.open("rb") as stream:
         raw = stream.read(file.n_bytes + 1)
     if not is_content(raw, file):
-        raise DatasetCorrupt(
-            f"{path} is not {file.name} (sha256 {file.sha256[:16]}...); delete it and fetch again"
-        )
+        what = f"is not {file.name} (sha256 {file.sha256[:16]}...)"
+        raise DatasetCorrupt(path, what, "delete it and fetch again")
     return raw
 
 
@@ -271,7 +271,8 @@ def _read_packaged(name: str, file: DataFile) -> bytes:
         with gzip.open(path) as stream:
             raw = stream.read(file.n_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DatasetCorrupt(f"{path.name}: {error}; install zkpot again") from error
+        what = f"cannot be read ({type(error).__name__})"
+        raise DatasetCorrupt(path, what, _INSTALL) from error
     if not is_content(raw, file):
-        raise DatasetCorrupt(f"{path.name} is not the packaged file; install zkpot again")
+        raise DatasetCorrupt(path, "is not the packaged file", _INSTALL)
     return raw

@@ -41,9 +41,16 @@ class DatasetMissing(FederatedError):
 
 
 class DatasetCorrupt(FederatedError):
-    """A data file is truncated, malformed, or not the one its sha256 says."""
+    """A data file is truncated, malformed, or not the one its sha256 says.
+
+    path : of the file, or its name alone; what : the trouble; next_step : what to do
+    """
 
     code = "dataset_corrupt"
+
+    def __init__(self, path: Path, what: str, next_step: str) -> None:
+        self.path, self.what, self.next_step = path, what, next_step
+        super().__init__(f"{path}: {what}; {next_step}")
 
 
 class FetchFailed(FederatedError):

@@ -26,9 +26,9 @@ from api.errors import (
 )
 from api.valkey.primary import NoPrimary
 from bench.errors import BenchError
-from consensus.errors import ConsensusError, LedgerError
-from federated.errors import CalibrationFailed, FederatedError
-from kernels.errors import DeviceError, KernelError, ZkpotError
+from consensus.errors import ConsensusError, LedgerError, NoFile
+from federated.errors import CalibrationFailed, DatasetCorrupt, FederatedError
+from kernels.errors import BackendUnavailable, DeviceError, KernelError, ZkpotError
 from prover.errors import FormatError, ProverError, RangeExceeded
 
 ROOTS: dict[str, type[ZkpotError]] = {
@@ -140,6 +140,9 @@ def test_paths_stay_on_the_machine() -> None:
         LedgerError(Path("/secret/place/blocks.log"), "damaged", "copy it"),
         OSError(28, "No space left on device", "/secret/place/file"),
         OSError(5, "Input/output error", "/secret/place/file"),
+        NoFile(Path("/secret/place/pipe")),
+        BackendUnavailable("cannot be imported (ImportError: /secret/place/lib.so)"),
+        DatasetCorrupt(Path("/secret/place/images"), "is not images", "fetch it again"),
         MemoryError(),
     ]
     told = [describe(error, Audience.CALLER) for error in errors]
@@ -149,10 +152,15 @@ def test_paths_stay_on_the_machine() -> None:
         "ledger_unusable",
         "disk_full",
         "io_error",
+        "io_error",
+        "backend_unavailable",
+        "dataset_corrupt",
         "out_of_memory",
     ]
     assert told[0].text == "file.zkq: header: it is short; send"
-    assert [one.retry_s for one in told] == [None, None, RETRY_S, RETRY_S, RETRY_S]
+    lasting = {0, 1, 6}
+    waits = [None if i in lasting else RETRY_S for i in range(len(errors))]
+    assert [one.retry_s for one in told] == waits
     assert all("secret" in describe(error).text for error in errors[:-1])
 
 
