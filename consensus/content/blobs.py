@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from consensus.content.folder import FolderObjects
-from consensus.content.interface import DIGEST_BYTES, MAX_BLOB_BYTES, Blobs, Shared
+from consensus.content.interface import DIGEST_BYTES, Blobs, Shared
 from consensus.errors import BlobCorrupt, BlobMissing, BlobTooLarge, BlobUnavailable, NoFile
+from consensus.wire.gossip_messages import MAX_BLOB_BYTES
 
 Limit = Callable[[bytes], int]
 

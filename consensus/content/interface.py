@@ -30,7 +30,6 @@ from consensus.errors import NameInvalid
 from kernels.files import Chunk
 
 DIGEST_BYTES = 32
-MAX_BLOB_BYTES = 1 << 28
 CHUNK_BYTES = 1 << 20
 _PART = r"[0-9A-Za-z_-][0-9A-Za-z._-]*"
 _NAME = re.compile(rf"{_PART}(/{_PART})*", re.ASCII)

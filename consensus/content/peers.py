@@ -21,8 +21,9 @@ from threading import BoundedSemaphore, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-from consensus.content.interface import CHUNK_BYTES, DIGEST_BYTES, MAX_BLOB_BYTES, Blobs
+from consensus.content.interface import CHUNK_BYTES, DIGEST_BYTES, Blobs
 from consensus.errors import BlobMissing, PeerInvalid
+from consensus.wire.gossip_messages import MAX_BLOB_BYTES
 
 PATH = "/blobs/"
 STILL_S = 5.0

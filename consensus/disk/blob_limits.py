@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from consensus.content.interface import MAX_BLOB_BYTES
 from consensus.learning.aggregate import count_global_bytes
 from consensus.wire.genesis import Task
+from consensus.wire.gossip_messages import MAX_BLOB_BYTES
 from prover.model.zkq import count_model_bytes
 
 

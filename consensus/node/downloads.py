@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from consensus.node.repetition import Repetition
-from consensus.wire.gossip_messages import MAX_PARTS, PART_BYTES, BlobPart, BlobRequest
+from consensus.wire.gossip_messages import MAX_BLOB_BYTES, PART_BYTES, BlobPart, BlobRequest
 
 MAX_DOWNLOADS = 8
 """At a time."""
 PATIENCE_S = 0.25
 """For the first validator that is asked."""
-MAX_BYTES = MAX_PARTS * PART_BYTES
+MAX_BYTES = MAX_BLOB_BYTES
 """Of one, and of all that are under way, beside a part."""
 
 

@@ -13,9 +13,10 @@ SHORT_BYTES = 8
 """Of a digest: who makes two of one's own transactions collide has harmed oneself."""
 MASK_BYTES = MAX_VALIDATORS // 8
 _MASKED_BYTES = SHORT_BYTES + MASK_BYTES
+MAX_BLOB_BYTES = 1 << 28
 PART_BYTES = 1 << 18
 """Of a blob, in one message."""
-MAX_PARTS = 1 << 8
+MAX_PARTS = MAX_BLOB_BYTES // PART_BYTES
 MAX_HELD = 8 * MAX_TRANSACTIONS  # all that can wait, see `consensus.node.pool`
 MAX_STATE_BYTES = 1 << 21
 """More than a state of 1,024 clients takes, by far; and no more than a final block."""
@@ -64,7 +65,7 @@ class BlobPart(Signed):
     MAX_BYTES: ClassVar[int] = PART_BYTES + 256
     digest: Digest
     part: Part
-    size: Annotated[int, Number(0, MAX_PARTS * PART_BYTES)]
+    size: Annotated[int, Number(0, MAX_BLOB_BYTES)]
     data: Annotated[bytes, Bytes(0, PART_BYTES)]
     validator: ValidatorIndex
     signature: Signature = BLANK

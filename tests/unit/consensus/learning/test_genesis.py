@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from consensus.content.interface import MAX_BLOB_BYTES
 from consensus.errors import GenesisInvalid
 from consensus.learning.aggregate import count_global_bytes
 from consensus.wire.genesis import MAX_PARAMETERS, Genesis, Task
+from consensus.wire.gossip_messages import MAX_BLOB_BYTES
 from kernels.array import G2Array
 from kernels.encoding import encode_g2
 from prover.model.network import Architecture, canonical_json

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from consensus.content.blobs import FileBlobs, KeptBlobs
-from consensus.content.interface import MAX_BLOB_BYTES, Blobs
+from consensus.content.interface import Blobs
 from consensus.disk.blob_limits import make_limit
 from consensus.disk.ledger import Ledger
 from consensus.errors import BlobMissing
@@ -26,7 +26,7 @@ from consensus.node.repetition import LONGEST_PAUSE_S
 from consensus.node.stream import BLOBS, FINAL, VOTES, Transport
 from consensus.node.verifier import BlockVerifier
 from consensus.node.watch import Watch
-from consensus.wire.gossip_messages import PART_BYTES, BlobPart, BlobRequest
+from consensus.wire.gossip_messages import MAX_BLOB_BYTES, PART_BYTES, BlobPart, BlobRequest
 from consensus.wire.messages import Block, Proposal
 from consensus.wire.transactions import Transaction, Update
 from prover.model.layers import Requant
@@ -205,6 +205,23 @@ def test_an_answer_is_of_what_is_kept_and_rare(tmp_path: Path) -> None:
     assert sum(found is not None for found in answered) == MAX_PARTS
     with pytest.raises(ValueError, match="part is out of range"):
         BlobRequest(digest=digest, part=1 << 62, validator=1)
+    ledger.close()
+
+
+def test_every_blob_that_a_store_takes_can_be_asked_for(tmp_path: Path) -> None:
+    """Anyone may ask for any part, so none may be a message that cannot be made."""
+    store = FileBlobs(tmp_path / "blobs")
+    place = tmp_path / "blobs" / DIGEST.hex()[:2] / DIGEST.hex()
+    place.parent.mkdir(parents=True)
+    with place.open("wb") as file:
+        file.truncate(MAX_BLOB_BYTES)  # holes: it takes no room
+    ledger = Ledger(tmp_path / "home", proven_lab().genesis)
+    answers = Answers(ledger, store, 1)
+    last = MAX_BLOB_BYTES // PART_BYTES - 1
+    for part in (0, last):
+        found = answers.find_part(BlobRequest(digest=DIGEST, part=part, validator=1), 0.0)
+        assert found is not None
+        assert BlobPart.decode(found.encode()) == found
     ledger.close()
 
 
