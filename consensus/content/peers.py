@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedReader, RawIOBase
+from socket import socket
 from threading import BoundedSemaphore, Thread
 from typing import Any
 from urllib.parse import urlsplit
@@ -91,22 +93,54 @@ class PeerBlobs:
         kind, host, port = peer
         ends_at = self._clock() + self._deadline_s
         connection = kind(host, port, timeout=STILL_S)
+        connection.response_class = _make_response(lambda: self._clock() > ends_at)
         try:
             connection.request("GET", PATH + digest.hex())
             response = connection.getresponse()
             if response.status != 200:
                 return b""
-            return self._read(response, self._get_limit(digest), ends_at)
+            return self._read(response, self._get_limit(digest))
         finally:
             connection.close()
 
-    def _read(self, response: HTTPResponse, limit: int, ends_at: float) -> bytes:
+    def _read(self, response: HTTPResponse, limit: int) -> bytes:
         raw = bytearray()
         while chunk := response.read1(CHUNK_BYTES):
             raw += chunk
-            if len(raw) > limit or self._clock() > ends_at:
+            if len(raw) > limit:
                 return b""
         return bytes(raw)
+
+
+class _Hurried(RawIOBase):
+    """A socket's side to read from, until it is late: TimeoutError, however little was read.
+
+    A line is read in as many pieces as the peer likes, and only the socket's own limit on each.
+    """
+
+    def __init__(self, source: RawIOBase, is_late: Callable[[], bool]) -> None:
+        self._source, self._is_late = source, is_late
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._is_late():
+            raise TimeoutError
+        return self._source.readinto(buffer)
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def _make_response(is_late: Callable[[], bool]) -> type[HTTPResponse]:
+    class Response(HTTPResponse):
+        def __init__(self, sock: socket, *arguments: Any, **options: Any) -> None:
+            super().__init__(sock, *arguments, **options)
+            self.fp = BufferedReader(_Hurried(self.fp.detach(), is_late))
+
+    return Response
 
 
 class BlobServer:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
+from itertools import count
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -72,6 +73,32 @@ def test_what_is_read_is_bounded(stack: ExitStack) -> None:
     with pytest.raises(BlobMissing):
         late.get(digest)
     assert PeerBlobs([address], get_limit=lambda digest: len(LARGE)).get(digest) == LARGE
+
+
+HEADS = [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_peer_that_dawdles_is_left_at_its_deadline(stack: ExitStack, head: bytes) -> None:
+    """It never stands still, and never comes to the end of a line."""
+    listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def dawdle() -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError):
+            connection.sendall(head)
+            while True:
+                connection.sendall(b"1")
+
+    dawdling = Thread(target=dawdle, daemon=True)
+    dawdling.start()
+    ticks = count()
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    late = PeerBlobs([address], deadline_s=4, clock=lambda: float(next(ticks)))
+    with pytest.raises(BlobMissing):
+        late.get(bytes(32))
+    assert next(ticks) == 6  # the first look, four in time, and the one that was too late
+    dawdling.join()
 
 
 @pytest.mark.parametrize("path", ["/", "/blobs/", "/blobs/../x", "/blobs/" + "A" * 64, "/metrics"])
