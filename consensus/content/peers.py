@@ -5,8 +5,9 @@
 A node asks one peer after the other for what it lacks, checks the digest, and serves what it keeps
 for the chain. Nobody has to be trusted: another digest than the one that was asked for is as good
 as no answer. What is read is bounded in bytes and in time, and so is what is served: so many
-requests at a time, each with a socket that may not stand still. Beside this way, validators send
-each other parts over the streams (`consensus.node.downloads`), which needs no address.
+requests at a time, each with a socket that may not stand still, nor go on for ever byte by byte.
+Beside this way, validators send each other parts over the streams (`consensus.node.downloads`),
+which needs no address.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from consensus.wire.gossip_messages import MAX_BLOB_BYTES
 
 PATH = "/blobs/"
 STILL_S = 5.0
-"""How long a connection may stand still, at either end."""
+"""How long a connection may stand still, at either end; and for the head of a request."""
 DEADLINE_S = 60.0
-"""For one blob of one peer."""
+"""For one blob of one peer, at either end."""
 MAX_SERVED = 16
 """Requests at a time; those beyond are closed unanswered, and the node asks another peer."""
 MAX_PEERS = 64
@@ -91,9 +92,9 @@ class PeerBlobs:
     def _ask(self, peer: tuple[type[HTTPConnection], str, int | None], digest: bytes) -> bytes:
         """Whatever the peer sends, within the bounds; b"" beyond them. OSError, HTTPException."""
         kind, host, port = peer
-        ends_at = self._clock() + self._deadline_s
+        is_late = _make_deadline(self._clock, self._deadline_s)
         connection = kind(host, port, timeout=STILL_S)
-        connection.response_class = _make_response(lambda: self._clock() > ends_at)
+        connection.response_class = _make_response(is_late)
         try:
             connection.request("GET", PATH + digest.hex())
             response = connection.getresponse()
@@ -110,6 +111,12 @@ class PeerBlobs:
             if len(raw) > limit:
                 return b""
         return bytes(raw)
+
+
+def _make_deadline(clock: Callable[[], float], limit_s: float) -> Callable[[], bool]:
+    """Whether more time than this has passed from now on."""
+    ends_at = clock() + limit_s
+    return lambda: clock() > ends_at
 
 
 class _Hurried(RawIOBase):
@@ -146,9 +153,11 @@ def _make_response(is_late: Callable[[], bool]) -> type[HTTPResponse]:
 class BlobServer:
     """Serves a node's own blobs meanwhile; use it in a `with` block. Raises OSError."""
 
-    def __init__(self, store: Blobs, *, host: str, port: int) -> None:
+    def __init__(
+        self, store: Blobs, *, host: str, port: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """port : 0 takes any free one, see `address`"""
-        self._server = _Server((host, port), _make_handler(store))
+        self._server = _Server((host, port), _make_handler(store, clock))
         self._thread = Thread(target=self._server.serve_forever, name="blob server", daemon=True)
 
     @property
@@ -191,9 +200,15 @@ class _Server(ThreadingHTTPServer):
         """Nothing: who asked went away, or stood still."""
 
 
-def _make_handler(store: Blobs) -> type[BaseHTTPRequestHandler]:
+def _make_handler(store: Blobs, clock: Callable[[], float]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = STILL_S
+        rfile: BufferedReader
+
+        def setup(self) -> None:
+            super().setup()
+            is_late = _make_deadline(clock, STILL_S)
+            self.rfile = BufferedReader(_Hurried(self.rfile.detach(), is_late))
 
         def do_GET(self) -> None:
             asked = _ASKED.fullmatch(self.path)
@@ -203,12 +218,13 @@ def _make_handler(store: Blobs) -> type[BaseHTTPRequestHandler]:
                 self.send_error(404)
                 return
             size, part = found
+            is_late = _make_deadline(clock, DEADLINE_S)
             self.send_response(200)
             self.send_header("Content-Type", "application/octet-stream")
             self.send_header("Content-Length", str(size))
             self.end_headers()
             n_sent = 0
-            while part:
+            while part and not is_late():
                 self.wfile.write(part)
                 n_sent += len(part)
                 following = store.read_part(digest, n_sent, CHUNK_BYTES)

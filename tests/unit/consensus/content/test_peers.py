@@ -101,6 +101,29 @@ def test_a_peer_that_dawdles_is_left_at_its_deadline(stack: ExitStack, head: byt
     dawdling.join()
 
 
+@pytest.mark.parametrize(
+    ("times", "n_bytes"),
+    [
+        ([0.0, peers.STILL_S + 1], 0),  # its head has come, but late
+        ([0.0, 0.0, 0.0, peers.DEADLINE_S + 1], 0),
+        ([0.0, 0.0, 0.0, 0.0, peers.DEADLINE_S + 1], CHUNK_BYTES),
+    ],
+)
+def test_who_asks_or_reads_too_slowly_is_left(
+    stack: ExitStack, times: list[float], n_bytes: int
+) -> None:
+    """However steadily the bytes come: places are few."""
+    store, steps = MemoryBlobs(), iter(times)
+    digest = store.put(LARGE)
+    server = BlobServer(store, host="127.0.0.1", port=0, clock=lambda: next(steps, times[-1]))
+    host, _, port = stack.enter_context(server).address.removeprefix("http://").partition(":")
+    asking = stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+    asking.sendall(f"GET /blobs/{digest.hex()} HTTP/1.0\r\n\r\n".encode())
+    with asking.makefile("rb") as file:
+        body = file.read().partition(b"\r\n\r\n")[2]
+    assert len(body) == n_bytes
+
+
 @pytest.mark.parametrize("path", ["/", "/blobs/", "/blobs/../x", "/blobs/" + "A" * 64, "/metrics"])
 def test_nothing_but_blobs_is_served(stack: ExitStack, path: str) -> None:
     host, _, port = serve(stack, MemoryBlobs()).removeprefix("http://").partition(":")
