@@ -179,6 +179,8 @@ def test_pods_are_locked_down(manifests: list[Manifest], root: Path) -> None:
         assert context["runAsNonRoot"], name
         assert context["runAsUser"] == context["fsGroup"] == int(user[1])
         assert context["seccompProfile"]["type"] == "RuntimeDefault"
+        if name in find(manifests, "StatefulSet"):  # what a process has made stays private
+            assert context["fsGroupChangePolicy"] == "OnRootMismatch", name
         assert not pod["spec"]["automountServiceAccountToken"]
         for container in list_containers(pod):
             locked = container["securityContext"]
