@@ -20,7 +20,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from consensus.content.interface import CHUNK_BYTES, Found, require_name, require_prefix
+from consensus.content.interface import (
+    CHUNK_BYTES,
+    Found,
+    is_name,
+    require_name,
+    require_prefix,
+)
 from consensus.errors import NoFile
 from kernels.files import PRIVATE, Chunk, replacing, sync_folder, write_whole
 from kernels.private_folder import check_private_folder
@@ -80,7 +86,8 @@ class FolderObjects:
 
     def find_all(self, prefix: str) -> Iterator[Found]:
         for path in self._walk(prefix):
-            if not path.name.startswith(".") and (found := self._find(path)) is not None:
+            found = self._find(path)
+            if found is not None and is_name(found.name):
                 yield found
 
     def measure(self, prefix: str) -> int:
@@ -108,7 +115,8 @@ class FolderObjects:
 
     def list_abandoned(self, prefix: str) -> list[str]:
         folder = self._root / require_prefix(prefix)
-        return [path.name for path in folder.glob("*") if path.is_dir() and self._is_left(path)]
+        found = (path for path in folder.glob("*") if is_name(path.name) and path.is_dir())
+        return [path.name for path in found if self._is_left(path)]
 
     def sweep(self, prefix: str) -> int:
         left = [path for path in self._walk(prefix) if self._is_orphan(path)]

@@ -81,7 +81,10 @@ class Objects(Protocol):
         ...
 
     def find_all(self, prefix: str) -> Iterator[Found]:
-        """All objects whose names begin with the prefix, which ends with `/`."""
+        """All objects whose names begin with the prefix, which ends with `/`.
+
+        What others have put there under no name is none: nobody could ask for it, or delete it.
+        """
         ...
 
     def measure(self, prefix: str) -> int:
@@ -130,9 +133,14 @@ class Shared(Objects, Protocol):
         ...
 
 
+def is_name(name: str) -> bool:
+    """Whether an object may have it."""
+    return len(name) <= _MAX_NAME and _NAME.fullmatch(name) is not None
+
+
 def require_name(name: str) -> str:
     """The name, or NameInvalid."""
-    if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
+    if not is_name(name):
         raise NameInvalid
     return name
 

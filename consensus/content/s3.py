@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
-from consensus.content.interface import Found, require_name, require_prefix
+from consensus.content.interface import Found, is_name, require_name, require_prefix
 from consensus.content.sealed import Bare, Coat
 from consensus.errors import StoreFailed
 from kernels.files import Chunk
@@ -126,13 +126,10 @@ class S3Objects:
         return Found(name, meta["size"], meta["last_modified"].timestamp())
 
     def find_all(self, prefix: str) -> Iterator[Found]:
-        with self._naming():
-            for page in self._obs.list(self._store, prefix=require_prefix(prefix)):
-                for meta in page:
-                    yield Found(meta["path"], meta["size"], meta["last_modified"].timestamp())
+        return (found for found in self._list(prefix) if is_name(found.name))
 
     def measure(self, prefix: str) -> int:
-        return sum(found.n_bytes for found in self.find_all(prefix))
+        return sum(found.n_bytes for found in self._list(prefix))
 
     def renew(self, name: str) -> bool:
         return False  # S3 refuses a copy of an object onto itself that changes nothing
@@ -142,7 +139,7 @@ class S3Objects:
             self._obs.delete(self._store, require_name(name))
 
     def delete_all(self, prefix: str) -> None:
-        names = [found.name for found in self.find_all(prefix)]
+        names = [found.name for found in self._list(prefix)]
         for first in range(0, len(names), _AT_A_TIME):
             with self._naming(), suppress(FileNotFoundError):
                 self._obs.delete(self._store, names[first : first + _AT_A_TIME])
@@ -165,6 +162,13 @@ class S3Objects:
 
     def local_path(self, name: str) -> Path | None:
         return None
+
+    def _list(self, prefix: str) -> Iterator[Found]:
+        """Whatever lies there, under any name."""
+        with self._naming():
+            for page in self._obs.list(self._store, prefix=require_prefix(prefix)):
+                for meta in page:
+                    yield Found(meta["path"], meta["size"], meta["last_modified"].timestamp())
 
     def _stream(self, name: str) -> Iterator[bytes]:
         """In requests of a bounded size, so that each is bounded in time too."""

@@ -112,6 +112,35 @@ def test_a_name_that_is_none_is_refused(objects: Shared, name: str) -> None:
         objects.delete_all(name + "/..")
 
 
+def test_what_others_put_there_under_no_name_is_let_be(tmp_path: Path) -> None:
+    objects = FolderObjects(tmp_path)
+    objects.write("a/b", [b"x"])
+    for name in ("a/copy of b", "a/.b.swp", "a/lost+found/b", "a/.Trash/b", "a/ä/b"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"y")
+        os.utime(path.parent, (1, 1))
+    assert [found.name for found in objects.find_all("a/")] == ["a/b"]
+    assert objects.list_abandoned("a/") == []
+    assert objects.measure("a/") == 6  # it takes room none the less
+
+
+@needs_server
+@pytest.mark.usefixtures("in_environment")
+def test_in_a_bucket_too_what_has_no_name_is_let_be(tmp_path: Path) -> None:
+    import obstore
+    from obstore.store import S3Store
+
+    objects = S3Objects(BUCKET, tmp_path.name)
+    objects.write("a/b", [b"x"])
+    store = S3Store(BUCKET, prefix=tmp_path.name, client_options={"allow_http": True})
+    obstore.put(store, "a/copy of b", b"y", use_multipart=False)
+    assert [found.name for found in objects.find_all("a/")] == ["a/b"]
+    assert objects.measure("a/") == 2
+    objects.delete_all("a/")
+    assert objects.measure("a/") == 0
+
+
 def test_a_write_that_breaks_off_leaves_what_was_there(objects: Shared) -> None:
     def breaking(n: int) -> Iterator[bytes]:
         for _ in range(n):
