@@ -28,6 +28,7 @@ from api.store.local import LocalCopies
 from api.store.private import PrivateFiles, make_identity, read_chunks
 from consensus.content.folder import FolderObjects
 from consensus.content.interface import Found, Objects
+from consensus.errors import SealBroken
 from federated.data import DatasetRef, load_samples
 from federated.errors import TensorFileInvalid
 from federated.tensor_file import read_tensors
@@ -36,6 +37,9 @@ from kernels.numpy_types import UInt8Array
 
 _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ALL = "uploads/"
+_FRESH_S = 120.0
+"""An upload that cannot be renewed, only written anew, is so no more often: a worker that reads it
+meanwhile begins again, and would never end if every job with the same key wrote it anew."""
 _MAX_READ_BYTES = 1 << 28
 """Of an upload that is read into memory: more than any request may bring."""
 MAX_SAMPLES_HEADER_BYTES = 1 << 14
@@ -112,13 +116,11 @@ class UploadStore:
         """The content, no more than fits into memory. Raises UploadGone, SealError, OSError."""
         self.require(owner, kind, digest)
         name, raw = _name(owner, kind, digest), bytearray()
-        try:
+        with self._opening(name, kind):
             for chunk in self._objects.stream(name):
                 raw += chunk
                 if len(raw) > _MAX_READ_BYTES:
                     break
-        except FileNotFoundError:
-            raise UploadGone(kind) from None
         self._require_digest(name, kind, hashlib.sha256(raw).hexdigest())
         return bytes(raw)
 
@@ -127,13 +129,10 @@ class UploadStore:
         """A file with the content meanwhile. Raises UploadGone, SealError, OSError."""
         self.require(owner, kind, digest)
         name = _name(owner, kind, digest)
-        try:
-            with self._copies.opening(name) as path:
-                with path.open("rb") as file:
-                    self._require_digest(name, kind, hash_file(file))
-                yield path
-        except FileNotFoundError:
-            raise UploadGone(kind) from None
+        with self._opening(name, kind), self._copies.opening(name) as path:
+            with path.open("rb") as file:
+                self._require_digest(name, kind, hash_file(file))
+            yield path
 
     def require(self, owner: str, kind: UploadKind, digest: str) -> None:
         """Raises UploadGone when it is not there, OSError."""
@@ -168,15 +167,31 @@ class UploadStore:
         self, owner: str, kind: UploadKind, digest: str, n_bytes: int, chunks: Iterable[Chunk]
     ) -> Upload:
         name = _name(owner, kind, digest)
-        is_alive = self._is_alive(self._objects.find(name))
+        found, now = self._objects.find(name), self._clock()
+        is_alive = self._is_alive(found)
         if not is_alive:
             self.require_room(n_bytes)
         if not is_alive or not self._objects.renew(name):
-            self._objects.write(name, chunks)
-        return Upload(id=digest, n_bytes=n_bytes, expires_at=self._clock() + self._ttl_s)
+            if found is not None and is_alive and found.modified_at + _FRESH_S > now:
+                now = found.modified_at
+            else:
+                self._objects.write(name, chunks)
+        return Upload(id=digest, n_bytes=n_bytes, expires_at=now + self._ttl_s)
 
     def _is_alive(self, found: Found | None) -> bool:
         return found is not None and found.modified_at + self._ttl_s > self._clock()
+
+    @contextmanager
+    def _opening(self, name: str, kind: UploadKind) -> Iterator[None]:
+        """Raises UploadGone for what is not there; what is broken goes: it is uploaded again."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise UploadGone(kind) from None
+        except SealBroken as error:
+            if error.name == name:  # not another one, which is read meanwhile
+                self._objects.delete(name)
+            raise
 
     def _require_digest(self, name: str, kind: UploadKind, digest: str) -> None:
         """What has another digest than its name says goes, and UploadGone is raised."""

@@ -22,11 +22,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from consensus.content.interface import Found, is_name, require_name, require_prefix
 from consensus.content.sealed import Bare, Coat
 from consensus.errors import StoreFailed
 from kernels.files import Chunk
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, ObjectMeta
 
 READ_BYTES = 1 << 23
 """Of one request; and of one part of an upload."""
@@ -116,13 +120,9 @@ class S3Objects:
         return found.n_bytes, self._read(name, start, end)
 
     def find(self, name: str) -> Found | None:
-        with self._naming():
-            try:
-                meta = self._obs.head(self._store, require_name(name))
-            except FileNotFoundError as error:
-                if "NoSuchBucket" in str(error):
-                    raise
-                return None
+        meta = self._head(name)
+        if meta is None:
+            return None
         return Found(name, meta["size"], meta["last_modified"].timestamp())
 
     def find_all(self, prefix: str) -> Iterator[Found]:
@@ -163,6 +163,15 @@ class S3Objects:
     def local_path(self, name: str) -> Path | None:
         return None
 
+    def _head(self, name: str) -> ObjectMeta | None:
+        with self._naming():
+            try:
+                return self._obs.head(self._store, require_name(name))
+            except FileNotFoundError as error:
+                if "NoSuchBucket" in str(error):
+                    raise
+                return None
+
     def _list(self, prefix: str) -> Iterator[Found]:
         """Whatever lies there, under any name."""
         with self._naming():
@@ -171,12 +180,26 @@ class S3Objects:
                     yield Found(meta["path"], meta["size"], meta["last_modified"].timestamp())
 
     def _stream(self, name: str) -> Iterator[bytes]:
-        """In requests of a bounded size, so that each is bounded in time too."""
-        found = self.find(name)
-        if found is None:
+        """In requests of a bounded size, so that each is bounded in time too; all of one version,
+        as who writes the same bytes anew seals them otherwise. Raises StoreFailed."""
+        meta = self._head(name)
+        if meta is None:
             raise FileNotFoundError(name)
-        for start in range(0, found.n_bytes, READ_BYTES):
-            yield self._read(name, start, min(found.n_bytes, start + READ_BYTES))
+        for start in range(0, meta["size"], READ_BYTES):
+            end = min(meta["size"], start + READ_BYTES)
+            yield self._read_version(name, meta["e_tag"], start, end)
+
+    def _read_version(self, name: str, version: str | None, start: int, end: int) -> bytes:
+        from obstore.exceptions import PreconditionError
+
+        asked: GetOptions = {"range": (start, end), "if_match": version}
+        with self._naming():
+            try:
+                return bytes(self._obs.get(self._store, name, options=asked).bytes())
+            except (PreconditionError, FileNotFoundError):
+                raise StoreFailed(
+                    self._where, "got an object anew while it was read", "read it again"
+                ) from None
 
     def _read(self, name: str, start: int, end: int) -> bytes:
         if end <= start:

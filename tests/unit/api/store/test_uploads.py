@@ -7,15 +7,18 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from api.errors import StoreFull, UploadGone, UploadInvalid
 from api.store.uploads import UploadKind, UploadStore, parse_samples
+from consensus.content.folder import FolderObjects
+from consensus.errors import SealBroken
+from kernels.files import Chunk
 
-MODEL, DATASET = UploadKind.MODEL, UploadKind.DATASET
+MODEL, DATASET, ZKEY = UploadKind.MODEL, UploadKind.DATASET, UploadKind.ZKEY
 TTL_S = 60
 RAW = b"a model"
 NewStore = Callable[..., UploadStore]
@@ -106,6 +109,78 @@ def test_a_file_that_was_changed_is_gone(
         store.get("alice", MODEL, kept.id)
     assert store.put("alice", MODEL, RAW).id == kept.id
     assert store.get("alice", MODEL, kept.id) == RAW
+
+
+class Bucket(FolderObjects):
+    """What can only be written anew to live longer, as in S3. broken : names"""
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        super().__init__(root, clock=clock)
+        self.n_written, self.broken = 0, set[str]()
+
+    def write(self, name: str, chunks: Iterable[Chunk]) -> None:
+        self.n_written += 1
+        self.broken.discard(name)
+        super().write(name, chunks)
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        if name in self.broken:
+            raise SealBroken(name)
+        yield from super().stream(name)
+
+    def renew(self, name: str) -> bool:
+        return False
+
+    def local_path(self, name: str) -> Path | None:
+        return None
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, clock: Clock) -> Bucket:
+    return Bucket(tmp_path / "bucket", clock)
+
+
+@pytest.fixture
+def store_in_bucket(bucket: Bucket, tmp_path: Path, clock: Clock) -> UploadStore:
+    return UploadStore(
+        bucket, tmp_path, identity=bytes, ttl_s=86_400, limit_bytes=1 << 20, clock=clock
+    )
+
+
+def test_what_was_just_written_is_not_written_anew(
+    bucket: Bucket, store_in_bucket: UploadStore, clock: Clock
+) -> None:
+    """Or jobs that come with the same key would take it from under the worker that reads it."""
+    store, began_at = store_in_bucket, clock.now
+    for _ in range(3):
+        kept = store.put("alice", ZKEY, RAW)
+        assert (bucket.n_written, kept.expires_at) == (1, began_at + 86_400)
+        clock.now += 30
+    clock.now += 60
+    kept = store.put("alice", ZKEY, RAW)
+    assert (bucket.n_written, kept.expires_at) == (2, clock.now + 86_400)
+
+
+def test_what_was_altered_goes_and_can_be_uploaded_again(
+    bucket: Bucket, store_in_bucket: UploadStore
+) -> None:
+    store = store_in_bucket
+    kept = store.put("alice", ZKEY, RAW)
+    other = store.put("alice", ZKEY, b"another")
+    (broken,) = (found.name for found in bucket.find_all("uploads/") if kept.id in found.name)
+    for _ in range(2):
+        bucket.broken.add(broken)
+        with (
+            pytest.raises(SealBroken),
+            store.open_file("alice", ZKEY, other.id),
+            store.open_file("alice", ZKEY, kept.id),
+        ):
+            pass
+        assert store.get("alice", ZKEY, other.id) == b"another"
+        with pytest.raises(UploadGone):
+            store.get("alice", ZKEY, kept.id)
+        assert store.put("alice", ZKEY, RAW).id == kept.id
+        assert store.get("alice", ZKEY, kept.id) == RAW
 
 
 def test_a_write_that_fails_leaves_nothing(

@@ -214,6 +214,26 @@ def test_private_content_is_sealed_in_the_bucket(tmp_path: Path) -> None:
 
 @needs_server
 @pytest.mark.usefixtures("in_environment")
+def test_what_is_written_anew_while_it_is_read_was_not_altered(tmp_path: Path) -> None:
+    """The same bytes are sealed under another salt: parts of both would be no object."""
+    private = S3Objects(BUCKET, tmp_path.name, coat=Seal(KEY))
+    secret = bytes(2 * READ_BYTES)
+    private.write("alice/model", [secret])
+    reading = private.stream("alice/model")
+    assert secret.startswith(next(reading))
+    private.write("alice/model", [secret])
+    with pytest.raises(StoreFailed, match="anew while it was read"):
+        list(reading)
+    assert b"".join(private.stream("alice/model")) == secret
+    reading = private.stream("alice/model")
+    assert secret.startswith(next(reading))
+    private.delete("alice/model")
+    with pytest.raises(StoreFailed, match="anew while it was read"):
+        list(reading)
+
+
+@needs_server
+@pytest.mark.usefixtures("in_environment")
 def test_without_a_key_nothing_private_goes_out(tmp_path: Path) -> None:
     keyless = S3Objects(BUCKET, tmp_path.name, coat=Seal(None))
     with pytest.raises(StoreKeyMissing, match="ZKPOT_STORE_KEY_FILE"):
