@@ -25,12 +25,13 @@ class KeyShelf:
         return sorted(path.name for path in self._directory.glob("*"))
 
     def find(self, circuit: str) -> Path:
-        """The folder of a key, brought here if it is not, for `keyfolder.load_half`.
+        """The folder of a key, brought here if the store's is not, for `keyfolder.load_half`.
 
         It may not be there: then there is no such key. Raises FormatError, OSError.
         """
-        folder = self._directory / circuit
-        is_digest = _DIGEST.fullmatch(circuit) is not None
-        if self._shared is not None and is_digest and not (folder / VERIFYING_NAME).exists():
-            self._shared.fetch_half(circuit, folder)
+        folder, shared = self._directory / circuit, self._shared
+        if shared is None or not _DIGEST.fullmatch(circuit) or shared.is_here(circuit, folder):
+            return folder
+        if not shared.fetch_half(circuit, folder):  # deleted by hand, and not made anew yet
+            (folder / VERIFYING_NAME).unlink(missing_ok=True)
         return folder

@@ -15,6 +15,7 @@ from api.store.sharedkeys import SharedKeys
 from consensus.content.folder import FolderObjects
 from consensus.errors import StoreFailed
 from kernels.backend import get_backend
+from prover.errors import FormatError
 from prover.keys.folder import PROVING_NAME, VERIFYING_NAME
 from prover.model.network import Architecture
 from prover.progress import StageProgress, silent
@@ -122,6 +123,22 @@ def test_a_machine_that_has_another_key_takes_the_store_s(
     new = other.get(2)
     assert new.key.verifying.digest != former.key.verifying.digest
     assert one.get(3).key.verifying.digest == new.key.verifying.digest
+
+
+def test_who_verifies_takes_the_store_s_key_too(
+    make_machine: Callable[[str], Machine], objects: FolderObjects
+) -> None:
+    """Or proofs under the key that took the place of a damaged one would be refused for ever."""
+    worker, other, shelf = make_machine("one"), make_machine("other"), make_machine("api").shelf
+    worker.get(1)
+    (circuit,) = shelf.list_circuits()
+    load_half(shelf.find(circuit))
+    objects.delete_all("keys/")
+    with pytest.raises(FormatError, match="not there"):
+        load_half(shelf.find(circuit))
+    new = other.get(2)
+    key, _ = load_half(shelf.find(circuit))
+    assert key.digest == new.key.verifying.digest
 
 
 @pytest.mark.parametrize("raw", [b"", b"altered"])
