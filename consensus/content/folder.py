@@ -108,9 +108,10 @@ class FolderObjects:
     def holding(self, prefix: str) -> Iterator[None]:
         require_prefix(prefix)
         self._make_folders(prefix)
-        path = self._root / prefix / _LOCK
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as lock:
+        draft = self._root / prefix / f".{secrets.token_hex(16)}"
+        with os.fdopen(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            draft.rename(draft.with_name(_LOCK))  # a lock that is not held yet is seen by nobody
             yield
 
     def list_abandoned(self, prefix: str) -> list[str]:

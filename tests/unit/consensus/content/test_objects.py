@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -164,6 +166,24 @@ def test_what_nobody_holds_is_abandoned_once_it_is_old(tmp_path: Path) -> None:
             os.utime(tmp_path / "a" / name, (1, 1))
         assert objects.list_abandoned("a/") == ["young"]
     assert sorted(objects.list_abandoned("a/")) == ["held", "young"]
+
+
+def test_who_looks_while_a_prefix_is_being_locked_takes_it_for_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects, seen = FolderObjects(tmp_path), []
+    lock = fcntl.flock
+
+    def lock_late(file: BinaryIO, operation: int) -> None:
+        if operation == fcntl.LOCK_EX:
+            seen.append(objects.list_abandoned("a/"))
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    with objects.holding("a/held/"):
+        seen.append(objects.list_abandoned("a/"))
+    assert seen == [[], []]
+    assert objects.list_abandoned("a/") == ["held"]
 
 
 @needs_server
