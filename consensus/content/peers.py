@@ -188,7 +188,11 @@ class _Server(ThreadingHTTPServer):
         if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # the system gives no thread
+            self._room.release()
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
@@ -240,6 +244,7 @@ def _parse(url: str) -> tuple[type[HTTPConnection], str, int | None]:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # what no look-up of the name would take
     except ValueError:
         parts, host, port = urlsplit(""), None, None
     kinds = {"http": HTTPConnection, "https": HTTPSConnection}

@@ -9,6 +9,7 @@ from http.client import HTTPConnection
 from itertools import count
 from pathlib import Path
 from threading import Event, Thread
+from unittest.mock import Mock
 
 import pytest
 
@@ -145,8 +146,25 @@ def test_so_many_are_served_at_a_time(stack: ExitStack, monkeypatch: pytest.Monk
         PeerBlobs([address]).get(digest)
 
 
+def test_a_place_comes_back_when_the_system_gives_no_thread(
+    stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "MAX_SERVED", 1)
+    store = MemoryBlobs()
+    digest, blobs = store.put(b"a blob"), PeerBlobs([serve(stack, store)])
+    with monkeypatch.context() as patch:
+        patch.setattr(Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+        with pytest.raises(BlobMissing):
+            blobs.get(digest)
+    assert blobs.get(digest) == b"a blob"
+
+
 @pytest.mark.parametrize(
-    "url", ["", "node-1:80", "ftp://x", "http://", "http://x/y", "http://u@x", "http://x:99999"]
+    "url",
+    [
+        *("", "node-1:80", "ftp://x", "http://", "http://x/y", "http://u@x", "http://x:99999"),
+        *("http://node..1:80", f"http://{64 * 'a'}"),
+    ],
 )
 def test_a_peer_needs_an_address(url: str) -> None:
     with pytest.raises(PeerInvalid, match="http://HOST:PORT"):
