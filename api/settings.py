@@ -30,6 +30,11 @@ _INJECTED_PORT = re.compile(r"ZKPOT(_[A-Z0-9]+)*_PORT=(tcp|udp|sctp)://.*")
 _BUCKET = re.compile(
     r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[\w-]+(/[\w-]+)*))?/?", re.ASCII
 )
+_ENDPOINTS = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+_ENDPOINT = re.compile(
+    r"https?://(\[[0-9a-f:.]+\]|[\w.-]+)(:(?P<port>[0-9]{1,5}))?(/[\w./-]*)?", re.ASCII
+)
+_MAX_PORT = 65_535
 _MAX_KEY_FILE_BYTES = 256
 MAX_PROOF_ROWS = 1 << 22
 """Rows of one proof; a worker needs about 1.4 GiB for each 2^20 of them."""
@@ -149,6 +154,8 @@ class Settings:
             found["data_dir"] = _parse("ZKPOT_DATA_DIR", "Path", default)
         made = cls(**found)  # type: ignore[arg-type]
         made.load_store_key()
+        if made.bucket is not None:
+            _check_endpoint(given)
         return made
 
 
@@ -173,6 +180,19 @@ def _parse_store_key(text: str, name: str) -> bytes:
             f"{name} must give 64 hexadecimal digits: `openssl rand -hex 32` makes them"
         )
     return bytes.fromhex(text)
+
+
+def _check_endpoint(given: Mapping[str, str]) -> None:
+    """SettingsInvalid for an address of the bucket's server that is none.
+
+    The library that reads it ends the process in its own words. Nothing of it is repeated: it may
+    hold a password.
+    """
+    for name in _ENDPOINTS:
+        url = given.get(name)
+        match = _ENDPOINT.fullmatch(url) if url else None
+        if url and (match is None or int(match["port"] or 0) > _MAX_PORT):
+            raise SettingsInvalid(f"{name} must be http://HOST:PORT or https://HOST")
 
 
 def _check_redis_url(url: str) -> None:

@@ -133,3 +133,20 @@ def test_a_user_without_a_home_is_asked_for_a_folder(arguments: tuple[str, ...],
     said = " ".join(done.stderr.replace("\u2502", " ").split())
     assert "set ZKPOT_DATA_DIR to a folder" in said
     assert (done.returncode, "Traceback" in said) == (code, False)
+
+
+@pytest.mark.parametrize(
+    "url", ["objects:8333", "http://", "https://x y", "http://x:99999", "ftp://x", "http://u:p@x"]
+)
+def test_an_address_of_the_bucket_s_server_that_is_none_is_refused(url: str) -> None:
+    """The library would end the process at the first request."""
+    given = {"ZKPOT_STORE": "s3://zkpot", "AWS_ENDPOINT_URL": url}
+    with pytest.raises(SettingsInvalid, match=r"^AWS_ENDPOINT_URL must be http://HOST:PORT or"):
+        Settings.from_environment(given)
+    Settings.from_environment({**given, "ZKPOT_STORE": "folder"})  # nobody asks it
+
+
+@pytest.mark.parametrize("url", ["", "http://objects:8333", "https://x.y/z/", "http://[::1]:80"])
+def test_an_address_of_the_bucket_s_server_is_taken(url: str) -> None:
+    given = {"ZKPOT_STORE": "s3://zkpot", "AWS_ENDPOINT_URL": url}
+    assert Settings.from_environment(given).bucket == ("zkpot", "")
