@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
+PURE := wire agreement learning
 TESTING := $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated
 
 .DEFAULT_GOAL := help
@@ -17,12 +18,14 @@ help: ## List the targets
 demo: $(STAMPS)/federated ## Clients learn, prove and elect who leads, on a chain of this machine
 	$(BIN)/zkpot demo
 
-check: $(TESTING) ## Style, types, import contracts and the quick tests
+# The tests of what is pure: proofs, messages, agreement. `make test` runs them too, with all others.
+check: $(TESTING) ## Style, types, import contracts and the quick tests of what is pure
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) tests/unit tests/arch -m "not slow and not gpu" -n auto
+	$(PYTEST) tests/arch tests/unit/prover $(PURE:%=tests/unit/consensus/%) \
+	  -m "not slow and not gpu" -n auto
 
 test: $(TESTING) $(STAMPS)/cubins ## Every test that needs no GPU; those of the page want Chromium
 	$(PYTEST) tests -m "not gpu and not soak" -n auto -rs --durations=15
