@@ -82,7 +82,6 @@ def node(
     from consensus.content.background import BackgroundBlobs, SeveralBlobs
     from consensus.content.blobs import FileBlobs, KeptBlobs, ObjectBlobs
     from consensus.content.interface import Blobs
-    from consensus.content.peers import BlobServer, PeerBlobs
     from consensus.disk.blob_limits import make_limit
     from consensus.disk.development import BLOBS, GENESIS, load_identity
     from consensus.disk.ledger import Ledger
@@ -112,6 +111,8 @@ def node(
             bucket = ObjectBlobs(S3Objects(*settings.bucket), BLOBS, get_limit=limit)
             places.append(BackgroundBlobs(bucket, own))
         if peer:
+            from consensus.content.peers import PeerBlobs
+
             places.append(BackgroundBlobs(PeerBlobs(peer, get_limit=limit), own))
         store = KeptBlobs(own, SeveralBlobs(places))
         identity = load_identity(home, made)
@@ -134,6 +135,8 @@ def node(
         log.info("metrics are served", address=f"http://{metrics_host}:{port}/metrics")
     with ExitStack() as serving, open_streams(settings, report=log.warning) as (redis, mend):
         if content_port is not None:
+            from consensus.content.peers import BlobServer
+
             server = serving.enter_context(BlobServer(own, host=content_host, port=content_port))
             log.info("blobs are served", address=server.address)
         try:
