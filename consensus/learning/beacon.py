@@ -20,12 +20,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from consensus.learning.hash_to_curve import hash_to_g1
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G2, R
 from kernels.cpu.words.group import mul_g1, neg_g1
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_fr, decode_g1, encode_fr, encode_g1, encode_g2
+from kernels.hash_to_curve import hash_to_g1
 from kernels.pairing import pairing_product_is_one
 from kernels.reference import mul_g2
 from prover.keys.halves import G2_GENERATOR

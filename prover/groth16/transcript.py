@@ -8,38 +8,13 @@ length, so no two different inputs give the same message.
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from kernels.bn254 import R
+from kernels.hash_to_curve import expand_message_xmd
 
 DOMAIN = b"zkpot-v1-cp-groth16-bn254-sha256-challenge"
 CHALLENGE_BYTES = 48  # 254 + 128 bits: the bias of the reduction mod r is below 2^-128
 POINT_BYTES = 32
-
-_HASH_BYTES = 32  # b_in_bytes of RFC 9380
-_BLOCK_BYTES = 64  # s_in_bytes: the input block of SHA-256
-MAX_CHALLENGES = 255 * _HASH_BYTES // CHALLENGE_BYTES
-
-
-def expand_message_xmd(message: bytes, domain: bytes, n_bytes: int) -> bytes:
-    """n_bytes uniform bytes from a message (RFC 9380, section 5.3.1, with SHA-256).
-
-    Raises ValueError beyond the RFC's limits: 1 <= n_bytes <= 255 * 32, domain of 1 to 255 bytes.
-    """
-    n_blocks = -(-n_bytes // _HASH_BYTES)
-    if not 1 <= n_blocks <= 255:
-        raise ValueError(f"expand_message_xmd gives 1 to {255 * _HASH_BYTES} bytes, not {n_bytes}")
-    if not 1 <= len(domain) <= 255:
-        raise ValueError(f"a domain tag has 1 to 255 bytes, this one {len(domain)}")
-    tag = domain + bytes([len(domain)])
-    first = sha256(
-        bytes(_BLOCK_BYTES) + message + n_bytes.to_bytes(2, "big") + b"\0" + tag
-    ).digest()
-    blocks = [sha256(first + b"\1" + tag).digest()]
-    for i in range(2, n_blocks + 1):
-        mixed = bytes(x ^ y for x, y in zip(first, blocks[-1], strict=True))
-        blocks.append(sha256(mixed + bytes([i]) + tag).digest())
-    return b"".join(blocks)[:n_bytes]
+MAX_CHALLENGES = 255 * 32 // CHALLENGE_BYTES  # what expand_message_xmd gives from one message
 
 
 def compute_challenges(

@@ -1,0 +1,185 @@
+"""Hash to curve: expand_message_xmd against RFC 9380, appendix K.1, the map by gnark-crypto's
+vectors, and the batched one by the one for a single message."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernels.bn254 import P
+from kernels.cpu.words.svdw import UNIFORM_BYTES
+from kernels.cpu.words.svdw import map_to_g1 as map_all_to_g1
+from kernels.hash_to_curve import expand_message_xmd, hash_to_field, hash_to_g1, map_to_g1
+from kernels.reference import add_g1, is_on_curve_g1
+
+RFC_DOMAIN = b"QUUX-V01-CS02-with-expander-SHA256-128"
+RFC_VECTORS = [  # (message, output length, output)
+    (b"", 32, "68a985b87eb6b46952128911f2a4412bbc302a9d759667f87f7a21d803f07235"),
+    (b"abc", 32, "d8ccab23b5985ccea865c6c97b6e5b8350e794e603b4b97902f53a8a0d605615"),
+    (
+        b"abcdef0123456789",
+        32,
+        "eff31487c770a893cfb36f912fbfcbff40d5661771ca4b2cb4eafe524333f5c1",
+    ),
+    (
+        b"q128_" + b"q" * 128,
+        32,
+        "b23a1d2b4d97b2ef7785562a7e8bac7eed54ed6e97e29aa51bfe3f12ddad1ff9",
+    ),
+    (
+        b"a512_" + b"a" * 512,
+        32,
+        "4623227bcc01293b8c130bf771da8c298dede7383243dc0993d2d94823958c4c",
+    ),
+    (
+        b"",
+        128,
+        "af84c27ccfd45d41914fdff5df25293e221afc53d8ad2ac06d5e3e29485dadbee0d121587713a3e0dd4d5e69e93e"
+        "b7cd4f5df4cd103e188cf60cb02edc3edf18eda8576c412b18ffb658e3dd6ec849469b979d444cf7b26911a08e63"
+        "cf31f9dcc541708d3491184472c2c29bb749d4286b004ceb5ee6b9a7fa5b646c993f0ced",
+    ),
+]
+# gnark-crypto, ecc/bn254/hash_vectors_test.go, hashToG1Vector: message, u0, u1, Q0, Q1, P
+TAG = b"QUUX-V01-CS02-with-BN254G1_XMD:SHA-256_SVDW_RO_"
+VECTORS = [
+    (
+        b"",
+        (
+            0x2F87B81D9D6EF05AD4D249737498CC27E1BD485DCA804487844FEB3C67C1A9B5,
+            0x6DE2D0D7C0D9C7A5A6C0B74675E7543F5B98186B5DBF831067449000B2B1F8E,
+        ),
+        (
+            0xE449B959ABBD0E5AB4C873EAEB1CCD887F1D9AD6CD671FD72CB8D77FB651892,
+            0x29FF1E36867C60374695EE0C298FCBEF2AF16F8F97ED356FA75E61A797EBB265,
+        ),
+        (
+            0x19388D9112A306FBA595C3A8C63DAA8F04205AD9581F7CF105C63C442D7C6511,
+            0x182DA356478AA7776D1DE8377A18B41E933036D0B71AB03F17114E4E673AD6E4,
+        ),
+        (
+            0xA976AB906170DB1F9638D376514DBF8C42AEF256A54BBD48521F20749E59E86,
+            0x2925EAD66B9E68BFC309B014398640AB55F6619AB59BC1FAB2210AD4C4D53D5,
+        ),
+    ),
+    (
+        b"abc",
+        (
+            0x11945105B5E3D3B9392B5A2318409CBC28B7246AA47FA30DA5739907737799A9,
+            0x1255FC9AD5A6E0FB440916F091229BDA611C41BE2F2283C3D8F98C596BE4C8C9,
+        ),
+        (
+            0x1452C8CC24F8DEDC25B24D89B87B64E25488191CECC78464FEA84077DD156F8D,
+            0x209C3633505BA956F5CE4D974A868DB972B8F1B69D63C218D360996BCEC1AD41,
+        ),
+        (
+            0x4E8357C98524E6208AE2B771E370F0C449E839003988C2E4CE1EAF8D632559F,
+            0x4396EC43DD8EC8F2B4A705090B5892219759DA30154C39490FC4D59D51BB817,
+        ),
+        (
+            0x23F717BEE89B1003957139F193E6BE7DA1DF5F1374B26A4643B0378B5BAF53D1,
+            0x4142F826B71EE574452DBC47E05BC3E1A647478403A7BA38B7B93948F4E151D,
+        ),
+    ),
+    (
+        b"abcdef0123456789",
+        (
+            0x2F7993A6B43A8DBB37060E790011A888157F456B895B925C3568690685F4983D,
+            0x2677D0532B47A4CEAD2488845E7DF7EBC16C0B8A2CD8A6B7F4CE99F51659794E,
+        ),
+        (
+            0x28D01790D2A1CC4832296774438ACD46C2CE162D03099926478CF52319DABA8D,
+            0x10227AB2707FD65FB45E87F0A48CFE3556F04113D27B1DA9A7AE1709007355E1,
+        ),
+        (
+            0x7DC256C7AADAC1B4E1D23B3B2BBB5E2FFD9C753B9073D8D952EAD8F812CE1B3,
+            0x2589008B2E15DCB3D16CDC1FED2634778001B1B28F0AB433F4F5EC6635C55E1E,
+        ),
+        (
+            0x187DBF1C3C89ACECEEF254D6548D7163FDFA43084145F92C4C91C85C21442D4A,
+            0xABD99D5B0000910B56058F9CC3B0AB0A22D47CF27615F588924FAC1E5C63B4D,
+        ),
+    ),
+]
+
+
+def exceptional_elements() -> list[int]:
+    roots = [pow(pow(s * 4, -1, P), (P + 1) // 4, P) for s in (1, -1)]
+    return [u for u in roots if (4 * u * u) % P in (1, P - 1)]
+
+
+@pytest.mark.parametrize(("message", "n_bytes", "expected"), RFC_VECTORS)
+def test_expand_message_agrees_with_the_rfc(message: bytes, n_bytes: int, expected: str) -> None:
+    assert expand_message_xmd(message, RFC_DOMAIN, n_bytes).hex() == expected
+
+
+def test_the_output_length_is_hashed() -> None:
+    short, long = (expand_message_xmd(b"m", RFC_DOMAIN, n) for n in (32, 33))
+    assert short != long[:32]
+
+
+@pytest.mark.parametrize(
+    ("domain", "n_bytes"),
+    [(RFC_DOMAIN, 0), (RFC_DOMAIN, -1), (RFC_DOMAIN, 255 * 32 + 1), (b"", 32), (b"d" * 256, 32)],
+)
+def test_limits_of_the_rfc(domain: bytes, n_bytes: int) -> None:
+    with pytest.raises(ValueError, match=r"expand_message_xmd gives|domain tag has"):
+        expand_message_xmd(b"m", domain, n_bytes)
+
+
+@pytest.mark.parametrize(("message", "u", "q0", "q1", "expected"), VECTORS)
+def test_hash_to_curve_vectors(
+    message: bytes,
+    u: tuple[int, int],
+    q0: tuple[int, int],
+    q1: tuple[int, int],
+    expected: tuple[int, int],
+) -> None:
+    assert hash_to_field(message, TAG) == u
+    assert (map_to_g1(u[0]), map_to_g1(u[1])) == (q0, q1)
+    assert hash_to_g1(message, TAG) == expected
+
+
+@pytest.mark.parametrize("u", [0, 1, 2, P - 1, P - 2, pow(4, -1, P)])
+def test_every_field_element_maps_to_the_curve(u: int) -> None:
+    assert is_on_curve_g1(map_to_g1(u))
+
+
+def test_exceptional_elements_of_the_map() -> None:
+    """u^2 g(Z) = +-1 makes the denominator zero: inv0 gives zero, and the map goes on."""
+    exceptional = exceptional_elements()
+    assert exceptional
+    assert all(is_on_curve_g1(map_to_g1(u)) for u in exceptional)
+
+
+def test_tags_and_messages_give_other_points() -> None:
+    points = {hash_to_g1(m, t) for m in (b"a", b"b") for t in (b"x", b"y")}
+    assert len(points) == 4
+
+
+def uniform(*numbers: int) -> bytes:
+    return b"".join(number.to_bytes(48, "big") for number in numbers)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 511, 512, 513, 1025])
+def test_many_messages_are_hashed_like_one(n: int) -> None:
+    messages = [b"%d of %d" % (i, n) for i in range(n)]
+    found = map_all_to_g1(
+        b"".join(expand_message_xmd(m, TAG, UNIFORM_BYTES) for m in messages)
+    ).to_ints()
+    some = {0, 1, 510, 511, 512, n - 2, n - 1} & set(range(n))
+    assert len(found) == n
+    assert {i: found[i] for i in some} == {i: hash_to_g1(messages[i], TAG) for i in some}
+
+
+def test_every_number_of_48_bytes_is_mapped_like_its_residue() -> None:
+    """Exceptional elements of the map, edges of the reduction, equal and opposite images."""
+    root = exceptional_elements()[0]
+    edges = [0, 1, 2, P - 1, P, P + 1, root, P - root, 1 << 192, (1 << 192) - 1, (1 << 384) - 1]
+    pairs = [(u, v) for u in edges for v in edges]
+    found = map_all_to_g1(uniform(*(u for pair in pairs for u in pair))).to_ints()
+    assert found == [add_g1(map_to_g1(u % P), map_to_g1(v % P)) for u, v in pairs]
+    assert None in found  # u and -u have opposite images
+
+
+def test_bytes_of_another_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="no multiple of 96"):
+        map_all_to_g1(bytes(95))
