@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench import inputs as known
-from bench import isolated
+from bench import isolated, pedersen
 from bench.errors import Unavailable
 from bench.peers.interface import PEERS, Peer, load_peer
 from bench.plot import plot_scaling
@@ -30,7 +30,7 @@ PeerWork = Callable[[Peer], Task[Any]]
 
 
 class Sizes(NamedTuple):
-    """lg_n of each kind of row."""
+    """lg_n of each kind of row, and wires of a commitment."""
 
     msm_g1: tuple[int, ...]
     msm_main: int
@@ -39,6 +39,7 @@ class Sizes(NamedTuple):
     ntt_main: int
     memory: int
     scaling: tuple[int, ...]
+    wires: int
 
 
 FULL = Sizes(
@@ -49,6 +50,7 @@ FULL = Sizes(
     ntt_main=20,
     memory=20,
     scaling=tuple(range(10, 23)),
+    wires=101_770,  # an mlp-784-128-10
 )
 QUICK = Sizes(
     msm_g1=(8, 12, 14),
@@ -58,6 +60,7 @@ QUICK = Sizes(
     ntt_main=14,
     memory=14,
     scaling=(10, 12, 14),
+    wires=5_000,
 )
 
 
@@ -115,6 +118,7 @@ class Builder:
             *self.msms(),
             *self.ntts(),
             self.pairings(),
+            *pedersen.list_cases(self.sizes.wires, self.engine.backend, self.engine.params()),
             self.memory(),
             *self.starts(),
             *self.scaling(),

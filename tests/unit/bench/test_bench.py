@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from bench import inputs as known
-from bench import isolated
+from bench import isolated, pedersen
 from bench.device import describe_commit, describe_device
 from bench.errors import Unavailable, WrongAnswer
 from bench.peers.interface import PEERS, load_peer
@@ -29,7 +29,14 @@ from kernels.reference import Reference
 
 WITH_NTT = {"arkworks"}
 TINY = Sizes(
-    msm_g1=(3, 4), msm_main=4, msm_g2=2, ntt=(3, 5), ntt_main=5, memory=4, scaling=(2, 3, 4)
+    msm_g1=(3, 4),
+    msm_main=4,
+    msm_g2=2,
+    ntt=(3, 5),
+    ntt_main=5,
+    memory=4,
+    scaling=(2, 3, 4),
+    wires=200,
 )
 
 
@@ -228,6 +235,20 @@ def test_kernel_case_refuses_a_wrong_backend() -> None:
     case = Builder(TINY, ForgetfulEngine).msm_g1("full.lg3", known.random_scalars, 3)
     assert run_case(case, outcome, budget_s=0.0) is None
     assert outcome.wrong == ["kernels.msm_g1.full.lg3: wrong answer, so no time"]
+
+
+def test_commitments_have_rows_and_a_wrong_one_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> Outcome:
+        outcome = Outcome()
+        for case in pedersen.list_cases(200, get_backend, {"lanes": "any"}):
+            run_case(case, outcome, budget_s=0.0)
+        return outcome
+
+    assert run().wrong == []
+    monkeypatch.setattr(pedersen.Committer, "commit", lambda self, values, rho: G1Array.zeros(1))
+    assert run().wrong == [
+        f"kernels.pedersen.{name}.n200: wrong answer, so no time" for name in ("commit", "memory")
+    ]
 
 
 def test_kernel_ids_are_stable(root: Path) -> None:

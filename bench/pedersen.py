@@ -1,0 +1,93 @@
+"""Rows about commitments that no key knows: their bases derived and loaded, a model committed to.
+
+Right answers come by other ways: points from the hash of one message in Python integers, a
+commitment from the verifier's multi-exponentiation over the bases as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from bench.isolated import MIB
+from bench.registry import BenchCase, Task
+from kernels.array import FrArray, G1Array
+from kernels.backend import Backend
+from kernels.bn254 import R
+from kernels.cpu.words.small_msm import small_msm_g1
+from kernels.hash_to_curve import hash_to_g1
+from kernels.numpy_types import Int64Array
+from prover.pedersen.bases import DOMAIN, INDEX_BYTES, derive_bases, load_bases
+from prover.pedersen.commitment import Committer
+
+RHO = pow(7, 1000, R)
+BIASES = 138  # of an mlp-784-128-10
+
+
+def draw_wires(n: int) -> Int64Array:
+    """int64[n] like a model's: weights of 8 bits, the last ones biases of 24."""
+    rng = np.random.default_rng(7)
+    values = rng.integers(-127, 128, n)
+    first = max(n - BIASES, 0)
+    values[first:] = rng.integers(-(1 << 23), 1 << 23, n - first)
+    return values
+
+
+def list_cases(
+    n: int, make_backend: Callable[[], Backend], params: Mapping[str, int | str]
+) -> list[BenchCase]:
+    """Derive, load, commit and memory, for n wires."""
+    some = sorted({0, 1, n // 2, n})
+
+    def pick(bases: G1Array) -> object:
+        return len(bases), bases[np.array(some)].to_ints()
+
+    def hash_some() -> object:
+        return n + 1, [hash_to_g1(i.to_bytes(INDEX_BYTES, "little"), DOMAIN) for i in some]
+
+    def load() -> Task[Any]:
+        load_bases(n)
+        return Task(run=lambda: load_bases(n), answer=pick)
+
+    def commit(reading: Callable[[Committer], float] | None = None) -> Task[Any]:
+        committer, values = Committer(n, make_backend()), draw_wires(n)
+        return Task(
+            run=lambda: committer.commit(values, RHO),
+            answer=lambda d: d.to_ints(),
+            reading=None if reading is None else lambda _: reading(committer),
+        )
+
+    def expect_commitment() -> object:
+        scalars = FrArray.from_ints([RHO, *draw_wires(n).tolist()])
+        return small_msm_g1(scalars, load_bases(n)).to_ints()
+
+    def case(
+        name: str,
+        unit: str,
+        make: Callable[[], Task[Any]],
+        expect: Callable[[], object],
+        n_max: int,
+    ) -> BenchCase:
+        return BenchCase(
+            id=f"kernels.pedersen.{name}.n{n}",
+            params={"wires": n, **params},
+            unit=unit,
+            make=make,
+            expect=expect,
+            n_max=n_max,
+        )
+
+    return [
+        case(
+            "derive",
+            "s",
+            lambda: Task(run=lambda: derive_bases(0, n + 1), answer=pick),
+            hash_some,
+            3,
+        ),
+        case("load", "ms", load, hash_some, 9),
+        case("commit", "ms", commit, expect_commitment, 31),
+        case("memory", "MiB", lambda: commit(lambda c: c.n_bytes / MIB), expect_commitment, 1),
+    ]

@@ -1,0 +1,1 @@
+"""Commitments to models that no key knows: bases, commitments, openings and sums."""
