@@ -1,4 +1,4 @@
-"""The kinds of fields that are arrays: numbers of numpy, points of G1 and G2. See
+"""The kinds of fields that are arrays: numbers of numpy, scalars, points of G1 and G2. See
 `prover.wire.records`; apart from `prover.wire.kinds`, so that names and digests need no numpy."""
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.array import G1Array, G2Array
+from kernels.array import FrArray, G1Array, G2Array
 from kernels.encoding import (
+    FR_BYTES,
     G1_BYTES,
     G2_BYTES,
     Refused,
+    decode_fr,
     decode_g1,
     decode_g2,
+    encode_fr,
     encode_g1,
     encode_g2,
 )
@@ -42,6 +45,31 @@ class Array(Kind[Any]):
             raise FieldInvalid("is no whole number of elements")
         little = np.frombuffer(raw, dtype=self._dtype.newbyteorder("<"))
         return little.astype(self._dtype, copy=False)
+
+
+class Scalars(Kind[FrArray]):
+    """`least` to `most` scalars below r, 32 bytes each."""
+
+    base = FrArray
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+
+    def find_fault(self, value: FrArray) -> str | None:
+        fits = isinstance(value, FrArray) and len(value.shape) == 1
+        fits = fits and self.least <= len(value) <= self.most
+        return None if fits else f"has not {span(self.least, self.most)} scalars"
+
+    def encode(self, value: FrArray) -> bytes:
+        return encode_fr(value)
+
+    def decode(self, raw: bytes) -> FrArray:
+        if len(raw) > self.most * FR_BYTES:
+            raise FieldInvalid(f"has more than {self.most} scalars")
+        found = decode_fr(raw, len(raw) // FR_BYTES)
+        if isinstance(found, Refused):
+            raise FieldInvalid("is no whole number of scalars below r")
+        return found
 
 
 class Points(Kind[Any]):
