@@ -4,6 +4,7 @@ ConsensusError, a `kernels.errors.ZkpotError`
 ├── GenesisInvalid          the genesis is malformed or inconsistent
 ├── PoolInvalid             bytes are no pool of samples, or it is too small; a FieldInvalid, too
 ├── SnapshotInvalid         bytes are no state of this chain
+├── AnswerRefused           what a round asks of a client would show its model
 ├── NameInvalid             no name of an object in a store
 ├── NoFile                  what lies under a name is no file
 ├── StoreFailed             the object store does not answer, or refuses
@@ -52,6 +53,16 @@ class PoolInvalid(ConsensusError, FieldInvalid):
     """The bytes are no pool, or the pool is too small for the task; `what` says which."""
 
     code = "pool_invalid"
+
+
+class AnswerRefused(ConsensusError, ValueError):
+    """What a round asks of a client could show its model, so it does not answer. what : why"""
+
+    code = "answer_refused"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what}; the client stays out of the rest of this round")
 
 
 class SnapshotInvalid(ConsensusError, ValueError):
