@@ -47,7 +47,7 @@ class RoundSecrets(Document):
     circle   : for which clients and keys it dealt
     accepted : for which S it masked
     vector   : which weighted model, by a digest that only the owner can make
-    masked   : for which U it unmasked
+    masked   : for which U it unmasked, attested and revealed
     bad      : for which bad deals it attested
     revealed : for which exclusions and edges it revealed
     """
@@ -155,9 +155,8 @@ class RoundClient:
 
     def attest(self, *, masked: Set[bytes], bad: Set[bytes], committer: Committer) -> Attestation:
         """Commitments to the masks that are left. bad : the excluded of the DISPUTE"""
-        self._require_unmasked(masked)
         self._require_set(masked - bad, "U without the bad")
-        self._promise(bad=_digest_set(bad))
+        self._promise(masked=_digest_set(masked), bad=_digest_set(bad))
         return make_attestation(
             self._circle,
             self._key,
@@ -174,7 +173,6 @@ class RoundClient:
         An honest client's mask differs only from a colluder's: it is not asked for those of more of
         the kept than may collude.
         """
-        self._require_unmasked(masked)
         kept = masked - {client for client, _ in judged.excluded}
         self._require_set(kept, "U without the excluded")
         others = list_asked(judged.edges, self._key)
@@ -184,16 +182,16 @@ class RoundClient:
         _require(None not in slots, "it is asked for a seed that it does not have")
         excluded = (part for client, cheat in judged.excluded for part in (client, cheat.encode()))
         edges = (part for edge in judged.edges for part in edge)
-        self._promise(revealed=_digest(encode_fields(excluded), encode_fields(edges)))
+        self._promise(
+            masked=_digest_set(masked),
+            revealed=_digest(encode_fields(excluded), encode_fields(edges)),
+        )
         return make_revelation(self._circle, self._key, self._own, others)
 
     # -- what binds ------------------------------------------------------------------------------
     def _require_set(self, clients: Set[bytes], name: str) -> None:
         _require(self._key in clients, f"it is not in {name}")
         _require(self._circle.graph.is_enough(clients), f"{name} is too small to hide it")
-
-    def _require_unmasked(self, masked: Set[bytes]) -> None:
-        _require(self._secrets.masked == _digest_set(masked), "it unmasked for another U")
 
     def _promise(self, **answers: bytes) -> None:
         """Keeps what is answered for, or refuses what differs from what was."""

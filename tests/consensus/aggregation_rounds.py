@@ -42,6 +42,8 @@ ROUND = 3
 STEPS = ("deal", "mask", "unmask", "attest", "reveal")
 
 P = TypeVar("P", bound=Record)
+Answer = bytes | None | Sequence[bytes]
+"""What is published in a step: bytes, nothing, or several, one after the other."""
 
 
 @cache
@@ -55,14 +57,21 @@ def committer() -> Committer:
 
 
 class Player:
-    """An honest client. Each method gives the bytes that it publishes in a step, None for none."""
+    """An honest client. Each method gives the bytes that it publishes in a step, None for none.
 
-    is_honest = True
+    is_honest  : does all that it should, in time
+    is_cheater : says what is not so
+    sent, late : what it published by step, in time and too late
+    """
+
+    is_honest, is_cheater = True, False
 
     def __init__(self, key: bytes, rng: Random, *, n_parameters: int = N_PARAMETERS) -> None:
         self.key, self.rng = key, rng
         self.model = np.array([rng.randrange(-127, 128) for _ in range(n_parameters)])
         self.rho, self.weight = rng.randrange(R), rng.randrange(1, 512)
+        self.sent: dict[str, bytes] = {}
+        self.late: dict[str, bytes] = {}
         self.secrets = RoundSecrets.draw(
             genesis_digest=GENESIS,
             learning_round=ROUND,
@@ -76,42 +85,43 @@ class Player:
 
     def enter(self, circle: Circle) -> None:
         """The beacon is there."""
-        self.circle = circle
+        self.circle, self.own = circle, self.secrets.derive()
+        self.neighbours = circle.graph.list_neighbours(self.key)
         self.client = RoundClient(self.secrets, circle, masker=masker(), save=self._save)
 
     def _save(self, secrets: RoundSecrets) -> None:
         self.secrets = RoundSecrets.decode(secrets.encode())
 
-    def deal(self) -> bytes | None:
+    def deal(self) -> Answer:
         return self.client.deal().encode()
 
-    def mask(self, accepted: frozenset[bytes]) -> bytes | None:
+    def mask(self, accepted: frozenset[bytes]) -> Answer:
         return self.client.mask(
             self.model, rho=self.rho, weight=self.weight, accepted=accepted
         ).encode()
 
     def unmask(
         self, accepted: frozenset[bytes], u: frozenset[bytes], deals: Mapping[bytes, Deal]
-    ) -> bytes | None:
+    ) -> Answer:
         return self.client.unmask(accepted=accepted, masked=u, deals=deals).encode()
 
-    def attest(self, u: frozenset[bytes], bad: frozenset[bytes]) -> bytes | None:
+    def attest(self, u: frozenset[bytes], bad: frozenset[bytes]) -> Answer:
         return self.client.attest(masked=u, bad=bad, committer=committer()).encode()
 
-    def reveal(self, judged: Outcome, u: frozenset[bytes]) -> bytes | None:
+    def reveal(self, judged: Outcome, u: frozenset[bytes]) -> Answer:
         return self.client.reveal(judged, masked=u).encode()
 
 
 @dataclass(slots=True)
 class Played:
-    """A round's end and all that was published on the way, by step and client."""
+    """A round's end and all payloads that were published on the way, late ones too."""
 
     circle: Circle
     outcome: Outcome
     accepted: frozenset[bytes] = frozenset()
     masked: frozenset[bytes] = frozenset()
     answered: dict[str, frozenset[bytes]] = field(default_factory=dict)
-    published: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    published: list[bytes] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
 
 
@@ -136,7 +146,7 @@ class Table:
         self.players = {p.key: p for p in players}
         self.circle = make_circle(players, collusion=collusion)
         self.commitments = {p.key: committer().commit(p.model, p.rho) for p in players}
-        self.published: dict[str, dict[bytes, bytes]] = {step: {} for step in STEPS}
+        self.published: list[bytes] = []
         self.answered: dict[str, frozenset[bytes]] = {}
 
     def play(self) -> Played:
@@ -240,20 +250,23 @@ class Table:
         step: str,
         kind: type[P],
         clients: Iterable[bytes],
-        act: Callable[[Player], bytes | None],
+        act: Callable[[Player], Answer],
         find_fault: Callable[[P, bytes], str | None],
     ) -> dict[bytes, P]:
         """The payloads of a step that count."""
         found = {}
         for client in sorted(clients):
-            raw = act(self.players[client])
-            if raw is None:
-                continue
-            self.published[step][client] = raw
-            payload = kind.decode(raw)
-            if payload is not None and find_fault(payload, client) is None:
-                assert payload.encode() == raw
-                found[client] = payload
+            answer = act(self.players[client])
+            several = () if answer is None else (answer,) if isinstance(answer, bytes) else answer
+            for raw in several:
+                self.players[client].sent[step] = raw
+                self.published.append(raw)
+                payload = kind.decode(raw)
+                if payload is not None and find_fault(payload, client) is None:
+                    assert payload.encode() == raw
+                    found[client] = payload
+                    break
+        self.published += [p.late[step] for p in self.players.values() if step in p.late]
         self.answered[step] = frozenset(found)
         return found
 
