@@ -11,26 +11,35 @@ from bench.registry import Row
 from kernels.files import replacing
 
 
-def plot_scaling(rows: Sequence[Row], series: Mapping[str, str], path: Path, *, title: str) -> Path:
-    """Cost per unit of work over `params["lg_n"]`, one line per series with its spread.
+def plot_scaling(
+    rows: Sequence[Row],
+    series: Mapping[str, str],
+    path: Path,
+    *,
+    title: str,
+    over: str = "lg_n",
+    axis: str = "log2 n",
+) -> Path:
+    """Values over `params[over]`, one line per series with its spread.
 
     series : id prefix -> label; rows of other ids are left out
+    axis   : what `over` is, in words
     Raises Unavailable without matplotlib.
     """
     figure, axes = _subplots()
     for prefix, label in series.items():
         found = sorted(
-            (int(row["params"]["lg_n"]), row["value"], row["iqr"] / 2, row["unit"])
+            (int(row["params"][over]), row["value"], row["iqr"] / 2, row["unit"])
             for row in rows
             if row["id"].startswith(prefix)
         )
         if not found:
             continue
-        lg_n, value, spread, units = zip(*found, strict=True)
+        places, value, spread, units = zip(*found, strict=True)
         axes.errorbar(
-            lg_n, value, yerr=spread, marker="o", capsize=3, label=f"{label} ({units[0]})"
+            places, value, yerr=spread, marker="o", capsize=3, label=f"{label} ({units[0]})"
         )
-    axes.set_xlabel("log2 n")
+    axes.set_xlabel(axis)
     axes.set_yscale("log")
     axes.set_title(title)
     axes.grid(visible=True, which="both", alpha=0.3)

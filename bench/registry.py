@@ -99,6 +99,7 @@ SUITES = {
     "service": "bench.suites.service:build_suite",
     "consensus": "bench.suites.consensus:build_suite",
     "growth": "bench.suites.growth:build_suite",
+    "aggregation": "bench.suites.aggregation:build_suite",
     "cuda": "bench.suites.cuda:build_suite",
 }
 

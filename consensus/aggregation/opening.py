@@ -33,6 +33,7 @@ from consensus.aggregation.recovery import Recovery, recover_secrets
 from consensus.aggregation.secrets import agree_pair_seed, derive_mask_private, derive_self_seed
 from consensus.aggregation.unmasking import Unmaskings
 from kernels.array import FrArray, G1Array
+from kernels.numpy_types import Int64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,6 +57,20 @@ class Final:
     deals: Deals
     unmaskings: Unmaskings
     load_masked: Callable[[bytes], Masked]
+
+
+def find_sums(
+    total: FrArray, commitments: Sequence[G1Array], weights: Sequence[int], committer: Committer
+) -> Int64Array | None:
+    """The integers that a sum of weighted models consists of, when it opens sum c_i D_i.
+
+    total    : shape [n_elements], the blinding last
+    returns  : int64[n_parameters]; None when the sum is another
+    """
+    sums = read_signed(total[:-1])
+    if sums is None or not commit_vector(total, committer).equals(combine(commitments, weights)):
+        return None
+    return sums
 
 
 class Opening:
@@ -165,9 +180,9 @@ class Opening:
         kept = sorted(final.masked - {client for client, _ in excluded})
         entries = tuple((client, final.weights[client]) for client in kept)
         total = self._unmask(kept, revealed)
-        named = combine([final.commitments[c] for c in kept], [w for _, w in entries])
-        sums = read_signed(total[:-1])
-        if sums is None or not commit_vector(total, self._committer).equals(named):
+        named = [final.commitments[client] for client in kept]
+        sums = find_sums(total, named, [w for _, w in entries], self._committer)
+        if sums is None:
             return None
         return Outcome(ending=Ending.MODEL, sums=sums, entries=entries, excluded=excluded)
 

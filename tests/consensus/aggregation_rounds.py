@@ -29,7 +29,7 @@ from consensus.aggregation.dispute import (
 from consensus.aggregation.masked import Masked
 from consensus.aggregation.masks import Masker
 from consensus.aggregation.opening import Final, Opening
-from consensus.aggregation.outcome import Ending, Failure, Outcome
+from consensus.aggregation.outcome import Edges, Ending, Failure, Outcome
 from consensus.aggregation.unmasking import Unmasking
 from kernels.backend import get_backend
 from kernels.bn254 import R
@@ -123,6 +123,7 @@ class Played:
     answered: dict[str, frozenset[bytes]] = field(default_factory=dict)
     published: list[bytes] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
+    edges: Edges = ()
 
 
 def make_circle(players: Sequence[Player], *, collusion: int = COLLUSION) -> Circle:
@@ -152,6 +153,7 @@ class Table:
     def play(self) -> Played:
         endings: list[Ending] = []
         accepted = masked_set = frozenset[bytes]()
+        edges: Edges = ()
 
         def end(outcome: Outcome) -> Played:
             return Played(
@@ -162,6 +164,7 @@ class Table:
                 answered=self.answered,
                 published=self.published,
                 endings=[*endings, outcome.ending],
+                edges=edges,
             )
 
         too_few = Outcome(ending=Ending.NONE, reason=Failure.TOO_FEW)
@@ -205,6 +208,7 @@ class Table:
         if judged.ending is not Ending.REVEAL:
             return end(judged)
         endings.append(judged.ending)
+        edges = judged.edges
         revelations = self._collect(
             "reveal",
             Revelation,
