@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from federated.errors import DatasetCorrupt, DatasetMissing, DatasetRefInvalid
 from kernels.numpy_types import UInt8Array
@@ -197,6 +198,32 @@ class Samples:
     labels: UInt8Array
     origin: Origin
     n_available: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabeledImages:
+    """images : uint8[N, d]; labels : uint8[N]"""
+
+    images: UInt8Array
+    labels: UInt8Array
+
+    def __add__(self, other: LabeledImages) -> LabeledImages:
+        return LabeledImages(
+            images=np.concatenate([self.images, other.images]),
+            labels=np.concatenate([self.labels, other.labels]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> LabeledImages:
+        """The samples of these indices, in their order."""
+        return LabeledImages(images=self.images[indices], labels=self.labels[indices])
+
+    def split(self, n: int) -> tuple[LabeledImages, LabeledImages]:
+        """The first n, and the others."""
+        indices = np.arange(len(self))
+        return self.take(indices[:n]), self.take(indices[n:])
 
 
 def load_samples(ref: DatasetRef, data_dir: Path) -> Samples:

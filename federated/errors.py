@@ -11,6 +11,11 @@ FederatedError, a `kernels.errors.ZkpotError`
 ├── TensorFileInvalid   bytes are no safetensors file that is read here
 ├── ScalesInvalid       numbers are no scales of a task's architecture
 ├── ProvingFailed       a client's prover has made no proof
+├── OwnDataInvalid      a client's own samples do not fit the task
+├── NetworkUnsupported  a client's own network is none that the task's circuit proves
+├── ClientFolderInvalid a client's folder cannot be used
+├── NotAdmitted         the task does not let this client in
+├── NodesSilent         no block has come for too long
 └── CalibrationFailed   no scale keeps the quantized model inside its ranges; owner's eyes only
 """
 
@@ -111,6 +116,55 @@ class ProvingFailed(FederatedError):
     """There is no proof; the message says why and what to do, without private values."""
 
     code = "proving_failed"
+
+
+class OwnDataInvalid(FederatedError, ValueError):
+    """A client's own samples do not fit the task. where : file, array or name; never a sample."""
+
+    code = "bad_data"
+
+    def __init__(self, where: str, what: str, next_step: str) -> None:
+        self.where, self.what, self.next_step = where, what, next_step
+        super().__init__(f"{where}: {what}; {next_step}")
+
+
+class NetworkUnsupported(FederatedError, ValueError):
+    """A client's own network is none that the task's circuit proves; says which are."""
+
+    code = "network_unsupported"
+
+    def __init__(self, what: str, supported: str) -> None:
+        self.what, self.supported = what, supported
+        super().__init__(f"the network {what}; this task proves {supported}")
+
+
+class ClientFolderInvalid(FederatedError):
+    """A client's folder cannot be used. path : in it; what : the trouble; next_step : what to do"""
+
+    code = "bad_client_folder"
+
+    def __init__(self, path: Path, what: str, next_step: str) -> None:
+        self.path, self.what, self.next_step = path, what, next_step
+        super().__init__(f"{path}: {what}; {next_step}")
+
+
+class NotAdmitted(FederatedError):
+    """The task does not let this client in; says why and what to do."""
+
+    code = "not_admitted"
+
+
+class NodesSilent(FederatedError):
+    """No final block has come for so long that the client gives up; nothing of it is lost."""
+
+    code = "nodes_silent"
+
+    def __init__(self, patience_s: float, height: int) -> None:
+        super().__init__(
+            f"no block after height {height} has come for {patience_s:g} s: see whether nodes run "
+            "and ZKPOT_REDIS_URL names the server that they use, then start this again: it goes on "
+            "where it was"
+        )
 
 
 class CalibrationFailed(FederatedError):

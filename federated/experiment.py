@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from consensus.learning.aggregate import GlobalModel, combine
-from federated.local import LabeledImages, improve, warm_up
+from federated.data import LabeledImages
+from federated.local import improve, warm_up
 from federated.quantize import Progress
 from federated.task_scales import dequantize
 from prover.model.network import Architecture, QuantizedModel, is_correct

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
+from federated.data import LabeledImages
 from federated.float_model import FloatModel
 from federated.quantize import Progress
 from federated.task_scales import TaskScales, find_scales, quantize_for_task
 from federated.train import TrainSettings, train
-from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture, QuantizedModel
 
 LOCAL = TrainSettings(epochs=6, batch_size=64, learning_rate=4e-3, max_shift=1)
 """How a client trains in one round: long enough to learn, short enough not to drift far off."""
 WARM_UP = TrainSettings(epochs=1, batch_size=64, max_shift=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LabeledImages:
-    """images : uint8[N, d]; labels : uint8[N]"""
-
-    images: UInt8Array
-    labels: UInt8Array
-
-    def __add__(self, other: LabeledImages) -> LabeledImages:
-        return LabeledImages(
-            images=np.concatenate([self.images, other.images]),
-            labels=np.concatenate([self.labels, other.labels]),
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: npt.NDArray[np.int64]) -> LabeledImages:
-        """The samples of these indices, in their order."""
-        return LabeledImages(images=self.images[indices], labels=self.labels[indices])
-
-    def split(self, n: int) -> tuple[LabeledImages, LabeledImages]:
-        """The first n, and the others."""
-        indices = np.arange(len(self))
-        return self.take(indices[:n]), self.take(indices[n:])
 
 
 def warm_up(

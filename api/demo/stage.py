@@ -15,9 +15,9 @@ from consensus.content.blobs import FileBlobs
 from consensus.disk.development import BLOBS, create_chain
 from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import Genesis, Task, Timeouts
-from federated.data import DatasetRef, load_samples
+from federated.data import DatasetRef, LabeledImages, load_samples
 from federated.float_model import FloatModel
-from federated.local import LabeledImages, warm_up
+from federated.local import warm_up
 from federated.partition import split_by_label
 from federated.task_scales import TaskScales, quantize_for_task
 from kernels.backend import Backend

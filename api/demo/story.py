@@ -20,8 +20,8 @@ from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import FinalBlock
 from consensus.wire.transactions import Proof
+from federated.data import LabeledImages
 from federated.experiment import count_correct
-from federated.local import LabeledImages
 from prover.model.network import QuantizedModel
 from prover.model.zkq import decode_model
 from prover.randomness import RandomBytes

@@ -41,7 +41,18 @@ ROOTS: dict[str, type[ZkpotError]] = {
 }
 FOREIGN = {"api.client.http", "api.http.problems", "api.valkey.primary"}
 """Where an error is that needs what the tree does not import: it is drawn there all the same."""
-ABSENT = {"cupy", "cuda", "torch", "matplotlib", "mclbn256", "py_ecc", "zksnake", "ezkl", "onnx"}
+ABSENT = {
+    "cupy",
+    "cuda",
+    "torch",
+    "PIL",
+    "matplotlib",
+    "mclbn256",
+    "py_ecc",
+    "zksnake",
+    "ezkl",
+    "onnx",
+}
 """Of extras: a module that needs one that is not installed here is passed over."""
 SECRET = 123456789
 

@@ -11,11 +11,11 @@ pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not inst
 
 import torch
 
-from federated.data import load
+from federated.data import LabeledImages, load
 from federated.errors import FloatModelInvalid
 from federated.experiment import RoundOutcome, count_correct, run_rounds
 from federated.float_model import encode_float_model
-from federated.local import LOCAL, LabeledImages, improve, warm_up
+from federated.local import LOCAL, improve, warm_up
 from federated.partition import split_by_label
 from federated.train import TrainSettings, _shift, train
 from prover.model.network import Architecture
