@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from consensus.agreement.authentication import authenticate, decode_signed
 from consensus.content.interface import Blobs
@@ -31,7 +31,7 @@ class Watch:
     transport : reads the stream `final`
     verifier  : when given, proofs and openings are checked too; validators are asked for the blobs
                 of a block that are not in `blobs` yet, and the block waits for them
-    blobs     : the verifier's; needed with it
+    blobs     : the verifier's, needed with it; where `look_for` looks and what it finds is put
     """
 
     def __init__(
@@ -50,6 +50,8 @@ class Watch:
         self._transport, self._clock = transport, clock
         self._downloads = Downloads(genesis.n_validators, None, make_limit(genesis.task))
         self._waiting: FinalBlock | None = None
+        self._needed: tuple[bytes, ...] = ()
+        self._wanted: dict[bytes, None] = {}
         self._asked_at = float("-inf")
         self.n_refused = 0
 
@@ -61,6 +63,7 @@ class Watch:
     def poll(self, wait_ms: int) -> list[tuple[FinalBlock, ChainState]]:
         """Blocks that have become final, each with the state after it. Raises RedisError."""
         self._ask()
+        self._ask_for_blobs()
         found = []
         for final in self._read(wait_ms):
             if final.block.height <= self.state.height:
@@ -104,9 +107,21 @@ class Watch:
             return None
         return FinalBlock.decode(raw)
 
+    def look_for(self, digests: Iterable[bytes]) -> None:
+        """Asks validators for these blobs, from poll to poll until they are in `blobs`.
+
+        They take the place of those that were looked for before.
+        """
+        self._wanted = dict.fromkeys(digests)
+
     def _lacks_blobs(self, final: FinalBlock) -> bool:
         """Whether the block has to wait; then what it needs is asked for, again and again."""
-        missing = self._follower.list_missing(final)
+        self._needed = self._follower.list_missing(final)
+        self._ask_for_blobs()
+        return bool(self._needed)
+
+    def _ask_for_blobs(self) -> None:
+        missing = (*self._needed, *self._wanted)
         requests = self._downloads.want(missing, self._clock())
         if missing:
             self._transport.listen(BLOBS)
@@ -114,7 +129,6 @@ class Watch:
             self._transport.ignore(BLOBS)
         for request in requests:
             self._transport.send(VOTES, request.encode())
-        return bool(missing)
 
     def _take_part(self, raw: bytes) -> None:
         part = decode_signed(BlobPart, raw, self._genesis)
@@ -124,7 +138,7 @@ class Watch:
         if request is not None:
             self._transport.send(VOTES, request.encode())
         if blob is not None and self._blobs is not None:
-            self._blobs.put(blob)
+            self._wanted.pop(self._blobs.put(blob), None)
 
     def _jump(self, held: HeldState) -> FinalBlock | None:
         """The first block after a state that takes the place of blocks that nobody has."""
@@ -132,7 +146,7 @@ class Watch:
         if snapshot is None:
             return None
         self._follower.restart(snapshot.state)
-        self.start, self._waiting = snapshot.state, None
+        self.start, self._waiting, self._needed = snapshot.state, None, ()
         return snapshot.final
 
     def send(self, tx: Transaction) -> None:

@@ -12,12 +12,14 @@ from api.settings import Settings
 from api.valkey.embedded import connect
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState
-from consensus.node.stream import FINAL, TRANSACTIONS, VOTES, Transport
+from consensus.node.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Transport
 from consensus.node.watch import Watch
+from consensus.wire.gossip_messages import BlobPart, BlobRequest
 from consensus.wire.messages import BlockRequest, FinalBlock, QuorumCertificate
 from consensus.wire.transactions import decode_transaction
 from tests.support.certificates import certify
 from tests.support.learning import Lab
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.queue_server import running_server
 
 N_BLOCKS = 5
@@ -155,3 +157,28 @@ def test_transactions_reach_the_validators(watch: Watch, server: Transport) -> N
     watch.send(tx)
     heard = [x for x in server.read(10) if x.stream == TRANSACTIONS]
     assert [decode_transaction(x.raw) for x in heard] == [tx]
+
+
+def test_blobs_are_looked_for_until_a_validator_sends_them(
+    data_dir: Path, server: Transport
+) -> None:
+    """Also by who checks no proofs; what somebody else sends is none."""
+    redis, blobs = connect(Settings(data_dir=data_dir)), MemoryBlobs()
+    transport = Transport(redis, LAB.genesis.digest, (FINAL,))
+    now_s = [0.0]
+    watch = Watch(LAB.genesis, transport, blobs=blobs, clock=lambda: now_s[0])
+    raw, digest = b"pool", LAB.task.get_pool(0)
+    watch.look_for([digest])
+    watch.poll(10)
+    asked = [BlobRequest.decode(x.raw) for x in server.read(10) if x.stream == VOTES]
+    (request,) = [r for r in asked if r is not None]
+    part = BlobPart(digest=digest, part=0, size=len(raw), data=raw, validator=request.validator)
+    for key in (LAB.clients[0], LAB.validators[request.validator]):
+        server.send(BLOBS, LAB.sign(part, key).encode())
+        watch.poll(10)
+        assert (blobs.read_part(digest, 0, 1) is None) == (key is LAB.clients[0])
+    server.read(10)
+    now_s[0] = 1000.0
+    watch.poll(10)
+    assert [x for x in server.read(10) if BlobRequest.decode(x.raw) is not None] == []
+    redis.close()
