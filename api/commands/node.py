@@ -137,7 +137,9 @@ def node(
         if content_port is not None:
             from consensus.content.peers import BlobServer
 
-            server = serving.enter_context(BlobServer(own, host=content_host, port=content_port))
+            server = serving.enter_context(
+                BlobServer(own, genesis=made.encode(), host=content_host, port=content_port)
+            )
             log.info("blobs are served", address=server.address)
         try:
             one = Node(

@@ -91,6 +91,7 @@ def build_app(
     app.include_router(routes_jobs.router)
     app.include_router(routes_stock.router)
     app.include_router(routes_chain.router)
+    app.include_router(routes_chain.open_router)
     _add_probes(app)
     _add_page(app)
     app.add_middleware(ReadersLeave)

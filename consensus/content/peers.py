@@ -1,6 +1,7 @@
 """Blobs from other nodes over HTTP, for nodes that share no folder.
 
     GET /blobs/<sha256 in hexadecimal digits>       200 with the bytes, 404
+    GET /genesis.json                               of the chain, for who joins it
 
 A node asks one peer after the other for what it lacks, checks the digest, and serves what it keeps
 for the chain. Nobody has to be trusted: another digest than the one that was asked for is as good
@@ -28,7 +29,7 @@ from consensus.content.interface import CHUNK_BYTES, DIGEST_BYTES, Blobs
 from consensus.errors import BlobMissing, PeerInvalid
 from consensus.wire.gossip_messages import MAX_BLOB_BYTES
 
-PATH = "/blobs/"
+PATH, GENESIS_PATH = "/blobs/", "/genesis.json"
 STILL_S = 5.0
 """How long a connection may stand still, at either end; and for the head of a request."""
 DEADLINE_S = 60.0
@@ -154,10 +155,16 @@ class BlobServer:
     """Serves a node's own blobs meanwhile; use it in a `with` block. Raises OSError."""
 
     def __init__(
-        self, store: Blobs, *, host: str, port: int, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Blobs,
+        *,
+        genesis: bytes,
+        host: str,
+        port: int,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """port : 0 takes any free one, see `address`"""
-        self._server = _Server((host, port), _make_handler(store, clock))
+        """genesis : its file; port : 0 takes any free one, see `address`"""
+        self._server = _Server((host, port), _make_handler(store, genesis, clock))
         self._thread = Thread(target=self._server.serve_forever, name="blob server", daemon=True)
 
     @property
@@ -204,7 +211,9 @@ class _Server(ThreadingHTTPServer):
         """Nothing: who asked went away, or stood still."""
 
 
-def _make_handler(store: Blobs, clock: Callable[[], float]) -> type[BaseHTTPRequestHandler]:
+def _make_handler(
+    store: Blobs, genesis: bytes, clock: Callable[[], float]
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = STILL_S
         rfile: BufferedReader
@@ -215,6 +224,10 @@ def _make_handler(store: Blobs, clock: Callable[[], float]) -> type[BaseHTTPRequ
             self.rfile = BufferedReader(_Hurried(self.rfile.detach(), is_late))
 
         def do_GET(self) -> None:
+            if self.path == GENESIS_PATH:
+                self._begin("application/json", len(genesis))
+                self.wfile.write(genesis)
+                return
             asked = _ASKED.fullmatch(self.path)
             digest = bytes.fromhex(asked[1]) if asked else b""
             found = store.read_part(digest, 0, CHUNK_BYTES)
@@ -223,16 +236,19 @@ def _make_handler(store: Blobs, clock: Callable[[], float]) -> type[BaseHTTPRequ
                 return
             size, part = found
             is_late = _make_deadline(clock, DEADLINE_S)
-            self.send_response(200)
-            self.send_header("Content-Type", "application/octet-stream")
-            self.send_header("Content-Length", str(size))
-            self.end_headers()
+            self._begin("application/octet-stream", size)
             n_sent = 0
             while part and not is_late():
                 self.wfile.write(part)
                 n_sent += len(part)
                 following = store.read_part(digest, n_sent, CHUNK_BYTES)
                 part = following[1] if following else b""  # let go meanwhile: cut short
+
+        def _begin(self, kind: str, size: int) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(size))
+            self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing: anyone can ask."""

@@ -42,6 +42,7 @@ class ChainHistory:
     def __init__(
         self, genesis: Genesis, *, keep_blocks: int = KEEP_BLOCKS, keep_rounds: int = KEEP_ROUNDS
     ) -> None:
+        self.genesis = genesis
         self._n_samples = genesis.task.n_samples
         self._state = start(genesis)
         self._blocks: deque[BlockView] = deque(maxlen=keep_blocks)

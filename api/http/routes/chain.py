@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from api.http.auth import Caller
@@ -35,6 +35,23 @@ def get_chain(shell: ShellDep) -> ChainHistory:
 
 
 Chain = Annotated[ChainHistory, Depends(get_chain)]
+
+
+open_router = APIRouter(tags=["chain"])
+"""Of what everyone may have, without a key."""
+
+
+@open_router.get(
+    "/genesis.json",
+    summary="The genesis of the chain",
+    response_class=Response,
+    responses={**document("not_found"), 200: {"content": {"application/json": {}}}},
+)
+async def get_genesis(chain: Chain) -> Response:
+    """The file that nodes and clients start from, byte by byte: compare its digest with what
+    others tell you.
+    """
+    return Response(chain.genesis.encode(), media_type="application/json")
 
 
 def hold_stream(shell: ShellDep, caller: CallerDep, _: Chain) -> Iterator[Caller]:

@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry
 
 from api.http.app import build_app
-from api.http.auth import KeyRing
+from api.http.auth import Caller, KeyEntry, KeyRing, Scope
 from api.http.chain.history import ChainHistory
 from consensus.learning.chain import start
 from consensus.learning.chain_state import Phase
@@ -126,3 +126,17 @@ def test_a_service_without_a_chain_says_so(service: StillService) -> None:
             answer = client.get(path)
             assert answer.status_code == 404
             assert "ZKPOT_GENESIS" in answer.json()["detail"]
+
+
+def test_everyone_gets_the_genesis_as_it_is(history: ChainHistory, service: StillService) -> None:
+    """Also where all else asks for a key."""
+    alice = Caller(name="alice", scopes=frozenset({Scope.READ}))
+    ring = KeyRing([KeyEntry(digest=bytes(32), caller=alice)])
+    app = build_app(service, keys=ring, registry=CollectorRegistry(), chain=history)
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/v1/blocks").status_code == 401
+        answer = client.get("/genesis.json")
+        assert (answer.status_code, answer.content) == (200, LAB.genesis.encode())
+    app = build_app(service, keys=ring, registry=CollectorRegistry())
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/genesis.json").json()["code"] == "not_found"

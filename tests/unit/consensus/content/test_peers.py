@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from threading import Event, Thread
 from unittest.mock import Mock
+from urllib.request import urlopen
 
 import pytest
 
@@ -39,8 +40,11 @@ def stack() -> Iterator[ExitStack]:
         yield opened
 
 
+GENESIS = b'{"version":1}\n'
+
+
 def serve(stack: ExitStack, store: Blobs) -> str:
-    return stack.enter_context(BlobServer(store, host="127.0.0.1", port=0)).address
+    return stack.enter_context(BlobServer(store, genesis=GENESIS, host="127.0.0.1", port=0)).address
 
 
 def test_what_any_peer_has_is_got(stack: ExitStack) -> None:
@@ -116,7 +120,9 @@ def test_who_asks_or_reads_too_slowly_is_left(
     """However steadily the bytes come: places are few."""
     store, steps = MemoryBlobs(), iter(times)
     digest = store.put(LARGE)
-    server = BlobServer(store, host="127.0.0.1", port=0, clock=lambda: next(steps, times[-1]))
+    server = BlobServer(
+        store, genesis=b"", host="127.0.0.1", port=0, clock=lambda: next(steps, times[-1])
+    )
     host, _, port = stack.enter_context(server).address.removeprefix("http://").partition(":")
     asking = stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
     asking.sendall(f"GET /blobs/{digest.hex()} HTTP/1.0\r\n\r\n".encode())
@@ -238,3 +244,9 @@ def test_places_are_asked_in_order() -> None:
     assert SeveralBlobs([Broken(), second]).read_part(digest, 0, 1) == (1, b"x")
     with pytest.raises(BlobCorrupt):
         SeveralBlobs([Corrupt(), Broken()]).get(digest)
+
+
+def test_the_genesis_is_served_beside_the_blobs(stack: ExitStack) -> None:
+    with urlopen(serve(stack, MemoryBlobs()) + "/genesis.json") as answer:
+        assert answer.read() == GENESIS
+        assert answer.headers["Content-Type"] == "application/json"
