@@ -34,6 +34,7 @@ COMMANDS = (
     "queue",
     "node",
     "chain",
+    "client",
 )
 """Modules of `api.commands`, in the order of the help."""
 

@@ -28,8 +28,15 @@ from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import Genesis, Task
-from consensus.wire.transactions import Commit, Proof, Register, SentTransaction, Update
-from federated.errors import ProvingFailed
+from consensus.wire.transactions import (
+    Commit,
+    Proof,
+    Register,
+    SentTransaction,
+    Update,
+    decode_transaction,
+)
+from federated.errors import NotAdmitted, ProvingFailed
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.files import PRIVATE, write_whole
@@ -114,7 +121,8 @@ class RoundSecrets:
 
 
 class SecretStore:
-    """FOLDER/chain-GENESIS/round-N/{model.zkq, commitment.secret}, for their owner's eyes only.
+    """FOLDER/chain-GENESIS/round-N/, for its owner's eyes only: model.zkq, commitment.secret, and
+    each transaction under its duty's name once it is made, `prove.sent`.
 
     On another chain a commitment would be under another key, or tell that both clients are one.
     """
@@ -141,8 +149,30 @@ class SecretStore:
         write_whole(folder / MODEL_NAME, [encode_model(secrets.model)], mode=PRIVATE)
         write_whole(folder / COMMITMENT_NAME, [secrets.commitment.encode()], mode=PRIVATE)
 
+    def load_sent(self, learning_round: int, duty: Duty) -> SentTransaction | None:
+        """What was made for this duty; None when nothing was, or it is none of this version."""
+        try:
+            raw = (self._get(learning_round) / f"{duty}.sent").read_bytes()
+        except FileNotFoundError:
+            return None
+        return decode_transaction(raw)
+
+    def save_sent(self, learning_round: int, duty: Duty, tx: SentTransaction) -> None:
+        """Before it is sent. Raises OSError."""
+        folder = self._get(learning_round)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(folder / f"{duty}.sent", [tx.encode()], mode=PRIVATE)
+
     def _get(self, learning_round: int) -> Path:
         return self._folder / f"round-{learning_round}"
+
+
+def describe_permit(public_key: bytes) -> str:
+    """What a client without a permit is to do."""
+    return (
+        "have whoever holds the task's admission key run `zkpot chain permit CHAIN "
+        f"{public_key.hex()}`, and give what it prints by --permit"
+    )
 
 
 def make_committer(
@@ -174,7 +204,9 @@ class Client:
         commit: Committer,
         prover: Prover,
     ) -> None:
-        """validator : its home, which proposes when this client leads"""
+        """validator : its home, which proposes when this client leads
+        permit    : of the admission key; b"" for one that is registered already
+        """
         self.public_key = get_public_key(key)
         self._key, self._validator, self._permit = key, validator, permit
         self._blobs, self._secrets = blobs, secrets
@@ -184,16 +216,27 @@ class Client:
     def act(self, state: ChainState) -> SentTransaction | None:
         """The transaction that is due after this state; None: nothing is.
 
-        Made once, which may take as long as training and proving do; the same comes again until it
-        is final. Raises ProvingFailed, BlobUnavailable, PoolInvalid, ProverError, OSError.
+        Made once, which may take as long as training and proving do, and kept on disk; the same
+        comes again until it is final.
+
+        Raises ProvingFailed, BlobUnavailable, PoolInvalid, ProverError, OSError.
         """
         duty = find_duty(state, self.public_key)
         if duty is Duty.NOTHING:
             return None
         if self._made is None or self._made[:2] != (duty, state.learning_round):
-            made = sign(self._key, self._make(duty, state), state.genesis.digest)
+            made = self._secrets.load_sent(state.learning_round, duty)
+            if made is None:
+                made = sign(self._key, self._make(duty, state), state.genesis.digest)
+                self._secrets.save_sent(state.learning_round, duty, made)
             self._made = duty, state.learning_round, made
         return self._made[2]
+
+    def require_permit(self) -> None:
+        """Raises NotAdmitted for a client that has none, with what to do."""
+        if not self._permit:
+            what = "this client is not registered and has no permit"
+            raise NotAdmitted(f"{what}; {describe_permit(self.public_key)}")
 
     def load_secrets(self, learning_round: int) -> RoundSecrets | None:
         """The model and the commitment of a round, once they are made."""

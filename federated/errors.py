@@ -14,6 +14,7 @@ FederatedError, a `kernels.errors.ZkpotError`
 ├── OwnDataInvalid      a client's own samples do not fit the task
 ├── NetworkUnsupported  a client's own network is none that the task's circuit proves
 ├── ClientFolderInvalid a client's folder cannot be used
+├── GenesisUnavailable  there is no genesis where one was asked for, or another one
 ├── NotAdmitted         the task does not let this client in
 ├── NodesSilent         no block has come for too long
 └── CalibrationFailed   no scale keeps the quantized model inside its ranges; owner's eyes only
@@ -146,6 +147,15 @@ class ClientFolderInvalid(FederatedError):
     def __init__(self, path: Path, what: str, next_step: str) -> None:
         self.path, self.what, self.next_step = path, what, next_step
         super().__init__(f"{path}: {what}; {next_step}")
+
+
+class GenesisUnavailable(FederatedError):
+    """There is no genesis where one was asked for, or another one than was asked for."""
+
+    code = "genesis_unavailable"
+
+    def __init__(self, source: str, what: str, next_step: str) -> None:
+        super().__init__(f"{source} {what}; {next_step}")
 
 
 class NotAdmitted(FederatedError):

@@ -83,6 +83,12 @@ def train(
     return _to_model(network, sizes, mean, std, {**(record or {}), "settings": asdict(settings)})
 
 
+def draw_model(sizes: tuple[int, ...], *, mean: float, std: float, seed: int = 0) -> FloatModel:
+    """A network before any training; the same sizes and seed give the same one everywhere."""
+    network = _build_network(sizes, torch.Generator().manual_seed(seed))
+    return _to_model(network, sizes, mean, std, {})
+
+
 def _shift(
     x: torch.Tensor, most: int, background: float, generator: torch.Generator
 ) -> torch.Tensor:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from api.http.chain.schemas import BlockView
     from consensus.disk.block_files import StoredChain
     from consensus.wire.genesis import Genesis
+    from prover.model.network import Architecture
 
 NewFolder = Annotated[Path, typer.Argument(help="Folder to make.")]
 Home = Annotated[
@@ -56,7 +57,7 @@ MinHeight = Annotated[
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Make a development chain, verify one, show one.")
-    for command in (init, verify, show, snapshot, abstain):
+    for command in (init, permit, verify, show, snapshot, abstain):
         group.command(command.__name__)(command)
     app.add_typer(group, name="chain", no_args_is_help=True)
 
@@ -80,9 +81,17 @@ def init(
         int | None, typer.Option(min=1, help="Waits for empty blocks double up to this; else 64 x.")
     ] = None,
     timeout_ms: Annotated[int, typer.Option(min=1, help="Of a step of a round.")] = 1000,
+    warm_up: Annotated[
+        str | None,
+        typer.Option(help="Samples in public that the scales of clients are found with."),
+    ] = None,
     key_digest: KeyDigest = None,
 ) -> None:
-    """Deal all keys of a chain for a demonstration; whoever runs this knows them all."""
+    """Deal all keys of a chain for a demonstration; whoever runs this knows them all.
+
+    Clients of `zkpot client join` divide by the same scales, which --warm-up finds: so many samples
+    in public, such as 'mnist:train[0:500]', as make a network that has begun to learn.
+    """
     import secrets
 
     from api.console.queue_access import read_settings
@@ -123,6 +132,7 @@ def init(
                 commit_ms=phase_ms,
                 prove_ms=phase_ms,
                 update_ms=phase_ms,
+                scales=() if warm_up is None else _find_scales(warm_up, card.architecture),
             )
             timeouts = Timeouts(
                 propose_ms=timeout_ms,
@@ -149,6 +159,50 @@ def init(
     typer.echo(f"chain {genesis.digest.hex()[:16]} with {validators} validators in {folder}")
     typer.echo(f"key digest {verifying.digest.hex()}")
     typer.echo(f"start each: zkpot node {folder}/node-0")
+
+
+def _find_scales(
+    reference: str, architecture: Architecture
+) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """The scales of a task, by a network that has seen these samples once."""
+    from api.console.progress import show_steps
+    from api.console.samples import load_reference
+    from federated.joining.own_data import require_fit
+
+    try:
+        from federated.local import warm_up
+    except ModuleNotFoundError as error:
+        refuse(
+            f"--warm-up needs {error.name}: pip install 'zkpot[federated]'", code="missing_package"
+        )
+    found = load_reference(reference, hint="--warm-up")
+    public = require_fit(reference, found.images, found.labels, architecture)
+    with show_steps() as progress:
+        return warm_up(public, architecture, progress)[1].to_lists()
+
+
+def permit(
+    folder: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Folder of `zkpot chain init`.")
+    ],
+    client_key: Annotated[
+        bytes,
+        typer.Argument(parser=parse_digest, metavar="HEX", help="What `zkpot client key` prints."),
+    ],
+) -> None:
+    """Let a client in: print a permit of the admission key for the client's public key."""
+    from api.console.refusals import refusing
+    from consensus.disk.development import ADMISSION, GENESIS, sign_permit
+    from consensus.disk.identity import get_public_key, load_key
+    from consensus.wire.genesis import Genesis
+
+    with refusing(as_json=False):
+        genesis = Genesis.decode((folder / GENESIS).read_bytes())
+        admission = load_key(folder, ADMISSION)
+        if get_public_key(admission) != genesis.admission_key:
+            reason = f"{folder / ADMISSION} is the key of another task than {folder / GENESIS}"
+            refuse(reason, code="another_genesis")
+        typer.echo(sign_permit(admission, genesis.digest, client_key).hex())
 
 
 def verify(

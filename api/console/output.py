@@ -3,6 +3,7 @@
 0  done, or valid
 1  refused, with the reason
 2  wrong usage (typer's own code)
+3  and more: of a command that says so
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def emit_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, indent=1))
 
 
-def refuse(reason: str, *, code: str, as_json: bool = False) -> NoReturn:
-    """Ends the command with exit code 1 and the reason.
+def refuse(reason: str, *, code: str, as_json: bool = False, status: int = REFUSED) -> NoReturn:
+    """Ends the command with exit code 1, or another, and the reason.
 
     The reason goes to standard error, or as {"refused": code, "reason": ...} to standard output.
     """
@@ -35,7 +36,7 @@ def refuse(reason: str, *, code: str, as_json: bool = False) -> NoReturn:
         emit_json({"refused": code, "reason": reason})
     else:
         typer.echo(f"refused ({code}): {reason}", err=True)
-    raise typer.Exit(REFUSED)
+    raise typer.Exit(status)
 
 
 def refuse_error(

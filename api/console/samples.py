@@ -8,10 +8,10 @@ from federated.errors import DatasetRefInvalid
 from federated.settings import Settings
 
 
-def load_reference(reference: str) -> Samples:
+def load_reference(reference: str, *, hint: str = "--dataset") -> Samples:
     """The samples, from this machine; a usage error when the reference names none.
 
     Raises DatasetMissing, DatasetCorrupt, OSError.
     """
-    with meaning("--dataset", DatasetRefInvalid):
+    with meaning(hint, DatasetRefInvalid):
         return load_samples(DatasetRef.parse(reference), Settings.from_environment().data_dir)

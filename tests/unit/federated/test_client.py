@@ -6,6 +6,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,13 +91,16 @@ def make_client(
     *,
     prover: Prover | None = None,
     learn: Callable[[GlobalModel | None, int], QuantizedModel] | None = None,
+    permit: bytes | None = None,
+    blobs: Any = None,
 ) -> Client:
-    permit = sign_permit(lab.admission, lab.genesis.digest, lab.client(i))
+    if permit is None:
+        permit = sign_permit(lab.admission, lab.genesis.digest, lab.client(i))
     return Client(
         lab.clients[i],
         validator=i,
         permit=permit,
-        blobs=lab.blobs,
+        blobs=blobs or lab.blobs,
         secrets=SecretStore(folder / f"client-{i}", lab.genesis),
         learn=learn or (lambda _, t: model_of(i)),
         commit=make_committer(
@@ -278,7 +282,7 @@ def test_secrets_are_for_their_owner(lab: ProvenLab, tmp_path: Path) -> None:
     client.act(lab.reach(Phase.COMMIT))
     (folder,) = tmp_path.glob("client-0/chain-*/round-0")
     names = {path.name for path in folder.iterdir()}
-    assert names == {MODEL_NAME, COMMITMENT_NAME}
+    assert names == {MODEL_NAME, COMMITMENT_NAME, "commit.sent"}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in folder.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -14,9 +14,9 @@ pytest.importorskip("PIL", reason="the extra `federated` (Pillow) is not install
 
 from PIL import Image
 
-from federated import own_data
 from federated.errors import DatasetRefInvalid, OwnDataInvalid
-from federated.own_data import load_own_data
+from federated.joining import own_data
+from federated.joining.own_data import load_own_data
 from prover.model.network import Architecture
 
 GRAY = Architecture.parse("mlp-6-3")  # 3 x 2 pixels, three classes

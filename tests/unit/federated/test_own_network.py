@@ -11,7 +11,7 @@ import torch
 from torch.nn import BatchNorm1d, Conv2d, Dropout, Flatten, Identity, Linear, ReLU, Sequential
 
 from federated.errors import NetworkUnsupported
-from federated.own_network import (
+from federated.joining.own_network import (
     describe_supported,
     normalize,
     read_network,

@@ -17,7 +17,7 @@ from PIL import Image
 
 from federated.data import LabeledImages
 from federated.errors import OwnDataInvalid
-from federated.own_data import MAX_DATA_BYTES, require_fit
+from federated.joining.own_data import MAX_DATA_BYTES, require_fit
 from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture
 

@@ -1,7 +1,7 @@
 """A client's own samples, as they lie on its disk. Nobody else sees them, not even their number.
 
     NAME, NAME:train[0:1000]    a registered data set, see `federated.data`
-    FOLDER/CLASS/*.png, *.jpg   images, a sub folder per class; see `federated.image_folder`
+    FOLDER/CLASS/*.png, *.jpg   images, a sub folder per class; see `federated.joining.image_folder`
     FILE.npz                    arrays `images` uint8[N, ...] and `labels`, whole numbers, shape [N]
 
 A task fixes how many values a sample has and how many classes there are. What does not fit is
@@ -40,7 +40,7 @@ def load_own_data(what: str, architecture: Architecture, data_dir: Path) -> Labe
     path = Path(what).expanduser()
     if path.is_dir():
         # The only part that needs Pillow.
-        from federated.image_folder import load_image_folder
+        from federated.joining.image_folder import load_image_folder
 
         return load_image_folder(path, architecture)
     if path.suffix == ".npz":

@@ -1,0 +1,148 @@
+"""A client of a task on this machine: chain, folder, prover and places for blobs, put together.
+
+    me = Membership(load_genesis("http://127.0.0.1:8000"), folder=Path("me"), key=Path("key"))
+    ending = me.take_part(learn_by(network, fit, me.task))
+
+`zkpot client join` is this with samples from a folder, examples/own_client.py with own code.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from api.settings import Settings
+from api.valkey.shared import sharing
+from consensus.content.background import SeveralBlobs
+from consensus.content.blobs import FileBlobs, KeptBlobs, ObjectBlobs
+from consensus.content.interface import Blobs
+from consensus.disk.blob_limits import make_limit
+from consensus.disk.identity import get_public_key
+from consensus.node.stream import FINAL, Transport
+from consensus.node.watch import Watch
+from consensus.wire.genesis import Genesis, Task
+from federated.client import Client, Learn, Prover, SecretStore, make_committer
+from federated.errors import ProvingFailed
+from federated.joining.folder import BLOBS, holding, pin_genesis, take_key, take_permit
+from federated.joining.own_prover import OwnProver, find_key_folder
+from federated.joining.participation import PATIENCE_S, Ending, Participation
+from kernels.backend import Backend, get_backend
+from prover.progress import StageProgress, silent
+
+KEYS = "keys"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a client's blobs lie for others, beside the bucket of the settings.
+
+    folder : one that nodes read too
+    peers  : http://HOST:PORT of nodes that serve theirs; what no place has is asked for over the
+             streams
+    """
+
+    folder: Path | None = None
+    peers: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """One client of one task.
+
+    folder    : its own, private; see `federated.joining.folder`
+    permit    : 128 hexadecimal digits of who holds the admission key, the first time
+    key       : folder with the proving key; None: where this machine keeps those that it made
+    prover    : a service that is trusted with the model, in place of this machine
+    validator : its home, which proposes when this client leads; None: one by its public key
+    report    : a sentence for people, now and then
+    """
+
+    genesis: Genesis
+    folder: Path
+    settings: Settings = field(default_factory=Settings.from_environment)
+    permit: str | None = None
+    key: Path | None = None
+    prover: Prover | None = None
+    places: Places = field(default_factory=Places)
+    validator: int | None = None
+    backend: Backend = field(default_factory=lambda: get_backend("cpu"))
+    report: Callable[[str], None] = print
+    progress: StageProgress = silent
+    patience_s: float = PATIENCE_S
+
+    @property
+    def task(self) -> Task:
+        return self.genesis.task
+
+    def take_part(self, learn: Learn, *, once: bool = False) -> Ending:
+        """Until the task is over, or one learning round; goes on where it was when it was ended.
+
+        Raises ClientFolderInvalid, NotAdmitted, NodesSilent, ProvingFailed, ConsensusError,
+        ProverError, ServerUnavailable, OSError; what `learn` raises.
+        """
+        with holding(self.folder):
+            pin_genesis(self.folder, self.genesis)
+            blobs = self._open_blobs()
+            client = self._make_client(learn, blobs)
+            with sharing(self.settings, retries=1) as (redis, _):
+                transport = Transport(redis, self.genesis.digest, (FINAL,))
+                part = Participation(
+                    client,
+                    Watch(self.genesis, transport, blobs=blobs),
+                    report=self.report,
+                    patience_s=self.patience_s,
+                )
+                return part.run(once=once)
+
+    def _make_client(self, learn: Learn, blobs: Blobs) -> Client:
+        key = take_key(self.folder, secrets.token_bytes)
+        own, public = self._load_prover(), get_public_key(key)
+        validator = self.validator
+        if validator is None:
+            validator = int.from_bytes(public[:8], "little") % self.genesis.n_validators
+        return Client(
+            key,
+            validator=validator,
+            permit=take_permit(self.folder, self.genesis, key, self.permit),
+            blobs=blobs,
+            secrets=SecretStore(self.folder, self.genesis),
+            learn=learn,
+            commit=make_committer(
+                self.task, own.key, random_bytes=secrets.token_bytes, backend=self.backend
+            ),
+            prover=self.prover or own,
+        )
+
+    def _load_prover(self) -> OwnProver:
+        folder = self.key or find_key_folder(self.task, self.settings.data_dir / KEYS)
+        if folder is None:
+            raise ProvingFailed(
+                "this machine has not the proving key whose digest is "
+                f"{self.task.verifying_key_digest.hex()}: have who runs the task give you the "
+                "folder of `zkpot setup`, and name it by --key"
+            )
+        return OwnProver.load(
+            self.task,
+            folder,
+            random_bytes=secrets.token_bytes,
+            backend=self.backend,
+            progress=self.progress,
+        )
+
+    def _open_blobs(self) -> Blobs:
+        limit = make_limit(self.task)
+        places: list[Blobs] = []
+        if self.places.folder is not None:
+            places.append(FileBlobs(self.places.folder, get_limit=limit))
+        if self.settings.bucket is not None:
+            from consensus.content.s3 import S3Objects
+
+            places.append(ObjectBlobs(S3Objects(*self.settings.bucket), BLOBS, get_limit=limit))
+        if self.places.peers:
+            from consensus.content.peers import PeerBlobs
+
+            places.append(PeerBlobs(self.places.peers, get_limit=limit))
+        own = FileBlobs(self.folder / BLOBS, get_limit=limit)
+        return KeptBlobs(own, SeveralBlobs(places))

@@ -1,0 +1,1 @@
+"""What a client brings, and its way through a task: data, network, folder, rounds."""

@@ -1,0 +1,187 @@
+"""One client's part in a task from now on: what is due, sent until it is final, round after round.
+
+The chain comes from a light client (`consensus.node.watch`), which believes nobody but 2f + 1
+validators of the genesis. Everything that must survive is in the client's folder before it is sent,
+so this may end at any point, in whatever way, and be started again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from redis.exceptions import RedisError
+
+from consensus.errors import BlobMissing
+from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.messages import FinalBlock
+from consensus.wire.transactions import Commit, Proof, Register, SentTransaction
+from federated.client import Client, Duty, find_duty
+from federated.errors import NodesSilent, NotAdmitted
+
+RESEND_S = 1.0
+"""What is due is said again after this: the transport may have lost it."""
+WINDOW_S, MAX_NEWS = 1.0, 4
+"""A chain that brings no more blocks than this in such a time is followed, not caught up with."""
+PATIENCE_S = 120.0
+"""Without a block, where the chain itself makes empty ones more often."""
+_POLL_MS = 100
+_PAUSE_S = 0.2  # between looks for a server that is being started again
+
+
+class Chain(Protocol):
+    """What `consensus.node.watch.Watch` is to a client."""
+
+    @property
+    def state(self) -> ChainState: ...
+    def poll(self, wait_ms: int) -> list[tuple[FinalBlock, ChainState]]: ...
+    def send(self, tx: SentTransaction) -> None: ...
+    def look_for(self, digests: list[bytes]) -> None: ...
+
+
+class Outcome(StrEnum):
+    """How taking part has ended."""
+
+    DONE = "done"  # it entered a global model
+    OVER = "task_over"  # before this client could do anything
+    MISSED = "missed"  # it took part, or wanted to, and entered none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """rounds : in whose global model this client is, as far as blocks were seen; from 0"""
+
+    outcome: Outcome
+    rounds: tuple[int, ...]
+
+
+class Participation:
+    """A client and the chain that it follows. report(what) : a sentence for people, now and then"""
+
+    def __init__(
+        self,
+        client: Client,
+        chain: Chain,
+        *,
+        report: Callable[[str], None],
+        patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """patience_s : without a block; never less than a quiet chain leaves between two"""
+        self._client, self._chain = client, chain
+        self._report, self._clock, self._sleep = report, clock, sleep
+        longest_s = chain.state.genesis.timeouts.longest_empty_ms / 1000
+        self._patience_s = max(patience_s, 3 * longest_s)
+        self._heard_at = clock()
+        self._rounds: list[int] = []
+        self._sent: SentTransaction | None = None
+        self._sent_at = float("-inf")
+
+    def run(self, *, once: bool) -> Ending:
+        """Until the task is over, or with `once` until one learning round is.
+
+        Raises NotAdmitted, NodesSilent; what `Client.act` raises, but for blobs that are to come.
+        """
+        self._catch_up()
+        if self._chain.state.phase is Phase.DONE:
+            return self._end(Outcome.OVER)
+        goal = self._choose_round() if once else None
+        while (state := self._chain.state).phase is not Phase.DONE:
+            if goal is not None and state.learning_round > goal:
+                break
+            self._require_admission(state)
+            self._act(state)
+            self._poll()
+        is_in = bool(self._rounds) if goal is None else goal in self._rounds
+        return self._end(Outcome.DONE if is_in else Outcome.MISSED)
+
+    def _end(self, outcome: Outcome) -> Ending:
+        return Ending(outcome=outcome, rounds=tuple(self._rounds))
+
+    def _choose_round(self) -> int:
+        """The round under way while its commits are open or this client's is in; else the next."""
+        state = self._chain.state
+        is_open = state.phase in (Phase.REGISTER, Phase.COMMIT)
+        is_in = self._client.public_key in state.commits
+        return state.learning_round + (0 if is_open or is_in else 1)
+
+    def _require_admission(self, state: ChainState) -> None:
+        if self._client.public_key in state.clients:
+            return
+        if state.phase is not Phase.REGISTER:
+            raise NotAdmitted(
+                f"registration of the task closed with {len(state.clients)} of at most "
+                f"{state.genesis.task.n_expected} clients, this one not among them; "
+                "ask who runs the task for another one"
+            )
+        self._client.require_permit()
+
+    # -- what comes in
+
+    def _catch_up(self) -> None:
+        """Returns when blocks come no faster than a chain makes them: what is due is due now."""
+        while True:
+            ends_at, height = self._clock() + WINDOW_S, self._chain.state.height
+            while self._clock() < ends_at:
+                self._poll()
+            if self._chain.state.height <= height + MAX_NEWS:
+                return
+
+    def _poll(self) -> None:
+        """Takes what has become final; waits a moment for it. Raises NodesSilent."""
+        try:
+            news = self._chain.poll(_POLL_MS)
+        except RedisError:
+            self._sleep(_PAUSE_S)
+            news = []
+        for final, _ in news:
+            self._heard_at = self._clock()
+            for aggregate in final.block.aggregate:
+                self._note(aggregate.learning_round, final)
+        if self._clock() - self._heard_at > self._patience_s:
+            raise NodesSilent(self._patience_s, self._chain.state.height)
+
+    def _note(self, learning_round: int, final: FinalBlock) -> None:
+        """A round has ended."""
+        entries = [e for aggregate in final.block.aggregate for e in aggregate.entries]
+        is_in = any(entry.client_key == self._client.public_key for entry in entries)
+        if is_in:
+            self._rounds.append(learning_round)
+        what = f"a mean of {len(entries)} models" if entries else "without a new global model"
+        part = "this client's among them" if is_in else "this client's not among them"
+        self._report(f"round {learning_round + 1} ended: {what}, {part}")
+
+    # -- what goes out
+
+    def _act(self, state: ChainState) -> None:
+        """What is due now and again; made first, which may take long."""
+        started_at = self._clock()
+        try:
+            due = self._client.act(state)
+        except BlobMissing as lacking:
+            self._chain.look_for([lacking.digest])
+            return
+        now = self._clock()
+        self._heard_at += now - started_at  # blocks came, but nobody listened
+        if due is None or (due is self._sent and now - self._sent_at < RESEND_S):
+            return
+        if due is not self._sent:
+            self._report(describe(due, find_duty(state, self._client.public_key)))
+        try:
+            self._chain.send(due)
+        except RedisError:
+            self._sleep(_PAUSE_S)
+            return
+        self._sent, self._sent_at = due, now
+
+
+def describe(tx: SentTransaction, duty: Duty) -> str:
+    """A transaction for people."""
+    if isinstance(tx, Register):
+        return f"registering as {tx.client_key.hex()}"
+    what = {Commit: "committed to its model", Proof: "proven its accuracy"}.get(type(tx))
+    return f"round {tx.learning_round + 1}: {what or duty.value}"

@@ -1,0 +1,236 @@
+"""Taking part from the first registration to the last global model, however often it is ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisGone
+
+from consensus.errors import BlobMissing
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.messages import FinalBlock
+from consensus.wire.transactions import Proof, Register, SentTransaction
+from federated.client import Client, Prover
+from federated.errors import NodesSilent, NotAdmitted
+from federated.joining.own_prover import OwnProver
+from federated.joining.participation import PATIENCE_S, Ending, Outcome, Participation
+from tests.support.certificates import certify
+from tests.support.learning import BACKEND, ProvenLab, accuracy, proving_key
+from tests.support.tiny_circuits import seeded
+from tests.unit.federated.test_client import make_client
+
+OWN = 0
+
+
+class Clock:
+    """A second is over whenever somebody has polled ten times."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class LabChain:
+    """A validator, and clients beside the one under test: a block at each poll.
+
+    is_lost : what happens to what is sent, by its kind and how often it came
+    """
+
+    def __init__(self, lab: ProvenLab, others: list[Client], clock: Clock) -> None:
+        self.state: ChainState = start(lab.genesis)
+        self.sent: list[SentTransaction] = []
+        self.looked_for: list[bytes] = []
+        self.is_down = self.is_still = False
+        self.lost: set[type] = set()
+        self._lab, self._others, self._clock = lab, others, clock
+        self._verifier = lab.verifier()
+        self._waiting: list[SentTransaction] = []
+
+    def poll(self, wait_ms: int) -> list[tuple[FinalBlock, ChainState]]:
+        self._clock.now += wait_ms / 1000
+        if self.is_down:
+            raise RedisGone
+        if self.is_still or self.state.phase is Phase.DONE or self._clock.now % 1 > 0.09:
+            return []
+        due = [tx for other in self._others if (tx := other.act(self.state)) is not None]
+        due += self._waiting
+        faults = self._verifier.judge(self.state, due)
+        fit = [tx for tx, fault in zip(due, faults, strict=True) if fault is None]
+        block = self._lab.block(self.state, list(dict.fromkeys(fit)))
+        assert self._verifier.check(self.state, block) is None
+        self.state, self._waiting = apply(self.state, block), []
+        return [(certify(self._lab, block), self.state)]
+
+    def send(self, tx: SentTransaction) -> None:
+        if self.is_down:
+            raise RedisGone
+        self.sent.append(tx)
+        if type(tx) not in self.lost:
+            self._waiting.append(tx)
+
+    def look_for(self, digests: list[bytes]) -> None:
+        self.looked_for += digests
+
+
+@pytest.fixture(scope="module")
+def lab() -> ProvenLab:
+    return ProvenLab()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def chain(lab: ProvenLab, tmp_path: Path, clock: Clock) -> LabChain:
+    others = [make_client(lab, i, tmp_path / "others") for i in range(1, lab.n_clients)]
+    return LabChain(lab, others, clock)
+
+
+def prover() -> Prover:
+    return OwnProver(accuracy(), proving_key(), random_bytes=seeded(5), backend=BACKEND)
+
+
+def join(
+    lab: ProvenLab, chain: Any, folder: Path, clock: Clock, *, once: bool = False
+) -> tuple[Ending, list[str]]:
+    told: list[str] = []
+    client = make_client(lab, OWN, folder, prover=prover())
+    part = Participation(client, chain, report=told.append, clock=clock, sleep=clock.sleep)
+    return part.run(once=once), told
+
+
+def test_until_the_task_is_over(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock
+) -> None:
+    ending, told = join(lab, chain, tmp_path, clock)
+    assert ending == Ending(outcome=Outcome.DONE, rounds=(0, 1))
+    assert told[0] == f"registering as {lab.client(OWN).hex()}"
+    assert told[1:3] == ["round 1: committed to its model", "round 1: proven its accuracy"]
+    assert told[-1].startswith("round 2 ended: a mean of 3 models, this client's among them")
+    again, _ = join(lab, chain, tmp_path, clock)
+    assert again == Ending(outcome=Outcome.OVER, rounds=())
+
+
+def test_one_round_at_a_time(lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock) -> None:
+    assert join(lab, chain, tmp_path, clock, once=True)[0].rounds == (0,)
+    assert chain.state.learning_round == 1
+    assert join(lab, chain, tmp_path, clock, once=True)[0].rounds == (1,)
+
+
+def test_the_same_bytes_are_sent_until_they_are_final(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock
+) -> None:
+    chain.lost = {Proof}
+    ending, _ = join(lab, chain, tmp_path, clock, once=True)
+    assert ending == Ending(outcome=Outcome.MISSED, rounds=())
+    proofs = [tx for tx in chain.sent if isinstance(tx, Proof)]
+    assert len(proofs) > 1
+    assert len(set(proofs)) == 1
+
+
+def test_who_is_not_let_in_is_told_why(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock
+) -> None:
+    client = make_client(lab, OWN, tmp_path, permit=b"")
+    part = Participation(client, chain, report=print, clock=clock, sleep=clock.sleep)
+    with pytest.raises(NotAdmitted, match=f"zkpot chain permit CHAIN {lab.client(OWN).hex()}"):
+        part.run(once=False)
+    chain.lost = {Register}
+    with pytest.raises(NotAdmitted, match="closed with 2 of at most 3 clients"):
+        join(lab, chain, tmp_path, clock)
+
+
+def test_nodes_that_are_silent_end_it(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock
+) -> None:
+    chain.is_still = True
+    with pytest.raises(NodesSilent, match="no block after height 0 has come for 120 s"):
+        join(lab, chain, tmp_path, clock)
+    assert PATIENCE_S < clock.now < PATIENCE_S + 2
+    chain.is_down = True
+    with pytest.raises(NodesSilent):
+        join(lab, chain, tmp_path, clock)
+
+
+class Forgetful:
+    """Blobs of which one is not there when it is first asked for."""
+
+    def __init__(self, blobs: Any, digest: bytes) -> None:
+        self._blobs, self._digest = blobs, digest
+
+    def get(self, digest: bytes) -> bytes:
+        if digest == self._digest:
+            self._digest = b""
+            raise BlobMissing(digest)
+        raw: bytes = self._blobs.get(digest)
+        return raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+
+def test_a_blob_that_is_lacked_is_looked_for(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock
+) -> None:
+    pool = lab.task.get_pool(0)
+    client = make_client(lab, OWN, tmp_path, prover=prover(), blobs=Forgetful(lab.blobs, pool))
+    part = Participation(client, chain, report=print, clock=clock, sleep=clock.sleep)
+    assert part.run(once=True).rounds == (0,)
+    assert chain.looked_for == [pool]
+
+
+class Killed(BaseException):
+    """What ends a process without a word."""
+
+
+class Dying:
+    """A chain that kills whoever has sent so many different transactions, before or after it."""
+
+    def __init__(self, chain: LabChain, after: int, *, is_sent: bool) -> None:
+        self._chain, self._left, self._is_sent = chain, after, is_sent
+        self._last: SentTransaction | None = None
+
+    def send(self, tx: SentTransaction) -> None:
+        if tx != self._last:
+            self._last = tx
+            self._left -= 1
+        if self._left < 0:
+            if self._is_sent:
+                self._chain.send(tx)
+            raise Killed
+        self._chain.send(tx)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._chain, name)
+
+
+def list_deaths() -> Iterator[tuple[int, bool]]:
+    for after in range(7):
+        yield after, False
+        yield after, True
+
+
+@pytest.mark.parametrize(("after", "is_sent"), list(list_deaths()))
+def test_killed_at_each_step_and_started_again(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock, after: int, is_sent: bool
+) -> None:
+    """It goes on with the same secrets, and enters both rounds."""
+    try:
+        join(lab, Dying(chain, after, is_sent=is_sent), tmp_path, clock)
+    except Killed:
+        ending, _ = join(lab, chain, tmp_path, clock)
+        assert ending.outcome is Outcome.DONE
+    assert chain.state.phase is Phase.DONE
+    steps = [(type(tx), getattr(tx, "learning_round", None)) for tx in dict.fromkeys(chain.sent)]
+    assert len(steps) == len(set(steps)) == 7  # never two that differ for one purpose
