@@ -26,6 +26,15 @@ valid: (?P=last) blocks, every vote and proof in them
   genesis [0-9a-f]{64} \(as given\)
   head    [0-9a-f]{64} \(as given\)
 """
+OWN_CLIENT = r"""registering as [0-9a-f]{64}
+round 1: committed to its model
+round 1: proven its accuracy
+(round 1: \w+
+)+round 1 ended: a mean of 3 models, this client's among them
+this client: done, in round 1
+other client 1: exit code 0
+other client 2: exit code 0
+"""
 VERIFIED = r"""\$ zkpot verify proof\.zkp --key key .*
 valid
 proven: the mlp-784-10 committed to as D_W
@@ -87,3 +96,10 @@ def test_own_data(root: Path, tmp_path: Path) -> None:
     assert int(found[1]) >= 48  # by chance it would be 6
     for name in ("model.zkq", "model.commit.blinding"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.slow
+def test_own_client(root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not installed")
+    out = run(root / "examples" / "own_client.py", folder=tmp_path)
+    assert re.fullmatch(OWN_CLIENT, out), out
