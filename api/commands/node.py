@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,8 @@ Peers = Annotated[
     typer.Option("--peer", help="http://HOST:PORT of a node that serves blobs; may be repeated."),
 ]
 ContentPort = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Serve blobs to peers; 0 takes any free port.")
+    int | None,
+    typer.Option(min=0, max=65535, help="Serve blobs here, and take some; 0: any port."),
 ]
 ContentHost = Annotated[str, typer.Option(help="Address of what is served to peers.")]
 
@@ -134,12 +136,20 @@ def node(
         port = metrics.serve(metrics_port, metrics_host)
         log.info("metrics are served", address=f"http://{metrics_host}:{port}/metrics")
     with ExitStack() as serving, open_streams(settings, report=log.warning) as (redis, mend):
+        tell_wanted: Callable[[frozenset[bytes]], None] | None = None
         if content_port is not None:
             from consensus.content.peers import BlobServer
 
             server = serving.enter_context(
-                BlobServer(own, genesis=made.encode(), host=content_host, port=content_port)
+                BlobServer(
+                    own,
+                    genesis=made.encode(),
+                    host=content_host,
+                    port=content_port,
+                    get_limit=limit,
+                )
             )
+            tell_wanted = server.want
             log.info("blobs are served", address=server.address)
         try:
             one = Node(
@@ -151,6 +161,7 @@ def node(
                 metrics=metrics,
                 log=log,
                 random_bytes=secrets.token_bytes,
+                tell_wanted=tell_wanted,
             )
             one.run(stop.is_set, mend=mend)
         except HomeInvalid as error:

@@ -1,14 +1,17 @@
 """Blobs from other nodes over HTTP, for nodes that share no folder.
 
     GET /blobs/<sha256 in hexadecimal digits>       200 with the bytes, 404
+    PUT /blobs/<sha256>                             201 for one that the node looks for, else 404
     GET /genesis.json                               of the chain, for who joins it
 
 A node asks one peer after the other for what it lacks, checks the digest, and serves what it keeps
 for the chain. Nobody has to be trusted: another digest than the one that was asked for is as good
 as no answer. What is read is bounded in bytes and in time, and so is what is served: so many
 requests at a time, each with a socket that may not stand still, nor go on for ever byte by byte.
-Beside this way, validators send each other parts over the streams (`consensus.node.downloads`),
-which needs no address.
+
+Clients that share no folder with any node bring what they have named in a transaction: a node takes
+what it looks for at that time, and nothing else. Beside this way, validators send each other parts
+over the streams (`consensus.node.downloads`), which needs no address.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedReader, RawIOBase
@@ -79,6 +83,14 @@ class PeerBlobs:
                 return raw
         raise BlobMissing(digest)
 
+    def offer(self, raw: bytes) -> int:
+        """Brings a blob to every peer that looks for it now; how many have taken it.
+
+        cost : at most `deadline_s` for each peer
+        """
+        digest = hashlib.sha256(raw).digest()
+        return sum(self._bring(peer, digest, raw) for peer in self._peers)
+
     def put(self, raw: bytes) -> bytes:
         """Nothing: peers ask for what they lack. Returns the digest."""
         return hashlib.sha256(raw).digest()
@@ -102,6 +114,20 @@ class PeerBlobs:
             if response.status != 200:
                 return b""
             return self._read(response, self._get_limit(digest))
+        finally:
+            connection.close()
+
+    def _bring(
+        self, peer: tuple[type[HTTPConnection], str, int | None], digest: bytes, raw: bytes
+    ) -> bool:
+        kind, host, port = peer
+        connection = kind(host, port, timeout=STILL_S)
+        connection.response_class = _make_response(_make_deadline(self._clock, self._deadline_s))
+        try:
+            connection.request("PUT", PATH + digest.hex(), body=raw)
+            return connection.getresponse().status == 201
+        except (OSError, HTTPException):
+            return False
         finally:
             connection.close()
 
@@ -161,10 +187,16 @@ class BlobServer:
         genesis: bytes,
         host: str,
         port: int,
+        get_limit: Callable[[bytes], int] = lambda digest: MAX_BLOB_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """genesis : its file; port : 0 takes any free one, see `address`"""
-        self._server = _Server((host, port), _make_handler(store, genesis, clock))
+        """genesis : its file; port : 0 takes any free one, see `address`
+
+        get_limit : the most bytes that a blob of a digest may have, see `blob_limits`
+        """
+        self._wanted: frozenset[bytes] = frozenset()
+        shelf = _Shelf(store, lambda digest: digest in self._wanted, get_limit)
+        self._server = _Server((host, port), _make_handler(shelf, genesis, clock))
         self._thread = Thread(target=self._server.serve_forever, name="blob server", daemon=True)
 
     @property
@@ -172,6 +204,10 @@ class BlobServer:
         """http://HOST:PORT"""
         host, port = self._server.server_address[:2]
         return f"http://{host!s}:{port}"
+
+    def want(self, digests: frozenset[bytes]) -> None:
+        """What is taken from now on of those who bring it: what the node looks for."""
+        self._wanted = digests
 
     def __enter__(self) -> BlobServer:
         self._thread.start()
@@ -181,6 +217,15 @@ class BlobServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """A node's own blobs, and which others it takes."""
+
+    store: Blobs
+    is_wanted: Callable[[bytes], bool]
+    get_limit: Callable[[bytes], int]
 
 
 class _Server(ThreadingHTTPServer):
@@ -212,7 +257,7 @@ class _Server(ThreadingHTTPServer):
 
 
 def _make_handler(
-    store: Blobs, genesis: bytes, clock: Callable[[], float]
+    shelf: _Shelf, genesis: bytes, clock: Callable[[], float]
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = STILL_S
@@ -220,17 +265,16 @@ def _make_handler(
 
         def setup(self) -> None:
             super().setup()
-            is_late = _make_deadline(clock, STILL_S)
-            self.rfile = BufferedReader(_Hurried(self.rfile.detach(), is_late))
+            self.is_late = _make_deadline(clock, STILL_S)
+            self.rfile = BufferedReader(_Hurried(self.rfile.detach(), lambda: self.is_late()))
 
         def do_GET(self) -> None:
             if self.path == GENESIS_PATH:
                 self._begin("application/json", len(genesis))
                 self.wfile.write(genesis)
                 return
-            asked = _ASKED.fullmatch(self.path)
-            digest = bytes.fromhex(asked[1]) if asked else b""
-            found = store.read_part(digest, 0, CHUNK_BYTES)
+            digest = self._read_digest()
+            found = shelf.store.read_part(digest, 0, CHUNK_BYTES)
             if found is None:
                 self.send_error(404)
                 return
@@ -241,8 +285,32 @@ def _make_handler(
             while part and not is_late():
                 self.wfile.write(part)
                 n_sent += len(part)
-                following = store.read_part(digest, n_sent, CHUNK_BYTES)
+                following = shelf.store.read_part(digest, n_sent, CHUNK_BYTES)
                 part = following[1] if following else b""  # let go meanwhile: cut short
+
+        def do_PUT(self) -> None:
+            digest, length = self._read_digest(), self.headers.get("Content-Length", "")
+            self.close_connection = True  # of a refusal the body is still on the way
+            if not shelf.is_wanted(digest):
+                self.send_error(404)
+                return
+            if not re.fullmatch(r"[0-9]{1,10}", length) or int(length) > shelf.get_limit(digest):
+                self.send_error(413)
+                return
+            self.is_late = _make_deadline(clock, DEADLINE_S)
+            raw = self.rfile.read(int(length))
+            if hashlib.sha256(raw).digest() != digest:
+                self.send_error(400)
+                return
+            shelf.store.put(raw)
+            self.send_response(201)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def _read_digest(self) -> bytes:
+            """Empty for another path."""
+            asked = _ASKED.fullmatch(self.path)
+            return bytes.fromhex(asked[1]) if asked else b""
 
         def _begin(self, kind: str, size: int) -> None:
             self.send_response(200)

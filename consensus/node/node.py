@@ -91,14 +91,18 @@ class Node:
         metrics: NodeMetrics,
         log: Log,
         random_bytes: RandomBytes,
+        tell_wanted: Callable[[frozenset[bytes]], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         read_time_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        """read_time_ms : since 1970; the median of such times is the time of blocks"""
+        """read_time_ms : since 1970; the median of such times is the time of blocks
+
+        tell_wanted : called with the digests of the blobs that are lacked, now and then
+        """
         self.genesis, self.identity, self.ledger = genesis, identity, ledger
         self._transport, self._metrics = transport, metrics
         self._log, self._blobs = log, blobs
-        self._clock, self._read_time_ms = clock, read_time_ms
+        self._clock, self._read_time_ms, self._tell_wanted = clock, read_time_ms, tell_wanted
         verifier = BlockVerifier(genesis, blobs, random_bytes)
         self._desk = Desk(genesis, verifier, blobs, metrics=metrics, log=log)
         self._events: deque[Event] = deque()
@@ -402,7 +406,10 @@ class Node:
         if now - self._looked_at >= LOOK_PAUSE_S:
             self._looked_at = now
             self._desk.look_again()
-            self._voice.want_blobs(self._desk.list_wanted(self.chain))
+            wanted = tuple(self._desk.list_wanted(self.chain))
+            if self._tell_wanted is not None:
+                self._tell_wanted(frozenset(wanted))
+            self._voice.want_blobs(wanted)
 
     def _check_blocks(self) -> None:
         for block_hash, check in list(self._unchecked.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -250,3 +251,60 @@ def test_the_genesis_is_served_beside_the_blobs(stack: ExitStack) -> None:
     with urlopen(serve(stack, MemoryBlobs()) + "/genesis.json") as answer:
         assert answer.read() == GENESIS
         assert answer.headers["Content-Type"] == "application/json"
+
+
+def test_a_node_takes_what_it_looks_for_and_nothing_else(stack: ExitStack) -> None:
+    store, limit = MemoryBlobs(), len(LARGE)
+    server = stack.enter_context(
+        BlobServer(store, genesis=GENESIS, host="127.0.0.1", port=0, get_limit=lambda digest: limit)
+    )
+    client = PeerBlobs([NOBODY, server.address])
+    digest, longer = hashlib.sha256(LARGE).digest(), LARGE + b"more"
+    assert client.offer(LARGE) == 0
+    server.want(frozenset({digest, hashlib.sha256(longer).digest()}))
+    assert client.offer(longer) == 0
+    assert store.read_part(digest, 0, 1) is None
+    assert client.offer(LARGE) == 1
+    assert store.get(digest) == LARGE
+    server.want(frozenset())
+    assert client.offer(LARGE) == 0
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status"),
+    [
+        ("Content-Length: 6", b"a blow", 400),
+        ("Content-Length: 99999999999", b"", 413),
+        ("Content-Length: -1", b"", 413),
+        ("Transfer-Encoding: chunked", b"0\r\n\r\n", 413),
+    ],
+)
+def test_other_bytes_than_those_looked_for_are_not_kept(
+    stack: ExitStack, head: str, body: bytes, status: int
+) -> None:
+    store, digest = MemoryBlobs(), hashlib.sha256(b"a blob").digest()
+    server = stack.enter_context(BlobServer(store, genesis=GENESIS, host="127.0.0.1", port=0))
+    server.want(frozenset({digest}))
+    host, _, port = server.address.removeprefix("http://").partition(":")
+    asking = stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+    asking.sendall(f"PUT /blobs/{digest.hex()} HTTP/1.0\r\n{head}\r\n\r\n".encode() + body)
+    with asking.makefile("rb") as file:
+        assert file.readline().split()[1] == str(status).encode()
+    assert store.read_part(digest, 0, 1) is None
+
+
+def test_who_brings_a_blob_byte_by_byte_is_left_at_its_time(stack: ExitStack) -> None:
+    now_s = [0.0]
+    store, digest = MemoryBlobs(), hashlib.sha256(LARGE).digest()
+    server = stack.enter_context(
+        BlobServer(store, genesis=GENESIS, host="127.0.0.1", port=0, clock=lambda: now_s[0])
+    )
+    server.want(frozenset({digest}))
+    host, _, port = server.address.removeprefix("http://").partition(":")
+    asking = stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+    head = f"PUT /blobs/{digest.hex()} HTTP/1.0\r\nContent-Length: {len(LARGE)}\r\n\r\n"
+    asking.sendall(head.encode() + LARGE[:1000])
+    now_s[0] = peers.DEADLINE_S + 1
+    with suppress(OSError):
+        asking.sendall(b"x")
+    assert asking.recv(1) == b""
