@@ -111,11 +111,12 @@ def node(
             from consensus.content.s3 import S3Objects
 
             bucket = ObjectBlobs(S3Objects(*settings.bucket), BLOBS, get_limit=limit)
-            places.append(BackgroundBlobs(bucket, own))
+            places.append(BackgroundBlobs(bucket, own, log=log))
         if peer:
             from consensus.content.peers import PeerBlobs
 
-            places.append(BackgroundBlobs(PeerBlobs(peer, get_limit=limit), own))
+            there = PeerBlobs(peer, get_limit=limit)
+            places.append(BackgroundBlobs(there, own, log=log))
         store = KeptBlobs(own, SeveralBlobs(places))
         identity = load_identity(home, made)
         check_task_keys(made.task, store)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Full, Queue
 from threading import Thread
+from typing import Any
 
 from consensus.content.interface import Blobs
 from consensus.errors import BlobMissing, BlobTooLarge, BlobUnavailable
@@ -26,9 +27,15 @@ class BackgroundBlobs:
     """A place behind a thread. own : where what it sends is kept, on this machine"""
 
     def __init__(
-        self, place: Blobs, own: Blobs, *, clock: Callable[[], float] = time.monotonic
+        self,
+        place: Blobs,
+        own: Blobs,
+        *,
+        log: Any,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._place, self._own, self._clock = place, own, clock
+        """log : a structlog logger: the class of an error that is none of a place or a disk"""
+        self._place, self._own, self._log, self._clock = place, own, log, clock
         self._asked: dict[bytes, float] = {}
         self._work: Queue[Callable[[], None]] = Queue(MAX_WAITING)
         self._thread: Thread | None = None
@@ -72,9 +79,13 @@ class BackgroundBlobs:
     def _run(self) -> None:
         while True:
             work = self._work.get()
-            with suppress(OSError, BlobUnavailable, BlobTooLarge):
-                work()
-            self._work.task_done()
+            try:
+                with suppress(OSError, BlobUnavailable, BlobTooLarge):
+                    work()
+            except Exception as error:  # a fault of ours; without the thread no blob would come
+                self._log.error("a blob was given up", error=type(error).__name__)
+            finally:
+                self._work.task_done()
 
     def _fetch(self, digest: bytes) -> None:
         self._own.put(self._place.get(digest))

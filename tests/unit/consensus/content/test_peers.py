@@ -14,6 +14,7 @@ from unittest.mock import Mock
 from urllib.request import urlopen
 
 import pytest
+import structlog
 
 from consensus.content import peers
 from consensus.content.background import PAUSE_S, BackgroundBlobs, SeveralBlobs
@@ -23,6 +24,7 @@ from consensus.content.peers import BlobServer, PeerBlobs
 from consensus.errors import BlobCorrupt, BlobMissing, PeerInvalid
 from tests.support.memory_blobs import MemoryBlobs
 
+LOG = structlog.wrap_logger(structlog.testing.CapturingLogger())
 NOBODY = "http://127.0.0.1:9"
 LARGE = bytes(range(256)) * (CHUNK_BYTES // 128) + b"end"
 
@@ -196,7 +198,7 @@ class Slow(MemoryBlobs):
 def test_who_votes_does_not_wait(tmp_path: Path) -> None:
     place, own, now = Slow(), FileBlobs(tmp_path), [0.0]
     digest = place.put(b"a blob")
-    background = BackgroundBlobs(place, own, clock=lambda: now[0])
+    background = BackgroundBlobs(place, own, log=LOG, clock=lambda: now[0])
     kept = KeptBlobs(own, SeveralBlobs([background]))
     for _ in range(3):
         with pytest.raises(BlobMissing):
@@ -216,7 +218,7 @@ def test_who_votes_does_not_wait(tmp_path: Path) -> None:
 
 def test_what_is_put_and_let_go_is_so_in_every_place(tmp_path: Path) -> None:
     folder, place, own = MemoryBlobs(), MemoryBlobs(), FileBlobs(tmp_path)
-    background = BackgroundBlobs(place, own)
+    background = BackgroundBlobs(place, own, log=LOG)
     kept = KeptBlobs(own, SeveralBlobs([folder, background]))
     digest = kept.put(b"a blob")
     background.wait()
@@ -226,6 +228,30 @@ def test_what_is_put_and_let_go_is_so_in_every_place(tmp_path: Path) -> None:
     for store in (own, folder, place):
         with pytest.raises(BlobMissing):
             store.get(digest)
+
+
+def test_an_error_that_nobody_foresaw_is_said_and_the_next_blob_comes(tmp_path: Path) -> None:
+    class Faulty(MemoryBlobs):
+        may = Event()
+
+        def get(self, digest: bytes) -> bytes:
+            assert self.may.wait(60)
+            if digest == bytes(32):
+                raise KeyError("a secret")
+            return super().get(digest)
+
+    place, own, said = Faulty(), FileBlobs(tmp_path), structlog.testing.LogCapture()
+    log = structlog.wrap_logger(None, processors=[said])
+    background = BackgroundBlobs(place, own, log=log)
+    digest = place.put(b"a blob")
+    for wanted in (bytes(32), digest):
+        with pytest.raises(BlobMissing):
+            background.get(wanted)
+    place.may.set()
+    background.wait()
+    assert own.get(digest) == b"a blob"
+    expected = {"event": "a blob was given up", "error": "KeyError", "log_level": "error"}
+    assert said.entries == [expected]
 
 
 class Broken(MemoryBlobs):
