@@ -69,6 +69,7 @@ def api(
     from api.http.app import build_app
     from api.http.server import build_server
     from api.process.streams import outlast_output
+    from api.process.supervisor import stop_on_signals
     from api.queue.metrics import QueueCollector
     from api.queue.queue import JobQueue
 
@@ -90,8 +91,10 @@ def api(
         shown = f"[{host}]" if ":" in host else host
         with closing(service), _following(settings, redis) as chain, listening:
             app = build_app(service, keys=ring, registry=registry, chain=chain, names=names)
+            server = build_server(app, host=host, port=port)
+            stop_on_signals(server.stop)
             typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
-            build_server(app, host=host, port=port).run(sockets=[listening])
+            server.run(sockets=[listening])
 
 
 def up(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from threading import Event
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -16,7 +17,25 @@ STOP_S = 5
 BACKLOG = 1024
 
 
-def build_server(app: ASGIApp, *, host: str, port: int) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """A server that ends by SIGTERM or SIGINT, and returns, where the process has handlers of both.
+
+    stop  : for those handlers to set; a signal may come just before the server takes them over
+    holds : uvicorn raises the signal again when it has ended: by default the process would end
+            there, before anything around `run` is closed
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop = Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, once it has taken the signals over."""
+        await super().startup(sockets)
+        self.should_exit |= self.stop.is_set()
+
+
+def build_server(app: ASGIApp, *, host: str, port: int) -> Server:
     """A server to `run()`; headers over MAX_HEADER_BYTES are answered with 400 or 431."""
     config = uvicorn.Config(
         app,
@@ -34,7 +53,7 @@ def build_server(app: ASGIApp, *, host: str, port: int) -> uvicorn.Server:
         server_header=False,
         log_level="warning",
     )
-    return uvicorn.Server(config)
+    return Server(config)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 
 from api.cli import build_app
 from api.http.auth import KeyRing, Scope
+from api.process.program import PROGRAM
 from api.process.supervisor import Supervisor
 
 
@@ -47,3 +51,15 @@ def test_a_port_that_is_taken_ends_the_command(
     assert done.exit_code == 1
     assert f"port {port}: Address already in use; end" in done.output
     assert "give another --port" in done.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_api_that_is_told_to_stop_ends_with_0(number: signal.Signals, tmp_path: Path) -> None:
+    environment = {**os.environ, "ZKPOT_DATA_DIR": str(tmp_path), "ZKPOT_THREADS": "1"}
+    with subprocess.Popen(
+        [*PROGRAM, "api", "--port", "0"], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
