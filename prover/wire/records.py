@@ -27,7 +27,6 @@ from typing import (
     Union,
     get_args,
     get_origin,
-    get_type_hints,
 )
 
 from prover.errors import FieldInvalid, FormatError
@@ -220,8 +219,11 @@ class Record:
         """TypeError for a field without a kind, and for a class that would go round the checks."""
         if "__post_init__" in cls.__dict__:
             raise TypeError(f"{cls.__name__}: say what holds between fields in check_whole")
-        hints = get_type_hints(cls, include_extras=True)
-        own = {n: hints[n] for n in get_annotations(cls) if get_origin(hints[n]) is not ClassVar}
+        if "_cells" in cls.__dict__:  # of the same class without slots, of which dataclass made it
+            return
+        # Those of its bases were read with them.
+        hints: dict[str, Any] = get_annotations(cls, eval_str=True)
+        own = {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar}
         if not own:
             return
         if cls.KINDS.keys() - own.keys():

@@ -94,6 +94,35 @@ OUTER = Outer(
 )
 
 
+N_READ: list[int] = []
+
+
+def read_once() -> Number:
+    """A kind that says when its annotation is read."""
+    N_READ.append(1)
+    return Number()
+
+
+def test_an_annotation_is_read_once() -> None:
+    """Not again for the class with slots, and not for a class that follows: a node's start."""
+    N_READ.clear()
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Base(Record):
+        a: Annotated[int, read_once()]
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Further(Base):
+        a: Small
+        b: Short
+
+    assert N_READ == [1]
+    assert [*Base.KINDS, *Further.KINDS] == ["a", "a", "b"]
+    assert Further.decode(Further(a=3, b=b"x").encode()) == Further(a=3, b=b"x")
+    with pytest.raises(FieldInvalid):
+        Further(a=10, b=b"")
+
+
 def test_bytes_are_those_of_the_declaration() -> None:
     fields = [b"\3\0", b"xy", b"\x09\0s", encode_fields([b"h\2\0\0\0\4\0", b"o\1\0\0\0!"])]
     fields += [b"\3\0\5\0", (1).to_bytes(8, "little")]
