@@ -15,7 +15,8 @@ compressed forms are, byte for byte, those of arkworks (`ark-serialize` 0.4, cur
 
 `decode_*` never raises for any bytes: it returns the array, or `Refused` with a `DecodeFault`.
 Accepted bytes encode back to themselves. Infinity is accepted; who must not take it says so itself.
-Nothing here needs a compiled kernel. `backend` speeds up the group checks of large arrays.
+Nothing here needs a compiled kernel. `backend` speeds up the group checks of large arrays, `power`
+the square roots of compressed points.
 """
 
 from __future__ import annotations
@@ -50,6 +51,13 @@ _Y_IS_LARGER = 1 << 7
 _FLAGS = _INFINITY | _Y_IS_LARGER
 
 T = TypeVar("T")
+Power = Callable[[int, int], int]
+"""power(a, exponent) = a^exponent mod p, for 0 <= a < p."""
+
+
+def power_mod_p(a: int, exponent: int) -> int:
+    """a^exponent mod p by Python's integers; `kernels.cpu.words.power` has a quicker one."""
+    return pow(a, exponent, P)
 
 
 class GroupTests(Protocol):
@@ -111,14 +119,19 @@ def encode_g2(points: G2Array, *, compressed: bool = True) -> bytes:
 
 
 def decode_g1(
-    raw: bytes, n: int, *, compressed: bool = True, backend: GroupTests | None = None
+    raw: bytes,
+    n: int,
+    *,
+    compressed: bool = True,
+    backend: GroupTests | None = None,
+    power: Power = power_mod_p,
 ) -> G1Array | Refused:
     """n points of G1 = E(F_p), whose order is prime.
 
     cost : a square root each if compressed, else two coordinate conversions
     """
     parsed = (
-        _parse(raw, n, G1_BYTES, _parse_g1_compressed)
+        _parse(raw, n, G1_BYTES, lambda one: _parse_g1_compressed(one, power))
         if compressed
         else _parse(raw, n, 2 * G1_BYTES, _parse_g1)
     )
@@ -135,14 +148,19 @@ def decode_g1(
 
 
 def decode_g2(
-    raw: bytes, n: int, *, compressed: bool = True, backend: GroupTests | None = None
+    raw: bytes,
+    n: int,
+    *,
+    compressed: bool = True,
+    backend: GroupTests | None = None,
+    power: Power = power_mod_p,
 ) -> G2Array | Refused:
     """n points of G2, the subgroup of order r in E'(F_p2).
 
     cost : about a millisecond each without a backend, mostly the subgroup test
     """
     parsed = (
-        _parse(raw, n, G2_BYTES, _parse_g2_compressed)
+        _parse(raw, n, G2_BYTES, lambda one: _parse_g2_compressed(one, power))
         if compressed
         else _parse(raw, n, 2 * G2_BYTES, _parse_g2)
     )
@@ -252,23 +270,23 @@ def _parse_g2(raw: bytes) -> AffineG2 | DecodeFault | None:
     return (fields[0], fields[1]), (fields[2], fields[3])
 
 
-def _parse_g1_compressed(raw: bytes) -> AffineG1 | DecodeFault | None:
+def _parse_g1_compressed(raw: bytes, power: Power) -> AffineG1 | DecodeFault | None:
     fields = _split(raw)
     if not isinstance(fields, _Fields):
         return fields
     (x,) = fields.coordinates
-    y = sqrt_fp((x * x * x + B1) % P)
+    y = sqrt_fp((x * x * x + B1) % P, power)
     if y is None:
         return DecodeFault.NOT_ON_CURVE
     return x, y if _is_larger((y,)) == fields.y_is_larger else P - y
 
 
-def _parse_g2_compressed(raw: bytes) -> AffineG2 | DecodeFault | None:
+def _parse_g2_compressed(raw: bytes, power: Power) -> AffineG2 | DecodeFault | None:
     fields = _split(raw)
     if not isinstance(fields, _Fields):
         return fields
     x = (fields.coordinates[0], fields.coordinates[1])
-    y = sqrt_fp2(add_fp2(mul_fp2(mul_fp2(x, x), x), B2))
+    y = sqrt_fp2(add_fp2(mul_fp2(mul_fp2(x, x), x), B2), power)
     if y is None:
         return DecodeFault.NOT_ON_CURVE
     return x, y if _is_larger(y) == fields.y_is_larger else sub_fp2((0, 0), y)
@@ -277,13 +295,13 @@ def _parse_g2_compressed(raw: bytes) -> AffineG2 | DecodeFault | None:
 # -- square roots and the subgroup -----------------------------------------------------------------
 
 
-def sqrt_fp(a: int) -> int | None:
+def sqrt_fp(a: int, power: Power = power_mod_p) -> int | None:
     """A square root mod p, or None. p = 3 mod 4, so a^((p + 1)/4) is one if any exists."""
-    root = pow(a, (P + 1) // 4, P)
+    root = power(a, (P + 1) // 4)
     return root if root * root % P == a else None
 
 
-def sqrt_fp2(a: Fp2) -> Fp2 | None:
+def sqrt_fp2(a: Fp2, power: Power = power_mod_p) -> Fp2 | None:
     """A square root in F_p2, or None.
 
     source : the complex method (eprint 2012/685, algorithm 8), with two powers in F_p
@@ -293,12 +311,12 @@ def sqrt_fp2(a: Fp2) -> Fp2 | None:
              1/s = q. If -1: t = e and 1/t = -q.
     """
     a0, a1 = a
-    norm_root = sqrt_fp((a0 * a0 + a1 * a1) % P)
+    norm_root = sqrt_fp((a0 * a0 + a1 * a1) % P, power)
     if norm_root is None:
         return None
     half = (P + 1) // 2
     d = (a0 + norm_root) * half % P or (a0 - norm_root) * half % P  # both zero only for a = 0
-    q = pow(d, (P - 3) // 4, P)
+    q = power(d, (P - 3) // 4)
     e = q * d % P
     root = (e, a1 * half * q % P) if e * q % P == 1 else (-a1 * half * q % P, e)
     return root if mul_fp2(root, root) == a else None
