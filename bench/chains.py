@@ -38,11 +38,10 @@ from consensus.wire.transactions import Commit, Proof, Register, SentTransaction
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from prover.circuit.accuracy import AccuracyCircuit
-from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
 from prover.keys.halves import ProvingKey
-from prover.keys.opening import CommitmentKey
 from prover.model.network import QuantizedModel
 from prover.model.zkq import encode_model
+from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, draw_blinding
 from prover.pipeline import commit_job, prove_job
 
 N_VALIDATORS = 4
@@ -57,7 +56,6 @@ class Prover:
 
     circuit: AccuracyCircuit
     key: ProvingKey
-    commitment_key: CommitmentKey
     model: QuantizedModel
     pool: SamplePool
     n_samples: int
@@ -91,7 +89,6 @@ class ChainLab:
             architecture=p.model.architecture,
             circuit_digest=p.circuit.digest,
             verifying_key_digest=self.blobs.put(p.key.verifying.encode()),
-            commitment_key_digest=self.blobs.put(p.commitment_key.encode()),
             sealed=False,
             pools=(self.blobs.put(p.pool.encode()),),
             n_samples=p.n_samples,
@@ -157,8 +154,7 @@ class ChainLab:
         tx = Commit(
             client_key=get_public_key(key),
             learning_round=learning_round,
-            d_w=encode_g1(made.d_w),
-            pok_w=encode_g1(made.pok_w),
+            d_w=encode_g1(made.d),
         )
         return self._sign(tx, key)
 
@@ -257,4 +253,5 @@ class ChainLab:
     @cached_property
     def _commitment(self) -> ModelCommitment:
         p = self.prover
-        return commit_job(self.genesis.task.card, p.key, p.model, self._blinding, backend=p.backend)
+        committer = Committer(p.model.architecture.n_parameters, p.backend)
+        return commit_job(p.model, self._blinding, committer)

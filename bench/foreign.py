@@ -88,7 +88,7 @@ class ForeignBench:
             self._folder.mkdir(parents=True, exist_ok=True)
             key, circuit = setup_plain(
                 self._circuit(),
-                trapdoor=draw_trapdoor(secrets.token_bytes),
+                trapdoor=draw_trapdoor(secrets.token_bytes, n_linked=0),
                 backend=self.backend,
             )
             write_wtns(self.wtns, self.witness)
@@ -147,7 +147,7 @@ class ForeignBench:
         a_matrix, b_matrix, c_matrix = (_ones(wires, 2 + n) for wires in (left, right, out))
         return R1CS(
             n_public=1,
-            n_model=0,
+            linked=(),
             n_advice=0,
             n_private=n,
             a=a_matrix,

@@ -28,7 +28,6 @@ from kernels.bn254 import R
 from kernels.numpy_types import UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.public_inputs import PublicWires, ShardInputs
-from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
 from prover.groth16.prove import prepare
 from prover.groth16.setup import setup_accuracy
 from prover.groth16.verify import verify, verify_batch
@@ -37,6 +36,7 @@ from prover.keys.folder import VERIFYING_NAME, load_proving_key, load_verifying_
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.model.network import QuantizedModel, is_correct
 from prover.model.zkq import decode_model
+from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, draw_blinding
 from prover.pipeline import ProvedJob, commit_job, prove_job
 from prover.wire.envelope import Envelope, Proof
 from prover.wire.statement import Occasion, Statement
@@ -136,8 +136,12 @@ class AccuracyBench:
         return draw_blinding(secrets.token_bytes)
 
     @cached_property
+    def committer(self) -> Committer:
+        return Committer(self.model.architecture.n_parameters, self.backend)
+
+    @cached_property
     def commitment(self) -> ModelCommitment:
-        return commit_job(self.card, self.key, self.model, self.blinding, backend=self.backend)
+        return commit_job(self.model, self.blinding, self.committer)
 
     def prove(self, images: UInt8Array, labels: UInt8Array, shard_index: int = 0) -> ProvedJob:
         """Witness, proof and its own check."""

@@ -33,8 +33,6 @@ from federated.client import Client, ProofOrder, SecretStore, find_duty, make_co
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16.setup import setup_accuracy
-from prover.keys.card import KeyCard
-from prover.keys.folder import load_commitment_key, save_key
 from prover.model.network import Architecture, QuantizedModel
 from prover.pipeline import prove_job
 
@@ -55,8 +53,6 @@ def make_chain(folder: Path) -> Genesis:
         images=rng.integers(0, 256, (2 * N_SAMPLES, 8), dtype=np.uint8),
         labels=rng.integers(0, 4, 2 * N_SAMPLES, dtype=np.uint8),
     )
-    save_key(key, folder.parent / "key", KeyCard.of(circuit))
-    commitment_key = load_commitment_key(folder.parent / "key", key.verifying)
     folder.mkdir(mode=0o700)  # keys will lie there
     blobs = FileBlobs(folder / BLOBS)
     task = Task(
@@ -64,7 +60,6 @@ def make_chain(folder: Path) -> Genesis:
         architecture=ARCHITECTURE,
         circuit_digest=circuit.digest,
         verifying_key_digest=blobs.put(key.verifying.encode()),
-        commitment_key_digest=blobs.put(commitment_key.encode()),
         sealed=False,
         pools=(blobs.put(pool.encode()),),
         n_samples=N_SAMPLES,
@@ -135,7 +130,7 @@ def make_client(folder: Path, chain: Path, genesis: Genesis) -> Client:
         blobs=FileBlobs(chain / BLOBS),
         secrets=SecretStore(folder, genesis),
         learn=learn,
-        commit=make_committer(genesis.task, key, random_bytes=secrets.token_bytes, backend=backend),
+        commit=make_committer(genesis.task, random_bytes=secrets.token_bytes, backend=backend),
         prover=OwnMachine(),
     )
 

@@ -67,7 +67,7 @@ def main(folder: Path) -> None:
     print(f"{integers.architecture.name}: {model.accuracy(own.images, own.labels):.1%} of own data")
 
     zkpot("setup", "model.zkq", "--samples", "64", "--out", "key", folder=folder)
-    zkpot("commit", "model.zkq", "--key", "key", "--out", "model.commit", folder=folder)
+    zkpot("commit", "model.zkq", "--out", "model.commit", folder=folder)
     about = ("--key", "key", "--commitment", "model.commit", "--dataset", PUBLIC)
     zkpot("prove", "model.zkq", *about, "--out", "proof.zkp", folder=folder)
     zkpot("verify", "proof.zkp", *about, folder=folder)  # needs neither model nor blinding

@@ -15,11 +15,10 @@ import numpy as np
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.public_inputs import ShardInputs
-from prover.groth16.commitment import draw_blinding
 from prover.groth16.setup import setup_accuracy
 from prover.groth16.verify import verify
-from prover.keys.card import KeyCard
 from prover.model.network import Architecture, QuantizedModel
+from prover.pedersen.commitment import Committer, draw_blinding
 from prover.pipeline import commit_job, prove_job
 from prover.wire.statement import Occasion
 
@@ -43,10 +42,9 @@ def main() -> None:
     circuit = compile_accuracy(architecture, N_SAMPLES)
     key = setup_accuracy(circuit, random_bytes=secrets.token_bytes, backend=backend)
 
-    # Once per model.
+    # Once per model, for proofs under any key.
     blinding = draw_blinding(secrets.token_bytes)  # secret, needed for every proof
-    card = KeyCard.of(circuit)
-    commitment = commit_job(card, key, model, blinding, backend=backend)
+    commitment = commit_job(model, blinding, Committer(architecture.n_parameters, backend))
 
     # Once per shard of samples and occasion.
     proved = prove_job(

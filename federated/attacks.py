@@ -42,15 +42,22 @@ class ForgingProver:
     """Claims every sample, over a proof of another client if there is one, or else made up."""
 
     def __init__(
-        self, find_other: Callable[[], Envelope | None], *, random_bytes: RandomBytes
+        self,
+        find_other: Callable[[], Envelope | None],
+        *,
+        key_digest: bytes,
+        random_bytes: RandomBytes,
     ) -> None:
+        """key_digest : of the task's verifying key"""
         self._find_other, self._random_bytes = find_other, random_bytes
+        self._key_digest = key_digest
 
     def prove(self, order: ProofOrder) -> bytes:
         other = self._find_other()
         if other is not None:
             return take_over(other, order).encode()
-        return make_up(order, claimed=len(order.labels), random_bytes=self._random_bytes).encode()
+        statement = state_own(order, key_digest=self._key_digest, claimed=len(order.labels))
+        return make_up(statement, random_bytes=self._random_bytes).encode()
 
 
 def raise_claim(envelope: Envelope, *, extra: int) -> Envelope:
@@ -60,43 +67,37 @@ def raise_claim(envelope: Envelope, *, extra: int) -> Envelope:
     return replace(envelope, statement=replace(statement, claimed_correct=claimed))
 
 
-def make_up(order: ProofOrder, *, claimed: int, random_bytes: RandomBytes) -> Envelope:
-    """A right statement over points of the curves that nobody computed."""
-    public = order.commitment.public
-    drawn = FrArray.from_ints([draw_scalar(random_bytes) for _ in range(3)])
-    points = mul_g1(drawn, G1Array.from_ints([G1] * 3))
+def make_up(statement: Statement, *, random_bytes: RandomBytes) -> Envelope:
+    """A statement over points of the curves that nobody computed."""
+    drawn = FrArray.from_ints([draw_scalar(random_bytes) for _ in range(5)])
+    points = mul_g1(drawn, G1Array.from_ints([G1] * 5))
     proof = Points(
         a=points[0:1],
         b=G2Array.from_ints([G2]),
         c=points[1:2],
-        d_w=public.d_w,
-        pok_w=public.pok_w,
-        d_a=points[2:3],
+        own=points[2:3],
+        links=points[3:4],
+        d_a=points[4:5],
     )
-    return Envelope(statement=state_own(order, claimed=claimed), proof=proof.encode())
+    return Envelope(statement=statement, proof=proof.encode())
 
 
 def take_over(other: Envelope, order: ProofOrder) -> Envelope:
-    """Another client's A, B, C and D_A and its count, in the thief's name and under its D_W."""
-    public = order.commitment.public
-    points = Points.decode(other.proof)
-    if not isinstance(points, Points):
-        raise ProvingFailed("what was taken is no proof")
-    own = replace(points, d_w=public.d_w, pok_w=public.pok_w)
-    claimed = other.statement.claimed_correct
-    return Envelope(statement=state_own(order, claimed=claimed), proof=own.encode())
+    """Another client's proof and its count, in the thief's name and under its D_W."""
+    theirs = other.statement
+    own = state_own(order, key_digest=theirs.verifying_key_digest, claimed=theirs.claimed_correct)
+    return replace(other, statement=own)
 
 
-def state_own(order: ProofOrder, *, claimed: int) -> Statement:
+def state_own(order: ProofOrder, *, key_digest: bytes, claimed: int) -> Statement:
     """What an honest prover would state, but for the count."""
-    public = order.commitment.public
     return Statement(
         occasion=order.occasion,
-        verifying_key_digest=public.key_digest,
+        verifying_key_digest=key_digest,
         shard_index=0,
         n_real=len(order.labels),
         dataset_digest=shard_digest(order.images, order.labels),
         multipliers=order.model.architecture.multipliers,
         claimed_correct=claimed,
-        d_w=encode_g1(public.d_w),
+        commitments=(encode_g1(order.commitment.public.d),),
     )

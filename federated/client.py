@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.content.interface import Blobs
 from consensus.disk.identity import get_public_key, sign
-from consensus.disk.task_keys import require_task_key
 from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
@@ -41,10 +40,11 @@ from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.files import PRIVATE, write_whole
 from kernels.numpy_types import UInt8Array
-from prover.groth16.commitment import SecretCommitment, draw_blinding
-from prover.keys.halves import ProvingKey
+from prover.errors import KeyMismatch
 from prover.model.network import QuantizedModel
 from prover.model.zkq import decode_model, encode_model
+from prover.pedersen.commitment import Committer as PedersenCommitter
+from prover.pedersen.commitment import SecretCommitment, draw_blinding
 from prover.pipeline import commit_job
 from prover.randomness import RandomBytes
 from prover.wire.statement import Occasion
@@ -175,15 +175,15 @@ def describe_permit(public_key: bytes) -> str:
     )
 
 
-def make_committer(
-    task: Task, key: ProvingKey, *, random_bytes: RandomBytes, backend: Backend
-) -> Committer:
-    """Commits under the key that the genesis means. Raises KeyMismatch for any other."""
-    require_task_key(task, key.verifying)
+def make_committer(task: Task, *, random_bytes: RandomBytes, backend: Backend) -> Committer:
+    """Commits to models of the task. Raises KeyMismatch for another architecture."""
+    bases = PedersenCommitter(task.architecture.n_parameters, backend)
 
     def commit(model: QuantizedModel) -> SecretCommitment:
+        if model.architecture.digest != task.architecture.digest:
+            raise KeyMismatch("the model has another architecture than the task")
         blinding = draw_blinding(random_bytes)
-        made = commit_job(task.card, key, model, blinding, backend=backend)
+        made = commit_job(model, blinding, bases)
         return SecretCommitment(public=made, blinding=blinding)
 
     return commit
@@ -253,8 +253,7 @@ class Client:
             return Commit(
                 client_key=self.public_key,
                 learning_round=state.learning_round,
-                d_w=encode_g1(public.d_w),
-                pok_w=encode_g1(public.pok_w),
+                d_w=encode_g1(public.d),
             )
         secrets = self._require_secrets(state)
         if duty is Duty.PROVE:

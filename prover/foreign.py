@@ -46,7 +46,7 @@ def prove_foreign(
             key,
             zkey.circuit,
             backend.to_mont(backend.upload(witness)),
-            rho_w=0,
+            blindings=(),
             rho_a=0,
             random_bytes=random_bytes,
             backend=backend,

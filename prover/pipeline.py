@@ -1,10 +1,10 @@
 """READ FIRST: one proof from model and data to bytes, one call per stage.
 
-    commit_job   model ──ranges──> model wires ──commit──> D_W, PoK_W        once per model
+    commit_job   model ──ranges──> model wires ──commit──> D_W               once per model
     prove_job    model, shard
                    │ witness 1   integer inference: every wire that is fixed before the challenges
-                   │ commit      D_A, under a blinding of its own
-                   │ challenges  from statement | PoK_W | D_A; public wires as verifiers do
+                   │ commit      D_A; D'_W in the basis of the key, and pi, which links it to D_W
+                   │ challenges  from statement | D'_W | pi | D_A; public wires as verifiers do
                    │ witness 2   products and inverses
                    │ prove       quotient, A, B, C
                    │ verify      its own proof, with the verifier's code
@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
-from kernels.integers import to_scalars
 from kernels.machine import count_memory
 from kernels.numpy_types import UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
@@ -30,17 +29,19 @@ from prover.circuit.public_inputs import ShardInputs
 from prover.circuit.sizes import require_circuit
 from prover.circuit.witness import check, solve_committed, solve_private
 from prover.errors import KeyMismatch, SelfCheckFailed
-from prover.groth16.commitment import Blinding, ModelCommitment, commit_advice, commit_model
+from prover.groth16.commitment import Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points
 from prover.groth16.transcript import compute_challenges
-from prover.groth16.verify import knowledge_holds, verify
+from prover.groth16.verify import verify
 from prover.keys.card import KeyCard
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.model.network import QuantizedModel
 from prover.model.ranges import compute_ranges
+from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, commit_model
+from prover.pedersen.opening import opens
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
-from prover.wire.envelope import Envelope, Proof
+from prover.wire.envelope import Envelope, Proof, encode_committed
 from prover.wire.statement import Occasion, Statement
 from prover.wire.verdict import Verdict
 
@@ -74,48 +75,24 @@ class _Stages:
         self.timings_s[name] = self.clock() - started
 
 
-def commit_job(
-    card: KeyCard,
-    key: ProvingKey,
-    model: QuantizedModel,
-    blinding: Blinding,
-    *,
-    backend: Backend,
-) -> ModelCommitment:
-    """D_W and PoK_W of a model that can be proven on every sample of every dataset.
+def commit_job(model: QuantizedModel, blinding: Blinding, committer: Committer) -> ModelCommitment:
+    """D_W of a model that can be proven on every sample of every dataset, under every key.
 
-    card   : what the key must be for; no circuit is needed to commit
-    raises : RangeExceeded (for the owner's eyes) before anything is committed; KeyMismatch;
-             SelfCheckFailed when the points are not what the verifying key demands
-    holds  : D_W is uniform, its bases being what `prover.keys.points` asks of a key that is loaded;
-             PoK_W is the one point that its equation allows, so a wrong basis cannot show the model
+    raises : RangeExceeded (for the owner's eyes) before anything is committed; ShapeMismatch when
+             the committer is for fewer wires
     """
-    card.require_key(key.verifying)
-    if model.architecture.encode() != card.architecture.encode():
-        raise KeyMismatch("the model has another architecture than the circuit")
     compute_ranges(model)
-    made = commit_model(key, to_scalars(model.wires), blinding, backend)
-    if not knowledge_holds(made.d_w, made.pok_w, key=key.verifying):
-        raise SelfCheckFailed(Verdict.PAIRING_FAILED.value)
-    return made
+    return commit_model(model, blinding, committer)
 
 
 def require_commitment(
-    commitment: ModelCommitment,
-    key: ProvingKey,
-    model: QuantizedModel,
-    blinding: Blinding,
-    *,
-    backend: Backend,
+    commitment: ModelCommitment, model: QuantizedModel, blinding: Blinding, committer: Committer
 ) -> None:
-    """KeyMismatch unless the commitment is of this model, with this blinding, under this key.
+    """KeyMismatch unless the commitment is of this model, with this blinding.
 
     cost : a second commitment; without it the fault would show after the whole proof
     """
-    if commitment.key_digest != key.verifying.digest:
-        raise KeyMismatch("the commitment was made under another key")
-    again = commit_model(key, to_scalars(model.wires), blinding, backend)
-    if not again.d_w.equals(commitment.d_w):
+    if not opens(commitment.d, model.wires, blinding.rho, committer):
         raise KeyMismatch("the commitment is of another model, or the blinding of another one")
 
 
@@ -139,14 +116,13 @@ def prove_job(
     """One verified proof about one shard, under a commitment made before.
 
     images, labels : uint8[n_real, ...] and uint8[n_real], n_real <= the circuit's samples
-    commitment     : by `commit_job`, of this model with this blinding; it serves every shard
+    commitment     : by `commit_job`, of this model with this blinding; it serves every shard, and
+                     every key
     claimed        : how many correct samples to claim; default all that are
     raises         : KeyMismatch, ShapeMismatch, UnsatisfiedConstraint (by label, without values),
                      SelfCheckFailed
     """
     require_same_circuit(accuracy, key)
-    if commitment.key_digest != key.verifying.digest:
-        raise KeyMismatch("the commitment was made under another key")
     report = progress or silent
     stages = _Stages(clock=clock, report=report)
     inputs = ShardInputs.of(accuracy.public_layout, images, labels)
@@ -160,6 +136,8 @@ def prove_job(
     with stages.stage("commit"):
         rho_a = draw_scalar(random_bytes)
         d_a = commit_advice(key, advice_wires, rho_a, backend)
+        opening = Opening(wires=model_wires, rho=blinding.rho)
+        linked = link_groups(key, [opening], random_bytes, backend)
 
     with stages.stage("challenges"):
         statement = build_statement(
@@ -173,8 +151,7 @@ def prove_job(
         )
         challenges = compute_challenges(
             statement.encode(),
-            pok_w=encode_g1(commitment.pok_w),
-            d_a=encode_g1(d_a),
+            committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
             n_challenges=accuracy.n_challenges,
         )
         public = inputs(statement, challenges)
@@ -194,19 +171,14 @@ def prove_job(
             key,
             accuracy.r1cs,
             z,
-            rho_w=blinding.rho,
+            blindings=linked.blindings,
             rho_a=rho_a,
             random_bytes=random_bytes,
             backend=backend,
             progress=report,
         )
         proof = Proof(
-            a=points.a,
-            b=points.b,
-            c=points.c,
-            d_w=commitment.d_w,
-            pok_w=commitment.pok_w,
-            d_a=d_a,
+            a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a
         )
         envelope = Envelope(statement=statement, proof=proof.encode()).encode()
 
@@ -240,7 +212,7 @@ def build_statement(
         dataset_digest=inputs.digest,
         multipliers=accuracy.architecture.multipliers,
         claimed_correct=claimed,
-        d_w=encode_g1(commitment.d_w),
+        commitments=(encode_g1(commitment.d),),
     )
 
 

@@ -33,7 +33,7 @@ _EnvelopeBytes = Annotated[bytes, Bytes(0, MAX_ENVELOPE_BYTES)]
 class Container(Record):
     """Envelopes of all shards of one test set; their bytes are not judged here."""
 
-    HEADER: ClassVar[bytes] = header(MAGIC, 1)
+    HEADER: ClassVar[bytes] = header(MAGIC, 2)
     envelopes: Annotated[tuple[_EnvelopeBytes, ...], Counted(1, MAX_SHARDS), BARE]
 
 

@@ -98,7 +98,7 @@ class Membership:
 
     def _make_client(self, learn: Learn, blobs: Blobs) -> Client:
         key = take_key(self.folder, secrets.token_bytes)
-        own, public = self._load_prover(), get_public_key(key)
+        public = get_public_key(key)
         validator = self.validator
         if validator is None:
             validator = int.from_bytes(public[:8], "little") % self.genesis.n_validators
@@ -110,9 +110,9 @@ class Membership:
             secrets=SecretStore(self.folder, self.genesis),
             learn=learn,
             commit=make_committer(
-                self.task, own.key, random_bytes=secrets.token_bytes, backend=self.backend
+                self.task, random_bytes=secrets.token_bytes, backend=self.backend
             ),
-            prover=self.prover or own,
+            prover=self.prover or self._load_prover(),
         )
 
     def _load_prover(self) -> OwnProver:

@@ -102,13 +102,12 @@ def init(
     from consensus.learning.samples import SamplePool
     from consensus.wire.genesis import MAX_TIMEOUT_MS, Task, Timeouts
     from federated.data import DatasetRef, load_samples
-    from prover.keys.folder import load_commitment_key, load_verifying_half
+    from prover.keys.folder import load_verifying_half
     from prover.pipeline import compile_for_key
 
     with refusing(as_json=False):
         verifying, card = load_verifying_half(key, expected_digest=key_digest)
         compile_for_key(card, verifying)
-        commitment = load_commitment_key(key, verifying)
         samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
         try:
             pool = SamplePool.of(images=samples.images, labels=samples.labels)
@@ -120,7 +119,6 @@ def init(
                 architecture=card.architecture,
                 circuit_digest=card.circuit_digest,
                 verifying_key_digest=blobs.put(verifying.encode()),
-                commitment_key_digest=blobs.put(commitment.encode()),
                 sealed=False,
                 pools=(blobs.put(pool.encode()),),
                 n_samples=card.n_samples,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console.options import BackendName, KeyDigest, KeyFolder, ModelFile
+from api.console.options import BackendName, ModelFile
 from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
-    from prover.groth16.commitment import Blinding, ModelCommitment
+    from prover.pedersen.commitment import Blinding, ModelCommitment
 
 
 def register(app: typer.Typer) -> None:
@@ -20,20 +20,20 @@ def register(app: typer.Typer) -> None:
 
 def commit(
     model: ModelFile,
-    key: KeyFolder,
     out: Annotated[Path, typer.Option(help="File for the public commitment.", dir_okay=False)],
-    key_digest: KeyDigest = None,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Commit to a model; its blinding is kept beside the commitment, readable by you only."""
+    """Commit to a model, for proofs under any key; its blinding is kept beside the commitment,
+    readable by you only."""
     import secrets
 
     from api.console.blinding import blinding_path
-    from api.console.proving import ProverKit
+    from api.console.model_files import load_model
+    from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
     from kernels.encoding import encode_g1
-    from prover.groth16.commitment import draw_blinding
+    from prover.pedersen.commitment import Committer, draw_blinding
     from prover.pipeline import commit_job
 
     if not out.parent.is_dir():
@@ -49,18 +49,19 @@ def commit(
             )
     with refusing(as_json=as_json):
         device = load_backend(backend)
-        kit = ProverKit.load(model, key, key_digest=key_digest)
+        private = load_model(model)
         blinding = draw_blinding(secrets.token_bytes)
-        commitment = commit_job(kit.card, kit.key, kit.model, blinding, backend=device)
+        with show_steps() as progress:
+            committer = Committer(private.architecture.n_parameters, device, progress)
+        commitment = commit_job(private, blinding, committer)
         _write_both(out, commitment, secret, blinding)
-    d_w = encode_g1(commitment.d_w).hex()
+    d_w = encode_g1(commitment.d).hex()
     if as_json:
         emit_json(
             {
                 "out": str(out),
                 "blinding": str(secret),
                 "model_commitment": d_w,
-                "key_digest": commitment.key_digest.hex(),
             }
         )
         return

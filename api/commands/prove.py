@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from api.console.proving import ProverKit
     from kernels.backend import Backend
     from prover.circuit.public_inputs import ShardInputs
-    from prover.groth16.commitment import Blinding, ModelCommitment
+    from prover.pedersen.commitment import Blinding, ModelCommitment
     from prover.pipeline import ProvedJob
     from prover.wire.statement import Occasion
 
@@ -54,9 +54,11 @@ def prove(
     from api.console.blinding import load_blinding, load_commitment
     from api.console.files import write_public
     from api.console.occasion import parse_occasion
+    from api.console.progress import show_steps
     from api.console.proving import ProverKit
     from api.console.refusals import load_backend, refusing
     from api.console.samples import load_reference
+    from prover.pedersen.commitment import Committer
     from prover.pipeline import require_commitment
     from prover.shards import Container, split_shards
     from prover.wire.statement import Occasion
@@ -79,7 +81,9 @@ def prove(
         parts = split_shards(kit.accuracy.public_layout, samples.images, samples.labels)
         _require_one(parts, kit.card.n_samples, len(samples.labels), sharded=shards)
         kit = kit.prepare(device)
-        require_commitment(committed, kit.key, kit.model, blinding, backend=device)
+        with show_steps() as progress:
+            committer = Committer(kit.model.architecture.n_parameters, device, progress)
+        require_commitment(committed, kit.model, blinding, committer)
         loaded = time.perf_counter()
         jobs = _prove_all(kit, parts, occasion, committed, blinding, claim=claim, backend=device)
         proven = time.perf_counter()
@@ -94,7 +98,7 @@ def prove(
         "samples": len(samples.labels),
         "correct": sum(job.statement.claimed_correct for job in jobs),
         "architecture": kit.card.architecture.name,
-        "model_commitment": jobs[0].statement.d_w.hex(),
+        "model_commitment": jobs[0].statement.commitments[0].hex(),
         "key_digest": kit.key.verifying.digest.hex(),
         "load_s": loaded - started,
         "prove_s": proven - loaded,

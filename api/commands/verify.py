@@ -71,7 +71,7 @@ def verify(
         if check_circuit:
             _compile(card, verifying)
         if commitment is not None:
-            expected["d_w"] = _read_d_w(commitment, verifying)
+            expected["commitments"] = (_read_d_w(commitment),)
         samples = load_reference(dataset)
         raw = read_proof(proof)
         started = time.perf_counter()
@@ -104,16 +104,12 @@ def _compile(card: KeyCard, key: VerifyingKey) -> None:
     compile_for_key(card, key)
 
 
-def _read_d_w(path: Path, key: VerifyingKey) -> bytes:
-    """D_W of a commitment file, compressed; KeyMismatch when it was made under another key."""
+def _read_d_w(path: Path) -> bytes:
+    """D_W of a commitment file, compressed."""
     from api.console.blinding import load_commitment
     from kernels.encoding import encode_g1
-    from prover.errors import KeyMismatch
 
-    commitment = load_commitment(path)
-    if commitment.key_digest != key.digest:
-        raise KeyMismatch("the commitment was made under another key")
-    return encode_g1(commitment.d_w)
+    return encode_g1(load_commitment(path).d)
 
 
 def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) -> dict[str, Any]:
@@ -129,7 +125,7 @@ def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) ->
         "architecture": card.architecture.name,
         "architecture_digest": card.architecture.digest.hex(),
         "multipliers": list(first.multipliers),
-        "model_commitment": first.d_w.hex(),
+        "model_commitment": first.commitments[0].hex(),
         "shards": len(proven.statements),
         "occasion": describe_occasion(first),
         "key_digest": key.digest.hex(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prover.errors import FormatError
-from prover.groth16.commitment import Blinding, ModelCommitment
+from prover.pedersen.commitment import Blinding, ModelCommitment
 
 MAX_FILE_BYTES = 1 << 12
 

@@ -62,8 +62,8 @@ class ProverKit:
 def _require_sizes(key: ProvingKey, card: KeyCard) -> None:
     """KeyMismatch when the card's circuit has other sizes than the key, without compiling it."""
     sizes = compute_sizes(card.architecture, card.n_samples)
-    found = (key.lg_n, key.n_wires, key.n_model, key.n_advice)
-    if found != (sizes.lg_n, sizes.n_wires, sizes.n_model, sizes.n_advice):
+    found = (key.lg_n, key.n_wires, key.linked, key.n_advice)
+    if found != (sizes.lg_n, sizes.n_wires, (sizes.n_model,), sizes.n_advice):
         raise KeyMismatch(
             f"the key was made for another circuit than {card.architecture.name} "
             f"on {card.n_samples} samples"

@@ -126,10 +126,8 @@ def cast(stage: Stage, feed: Feed, url: str, backend: Backend) -> list[Actor]:
             blobs=stage.blobs,
             secrets=SecretStore(folder, stage.genesis),
             learn=_make_learner(stage, index, training),
-            commit=make_committer(
-                task, stage.ready.key, random_bytes=secrets.token_bytes, backend=backend
-            ),
-            prover=_choose_prover(role, ServiceProver(url), feed),
+            commit=make_committer(task, random_bytes=secrets.token_bytes, backend=backend),
+            prover=_choose_prover(role, ServiceProver(url), feed, task.verifying_key_digest),
         )
         actors.append(
             Actor(name=f"client {index + 1}", role=role, client=client, n_samples=len(own), sent={})
@@ -154,7 +152,7 @@ def _make_learner(stage: Stage, index: int, training: Lock) -> Learn:
     return learn
 
 
-def _choose_prover(role: Role, service: Prover, feed: Feed) -> Prover:
+def _choose_prover(role: Role, service: Prover, feed: Feed, key_digest: bytes) -> Prover:
     """The forger makes its proof up in one round and takes another client's in the next."""
 
     def steal() -> Envelope | None:
@@ -167,7 +165,7 @@ def _choose_prover(role: Role, service: Prover, feed: Feed) -> Prover:
         case Role.LIAR:
             return LyingProver(service, extra=LIE)
         case Role.FORGER:
-            return ForgingProver(steal, random_bytes=secrets.token_bytes)
+            return ForgingProver(steal, key_digest=key_digest, random_bytes=secrets.token_bytes)
 
 
 def perform(stage: Stage, feed: Feed, actors: list[Actor], stop: Event, report: Report) -> None:

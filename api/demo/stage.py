@@ -21,10 +21,8 @@ from federated.local import warm_up
 from federated.partition import split_by_label
 from federated.task_scales import TaskScales, quantize_for_task
 from kernels.backend import Backend
-from prover.groth16.commitment import draw_blinding
-from prover.keys.card import KeyCard
-from prover.keys.folder import load_commitment_key
 from prover.model.network import Architecture
+from prover.pedersen.commitment import Committer, draw_blinding
 from prover.pipeline import commit_job, prove_job
 from prover.wire.statement import Occasion
 
@@ -149,9 +147,9 @@ def _try_proof(
     """Proves the start, so that every kernel is compiled before many processes want it."""
     model = quantize_for_task(start, plan.architecture, scales)
     blinding = draw_blinding(secrets.token_bytes)
+    committer = Committer(plan.architecture.n_parameters, backend, report)
     report("first proof", 0, 1)
-    card = KeyCard.of(ready.accuracy)
-    commitment = commit_job(card, ready.key, model, blinding, backend=backend)
+    commitment = commit_job(model, blinding, committer)
     shard, _ = test.split(plan.n_samples)
     prove_job(
         ready.accuracy,
@@ -183,13 +181,11 @@ def _make_task(
     blobs: FileBlobs,
 ) -> Task:
     pool = SamplePool.of(images=test.images, labels=test.labels)
-    commitment_key = load_commitment_key(ready.folder, ready.key.verifying)
     return Task(
         task_id=b"mnist",
         architecture=plan.architecture,
         circuit_digest=ready.accuracy.digest,
         verifying_key_digest=blobs.put(ready.key.verifying.encode()),
-        commitment_key_digest=blobs.put(commitment_key.encode()),
         sealed=False,
         pools=(blobs.put(pool.encode()),),
         n_samples=plan.n_samples,

@@ -170,7 +170,7 @@ class StatementView(Answer):
     dataset_digest: str
     multipliers: list[int]
     claimed_correct: int
-    d_w: str
+    commitments: list[str]
 
 
 class ProofView(Answer):

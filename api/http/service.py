@@ -55,11 +55,11 @@ from api.store.uploads import UploadKind, UploadStore, parse_samples
 from kernels.encoding import encode_g1
 from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
-from prover.groth16.commitment import SecretCommitment
 from prover.keys.card import KeyCard
 from prover.keys.folder import CARD_NAME, VERIFYING_NAME
 from prover.model.network import Architecture
 from prover.model.zkq import decode_model
+from prover.pedersen.commitment import SecretCommitment
 from prover.shards import Container
 from prover.wire.dataset import shard_digest
 from prover.wire.envelope import Envelope
@@ -125,8 +125,8 @@ class Service:
         )
 
     def put_commitment(self, caller: Caller, raw: bytes) -> CommitmentReceipt:
-        """Stores a `prover.groth16.commitment.SecretCommitment`. ApiProblem, ProverError."""
-        d_w = encode_g1(SecretCommitment.decode(raw).public.d_w)
+        """Stores a `prover.pedersen.commitment.SecretCommitment`. ApiProblem, ProverError."""
+        d_w = encode_g1(SecretCommitment.decode(raw).public.d)
         with refusing_callers():
             kept = self._store.put(caller.name, UploadKind.COMMITMENT, raw)
         return CommitmentReceipt(id=kept.id, d_w=d_w.hex(), expires_at=kept.expires_at)

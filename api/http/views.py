@@ -41,6 +41,7 @@ def view_statement(statement: Statement) -> StatementView:
     values = statement.list_values()
     shown = {name: x.hex() if isinstance(x, bytes) else x for name, x in values.items()}
     shown |= {name: _as_text(values[name]) for name in ("chain_id", "task_id")}
+    shown["commitments"] = [commitment.hex() for commitment in statement.commitments]
     return StatementView.model_validate(shown)
 
 

@@ -24,7 +24,7 @@ from prover.groth16.prove import prepare
 from prover.groth16.setup import setup_accuracy
 from prover.keys.card import KeyCard
 from prover.keys.folder import load_proving_key, save_key
-from prover.keys.halves import QUERIES, ProvingKey
+from prover.keys.halves import ProvingKey, list_bases
 from prover.model.network import Architecture
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
@@ -136,7 +136,7 @@ def bound_key_bytes(sizes: CircuitSizes) -> int:
     n_a, n_b, n_c = sizes.occurring
     n_g1 = (
         (n_a + n_b + n_c + (1 << sizes.lg_n))
-        + (3 * sizes.n_model + sizes.n_advice)  # twice for proofs, once for commitments
+        + (2 * sizes.n_model + sizes.n_advice)  # once for D', once for its link
         + sizes.n_public
     )
     return _G1_BYTES * n_g1 + _G2_BYTES * n_b + _WIRE_BYTES * (n_a + n_b + n_c) + _REST_BYTES
@@ -144,7 +144,7 @@ def bound_key_bytes(sizes: CircuitSizes) -> int:
 
 def count_bytes(key: ProvingKey) -> int:
     """Memory of the bases of a key, as they are or prepared."""
-    bases = [getattr(key, query.name) for query in QUERIES]
     return sum(
-        base.data.nbytes if isinstance(base, G1Array | G2Array) else base.n_bytes for base in bases
+        bases.data.nbytes if isinstance(bases, G1Array | G2Array) else bases.n_bytes
+        for bases in list_bases(key)
     )

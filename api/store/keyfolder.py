@@ -2,7 +2,7 @@
 
     DATA_DIR/keys.lock                   held while room for a new key is looked for
     DATA_DIR/keys/<sha256 of circuit.json>/
-        circuit.json, proving.key, commitment.key, verifying.key      the last one makes it whole
+        circuit.json, proving.key, verifying.key                      the last one makes it whole
         lock     held by who makes the key; holds the bytes that it may take
         making/  its parts until all are there
         draft/   likewise, of a key that other machines have to agree to (`sharedkeys`)

@@ -23,7 +23,6 @@ from kernels.files import replacing, write_whole
 from prover.keys.card import MAX_CARD_BYTES
 from prover.keys.folder import (
     CARD_NAME,
-    COMMITMENT_NAME,
     MAX_VERIFYING_BYTES,
     PROVING_NAME,
     VERIFYING_NAME,
@@ -62,7 +61,7 @@ class SharedKeys:
 
         Raises FormatError, StoreFailed for a part that is not what verifying.key names, OSError.
         """
-        return self._fetch(circuit, folder, (CARD_NAME, COMMITMENT_NAME, PROVING_NAME), report)
+        return self._fetch(circuit, folder, (CARD_NAME, PROVING_NAME), report)
 
     def fetch_half(self, circuit: str, folder: Path) -> bool:
         """Fetches what a verifier reads, as `fetch` does."""
@@ -121,7 +120,6 @@ class SharedKeys:
         key = VerifyingKey.decode(raw, where=where)
         digests = {
             CARD_NAME: key.card_digest,
-            COMMITMENT_NAME: key.commitment_digest,
             PROVING_NAME: key.proving_digest,
         }
         folder.mkdir(parents=True, exist_ok=True)

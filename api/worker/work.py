@@ -12,7 +12,7 @@ from typing import Any
 from api.errors import TaskFailed
 from api.queue.jobs import AccuracyWork, Groth16Work, JobSpec
 from api.queue.queue import MAX_RESULT_BYTES, JobQueue
-from api.store.keycache import KeyCache, ReadyKey
+from api.store.keycache import KeyCache
 from api.store.private import PrivatePart
 from api.store.uploads import UploadKind, UploadStore
 from kernels.backend import Backend
@@ -21,11 +21,10 @@ from prover.formats.json_io import encode_proof, encode_public
 from prover.formats.key_memory import KeyMemory
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import Zkey, read_zkey
-from prover.groth16.commitment import SecretCommitment, draw_blinding
 from prover.groth16.prove import prepare
-from prover.keys.card import KeyCard
 from prover.model.network import QuantizedModel
 from prover.model.zkq import decode_model
+from prover.pedersen.commitment import Committer, SecretCommitment, draw_blinding
 from prover.pipeline import commit_job, prove_job
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
@@ -94,7 +93,7 @@ class TaskProver:
             )
         part = split_range(work.n_total, work.n_samples)[task]
         ready = self.keys.get(model.architecture, work.n_samples, backend, report)
-        committed = self._commit(owner, work, ready, model, backend, agree)
+        committed = self._commit(owner, work, model, backend, report, agree)
         done = prove_job(
             ready.accuracy,
             ready.key,
@@ -116,9 +115,9 @@ class TaskProver:
         self,
         owner: str,
         work: AccuracyWork,
-        ready: ReadyKey,
         model: QuantizedModel,
         backend: Backend,
+        report: StageProgress,
         agree: Agree,
     ) -> SecretCommitment:
         """The owner's, or else one for the job: of whichever of its tasks comes first."""
@@ -129,8 +128,8 @@ class TaskProver:
         name = agree("") if shares else ""
         if not name:
             blinding = draw_blinding(self.random_bytes)
-            card = KeyCard.of(ready.accuracy)
-            made = commit_job(card, ready.key, model, blinding, backend=backend)
+            committer = self._load_committer(model.architecture.n_parameters, backend, report)
+            made = commit_job(model, blinding, committer)
             secret = SecretCommitment(public=made, blinding=blinding)
             if not shares:
                 return secret
@@ -140,6 +139,17 @@ class TaskProver:
                 if name == folder.name:
                     folder.keep()
         return SecretCommitment.decode(private.read(name, PrivatePart.BLINDING))
+
+    def _load_committer(self, n_wires: int, backend: Backend, report: StageProgress) -> Committer:
+        """The bases of that many wires, kept as keys are."""
+
+        def load() -> tuple[Committer, int]:
+            committer = Committer(n_wires, backend, report)
+            return committer, committer.n_bytes
+
+        found = self.keys.memory.get(("commitments", n_wires, backend.info().name), load)
+        assert isinstance(found, Committer)
+        return found
 
     def _prove_groth16(
         self,

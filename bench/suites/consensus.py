@@ -48,8 +48,6 @@ from consensus.wire.transactions import SentTransaction
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16.setup import setup_accuracy
-from prover.keys.folder import load_commitment_key
-from prover.keys.opening import CommitmentKey
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
 
@@ -84,7 +82,6 @@ def mnist_prover(n_samples: int) -> Prover:
     return Prover(
         circuit=bench.circuit,
         key=bench.key,
-        commitment_key=load_commitment_key(bench.key_folder, bench.verifying),
         model=bench.model,
         pool=SamplePool.of(images=images, labels=labels),
         n_samples=n_samples,
@@ -112,7 +109,6 @@ def tiny_prover() -> Prover:
     return Prover(
         circuit=circuit,
         key=key,
-        commitment_key=CommitmentKey.of(key),
         model=model,
         pool=pool,
         n_samples=n,

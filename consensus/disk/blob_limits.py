@@ -16,7 +16,7 @@ from prover.model.zkq import count_model_bytes
 
 def make_limit(task: Task) -> Callable[[bytes], int]:
     """The most bytes by digest: MAX_BLOB_BYTES of what the genesis names, else of a model."""
-    digests = {task.verifying_key_digest, task.commitment_key_digest, *task.pools}
+    digests = {task.verifying_key_digest, *task.pools}
     n_model = count_model_bytes(task.architecture)
     n_global = count_global_bytes(task.architecture)
     most = min(max(n_model, n_global), MAX_BLOB_BYTES)

@@ -84,7 +84,7 @@ class ModelIndex:
         entries = [self._read(i) for i in range(len(self._log))]
         needed = {state.global_model, *state.updates.values()}
         task = state.genesis.task
-        needed.update((task.verifying_key_digest, task.commitment_key_digest, *task.pools))
+        needed.update((task.verifying_key_digest, *task.pools))
         needed.update(d for e in entries if e.height > floor for d in e.digests)
         gone = {d for e in entries for d in e.digests} - needed
         if gone:

@@ -1,18 +1,19 @@
 """The keys that a genesis names, and that they are what it says of them.
 
-A genesis pins a key by its digest and says in clear what is trained: architecture, samples, circuit
-and bases of commitments. The key names the same by digests of its own. Who reads a key for a chain
-compares the two, or proofs about one network would count for another.
+A genesis pins a key by its digest and says in clear what is trained: architecture, samples and
+circuit. The key names the same by digests of its own. Who reads a key for a chain compares the two,
+or proofs about one network would count for another.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 from consensus.content.interface import Blobs
 from consensus.errors import BlobUnavailable
 from consensus.wire.genesis import Task
 from prover.errors import KeyMismatch
 from prover.keys.halves import VerifyingKey
-from prover.keys.opening import CommitmentKey
 
 
 def load_task_key(task: Task, blobs: Blobs) -> VerifyingKey:
@@ -35,33 +36,13 @@ def require_task_key(task: Task, key: VerifyingKey) -> None:
     try:
         task.card.require_key(key)
     except KeyMismatch as error:
-        raise _contradiction(error.what) from None
-    if key.commitment_digest != task.commitment_key_digest:
-        raise _contradiction("the key names another commitment key")
-
-
-def load_task_commitment_key(task: Task, blobs: Blobs) -> CommitmentKey:
-    """The commitment key of a task. Raises as `load_task_key`.
-
-    That it belongs to the verifying key is what `load_task_key` compares.
-    """
-    key = CommitmentKey.decode(blobs.get(task.commitment_key_digest))
-    if key.n_model != task.architecture.n_parameters:
-        raise _contradiction("the commitment key has bases for another number of parameters")
-    return key
+        raise KeyMismatch(
+            f"the genesis contradicts the key that it names: {error.what}",
+            next_step="take the genesis that the chain was started with",
+        ) from None
 
 
 def check_task_keys(task: Task, blobs: Blobs) -> None:
-    """Raises FormatError or KeyMismatch for keys that contradict the genesis; some may lack yet."""
-    for load in (load_task_key, load_task_commitment_key):
-        try:
-            load(task, blobs)
-        except BlobUnavailable:
-            continue
-
-
-def _contradiction(what: str) -> KeyMismatch:
-    return KeyMismatch(
-        f"the genesis contradicts the key that it names: {what}",
-        next_step="take the genesis that the chain was started with",
-    )
+    """Raises FormatError or KeyMismatch for a key that contradicts the genesis; it may lack yet."""
+    with suppress(BlobUnavailable):
+        load_task_key(task, blobs)

@@ -70,16 +70,16 @@ def _find_commit_fault(state: ChainState, tx: Commit) -> str | None:
         return "the client is not registered"
     if tx.client_key in state.commits:
         return "the client has committed"
-    if not _are_points(tx.d_w + tx.pok_w):
-        return "a point of the commitment is not on the curve"
+    if not _is_point(tx.d_w):
+        return "its commitment is no point of the curve"
     return None
 
 
 @lru_cache(maxsize=2 * MAX_TRANSACTIONS)
-def _are_points(raw: bytes) -> bool:
-    """Whether these are two compressed points; asked of each commit when it comes, is judged, and
-    when a block holds it, and each time two square roots."""
-    return not isinstance(decode_g1(raw, 2), Refused)
+def _is_point(raw: bytes) -> bool:
+    """Whether this is a compressed point; asked of each commit when it comes, is judged, and when a
+    block holds it, and each time a square root."""
+    return not isinstance(decode_g1(raw, 1), Refused)
 
 
 def _find_proof_fault(state: ChainState, tx: Proof) -> str | None:
@@ -145,7 +145,7 @@ def expect_statement(
         dataset_digest=dataset_digest,
         multipliers=task.architecture.multipliers,
         claimed_correct=claimed_correct,
-        d_w=state.commits[client_key].d_w,
+        commitments=(state.commits[client_key].d_w,),
     )
 
 

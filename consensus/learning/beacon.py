@@ -28,12 +28,12 @@ from kernels.encoding import Refused, decode_fr, decode_g1, encode_fr, encode_g1
 from kernels.hash_to_curve import hash_to_g1
 from kernels.pairing import pairing_product_is_one
 from kernels.reference import mul_g2
-from prover.keys.halves import G2_GENERATOR
 from prover.randomness import RandomBytes, draw_nonzero_scalar
 from prover.wire.records import encode_fields
 
 TAG = b"zkpot-v1-beacon-BN254G1_XMD:SHA-256_SVDW_RO_"
 SECRET_BYTES = 32
+_G2_GENERATOR = G2Array.from_ints([G2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def _verify(key: G2Array, message: bytes, signature: bytes) -> bool:
     if not isinstance(point, G1Array):
         return False
     pair = G1Array.concat([point, neg_g1(_hash(message))])
-    return pairing_product_is_one(pair, G2Array.concat([G2_GENERATOR, key]))
+    return pairing_product_is_one(pair, G2Array.concat([_G2_GENERATOR, key]))
 
 
 def _hash(message: bytes) -> G1Array:

@@ -191,9 +191,7 @@ def _take_in(state: ChainState, block: Block) -> ChainState:
             new = {tx.client_key: tx.validator for tx in txs if isinstance(tx, Register)}
             return replace(state, clients=_merge(state.clients, new))
         case Phase.COMMIT:
-            commits = {
-                tx.client_key: Commitment(tx.d_w, tx.pok_w) for tx in txs if isinstance(tx, Commit)
-            }
+            commits = {tx.client_key: Commitment(tx.d_w) for tx in txs if isinstance(tx, Commit)}
             return replace(state, commits=_merge(state.commits, commits))
         case Phase.BEACON:
             return replace(state, beacon=block.beacon)

@@ -28,7 +28,7 @@ from prover.wire.records import Record, encode_fields, find_kind, split_fields
 
 NO_MODEL = bytes(DIGEST_BYTES)
 """The digest that stands for "no global model yet"."""
-_DOMAIN = b"zkpot chain state v2\x00"
+_DOMAIN = b"zkpot chain state v3\x00"
 
 
 class Phase(StrEnum):
@@ -48,7 +48,6 @@ class Commitment(Record):
     """A client's commitment of the learning round."""
 
     d_w: PointBytes
-    pok_w: PointBytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """What a validator checks about a block beyond `chain.find_fault`: pairings, blobs, sums.
 
-    COMMIT   the proof of knowledge of each commitment
     BEACON   the threshold signature
     PROVE    every proof, as one batch; the margin over the global model on the same samples;
              that what is refused does not verify
@@ -20,7 +19,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from consensus.content.interface import Blobs
-from consensus.disk.task_keys import load_task_commitment_key, load_task_key
+from consensus.disk.task_keys import load_task_key
 from consensus.errors import BlobUnavailable, PoolInvalid
 from consensus.learning import beacon
 from consensus.learning.admission import find_admission_fault, find_statement_fault
@@ -30,15 +29,16 @@ from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Aggregate, Block, Entry
-from consensus.wire.transactions import Commit, Proof, Refusal, Transaction, Update
-from kernels.encoding import Refused, decode_g1
+from consensus.wire.transactions import Proof, Refusal, Transaction, Update
+from kernels.backend import get_backend
 from prover.circuit.public_inputs import ShardInputs
 from prover.errors import ModelFormatError, ShapeMismatch
-from prover.groth16.verify import knowledge_holds, verify_batch
+from prover.groth16.verify import verify_batch
 from prover.keys.halves import VerifyingKey
-from prover.keys.opening import CommitmentKey, Opening, judge_openings
 from prover.model.network import QuantizedModel, is_correct
 from prover.model.zkq import decode_model
+from prover.pedersen.batch import Opening, judge_openings
+from prover.pedersen.commitment import Committer
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict
@@ -79,7 +79,6 @@ class BlockVerifier:
         self._blobs = blobs
         self._random_bytes = random_bytes
         self._verdicts: _Memory[Verdict] = _Memory(MAX_REMEMBERED)
-        self._known: _Memory[bool] = _Memory(MAX_REMEMBERED)
         self._opened: _Memory[bool] = _Memory(MAX_REMEMBERED)
         self._shards: _Memory[ShardInputs] = _Memory(1)
         self._global_counts: _Memory[int] = _Memory(1)
@@ -156,15 +155,13 @@ class BlockVerifier:
         """Digests of what `check` will read for this block, which `find_fault` lets pass."""
         task = self._task
         match state.phase:
-            case Phase.COMMIT:
-                return (task.verifying_key_digest,)
             case Phase.PROVE if block.transactions:
                 pool = (task.verifying_key_digest, task.get_pool(state.learning_round))
                 asks_for_more = self._get_margin(state) is not None
                 return (*pool, state.global_model) if asks_for_more else pool
             case Phase.UPDATE if block.transactions:
                 updates = (tx for tx in block.transactions if isinstance(tx, Update))
-                return (task.commitment_key_digest, *(tx.model_digest for tx in updates))
+                return tuple(tx.model_digest for tx in updates)
             case Phase.ELECT:
                 entries = (entry for a in block.aggregate for entry in a.entries)
                 return tuple(state.updates[entry.client_key] for entry in entries)
@@ -191,8 +188,6 @@ class BlockVerifier:
         kind.
         """
         match state.phase:
-            case Phase.COMMIT:
-                return [self._find_commit_fault(tx) for tx in _only(Commit, transactions)]
             case Phase.PROVE:
                 proofs = [tx.proof if isinstance(tx, Refusal) else tx for tx in transactions]
                 verdicts = self._judge_proofs(state, _only(Proof, proofs))
@@ -201,16 +196,6 @@ class BlockVerifier:
                 return self._judge_updates(state, _only(Update, transactions))
             case _:
                 return [None] * len(transactions)
-
-    def _find_commit_fault(self, tx: Commit) -> str | None:
-        known = self._known.get(tx.digest)
-        if known is None:
-            points = decode_g1(tx.d_w + tx.pok_w, 2)
-            known = not isinstance(points, Refused) and knowledge_holds(
-                points[0:1], points[1:2], key=self._key
-            )
-            self._known.put(tx.digest, known)
-        return None if known else "the proof of knowledge of its commitment does not hold"
 
     def _judge_proofs(self, state: ChainState, proofs: Sequence[Proof]) -> list[Verdict]:
         """Statement and margin against this state, then the equations, or what is remembered."""
@@ -260,17 +245,17 @@ class BlockVerifier:
                 faults[i] = str(error)
                 continue
             openings[i] = Opening(
-                d_w=d_w,
-                wires=model.wires,
+                d=d_w,
+                values=model.wires,
                 rho=int.from_bytes(tx.rho, "little"),
             )
         if not openings:
             return faults
         right = judge_openings(
-            list(openings.values()), key=self._commitment_key, random_bytes=self._random_bytes
+            list(openings.values()), committer=self._committer, random_bytes=self._random_bytes
         )
         for i, holds in zip(openings, right, strict=True):
-            name = updates[i].digest + openings[i].d_w
+            name = updates[i].digest + openings[i].d
             faults[i] = None if self._opened.put(name, holds) else _NOT_OPENED
         return faults
 
@@ -334,8 +319,8 @@ class BlockVerifier:
         return load_task_key(self._task, self._blobs)
 
     @cached_property
-    def _commitment_key(self) -> CommitmentKey:
-        return load_task_commitment_key(self._task, self._blobs)
+    def _committer(self) -> Committer:
+        return Committer(self._task.architecture.n_parameters, get_backend("cpu"))
 
 
 _NOT_OPENED = "its model and blinding are not those of its commitment"

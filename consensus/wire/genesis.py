@@ -29,7 +29,7 @@ from prover.model.network import Architecture, canonical_json
 from prover.wire.kinds import DIGEST_BYTES
 from prover.wire.statement import MAX_NAME_BYTES
 
-VERSION = 1
+VERSION = 2
 MAX_GENESIS_BYTES = 1 << 20
 SHARE_KEY_BYTES = 64  # compressed point of G2
 LEAST_SAMPLES = 256  # fewer make the count an oracle on single samples
@@ -38,7 +38,7 @@ MAX_ROUNDS = 1 << 16
 MAX_TIMEOUT_MS = 86_400_000
 MAX_SCALES = 1024
 MAX_PARAMETERS = 31 << 20  # 8 bytes each in a global model, and a blob has 256 MiB at most
-_DOMAIN = b"zkpot genesis v1\x00"
+_DOMAIN = b"zkpot genesis v2\x00"
 _PHASES_MS = ("register_ms", "commit_ms", "prove_ms", "update_ms")
 
 
@@ -82,7 +82,6 @@ class Task:
 
     architecture          : with the multipliers of the task
     verifying_key_digest  : sha256 of `verifying.key`, whose card is `card`
-    commitment_key_digest : sha256 of `commitment.key`, which the verifying key names too
     pools                 : sha256 of the test pool (`consensus.learning.samples`); of a sealed task
                             one for each round, published when the commits of the round are final
     n_samples             : of the circuit, and drawn from the pool for every round; at least 256
@@ -101,7 +100,6 @@ class Task:
     architecture: Architecture
     circuit_digest: bytes
     verifying_key_digest: bytes
-    commitment_key_digest: bytes
     sealed: bool
     pools: tuple[bytes, ...]
     n_samples: int
@@ -118,7 +116,7 @@ class Task:
 
     def __post_init__(self) -> None:
         _require_name("task.task_id", self.task_id)
-        for name in ("circuit_digest", "verifying_key_digest", "commitment_key_digest"):
+        for name in ("circuit_digest", "verifying_key_digest"):
             _require_bytes(f"task.{name}", getattr(self, name), DIGEST_BYTES)
         for name in ("sealed", "allow_few_samples"):
             _require(f"task.{name}", type(getattr(self, name)) is bool, "is not true or false")
@@ -167,7 +165,7 @@ class Task:
 
     def to_json(self) -> dict[str, Any]:
         numbers = ("n_samples", "threshold", "margin", "n_rounds", "n_expected")
-        digests = ("circuit_digest", "verifying_key_digest", "commitment_key_digest")
+        digests = ("circuit_digest", "verifying_key_digest")
         return {
             "task_id": self.task_id.decode("ascii"),
             "architecture": self.architecture.to_manifest(),
@@ -193,7 +191,7 @@ class Task:
                 "architecture": architecture,
                 **{
                     name: _read_hex(f"task.{name}", fields[name])
-                    for name in ("circuit_digest", "verifying_key_digest", "commitment_key_digest")
+                    for name in ("circuit_digest", "verifying_key_digest")
                 },
                 "pools": _read_list("task.pools", fields["pools"], _read_hex),
                 "scales": _read_scales("task.scales", fields["scales"]),

@@ -35,13 +35,12 @@ class Register(Signed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit(Signed):
-    """A client's model commitment of a learning round: D_W and PoK_W, compressed."""
+    """A client's model commitment of a learning round: D_W, compressed."""
 
     KIND: ClassVar[int] = 2
     client_key: PublicKey
     learning_round: Count
     d_w: PointBytes
-    pok_w: PointBytes
     signature: Signature = BLANK
 
 

@@ -183,5 +183,6 @@ def describe(tx: SentTransaction, duty: Duty) -> str:
     """A transaction for people."""
     if isinstance(tx, Register):
         return f"registering as {tx.client_key.hex()}"
-    what = {Commit: "committed to its model", Proof: "proven its accuracy"}.get(type(tx))
+    done: dict[type, str] = {Commit: "committed to its model", Proof: "proven its accuracy"}
+    what = done.get(type(tx))
     return f"round {tx.learning_round + 1}: {what or duty.value}"

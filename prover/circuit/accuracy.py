@@ -120,7 +120,7 @@ class AccuracyCircuit:
             rows_per_sample=r1cs.n_rows / self.n_samples,
             wires={
                 "public": r1cs.n_public,
-                "model": r1cs.n_model,
+                "model": r1cs.n_linked,
                 "advice": r1cs.n_advice,
                 "private": r1cs.n_private,
             },

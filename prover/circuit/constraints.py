@@ -29,7 +29,7 @@ from prover.circuit.linear_form import CONSTANT_ONE, GROUP_SHIFT, LinearForm
 from prover.circuit.r1cs import R1CS
 from prover.errors import DependentColumns
 
-CIRCUIT_DOMAIN = b"zkpot circuit v2\x00"
+CIRCUIT_DOMAIN = b"zkpot circuit v3\x00"
 
 
 class Group(IntEnum):
@@ -231,9 +231,10 @@ class System:
         """The finished circuit. Raises DependentColumns (see `check_independence`)."""
         starts = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
         a, b, c = (self._emit(side, starts) for side in range(3))
+        n_model = self._sizes[Group.MODEL]
         r1cs = R1CS(
             n_public=self._sizes[Group.PUBLIC] - 1,
-            n_model=self._sizes[Group.MODEL],
+            linked=(n_model,) if n_model else (),
             n_advice=self._sizes[Group.ADVICE],
             n_private=self._sizes[Group.PRIVATE],
             a=a,
@@ -314,7 +315,7 @@ def compute_digest(
     """
     matrices = r1cs.matrices
     header = {
-        "groups": [r1cs.n_public, r1cs.n_model, r1cs.n_advice, r1cs.n_private],
+        "groups": [r1cs.n_public, list(r1cs.linked), r1cs.n_advice, r1cs.n_private],
         "n_rows": r1cs.n_rows,
         "nnz": [m.nnz for m in matrices],
         "wide": [len(m.wide) for m in matrices],
@@ -336,7 +337,7 @@ def check_independence(r1cs: R1CS) -> None:
     """Refuses a circuit whose key would let somebody shift a commitment or a statement.
 
     Let col_k be wire k's stacked column (u_k, v_k, w_k). Needed (PROTOCOL section 3):
-    no nonzero combination of model columns is zero, and no nonzero combination of public columns
+    no nonzero combination of linked columns is zero, and no nonzero combination of public columns
     lies in the span of the other wires' columns.
 
     raises : DependentColumns, when this cannot be SHOWN by peeling: a place (a row of A, B or C)
@@ -351,12 +352,12 @@ def check_independence(r1cs: R1CS) -> None:
     has coefficient 0 there.
     """
     places, cols = _places(r1cs)
-    is_model = np.zeros(r1cs.n_wires, dtype=np.bool_)
-    is_model[r1cs.model] = True
-    in_model = is_model[cols]
-    left = _peel(places[in_model], cols[in_model], is_model.copy(), concern=is_model)
+    is_linked = np.zeros(r1cs.n_wires, dtype=np.bool_)
+    is_linked[r1cs.linked_wires] = True
+    inside = is_linked[cols]
+    left = _peel(places[inside], cols[inside], is_linked.copy(), concern=is_linked)
     if left.any():
-        raise DependentColumns(group="model", n_wires=int(left.sum()))
+        raise DependentColumns(group="linked", n_wires=int(left.sum()))
     unknown = np.ones(r1cs.n_wires, dtype=np.bool_)
     unknown[CONSTANT_ONE] = False
     is_public = np.zeros(r1cs.n_wires, dtype=np.bool_)
@@ -406,7 +407,7 @@ def _peel(
 
 
 def _group_starts(r1cs: R1CS) -> Int64Array:
-    sizes = [1 + r1cs.n_public, r1cs.n_model, r1cs.n_advice, r1cs.n_private]
+    sizes = [1 + r1cs.n_public, r1cs.n_linked, r1cs.n_advice, r1cs.n_private]
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 

@@ -1,10 +1,18 @@
-"""R1CS: A z o B z = C z with wires ordered (1 | public | model | advice | private)."""
+"""R1CS: A z o B z = C z with wires (1 | public | linked groups | advice | private)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from kernels.array import SparseMatrix
+
+
+def cut_groups(sizes: Sequence[int], *, first: int = 0) -> list[slice]:
+    """Where groups of these sizes lie, one after the other from `first` on."""
+    ends = [*accumulate(sizes, initial=first)]
+    return [slice(start, stop) for start, stop in pairwise(ends)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -12,11 +20,13 @@ class Factors:
     """A and B of an R1CS and the sizes of its wire groups: all that a prover needs of a circuit.
 
     Wire 0 is the constant one. `n_public` counts the statement wires after it; the groups follow
-    each other without gaps. A plain Groth16 circuit has n_model = n_advice = 0.
+    each other without gaps. `linked` are the sizes of the groups that have a commitment of their
+    own, known before the proof (PROTOCOL section 3), none of them empty. A plain Groth16 circuit
+    has no such group and n_advice = 0.
     """
 
     n_public: int
-    n_model: int
+    linked: tuple[int, ...]
     n_advice: int
     n_private: int
     a: SparseMatrix
@@ -28,6 +38,8 @@ class Factors:
             raise ValueError(f"R1CS: the matrices differ in shape: {sorted(shapes)}")
         if self.a.n_cols != self.n_wires:
             raise ValueError(f"R1CS: matrices have {self.a.n_cols} columns, {self.n_wires} wires")
+        if any(size < 1 for size in self.linked):
+            raise ValueError(f"R1CS: a linked group without wires: {list(self.linked)}")
 
     @property
     def matrices(self) -> tuple[SparseMatrix, ...]:
@@ -36,7 +48,12 @@ class Factors:
 
     @property
     def n_wires(self) -> int:
-        return 1 + self.n_public + self.n_model + self.n_advice + self.n_private
+        return 1 + self.n_public + self.n_linked + self.n_advice + self.n_private
+
+    @property
+    def n_linked(self) -> int:
+        """Wires of all linked groups."""
+        return sum(self.linked)
 
     @property
     def n_rows(self) -> int:
@@ -53,12 +70,18 @@ class Factors:
         return slice(0, 1 + self.n_public)
 
     @property
-    def model(self) -> slice:
-        return slice(1 + self.n_public, 1 + self.n_public + self.n_model)
+    def linked_wires(self) -> slice:
+        """The wires of all linked groups."""
+        return slice(1 + self.n_public, 1 + self.n_public + self.n_linked)
+
+    @property
+    def linked_groups(self) -> list[slice]:
+        """The wires of each linked group."""
+        return cut_groups(self.linked, first=1 + self.n_public)
 
     @property
     def advice(self) -> slice:
-        start = 1 + self.n_public + self.n_model
+        start = self.linked_wires.stop
         return slice(start, start + self.n_advice)
 
     @property

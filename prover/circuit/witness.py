@@ -89,7 +89,10 @@ def _solve_committed(
     values = solve_advice(accuracy.circuit, inputs | count, integers)
     r1cs = accuracy.r1cs
     return Committed(
-        model=values[r1cs.model], advice=values[r1cs.advice], claimed=claimed, integers=integers
+        model=values[r1cs.linked_wires],
+        advice=values[r1cs.advice],
+        claimed=claimed,
+        integers=integers,
     )
 
 
@@ -167,7 +170,7 @@ def solve_private(
     """
     r1cs = circuit.r1cs
     sizes = (len(public), len(model), len(advice))
-    if sizes != (r1cs.n_public, r1cs.n_model, r1cs.n_advice):
+    if sizes != (r1cs.n_public, r1cs.n_linked, r1cs.n_advice):
         raise ShapeMismatch("public, model or advice wires do not fit the circuit")
     with backend.integers.active():
         return _solve_private(circuit, public, model, advice, backend)

@@ -54,7 +54,7 @@ def read_r1cs(path: str | os.PathLike[str], backend: Backend) -> R1CS:
         a, b, c = _read_matrices(file, n_rows=n_rows, n_wires=n_wires, backend=backend)
         return R1CS(
             n_public=n_out + n_in,
-            n_model=0,
+            linked=(),
             n_advice=0,
             n_private=n_wires - 1 - n_out - n_in,
             a=a,

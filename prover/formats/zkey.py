@@ -285,7 +285,7 @@ def _read_key(
     ic = _read_g1(file, 3, n_ic, backend, check=check_public)
     a, b1 = read(5, n_wires), read(6, n_wires)
     b2 = _read_b2(file, n_wires, backend, check=check_points, random_bytes=random_bytes)
-    c, none = read(8, n_wires - n_ic), G1Array.zeros(0)
+    c = read(8, n_wires - n_ic)
     a_wires, b_wires, of_c = _find_finite(a), _find_finite(b1, b2), _find_finite(c)
     return ProvingKey(
         verifying=VerifyingKey.plain(
@@ -294,7 +294,6 @@ def _read_key(
         quotient=Quotient.WHOLE,
         lg_n=header.lg_n,
         n_wires=n_wires,
-        n_model=0,
         n_advice=0,
         a_wires=a_wires,
         b_wires=b_wires,
@@ -304,10 +303,9 @@ def _read_key(
         b2=G2Array.concat([b2[b_wires], beta2, delta2]),
         c=c[of_c],
         h=read(9, 1 << header.lg_n),
-        model=none,
-        model_pok=none,
-        advice=none,
-        correction=G1Array.concat([delta1, G1Array.zeros(2)]),
+        advice=G1Array.zeros(0),
+        groups=(),
+        correction=G1Array.concat([delta1, G1Array.zeros(1)]),
     )
 
 
@@ -347,7 +345,7 @@ def _read_circuit(file: BinFile, header: _Header, backend: Backend) -> Factors:
 
     return Factors(
         n_public=header.n_public,
-        n_model=0,
+        linked=(),
         n_advice=0,
         n_private=n_wires - 1 - header.n_public,
         a=build(0),

@@ -1,92 +1,79 @@
-"""The two commitments of a proof (PROTOCOL section 3).
+"""The commitments that a proof makes (PROTOCOL section 3).
 
-    D_W   = sum_model  z_k [K_k/gamma]   + rho_W [eta_W/gamma]       PoK_W: the same times sigma_W
-    D_A   = sum_advice z_k [K_k/delta_A] + rho_A [eta_A/delta_A]
+    D'  = sum w_i [K_i/gamma] + rho' [eta/gamma]                        of each linked group
+    pi  = sum w_i (k1 h_i + k2 [K_i/gamma]) + rho k1 h_0 + rho' k2 [eta/gamma]
+    D_A = sum_advice z_k [K_k/delta_A] + rho_A [eta_A/delta_A]
 
-A model commitment is made once and serves every shard; its blinding rho_W is a secret of the owner,
-who stores it readable by nobody else. D_W is perfectly hiding: uniform in G1 whatever the weights.
+pi shows that D' opens to the same wires as the commitment D of `prover.pedersen.commitment`, which
+is made once for a model and serves every key. rho opens D and stays with its owner; rho' and rho_A
+are fresh for each proof and forgotten.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
 
 from kernels.array import FrArray, G1Array
 from kernels.backend import Backend, Progress
-from kernels.bn254 import R
-from kernels.encoding import FR_BYTES
 from prover.errors import KeyMismatch
-from prover.keys.halves import ProvingKey
+from prover.keys.halves import LinkedGroup, ProvingKey
 from prover.randomness import RandomBytes, draw_scalar
-from prover.wire.array_kinds import Points
-from prover.wire.kinds import Digest, Number
-from prover.wire.records import Document, header
 
 _INFINITY = G1Array.zeros(1)
 
 
-_Point = Annotated[G1Array, Points(G1Array)]
-_NEXT_STEP = "commit the model again"
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Opening:
+    """What is behind the commitment D to one linked group: its wires and the blinding rho."""
+
+    wires: FrArray = field(repr=False)
+    rho: int = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCommitment(Document):
-    """The public half: D_W and PoK_W under one key, each an array of length 1."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Linked:
+    """D' of each linked group, with its blinding rho', and pi; arrays as in `Proof`."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotcmt", 1)
-    NAME: ClassVar[str] = "commitment"
-    NEXT_STEP: ClassVar[str] = _NEXT_STEP
-    key_digest: Digest
-    d_w: _Point
-    pok_w: _Point
+    own: G1Array
+    links: G1Array
+    blindings: tuple[int, ...] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blinding(Document):
-    """rho_W, the owner's secret behind one D_W. Never logged, never sent; its file is private."""
+def link_group(
+    group: LinkedGroup, opening: Opening, blinding: int, backend: Backend
+) -> tuple[G1Array, G1Array]:
+    """D' and pi of one group, arrays of length 1. Raises KeyMismatch for another length.
 
-    HEADER: ClassVar[bytes] = header(b"zkpotrho", 1)
-    NAME: ClassVar[str] = "blinding"
-    NEXT_STEP: ClassVar[str] = _NEXT_STEP
-    rho: Annotated[int, Number(0, R - 1, width=FR_BYTES)] = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecretCommitment(Document):
-    """A commitment with the blinding behind it: what its owner hands to a prover it trusts."""
-
-    NAME: ClassVar[str] = "secret commitment"
-    NEXT_STEP: ClassVar[str] = _NEXT_STEP
-    public: ModelCommitment
-    blinding: Blinding
-
-
-def draw_blinding(random_bytes: RandomBytes) -> Blinding:
-    """A fresh rho_W, uniform in F_r."""
-    return Blinding(rho=draw_scalar(random_bytes))
-
-
-def commit_model(
-    key: ProvingKey,
-    model: FrArray,
-    blinding: Blinding,
-    backend: Backend,
-    progress: Progress | None = None,
-) -> ModelCommitment:
-    """D_W and PoK_W of the model wires, shape [n_model]. Raises KeyMismatch for another length.
-
-    Of a circuit without a model group both are infinity.
+    blinding : rho', fresh and uniform
     """
-    if len(model) != key.n_model:
-        raise KeyMismatch(f"{len(model)} model wires for a key of {key.n_model}")
-    if key.n_model == 0:
-        d_w = pok_w = _INFINITY
-    else:
-        scalars = backend.concat([model, FrArray.from_ints([blinding.rho])])
-        d_w = backend.msm_g1(scalars, key.model, progress=progress)
-        pok_w = backend.msm_g1(scalars, key.model_pok, progress=progress)
-    return ModelCommitment(key_digest=key.verifying.digest, d_w=d_w, pok_w=pok_w)
+    if len(opening.wires) != len(group):
+        raise KeyMismatch(f"{len(opening.wires)} wires for a linked group of {len(group)}")
+    own = backend.concat([opening.wires, FrArray.from_ints([blinding])])
+    both = backend.concat([opening.wires, FrArray.from_ints([opening.rho, blinding])])
+    return backend.msm_g1(own, group.basis), backend.msm_g1(both, group.link)
+
+
+def link_groups(
+    key: ProvingKey, openings: Sequence[Opening], random_bytes: RandomBytes, backend: Backend
+) -> Linked:
+    """D' and pi of every linked group under fresh blindings. Raises KeyMismatch.
+
+    openings : of the commitments in the statement, in their order
+    """
+    if len(openings) != len(key.groups):
+        raise KeyMismatch(f"{len(openings)} commitments for a key of {len(key.groups)}")
+    blindings = tuple(draw_scalar(random_bytes) for _ in openings)
+    pairs = [
+        link_group(group, opening, blinding, backend)
+        for group, opening, blinding in zip(key.groups, openings, blindings, strict=True)
+    ]
+    none = G1Array.zeros(0)
+    return Linked(
+        own=G1Array.concat([none, *(own for own, _ in pairs)]),
+        links=G1Array.concat([none, *(link for _, link in pairs)]),
+        blindings=blindings,
+    )
 
 
 def commit_advice(

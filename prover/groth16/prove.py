@@ -2,13 +2,14 @@
 
     A = alpha + sum z_k u_k + a delta                B = beta + sum z_k v_k + b delta
     C = sum over the C query + sum over the H query + b A + a B - a b delta
-        - rho_W [eta_W/delta] - rho_A [eta_A/delta]
+        - rho_A [eta_A/delta] - sum rho' [eta/delta], over the linked groups
 
 a and b are fresh for every proof: with them A and B are uniform, and C is determined by the rest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from kernels.backend import Backend
 from prover.circuit.r1cs import Factors
 from prover.errors import KeyMismatch
 from prover.groth16.quotient import compute_quotient_scalars
-from prover.keys.halves import QUERIES, ProvingKey, Wires
+from prover.keys.halves import ProvingKey, Wires, list_arrays
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
 from prover.wire.envelope import Groth16Points
@@ -28,15 +29,20 @@ def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) 
 
     max_bytes : for each query, how much precomputation may take (default: none)
     """
-    fixed: dict[str, Any] = {}
-    for query in QUERIES:
-        bases = getattr(key, query.name)
+    own: dict[str, Any] = {}
+    of_groups: list[dict[str, Any]] = [{} for _ in key.groups]
+    for array in list_arrays(len(key.groups)):
+        if not array.role.is_sum:
+            continue
+        bases = array.of(key)
         if isinstance(bases, G1Array):
             bases = backend.fix_g1(bases, max_bytes=max_bytes)
         elif isinstance(bases, G2Array):
             bases = backend.fix_g2(bases, max_bytes=max_bytes)
-        fixed[query.name] = bases
-    return replace(key, **fixed)
+        target = own if array.group is None else of_groups[array.group]
+        target[array.name] = bases
+    groups = [replace(group, **fixed) for group, fixed in zip(key.groups, of_groups, strict=True)]
+    return replace(key, groups=tuple(groups), **own)
 
 
 def compute_points(
@@ -44,7 +50,7 @@ def compute_points(
     circuit: Factors,
     z: FrMont,
     *,
-    rho_w: int,
+    blindings: Sequence[int],
     rho_a: int,
     random_bytes: RandomBytes,
     backend: Backend,
@@ -52,10 +58,11 @@ def compute_points(
 ) -> Groth16Points:
     """A, B and C for a witness that satisfies the circuit.
 
-    z            : (1 | public | model | advice | private), shape [n_wires]; uploaded if it is not
-    rho_w, rho_a : the blindings of D_W and D_A; 0 for a group that the circuit has not
-    cost         : two sparse products, four transforms (six of a WHOLE quotient), four MSMs in G1
-                   and one in G2
+    z         : (1 | public | linked | advice | private), shape [n_wires]; uploaded if it is not
+    blindings : rho' of the D' of each linked group
+    rho_a     : the blinding of D_A; 0 for a circuit without advice
+    cost      : two sparse products, four transforms (six of a WHOLE quotient), four MSMs in G1
+                and one in G2
     A witness that does not satisfy the circuit gives points that do not verify: check it first, and
     verify the proof before it leaves.
     """
@@ -74,7 +81,7 @@ def compute_points(
     own = backend.msm_g1(c_scalars, key.c, progress=lambda i, n: report("C", i, n))
     quotient = backend.msm_g1(h_scalars, key.h, progress=lambda i, n: report("C quotient", i, n))
     point_c = backend.msm_g1(
-        FrArray.from_ints([1, 1, b, a, -a * b, -rho_w, -rho_a]),
+        FrArray.from_ints([1, 1, b, a, -a * b, -rho_a, *(-rho for rho in blindings)]),
         G1Array.concat([own, quotient, point_a, point_b1, key.correction]),
     )
     return Groth16Points(a=point_a, b=point_b2, c=point_c)
@@ -104,8 +111,8 @@ def _gather(backend: Backend, wires: FrArray, index: Wires, *constants: int) -> 
 
 
 def _check_fit(key: ProvingKey, circuit: Factors, wires: FrArray, backend: Backend) -> None:
-    found = (circuit.lg_n, circuit.n_wires, circuit.n_public, circuit.n_model, circuit.n_advice)
-    if found != (key.lg_n, key.n_wires, key.n_public, key.n_model, key.n_advice):
+    found = (circuit.lg_n, circuit.n_wires, circuit.n_public, circuit.linked, circuit.n_advice)
+    if found != (key.lg_n, key.n_wires, key.n_public, key.linked, key.n_advice):
         raise KeyMismatch("the circuit has other sizes than the key's")
     if wires.shape != (key.n_wires,):
         raise KeyMismatch(f"a witness of shape {list(wires.shape)} for {key.n_wires} wires")

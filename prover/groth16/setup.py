@@ -8,7 +8,8 @@ Everything is computed in the exponent first, by columns:
     u_k(tau) = sum_i A_ik L_i(tau)     the transposed matrix times the Lagrange values; v, w alike
     K_k      = beta u_k + alpha v_k + w_k
 
-and then multiplied into the groups by fixed-base multiplications.
+and then multiplied into the groups by fixed-base multiplications; the links alone also have parts
+k1 h_i, multiples of points of unknown logarithms.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ import numpy as np
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2, R, root_of_unity
+from kernels.cpu.backend import choose_threads
+from kernels.cpu.msm.scaling import scale_g1
+from kernels.cpu.pool import Pool
+from kernels.cpu.words.group import add_g1
 from kernels.numpy_types import BoolArray
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.constraints import check_independence
@@ -30,21 +35,35 @@ from prover.errors import TrapdoorInvalid
 from prover.groth16.quotient import coset_shift
 from prover.keys.card import KeyCard
 from prover.keys.halves import (
-    ARRAYS,
     NO_FILE,
+    OWN_ARRAYS,
+    LinkedGroup,
     ProvingKey,
     Quotient,
     Role,
     VerifyingKey,
     Wires,
 )
-from prover.keys.opening import CommitmentKey
 from prover.keys.proving_file import compute_proving_digest
+from prover.pedersen.bases import load_bases
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_nonzero_scalar
 
 _G1, _G2 = G1Array.from_ints([G1]), G2Array.from_ints([G2])
 MIN_PLAIN_ROWS = 2  # a domain of one point has no room for a quotient, and snarkjs knows none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkTrapdoor:
+    """The secret scalars of one linked group: its blinder's, and those of its link."""
+
+    eta: int
+    k1: int
+    k2: int
+    a: int
+
+    def __repr__(self) -> str:
+        return "LinkTrapdoor(hidden)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,25 +76,41 @@ class Trapdoor:
     gamma: int
     delta: int
     delta_a: int
-    eta_w: int
     eta_a: int
-    sigma_w: int
+    links: tuple[LinkTrapdoor, ...]
 
     def __repr__(self) -> str:
         return "Trapdoor(hidden)"
 
+    @property
+    def scalars(self) -> dict[str, int]:
+        """Every scalar by its name."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "links"}
+        for i, link in enumerate(self.links):
+            own |= {f"links[{i}].{f.name}": getattr(link, f.name) for f in fields(link)}
+        return own
+
     def check(self, lg_n: int) -> None:
         """Raises TrapdoorInvalid when a trapdoor point would be the identity, or Z(tau) = 0."""
-        for field in fields(self):
-            if getattr(self, field.name) % R == 0:
-                raise TrapdoorInvalid(field.name)
+        for name, scalar in self.scalars.items():
+            if scalar % R == 0:
+                raise TrapdoorInvalid(name)
         if pow(self.tau, 2 << lg_n, R) == 1:  # tau^2n = 1: on the domain or on its coset
             raise TrapdoorInvalid("tau")
 
 
-def draw_trapdoor(random_bytes: RandomBytes) -> Trapdoor:
-    """Fresh scalars, independent of each other. `random_bytes` must be cryptographic."""
-    return Trapdoor(**{f.name: draw_nonzero_scalar(random_bytes) for f in fields(Trapdoor)})
+def draw_trapdoor(random_bytes: RandomBytes, *, n_linked: int) -> Trapdoor:
+    """Fresh scalars, independent of each other, for a circuit of so many linked groups.
+
+    `random_bytes` must be cryptographic.
+    """
+
+    def draw(owner: type) -> dict[str, int]:
+        names = [f.name for f in fields(owner) if f.name != "links"]
+        return {name: draw_nonzero_scalar(random_bytes) for name in names}
+
+    own = draw(Trapdoor)
+    return Trapdoor(links=tuple(LinkTrapdoor(**draw(LinkTrapdoor)) for _ in range(n_linked)), **own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -126,31 +161,32 @@ class Exponents:
     """Discrete logarithms of every point of `ProvingKey` and of the public basis.
 
     wires, points : by the names of the key's fields
+    groups        : of the basis of each linked group, (K_i | eta) / gamma
     """
 
     wires: dict[str, Wires]
     points: dict[str, FrArray]
+    groups: list[FrArray]
     public: FrArray
 
 
 def compute_exponents(
     r1cs: R1CS, trapdoor: Trapdoor, backend: Backend, quotient: Quotient = Quotient.SPLIT
 ) -> Exponents:
-    """The key in the exponent. An absent group has an empty basis and zeros in `correction`."""
+    """The key in the exponent. Without advice its basis is empty and its correction zero."""
     t, columns = trapdoor, compute_columns(r1cs, trapdoor, backend)
     a_wires, b_wires = occurring_wires(r1cs.a), occurring_wires(r1cs.b)
     c_wires, c = _c_side(r1cs, columns, t, backend, quotient)
     b = _append(backend.from_mont(columns.v[b_wires]), t.beta, t.delta)
     delta_inverse = pow(t.delta, -1, R)
-    model, model_pok, advice = FrArray.zeros(0), FrArray.zeros(0), FrArray.zeros(0)
-    eta_w, eta_a = 0, 0
-    if r1cs.n_model:
-        basis, eta_w = columns.k[r1cs.model], t.eta_w * delta_inverse
-        model = _group(basis, t.gamma, t.eta_w, 1, backend)
-        model_pok = _group(basis, t.gamma, t.eta_w, t.sigma_w, backend)
+    advice, eta_a = FrArray.zeros(0), 0
     if r1cs.n_advice:
         eta_a = t.eta_a * delta_inverse
-        advice = _group(columns.k[r1cs.advice], t.delta_a, t.eta_a, 1, backend)
+        advice = _group(columns.k[r1cs.advice], t.delta_a, t.eta_a, backend)
+    groups = [
+        _group(columns.k[wires], t.gamma, link.eta, backend)
+        for wires, link in zip(r1cs.linked_groups, t.links, strict=True)
+    ]
     return Exponents(
         wires={"a_wires": a_wires, "b_wires": b_wires, "c_wires": c_wires},
         points={
@@ -159,18 +195,19 @@ def compute_exponents(
             "b2": b,
             "c": c,
             "h": backend.from_mont(compute_h_query(r1cs.lg_n, t, backend)),
-            "model": model,
-            "model_pok": model_pok,
             "advice": advice,
-            "correction": FrArray.from_ints([t.delta, eta_w, eta_a]),
+            "correction": FrArray.from_ints(
+                [t.delta, eta_a, *(link.eta * delta_inverse for link in t.links)]
+            ),
         },
+        groups=groups,
         public=backend.from_mont(backend.scale(columns.k[r1cs.public], pow(t.gamma, -1, R))),
     )
 
 
-def _group(basis: FrMont, denominator: int, blinder: int, factor: int, backend: Backend) -> FrArray:
-    """factor * (K_k | eta) / denominator: the basis of a commitment, its blinder last."""
-    scale = factor * pow(denominator, -1, R)
+def _group(basis: FrMont, denominator: int, blinder: int, backend: Backend) -> FrArray:
+    """(K_k | eta) / denominator: the basis of a commitment, its blinder last."""
+    scale = pow(denominator, -1, R)
     return _append(backend.from_mont(backend.scale(basis, scale)), blinder * scale)
 
 
@@ -221,7 +258,7 @@ def setup_accuracy(
         circuit_digest=accuracy.digest,
         card_digest=KeyCard.of(accuracy).digest,
         n_challenges=accuracy.n_challenges,
-        trapdoor=draw_trapdoor(random_bytes),
+        trapdoor=draw_trapdoor(random_bytes, n_linked=len(accuracy.r1cs.linked)),
         backend=backend,
         progress=progress,
     )
@@ -243,8 +280,9 @@ def setup(
     n_challenges   : how many challenges the transcript gives between advice and private wires
     card_digest    : of the card of an accuracy circuit, which is kept beside the key
     Raises TrapdoorInvalid, and what `check_independence` raises for a circuit whose columns are
-    dependent within the model group, or for public wires modulo the rest.
-    cost           : about 4 G1 multiples per wire, 1 per row, 1 G2 multiple per wire of B
+    dependent within the linked groups, or for public wires modulo the rest.
+    cost           : about 4 G1 multiples per wire, 1 per row, 1 G2 multiple per wire of B, and for
+                     each linked wire one of a point that is not fixed, about 60 us a thread
     """
     key = _make_key(r1cs, trapdoor, backend, Quotient.SPLIT, progress or silent)
     verifying = replace(
@@ -286,7 +324,7 @@ def _append_public_rows(circuit: R1CS) -> R1CS:
     )
     return R1CS(
         n_public=circuit.n_public,
-        n_model=0,
+        linked=(),
         n_advice=0,
         n_private=circuit.n_wires - n_public,
         a=_pad(extended, n_rows),
@@ -307,28 +345,54 @@ def _make_key(
     """The points of a key; its verifying half names no circuit and no file yet."""
     check_independence(r1cs)
     trapdoor.check(r1cs.lg_n)
+    if len(trapdoor.links) != len(r1cs.linked):
+        raise TrapdoorInvalid("links")
     report("columns", 0, 1)
     e = compute_exponents(r1cs, trapdoor, backend, quotient)
     report("columns", 1, 1)
     public = backend.fixed_base_g1(e.public, _G1, progress=partial(report, "public basis"))
     arrays: dict[str, Any] = dict(e.wires)
-    for name, role, points, stage in ARRAYS:
-        progress = partial(report, stage)
-        if role is Role.WIRES:
+    for array in OWN_ARRAYS:
+        name, progress = array.name, partial(report, array.stage)
+        if array.role is Role.WIRES:
             continue
-        if points is G2Array:
+        if array.points is G2Array:
             arrays[name] = backend.fixed_base_g2(e.points[name], _G2, progress=progress)
         else:
             arrays[name] = backend.fixed_base_g1(e.points[name], _G1, progress=progress)
+    groups = [
+        _make_group(exponents, link, backend, report)
+        for exponents, link in zip(e.groups, trapdoor.links, strict=True)
+    ]
     return ProvingKey(
         verifying=_verifying_half(r1cs, trapdoor, backend, public),
         quotient=quotient,
         lg_n=r1cs.lg_n,
         n_wires=r1cs.n_wires,
-        n_model=r1cs.n_model,
         n_advice=r1cs.n_advice,
+        groups=tuple(groups),
         **arrays,
     )
+
+
+def _make_group(
+    exponents: FrArray, link: LinkTrapdoor, backend: Backend, report: StageProgress
+) -> LinkedGroup:
+    """The bases of a linked group; the halves of its link are added up here and forgotten.
+
+    The wires come first in both arrays; h_0 blinds the commitment, eta that of the proof.
+    """
+    n_wires = len(exponents) - 1
+    basis = backend.fixed_base_g1(exponents, _G1, progress=partial(report, "linked basis"))
+    report("link", 0, 2)
+    scaled = backend.from_mont(backend.scale(backend.to_mont(exponents), link.k2))
+    of_key = backend.fixed_base_g1(scaled, _G1)
+    report("link", 1, 2)
+    h = load_bases(n_wires, report)
+    hashed = scale_g1(link.k1, G1Array.concat([h[1:], h[:1]]), Pool(choose_threads()))
+    sums = add_g1(hashed, G1Array.concat([of_key[:n_wires], G1Array.zeros(1)]))
+    report("link", 2, 2)
+    return LinkedGroup(basis=basis, link=G1Array.concat([sums, of_key[n_wires:]]))
 
 
 def _verifying_half(
@@ -336,8 +400,8 @@ def _verifying_half(
 ) -> VerifyingKey:
     t = trapdoor
     delta_a = t.delta_a if r1cs.n_advice else 0
-    sigma_w = t.sigma_w if r1cs.n_model else 0
-    scalars = FrArray.from_ints([t.beta, t.gamma, t.delta, delta_a, sigma_w])
+    links = [x for link in t.links for x in (link.a * link.k1, link.a * link.k2, link.a)]
+    scalars = FrArray.from_ints([t.beta, t.gamma, t.delta, delta_a, *links])
     g2 = backend.fixed_base_g2(scalars, _G2)
     plain = VerifyingKey.plain(
         alpha=backend.fixed_base_g1(FrArray.from_ints([t.alpha]), _G1),
@@ -346,14 +410,10 @@ def _verifying_half(
         gamma=g2[1:2],
         delta=g2[2:3],
     )
-    return replace(plain, delta_a=g2[3:4], sigma_w=g2[4:5])
+    return replace(plain, delta_a=g2[3:4], links=g2[4:])
 
 
 def pin_files(key: ProvingKey) -> ProvingKey:
-    """The key with a verifying half that names its own proving half and commitment key."""
-    verifying = replace(
-        key.verifying,
-        proving_digest=compute_proving_digest(key),
-        commitment_digest=CommitmentKey.of(key).digest if key.n_model else NO_FILE,
-    )
+    """The key with a verifying half that names its own proving half."""
+    verifying = replace(key.verifying, proving_digest=compute_proving_digest(key))
     return replace(key, verifying=verifying)

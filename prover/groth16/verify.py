@@ -1,22 +1,23 @@
 """Verification: any bytes give a verdict, and a batch costs one final exponentiation.
 
-For proof i, X_i = sum_public z_k [K_k/gamma], two equations:
+For proof i, X_i = sum_public z_k [K_k/gamma], one equation, and one for each linked group g:
 
-    e(A, B) = e(alpha, beta) e(X + D_W, gamma) e(D_A, delta_A) e(C, delta)
-    e(D_W, sigma_W G2) = e(PoK_W, G2)
+    e(A, B) = e(alpha, beta) e(X + sum_g D'_g, gamma) e(D_A, delta_A) e(C, delta)
+    e(D_g, C1_g) e(D'_g, C2_g) = e(pi_g, A2_g)                       D_g from the statement
 
-Each equation of each proof is raised to its own nonzero 128-bit weight (r_i and t_i) and all are
+Each equation of each proof is raised to its own nonzero 128-bit weight (r_i and t_ig) and all are
 multiplied into one product of pairings, in which pairings with the same G2 point join:
 
-    prod e(-r_i A_i, B_i) * e(sum r_i alpha, beta) * e(sum r_i (X_i + D_W,i), gamma)
+    prod e(-r_i A_i, B_i) * e(sum r_i alpha, beta) * e(sum r_i (X_i + sum_g D'_ig), gamma)
       * e(sum r_i D_A,i, delta_A) * e(sum r_i C_i, delta)
-      * e(sum t_i D_W,i, sigma_W G2) * e(-sum t_i PoK_i, G2) = 1
+      * prod_g e(sum t_ig D_ig, C1_g) e(sum t_ig D'_ig, C2_g) e(-sum t_ig pi_ig, A2_g) = 1
 
 Why it holds: all points have order r, so a false equation survives for at most one weight mod r,
 and a false batch passes with probability below 2^-127. The weights come from the verifier's own
-generator after all bytes are fixed. Equal or predictable weights would let the terms of the two
-equations cancel: A = alpha, B = beta, C = D_A = 0 and a crafted PoK would pass for any statement.
-A valid proof is worth the security of the curve, about 100 bits (`kernels.bn254`).
+generator after all bytes are fixed. Equal or predictable weights would let the terms of the
+equations cancel: A = alpha, B = beta, C = D_A = 0 and a crafted pi would pass for any statement,
+and the error of one link would make up for another's. A valid proof is worth the security of the
+curve, about 100 bits (`kernels.bn254`).
 
 Nothing here imports the proving half.
 """
@@ -27,15 +28,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.cpu.words.group import is_on_curve_g1, mul_g1, neg_g1
+from kernels.cpu.words.group import mul_g1, neg_g1
+from kernels.cpu.words.power import power_fp
 from kernels.cpu.words.small_msm import small_msm_g1
+from kernels.encoding import Refused, decode_g1
 from kernels.pairing import PreparedG2, pairing_product_is_one, prepare_g2
 from prover.circuit.public_inputs import PublicWires, combine_wires
 from prover.errors import KeyMismatch
 from prover.groth16.transcript import compute_challenges
-from prover.keys.halves import G2_GENERATOR, VerifyingKey
+from prover.keys.halves import VerifyingKey
 from prover.randomness import RandomBytes, draw_weight
-from prover.wire.envelope import Envelope, Groth16Points, Proof
+from prover.wire.envelope import FAULTS, Envelope, Groth16Points, Proof
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
 
@@ -47,9 +50,12 @@ shard do well with `ShardInputs.defer`: its samples are then summed once."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Public wires, without the constant one, and the proof that they have a witness."""
+    """Public wires, without the constant one, the commitments to the linked groups, and the proof
+    that all have a witness.
+    """
 
     public: PublicWires
+    commitments: G1Array
     proof: Proof
 
 
@@ -69,7 +75,8 @@ def verify_batch(
 ) -> list[Verdict]:
     """The verdict on each envelope, all under one key.
 
-    cost  : one pairing per proof and six more; with f false proofs about 2 f log2(n) products more
+    cost  : one pairing per proof, four more, and three for each linked group; with f false proofs
+            about 2 f log2(n) products more
     Raises KeyMismatch only when `public_inputs` answers for another circuit than the key's.
     """
     admitted = [admit(raw, key=key, public_inputs=public_inputs) for raw in raws]
@@ -109,17 +116,6 @@ def verify_all(
     return Verdict.PAIRING_FAILED, 0 if len(claims) == 1 else None
 
 
-def knowledge_holds(d_w: G1Array, pok_w: G1Array, *, key: VerifyingKey) -> bool:
-    """e(D_W, sigma_W G2) = e(PoK_W, G2) for one commitment on its own, both arrays of length 1.
-
-    Says that D_W commits to some model under this key, not whose it is. Points off the curve fail.
-    """
-    points = G1Array.concat([d_w, neg_g1(pok_w)])
-    if not is_on_curve_g1(points).all():
-        return False
-    return pairing_product_is_one(points, G2Array.concat([key.sigma_w, G2_GENERATOR]))
-
-
 def admit(raw: bytes, *, key: VerifyingKey, public_inputs: PublicInputs) -> Claim | Verdict:
     """Everything before the pairings: decoding, statement, challenges, public wires."""
     envelope = Envelope.decode(raw)
@@ -128,25 +124,25 @@ def admit(raw: bytes, *, key: VerifyingKey, public_inputs: PublicInputs) -> Clai
     statement = envelope.statement
     if statement.verifying_key_digest != key.digest:
         return Verdict.WRONG_KEY
-    if statement.d_w != envelope.d_w:
+    if len(statement.commitments) != key.n_linked:
         return Verdict.WRONG_STATEMENT
+    commitments = decode_g1(b"".join(statement.commitments), key.n_linked, power=power_fp)
+    if isinstance(commitments, Refused):
+        return FAULTS[commitments.fault]
     proof = Proof.decode(envelope.proof)
     if isinstance(proof, Verdict):
         return proof
     if not _fits_groups(proof, key):
         return Verdict.MALFORMED
     challenges = compute_challenges(
-        statement.encode(),
-        pok_w=envelope.pok_w,
-        d_a=envelope.d_a,
-        n_challenges=key.n_challenges,
+        statement.encode(), committed=envelope.committed, n_challenges=key.n_challenges
     )
     public = public_inputs(statement, challenges)
     if public is None:
         return Verdict.WRONG_STATEMENT
     if public.shape != (key.n_public,):
         raise KeyMismatch(f"public inputs of shape {list(public.shape)}, a key for {key.n_public}")
-    return Claim(public=public, proof=proof)
+    return Claim(public=public, commitments=commitments, proof=proof)
 
 
 def judge(claims: Sequence[Claim], *, key: VerifyingKey, random_bytes: RandomBytes) -> list[bool]:
@@ -166,25 +162,25 @@ def equations_hold(
 ) -> bool:
     """All equations of all claims, with probability of error below 2^-127.
 
-    A group that the circuit has not is infinity in key and proof, and such pairings are one.
+    Without advice D_A is infinity in every proof and delta_A in the key: such pairings are one.
     """
     r = [draw_weight(random_bytes) for _ in claims]
-    t = [draw_weight(random_bytes) for _ in claims]
-    a, c, d_w, pok_w, d_a = (
+    a, c, d_a, own = (
         G1Array.concat([getattr(claim.proof, name) for claim in claims])
-        for name in ("a", "c", "d_w", "pok_w", "d_a")
+        for name in ("a", "c", "d_a", "own")
     )
     public = combine_wires([claim.public for claim in claims], r)
-    combined = FrArray.from_ints([sum(r), *public, *r])
+    of_own = [weight for weight in r for _ in range(key.n_linked)]
+    combined = FrArray.from_ints([sum(r), *public, *of_own])
     g1 = [
         neg_g1(mul_g1(FrArray.from_ints(r), a)),
         _sum(key.alpha, [sum(r)]),
-        small_msm_g1(combined, G1Array.concat([key.public, d_w])),
+        small_msm_g1(combined, G1Array.concat([key.public, own])),
         _sum(c, r),
         _sum(d_a, r),
-        _sum(d_w, t),
-        neg_g1(_sum(pok_w, t)),
     ]
+    for group in range(key.n_linked):
+        g1 += _weigh_links(claims, group, [draw_weight(random_bytes) for _ in claims])
     return _product_is_one(g1, G2Array.concat([claim.proof.b for claim in claims]), key)
 
 
@@ -199,7 +195,7 @@ def verify_plain(key: VerifyingKey, public: FrArray, points: Groth16Points) -> V
     if public.shape != (key.n_public,):
         return Verdict.WRONG_STATEMENT
     statement = small_msm_g1(FrArray.concat([FrArray.from_ints([1]), public]), key.public)
-    none = G1Array.zeros(3)  # D_A, D_W and PoK_W
+    none = G1Array.zeros(1)  # D_A
     g1 = [neg_g1(points.a), key.alpha, statement, points.c, none]
     return Verdict.VALID if _product_is_one(g1, points.b, key) else Verdict.PAIRING_FAILED
 
@@ -212,10 +208,25 @@ def _product_is_one(g1: Sequence[G1Array], b: G2Array, key: VerifyingKey) -> boo
 
 
 def _sum(points: G1Array, scalars: Sequence[int]) -> G1Array:
-    return small_msm_g1(FrArray.from_ints(scalars), points)
+    """sum s_i P_i; of a single one without buckets, which take twice as long."""
+    add_up = mul_g1 if len(points) == 1 else small_msm_g1
+    return add_up(FrArray.from_ints(scalars), points)
+
+
+def _weigh_links(claims: Sequence[Claim], group: int, t: Sequence[int]) -> list[G1Array]:
+    """The points of this group's link equations, for its C1, C2 and A2."""
+    at = slice(group, group + 1)
+    d, own, pi = (
+        G1Array.concat(points)
+        for points in (
+            [claim.commitments[at] for claim in claims],
+            [claim.proof.own[at] for claim in claims],
+            [claim.proof.links[at] for claim in claims],
+        )
+    )
+    return [_sum(d, t), _sum(own, t), neg_g1(_sum(pi, t))]
 
 
 def _fits_groups(proof: Proof, key: VerifyingKey) -> bool:
-    """A group that the circuit has not is infinity in the proof: no equation would bind it."""
-    model_is_bound = key.has_model or not (proof.d_w.data.any() or proof.pok_w.data.any())
-    return model_is_bound and (key.has_advice or not proof.d_a.data.any())
+    """As many links as the key has; D_A is infinity without advice, as no equation binds it."""
+    return len(proof.links) == key.n_linked and (key.has_advice or not proof.d_a.data.any())

@@ -6,7 +6,7 @@ compute the public wires and a prover can compile the circuit again:
     architecture    manifest of `Architecture`, with the task's multipliers
     circuit_digest  hexadecimal, as in verifying.key
     n_samples       samples of the circuit
-    version         2
+    version         3
 
 One canonical JSON encoding (sorted keys, no spaces) and a line end. Its sha256 stands in
 verifying.key: who has compared the digest of a key has compared its card. That the circuit digest
@@ -31,7 +31,7 @@ from prover.wire.kinds import DIGEST_BYTES
 if TYPE_CHECKING:
     from prover.circuit.accuracy import AccuracyCircuit
 
-VERSION = 2
+VERSION = 3
 MAX_CARD_BYTES = 1 << 17
 _FIELDS = {"architecture", "circuit_digest", "n_samples", "version"}
 
@@ -70,7 +70,7 @@ class KeyCard:
         """
         if self.digest != key.card_digest:
             raise KeyMismatch("the key names another architecture, or another number of samples")
-        layout, has_groups = self.layout, key.has_model and key.has_advice
+        layout, has_groups = self.layout, key.n_linked == 1 and key.has_advice
         sizes = (layout.n_public, len(layout.challenges))
         if (
             self.circuit_digest != key.circuit_digest

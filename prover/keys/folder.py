@@ -1,10 +1,8 @@
 """Keys on disk: a folder with a file for each of those who read it.
 
-    key/verifying.key    `VerifyingKey.encode`: what a verifier reads; names all other files
-    key/circuit.json     `prover.keys.card.KeyCard.encode`: what a verifier reads beside it
-    key/commitment.key   `prover.keys.opening.CommitmentKey.encode`: what checks an opening reads,
-                         absent of a circuit without a model group
-    key/proving.key      `prover.keys.proving_file`: what a prover reads
+    key/verifying.key  `VerifyingKey.encode`: what a verifier reads; names all other files
+    key/circuit.json   `prover.keys.card.KeyCard.encode`: what a verifier reads beside it
+    key/proving.key    `prover.keys.proving_file`: what a prover reads
 
 The digest of every other file stands in verifying.key, and who reads one compares. So a file that
 was cut, altered or taken from another key is refused, and the digest of verifying.key, which
@@ -20,15 +18,12 @@ from kernels.files import write_whole
 from prover.errors import FormatError, KeyMismatch
 from prover.keys.card import MAX_CARD_BYTES, KeyCard
 from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
-from prover.keys.opening import CommitmentKey
 from prover.keys.proving_file import list_chunks, read_proving_half
 
 VERIFYING_NAME = "verifying.key"
 CARD_NAME = "circuit.json"
-COMMITMENT_NAME = "commitment.key"
 PROVING_NAME = "proving.key"
 MAX_VERIFYING_BYTES = 1 << 27
-MAX_COMMITMENT_BYTES = 1 << 33
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -43,16 +38,14 @@ def save_key(key: ProvingKey, directory: Path, card: KeyCard | None = None) -> N
     if key.verifying.card_digest != (NO_FILE if card is None else card.digest):
         raise KeyMismatch("the key was set up with another card")
     directory.mkdir(parents=True, exist_ok=True)
-    names = (VERIFYING_NAME, COMMITMENT_NAME, CARD_NAME, PROVING_NAME)
-    verifying, commitment, circuit, proving = parts = [directory / name for name in names]
-    for path in parts[:3]:
+    names = (VERIFYING_NAME, CARD_NAME, PROVING_NAME)
+    verifying, circuit, proving = parts = [directory / name for name in names]
+    for path in parts[:2]:
         path.unlink(missing_ok=True)
     try:
         write_whole(proving, list_chunks(key))
         if card is not None:
             write_whole(circuit, [card.encode()])
-        if key.n_model:
-            write_whole(commitment, [CommitmentKey.of(key).encode()])
         write_whole(verifying, [key.verifying.encode()])
     except BaseException:
         for path in parts:
@@ -93,16 +86,6 @@ def load_verifying_half(
     """
     key = load_verifying_key(directory, expected_digest=expected_digest)
     return key, load_card(directory, key)
-
-
-def load_commitment_key(directory: Path, key: VerifyingKey) -> CommitmentKey:
-    """The bases of model commitments. Raises FormatError, KeyMismatch for other bases, OSError."""
-    if key.commitment_digest == NO_FILE:
-        raise KeyMismatch("a key without model wires commits to nothing")
-    path = directory / COMMITMENT_NAME
-    raw = _read(path, MAX_COMMITMENT_BYTES)
-    _require_pinned(raw, key.commitment_digest, path)
-    return CommitmentKey.decode(raw, where=str(path))
 
 
 def load_proving_key(directory: Path, key: VerifyingKey) -> ProvingKey:

@@ -5,10 +5,12 @@ statement. It holds the digests of the circuit and of every other file of the ke
 that names the key names all of them. `prover.keys.folder` keeps a key in a folder.
 
     verifying.key = "zkpotvky" | version, 2 bytes | fields as in `prover.wire.statement`: circuit
-                    digest, card digest, proving digest, commitment digest, number of challenges (8
-                    bytes), G1 points: alpha, public basis; G2 points: beta, gamma, delta, delta_A,
-    sigma_W uncompressed points; delta_A or sigma_W at infinity says that the circuit has no such
-    group; 32 zero bytes for a digest say that the key has no such file.
+                    digest, card digest, proving digest, number of challenges (8 bytes), G1 points
+                    alpha and public basis, G2 points beta, gamma, delta and delta_A, G2 points C1,
+                    C2 and A2 of each linked group; all uncompressed
+
+delta_A at infinity says that the circuit has no advice; 32 zero bytes for a digest say that the key
+has no such file.
 
 Nothing in a key can say who made it, or who knew its trapdoor: those who did can prove anything
 under it. Take a key for what its digest is known to be, and for nothing that it says of itself.
@@ -21,26 +23,26 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
 from hashlib import sha256
-from typing import Annotated, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from kernels.array import G1Array, G2Array
 from kernels.backend import FixedG1, FixedG2
-from kernels.bn254 import G2
 from kernels.numpy_types import UInt32Array
 from kernels.pairing import PreparedG2, prepare_g2
+from prover.circuit.r1cs import cut_groups
 from prover.errors import KeyMismatch
 from prover.wire.array_kinds import Points
 from prover.wire.kinds import DIGEST_BYTES, Digest, Number
 from prover.wire.records import WITH_NEXT, Document, header
+from prover.wire.statement import MAX_LINKED
 
 NO_FILE = bytes(DIGEST_BYTES)
 """The digest that stands for a file that the key has not."""
 MAX_PUBLIC = (1 << 20) - 2  # wires, the constant one not counted
 MAX_CHALLENGES = 64
-
-G2_GENERATOR = G2Array.from_ints([G2])
+LINK_POINTS = 3  # C1, C2, A2
 
 Wires = UInt32Array
 G1Bases = G1Array | FixedG1
@@ -49,6 +51,7 @@ G2Bases = G2Array | FixedG2
 _AnyG2 = Annotated[G2Array, Points(G2Array, compressed=False)]
 _Alpha = Annotated[G1Array, Points(G1Array, compressed=False, identity=False)]
 _RealG2 = Annotated[G2Array, Points(G2Array, compressed=False, identity=False)]
+_Links = Points(G2Array, 0, LINK_POINTS * MAX_LINKED, compressed=False, identity=False)
 _PublicG1 = Annotated[G1Array, Points(G1Array, 1, MAX_PUBLIC + 1, compressed=False)]
 
 
@@ -58,28 +61,29 @@ class VerifyingKey(Document):
 
     public            : [K_k/gamma]_1 for the constant one and the public wires, length 1 + n_public
     delta_a           : infinity when the circuit has no advice group; D_A must then be infinity
-    sigma_w           : infinity when it has no model group; D_W and PoK_W must then be infinity
+    links             : C1, C2, A2 of each linked group, length 3 n_linked
     circuit_digest    : covers R1CS, tables and limb widths
     card_digest       : of circuit.json: architecture with multipliers, samples
     proving_digest    : of proving.key
-    commitment_digest : of commitment.key; NO_FILE of a circuit without a model group
     """
 
-    HEADER: ClassVar[bytes] = header(b"zkpotvky", 2)
+    HEADER: ClassVar[bytes] = header(b"zkpotvky", 3)
     NAME: ClassVar[str] = "verifying key"
     NEXT_STEP: ClassVar[str] = "fetch the key again, or run the setup again"
     circuit_digest: Digest
     card_digest: Digest
     proving_digest: Digest
-    commitment_digest: Digest
     n_challenges: Annotated[int, Number(0, MAX_CHALLENGES)]
     alpha: Annotated[_Alpha, WITH_NEXT]
     public: _PublicG1
     beta: Annotated[_RealG2, WITH_NEXT]
     gamma: Annotated[_RealG2, WITH_NEXT]
     delta: Annotated[_RealG2, WITH_NEXT]
-    delta_a: Annotated[_AnyG2, WITH_NEXT]
-    sigma_w: _AnyG2
+    delta_a: _AnyG2
+    links: Annotated[G2Array, _Links]
+
+    def check_whole(self) -> None:
+        self.require(len(self.links) % LINK_POINTS == 0, "has a link without all its points")
 
     @classmethod
     def plain(
@@ -90,7 +94,6 @@ class VerifyingKey(Document):
             circuit_digest=NO_FILE,
             card_digest=NO_FILE,
             proving_digest=NO_FILE,
-            commitment_digest=NO_FILE,
             n_challenges=0,
             alpha=alpha,
             public=public,
@@ -98,7 +101,7 @@ class VerifyingKey(Document):
             gamma=gamma,
             delta=delta,
             delta_a=G2Array.zeros(1),
-            sigma_w=G2Array.zeros(1),
+            links=G2Array.zeros(0),
         )
 
     @property
@@ -107,8 +110,9 @@ class VerifyingKey(Document):
         return len(self.public) - 1
 
     @property
-    def has_model(self) -> bool:
-        return bool(self.sigma_w.data.any())
+    def n_linked(self) -> int:
+        """Linked groups."""
+        return len(self.links) // LINK_POINTS
 
     @property
     def has_advice(self) -> bool:
@@ -121,11 +125,9 @@ class VerifyingKey(Document):
 
     @cached_property
     def fixed_lines(self) -> PreparedG2:
-        """Pairing lines of beta, gamma, delta, delta_A, sigma_W, G2: the same in every check."""
+        """Pairing lines of beta, gamma, delta, delta_A and all links: the same in every check."""
         return prepare_g2(
-            G2Array.concat(
-                [self.beta, self.gamma, self.delta, self.delta_a, self.sigma_w, G2_GENERATOR]
-            )
+            G2Array.concat([self.beta, self.gamma, self.delta, self.delta_a, self.links])
         )
 
     def require_digest(self, expected: bytes | None) -> None:
@@ -150,15 +152,23 @@ class Role(Enum):
     WIRES = "the wires of a query"
     BASES = "bases of a sum"
     HIDING_BASES = "bases of a sum that leaves the prover, blinded by the last of them"
+    LINK_BASES = "bases of a link, whose two blinders come last"
     POINTS = "single points"
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the array is the bases of a sum."""
+        return self not in (Role.WIRES, Role.POINTS)
 
 
 class KeyArray(NamedTuple):
-    """An array of `ProvingKey`, as its field declares it.
+    """An array of a proving key, as its field declares it.
 
+    group : which of the linked groups it belongs to; None for one of the key itself
     stage : what a setup calls it while it computes it; empty for wires
     """
 
+    group: int | None
     name: str
     role: Role
     points: type[G1Array] | type[G2Array]
@@ -178,11 +188,34 @@ class KeyArray(NamedTuple):
     def item_bytes(self) -> int:
         return self.width * np.dtype(self.dtype).itemsize
 
+    def of(self, key: ProvingKey) -> Any:
+        """The array in this key."""
+        return getattr(key if self.group is None else key.groups[self.group], self.name)
+
 
 def _array(
     role: Role, stage: str = "", points: type[G1Array] | type[G2Array] = G1Array
 ) -> Mapping[str, tuple[Role, type[G1Array] | type[G2Array], str]]:
     return {"array": (role, points, stage)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LinkedGroup:
+    """Bases of one linked group: its wires, then blinders (PROTOCOL section 3).
+
+    basis : [K_i/gamma]_1, then [eta/gamma]_1                scalars w, rho'; the sum is D'
+    link  : k1 h_i + k2 [K_i/gamma]_1 for the wires, h_1 for the first of them, then k1 h_0 and
+            k2 [eta/gamma]_1                                 scalars w, rho, rho'; the sum is pi
+
+    The two parts of a base of the link are nowhere apart: who has both links any two vectors.
+    """
+
+    basis: G1Bases = field(metadata=_array(Role.HIDING_BASES, "linked basis"))
+    link: G1Bases = field(metadata=_array(Role.LINK_BASES, "link"))
+
+    def __len__(self) -> int:
+        """Wires of the group."""
+        return len(self.basis) - 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -197,19 +230,18 @@ class ProvingKey:
                         [w_k Z/(2 delta)]_1 for other wires of C         (the quotient's C part);
                         of a WHOLE quotient [K_k/delta]_1 for private wires
     h                 : [-L~_i(tau) Z(tau)/(2 delta)]_1, length 2^lg_n
-    model, model_pok  : [K_k/gamma]_1, then [eta_W/gamma]_1; all times sigma_W    scalars z, rho_W
     advice            : [K_k/delta_A]_1, then [eta_A/delta_A]_1          scalars z, rho_A
-    correction        : delta, [eta_W/delta]_1, [eta_A/delta]_1          length 3
+    correction        : delta, [eta_A/delta]_1, [eta/delta]_1 of each linked group
+    groups            : bases of each linked group
 
-    An absent group has no bases (length 0) and infinity in `correction`. Bases are arrays as they
-    lie on disk, or what `prover.groth16.prove.prepare` makes of them.
+    A circuit without advice has no bases for it (length 0) and infinity in `correction`. Bases are
+    arrays as they lie on disk, or what `prover.groth16.prove.prepare` makes of them.
     """
 
     verifying: VerifyingKey
     quotient: Quotient = Quotient.SPLIT
     lg_n: int
     n_wires: int
-    n_model: int
     n_advice: int
     a_wires: Wires = field(metadata=_array(Role.WIRES))
     b_wires: Wires = field(metadata=_array(Role.WIRES))
@@ -219,27 +251,46 @@ class ProvingKey:
     b2: G2Bases = field(metadata=_array(Role.HIDING_BASES, "B query in G2", G2Array))
     c: G1Bases = field(metadata=_array(Role.BASES, "C query"))
     h: G1Bases = field(metadata=_array(Role.BASES, "quotient query"))
-    model: G1Bases = field(metadata=_array(Role.HIDING_BASES, "model basis"))
-    model_pok: G1Bases = field(metadata=_array(Role.HIDING_BASES, "model basis times sigma"))
     advice: G1Bases = field(metadata=_array(Role.HIDING_BASES, "advice basis"))
     correction: G1Array = field(metadata=_array(Role.POINTS, "corrections"))
+    groups: tuple[LinkedGroup, ...]
 
     @property
     def n_public(self) -> int:
         return self.verifying.n_public
 
     @property
-    def model_wires(self) -> slice:
-        return slice(1 + self.n_public, 1 + self.n_public + self.n_model)
+    def linked(self) -> tuple[int, ...]:
+        """Wires of each linked group."""
+        return tuple(map(len, self.groups))
+
+    @property
+    def linked_groups(self) -> list[slice]:
+        """The wires of each linked group."""
+        return cut_groups(self.linked, first=1 + self.n_public)
 
     @property
     def advice_wires(self) -> slice:
-        start = self.model_wires.stop
+        start = 1 + self.n_public + sum(self.linked)
         return slice(start, start + self.n_advice)
 
 
-ARRAYS = tuple(
-    KeyArray(f.name, *f.metadata["array"]) for f in fields(ProvingKey) if "array" in f.metadata
-)
-"""Every array of a proving key, in the order of its file."""
-QUERIES = tuple(array for array in ARRAYS if array.role in (Role.BASES, Role.HIDING_BASES))
+def _find_arrays(owner: type, group: int | None = None) -> list[KeyArray]:
+    found = [(f.name, f.metadata["array"]) for f in fields(owner) if "array" in f.metadata]
+    return [KeyArray(group, name, *declared) for name, declared in found]
+
+
+OWN_ARRAYS = _find_arrays(ProvingKey)
+"""The arrays that every proving key has, in the order of its file."""
+
+
+def list_arrays(n_linked: int) -> list[KeyArray]:
+    """Every array of a proving key with so many linked groups, in the order of its file."""
+    of_groups = [_find_arrays(LinkedGroup, group) for group in range(n_linked)]
+    return OWN_ARRAYS + [array for arrays in of_groups for array in arrays]
+
+
+def list_bases(key: ProvingKey) -> list[G1Bases | G2Bases]:
+    """Every array of bases of a key, as they are or prepared."""
+    arrays = list_arrays(len(key.groups))
+    return [array.of(key) for array in arrays if array.role.is_sum]

@@ -3,8 +3,10 @@
 Whoever made a key may mean ill, and a prover cannot tell whether its points are the right multiples
 of each other. It need not: a key made in bad faith shows no more than whether a proof came about.
 
-    D_W, PoK_W, D_A, A and B are sums of bases, with secret scalars, and a blinder with a fresh one.
-    Each is uniform whatever the secrets are, if
+    D_W and the other commitments of a statement are made without any key: it cannot touch them.
+
+    D', D_A, A and B are sums of bases, with secret scalars, and a blinder with one that is fresh
+    for each proof. Each is uniform whatever the secrets are, if
 
     1. every base is canonical and on its curve: only there is a sum one of the group. A blinder
        (0, y) has order 3 on a curve of its own, and one commitment in a few hundred passed for a
@@ -12,9 +14,14 @@ of each other. It need not: a key made in bad faith shows no more than whether a
     2. the blinder is not the identity; in G1, whose order is prime, it then generates the group
     3. the blinder of B, on the twist, has order r
 
-    PoK_W and C are then the only points for which the verifier's equations hold, given the others
-    and the statement. The prover verifies them, decoded again, before anything leaves: together
-    they tell no more than the others do.
+    pi and C are then the only points for which the verifier's equations hold, given the others and
+    the statement: A2 and delta are no identities, and of order r. The prover verifies them, decoded
+    again, before anything leaves: together they tell no more than the others do. Above all pi tells
+    nothing of rho, which opens the commitment under every other key.
+
+Of a link the points are asked too, though no secret hangs on them: its bases lie on the curve, and
+neither of its blinders is the identity. A key without P_h = k1 h_0 takes no blinded commitment; an
+owner that heard of it from failed proofs could think of leaving the blinding out.
 
 So these are not checked:
 
@@ -24,8 +31,8 @@ So these are not checked:
     b2, its blinder apart    cofactor. B leaves only if it has order r, that is, if the second parts
                              add up to nothing; the first part is uniform by 3. Whether they do is
                              again whether a proof came about, and a wrong c can ask more than that.
-    multiples                that a point is the circuit's, or sigma_W times another: no proof would
-                             come about
+    multiples                that a point is the circuit's, or a base of a link k1 h_i plus k2 times
+                             another: no proof would come about
 
 The points of the verifying half touch no secret, and are decoded on their curves and of order r.
 """
@@ -38,15 +45,20 @@ from kernels.array import G1Array, G2Array
 from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
 
 
-def find_unsafe_point(*, g1: Sequence[G1Array], g2: Sequence[G2Array]) -> str | None:
-    """Why some of these bases, the blinder last in each, cannot hide a secret; None: all can.
+def find_unsafe_point(
+    *, g1: Sequence[G1Array], g2: Sequence[G2Array], links: Sequence[G1Array] = ()
+) -> str | None:
+    """Why some of these bases cannot hide a secret, or prove nothing hidden; None: all can.
 
-    cost : about 0.1 us a point of G1, 0.5 us one of G2
+    g1, g2 : bases whose last one is the blinder
+    links  : bases whose last two are the blinders
+    cost   : about 0.1 us a point of G1, 0.5 us one of G2
     """
-    for bases in (*g1, *g2):
-        if len(bases) and not bases.data[-1].any():
-            return "a blinder is the identity: a proof would show its witness"
-    on_curves = [is_on_curve_g1(bases).all() for bases in g1]
+    blinders = [bases.data[-1:] for bases in (*g1, *g2) if len(bases)]
+    blinders += [bases.data[-2:] for bases in links]
+    if not all(points.any(axis=1).all() for points in blinders):
+        return "a blinder is the identity: a proof would show its witness"
+    on_curves = [is_on_curve_g1(bases).all() for bases in (*g1, *links)]
     on_curves += [is_on_curve_g2(bases).all() for bases in g2]
     if not all(on_curves):
         return "a point is not canonical or not on its curve: a proof could show its witness"

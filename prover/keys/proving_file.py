@@ -1,9 +1,9 @@
 """The proving half of a key as a file, `proving.key`.
 
-    header of one page, then the arrays of `ProvingKey`, each from a new page
+    header of one page, then the arrays of `list_arrays`, each from a new page
 
-    header = "zkpotpvk" | version | lg_n | n_wires | n_model | n_advice | length of each array
-             8 bytes each, little-endian, in the order of `ARRAYS`; the rest of the page is zero
+    header = "zkpotpvk" | version | lg_n | n_wires | n_advice | n_linked | length of each array
+             8 bytes each, little-endian; the rest of the page is zero
 
 Its sha256, every byte of it, stands in verifying.key: a statement that names a verifying key names
 the points it was proven with. What is hashed is a copy in memory, and that copy is what is checked
@@ -24,19 +24,19 @@ import numpy.typing as npt
 from kernels.array import G1Array, G2Array
 from prover.errors import FormatError, KeyMismatch
 from prover.keys.halves import (
-    ARRAYS,
-    NO_FILE,
     KeyArray,
+    LinkedGroup,
     ProvingKey,
     Quotient,
     Role,
     VerifyingKey,
+    list_arrays,
 )
-from prover.keys.opening import CommitmentKey
 from prover.keys.points import find_unsafe_point
+from prover.wire.statement import MAX_LINKED
 
 MAGIC = b"zkpotpvk"
-VERSION = 1
+VERSION = 2
 MAX_LG_N = 27
 
 _PAGE = 4096
@@ -49,7 +49,7 @@ class Digest(Protocol):
     def update(self, data: memoryview, /) -> None: ...
 
 
-_N_COUNTS = 4  # lg_n, n_wires, n_model, n_advice
+_N_COUNTS = 4  # lg_n, n_wires, n_advice, n_linked
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -67,8 +67,9 @@ def list_chunks(key: ProvingKey) -> Iterator[memoryview]:
     """The bytes of the file, in pieces. TypeError for a key that is prepared for a device."""
     if key.quotient is not Quotient.SPLIT:
         raise TypeError("a key with a whole quotient has no file of ours")
-    arrays = [_words(key, a) for a in ARRAYS]
-    counts = [VERSION, key.lg_n, key.n_wires, key.n_model, key.n_advice, *map(len, arrays)]
+    n_linked = len(key.groups)
+    arrays = [_words(key, a) for a in list_arrays(n_linked)]
+    counts = [VERSION, key.lg_n, key.n_wires, key.n_advice, n_linked, *map(len, arrays)]
     header = MAGIC + np.array(counts, dtype="<u8").tobytes()
     yield memoryview(header.ljust(_PAGE, b"\0"))
     for array in arrays:
@@ -79,7 +80,7 @@ def list_chunks(key: ProvingKey) -> Iterator[memoryview]:
 
 
 def _words(key: ProvingKey, array: KeyArray) -> npt.NDArray[np.generic]:
-    value = getattr(key, array.name)
+    value = array.of(key)
     data = value.data if isinstance(value, G1Array | G2Array) else value
     if not isinstance(data, np.ndarray):
         raise TypeError(f"{array.name} is prepared for a device; save the key before preparing it")
@@ -94,34 +95,25 @@ def read_proving_half(path: Path, verifying: VerifyingKey) -> ProvingKey:
     with path.open("rb") as file:
         header = file.read(_PAGE)
         counts, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
-        digest = sha256(header)
-        words = {
-            array.name: _read_array(file, array, n, digest, path)
-            for array, n in zip(ARRAYS, lengths, strict=True)
-        }
+        lg_n, n_wires, n_advice, n_linked = counts
+        listed, digest = list_arrays(n_linked), sha256(header)
+        words = [
+            _read_array(file, array, n, digest, path)
+            for array, n in zip(listed, lengths, strict=True)
+        ]
     if digest.digest() != verifying.proving_digest:
         raise KeyMismatch(f"{path.name} is altered, or not the proving half of its verifying key")
-    arrays: dict[str, Any] = {
-        a.name: words[a.name] if a.role is Role.WIRES else a.points(words[a.name]) for a in ARRAYS
-    }
+    own: dict[str, Any] = {}
+    of_groups: list[dict[str, Any]] = [{} for _ in range(n_linked)]
+    for array, data in zip(listed, words, strict=True):
+        target = own if array.group is None else of_groups[array.group]
+        target[array.name] = data if array.role is Role.WIRES else array.points(data)
+    groups = tuple(LinkedGroup(**arrays) for arrays in of_groups)
     key = ProvingKey(
-        verifying=verifying,
-        lg_n=counts[0],
-        n_wires=counts[1],
-        n_model=counts[2],
-        n_advice=counts[3],
-        **arrays,
+        verifying=verifying, lg_n=lg_n, n_wires=n_wires, n_advice=n_advice, groups=groups, **own
     )
     _check_lengths(key, path)
-    hiding = [arrays[a.name] for a in ARRAYS if a.role is Role.HIDING_BASES]
-    fault = find_unsafe_point(
-        g1=[p for p in hiding if isinstance(p, G1Array)],
-        g2=[p for p in hiding if isinstance(p, G2Array)],
-    )
-    if fault is not None:
-        raise _bad(fault, path)
-    if (CommitmentKey.of(key).digest if key.n_model else NO_FILE) != verifying.commitment_digest:
-        raise KeyMismatch(f"{path.name} commits by other bases than the commitment key")
+    _check_points(key, path)
     return key
 
 
@@ -131,13 +123,17 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[list[int], list
     if len(header) < _PAGE:
         raise _bad("it is truncated", path)
     if header[:start] != MAGIC + VERSION.to_bytes(8, "little"):
-        raise _bad("it is no proving key of version 1", path)
+        raise _bad(f"it is no proving key of version {VERSION}", path)
     numbers = np.frombuffer(header, dtype="<u8", offset=start).tolist()
-    n_numbers = _N_COUNTS + len(ARRAYS)
-    counts, lengths = numbers[:_N_COUNTS], numbers[_N_COUNTS:n_numbers]
-    if any(numbers[n_numbers:]) or counts[0] > MAX_LG_N or counts[1] >= 1 << 32:
+    counts, rest = numbers[:_N_COUNTS], numbers[_N_COUNTS:]
+    lg_n, n_wires, _, n_linked = counts
+    if lg_n > MAX_LG_N or n_wires >= 1 << 32 or n_linked > MAX_LINKED:
         raise _bad("its header is malformed", path)
-    demanded = _PAGE + sum(_pages(n * a.item_bytes) for n, a in zip(lengths, ARRAYS, strict=True))
+    arrays = list_arrays(n_linked)
+    lengths = rest[: len(arrays)]
+    if any(rest[len(arrays) :]):
+        raise _bad("its header is malformed", path)
+    demanded = _PAGE + sum(_pages(n * a.item_bytes) for n, a in zip(lengths, arrays, strict=True))
     if demanded != size:
         raise _bad(f"it has {size} bytes and its header demands {demanded}", path)
     return counts, lengths
@@ -166,12 +162,12 @@ def _check_lengths(key: ProvingKey, path: Path) -> None:
         and len(key.b1) == len(key.b2) == len(key.b_wires) + 2
         and len(key.c) == len(key.c_wires)
         and len(key.h) == 1 << key.lg_n
-        and len(key.model) == len(key.model_pok) == (key.n_model + 1 if key.n_model else 0)
+        and all(len(g) >= 1 and len(g.link) == len(g.basis) + 1 for g in key.groups)
         and len(key.advice) == (key.n_advice + 1 if key.n_advice else 0)
-        and len(key.correction) == 3
-        and (key.verifying.has_model, key.verifying.has_advice)
-        == (bool(key.n_model), bool(key.n_advice))
-        and 1 + key.n_public + key.n_model + key.n_advice <= key.n_wires
+        and len(key.correction) == 2 + len(key.groups)
+        and (key.verifying.n_linked, key.verifying.has_advice)
+        == (len(key.groups), bool(key.n_advice))
+        and key.advice_wires.stop <= key.n_wires
         and all(
             len(w) == 0 or int(w.max()) < key.n_wires
             for w in (key.a_wires, key.b_wires, key.c_wires)
@@ -179,6 +175,21 @@ def _check_lengths(key: ProvingKey, path: Path) -> None:
     )
     if not fits:
         raise _bad("its arrays do not fit its counts", path)
+
+
+def _check_points(key: ProvingKey, path: Path) -> None:
+    """FormatError for points that a prover must not use."""
+    by_role: dict[Role, list[G1Array | G2Array]] = {role: [] for role in Role}
+    for array in list_arrays(len(key.groups)):
+        by_role[array.role].append(array.of(key))
+    hiding = by_role[Role.HIDING_BASES]
+    fault = find_unsafe_point(
+        g1=[p for p in hiding if isinstance(p, G1Array)],
+        g2=[p for p in hiding if isinstance(p, G2Array)],
+        links=[p for p in by_role[Role.LINK_BASES] if isinstance(p, G1Array)],
+    )
+    if fault is not None:
+        raise _bad(fault, path)
 
 
 def _pages(n_bytes: int) -> int:

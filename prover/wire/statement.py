@@ -13,9 +13,10 @@ from typing import Annotated, ClassVar
 from prover.wire.kinds import NUMBER_BYTES, Bytes, Count, Digest, Number, Packed, PointBytes
 from prover.wire.records import BARE, Record, encode_fields
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_NAME_BYTES = 64  # chain id, task id, client public key
 MAX_MULTIPLIERS = 1024
+MAX_LINKED = 16  # commitments that a statement is about
 MAX_MULTIPLIER = 1 << 15  # exclusive
 
 Name = Annotated[bytes, Bytes(1, MAX_NAME_BYTES)]
@@ -35,12 +36,12 @@ class Occasion(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement(Record):
-    """The model behind `d_w` classifies at least `claimed_correct` of the shard's `n_real` samples.
+    """The model behind D_W classifies at least `claimed_correct` of the shard's `n_real` samples.
 
     verifying_key_digest : covers the circuit, its tables and limb widths
     dataset_digest       : over the shard's samples AND labels
     multipliers          : requantization factors m of the task
-    d_w                  : the model commitment
+    commitments          : compressed, of each linked group of the circuit; here D_W alone
     """
 
     HEADER: ClassVar[bytes] = encode_fields([PROTOCOL_VERSION.to_bytes(NUMBER_BYTES, "little")])
@@ -51,7 +52,7 @@ class Statement(Record):
     dataset_digest: Digest
     multipliers: Annotated[tuple[Multiplier, ...], Packed(0, MAX_MULTIPLIERS)]
     claimed_correct: Count
-    d_w: PointBytes
+    commitments: Annotated[tuple[PointBytes, ...], Packed(0, MAX_LINKED)]
 
     def check_whole(self) -> None:
         self.require(self.claimed_correct <= self.n_real, "claims more than n_real")

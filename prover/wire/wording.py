@@ -30,13 +30,15 @@ def describe_occasion(statement: Statement) -> dict[str, Any]:
 
 def get_label(name: str) -> str:
     """A field of the statement in words."""
-    return "model commitment" if name == "d_w" else name.replace("_", " ")
+    return "model commitment" if name == "commitments" else name.replace("_", " ")
 
 
-def show_value(name: str, value: bytes | int) -> str:
+def show_value(name: str, value: bytes | int | tuple[bytes, ...]) -> str:
     """A field for a terminal. Names come from strangers: nothing but printable ASCII gets out."""
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, tuple):
+        return ", ".join(one.hex() for one in value)
     if name not in ("chain_id", "task_id"):
         return value.hex()
     if all(0x20 <= byte < 0x7F for byte in value):

@@ -19,7 +19,7 @@ from consensus.learning import chain as chain_rules
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import QuorumCertificate, Vote
 from prover.errors import FieldInvalid
-from prover.wire.envelope import PROOF_BYTES, Envelope
+from prover.wire.envelope import Envelope
 from prover.wire.statement import Statement
 from tests.consensus.byzantine import make_with
 from tests.consensus.crowd import PHASE_MS, Captor, Crowd, Down, make_lab
@@ -221,7 +221,7 @@ def offer_old_proof() -> str | None:
     statement = admission.expect_statement(
         chain, lab.client(0), claimed_correct=N_SAMPLES, dataset_digest=bytes(32)
     )
-    old = Envelope(statement=restate(statement, round_index=0), proof=bytes(PROOF_BYTES))
+    old = Envelope(statement=restate(statement, round_index=0), proof=bytes(224))
     fault = admission.find_admission_fault(chain, lab.wrap(0, old, learning_round=1))
     return "a proof of another round is admitted" if fault is None else None
 

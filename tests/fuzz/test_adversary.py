@@ -22,22 +22,19 @@ from hypothesis import strategies as st
 from federated.errors import FloatModelInvalid
 from federated.float_model import FloatModel, decode_float_model, encode_float_model
 from prover.errors import FieldInvalid, FormatError, KeyMismatch
-from prover.groth16.commitment import Blinding, ModelCommitment
 from prover.groth16.verify import verify
 from prover.keys.card import KeyCard
 from prover.keys.folder import (
     CARD_NAME,
-    COMMITMENT_NAME,
     PROVING_NAME,
     VERIFYING_NAME,
-    load_commitment_key,
     load_proving_key,
     load_verifying_half,
     load_verifying_key,
     save_key,
 )
 from prover.keys.halves import VerifyingKey
-from prover.keys.opening import CommitmentKey
+from prover.pedersen.commitment import Blinding, ModelCommitment
 from prover.wire.envelope import Envelope
 from prover.wire.kinds import MAX_NUMBER
 from prover.wire.verdict import Verdict
@@ -88,17 +85,14 @@ class Encodes(Protocol):
 @cache
 def values() -> Mapping[str, tuple[bytes, Callable[[bytes], Encodes]]]:
     return {
-        "commitment": (honest().commitment.encode(), ModelCommitment.decode),
-        "blinding": (honest().blinding.encode(), Blinding.decode),
+        "commitment": (ModelCommitment(d=honest().d_w).encode(), ModelCommitment.decode),
+        "blinding": (Blinding(rho=honest().rho).encode(), Blinding.decode),
         "verifying key": (toy_key().verifying.encode(), VerifyingKey.decode),
-        "commitment key": (CommitmentKey.of(toy_key()).encode(), CommitmentKey.decode),
         "circuit.json": (KeyCard.of(accuracy()).encode(), KeyCard.decode),
     }
 
 
-@pytest.mark.parametrize(
-    "name", ["commitment", "blinding", "verifying key", "commitment key", "circuit.json"]
-)
+@pytest.mark.parametrize("name", ["commitment", "blinding", "verifying key", "circuit.json"])
 @settings(max_examples=120)
 @given(edited=edits)
 def test_edited_values(name: str, edited: list[Edit]) -> None:
@@ -151,7 +145,6 @@ def test_edited_proving_keys(
 
 PINS = {
     CARD_NAME: "card_digest",
-    COMMITMENT_NAME: "commitment_digest",
     PROVING_NAME: "proving_digest",
 }
 
@@ -176,15 +169,11 @@ def test_edited_key_folders(name: str, edited: list[Edit], vouching: bool, tmp_p
         (tmp_path / VERIFYING_NAME).write_bytes(anew.encode())
     try:
         verifying, card = load_verifying_half(tmp_path)
-        found = [
-            card,
-            load_commitment_key(tmp_path, verifying),
-            load_proving_key(tmp_path, verifying),
-        ]
+        found = [card, load_proving_key(tmp_path, verifying)]
     except (FormatError, KeyMismatch):
         assert raw != original
     else:
-        assert len(found) == 3
+        assert len(found) == 2
         assert (verifying.digest == key.verifying.digest) == (raw == original)
         with pytest.raises(KeyMismatch):
             load_verifying_key(tmp_path, expected_digest=sha256(raw + b"another").digest())
@@ -244,22 +233,23 @@ def test_edited_statements(changes: list[tuple[str, Any]]) -> None:
 @given(
     moves=st.lists(
         st.tuples(
-            st.sampled_from([0, 32, 64, 96, 128, 160, 192]),
-            st.one_of(st.sampled_from(POINTS), st.sampled_from([0, 96, 128, 160, 192])),
+            st.sampled_from([0, 32, 64, 96, 128, 160, 192, 224]),
+            st.one_of(st.sampled_from(POINTS), st.sampled_from([0, 96, 128, 160, 192, 224])),
         ),
         min_size=1,
         max_size=3,
     )
 )
 def test_rearranged_points(moves: list[tuple[int, bytes | int]]) -> None:
-    """Points swapped, at infinity, or no points at all; D_W follows in the statement."""
+    """Points swapped, at infinity, or no points at all, D_W of the statement among them."""
     original = envelope()
-    proof = bytearray(original.proof)
+    before = original.proof + original.statement.commitments[0]
+    points = bytearray(before)
     for at, source in moves:
-        point = source if isinstance(source, bytes) else original.proof[source : source + 32]
-        proof[at : at + 32] = point
-    statement = replace(original.statement, d_w=bytes(proof[128:160]))
-    raw = Envelope(statement=statement, proof=bytes(proof)).encode()
+        point = source if isinstance(source, bytes) else before[source : source + 32]
+        points[at : at + 32] = point
+    statement = replace(original.statement, commitments=(bytes(points[224:]),))
+    raw = Envelope(statement=statement, proof=bytes(points[:224])).encode()
     assert (verdict_of(raw) is Verdict.VALID) == (raw == original.encode())
 
 

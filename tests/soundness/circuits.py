@@ -29,7 +29,7 @@ def count(accuracy: AccuracyCircuit) -> tuple[object, ...]:
     return (
         r1cs.n_rows,
         r1cs.n_public,
-        r1cs.n_model,
+        r1cs.n_linked,
         r1cs.n_advice,
         r1cs.n_private,
         r1cs.a.nnz,

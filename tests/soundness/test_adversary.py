@@ -27,20 +27,19 @@ from prover.circuit.linear_form import LinearForm
 from prover.circuit.public_inputs import ShardInputs
 from prover.circuit.widths import split_widths
 from prover.errors import FormatError, KeyMismatch, SelfCheckFailed
-from prover.groth16.setup import pin_files
 from prover.groth16.transcript import compute_challenges
-from prover.groth16.verify import Claim, equations_hold, knowledge_holds, verify_batch
-from prover.keys.card import KeyCard
+from prover.groth16.verify import Claim, equations_hold, verify_batch
 from prover.keys.folder import load_proving_key, save_key
 from prover.keys.halves import ProvingKey
 from prover.model.layers import BIAS_BITS, BIAS_MAX, BIAS_MIN, WEIGHT_MAX, Requant
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.ranges import compute_ranges
-from prover.pipeline import commit_job
+from prover.pedersen.bases import load_bases
 from prover.wire.envelope import Envelope, Proof
 from prover.wire.verdict import Verdict
-from tests.support.accuracy_protocol import accuracy_key, backend, scene
+from tests.support.accuracy_protocol import accuracy_key, run_job, scene
 from tests.support.assignments import Assignment, Tensor, draw_scalars
+from tests.support.forged_points import put_point
 from tests.support.forgeries import Scene
 from tests.support.models import random_model
 from tests.support.tiny_circuits import seeded
@@ -297,7 +296,11 @@ def combine_g1(scalars: list[int], points: list[G1Array]) -> G1Array:
 
 
 def claim(run: ToyProof, **points: Any) -> Claim:
-    return Claim(public=FrArray.from_ints(run.public), proof=replace(run.proof, **points))
+    return Claim(
+        public=FrArray.from_ints(run.public),
+        commitments=run.d_w,
+        proof=replace(run.proof, **points),
+    )
 
 
 def shifted(run: ToyProof, x: int, base: G2Array) -> G2Array:
@@ -314,43 +317,48 @@ def test_delta_a_in_b_moves_d_a_and_only_the_transcript_objects() -> None:
     assert verdict_of(with_proof(run, b=b, d_a=d_a)) is Verdict.PAIRING_FAILED
 
 
-def test_gamma_in_b_moves_d_w_and_only_the_proof_of_knowledge_objects() -> None:
-    """e(A, B + x gamma) = e(A, B) e(x A, gamma): without PoK_W, D_W could be moved by x A."""
+def link_of(d_w: G1Array, own: G1Array) -> G1Array:
+    """k1 D + k2 D': the pi that only the trapdoor makes for points that commit to nothing."""
+    (link,) = toy_trapdoor().links
+    return combine_g1([link.k1, link.k2], [d_w, own])
+
+
+def test_gamma_in_b_moves_the_keys_commitment_and_only_the_link_objects() -> None:
+    """e(A, B + x gamma) = e(A, B) e(x A, gamma): without pi, D' could be moved by x A."""
     run, key = honest(), toy_key().verifying
     b = shifted(run, 5, key.gamma)
-    d_w = combine_g1([1, 5], [run.commitment.d_w, run.points.a])
-    assert not equations_hold([claim(run, b=b, d_w=d_w)], key=key, random_bytes=seeded(1))
-    known = combine_g1([toy_trapdoor().sigma_w], [d_w])  # with the trapdoor, the rest does hold
-    moved = claim(run, b=b, d_w=d_w, pok_w=known)
+    own = combine_g1([1, 5], [run.linked.own, run.points.a])
+    assert not equations_hold([claim(run, b=b, own=own)], key=key, random_bytes=seeded(1))
+    known = link_of(run.d_w, own)  # with the trapdoor, the rest does hold
+    moved = claim(run, b=b, own=own, links=known)
     assert equations_hold([moved], key=key, random_bytes=seeded(1))
-    statement = replace(run.statement, d_w=encode_g1(d_w))
-    for pok_w in (known, run.commitment.pok_w):
-        proof = replace(moved.proof, pok_w=pok_w)
-        raw = Envelope(statement=statement, proof=proof.encode()).encode()
+    for links in (known, run.linked.links):
+        proof = replace(moved.proof, links=links)
+        raw = Envelope(statement=run.statement, proof=proof.encode()).encode()
         assert verdict_of(raw) is Verdict.PAIRING_FAILED
 
 
-def test_public_basis_in_d_w_moves_the_statement_and_only_the_proof_of_knowledge_objects() -> None:
-    """D_W + t [K_k/gamma] stands for a public wire that is greater by t."""
+def test_public_basis_in_the_keys_commitment_moves_the_statement_and_only_the_link_objects() -> (
+    None
+):
+    """D' + t [K_k/gamma] stands for a public wire that is greater by t."""
     run, key = honest(), toy_key().verifying
     count = key.public[1:2]
-    d_w = combine_g1([1, 3], [run.commitment.d_w, count])
-    lower = [run.public[0] - 3, *run.public[1:]]
-    known = combine_g1([toy_trapdoor().sigma_w], [d_w])
-    for pok_w, holds in ((known, True), (run.commitment.pok_w, False)):
-        moved = Claim(
-            public=FrArray.from_ints(lower), proof=replace(run.proof, d_w=d_w, pok_w=pok_w)
-        )
+    own = combine_g1([1, 3], [run.linked.own, count])
+    lower = FrArray.from_ints([run.public[0] - 3, *run.public[1:]])
+    for links, holds in ((link_of(run.d_w, own), True), (run.linked.links, False)):
+        moved = replace(claim(run, own=own, links=links), public=lower)
         assert equations_hold([moved], key=key, random_bytes=seeded(2)) is holds
 
 
-@pytest.mark.parametrize("names", [("a",), ("b",), ("c",), ("d_w", "pok_w"), ("d_a",)])
+@pytest.mark.parametrize("names", [("a",), ("b",), ("c",), ("own", "links"), ("d_a",), ("d_w",)])
 def test_identities_prove_nothing(names: tuple[str, ...]) -> None:
-    everything = ("a", "b", "c", "d_w", "pok_w", "d_a")
+    everything = ("a", "b", "c", "own", "links", "d_a", "d_w")
     for chosen in (names, tuple(n for n in everything if n not in names), everything):
         points: dict[str, Any] = {n: (G2Array if n == "b" else G1Array).zeros(1) for n in chosen}
+        d_w = points.pop("d_w", honest().d_w)
         proof = replace(honest().proof, **points)
-        statement = replace(honest().statement, d_w=encode_g1(proof.d_w))
+        statement = replace(honest().statement, commitments=(encode_g1(d_w),))
         raw = Envelope(statement=statement, proof=proof.encode()).encode()
         assert verdict_of(raw) is Verdict.PAIRING_FAILED
 
@@ -359,14 +367,15 @@ def test_generators_and_key_points_prove_nothing() -> None:
     """A and B that cancel alpha and beta, with everything else absent or taken from the key."""
     key, g1, g2 = toy_key().verifying, G1Array.from_ints([G1]), G2Array.from_ints([G2])
     zero = G1Array.zeros(1)
-    model, model_pok = toy_key().model, toy_key().model_pok
-    assert isinstance(model, G1Array)
-    assert isinstance(model_pok, G1Array)
-    for d_w, pok_w in ((zero, zero), (model[:1], model_pok[:1])):
-        statement = replace(honest().statement, d_w=encode_g1(d_w))
+    (group,) = toy_key().groups
+    assert isinstance(group.basis, G1Array)
+    assert isinstance(group.link, G1Array)
+    single = load_bases(1)[1:], group.basis[:1], group.link[:1]  # of the vector (1, 0)
+    for d_w, own, links in ((zero, zero, zero), single):
+        statement = replace(honest().statement, commitments=(encode_g1(d_w),))
         for a, b in ((key.alpha, key.beta), (key.alpha, g2), (g1, key.beta), (g1, g2)):
             for c in (zero, key.alpha, combine_g1([R - 1], [key.public[0:1]])):
-                proof = Proof(a=a, b=b, c=c, d_w=d_w, pok_w=pok_w, d_a=zero)
+                proof = Proof(a=a, b=b, c=c, own=own, links=links, d_a=zero)
                 raw = Envelope(statement=statement, proof=proof.encode()).encode()
                 assert verdict_of(raw) is Verdict.PAIRING_FAILED
 
@@ -407,27 +416,22 @@ def test_faults_of_two_proofs_do_not_cancel() -> None:
 
 
 def test_every_byte_before_the_challenges_changes_them() -> None:
-    """Statement, PoK_W and D_A: flip any bit of any, and every challenge is another."""
-    statement, other = honest().statement.encode(), bytes(range(32))
-    first = compute_challenges(statement, pok_w=other, d_a=other, n_challenges=5)
-    message = statement + other + other
+    """Statement, D', pi and D_A: flip any bit of any, and every challenge is another."""
+    statement, committed = honest().statement.encode(), bytes(range(96))
+    first = compute_challenges(statement, committed=committed, n_challenges=5)
+    message = statement + committed
     for at in range(len(message)):
         changed = bytearray(message)
         changed[at] ^= 1
         again = compute_challenges(
-            bytes(changed[:-64]),
-            pok_w=bytes(changed[-64:-32]),
-            d_a=bytes(changed[-32:]),
-            n_challenges=5,
+            bytes(changed[:-96]), committed=bytes(changed[-96:]), n_challenges=5
         )
         assert not set(first) & set(again)
 
 
 def test_challenges_differ_from_each_other() -> None:
     s = scene()
-    drawn = compute_challenges(
-        b"x", pok_w=bytes(32), d_a=bytes(32), n_challenges=s.accuracy.n_challenges
-    )
+    drawn = compute_challenges(b"x", committed=bytes(96), n_challenges=s.accuracy.n_challenges)
     assert len(set(drawn)) == s.accuracy.n_challenges == len(s.accuracy.public_layout.challenges)
 
 
@@ -459,21 +463,21 @@ def test_data_that_changes_after_its_digest_changes_nothing() -> None:
 
 # -- keys made in bad faith, and what must not be shown --------------------------------------------
 
-BLINDERS = ("a", "b2", "model", "model_pok", "advice")
+BLINDERS = ("a", "b2", "advice", "basis", "link", "link's first")
+"""A basis by the name of its field; of a link the last base blinds D', the one before it D."""
 
 
 def without_blinder(key: ProvingKey, name: str) -> ProvingKey:
     """A consistent pair of halves whose named basis has the identity for a blinder."""
-    points = getattr(key, name).data.copy()
-    points[-1] = 0
-    return pin_files(replace(key, **{name: type(getattr(key, name))(points)}))
+    at = -2 if name == "link's first" else -1
+    return put_point(key, name.removesuffix("'s first"), at)
 
 
 def test_without_a_blinder_a_valid_proof_shows_the_advice() -> None:
     """Why the next test matters: whoever guesses the witness can see that the guess is right."""
     key = without_blinder(toy_key(), "advice")
     correction = key.correction.data.copy()
-    correction[2] = 0
+    correction[1] = 0
     key = replace(key, correction=G1Array(correction))
     run = prove_toy(random_bytes=seeded(5), key=key)
     assert verdict_of(run.envelope, key.verifying) is Verdict.VALID
@@ -491,32 +495,14 @@ def test_keys_without_a_blinder_are_refused(name: str, tmp_path: Path) -> None:
         load_proving_key(tmp_path, key.verifying)
 
 
-def test_a_commitment_that_its_own_key_refuses_does_not_leave() -> None:
-    """A PoK basis without sigma, or without blinding, could spell out the weights."""
-    s, key, source = scene(), accuracy_key(), seeded(4)
-    assert isinstance(key.model, G1Array)
-    assert isinstance(key.model_pok, G1Array)
-    unblinded = key.model_pok.data.copy()
-    unblinded[-1] = 0
-    blinding = prove_toy(random_bytes=source).blinding
-    for basis in (key.model, G1Array(unblinded)):
-        with pytest.raises(SelfCheckFailed):
-            commit_job(
-                KeyCard.of(s.accuracy),
-                replace(key, model_pok=basis),
-                s.model,
-                blinding,
-                backend=backend(),
-            )
-
-
-def test_knowledge_of_one_commitment() -> None:
-    run, key = honest(), toy_key().verifying
-    d_w, pok_w = run.commitment.d_w, run.commitment.pok_w
-    off_curve = G1Array(d_w.data ^ np.uint64(1))
-    assert knowledge_holds(d_w, pok_w, key=key)
-    for first, second in ((d_w, d_w), (pok_w, d_w), (off_curve, pok_w), (d_w, off_curve)):
-        assert not knowledge_holds(first, second, key=key)
+@pytest.mark.parametrize("at", [0, -2, -1])
+def test_a_proof_whose_link_fails_does_not_leave(at: int) -> None:
+    """Bases of a link that are not the key's could spell out weights, or what blinds them."""
+    stranger = G1Array.from_ints([G1])
+    for point in (G1Array.zeros(1), stranger):
+        with pytest.raises(SelfCheckFailed, match="pairing_failed"):
+            run_job(key=put_point(accuracy_key(), "link", at, point))
+    assert run_job(key=accuracy_key()).envelope
 
 
 def test_private_tensors_stay_out_of_reprs() -> None:

@@ -20,30 +20,27 @@ from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import B2, P
 from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
 from kernels.reference import add_fp2, mul_fp2
-from prover.errors import FormatError, KeyMismatch
-from prover.groth16.setup import pin_files
+from prover.errors import FieldInvalid, FormatError, KeyMismatch
 from prover.keys import proving_file
 from prover.keys.card import KeyCard
 from prover.keys.folder import (
     CARD_NAME,
-    COMMITMENT_NAME,
     PROVING_NAME,
     VERIFYING_NAME,
-    load_commitment_key,
     load_proving_key,
     load_verifying_half,
     load_verifying_key,
     save_key,
 )
-from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
-from prover.keys.opening import CommitmentKey
-from prover.pipeline import commit_job, compile_for_key, require_same_circuit
-from tests.support.learning import BACKEND, accuracy, commitment_of, model_of, proving_key
+from prover.keys.halves import VerifyingKey
+from prover.pipeline import compile_for_key, require_same_circuit
+from tests.support.forged_points import put_point
+from tests.support.learning import BACKEND, accuracy, proving_key
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import honest, prove_toy, toy_key
 
-HIDING = ("a", "b2", "model", "model_pok", "advice")
-"""The bases whose sums hide a secret behind the last one's fresh scalar."""
+HIDING = ("a", "b2", "advice", "basis", "link")
+"""The bases whose sums hide a secret behind the last one's fresh scalar, and a link's."""
 
 
 @pytest.fixture
@@ -128,54 +125,20 @@ def test_a_key_written_anew_for_another_card_is_another_key(name: str, folder: P
         KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":16.0'),
         KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":true'),
         KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":1'),
-        KeyCard.of(accuracy()).encode().replace(b'"version":2', b'"version":1'),
-        KeyCard.of(accuracy()).encode().replace(b'"version":2', b'"version":2.0'),
+        KeyCard.of(accuracy()).encode().replace(b'"version":3', b'"version":1'),
+        KeyCard.of(accuracy()).encode().replace(b'"version":3', b'"version":3.0'),
         KeyCard.of(accuracy()).encode().replace(b"{", b'{"origin":"multi-party ceremony",', 1),
         b" " * (1 << 17) + KeyCard.of(accuracy()).encode(),
     ],
 )
 def test_other_bytes_are_no_card(raw: bytes) -> None:
-    with pytest.raises(FormatError, match="no card of version 2"):
+    with pytest.raises(FormatError, match="no card of version 3"):
         KeyCard.decode(raw)
 
 
 def test_a_card_claims_nothing_that_it_cannot_show() -> None:
     found = json.loads(KeyCard.of(accuracy()).encode())
     assert set(found) == {"architecture", "circuit_digest", "n_samples", "version"}
-
-
-# -- the commitment key ----------------------------------------------------------------------------
-
-
-def exchange(bases: G1Array) -> G1Array:
-    data = bases.data.copy()
-    data[[0, 1]] = data[[1, 0]]
-    return G1Array(data)
-
-
-def test_bases_that_the_key_does_not_name_are_refused(folder: Path) -> None:
-    key = proving_key()
-    right = CommitmentKey.of(key)
-    for raw in (
-        CommitmentKey(bases=exchange(right.bases)).encode(),
-        right.encode()[:-64],
-        right.encode() + bytes(64),
-        CommitmentKey.of(toy_key()).encode(),
-        b"",
-    ):
-        (folder / COMMITMENT_NAME).write_bytes(raw)
-        with pytest.raises(KeyMismatch, match=r"commitment\.key is not the one that"):
-            load_commitment_key(folder, key.verifying)
-
-
-def test_a_key_whose_two_sets_of_bases_differ_is_refused_by_provers(folder: Path) -> None:
-    """Written anew for exchanged bases: D_W would open as another model than it was made of."""
-    key = proving_key()
-    exchanged = CommitmentKey(bases=exchange(CommitmentKey.of(key).bases))
-    for digest in (exchanged.digest, NO_FILE):
-        forged = replace(key.verifying, commitment_digest=digest)
-        with pytest.raises(KeyMismatch, match="commits by other bases than the commitment key"):
-            load_proving_key(folder, forged)
 
 
 # -- points that do not hide -----------------------------------------------------------------------
@@ -228,21 +191,13 @@ def root_fp2(a: tuple[int, int]) -> tuple[int, int] | None:
 G1_LIES = {"order 3": of_order_three, "order 2": of_order_two, "not canonical": not_canonical}
 
 
-def put(key: ProvingKey, name: str, at: int, point: G1Array | G2Array) -> ProvingKey:
-    """The key with another point, and a verifying half that vouches for it."""
-    bases = getattr(key, name)
-    data = bases.data.copy()
-    data[at] = point.data[0]
-    return pin_files(replace(key, **{name: type(bases)(data)}))
-
-
 @pytest.mark.parametrize("lie", G1_LIES)
 @pytest.mark.parametrize("name", [name for name in HIDING if name != "b2"])
 @pytest.mark.parametrize("at", [-1, 0])
 def test_points_off_the_curve_are_refused(name: str, lie: str, at: int, tmp_path: Path) -> None:
     """The blinder, or any base: a sum with it is none of the group, and need not hide."""
     assert not is_on_curve_g1(G1_LIES[lie]()).any()
-    forged = put(toy_key(), name, at, G1_LIES[lie]())
+    forged = put_point(toy_key(), name, at, G1_LIES[lie]())
     save_key(forged, tmp_path)
     with pytest.raises(FormatError, match="not canonical or not on its curve"):
         load_proving_key(tmp_path, load_verifying_key(tmp_path))
@@ -250,20 +205,20 @@ def test_points_off_the_curve_are_refused(name: str, lie: str, at: int, tmp_path
 
 @pytest.mark.parametrize("at", [-1, 0])
 def test_points_off_the_twist_are_refused(at: int, tmp_path: Path) -> None:
-    save_key(put(toy_key(), "b2", at, off_twist()), tmp_path)
+    save_key(put_point(toy_key(), "b2", at, off_twist()), tmp_path)
     with pytest.raises(FormatError, match="not canonical or not on its curve"):
         load_proving_key(tmp_path, load_verifying_key(tmp_path))
 
 
 def test_a_blinder_of_another_order_is_refused(tmp_path: Path) -> None:
-    save_key(put(toy_key(), "b2", -1, stranger()), tmp_path)
+    save_key(put_point(toy_key(), "b2", -1, stranger()), tmp_path)
     with pytest.raises(FormatError, match="wrong order"):
         load_proving_key(tmp_path, load_verifying_key(tmp_path))
 
 
 def test_a_base_of_another_order_keeps_its_proof_from_leaving(tmp_path: Path) -> None:
     """It is on the twist, so the key loads; B is in G2 or there is no proof (`key_points`)."""
-    forged = put(toy_key(), "b2", 0, stranger())
+    forged = put_point(toy_key(), "b2", 0, stranger())
     save_key(forged, tmp_path)
     run = prove_toy(random_bytes=seeded(3), key=load_proving_key(tmp_path, forged.verifying))
     assert is_on_curve_g2(run.points.b).all()
@@ -272,8 +227,7 @@ def test_a_base_of_another_order_keeps_its_proof_from_leaving(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", HIDING)
 def test_a_blinder_at_infinity_is_refused(name: str, tmp_path: Path) -> None:
-    zero: G1Array | G2Array = G2Array.zeros(1) if name == "b2" else G1Array.zeros(1)
-    save_key(put(toy_key(), name, -1, zero), tmp_path)
+    save_key(put_point(toy_key(), name, -1), tmp_path)
     with pytest.raises(FormatError, match="blinder is the identity"):
         load_proving_key(tmp_path, load_verifying_key(tmp_path))
 
@@ -285,9 +239,11 @@ def test_why_a_blinder_must_be_on_the_curve() -> None:
     assert [bool(point.data.any()) for point in sums] == [True, True, False, False]
 
 
-@pytest.mark.parametrize("field", ["alpha", "beta", "gamma", "delta", "delta_a", "sigma_w"])
+@pytest.mark.parametrize("field", ["alpha", "beta", "gamma", "delta", "delta_a", "links"])
 def test_points_of_the_verifying_half_are_checked_too(field: str) -> None:
     lie: G1Array | G2Array = of_order_three() if field == "alpha" else stranger()
+    if field == "links":
+        lie = G2Array.concat([toy_key().verifying.links[:2], lie])  # type: ignore[list-item]
     with pytest.raises(FormatError, match="not on its curve or of wrong order"):
         VerifyingKey.decode(replace(toy_key().verifying, **{field: lie}).encode())
 
@@ -333,25 +289,35 @@ def test_arrays_of_a_key_are_memory_of_their_own(toy: Path) -> None:
 # -- parts of other keys ---------------------------------------------------------------------------
 
 
-def test_a_key_for_another_circuit_does_not_commit(folder: Path) -> None:
-    """The circuit's own key, but under the card of another multiplier."""
-    card = CARDS["another multiplier"]()
-    key = proving_key()
-    other = replace(key, verifying=replace(key.verifying, card_digest=card.digest))
-    with pytest.raises(KeyMismatch, match="names another architecture"):
-        commit_job(KeyCard.of(accuracy()), other, model_of(0), commitment_of(0)[1], backend=BACKEND)
-
-
 def test_groups_of_the_two_halves_must_agree(toy: Path) -> None:
-    for name in ("sigma_w", "delta_a"):
-        forged = replace(toy_key().verifying, **{name: G2Array.zeros(1)})
+    """No link where the prover has one, one where it has none, no advice."""
+    key = toy_key().verifying
+    lies: list[dict[str, G2Array]] = [
+        {"links": G2Array.zeros(0)},
+        {"links": G2Array.concat([key.links, key.links])},
+        {"delta_a": G2Array.zeros(1)},
+    ]
+    for lie in lies:
         with pytest.raises(FormatError, match="do not fit its counts"):
-            load_proving_key(toy, forged)
+            load_proving_key(toy, replace(key, **lie))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["sigma_w", "delta_a"])
+@pytest.mark.parametrize("name", ["links", "delta_a"])
 def test_a_key_without_a_group_is_none_of_an_accuracy_circuit(name: str) -> None:
-    """Without sigma_W there is no model to speak about: D_W would have to be infinity."""
-    forged = replace(proving_key().verifying, **{name: G2Array.zeros(1)})
+    """Without a link there is no model to speak about."""
+    none = G2Array.zeros(0 if name == "links" else 1)
+    forged = replace(proving_key().verifying, **{name: none})  # type: ignore[arg-type]
     with pytest.raises(KeyMismatch, match="contradicts itself"):
         KeyCard.of(accuracy()).require_key(forged)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_links_with_an_identity_are_refused(at: int) -> None:
+    """C1 at infinity links nothing to D, C2 nothing to D'; with A2 at infinity pi is free."""
+    points = toy_key().verifying.links.data.copy()
+    points[at] = 0
+    forged = replace(toy_key().verifying, links=G2Array(points))
+    with pytest.raises(FormatError, match="is the identity"):
+        VerifyingKey.decode(forged.encode())
+    with pytest.raises(FieldInvalid, match="link without all its points"):
+        replace(toy_key().verifying, links=G2Array(points[:2]))

@@ -85,7 +85,7 @@ def test_layer_is_worth_one_equation_per_accumulator(requantized: bool, rng: Ran
     for _ in range(N + 2):
         honest["s"] = draw_scalars(rng, 1)[0]
         draws.append(honest.complete())
-    n_committed = circuit.r1cs.n_model + circuit.r1cs.n_advice
+    n_committed = circuit.r1cs.n_linked + circuit.r1cs.n_advice
     assert committed_freedom(circuit, draws) == n_committed - N * D_OUT
 
 

@@ -16,26 +16,41 @@ from typing import Any
 import pytest
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
-from kernels.bn254 import G1, G2, P, R
+from kernels.bn254 import G2, P, R
 from kernels.encoding import encode_g1
 from kernels.pairing import pairing_product_is_one
 from prover.errors import FieldInvalid
-from prover.groth16.commitment import Blinding, commit_advice, commit_model, draw_blinding
+from prover.groth16.commitment import Linked, commit_advice
 from prover.groth16.prove import compute_points
-from prover.groth16.setup import Trapdoor, compute_columns, setup
-from prover.groth16.transcript import compute_challenges
+from prover.groth16.setup import compute_columns, setup
 from prover.groth16.verify import Claim, equations_hold
-from prover.keys.halves import ProvingKey, VerifyingKey
+from prover.keys.halves import ProvingKey
+from prover.pedersen.bases import load_bases
+from prover.pedersen.commitment import Blinding
 from prover.randomness import draw_scalar, draw_weight
 from prover.wire.envelope import Envelope, Proof
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
 from tests.support.statements import restate
 from tests.support.tiny_circuits import build_r1cs, is_satisfied, seeded
+from tests.support.toy_attacks import (
+    GENERATOR_G1,
+    INFINITY,
+    broken_batch_holds,
+    claim_of,
+    combine,
+    finish,
+    groth16_equation_holds,
+    link_holds,
+    link_toy,
+    statement_point,
+    toy_setup,
+)
 from tests.support.toy_protocol import (
     BACKEND,
     TOY,
     ToyProof,
+    commit_toy,
     honest,
     prove_toy,
     toy_key,
@@ -44,64 +59,7 @@ from tests.support.toy_protocol import (
     with_proof,
 )
 
-INFINITY = G1Array.zeros(1)
-GENERATOR_G1 = G1Array.from_ints([G1])
 GENERATOR_G2 = G2Array.from_ints([G2])
-
-
-def combine(scalars: Sequence[int], points: Sequence[G1Array]) -> G1Array:
-    """sum s_i P_i."""
-    return BACKEND.msm_g1(FrArray.from_ints(scalars), G1Array.concat(points))
-
-
-def toy_setup(trapdoor: Trapdoor) -> ProvingKey:
-    return setup(
-        TOY.r1cs,
-        circuit_digest=TOY.digest,
-        n_challenges=TOY.n_challenges,
-        trapdoor=trapdoor,
-        backend=BACKEND,
-    )
-
-
-def statement_point(claim: Claim, key: VerifyingKey) -> G1Array:
-    """X = sum_public z_k [K_k/gamma]."""
-    scalars = FrArray.concat([FrArray.from_ints([1]), claim.public])
-    return BACKEND.msm_g1(scalars, key.public)
-
-
-def groth16_equation_holds(claim: Claim, key: VerifyingKey) -> bool:
-    """The first equation of `prover.groth16.verify` alone."""
-    p = claim.proof
-    x = combine([1, 1], [statement_point(claim, key), p.d_w])
-    g1 = [combine([R - 1], [p.a]), key.alpha, x, p.d_a, p.c]
-    return pairing_product_is_one(
-        G1Array.concat(g1),
-        G2Array.concat([p.b, key.beta, key.gamma, key.delta_a, key.delta]),
-    )
-
-
-def knowledge_equation_holds(d: G1Array, pok: G1Array, sigma: G2Array) -> bool:
-    """e(D, sigma G2) = e(PoK, G2)."""
-    g1 = G1Array.concat([d, combine([R - 1], [pok])])
-    return pairing_product_is_one(g1, G2Array.concat([sigma, GENERATOR_G2]))
-
-
-def claim_of(raw: bytes, key: VerifyingKey) -> Claim:
-    """What the verifier computes from an envelope before the pairings."""
-    envelope = Envelope.decode(raw)
-    assert envelope is not None
-    proof = Proof.decode(envelope.proof)
-    assert isinstance(proof, Proof)
-    challenges = compute_challenges(
-        envelope.statement.encode(),
-        pok_w=envelope.pok_w,
-        d_a=envelope.d_a,
-        n_challenges=key.n_challenges,
-    )
-    public = TOY.public_inputs(envelope.statement, challenges)
-    assert public is not None
-    return Claim(public=public, proof=proof)
 
 
 # -- weights of the batch --------------------------------------------------------------------------
@@ -112,35 +70,32 @@ def forge_against_weights(r: Sequence[int], t: Sequence[int]) -> list[bytes]:
 
     A_0 = (sum r_i / r_0) alpha, B_0 = beta stands for all e(alpha, beta); one e(A, B) of another
     proof is then free to cancel the statements (B = gamma), and one to cancel the commitments
-    (B = sigma_W). C = D_A = 0, the D_W are arbitrary and PoK_W = 0: no witness is known at all.
+    (B = C1). C = D_A = D' = pi = 0, the D_W are arbitrary: no witness is known at all.
     A, B and C are chosen last, so the challenges do not stand in the way.
     """
     key = toy_key().verifying
     d_w = [combine([s], [GENERATOR_G1]) for s in (3, 4, 5)]
     drafts = []
     for i in range(3):
-        statement = TOY.statement(key_digest=key.digest, d_w=encode_g1(d_w[i]), claimed=900 + i)
+        statement = TOY.statement(
+            key_digest=key.digest, commitments=(encode_g1(d_w[i]),), claimed=900 + i
+        )
         draft = Proof(
-            a=INFINITY, b=GENERATOR_G2, c=INFINITY, d_w=d_w[i], pok_w=INFINITY, d_a=INFINITY
+            a=INFINITY, b=GENERATOR_G2, c=INFINITY, own=INFINITY, links=INFINITY, d_a=INFINITY
         )
         drafts.append((statement, draft))
     claims = [claim_of(Envelope(statement=s, proof=p.encode()).encode(), key) for s, p in drafts]
-    x = [combine([1, 1], [statement_point(c, key), c.proof.d_w]) for c in claims]
+    x = [statement_point(c, key) for c in claims]
     a = [
         combine([sum(r) * pow(r[0], -1, R)], [key.alpha]),
         combine([w * pow(r[1], -1, R) for w in r], x),
         combine([w * pow(r[2], -1, R) for w in t], d_w),
     ]
-    b = [key.beta, key.gamma, key.sigma_w]
+    b = [key.beta, key.gamma, key.links[0:1]]
     return [
         Envelope(statement=s, proof=replace(p, a=a_i, b=b_i).encode()).encode()
         for (s, p), a_i, b_i in zip(drafts, a, b, strict=True)
     ]
-
-
-def broken_batch_holds(claims: Sequence[Claim], key: VerifyingKey) -> bool:
-    """The test's own verifier: all weights are one."""
-    return equations_hold(claims, key=key, random_bytes=lambda n: b"\1" + bytes(n - 1))
 
 
 def test_equal_weights_let_anything_pass() -> None:
@@ -163,20 +118,8 @@ def test_predictable_weights_let_anything_pass() -> None:
     assert not equations_hold(claims, key=key, random_bytes=seeded(4243))
 
 
-def test_opposite_errors_in_two_knowledge_proofs_do_not_cancel() -> None:
-    key = toy_key().verifying
-    runs = [honest(), prove_toy(model=(1, 0), random_bytes=seeded(21))]
-    claims = []
-    for run, sign in zip(runs, (1, R - 1), strict=True):
-        claim = claim_of(run.envelope, key)
-        moved = combine([1, sign], [claim.proof.pok_w, GENERATOR_G1])
-        claims.append(replace(claim, proof=replace(claim.proof, pok_w=moved)))
-    assert broken_batch_holds(claims, key)
-    assert not equations_hold(claims, key=key, random_bytes=seeded(1))
-
-
-def test_crafted_knowledge_proof_stands_for_the_whole_statement_under_equal_weights() -> None:
-    """A = alpha, B = beta, C = D = 0 and PoK_W = X, where gamma is one and weights are equal.
+def test_a_crafted_link_stands_for_the_whole_statement_under_equal_weights() -> None:
+    """A = alpha, B = beta, C = D = D' = 0 and pi = X, where gamma is a and weights are equal.
 
     k = 3 w0 + 5 w1 for bits w; 100 is no such sum. The general form, for a fresh gamma, is
     `forge_against_weights`.
@@ -184,84 +127,50 @@ def test_crafted_knowledge_proof_stands_for_the_whole_statement_under_equal_weig
     r1cs = build_r1cs(
         [({2: 1}, {2: 1, 0: -1}, {}), ({3: 1}, {3: 1, 0: -1}, {}), ({}, {}, {1: 1, 2: -3, 3: -5})],
         n_public=1,
-        n_model=2,
+        linked=(2,),
         n_private=0,
     )
     key = setup(
         r1cs,
         circuit_digest=bytes(32),
         n_challenges=0,
-        trapdoor=replace(toy_trapdoor(), gamma=1),
+        trapdoor=replace(toy_trapdoor(), gamma=toy_trapdoor().links[0].a),
         backend=BACKEND,
     ).verifying
     public = FrArray.from_ints([100])
     x = BACKEND.msm_g1(FrArray.from_ints([1, 100]), key.public)
-    proof = Proof(a=key.alpha, b=key.beta, c=INFINITY, d_w=INFINITY, pok_w=x, d_a=INFINITY)
-    claim = Claim(public=public, proof=proof)
+    proof = Proof(a=key.alpha, b=key.beta, c=INFINITY, own=INFINITY, links=x, d_a=INFINITY)
+    claim = Claim(public=public, commitments=INFINITY, proof=proof)
     assert broken_batch_holds([claim], key)
     assert not equations_hold([claim], key=key, random_bytes=seeded(1))
 
 
-# -- two groups never share delta or sigma ---------------------------------------------------------
+# -- two groups never share a denominator ----------------------------------------------------------
 
 
 def prove_with_correction(key: ProvingKey) -> bytes:
     """D_W commits to W = (0, 1), chosen early; the proof is about W' = (1, 1), chosen late.
 
-    D_A hides the correction sum (W' - W)_k [K_k/gamma], which any prover computes from the model
-    basis of the key.
+    D_A hides the correction sum (W' - W)_k [K_k/gamma], which any prover computes from the basis
+    of the model's group.
     """
     source = seeded(31)
     early, late = (0, 1), (1, 1)
-    blinding, rho_a = draw_blinding(source), draw_scalar(source)
-    commitment = commit_model(key, FrArray.from_ints(early), blinding, BACKEND)
-    target = commit_model(key, FrArray.from_ints(late), blinding, BACKEND)
+    rho, blinding, rho_a = (draw_scalar(source) for _ in range(3))
+    linked, target = (link_toy(key, model, rho, blinding) for model in (early, late))
     advice = TOY.solve_advice(late)
     honest_d_a = commit_advice(key, FrArray.from_ints(advice), rho_a, BACKEND)
-    d_a = combine([1, 1, R - 1], [honest_d_a, target.d_w, commitment.d_w])
+    d_a = combine([1, 1, R - 1], [honest_d_a, target.own, linked.own])
     return finish(
         key,
         model=late,
         advice=advice,
-        d_w=commitment.d_w,
-        pok_w=commitment.pok_w,
+        d_w=commit_toy(early, rho),
+        linked=linked,
         d_a=d_a,
-        rho_w=blinding.rho,
         rho_a=rho_a,
         claimed=sum(advice),
     )
-
-
-def finish(
-    key: ProvingKey,
-    *,
-    model: Sequence[int],
-    advice: Sequence[int],
-    d_w: G1Array,
-    pok_w: G1Array,
-    d_a: G1Array,
-    rho_w: int,
-    rho_a: int,
-    claimed: int,
-) -> bytes:
-    """The second half of a prover: challenges, private wires, points, for given commitments."""
-    statement = TOY.statement(key_digest=key.verifying.digest, d_w=encode_g1(d_w), claimed=claimed)
-    (s,) = compute_challenges(
-        statement.encode(), pok_w=encode_g1(pok_w), d_a=encode_g1(d_a), n_challenges=1
-    )
-    public = [claimed, s, *TOY.combine(s)]
-    wires = [1, *public, *model, *advice, *TOY.solve_private(public, model, advice)]
-    points = compute_points(
-        key,
-        TOY.r1cs,
-        FrMont.from_ints(wires),
-        rho_w=rho_w,
-        rho_a=rho_a,
-        random_bytes=seeded(32),
-        backend=BACKEND,
-    )
-    proof = Proof(a=points.a, b=points.b, c=points.c, d_w=d_w, pok_w=pok_w, d_a=d_a)
-    return Envelope(statement=statement, proof=proof.encode()).encode()
 
 
 def test_a_shared_delta_lets_advice_correct_the_model() -> None:
@@ -271,49 +180,22 @@ def test_a_shared_delta_lets_advice_correct_the_model() -> None:
     assert verdict_of(prove_with_correction(toy_key())) is Verdict.PAIRING_FAILED
 
 
-def test_a_shared_sigma_lets_a_proof_of_knowledge_cover_the_correction() -> None:
-    """Where both groups stand over gamma and each has a proof of knowledge, sigma must differ.
-
-    With one sigma the attacker has sigma-multiples of the model basis for its "advice" commitment;
-    with two it has them only over sigma_W, and every combination of those fails over sigma_A.
-    """
-    trapdoor = toy_trapdoor()
-    key = toy_setup(replace(trapdoor, delta_a=trapdoor.gamma))
-    blinding = Blinding(rho=77)
-    early, late = (
-        commit_model(key, FrArray.from_ints(w), blinding, BACKEND) for w in ((0, 1), (1, 1))
-    )
-    correction = combine([1, R - 1], [late.d_w, early.d_w])
-    over_sigma_w = combine([1, R - 1], [late.pok_w, early.pok_w])
-    advice = FrArray.from_ints(TOY.solve_advice((1, 1)))
-    d_a = commit_advice(key, advice, 5, BACKEND)
-    for sigma_a in (trapdoor.sigma_w, 123456789):
-        pok_a = combine([sigma_a], [d_a])  # the key would hold this basis times sigma_A
-        sigma_a_g2 = BACKEND.fixed_base_g2(FrArray.from_ints([sigma_a]), GENERATOR_G2)
-        assert knowledge_equation_holds(d_a, pok_a, sigma_a_g2)
-        corrected = combine([1, 1], [d_a, correction])
-        forged = combine([1, 1], [pok_a, over_sigma_w])
-        passes = knowledge_equation_holds(corrected, forged, sigma_a_g2)
-        assert passes == (sigma_a == trapdoor.sigma_w)
-
-
-def test_advice_moved_into_d_w_is_caught_by_the_proof_of_knowledge() -> None:
-    """With a shared denominator the first equation would not notice; PoK_W does."""
+def test_advice_moved_into_the_keys_commitment_is_caught_by_the_link() -> None:
+    """With a shared denominator the first equation would not notice; pi does."""
     trapdoor = toy_trapdoor()
     shared = toy_setup(replace(trapdoor, delta_a=trapdoor.gamma))
     for key, first_equation in ((shared, True), (toy_key(), False)):
         model = (1, 1)
-        advice, blinding = TOY.solve_advice(model), Blinding(rho=99)
-        commitment = commit_model(key, FrArray.from_ints(model), blinding, BACKEND)
+        advice = TOY.solve_advice(model)
+        linked = link_toy(key, model, 99, 98)
         d_a = commit_advice(key, FrArray.from_ints(advice), 55, BACKEND)
         raw = finish(
             key,
             model=model,
             advice=advice,
-            d_w=combine([1, 1], [commitment.d_w, d_a]),
-            pok_w=commitment.pok_w,
+            d_w=commit_toy(model, 99),
+            linked=replace(linked, own=combine([1, 1], [linked.own, d_a])),
             d_a=INFINITY,
-            rho_w=blinding.rho,
             rho_a=55,
             claimed=sum(advice),
         )
@@ -322,11 +204,11 @@ def test_advice_moved_into_d_w_is_caught_by_the_proof_of_knowledge() -> None:
 
 
 def test_nothing_in_the_key_cancels_a_blinding_but_its_own_correction() -> None:
-    """rho_W cannot be cancelled with eta_A/delta, nor rho_A with eta_W/delta."""
+    """rho' cannot be cancelled with eta_A/delta, nor rho_A with eta/delta."""
     key, source = toy_key(), seeded(33)
     model, advice = (1, 1), TOY.solve_advice((1, 1))
-    blinding, rho_a = draw_blinding(source), draw_scalar(source)
-    commitment = commit_model(key, FrArray.from_ints(model), blinding, BACKEND)
+    rho, blinding, rho_a = (draw_scalar(source) for _ in range(3))
+    linked = link_toy(key, model, rho, blinding)
     d_a = commit_advice(key, FrArray.from_ints(advice), rho_a, BACKEND)
     verdicts = [
         verdict_of(
@@ -334,52 +216,68 @@ def test_nothing_in_the_key_cancels_a_blinding_but_its_own_correction() -> None:
                 key,
                 model=model,
                 advice=advice,
-                d_w=commitment.d_w,
-                pok_w=commitment.pok_w,
+                d_w=commit_toy(model, rho),
+                linked=replace(linked, blindings=(w,)),
                 d_a=d_a,
-                rho_w=w,
                 rho_a=a,
                 claimed=sum(advice),
             )
         )
-        for w, a in ((blinding.rho, rho_a), (rho_a, blinding.rho), (0, rho_a), (blinding.rho, 0))
+        for w, a in ((blinding, rho_a), (rho_a, blinding), (0, rho_a), (blinding, 0), (rho, rho_a))
     ]
-    assert verdicts == [Verdict.VALID] + [Verdict.PAIRING_FAILED] * 3
+    assert verdicts == [Verdict.VALID] + [Verdict.PAIRING_FAILED] * 4
 
 
-# -- commitments and their proofs swapped ----------------------------------------------------------
+# -- commitments and their links swapped -----------------------------------------------------------
 
 
 def other() -> ToyProof:
     return prove_toy(model=(1, 0), random_bytes=seeded(41))
 
 
-def test_d_w_swapped() -> None:
-    foreign = other().commitment
-    assert verdict_of(with_proof(honest(), d_w=foreign.d_w)) is Verdict.WRONG_STATEMENT
-    statement = replace(honest().statement, d_w=encode_g1(foreign.d_w))
-    for pok_w in (foreign.pok_w, honest().commitment.pok_w):
-        proof = replace(honest().proof, d_w=foreign.d_w, pok_w=pok_w)
-        raw = Envelope(statement=statement, proof=proof.encode()).encode()
-        assert verdict_of(raw) is Verdict.PAIRING_FAILED
+def test_commitments_swapped() -> None:
+    """D_W of another proof, D' of another, both, and both with its link."""
+    mine, theirs = honest(), other()
+    swaps: list[dict[str, Any]] = [
+        {},
+        {"own": theirs.linked.own},
+        {"own": theirs.linked.own, "links": theirs.linked.links},
+        {"links": theirs.linked.links},
+    ]
+    for d_w, changes in product((mine.d_w, theirs.d_w), swaps):
+        statement = replace(mine.statement, commitments=(encode_g1(d_w),))
+        raw = Envelope(statement=statement, proof=replace(mine.proof, **changes).encode()).encode()
+        is_honest = d_w is mine.d_w and not changes
+        assert verdict_of(raw) is (Verdict.VALID if is_honest else Verdict.PAIRING_FAILED)
+
+
+def test_a_statement_about_more_or_fewer_commitments_than_the_key_links() -> None:
+    (d_w,) = honest().statement.commitments
+    for commitments in ((), (d_w, d_w)):
+        statement = replace(honest().statement, commitments=commitments)
+        raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
+        assert verdict_of(raw) is Verdict.WRONG_STATEMENT
+    statement = replace(honest().statement, commitments=(bytes(31) + b"\xff",))
+    raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
+    assert verdict_of(raw) is Verdict.MALFORMED
 
 
 def test_another_model_under_the_same_d_w() -> None:
     """The prover knows W and W' and everything else, and proves W' under the commitment to W."""
     advice, committed = TOY.solve_advice((1, 1)), other()
     d_a = commit_advice(toy_key(), FrArray.from_ints(advice), 8, BACKEND)
-    raw = finish(
-        toy_key(),
-        model=(1, 1),
-        advice=advice,
-        d_w=committed.commitment.d_w,
-        pok_w=committed.commitment.pok_w,
-        d_a=d_a,
-        rho_w=committed.blinding.rho,
-        rho_a=8,
-        claimed=sum(advice),
-    )
-    assert verdict_of(raw) is Verdict.PAIRING_FAILED
+    for linked in (committed.linked, link_toy(toy_key(), (1, 1), committed.rho, 5)):
+        raw = finish(
+            toy_key(),
+            model=(1, 1),
+            advice=advice,
+            d_w=committed.d_w,
+            linked=linked,
+            d_a=d_a,
+            rho_a=8,
+            claimed=sum(advice),
+        )
+        assert verdict_of(raw) is Verdict.PAIRING_FAILED
 
 
 @pytest.mark.parametrize("point", [INFINITY, GENERATOR_G1])
@@ -388,22 +286,21 @@ def test_d_a_swapped_or_missing(point: G1Array) -> None:
     assert verdict_of(with_proof(honest(), d_a=other().d_a)) is Verdict.PAIRING_FAILED
 
 
-def test_proof_of_knowledge_swapped_or_missing() -> None:
-    for pok_w in (INFINITY, other().commitment.pok_w, honest().commitment.d_w):
-        assert verdict_of(with_proof(honest(), pok_w=pok_w)) is Verdict.PAIRING_FAILED
+def test_link_swapped_or_missing() -> None:
+    for pi in (INFINITY, other().linked.links, honest().d_w, honest().linked.own):
+        assert verdict_of(with_proof(honest(), links=pi)) is Verdict.PAIRING_FAILED
 
 
-def test_proof_of_knowledge_missing_from_the_start() -> None:
-    """Challenges drawn with PoK_W at infinity: the first equation holds, the second does not."""
+def test_link_missing_from_the_start() -> None:
+    """Challenges drawn with pi at infinity: the first equation holds, the second does not."""
     run, key = honest(), toy_key()
     raw = finish(
         key,
         model=run.model,
         advice=run.advice,
-        d_w=run.commitment.d_w,
-        pok_w=INFINITY,
+        d_w=run.d_w,
+        linked=replace(run.linked, links=INFINITY),
         d_a=run.d_a,
-        rho_w=run.blinding.rho,
         rho_a=run.rho_a,
         claimed=sum(run.advice),
     )
@@ -417,8 +314,8 @@ def test_commitments_of_absent_groups_are_refused() -> None:
     statement = replace(honest().statement, verifying_key_digest=key.digest)
     raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
     assert verdict_of(raw, key) is Verdict.MALFORMED
-    key = replace(toy_key().verifying, sigma_w=G2Array.zeros(1))
-    statement = replace(honest().statement, verifying_key_digest=key.digest)
+    key = replace(toy_key().verifying, links=G2Array.zeros(0))
+    statement = replace(honest().statement, verifying_key_digest=key.digest, commitments=())
     raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
     assert verdict_of(raw, key) is Verdict.MALFORMED
 
@@ -441,14 +338,13 @@ def test_a_challenge_known_before_the_advice_is_fixed_proves_a_false_count() -> 
         key,
         TOY.r1cs,
         FrMont.from_ints(wires),
-        rho_w=run.blinding.rho,
+        blindings=run.linked.blindings,
         rho_a=run.rho_a,
         random_bytes=seeded(51),
         backend=BACKEND,
     )
-    c = run.commitment
-    proof = Proof(a=points.a, b=points.b, c=points.c, d_w=c.d_w, pok_w=c.pok_w, d_a=d_a)
-    forged_public = Claim(public=FrArray.from_ints(public), proof=proof)
+    proof = replace(run.proof, a=points.a, b=points.b, c=points.c, d_a=d_a)
+    forged_public = Claim(public=FrArray.from_ints(public), commitments=run.d_w, proof=proof)
     assert equations_hold([forged_public], key=key.verifying, random_bytes=seeded(1))
     statement = replace(run.statement, claimed_correct=claimed)
     raw = Envelope(statement=statement, proof=proof.encode()).encode()
@@ -580,14 +476,25 @@ def test_rerandomized_proofs_are_accepted_and_are_the_same_statement() -> None:
 
 
 def test_commitments_cannot_be_rerandomized_by_others() -> None:
-    """D_W + x B needs a new C: whoever lacks the witness cannot move the commitment."""
-    key, run = toy_key(), honest()
-    basis = key.model
-    assert isinstance(basis, G1Array)
-    moved = combine([1, 1], [run.commitment.d_w, basis[2:3]])
-    statement = replace(run.statement, d_w=encode_g1(moved))
-    raw = Envelope(statement=statement, proof=replace(run.proof, d_w=moved).encode()).encode()
-    assert verdict_of(raw) is Verdict.PAIRING_FAILED
+    """Anybody may blind D_W again, and D' with C: the equations hold, but the challenges are of the
+    points as they were. Whoever lacks the witness moves no commitment.
+    """
+    key, run, x = toy_key(), honest(), 5
+    (group,) = key.groups
+    assert isinstance(group.basis, G1Array)
+    assert isinstance(group.link, G1Array)
+    p_h, p_eta, h_0 = group.link[2:3], group.link[3:4], load_bases(0)
+    d_w = combine([1, x], [run.d_w, h_0])
+    own = combine([1, x], [run.linked.own, group.basis[2:3]])
+    c = combine([1, R - x], [run.points.c, key.correction[2:3]])
+    blinded_d = replace(run.proof, links=combine([1, x], [run.linked.links, p_h]))
+    blinded_own = replace(run.proof, own=own, links=combine([1, x], [run.linked.links, p_eta]), c=c)
+    for d, proof in ((d_w, blinded_d), (run.d_w, blinded_own)):
+        claim = Claim(public=FrArray.from_ints(run.public), commitments=d, proof=proof)
+        assert equations_hold([claim], key=key.verifying, random_bytes=seeded(1))
+        statement = replace(run.statement, commitments=(encode_g1(d),))
+        raw = Envelope(statement=statement, proof=proof.encode()).encode()
+        assert verdict_of(raw) is Verdict.PAIRING_FAILED
 
 
 # -- zero knowledge --------------------------------------------------------------------------------
@@ -596,59 +503,60 @@ def test_commitments_cannot_be_rerandomized_by_others() -> None:
 def test_proofs_of_one_witness_differ_in_every_element() -> None:
     source = seeded(61)
     runs = [prove_toy(random_bytes=source) for _ in range(3)]
-    for name in ("a", "b", "c", "d_w", "pok_w", "d_a"):
+    for name in ("a", "b", "c", "own", "links", "d_a"):
         assert len({getattr(r.proof, name).data.tobytes() for r in runs}) == 3
+    assert len({r.statement.commitments for r in runs}) == 3
     assert [verdict_of(r.envelope) for r in runs] == [Verdict.VALID] * 3
 
 
 def test_under_one_commitment_all_else_differs() -> None:
     source = seeded(62)
-    blinding = draw_blinding(source)
-    runs = [prove_toy(random_bytes=source, blinding=blinding) for _ in range(3)]
-    for name, n_distinct in (("d_w", 1), ("pok_w", 1), ("a", 3), ("b", 3), ("c", 3), ("d_a", 3)):
-        assert len({getattr(r.proof, name).data.tobytes() for r in runs}) == n_distinct
+    runs = [prove_toy(random_bytes=source, rho=9) for _ in range(3)]
+    assert len({r.statement for r in runs}) == 1
+    for name in ("a", "b", "c", "own", "links", "d_a"):
+        assert len({getattr(r.proof, name).data.tobytes() for r in runs}) == 3
 
 
-def guesses(key: ProvingKey, d_w: G1Array, pok_w: G1Array) -> dict[tuple[int, ...], bool]:
-    """For every model: does any check that a stranger can make tell that D_W is its commitment?
+def guesses(key: ProvingKey, d_w: G1Array, linked: Linked) -> list[tuple[int, ...]]:
+    """The models of which a check that a stranger can make tells that D_W and D' commit to them.
 
-    The stranger subtracts the unblinded commitment from D_W and PoK_W. What is left must be
-    infinity if there is no blinding, and satisfy the knowledge equation if the guess is right.
+    The stranger subtracts the unblinded commitments. What is left must be infinity if there is no
+    blinding, and satisfy the link's equation if the guess is right.
     """
-    results: dict[tuple[int, ...], bool] = {}
+    hits = []
     for model in product((0, 1), repeat=2):
-        bare = commit_model(key, FrArray.from_ints(model), Blinding(rho=0), BACKEND)
-        rest = combine([1, R - 1], [d_w, bare.d_w])
-        rest_pok = combine([1, R - 1], [pok_w, bare.pok_w])
-        is_bare = not rest.data.any()
-        is_consistent = knowledge_equation_holds(rest, rest_pok, key.verifying.sigma_w)
-        results[model] = is_bare or not is_consistent
-    return results
+        bare = link_toy(key, model, 0, 0)
+        rest = combine([1, R - 1], [d_w, commit_toy(model, 0)])
+        rest_own = combine([1, R - 1], [linked.own, bare.own])
+        rest_pi = combine([1, R - 1], [linked.links, bare.links])
+        is_bare = not (rest.data.any() and rest_own.data.any())
+        if is_bare or not link_holds(rest, rest_own, rest_pi, key.verifying):
+            hits.append(model)
+    return hits
 
 
 def test_guessing_a_low_entropy_model_fails() -> None:
-    """All four models are consistent with a blinded D_W; without blinding one stands out."""
+    """All four models are consistent with blinded commitments; without a blinding one stands out,
+    whichever of the two it is that lacks it.
+    """
     key = toy_key()
     for model in ((0, 1), (1, 1)):
-        wires = FrArray.from_ints(model)
-        bare = commit_model(key, wires, Blinding(rho=0), BACKEND)
-        found = guesses(key, bare.d_w, bare.pok_w)
-        assert [m for m, hit in found.items() if hit] == [model]
-        blinded = commit_model(key, wires, draw_blinding(seeded(63)), BACKEND)
-        assert not any(guesses(key, blinded.d_w, blinded.pok_w).values())
+        for rho, blinding in ((0, 0), (0, 7), (7, 0)):
+            found = guesses(key, commit_toy(model, rho), link_toy(key, model, rho, blinding))
+            assert found == [model]
+        assert guesses(key, commit_toy(model, 7), link_toy(key, model, 7, 8)) == []
 
 
-def test_any_model_has_a_blinding_for_a_given_d_w() -> None:
-    """Perfect hiding, shown with the trapdoor: D_W opens to every model."""
+def test_any_model_has_a_blinding_for_a_given_commitment_in_the_key() -> None:
+    """Perfect hiding, shown with the trapdoor: D' opens to every model."""
     key, t = toy_key(), toy_trapdoor()
-    k = compute_columns(TOY.r1cs, t, BACKEND).k.to_ints()[TOY.r1cs.model]
-    model, blinding = (1, 0), draw_blinding(seeded(64))
-    d_w = commit_model(key, FrArray.from_ints(model), blinding, BACKEND).d_w
+    k = compute_columns(TOY.r1cs, t, BACKEND).k.to_ints()[TOY.r1cs.linked_wires]
+    model, blinding = (1, 0), draw_scalar(seeded(64))
+    own = link_toy(key, model, 0, blinding).own
     for other_model in product((0, 1), repeat=2):
         difference = sum((m - o) * k_i for m, o, k_i in zip(model, other_model, k, strict=True))
-        rho = (blinding.rho + difference * pow(t.eta_w, -1, R)) % R
-        again = commit_model(key, FrArray.from_ints(other_model), Blinding(rho=rho), BACKEND)
-        assert again.d_w.equals(d_w)
+        rho = (blinding + difference * pow(t.links[0].eta, -1, R)) % R
+        assert link_toy(key, other_model, 0, rho).own.equals(own)
 
 
 def test_secrets_stay_out_of_reprs(rng: Random) -> None:

@@ -6,20 +6,19 @@ from functools import cache
 from itertools import count
 
 from kernels.backend import Backend, get_backend
-from kernels.encoding import encode_g1
 from prover.circuit.constraints import Group
 from prover.circuit.public_inputs import ShardInputs
-from prover.groth16.commitment import commit_advice, commit_model, draw_blinding
+from prover.groth16.commitment import Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points
 from prover.groth16.setup import setup_accuracy
 from prover.groth16.transcript import compute_challenges
-from prover.keys.card import KeyCard
 from prover.keys.halves import ProvingKey
 from prover.model.network import QuantizedModel
+from prover.pedersen.commitment import Committer, ModelCommitment, draw_blinding
 from prover.pipeline import ProvedJob, build_statement, commit_job, prove_job
 from prover.progress import StageProgress, silent
 from prover.randomness import draw_scalar
-from prover.wire.envelope import Envelope, Proof
+from prover.wire.envelope import Envelope, Proof, encode_committed
 from prover.wire.statement import Occasion
 from tests.support.assignments import Assignment
 from tests.support.forgeries import Scene
@@ -44,6 +43,11 @@ def accuracy_key() -> ProvingKey:
     return setup_accuracy(scene().accuracy, random_bytes=seeded(71), backend=backend())
 
 
+@cache
+def committer() -> Committer:
+    return Committer(scene().model.architecture.n_parameters, backend())
+
+
 def shard_inputs() -> ShardInputs:
     s = scene()
     return ShardInputs.of(s.accuracy.public_layout, s.images, s.labels)
@@ -66,9 +70,7 @@ def run_job(
     key, device = key or accuracy_key(), device or backend()
     inputs = inputs or shard_inputs()
     blinding = draw_blinding(source)
-    commitment = commit_job(
-        KeyCard.of(s.accuracy), key, committed or s.model, blinding, backend=device
-    )
+    commitment = commit_job(committed or s.model, blinding, committer())
     ticks = count()
     return prove_job(
         s.accuracy,
@@ -92,15 +94,16 @@ def prove_assignment(assignment: Assignment, *, claimed: int, seed: int) -> byte
     """An envelope for committed wires that may be a lie: everything else is done by the book."""
     s, key, source = scene(), accuracy_key(), seeded(seed)
     blinding, rho_a = draw_blinding(source), draw_scalar(source)
-    commitment = commit_model(key, assignment.scalars(Group.MODEL), blinding, backend())
+    wires = assignment.scalars(Group.MODEL)
+    commitment = ModelCommitment(d=committer().commit(wires, blinding.rho))
+    linked = link_groups(key, [Opening(wires=wires, rho=blinding.rho)], source, backend())
     d_a = commit_advice(key, assignment.scalars(Group.ADVICE), rho_a, backend())
     statement = build_statement(
         s.accuracy, key, shard_inputs(), OCCASION, commitment, shard_index=0, claimed=claimed
     )
     challenges = compute_challenges(
         statement.encode(),
-        pok_w=encode_g1(commitment.pok_w),
-        d_a=encode_g1(d_a),
+        committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
         n_challenges=s.accuracy.n_challenges,
     )
     s.publish(assignment, claimed, challenges)
@@ -108,12 +111,10 @@ def prove_assignment(assignment: Assignment, *, claimed: int, seed: int) -> byte
         key,
         s.accuracy.r1cs,
         assignment.complete(backend()),
-        rho_w=blinding.rho,
+        blindings=linked.blindings,
         rho_a=rho_a,
         random_bytes=source,
         backend=backend(),
     )
-    proof = Proof(
-        a=points.a, b=points.b, c=points.c, d_w=commitment.d_w, pok_w=commitment.pok_w, d_a=d_a
-    )
+    proof = Proof(a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a)
     return Envelope(statement=statement, proof=proof.encode()).encode()

@@ -1,4 +1,4 @@
-"""What `tests/vectors/chain_v1.json` holds, made from seeds; a test compares.
+"""What `tests/vectors/chain_v2.json` holds, made from seeds; a test compares.
 
 `python -m tests.support.chain_vectors` writes the file.
 """
@@ -25,12 +25,11 @@ from consensus.wire.messages import (
     Vote,
 )
 from consensus.wire.transactions import Proof, Refusal
-from prover.keys.opening import CommitmentKey
 from tests.support.certificates import certify
-from tests.support.learning import deal_beacon, proven_lab, proven_state, proving_key, public
+from tests.support.learning import deal_beacon, proven_lab, proven_state, public
 
 BLOB = b"a small blob"
-PATH = Path(__file__).resolve().parent.parent / "vectors" / "chain_v1.json"
+PATH = Path(__file__).resolve().parent.parent / "vectors" / "chain_v2.json"
 
 
 def list_messages() -> list[Message]:
@@ -113,7 +112,6 @@ def make() -> dict[str, Any]:
         "files": {
             "pool": lab.pool.encode().hex(),
             "global_model": lab.blobs.get(model).hex(),
-            "commitment_key": CommitmentKey.of(proving_key()).encode().hex(),
         },
     }
 

@@ -51,7 +51,7 @@ def committed_freedom(circuit: Circuit, draws: Sequence[FrMont]) -> int:
     directions), so a witness for this detector looks up every row at most once.
     """
     r1cs = circuit.r1cs
-    first, last = r1cs.model.start, r1cs.advice.stop
+    first, last = r1cs.linked_wires.start, r1cs.advice.stop
     joint = _Echelon()
     for z in draws:
         own = _Echelon()

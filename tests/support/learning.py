@@ -28,16 +28,14 @@ from kernels.bn254 import G1
 from kernels.encoding import encode_g1
 from kernels.reference import mul_g1
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
-from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
 from prover.groth16.setup import setup_accuracy
-from prover.keys.card import KeyCard
 from prover.keys.halves import ProvingKey
-from prover.keys.opening import CommitmentKey
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.zkq import encode_model
+from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, draw_blinding
 from prover.pipeline import commit_job, prove_job
-from prover.wire.envelope import PROOF_BYTES, Envelope
+from prover.wire.envelope import Envelope
 from tests.support.memory_blobs import MemoryBlobs
 from tests.support.models import random_images, random_model
 from tests.support.tiny_circuits import seeded
@@ -87,7 +85,7 @@ STATEMENT_CHANGES: dict[str, Any] = {
     "dataset_digest": OTHER_DIGEST,
     "multipliers": (2,),
     "claimed_correct": 0,
-    "d_w": point(9),
+    "commitments": (point(9),),
 }
 """Per field of a statement a value that the chain does not expect of client 0."""
 
@@ -99,7 +97,6 @@ def make_task(**changes: Any) -> Task:
         architecture=ARCHITECTURE,
         circuit_digest=sha256(b"circuit").digest(),
         verifying_key_digest=sha256(b"verifying").digest(),
-        commitment_key_digest=sha256(b"commitment").digest(),
         sealed=False,
         pools=(sha256(b"pool").digest(),),
         n_samples=N_SAMPLES,
@@ -217,7 +214,6 @@ class Lab:
             client_key=self.client(i),
             learning_round=learning_round,
             d_w=d_w or point(2 + i + 100 * learning_round),
-            pok_w=point(77),
         )
         return self.sign(tx, self.clients[i])
 
@@ -228,7 +224,7 @@ class Lab:
             claimed_correct=max(N_SAMPLES - i, 1) if claimed is None else claimed,
             dataset_digest=bytes(32),
         )
-        envelope = Envelope(statement=statement, proof=bytes(PROOF_BYTES))
+        envelope = Envelope(statement=statement, proof=bytes(224))
         return self.wrap(i, envelope, state.learning_round)
 
     def wrap(self, i: int, envelope: Envelope, learning_round: int = 0) -> Proof:
@@ -332,7 +328,6 @@ class ProvenLab(Lab):
                 "n_expected": self.n_clients,
                 "circuit_digest": accuracy().digest,
                 "verifying_key_digest": self.blobs.put(key.verifying.encode()),
-                "commitment_key_digest": self.blobs.put(CommitmentKey.of(key).encode()),
                 "pools": (self.blobs.put(pool),) * (2 if self.salt else 1),
                 "sealed": bool(self.salt),
             }
@@ -353,8 +348,7 @@ class ProvenLab(Lab):
         tx = Commit(
             client_key=self.client(i),
             learning_round=learning_round,
-            d_w=d_w or encode_g1(made.d_w),
-            pok_w=encode_g1(made.pok_w),
+            d_w=d_w or encode_g1(made.d),
         )
         return self.sign(tx, self.clients[i])
 
@@ -434,10 +428,14 @@ def model_of(i: int) -> QuantizedModel:
 
 
 @cache
+def committer() -> Committer:
+    return Committer(ARCHITECTURE.n_parameters, BACKEND)
+
+
+@cache
 def commitment_of(i: int) -> tuple[ModelCommitment, Blinding]:
     blinding = draw_blinding(seeded(60 + i))
-    made = commit_job(KeyCard.of(accuracy()), proving_key(), model_of(i), blinding, backend=BACKEND)
-    return made, blinding
+    return commit_job(model_of(i), blinding, committer()), blinding
 
 
 @cache

@@ -24,7 +24,7 @@ from api.store.opening import open_shelf, open_store
 from api.valkey.embedded import connect
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
-from prover.wire.envelope import PROOF_BYTES, Envelope
+from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion, Statement
 from tests.support.models import random_model
 
@@ -38,7 +38,7 @@ DATASET = save(
     }
 )
 PROOF = Envelope(
-    proof=bytes(PROOF_BYTES),
+    proof=bytes(224),
     statement=Statement(
         occasion=Occasion(
             chain_id=b"chain", task_id=b"task", round_index=0, commit_height=0, client_key=b"\0"
@@ -49,7 +49,7 @@ PROOF = Envelope(
         dataset_digest=bytes(32),
         multipliers=(1,),
         claimed_correct=60,
-        d_w=bytes(32),
+        commitments=(bytes(32),),
     ),
 ).encode()
 """That 60 of 64 samples are right, and proves nothing."""

@@ -51,14 +51,14 @@ def build_r1cs(
     rows: Sequence[tuple[Row, Row, Row]],
     *,
     n_public: int,
-    n_model: int = 0,
+    linked: tuple[int, ...] = (),
     n_advice: int = 0,
     n_private: int,
 ) -> R1CS:
-    n_cols = 1 + n_public + n_model + n_advice + n_private
+    n_cols = 1 + n_public + sum(linked) + n_advice + n_private
     a, b, c = (sparse([row[i] for row in rows], n_cols=n_cols) for i in range(3))
     return R1CS(
-        n_public=n_public, n_model=n_model, n_advice=n_advice, n_private=n_private, a=a, b=b, c=c
+        n_public=n_public, linked=linked, n_advice=n_advice, n_private=n_private, a=a, b=b, c=c
     )
 
 
@@ -115,7 +115,7 @@ class ToyCircuit:
     """k = z_0 + z_1 for z_n = sum_k A_nk w_k over a public 2 x 2 dataset A and private bits w.
 
     The dataset is not in the circuit: P_k = A_0k + s A_1k are public wires, s a challenge drawn
-    after w (model) and z (advice) are committed.
+    after w (linked) and z (advice) are committed.
     """
 
     dataset: tuple[tuple[int, int], tuple[int, int]] = ((3, 5), (2, 7))
@@ -137,7 +137,7 @@ class ToyCircuit:
             ({t.P0: 1}, {}, {}),
             ({t.P1: 1}, {}, {}),
         ]
-        return build_r1cs(rows, n_public=4, n_model=2, n_advice=2, n_private=3)
+        return build_r1cs(rows, n_public=4, linked=(2,), n_advice=2, n_private=3)
 
     @property
     def digest(self) -> bytes:
@@ -168,7 +168,9 @@ class ToyCircuit:
         _, s, p0, p1 = public
         return [s * advice[1] % R, p0 * model[0] % R, p1 * model[1] % R]
 
-    def statement(self, *, key_digest: bytes, d_w: bytes, claimed: int) -> Statement:
+    def statement(
+        self, *, key_digest: bytes, commitments: tuple[bytes, ...], claimed: int
+    ) -> Statement:
         return make_statement(
             chain_id=b"chain",
             task_id=b"task",
@@ -181,5 +183,5 @@ class ToyCircuit:
             dataset_digest=self.dataset_digest,
             multipliers=(1,),
             claimed_correct=claimed,
-            d_w=d_w,
+            commitments=commitments,
         )

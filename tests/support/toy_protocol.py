@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -10,31 +10,37 @@ from typing import Any
 from kernels.array import FrArray, FrMont, G1Array
 from kernels.backend import get_backend
 from kernels.encoding import encode_g1
-from prover.groth16.commitment import (
-    Blinding,
-    ModelCommitment,
-    commit_advice,
-    commit_model,
-    draw_blinding,
-)
+from prover.groth16.commitment import Linked, Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points
 from prover.groth16.setup import Trapdoor, draw_trapdoor, setup
 from prover.groth16.transcript import compute_challenges
 from prover.groth16.verify import verify
 from prover.keys.halves import ProvingKey, VerifyingKey
+from prover.pedersen.commitment import Committer
 from prover.randomness import draw_scalar
-from prover.wire.envelope import Envelope, Groth16Points, Proof
+from prover.wire.envelope import Envelope, Groth16Points, Proof, encode_committed
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import ToyCircuit, seeded
 
 TOY = ToyCircuit()
+PROOF_BYTES = 224  # of one linked group
 BACKEND = get_backend("cpu")
 
 
 @cache
 def toy_trapdoor() -> Trapdoor:
-    return draw_trapdoor(seeded(2024))
+    return draw_trapdoor(seeded(2024), n_linked=1)
+
+
+@cache
+def toy_committer() -> Committer:
+    return Committer(2, BACKEND)
+
+
+def commit_toy(model: Sequence[int], rho: int) -> G1Array:
+    """D of the two wires of the toy's model."""
+    return toy_committer().commit(FrArray.from_ints(model), rho)
 
 
 @cache
@@ -54,9 +60,10 @@ class ToyProof:
 
     model: tuple[int, int]
     advice: list[int]
-    blinding: Blinding
+    rho: int
     rho_a: int
-    commitment: ModelCommitment
+    d_w: G1Array
+    linked: Linked
     d_a: G1Array
     statement: Statement
     challenges: list[int]
@@ -66,9 +73,8 @@ class ToyProof:
 
     @property
     def proof(self) -> Proof:
-        c = self.commitment
-        p = self.points
-        return Proof(a=p.a, b=p.b, c=p.c, d_w=c.d_w, pok_w=c.pok_w, d_a=self.d_a)
+        p, x = self.points, self.linked
+        return Proof(a=p.a, b=p.b, c=p.c, own=x.own, links=x.links, d_a=self.d_a)
 
     @property
     def envelope(self) -> bytes:
@@ -80,25 +86,26 @@ def prove_toy(
     model: tuple[int, int] = (1, 1),
     random_bytes: Callable[[int], bytes],
     key: ProvingKey | None = None,
-    blinding: Blinding | None = None,
+    rho: int | None = None,
     edit: Callable[[Statement], Statement] = lambda s: s,
 ) -> ToyProof:
     """An honest proof; `edit` changes the statement before the challenges are drawn."""
     key = key or toy_key()
     advice = TOY.solve_advice(model)
-    blinding = blinding or draw_blinding(random_bytes)
-    commitment = commit_model(key, FrArray.from_ints(model), blinding, BACKEND)
+    rho = draw_scalar(random_bytes) if rho is None else rho
+    d_w = commit_toy(model, rho)
+    opening = Opening(wires=FrArray.from_ints(model), rho=rho)
+    linked = link_groups(key, [opening], random_bytes, BACKEND)
     rho_a = draw_scalar(random_bytes)
     d_a = commit_advice(key, FrArray.from_ints(advice), rho_a, BACKEND)
     statement = edit(
         TOY.statement(
-            key_digest=key.verifying.digest, d_w=encode_g1(commitment.d_w), claimed=sum(advice)
+            key_digest=key.verifying.digest, commitments=(encode_g1(d_w),), claimed=sum(advice)
         )
     )
     challenges = compute_challenges(
         statement.encode(),
-        pok_w=encode_g1(commitment.pok_w),
-        d_a=encode_g1(d_a),
+        committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
         n_challenges=TOY.n_challenges,
     )
     public = [statement.claimed_correct, challenges[0], *TOY.combine(challenges[0])]
@@ -107,7 +114,7 @@ def prove_toy(
         key,
         TOY.r1cs,
         FrMont.from_ints(wires),
-        rho_w=blinding.rho,
+        blindings=linked.blindings,
         rho_a=rho_a,
         random_bytes=random_bytes,
         backend=BACKEND,
@@ -115,9 +122,10 @@ def prove_toy(
     return ToyProof(
         model=model,
         advice=advice,
-        blinding=blinding,
+        rho=rho,
         rho_a=rho_a,
-        commitment=commitment,
+        d_w=d_w,
+        linked=linked,
         d_a=d_a,
         statement=statement,
         challenges=challenges,

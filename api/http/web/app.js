@@ -195,7 +195,7 @@ function describeProof(proof) {
     sha256: proof.sha256,
     correct: proof.n_real ? `${proof.claimed_correct} of ${proof.n_real}` : undefined,
     shards: proof.statements?.length,
-    "model commitment": first?.d_w,
+    "model commitment": first?.commitments[0],
     "verifying key": first?.verifying_key_digest,
     "data digest": first?.dataset_digest,
     seconds: proof.seconds?.toFixed(2),

@@ -27,10 +27,10 @@ from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import FinalBlock, QuorumCertificate
 from consensus.wire.transactions import Proof, Refusal
-from federated.attacks import make_up, raise_claim
+from federated.attacks import make_up, raise_claim, state_own
 from federated.client import ProofOrder, draw_shard
 from federated.errors import ProvingFailed
-from prover.groth16.commitment import SecretCommitment
+from prover.pedersen.commitment import SecretCommitment
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion
 from prover.wire.verdict import Verdict
@@ -67,7 +67,9 @@ def lie(lab: ProvenLab, state: ChainState, i: int) -> Proof:
             client_key=lab.client(i),
         ),
     )
-    forged: Envelope = make_up(order, claimed=len(labels), random_bytes=seeded(8))
+    digest = lab.task.verifying_key_digest
+    statement = state_own(order, key_digest=digest, claimed=len(labels))
+    forged: Envelope = make_up(statement, random_bytes=seeded(8))
     return lab.wrap(i, forged, state.learning_round)
 
 

@@ -17,7 +17,7 @@ from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.transactions import Commit, Proof, Register, Transaction, Update
-from federated.attacks import ForgingProver, LyingProver, make_up, raise_claim, take_over
+from federated.attacks import ForgingProver, LyingProver, make_up, raise_claim, state_own, take_over
 from federated.client import (
     COMMITMENT_NAME,
     MODEL_NAME,
@@ -31,6 +31,7 @@ from federated.client import (
     make_committer,
 )
 from federated.errors import ProvingFailed
+from kernels.encoding import encode_g1
 from prover.errors import FormatError, KeyMismatch, RangeExceeded
 from prover.model.network import QuantizedModel, is_correct
 from prover.pipeline import prove_job
@@ -41,7 +42,6 @@ from tests.support.learning import (
     N_SAMPLES,
     ProvenLab,
     accuracy,
-    make_task,
     model_of,
     proving_key,
 )
@@ -84,6 +84,14 @@ def lab() -> ProvenLab:
     return ProvenLab()
 
 
+def make_forger(lab: ProvenLab, victim: Envelope | None, *, seed: int) -> ForgingProver:
+    return ForgingProver(
+        lambda: victim,
+        key_digest=lab.task.verifying_key_digest,
+        random_bytes=seeded(seed),
+    )
+
+
 def make_client(
     lab: ProvenLab,
     i: int,
@@ -103,9 +111,7 @@ def make_client(
         blobs=blobs or lab.blobs,
         secrets=SecretStore(folder / f"client-{i}", lab.genesis),
         learn=learn or (lambda _, t: model_of(i)),
-        commit=make_committer(
-            lab.task, proving_key(), random_bytes=seeded(300 + i), backend=BACKEND
-        ),
+        commit=make_committer(lab.task, random_bytes=seeded(300 + i), backend=BACKEND),
         prover=prover or OwnProver(i),
     )
 
@@ -154,7 +160,7 @@ def test_nobody_believes_the_liar_and_the_forger(lab: ProvenLab, tmp_path: Path)
             lab,
             FORGER,
             tmp_path,
-            prover=ForgingProver(lambda: None, random_bytes=seeded(9)),
+            prover=make_forger(lab, None, seed=9),
         ),
     ]
     state = run_until(lab, clients, Phase.COMMIT, 1)
@@ -221,7 +227,9 @@ def test_forgeries_fail_by_the_equations_alone(
     lab: ProvenLab, proving: tuple[ChainState, list[Client], list[ProofOrder]]
 ) -> None:
     state, _, orders = proving
-    made_up = make_up(orders[2], claimed=N_SAMPLES, random_bytes=seeded(4))
+    digest = lab.task.verifying_key_digest
+    statement = state_own(orders[2], key_digest=digest, claimed=N_SAMPLES)
+    made_up = make_up(statement, random_bytes=seeded(4))
     assert judge(lab, state, 2, made_up) is Verdict.PAIRING_FAILED
     victim = decode(OwnProver(0).prove(orders[0]))
     assert judge(lab, state, 0, victim) is Verdict.VALID
@@ -230,15 +238,16 @@ def test_forgeries_fail_by_the_equations_alone(
 
 
 def test_the_forger_prefers_what_it_can_steal(
-    proving: tuple[ChainState, list[Client], list[ProofOrder]],
+    lab: ProvenLab, proving: tuple[ChainState, list[Client], list[ProofOrder]]
 ) -> None:
     _, _, orders = proving
     victim = decode(OwnProver(0).prove(orders[0]))
-    stolen = decode(ForgingProver(lambda: victim, random_bytes=seeded(4)).prove(orders[2]))
-    assert stolen.d_a == victim.d_a
+    stolen = decode(make_forger(lab, victim, seed=4).prove(orders[2]))
+    assert stolen.proof == victim.proof
     assert stolen.statement.occasion.client_key == orders[2].occasion.client_key
-    with pytest.raises(ProvingFailed):
-        take_over(replace(victim, proof=b"\xff" * 224), orders[2])
+    assert stolen.statement.commitments == (encode_g1(orders[2].commitment.public.d),)
+    made_up = decode(make_forger(lab, None, seed=4).prove(orders[2]))
+    assert made_up.statement.claimed_correct == N_SAMPLES
 
 
 def test_transactions_are_made_once(
@@ -330,10 +339,8 @@ def test_a_prover_that_gives_up_is_heard(lab: ProvenLab, tmp_path: Path) -> None
         )
 
 
-def test_only_the_tasks_key_and_architecture_are_committed_to(lab: ProvenLab) -> None:
-    with pytest.raises(KeyMismatch, match="another key"):
-        make_committer(make_task(), proving_key(), random_bytes=seeded(1), backend=BACKEND)
-    commit = make_committer(lab.task, proving_key(), random_bytes=seeded(1), backend=BACKEND)
+def test_only_the_tasks_architecture_is_committed_to(lab: ProvenLab) -> None:
+    commit = make_committer(lab.task, random_bytes=seeded(1), backend=BACKEND)
     model = model_of(0)
     wider = replace(model.architecture, margin_bits=model.architecture.margin_bits + 1)
     with pytest.raises(KeyMismatch, match="architecture"):
@@ -342,7 +349,7 @@ def test_only_the_tasks_key_and_architecture_are_committed_to(lab: ProvenLab) ->
 
 def test_a_model_out_of_range_is_not_committed(lab: ProvenLab) -> None:
     """Else its owner would learn it after the shard is drawn, when no proof comes about."""
-    commit = make_committer(lab.task, proving_key(), random_bytes=seeded(1), backend=BACKEND)
+    commit = make_committer(lab.task, random_bytes=seeded(1), backend=BACKEND)
     biases = [b.copy() for b in model_of(0).biases]
     biases[0][0] = (1 << 23) - 1
     with pytest.raises(RangeExceeded):
@@ -350,10 +357,10 @@ def test_a_model_out_of_range_is_not_committed(lab: ProvenLab) -> None:
 
 
 def test_blindings_differ(lab: ProvenLab) -> None:
-    commit = make_committer(lab.task, proving_key(), random_bytes=seeded(1), backend=BACKEND)
+    commit = make_committer(lab.task, random_bytes=seeded(1), backend=BACKEND)
     a, b = commit(model_of(0)), commit(model_of(0))
     assert a.blinding.rho != b.blinding.rho
-    assert not np.array_equal(a.public.d_w.data, b.public.d_w.data)
+    assert not np.array_equal(a.public.d.data, b.public.d.data)
 
 
 def test_kinds_of_transactions(lab: ProvenLab, tmp_path: Path) -> None:

@@ -7,16 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kernels.encoding import encode_g1
 from kernels.reference import Reference
-from prover.circuit.accuracy import compile_accuracy
+from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.public_inputs import ShardInputs
 from prover.circuit.witness import solve_committed
-from prover.errors import KeyMismatch, RangeExceeded, SelfCheckFailed, UnsatisfiedConstraint
-from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
-from prover.groth16.prove import prepare
+from prover.errors import (
+    KeyMismatch,
+    RangeExceeded,
+    SelfCheckFailed,
+    ShapeMismatch,
+    UnsatisfiedConstraint,
+)
+from prover.groth16.setup import setup_accuracy
 from prover.groth16.verify import verify, verify_batch
-from prover.keys.card import KeyCard
 from prover.model.network import Architecture, QuantizedModel
+from prover.pedersen.commitment import Committer, draw_blinding
 from prover.pipeline import commit_job, prove_job, require_commitment
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict
@@ -24,6 +30,7 @@ from tests.support.accuracy_protocol import (
     OCCASION,
     accuracy_key,
     backend,
+    committer,
     run_job,
     scene,
     shard_inputs,
@@ -86,7 +93,7 @@ def test_shards_of_one_commitment_verify_as_a_batch() -> None:
         ShardInputs.of(s.accuracy.public_layout, images, labels),
     ]
     jobs = [run_job(inputs=inputs, shard_index=i) for i, inputs in enumerate(shards)]
-    assert jobs[0].statement.d_w == jobs[1].statement.d_w
+    assert jobs[0].statement.commitments == jobs[1].statement.commitments
     verdicts = verify_batch(
         [j.envelope for j in jobs],
         key=accuracy_key().verifying,
@@ -107,46 +114,74 @@ def test_a_proof_that_does_not_verify_does_not_leave() -> None:
 
 
 def test_keys_circuits_and_models_must_belong_together() -> None:
-    s, key = scene(), accuracy_key()
-    card, source = KeyCard.of(s.accuracy), seeded(2)
+    s, key, source = scene(), accuracy_key(), seeded(2)
     other = compile_accuracy(s.accuracy.architecture, 5)
-    with pytest.raises(KeyMismatch, match="another number of samples"):
-        commit_job(KeyCard.of(other), key, s.model, draw_blinding(source), backend=backend())
     stranger = random_model(Architecture.mlp([6, 3]), np.random.default_rng(1))
-    with pytest.raises(KeyMismatch, match="another architecture"):
-        commit_job(card, key, stranger, draw_blinding(source), backend=backend())
+    wider = random_model(Architecture.mlp([60, 30, 3]), np.random.default_rng(1))
     blinding = draw_blinding(source)
-    commitment = commit_job(card, key, s.model, blinding, backend=backend())
-    with pytest.raises(KeyMismatch, match="another key"):
+    with pytest.raises(ShapeMismatch, match="a commitment to 1 to"):
+        commit_job(wider, blinding, committer())
+    commitment = commit_job(s.model, blinding, committer())
+
+    def prove(accuracy: AccuracyCircuit, model: QuantizedModel) -> None:
         prove_job(
-            s.accuracy,
+            accuracy,
             key,
-            s.model,
+            model,
             images=s.images,
             labels=s.labels,
             occasion=OCCASION,
-            commitment=replace(commitment, key_digest=bytes(32)),
+            commitment=commitment,
             blinding=blinding,
             random_bytes=source,
             backend=backend(),
             clock=lambda: 0.0,
         )
 
+    with pytest.raises(KeyMismatch, match="made for another circuit"):
+        prove(other, s.model)
+    with pytest.raises(ShapeMismatch, match="another architecture"):
+        prove(s.accuracy, stranger)
 
-def test_a_commitment_is_of_one_model_blinding_and_key() -> None:
-    s, key, blinding = scene(), accuracy_key(), draw_blinding(seeded(3))
-    made = commit_job(KeyCard.of(s.accuracy), key, s.model, blinding, backend=backend())
 
-    def require(commitment: ModelCommitment, model: QuantizedModel, blinding: Blinding) -> None:
-        require_commitment(commitment, key, model, blinding, backend=backend())
+def test_one_commitment_serves_circuits_and_keys_alike() -> None:
+    """One D_W under keys of 256 and 1,024 samples: each statement names it, each proof holds."""
+    s, source = scene(), seeded(5)
+    blinding = draw_blinding(source)
+    commitment = commit_job(s.model, blinding, committer())
+    found = set()
+    for n_samples in (256, 1024):
+        accuracy = compile_accuracy(s.accuracy.architecture, n_samples)
+        key = setup_accuracy(accuracy, random_bytes=source, backend=backend())
+        job = prove_job(
+            accuracy,
+            key,
+            s.model,
+            images=s.images,
+            labels=s.labels,
+            occasion=OCCASION,
+            commitment=commitment,
+            blinding=blinding,
+            random_bytes=source,
+            backend=backend(),
+            clock=lambda: 0.0,
+        )
+        inputs = ShardInputs.of(accuracy.public_layout, s.images, s.labels)
+        verdict = verify(job.envelope, key=key.verifying, public_inputs=inputs, random_bytes=source)
+        assert verdict is Verdict.VALID
+        found.add((job.statement.commitments, job.statement.verifying_key_digest))
+    assert {commitments for commitments, _ in found} == {(encode_g1(commitment.d),)}
+    assert len(found) == 2
 
-    require(made, s.model, blinding)
+
+def test_a_commitment_is_of_one_model_and_blinding() -> None:
+    s, blinding = scene(), draw_blinding(seeded(3))
+    made = commit_job(s.model, blinding, committer())
+    require_commitment(made, s.model, blinding, committer())
     stranger = random_model(s.accuracy.architecture, np.random.default_rng(9))
     for model, other in ((stranger, blinding), (s.model, draw_blinding(seeded(4)))):
         with pytest.raises(KeyMismatch, match="of another model, or the blinding of another"):
-            require(made, model, other)
-    with pytest.raises(KeyMismatch, match="under another key"):
-        require(replace(made, key_digest=bytes(32)), s.model, blinding)
+            require_commitment(made, model, other, committer())
 
 
 def test_a_model_out_of_range_is_not_committed() -> None:
@@ -155,13 +190,7 @@ def test_a_model_out_of_range_is_not_committed() -> None:
     biases[0][0] = (1 << 23) - 1
     model = replace(s.model, biases=tuple(biases))
     with pytest.raises(RangeExceeded):
-        commit_job(
-            KeyCard.of(s.accuracy),
-            accuracy_key(),
-            model,
-            draw_blinding(seeded(1)),
-            backend=backend(),
-        )
+        commit_job(model, draw_blinding(seeded(1)), committer())
 
 
 def test_model_wires_are_those_of_the_witness() -> None:
@@ -173,8 +202,6 @@ def test_model_wires_are_those_of_the_witness() -> None:
 
 def test_backends_agree_on_the_commitment() -> None:
     s, blinding = scene(), draw_blinding(seeded(8))
-    card = KeyCard.of(s.accuracy)
-    prepared = prepare(accuracy_key(), backend())
-    fast = commit_job(card, prepared, s.model, blinding, backend=backend())
-    slow = commit_job(card, accuracy_key(), s.model, blinding, backend=Reference())
-    assert fast.encode() == slow.encode()
+    slow = Committer(s.model.architecture.n_parameters, Reference())
+    fast = commit_job(s.model, blinding, committer())
+    assert fast.encode() == commit_job(s.model, blinding, slow).encode()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prover.errors import FieldInvalid
 from prover.judging import Refusal, judge_file
 from prover.shards import MAGIC, MAX_SHARDS, Container, find_fault, split_range
-from prover.wire.envelope import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope
+from prover.wire.envelope import MAX_ENVELOPE_BYTES, Envelope
 from prover.wire.records import encode_fields
 from prover.wire.statement import Statement
 from prover.wire.wording import show_value
@@ -36,7 +36,7 @@ def statement(index: int, **changes: object) -> Statement:
         dataset_digest=index.to_bytes(32, "little"),
         multipliers=(1,),
         claimed_correct=index,
-        d_w=bytes(32),
+        commitments=(bytes(32),),
     )
     return restate(base, **changes)
 
@@ -61,7 +61,7 @@ def test_container_round_trip(envelopes: list[bytes]) -> None:
 
 
 def test_committed_container(root: Path) -> None:
-    found = json.loads((root / "tests" / "vectors" / "shards_v1.json").read_text())
+    found = json.loads((root / "tests" / "vectors" / "shards_v2.json").read_text())
     envelopes = tuple(map(bytes.fromhex, found["envelopes"]))
     assert Container(envelopes).encode().hex() == found["container"]
     assert Container.decode(bytes.fromhex(found["container"])) == Container(envelopes)
@@ -90,7 +90,7 @@ def test_one_container_one_encoding(raw: bytes) -> None:
         (HEADER + b"\x01\x00\x00\x00\x03\x00\x00\x00ab", "cut envelope"),
         (HEADER + b"\x01\x00\x00\x00\x01\x00\x00\x00ab", "bytes after the end"),
         (HEADER + b"\x02\x00\x00\x00\x01\x00\x00\x00a\x01\x00", "cut length"),
-        (HEADER[:-2] + b"\x02\x00\x01\x00\x00\x00\x00\x00\x00\x00", "another version"),
+        (HEADER[:-2] + b"\x01\x00\x01\x00\x00\x00\x00\x00\x00\x00", "another version"),
         (HEADER[:9], "cut header"),
     ],
 )
@@ -135,7 +135,7 @@ def test_samples_that_make_a_million_shards_cost_no_more_than_their_bytes(
     is_container: bool,
 ) -> None:
     n_total = 1 << 21
-    envelope = Envelope(statement=statement(0), proof=bytes(PROOF_BYTES)).encode()
+    envelope = Envelope(statement=statement(0), proof=bytes(224)).encode()
     key: Any = SimpleNamespace(digest=statement(0).verifying_key_digest)
     layout: Any = SimpleNamespace(n_samples=2)
     images, labels = np.zeros((n_total, 1), np.uint8), np.zeros(n_total, np.uint8)
@@ -169,7 +169,7 @@ def test_samples_that_make_a_million_shards_cost_no_more_than_their_bytes(
         ("client_key", b"other"),
         ("verifying_key_digest", bytes([1]) * 32),
         ("multipliers", (2,)),
-        ("d_w", bytes([1]) * 32),
+        ("commitments", (bytes([1]) * 32,)),
     ],
 )
 def test_shards_share_everything_but_their_data(name: str, value: object) -> None:

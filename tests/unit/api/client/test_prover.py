@@ -20,8 +20,8 @@ from api.settings import Settings
 from api.store.uploads import UploadKind, parse_samples
 from federated.client import ProofOrder
 from federated.errors import ProvingFailed
-from prover.groth16.commitment import SecretCommitment
 from prover.model.zkq import encode_model
+from prover.pedersen.commitment import SecretCommitment
 from prover.wire.statement import Occasion
 from tests.support.learning import commitment_of, model_of
 from tests.support.queue_server import running_server

@@ -38,7 +38,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = random_model(ARCHITECTURE, np.random.default_rng(4))
     (desk / "model.zkq").write_bytes(encode_model(model))
     succeed("setup", desk / "model.zkq", "--samples", N_SAMPLES, "--out", desk / "key")
-    succeed(*commands(desk)["commit"], "--out", desk / "model.commit")
+    succeed("commit", desk / "model.zkq", "--out", desk / "model.commit")
     succeed(*commands(desk)["prove"], "--out", desk / "proof.zkp")
     return desk
 
@@ -49,7 +49,6 @@ def commands(desk: Path, key: Path | None = None) -> dict[str, list[object]]:
     data = [*folder, "--dataset", DATASET]
     commitment = ["--commitment", desk / "model.commit"]
     return {
-        "commit": ["commit", desk / "model.zkq", *folder],
         "prove": ["prove", desk / "model.zkq", *data, *commitment],
         "verify": ["verify", desk / "proof.zkp", *data],
         "chain": ["chain", "init", desk / "chain", *data],
@@ -79,7 +78,7 @@ def refuse(words: str, *arguments: object) -> None:
     assert "Traceback" not in result.output
 
 
-READERS = ("commit", "prove", "verify", "chain")
+READERS = ("prove", "verify", "chain")
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -155,7 +154,7 @@ def test_a_key_written_anew_shows_by_its_digest_or_circuit(desk: Path, tmp_path:
     refuse(f"the digest of the key is {digest}", *verify, "--key-digest", honest)
     refuse("another circuit than mlp-784-1-10", *verify, "--check-circuit")
     assert "refused (wrong_key)" in run(*verify).stderr  # the statement names the honest one
-    for name in ("commit", "prove", "chain"):
+    for name in ("prove", "chain"):
         arguments = complete(name, commands(desk, forged)[name], tmp_path)
         result = run(*arguments)
         assert result.exit_code == 1, result.output
@@ -165,9 +164,9 @@ def test_a_key_written_anew_shows_by_its_digest_or_circuit(desk: Path, tmp_path:
 def test_parts_of_another_key_of_the_same_circuit_are_refused(desk: Path, tmp_path: Path) -> None:
     succeed("setup", desk / "model.zkq", "--samples", N_SAMPLES, "--out", tmp_path / "other")
     for part, names in (
-        ("proving.key", ("commit", "prove")),
-        ("commitment.key", ("chain",)),
-        ("verifying.key", ("commit", "prove", "chain")),
+        ("proving.key", ("prove",)),
+        ("circuit.json", ()),  # the same in both
+        ("verifying.key", ("prove",)),
     ):
         mixed = tmp_path / f"mixed-{part}"
         shutil.copytree(desk / "key", mixed)

@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from kernels.array import FrArray
+from kernels.backend import get_backend
 from kernels.encoding import encode_fr
-from prover.groth16.commitment import Blinding
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
-from prover.model.zkq import encode_model
+from prover.model.zkq import decode_model, encode_model
+from prover.pedersen.commitment import Blinding, Committer, ModelCommitment
+from prover.pedersen.opening import opens
 from prover.shards import Container
 from prover.wire.envelope import Envelope
 from tests.support.commands import run
@@ -94,8 +96,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, models: dict[str, QuantizedMo
         (desk / f"{name}.zkq").write_bytes(encode_model(model))
     succeed("setup", desk / "model.zkq", "--samples", N_SAMPLES, "--out", desk / "key")
     for name in models:
-        files = [desk / f"{name}.zkq", "--key", desk / "key", "--out", desk / f"{name}.commit"]
-        succeed("commit", *files)
+        succeed("commit", desk / f"{name}.zkq", "--out", desk / f"{name}.commit")
         shards = [*prove_arguments(desk, MANY, name), "--shards", "--out", desk / f"{name}.shards"]
         succeed(*shards)
     succeed(*prove_arguments(desk), "--out", desk / "proof.zkp", *occasion_arguments())
@@ -151,14 +152,14 @@ def test_commit_keeps_the_blinding_to_its_owner(desk: Path) -> None:
     secret = desk / "model.commit.blinding"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     before = secret.read_bytes(), (desk / "model.commit").read_bytes()
-    arguments = ["commit", desk / "model.zkq", "--key", desk / "key", "--out"]
+    arguments = ["commit", desk / "model.zkq", "--out"]
     assert "choose another --out" in refuse("file_exists", *arguments, desk / "model.commit")
     assert (secret.read_bytes(), (desk / "model.commit").read_bytes()) == before
 
 
 def test_commit_does_not_overwrite_a_blinding_left_alone(desk: Path, tmp_path: Path) -> None:
     (tmp_path / "m.commit.blinding").write_bytes(b"kept")
-    arguments = ["commit", desk / "model.zkq", "--key", desk / "key", "--out"]
+    arguments = ["commit", desk / "model.zkq", "--out"]
     refuse("file_exists", *arguments, tmp_path / "m.commit")
     assert (tmp_path / "m.commit.blinding").read_bytes() == b"kept"
     assert not (tmp_path / "m.commit").exists()
@@ -172,22 +173,49 @@ def test_commit_hides_the_value_that_leaves_a_range(
     weights = (np.full_like(model.weights[0], 127), model.weights[1])
     wild = replace(model, biases=biases, weights=weights)
     (tmp_path / "wild.zkq").write_bytes(encode_model(wild))
-    arguments = ["commit", tmp_path / "wild.zkq", "--key", desk / "key", "--out"]
+    arguments = ["commit", tmp_path / "wild.zkq", "--out"]
     reason = refuse("range_exceeded", *arguments, tmp_path / "wild.commit")
     assert "layer 0: quotient out of range" in reason
     assert not any(character.isdigit() for character in reason.replace("layer 0", ""))
     assert not (tmp_path / "wild.commit.blinding").exists()
 
 
-def test_commit_and_prove_want_the_key_of_the_model(desk: Path, tmp_path: Path) -> None:
+def test_commit_asks_for_no_key(desk: Path, tmp_path: Path) -> None:
+    """The same D_W whatever keys there are, and proofs under each of them; see below."""
+    result = run("commit", desk / "model.zkq", "--key", desk / "key", "--out", tmp_path / "c")
+    assert result.exit_code == 2, result.output
+    assert "--key" in result.output
+    raw = (desk / "model.commit").read_bytes()
+    found = ModelCommitment.decode(raw)
+    blinding = Blinding.decode((desk / "model.commit.blinding").read_bytes())
+    model = decode_model((desk / "model.zkq").read_bytes())
+    committer = Committer(model.architecture.n_parameters, get_backend("reference"))
+    assert opens(found.d, model.wires, blinding.rho, committer)
+
+
+def test_one_commitment_is_proven_under_two_keys(desk: Path, tmp_path: Path) -> None:
+    succeed("setup", desk / "model.zkq", "--samples", 16, "--out", tmp_path / "key")
+    files = [desk / "model.zkq", "--commitment", desk / "model.commit", "--dataset", ONE]
+    proof = tmp_path / "p.zkp"
+    made = succeed("prove", *files, "--key", tmp_path / "key", "--out", proof)
+    first = Envelope.decode((desk / "proof.zkp").read_bytes())
+    assert first is not None
+    assert made["model_commitment"] == first.statement.commitments[0].hex()
+    found = succeed(
+        *["verify", proof, "--key", tmp_path / "key", "--dataset", ONE],
+        *["--commitment", desk / "model.commit"],
+    )
+    assert found["model_commitment"] == made["model_commitment"]
+
+
+def test_prove_wants_the_key_of_the_model(desk: Path, tmp_path: Path) -> None:
     stranger = random_model(Architecture.mlp([784, 10]), np.random.default_rng(1))
     (tmp_path / "other.zkq").write_bytes(encode_model(stranger))
-    commit = ["commit", tmp_path / "other.zkq", "--key", desk / "key"]
-    reason = refuse("key_mismatch", *commit, "--out", tmp_path / "o.commit")
+    arguments = [tmp_path / "other.zkq", "--key", desk / "key", "--dataset", ONE]
+    arguments += ["--commitment", desk / "model.commit", "--out", tmp_path / "p.zkp"]
+    reason = refuse("key_mismatch", "prove", *arguments)
     assert "the key is for mlp-784-4-10" in reason
     assert "the model is mlp-784-10" in reason
-    arguments = [*commit, "--commitment", desk / "model.commit", "--dataset", ONE]
-    refuse("key_mismatch", "prove", *arguments[1:], "--out", tmp_path / "p.zkp")
 
 
 @pytest.mark.parametrize("name", ["proving.key", "verifying.key", "circuit.json"])
@@ -202,10 +230,12 @@ def test_a_damaged_key_is_refused(desk: Path, tmp_path: Path, name: str, damage:
         path.unlink()
     else:
         path.write_bytes({"empty": b"", "cut": raw[:-1], "altered": altered}[damage])
-    commit = run("commit", desk / "model.zkq", "--key", tmp_path / "key", "--out", tmp_path / "c")
-    assert commit.exit_code == 1, commit.output
-    assert name in commit.stderr or "key_mismatch" in commit.stderr
-    assert not list(tmp_path.glob("c*"))
+    arguments = ["--key", tmp_path / "key", "--commitment", desk / "model.commit"]
+    arguments += ["--dataset", ONE, "--out", tmp_path / "p"]
+    prove = run("prove", desk / "model.zkq", *arguments)
+    assert prove.exit_code == 1, prove.output
+    assert name in prove.stderr or "key_mismatch" in prove.stderr
+    assert not (tmp_path / "p").exists()
     verify = run(*verify_arguments(tmp_path, desk / "proof.zkp"))
     # Verifiers read their own half only: whatever became of the other one, the proof is valid.
     assert verify.exit_code == (0 if name == "proving.key" else 1), verify.output
@@ -280,7 +310,7 @@ def test_verify_says_what_is_proven_and_what_is_not(
     arguments = [*verify_arguments(desk, desk / "proof.zkp"), "--commitment", desk / "model.commit"]
     found = succeed(*arguments, *occasion_arguments(), "--check-circuit")
     assert (found["verdict"], found["samples"], found["shards"]) == ("valid", 8, 1)
-    names = ["chain_id", "client_key", "commit_height", "d_w", "round_index", "task_id"]
+    names = ["chain_id", "client_key", "commit_height", "commitments", "round_index", "task_id"]
     assert found["compared"] == names
     assert found["occasion"]["client_key"] == "a1b2"
     plain = run(*verify_arguments(desk, desk / "proof.zkp"))
@@ -355,7 +385,7 @@ def test_shards_verify_as_one(desk: Path, models: dict[str, QuantizedModel]) -> 
     assert container is not None
     statements = [Envelope.decode(e).statement for e in container.envelopes]  # type: ignore[union-attr]
     assert [s.n_real for s in statements] == [6, 6, 7]
-    assert len({s.d_w for s in statements}) == 1
+    assert len({s.commitments for s in statements}) == 1
     assert found["correct"] == sum(s.claimed_correct for s in statements)
 
 
@@ -380,7 +410,7 @@ def test_incomplete_shards_are_refused(desk: Path, tmp_path: Path) -> None:
         ((a, b, b), "shard 1 occurs more than once"),
         ((a, b, c, c), "shard 2 occurs more than once"),
         ((b, a, c), "not in the order"),
-        ((a, theirs.envelopes[1], c), "differ in d_w"),
+        ((a, theirs.envelopes[1], c), "differ in commitments"),
     ):
         mixed.write_bytes(Container(envelopes).encode())
         assert words in refuse("shards_incomplete", *verify_arguments(desk, mixed, MANY))
@@ -415,7 +445,7 @@ def test_no_command_prints_a_secret(
 ) -> None:
     shutil.copy(desk / "model.zkq", tmp_path / "model.zkq")
     shutil.copytree(desk / "key", tmp_path / "key")
-    commit = ["commit", tmp_path / "model.zkq", "--key", tmp_path / "key"]
+    commit = ["commit", tmp_path / "model.zkq"]
     shown = [run(*commit, "--out", tmp_path / "model.commit")]
     shown.append(run(*prove_arguments(tmp_path), "--out", tmp_path / "p.zkp"))
     shown.append(run(*prove_arguments(tmp_path), "--out", tmp_path / "p.zkp", "--json"))

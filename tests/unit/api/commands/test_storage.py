@@ -53,7 +53,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = desk / "key"
     for arguments in (
         ["setup", desk / "model.zkq", "--samples", 8, "--out", key],
-        ["commit", desk / "model.zkq", "--key", key, "--out", desk / "model.commit"],
+        ["commit", desk / "model.zkq", "--out", desk / "model.commit"],
     ):
         assert run(*arguments).exit_code == 0
     return desk
@@ -67,7 +67,7 @@ def list_commands(desk: Path, out: Path) -> dict[str, list[object]]:
     return {
         "quantize": ["quantize", desk / "float.safetensors", "--out", out / "q.zkq"],
         "setup": ["setup", model, "--samples", 8, "--out", out / "key"],
-        "commit": ["commit", model, *key, "--out", out / "c"],
+        "commit": ["commit", model, "--out", out / "c"],
         "prove": ["prove", model, *key, *commitment, "--out", out / "p"],
         "groth16": [*GROTH16, out / "proof", out / "public", "--backend", "reference"],
         "api-key": ["api-key", "somebody", *keys],

@@ -15,7 +15,7 @@ from consensus.node.metrics import NodeMetrics
 from consensus.wire.messages import Block
 from consensus.wire.transactions import Proof, Refusal, decode_transaction
 from federated.attacks import raise_claim
-from prover.wire.envelope import PROOF_BYTES, Envelope
+from prover.wire.envelope import Envelope
 from tests.support.histories import certify, grow
 from tests.support.learning import (
     N_SAMPLES,
@@ -100,7 +100,7 @@ def test_what_is_about_something_else_is_no_ground(state: ChainState, field: str
     assert envelope is not None
     changes = {field: STATEMENT_CHANGES[field]}
     statement = restate(envelope.statement, **changes)
-    other = LAB.wrap(0, Envelope(statement=statement, proof=bytes(PROOF_BYTES)))
+    other = LAB.wrap(0, Envelope(statement=statement, proof=bytes(224)))
     assert str(find_admission_fault(state, Refusal(proof=other))).startswith(f"statement: {field}")
 
 

@@ -27,17 +27,16 @@ from api.store.keyfolder import load_half
 from api.store.keyshelf import KeyShelf
 from api.store.opening import KEYS, open_shelf
 from kernels.backend import get_backend
-from prover.circuit.accuracy import compile_accuracy
 from prover.groth16 import verify as verify_module
-from prover.groth16.commitment import Blinding, SecretCommitment
 from prover.groth16.verify import Claim, equations_hold
 from prover.judging import Proven, judge_file
 from prover.keys.card import KeyCard
-from prover.keys.folder import VERIFYING_NAME, load_proving_key, load_verifying_half
+from prover.keys.folder import VERIFYING_NAME, load_verifying_half
 from prover.keys.halves import VerifyingKey
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.zkq import decode_model, encode_model
+from prover.pedersen.commitment import Blinding, Committer, SecretCommitment
 from prover.pipeline import commit_job
 from prover.shards import Container
 from prover.wire.envelope import Envelope
@@ -61,7 +60,7 @@ def test_two_shards_become_one_proof(service: StillService) -> None:
     view = service.describe_proof(ALICE, job.id)
     assert view.circuit is not None
     assert [s.n_real for s in view.statements] == [3, 3]
-    assert len({s.d_w for s in view.statements}) == 1
+    assert len({tuple(s.commitments) for s in view.statements}) == 1
     key, card = load_verifying_half(service.settings.data_dir / KEYS / view.circuit)
     samples = make_samples(6)
     outcome = judge_file(
@@ -188,32 +187,29 @@ def test_a_key_that_was_altered_is_not_served(
         assert refused.value.code == "not_found"
 
 
-def make_commitment(service: StillService) -> bytes:
-    """Under the key of the model's circuit, which is there."""
-    card = KeyCard.of(compile_accuracy(ARCHITECTURE, N_SAMPLES))
-    folder = service.settings.data_dir / KEYS / card.digest.hex()
+def make_commitment() -> bytes:
+    """By the model's owner, who needs no key for it."""
     blinding = Blinding(rho=7)
-    backend = get_backend("cpu")
-    key = load_proving_key(folder, load_verifying_half(folder)[0])
-    made = commit_job(card, key, decode_model(MODEL), blinding, backend=backend)
+    committer = Committer(ARCHITECTURE.n_parameters, get_backend("cpu"))
+    made = commit_job(decode_model(MODEL), blinding, committer)
     return SecretCommitment(public=made, blinding=blinding).encode()
 
 
 def test_a_proof_under_a_commitment_made_before(service: StillService) -> None:
     assert do(service, upload(service)).state == "done"  # makes the key
-    receipt = service.put_commitment(ALICE, make_commitment(service))
+    receipt = service.put_commitment(ALICE, make_commitment())
     request = upload(service, 6, commitment_id=receipt.id)
     job = do(service, request)
     assert job.state == "done", job.error
     statements = service.describe_proof(ALICE, job.id).statements
-    assert {s.d_w for s in statements} == {receipt.d_w}
+    assert [s.commitments for s in statements] == [[receipt.d_w]] * len(statements)
     with pytest.raises(ApiProblem, match="not_found"):
         service.submit(BOB, request, None)
 
 
 def test_a_commitment_to_another_model_proves_nothing(service: StillService) -> None:
     assert do(service, upload(service)).state == "done"
-    receipt = service.put_commitment(ALICE, make_commitment(service))
+    receipt = service.put_commitment(ALICE, make_commitment())
     other = encode_model(random_model(ARCHITECTURE, np.random.default_rng(2)))
     request = upload(service, model_id=service.put_model(ALICE, other).id, commitment_id=receipt.id)
     job = do(service, request)

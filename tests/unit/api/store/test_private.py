@@ -39,9 +39,9 @@ from api.worker import work as tasks
 from kernels.array import FrArray
 from kernels.bn254 import R
 from prover.formats.wtns import write_wtns
-from prover.groth16.commitment import Blinding
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
+from prover.pedersen.commitment import Blinding
 from tests.support.foreign import vector
 from tests.support.models import random_model
 from tests.support.queue_server import running_server

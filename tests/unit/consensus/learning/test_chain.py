@@ -25,7 +25,7 @@ from consensus.learning.rules import ChainRules
 from consensus.wire.messages import Aggregate, Block, Entry, Evidence, Step, Vote
 from consensus.wire.transactions import Register, Transaction, permit_bytes
 from kernels.bn254 import R
-from prover.wire.envelope import PROOF_BYTES, Envelope
+from prover.wire.envelope import Envelope
 from tests.support.learning import (
     BLOCK_MS,
     N_SAMPLES,
@@ -56,7 +56,7 @@ def with_statement(i: int, state: ChainState, **changes: Any) -> Transaction:
     envelope = Envelope.decode(LAB.prove(i, state).envelope)
     assert envelope is not None
     statement = restate(envelope.statement, **changes)
-    return LAB.wrap(i, Envelope(statement=statement, proof=bytes(PROOF_BYTES)))
+    return LAB.wrap(i, Envelope(statement=statement, proof=bytes(224)))
 
 
 # -- phases ----------------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ def test_commits_are_of_registered_clients_of_this_round_on_the_curve() -> None:
     assert find_admission_fault(without, LAB.commit(0)) == "the client is not registered"
     assert find_admission_fault(state, LAB.commit(0, 1)) == "a commit of another round"
     bad = LAB.commit(0, d_w=b"\xff" * 32)
-    assert find_admission_fault(state, bad) == "a point of the commitment is not on the curve"
+    assert find_admission_fault(state, bad) == "its commitment is no point of the curve"
 
 
 def test_a_commitment_seen_before_is_taken() -> None:

@@ -67,9 +67,9 @@ FAULTS: dict[str, tuple[ChainState, Callable[[], Transaction]]] = {
         replace(COMMIT, commits={LAB.client(0): BEACON.commits[LAB.client(0)]}),
         lambda: LAB.commit(0, 1),
     ),
-    "a point of the commitment is not on the curve": (
+    "its commitment is no point of the curve": (
         COMMIT,
-        lambda: signed(LAB.commit(0, 1), pok_w=b"\xff" * 32),
+        lambda: signed(LAB.commit(0, 1), d_w=b"\xff" * 32),
     ),
     "proofs are closed": (NEW, lambda: LAB.prove(0, NEW)),
     "a proof of another round": (PROVE, lambda: signed(LAB.prove(0, PROVE), learning_round=0)),

@@ -86,8 +86,8 @@ def enlarge(task: dict[str, Any]) -> None:
 
 
 CHANGES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
-    ("version", lambda v: v.update(version=2)),
-    ("version", lambda v: v.update(version="1")),
+    ("version", lambda v: v.update(version=1)),
+    ("version", lambda v: v.update(version="2")),
     ("file", lambda v: v.update(more=1)),
     ("file", lambda v: v.pop("task")),
     ("chain_id", lambda v: v.update(chain_id="")),

@@ -123,7 +123,7 @@ def test_a_blob_longer_than_it_may_be_is_not_taken() -> None:
 def test_what_the_genesis_does_not_name_is_no_longer_than_a_model() -> None:
     task = proven_lab().task
     get_limit = make_limit(task)
-    for digest in (task.verifying_key_digest, task.commitment_key_digest, *task.pools):
+    for digest in (task.verifying_key_digest, *task.pools):
         assert get_limit(digest) == MAX_BLOB_BYTES
     lengths = {len(encode_model(model_of(0))), len(combine([(model_of(0), 1)]).encode())}
     assert get_limit(DIGEST) == max(lengths) < 1000
@@ -355,7 +355,7 @@ def assert_done(net: Apart) -> None:
 
 
 def test_a_model_that_one_node_was_shown_reaches_all(tmp_path: Path) -> None:
-    """A client could hold a round up with it; the commitment key comes in the same way."""
+    """A client could hold a round up with it."""
     lab = ProvenLab(changes={"n_rounds": 1, "update_ms": 10**6}, blobs=MemoryBlobs())
     net = Apart(tmp_path, lab)
     net.sees = frozenset({0})

@@ -98,7 +98,7 @@ def test_a_draft_of_every_phase_passes_every_check(phase: Phase) -> None:
 
 def test_the_first_of_each_client_enters() -> None:
     lab, state = proven_lab(), proven_state(Phase.COMMIT)
-    other = lab.sign(replace(lab.commit(0), pok_w=lab.commit(1).pok_w), lab.clients[0])
+    other = lab.commit(0, d_w=lab.commit(1).d_w)
     block = draft(state, [lab.commit(1), lab.commit(0), other])
     assert block is not None
     assert block.transactions == (lab.commit(1), lab.commit(0))

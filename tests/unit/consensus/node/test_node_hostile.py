@@ -127,7 +127,7 @@ def test_a_client_with_many_forged_proofs_is_soon_not_heard(tmp_path: Path) -> N
 def test_faulty_ones_count_until_the_next_phase() -> None:
     lab, state, pool = proven_lab(), proven_state(Phase.COMMIT), Pool()
     for t in range(PER_CLIENT):
-        tx = lab.sign(replace(lab.commit(0), pok_w=bytes(31) + bytes((t,))), lab.clients[0])
+        tx = lab.commit(0, d_w=bytes(31) + bytes((t,)))
         assert pool.add(state, tx) is None
         pool.discard(tx)
         pool.discard(lab.commit(1))
@@ -138,9 +138,9 @@ def test_faulty_ones_count_until_the_next_phase() -> None:
 
 
 def test_a_faulty_one_does_not_wait_again() -> None:
-    lab, state = proven_lab(), proven_state(Phase.COMMIT)
+    lab, state = proven_lab(), proven_state(Phase.UPDATE)
     desk = make_desk(lab.blobs)
-    faulty = lab.sign(replace(lab.commit(0), pok_w=lab.commit(1).pok_w), lab.clients[0])
+    faulty = lab.update(0, rho=1)
     assert desk.add_transaction(state, faulty) is None
     assert desk.judge_pending(state) == []
     assert desk.add_transaction(state, faulty) is not None

@@ -14,7 +14,7 @@ from consensus.node import pool as pool_module
 from consensus.node.pool import PER_CLIENT, Pool
 from consensus.wire.gossip_messages import MAX_HELD
 from consensus.wire.transactions import Commit, Register, Transaction
-from tests.support.learning import Lab, ed25519, public
+from tests.support.learning import Lab, ed25519, point, public
 
 LAB = Lab()
 
@@ -117,7 +117,7 @@ def test_nobody_takes_anothers_room() -> None:
     for tx in make_commits(PER_CLIENT):
         forged = LAB.sign(tx, LAB.clients[1])
         assert pool.add(state, forged) == "the signature is not its client's"
-        changed = replace(tx, pok_w=bytes(32))
+        changed = replace(tx, d_w=point(9))
         assert pool.add(state, changed) == "the signature is not its client's"
     assert len(pool) == 0
 

@@ -18,11 +18,11 @@ from consensus.node import verifier as verifier_module
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.messages import Block
 from consensus.wire.transactions import Commit, Proof, Transaction, Update
-from kernels.array import FrArray, G1Array
-from kernels.cpu.words.group import add_g1, mul_g1
+from kernels.array import G1Array
 from kernels.encoding import decode_g1, encode_g1
 from prover.model.network import is_correct
 from prover.model.zkq import encode_model
+from prover.pedersen.opening import combine_commitments
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict
 from tests.support.learning import (
@@ -103,34 +103,11 @@ def test_what_find_fault_refuses_is_refused() -> None:
 # -- commits ---------------------------------------------------------------------------------------
 
 
-def test_a_commitment_without_knowledge_is_refused() -> None:
-    lab, state = proven_lab(), proven_state(Phase.COMMIT)
-    right = [lab.commit(i) for i in range(3)]
-    assert check(state, *right) is None
-    wrong = lab.sign(replace(right[1], pok_w=right[2].pok_w), lab.clients[1])
-    assert lab.verifier().judge(state, [right[0], wrong, right[2]]) == [
-        None,
-        "the proof of knowledge of its commitment does not hold",
-        None,
-    ]
-    found = check(state, right[0], wrong)
-    assert found is not None
-    assert found.startswith(f"transaction 1 of client {lab.client(1).hex()}: the proof of know")
-
-
-def points_of(tx: Commit) -> tuple[G1Array, G1Array]:
-    points = decode_g1(tx.d_w + tx.pok_w, 2)
+def combine_commits(first: Commit, second: Commit) -> bytes:
+    """2 D_1 + D_2, by somebody who knows neither model."""
+    points = decode_g1(first.d_w + second.d_w, 2)
     assert isinstance(points, G1Array)
-    return points[0:1], points[1:2]
-
-
-def combine_commits(first: Commit, second: Commit) -> tuple[bytes, bytes]:
-    """2 D_1 + D_2 with a proof of knowledge, by somebody who knows neither model."""
-    two = FrArray.from_ints([2])
-    return tuple(  # type: ignore[return-value]
-        encode_g1(add_g1(mul_g1(two, a), b))
-        for a, b in zip(points_of(first), points_of(second), strict=True)
-    )
+    return encode_g1(combine_commitments(points, [2, 1]))
 
 
 def test_copies_and_combinations_are_taken_but_earn_nothing() -> None:
@@ -138,9 +115,9 @@ def test_copies_and_combinations_are_taken_but_earn_nothing() -> None:
     lab = ProvenLab()
     state = lab.reach(Phase.COMMIT)
     owner, other = lab.commit(0), lab.commit(1)
-    d_w, pok_w = combine_commits(owner, other)
-    copy = lab.sign(replace(other, d_w=owner.d_w, pok_w=owner.pok_w), lab.clients[1])
-    mixed = lab.sign(replace(lab.commit(2), d_w=d_w, pok_w=pok_w), lab.clients[2])
+    d_w = combine_commits(owner, other)
+    copy = lab.commit(1, d_w=owner.d_w)
+    mixed = lab.commit(2, d_w=d_w)
     block = lab.block(state, [copy, mixed, owner])
     assert lab.verifier().check(state, block) is None
     state = lab.extend(apply(state, block))
@@ -150,9 +127,9 @@ def test_copies_and_combinations_are_taken_but_earn_nothing() -> None:
         # the statement rewritten to the thief's name, or the proof of its own model under the copy
         lab.wrap(1, rename(envelope_of(honest), client_key=lab.client(1))),
         lab.wrap(1, lab.make_envelope(1, state)),
-        lab.wrap(1, rename(lab.make_envelope(1, state), d_w=owner.d_w)),
-        lab.wrap(2, rename(lab.make_envelope(2, state), d_w=d_w)),
-        lab.wrap(2, rename(envelope_of(honest), client_key=lab.client(2), d_w=d_w)),
+        lab.wrap(1, rename(lab.make_envelope(1, state), commitments=(owner.d_w,))),
+        lab.wrap(2, rename(lab.make_envelope(2, state), commitments=(d_w,))),
+        lab.wrap(2, rename(envelope_of(honest), client_key=lab.client(2), commitments=(d_w,))),
     ]
     assert lab.verifier().check_proofs(state, [honest, *stolen]) == [
         VALID,
@@ -171,10 +148,8 @@ def test_copies_and_combinations_are_taken_but_earn_nothing() -> None:
 
 
 def rename(envelope: Envelope, **changes: Any) -> Envelope:
-    """Another statement on the same proof; D_W changes in both places."""
-    statement = restate(envelope.statement, **changes)
-    raw = envelope.proof[:128] + statement.d_w + envelope.proof[160:]
-    return Envelope(statement=statement, proof=raw)
+    """Another statement on the same proof."""
+    return replace(envelope, statement=restate(envelope.statement, **changes))
 
 
 # -- beacon ----------------------------------------------------------------------------------------

@@ -10,44 +10,62 @@ import pytest
 
 from kernels.array import FrArray
 from kernels.backend import Backend
+from prover.groth16.commitment import Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points, prepare
-from prover.groth16.setup import draw_trapdoor, setup
+from prover.groth16.setup import setup
 from prover.groth16.verify import Claim, equations_hold
 from prover.keys.halves import ProvingKey
+from prover.pedersen.commitment import Committer
 from prover.wire.envelope import Proof
 from tests.conformance.backends import build_backend
 from tests.support.skips import or_skip
-from tests.support.tiny_circuits import build_chain, seeded, solve_chain
-
-N_STEPS = 21
+from tests.support.tiny_circuits import seeded
+from tests.support.toy_protocol import TOY, honest, toy_trapdoor
 
 
 def make_key(backend: Backend) -> ProvingKey:
     return setup(
-        build_chain(N_STEPS),
+        TOY.r1cs,
         circuit_digest=bytes(32),
         n_challenges=0,
-        trapdoor=draw_trapdoor(seeded(1)),
+        trapdoor=toy_trapdoor(),
         backend=backend,
     )
 
 
 def prove(key: ProvingKey, backend: Backend) -> Claim:
-    r1cs, z = build_chain(N_STEPS), FrArray.from_ints(solve_chain(N_STEPS, 5))
-    points = compute_points(
-        key, r1cs, backend.to_mont(z), rho_w=0, rho_a=0, random_bytes=seeded(2), backend=backend
+    """The toy statement, without a transcript: a linked group, advice and private wires."""
+    run, source = honest(), seeded(2)
+    z = FrArray.from_ints(
+        [
+            *(1, *run.public, *run.model, *run.advice),
+            *TOY.solve_private(run.public, run.model, run.advice),
+        ]
     )
-    nothing = type(points.a).zeros(1)
-    proof = Proof(
-        a=points.a, b=points.b, c=points.c, d_w=nothing, pok_w=nothing, d_a=nothing
-    )  # fmt: skip
-    return Claim(public=z[1 : 1 + r1cs.n_public], proof=proof)
+    opening = Opening(wires=z[key.linked_groups[0]], rho=5)
+    linked = link_groups(key, [opening], source, backend)
+    d_a = commit_advice(key, z[key.advice_wires], 7, backend)
+    points = compute_points(
+        key,
+        TOY.r1cs,
+        backend.to_mont(z),
+        blindings=linked.blindings,
+        rho_a=7,
+        random_bytes=source,
+        backend=backend,
+    )
+    proof = Proof(a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a)
+    d_w = Committer(2, backend).commit(opening.wires, 5)
+    return Claim(public=z[1 : 1 + TOY.r1cs.n_public], commitments=d_w, proof=proof)
 
 
 def list_arrays(value: Any) -> Iterator[Any]:
     """All typed arrays of nested dataclasses, in order."""
     if hasattr(value, "data") and hasattr(value, "equals"):
         yield value
+    elif isinstance(value, tuple):
+        for part in value:
+            yield from list_arrays(part)
     elif hasattr(value, "__dataclass_fields__"):
         for f in fields(value):
             yield from list_arrays(getattr(value, f.name))
@@ -67,7 +85,6 @@ def test_key_and_proof_are_those_of_the_cpu(emulated: Backend, max_bytes: int | 
     assert all(a.equals(b) for a, b in zip(mine, theirs, strict=True))
     claim = prove(prepare(key, emulated, max_bytes=max_bytes), emulated)
     expected = prove(key, cpu)
-    assert claim.proof.a.equals(expected.proof.a)
-    assert claim.proof.b.equals(expected.proof.b)
-    assert claim.proof.c.equals(expected.proof.c)
+    assert claim.commitments.equals(expected.commitments)
+    assert claim.proof.encode() == expected.proof.encode()
     assert equations_hold([claim], key=key.verifying, random_bytes=seeded(3))

@@ -40,7 +40,7 @@ def build_square() -> Circuit:
 
 def test_rows_are_written_as_stated() -> None:
     r1cs = build_square().r1cs
-    assert (r1cs.n_public, r1cs.n_model, r1cs.n_advice, r1cs.n_private) == (6, 0, 6, 6)
+    assert (r1cs.n_public, r1cs.linked, r1cs.n_advice, r1cs.n_private) == (6, (), 6, 6)
     y, x, square = 1, 7, 13
     assert rows_of(r1cs.a) == [{x + i: 1} for i in range(6)] + [{y + i: 1} for i in range(6)]
     assert rows_of(r1cs.b) == [{x + i: 1} for i in range(6)] + [{0: 1}] * 6
@@ -192,7 +192,7 @@ def test_digest_covers_wide_coefficients() -> None:
     def digest(*wide: int, coeff: int = SparseMatrix.WIDE) -> bytes:
         coeffs = np.array([coeff], dtype=np.int64)
         m = SparseMatrix(**entries, coeffs=coeffs, wide=FrMont.from_ints(wide))
-        r1cs = R1CS(n_public=1, n_model=0, n_advice=0, n_private=0, a=m, b=m, c=m)
+        r1cs = R1CS(n_public=1, linked=(), n_advice=0, n_private=0, a=m, b=m, c=m)
         return compute_digest(r1cs, (), {}, {})
 
     assert digest(1 << 80) == digest(1 << 80)
@@ -205,14 +205,14 @@ def test_digest_covers_wide_coefficients() -> None:
 def two_wires(group: str, rows: list[dict[str, tuple[int, int]]]) -> System:
     """Two wires of a group, and rows whose sides are given by the coefficients of both."""
     system = System()
-    wires = system.model("x", (2,)) if group == "model" else system.public("x", (2,))
+    wires = system.model("x", (2,)) if group == "linked" else system.public("x", (2,))
     for i, sides in enumerate(rows):
         forms = {side: (wires * np.array(c)).sum(0) for side, c in sides.items()}
         system.require(f"row/{i}/x", a=forms.get("a"), b=forms.get("b"), c=forms.get("c"))
     return system
 
 
-@pytest.mark.parametrize("group", ["model", "public"])
+@pytest.mark.parametrize("group", ["linked", "public"])
 @pytest.mark.parametrize(
     ("rows", "independent"),
     [
@@ -266,7 +266,7 @@ def test_zero_entries_give_no_place() -> None:
         ((1 << 62) + 1, True),
     ):
         a = SparseMatrix(indptr=ends, cols=col, coeffs=np.array([coefficient]), n_cols=2, wide=wide)
-        r1cs = R1CS(n_public=1, n_model=0, n_advice=0, n_private=0, a=a, b=none, c=none)
+        r1cs = R1CS(n_public=1, linked=(), n_advice=0, n_private=0, a=a, b=none, c=none)
         if independent:
             check_independence(r1cs)
         else:

@@ -135,7 +135,7 @@ def test_shard_answers_only_for_its_own_statement() -> None:
         dataset_digest=shard_digest(IMAGES, LABELS),
         multipliers=(3, 2),
         claimed_correct=1,
-        d_w=bytes(32),
+        commitments=(bytes(32),),
     )
     answer = inputs(statement, [5] * 6)
     assert answer is not None
@@ -162,7 +162,7 @@ def make_statement(inputs: ShardInputs, claimed: int = 1) -> Statement:
         dataset_digest=inputs.digest,
         multipliers=(3, 2),
         claimed_correct=claimed,
-        d_w=bytes(32),
+        commitments=(bytes(32),),
     )
 
 

@@ -57,7 +57,7 @@ def measure(accuracy: AccuracyCircuit) -> CircuitSizes:
         n_samples=accuracy.n_samples,
         n_rows=r1cs.n_rows,
         n_public=r1cs.n_public,
-        n_model=r1cs.n_model,
+        n_model=r1cs.n_linked,
         n_advice=r1cs.n_advice,
         n_private=r1cs.n_private,
         nnz=(r1cs.a.nnz, r1cs.b.nnz, r1cs.c.nnz),

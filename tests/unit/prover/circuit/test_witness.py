@@ -162,7 +162,7 @@ def test_misfits_are_refused(small: AccuracyCircuit) -> None:
 def test_repr_shows_no_wire(small: AccuracyCircuit) -> None:
     model, images, labels = draw(small, 4)
     committed = solve_committed(small, model, images, labels)
-    assert repr(committed) == f"Committed({small.r1cs.n_model} model wires, " + (
+    assert repr(committed) == f"Committed({small.r1cs.n_linked} model wires, " + (
         f"{small.r1cs.n_advice} advice wires)"
     )
 

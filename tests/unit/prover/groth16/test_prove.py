@@ -15,11 +15,12 @@ from kernels.array import FrArray, FrMont, G1Array
 from prover.circuit.r1cs import R1CS
 from prover.errors import BrokenRandomness, KeyMismatch
 from prover.groth16 import verify as verify_module
-from prover.groth16.commitment import Blinding, commit_advice, commit_model, draw_blinding
+from prover.groth16.commitment import Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points, prepare
 from prover.groth16.setup import draw_trapdoor, setup
 from prover.groth16.verify import Claim, equations_hold, judge, verify_all, verify_batch
 from prover.keys.halves import ProvingKey
+from prover.pedersen.commitment import Committer
 from prover.randomness import draw_nonzero_scalar, draw_scalar, draw_weight
 from prover.wire.envelope import Proof
 from prover.wire.verdict import Verdict
@@ -38,7 +39,7 @@ def make_key(r1cs: R1CS, seed: int = 1) -> ProvingKey:
         r1cs,
         circuit_digest=bytes(32),
         n_challenges=0,
-        trapdoor=draw_trapdoor(seeded(seed)),
+        trapdoor=draw_trapdoor(seeded(seed), n_linked=len(r1cs.linked)),
         backend=BACKEND,
     )
 
@@ -47,22 +48,23 @@ def prove_wires(key: ProvingKey, r1cs: R1CS, wires: list[int], seed: int = 2) ->
     """A proof without a transcript, for whatever groups the circuit has."""
     source = seeded(seed)
     z = FrArray.from_ints(wires)
-    blinding, rho_a = draw_blinding(source), draw_scalar(source)
-    commitment = commit_model(key, z[key.model_wires], blinding, BACKEND)
+    rho_a = draw_scalar(source)
+    openings = [Opening(wires=z[wires], rho=draw_scalar(source)) for wires in key.linked_groups]
+    committed = [Committer(len(o.wires), BACKEND).commit(o.wires, o.rho) for o in openings]
+    linked = link_groups(key, openings, source, BACKEND)
     d_a = commit_advice(key, z[key.advice_wires], rho_a, BACKEND)
     points = compute_points(
         key,
         r1cs,
         BACKEND.to_mont(z),
-        rho_w=blinding.rho,
+        blindings=linked.blindings,
         rho_a=rho_a,
         random_bytes=source,
         backend=BACKEND,
     )
-    proof = Proof(
-        a=points.a, b=points.b, c=points.c, d_w=commitment.d_w, pok_w=commitment.pok_w, d_a=d_a
-    )
-    return Claim(public=z[1 : 1 + r1cs.n_public], proof=proof)
+    proof = Proof(a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a)
+    commitments = G1Array.concat([G1Array.zeros(0), *committed])
+    return Claim(public=z[1 : 1 + r1cs.n_public], commitments=commitments, proof=proof)
 
 
 def holds(claim: Claim, key: ProvingKey) -> bool:
@@ -79,7 +81,7 @@ def test_plain_groth16(n_steps: int) -> None:
     assert is_satisfied(r1cs, wires)
     key = make_key(r1cs)
     claim = prove_wires(key, r1cs, wires)
-    assert not claim.proof.d_w.data.any()
+    assert len(claim.proof.encode()) == 160
     assert not claim.proof.d_a.data.any()
     assert holds(claim, key)
     assert not holds(replace(claim, public=FrArray.from_ints([wires[1] + 1])), key)
@@ -104,26 +106,43 @@ def test_unused_wires_wide_coefficients_and_no_public_wire() -> None:
     assert not holds(prove_wires(key, r1cs, [*wires[:3], wires[3] + 1, 77]), key)
 
 
-@pytest.mark.parametrize(("n_model", "n_advice"), [(0, 0), (2, 0), (0, 2), (1, 1)])
-def test_each_combination_of_groups(n_model: int, n_advice: int) -> None:
+GROUPS: list[tuple[tuple[int, ...], int]] = [
+    ((), 0),
+    ((2,), 0),
+    ((), 2),
+    ((1,), 1),
+    ((1, 1), 0),
+]
+
+
+@pytest.mark.parametrize(("linked", "n_advice"), GROUPS)
+def test_each_combination_of_groups(linked: tuple[int, ...], n_advice: int) -> None:
     """x * y = k, x and y in whichever groups there are."""
     r1cs = build_r1cs(
         [({2: 1}, {3: 1}, {1: 1})],
         n_public=1,
-        n_model=n_model,
+        linked=linked,
         n_advice=n_advice,
-        n_private=2 - n_model - n_advice,
+        n_private=2 - sum(linked) - n_advice,
     )
     key = make_key(r1cs)
-    assert (key.verifying.has_model, key.verifying.has_advice) == (n_model > 0, n_advice > 0)
+    assert (key.verifying.n_linked, key.verifying.has_advice) == (len(linked), n_advice > 0)
+    assert key.linked == linked
     claim = prove_wires(key, r1cs, [1, 21, 3, 7])
     assert holds(claim, key)
     assert not holds(prove_wires(key, r1cs, [1, 21, 3, 8]), key)
-    for group, name in ((n_model, "d_w"), (n_advice, "d_a")):
-        if group:
-            absent: dict[str, Any] = {name: G1Array.zeros(1)}
-            proof = replace(claim.proof, **absent)
-            assert not holds(replace(claim, proof=proof), key)
+    assert len(claim.proof.encode()) == 160 + 64 * len(linked)
+    names = [("own", len(linked)), ("links", len(linked)), ("d_a", int(n_advice > 0))]
+    for name, n in [(name, n) for name, n in names if n]:
+        for at in range(n):
+            points = getattr(claim.proof, name).data.copy()
+            points[at] = 0
+            absent: dict[str, Any] = {name: G1Array(points)}
+            assert not holds(replace(claim, proof=replace(claim.proof, **absent)), key)
+    for at in range(len(linked)):
+        moved = claim.commitments.data.copy()
+        moved[at] = 0
+        assert not holds(replace(claim, commitments=G1Array(moved)), key)
 
 
 # -- the toy statement -----------------------------------------------------------------------------
@@ -164,8 +183,7 @@ def test_prepared_bases_give_the_same_proof() -> None:
 
 def test_a_commitment_serves_many_proofs() -> None:
     source = seeded(12)
-    blinding = draw_blinding(source)
-    runs = [prove_toy(random_bytes=source, blinding=blinding) for _ in range(2)]
+    runs = [prove_toy(random_bytes=source, rho=5) for _ in range(2)]
     assert runs[0].statement == runs[1].statement
     assert [verdict_of(r.envelope) for r in runs] == [Verdict.VALID] * 2
 
@@ -177,7 +195,7 @@ def test_proving_reports_progress() -> None:
         make_key(r1cs),
         r1cs,
         FrMont.from_ints(wires),
-        rho_w=0,
+        blindings=(),
         rho_a=0,
         random_bytes=seeded(1),
         backend=BACKEND,
@@ -199,8 +217,11 @@ def test_proving_reports_progress() -> None:
 
 def test_what_does_not_belong_together_is_refused() -> None:
     key, r1cs = toy_key(), TOY.r1cs
-    with pytest.raises(KeyMismatch, match="3 model wires for a key of 2"):
-        commit_model(key, FrArray.zeros(3), Blinding(rho=1), BACKEND)
+    three = Opening(wires=FrArray.zeros(3), rho=1)
+    with pytest.raises(KeyMismatch, match="3 wires for a linked group of 2"):
+        link_groups(key, [three], seeded(1), BACKEND)
+    with pytest.raises(KeyMismatch, match="2 commitments for a key of 1"):
+        link_groups(key, [three, three], seeded(1), BACKEND)
     with pytest.raises(KeyMismatch, match="1 advice wires for a key of 2"):
         commit_advice(key, FrArray.zeros(1), 1, BACKEND)
     chain = build_chain(3)
@@ -214,7 +235,7 @@ def test_what_does_not_belong_together_is_refused() -> None:
                 key,
                 circuit,
                 FrMont.from_ints(wires),
-                rho_w=0,
+                blindings=(0,),
                 rho_a=0,
                 random_bytes=seeded(1),
                 backend=BACKEND,

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+import re
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 
-from kernels.array import FrMont, SparseMatrix
-from kernels.bn254 import G1, R, root_of_unity
-from kernels.reference import Reference, mul_g1
+from kernels.array import FrMont, G1Array, SparseMatrix
+from kernels.bn254 import G1, G2, R, root_of_unity
+from kernels.reference import Reference, add_g1, mul_g1, mul_g2
 from prover.circuit.r1cs import R1CS
 from prover.errors import DependentColumns, TrapdoorInvalid
 from prover.groth16.quotient import MAX_LG_N, compute_quotient_scalars, coset_shift
 from prover.groth16.setup import (
-    Trapdoor,
     compute_columns,
     compute_exponents,
     compute_h_query,
@@ -24,6 +24,7 @@ from prover.groth16.setup import (
     setup,
 )
 from prover.keys.halves import Quotient
+from prover.pedersen.bases import load_bases
 from tests.support.tiny_circuits import (
     ToyCircuit,
     ToyWires,
@@ -103,7 +104,7 @@ def test_quotient_in_four_transforms_or_six_is_the_quotient(
     """Both brackets of a split one together are (a(tau) b(tau) - c(tau)) / delta."""
     r1cs, wires = solved(n_rows)
     assert is_satisfied(r1cs, wires)
-    trapdoor = draw_trapdoor(seeded(n_rows))
+    trapdoor = draw_trapdoor(seeded(n_rows), n_linked=0)
     z = FrMont.from_ints(wires)
     scalars = compute_quotient_scalars(
         BACKEND.matvec(r1cs.a, z),
@@ -143,23 +144,54 @@ def test_no_committed_or_public_wire_is_published_over_delta() -> None:
     e = compute_exponents(r1cs, t, BACKEND)
     k = compute_columns(r1cs, t, BACKEND).k.to_ints()
     over_delta = {k[i] * pow(t.delta, -1, R) % R for i in range(r1cs.private.start)}
-    published = {x for scalars in (*e.points.values(), e.public) for x in scalars.to_ints()}
+    scalars = (*e.points.values(), *e.groups, e.public)
+    published = {x for some in scalars for x in some.to_ints()}
     assert not over_delta & published
 
 
 def test_points_of_the_key_are_its_exponents_times_the_generator() -> None:
     key, e = toy_key(), compute_exponents(ToyCircuit().r1cs, toy_trapdoor(), BACKEND)
-    for name in ("a", "c", "model", "model_pok", "advice", "correction"):
+    for name in ("a", "c", "advice", "correction"):
         points = getattr(key, name).to_ints()
         assert points == [mul_g1(x, G1) for x in e.points[name].to_ints()]
         assert None not in points
     assert len(key.b1) == len(key.b2) == len(e.points["b1"])
+    (group,), (exponents,) = key.groups, e.groups
+    assert isinstance(group.basis, G1Array)
+    assert group.basis.to_ints() == [mul_g1(x, G1) for x in exponents.to_ints()]
+    assert len(group) == 2
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(Trapdoor)])
+def test_a_base_of_a_link_is_a_hashed_point_plus_one_of_the_key() -> None:
+    """k1 h_i + k2 [K_i/gamma], k1 h_0, k2 [eta/gamma]; and C1, C2, A2 are a k1, a k2, a."""
+    (group,), (link,), h = toy_key().groups, toy_trapdoor().links, load_bases(2)
+    assert isinstance(group.basis, G1Array)
+    assert isinstance(group.link, G1Array)
+    zero = G1Array.zeros(1)
+    hashed = G1Array.concat([h[1:], h[:1], zero])
+    own = G1Array.concat([group.basis[:2], zero, group.basis[2:]])
+    expected = [
+        add_g1(mul_g1(link.k1, p), mul_g1(link.k2, q))
+        for p, q in zip(hashed.to_ints(), own.to_ints(), strict=True)
+    ]
+    assert group.link.to_ints() == expected
+    factors = (link.a * link.k1, link.a * link.k2, link.a)
+    assert toy_key().verifying.links.to_ints() == [mul_g2(x % R, G2) for x in factors]
+
+
+def name_scalars() -> list[str]:
+    return [*toy_trapdoor().scalars]
+
+
+@pytest.mark.parametrize("name", name_scalars())
 def test_a_zero_in_the_trapdoor_is_refused(name: str) -> None:
-    bad = replace(toy_trapdoor(), **{name: R})
-    with pytest.raises(TrapdoorInvalid, match=f"scalar {name} is"):
+    t = toy_trapdoor()
+    in_link = re.fullmatch(r"links\[0\]\.(\w+)", name)
+    if in_link is None:
+        bad = replace(t, **{name: R})  # type: ignore[arg-type]
+    else:
+        bad = replace(t, links=(replace(t.links[0], **{in_link[1]: R}),))
+    with pytest.raises(TrapdoorInvalid, match=f"scalar {re.escape(name)} is"):
         setup(
             ToyCircuit().r1cs,
             circuit_digest=bytes(32),
@@ -177,10 +209,23 @@ def test_tau_on_the_domain_or_its_coset_is_refused(tau: int) -> None:
 
 def test_trapdoors_are_fresh_and_hide() -> None:
     source = seeded(5)
-    first, second = draw_trapdoor(source), draw_trapdoor(source)
-    scalars = [getattr(t, f.name) for t in (first, second) for f in fields(Trapdoor)]
-    assert len(set(scalars)) == len(scalars)
+    first, second = (draw_trapdoor(source, n_linked=2) for _ in range(2))
+    scalars = [x for t in (first, second) for x in t.scalars.values()]
+    assert len(set(scalars)) == len(scalars) == 2 * (7 + 2 * 4)
     assert str(first) == "Trapdoor(hidden)"
+    assert str(first.links[0]) == "LinkTrapdoor(hidden)"
+
+
+@pytest.mark.parametrize("n_linked", [0, 2])
+def test_a_trapdoor_is_for_as_many_links_as_the_circuit_has(n_linked: int) -> None:
+    with pytest.raises(TrapdoorInvalid, match="scalar links is"):
+        setup(
+            ToyCircuit().r1cs,
+            circuit_digest=bytes(32),
+            n_challenges=1,
+            trapdoor=draw_trapdoor(seeded(6), n_linked=n_linked),
+            backend=BACKEND,
+        )
 
 
 def test_dependent_public_columns_are_refused() -> None:
@@ -206,14 +251,21 @@ def test_domain_sizes_have_a_limit() -> None:
 def test_setup_reports_progress_in_stages() -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
     setup(
-        build_chain(2),
+        ToyCircuit().r1cs,
         circuit_digest=bytes(32),
-        n_challenges=0,
+        n_challenges=1,
         trapdoor=toy_trapdoor(),
         backend=BACKEND,
         progress=lambda stage, done, total: seen.setdefault(stage, []).append((done, total)),
     )
-    assert {"columns", "A query", "B query in G2", "quotient query"} <= seen.keys()
+    assert {
+        "columns",
+        "A query",
+        "B query in G2",
+        "quotient query",
+        "linked basis",
+        "link",
+    } <= seen.keys()
     for steps in seen.values():
         assert steps == sorted(steps)
         assert steps[-1][0] == steps[-1][1]

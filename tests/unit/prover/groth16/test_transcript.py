@@ -15,35 +15,32 @@ from prover.groth16.transcript import (
 
 
 def test_challenges_are_48_uniform_bytes_each() -> None:
-    statement, pok_w, d_a = b"statement", bytes(range(32)), bytes(range(32, 64))
-    challenges = compute_challenges(statement, pok_w=pok_w, d_a=d_a, n_challenges=3)
-    uniform = expand_message_xmd(statement + pok_w + d_a, DOMAIN, 3 * CHALLENGE_BYTES)
+    statement, committed = b"statement", bytes(range(96))
+    challenges = compute_challenges(statement, committed=committed, n_challenges=3)
+    uniform = expand_message_xmd(statement + committed, DOMAIN, 3 * CHALLENGE_BYTES)
     assert challenges == [int.from_bytes(uniform[i : i + 48], "big") % R for i in (0, 48, 96)]
     assert len(set(challenges)) == 3
 
 
 def test_every_input_moves_every_challenge() -> None:
-    base = (b"statement", bytes(32), bytes(32))
+    """D', pi and D_A among them."""
+    base = (b"statement", *(bytes(32) for _ in range(3)))
     seen = set()
-    for i in range(-1, 3):
+    for i in range(-1, 4):
         parts = list(base)
         if i >= 0:
             parts[i] = bytes([parts[i][0] ^ 1]) + parts[i][1:]
-        seen |= set(compute_challenges(parts[0], pok_w=parts[1], d_a=parts[2], n_challenges=2))
-    assert len(seen) == 8
+        committed = b"".join(parts[1:])
+        seen |= set(compute_challenges(parts[0], committed=committed, n_challenges=2))
+    assert len(seen) == 10
 
 
 def test_a_circuit_without_challenges_gets_none() -> None:
-    assert compute_challenges(b"s", pok_w=bytes(32), d_a=bytes(32), n_challenges=0) == []
-
-
-def test_points_have_fixed_length_so_inputs_cannot_run_together() -> None:
-    with pytest.raises(ValueError, match="32 bytes each"):
-        compute_challenges(b"s", pok_w=bytes(31), d_a=bytes(33), n_challenges=1)
+    assert compute_challenges(b"s", committed=bytes(96), n_challenges=0) == []
 
 
 def test_the_largest_number_of_challenges() -> None:
-    many = compute_challenges(b"s", pok_w=bytes(32), d_a=bytes(32), n_challenges=MAX_CHALLENGES)
+    many = compute_challenges(b"s", committed=bytes(96), n_challenges=MAX_CHALLENGES)
     assert len(many) == MAX_CHALLENGES
     with pytest.raises(ValueError, match="expand_message_xmd gives"):
-        compute_challenges(b"s", pok_w=bytes(32), d_a=bytes(32), n_challenges=MAX_CHALLENGES + 1)
+        compute_challenges(b"s", committed=bytes(96), n_challenges=MAX_CHALLENGES + 1)

@@ -17,25 +17,23 @@ from kernels.array import G1Array, G2Array
 from kernels.bn254 import G1
 from prover.errors import FieldInvalid, FormatError, KeyMismatch, ProverError
 from prover.groth16.prove import prepare
-from prover.groth16.setup import pin_files, setup
+from prover.groth16.setup import draw_trapdoor, pin_files, setup
 from prover.keys.card import KeyCard
 from prover.keys.folder import (
     CARD_NAME,
-    COMMITMENT_NAME,
     PROVING_NAME,
     VERIFYING_NAME,
-    load_commitment_key,
     load_proving_key,
     load_verifying_half,
     load_verifying_key,
     save_key,
 )
-from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
+from prover.keys.halves import NO_FILE, ProvingKey, Role, VerifyingKey, list_arrays
 from prover.keys.proving_file import compute_proving_digest
 from prover.wire.records import encode_fields, split_fields
 from prover.wire.verdict import Verdict
 from tests.support.learning import accuracy, proving_key
-from tests.support.tiny_circuits import seeded
+from tests.support.tiny_circuits import build_r1cs, seeded
 from tests.support.toy_protocol import (
     BACKEND,
     TOY,
@@ -46,12 +44,21 @@ from tests.support.toy_protocol import (
     verdict_of,
 )
 
-ARRAYS = ("a", "b1", "b2", "c", "h", "model", "model_pok", "advice", "correction")
-WIRES = ("a_wires", "b_wires", "c_wires")
-
 
 def load(folder: Path) -> ProvingKey:
     return load_proving_key(folder, load_verifying_key(folder))
+
+
+def require_equal(loaded: ProvingKey, key: ProvingKey) -> None:
+    arrays = list_arrays(len(key.groups))
+    assert len(arrays) == 10 + 2 * len(key.groups)
+    for array in arrays:
+        found, expected = array.of(loaded), array.of(key)
+        if array.role is Role.WIRES:
+            assert np.array_equal(found, expected)
+            assert found.dtype == np.uint32
+        else:
+            assert found.equals(expected)
 
 
 @pytest.fixture
@@ -63,13 +70,9 @@ def saved(tmp_path: Path) -> Path:
 def test_what_was_saved_comes_back(saved: Path) -> None:
     key, loaded = toy_key(), load(saved)
     assert loaded.verifying.encode() == key.verifying.encode()
-    for name in ARRAYS:
-        assert getattr(loaded, name).equals(getattr(key, name))
-    for name in WIRES:
-        assert np.array_equal(getattr(loaded, name), getattr(key, name))
-        assert getattr(loaded, name).dtype == np.uint32
+    require_equal(loaded, key)
     assert (loaded.lg_n, loaded.n_wires) == (key.lg_n, key.n_wires)
-    assert (loaded.n_model, loaded.n_advice) == (2, 2)
+    assert (loaded.linked, loaded.n_advice) == ((2,), 2)
     assert not list(saved.glob("*.partial"))
 
 
@@ -127,9 +130,35 @@ def test_halves_of_two_keys_are_refused(saved: Path, tmp_path: Path) -> None:
 
 def test_arrays_that_do_not_fit_the_counts_are_refused(tmp_path: Path) -> None:
     """A key whose digest is right and whose contents are not."""
-    save_key(pin_files(replace(toy_key(), n_model=3)), tmp_path)
-    with pytest.raises(FormatError, match="do not fit its counts"):
-        load(tmp_path)
+    (group,) = toy_key().groups
+    assert isinstance(group.link, G1Array)
+    short = replace(group, link=group.link[:-1])
+    for forged in (replace(toy_key(), n_advice=3), replace(toy_key(), groups=(short,))):
+        save_key(pin_files(forged), tmp_path)
+        with pytest.raises(FormatError, match="do not fit its counts"):
+            load(tmp_path)
+
+
+@pytest.mark.parametrize("linked", [(), (1, 2)])
+def test_keys_of_no_and_of_several_linked_groups(linked: tuple[int, ...], tmp_path: Path) -> None:
+    r1cs = build_r1cs(
+        [({2: 1}, {3: 1}, {1: 1}), ({4: 1}, {}, {})],
+        n_public=1,
+        linked=linked,
+        n_private=3 - sum(linked),
+    )
+    key = setup(
+        r1cs,
+        circuit_digest=bytes(32),
+        n_challenges=0,
+        trapdoor=draw_trapdoor(seeded(5), n_linked=len(linked)),
+        backend=BACKEND,
+    )
+    save_key(key, tmp_path)
+    loaded = load(tmp_path)
+    require_equal(loaded, key)
+    assert loaded.linked == linked
+    assert {path.name for path in tmp_path.iterdir()} == {VERIFYING_NAME, PROVING_NAME}
 
 
 def test_the_key_names_every_file_of_its_folder(tmp_path: Path) -> None:
@@ -139,17 +168,14 @@ def test_the_key_names_every_file_of_its_folder(tmp_path: Path) -> None:
     assert found == {
         VERIFYING_NAME: key.verifying.digest,
         CARD_NAME: key.verifying.card_digest,
-        COMMITMENT_NAME: key.verifying.commitment_digest,
         PROVING_NAME: key.verifying.proving_digest,
     }
     verifying, read = load_verifying_half(tmp_path)
     assert (verifying.digest, read) == (key.verifying.digest, card)
-    bases = load_commitment_key(tmp_path, verifying).bases
-    assert bases.equals(load(tmp_path).model)  # type: ignore[arg-type]
 
 
 def test_a_committed_card_is_read(root: Path) -> None:
-    raw = (root / "tests" / "vectors" / "circuit_v2.json").read_bytes()
+    raw = (root / "tests" / "vectors" / "circuit_v3.json").read_bytes()
     card = KeyCard.decode(raw)
     assert card.encode() == raw
     assert (card.architecture, card.n_samples) == (accuracy().architecture, accuracy().n_samples)
@@ -196,8 +222,6 @@ def test_missing_files_are_named(saved: Path, tmp_path: Path) -> None:
         load_verifying_key(saved)
     with pytest.raises(FormatError, match=r"proving\.key: this part of the key is not there"):
         load_proving_key(saved, verifying)
-    with pytest.raises(FormatError, match=r"commitment\.key: this part of the key is not there"):
-        load_commitment_key(saved, verifying)
 
 
 # -- the bytes of the verifying half ---------------------------------------------------------------
@@ -230,7 +254,7 @@ def test_points_that_are_none_are_refused() -> None:
         VerifyingKey.decode(replace(key, alpha=off_curve).encode())
     off_twist = G2Array.from_ints([((1, 2), (3, 4))])
     with pytest.raises(FormatError, match="not on its curve"):
-        VerifyingKey.decode(replace(key, sigma_w=off_twist).encode())
+        VerifyingKey.decode(replace(key, delta_a=off_twist).encode())
 
 
 @pytest.mark.parametrize(
@@ -240,7 +264,6 @@ def test_points_that_are_none_are_refused() -> None:
         {"circuit_digest": b""},
         {"card_digest": bytes(31)},
         {"proving_digest": bytes(33)},
-        {"commitment_digest": b""},
     ],
 )
 def test_fields_out_of_range_are_refused(change: dict[str, Any]) -> None:
@@ -260,11 +283,11 @@ def test_a_key_says_nothing_of_who_made_it() -> None:
     """What it cannot prove it must not claim: a reader would believe it."""
     raw = toy_key().verifying.encode()
     assert not re.search(rb"[a-z]{5,}", raw.removeprefix(b"zkpotvky"))
-    with pytest.raises(FormatError, match="of version 2"):
-        VerifyingKey.decode(raw[:8] + (1).to_bytes(2, "little") + raw[10:])
+    with pytest.raises(FormatError, match="of version 3"):
+        VerifyingKey.decode(raw[:8] + (2).to_bytes(2, "little") + raw[10:])
 
 
-@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"zkpotvky\2\0" + b))
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"zkpotvky\3\0" + b))
 def test_any_bytes_give_a_key_or_a_named_error(raw: bytes) -> None:
     with pytest.raises(ProverError):
         VerifyingKey.decode(raw)

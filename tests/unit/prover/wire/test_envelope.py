@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,18 +10,16 @@ import pytest
 from kernels.array import G1Array, G2Array
 from kernels.bn254 import P, R
 from kernels.encoding import encode_g1, encode_g2
-from prover.errors import FieldInvalid, FormatError
-from prover.groth16.commitment import Blinding, ModelCommitment, draw_blinding
+from prover.errors import FieldInvalid
 from prover.groth16.transcript import compute_challenges
 from prover.keys.halves import VerifyingKey
-from prover.wire.envelope import MAX_ENVELOPE_BYTES, PROOF_BYTES, Envelope, Proof
-from prover.wire.statement import MAX_MULTIPLIERS, Statement
+from prover.wire.envelope import MAX_ENVELOPE_BYTES, Envelope, Proof
+from prover.wire.statement import MAX_LINKED, MAX_MULTIPLIERS, Statement
 from prover.wire.verdict import Verdict
+from tests.support.proof_vectors import PROOF as VECTORS
+from tests.support.proof_vectors import make_proof
 from tests.support.statements import make_statement, restate
-from tests.support.tiny_circuits import seeded
-from tests.support.toy_protocol import TOY, honest, toy_key, verdict_of
-
-VECTORS = Path(__file__).resolve().parents[3] / "vectors" / "proof_v1.json"
+from tests.support.toy_protocol import PROOF_BYTES, TOY, honest, verdict_of
 
 
 def example(**changes: Any) -> Statement:
@@ -38,7 +35,7 @@ def example(**changes: Any) -> Statement:
         dataset_digest=bytes([1]) * 32,
         multipliers=(1, 32767),
         claimed_correct=970,
-        d_w=bytes([2]) * 32,
+        commitments=(bytes([2]) * 32,),
     )
     return restate(base, **changes)
 
@@ -55,7 +52,9 @@ CHANGES: list[dict[str, Any]] = [
     {"dataset_digest": b"\xaa" * 32},
     {"multipliers": ()},
     {"claimed_correct": 0},
-    {"d_w": bytes(32)},
+    {"commitments": (bytes(32),)},
+    {"commitments": ()},
+    {"commitments": (bytes([2]) * 32, bytes([3]) * 32)},
 ]
 
 
@@ -80,7 +79,8 @@ def test_statements_survive_a_round_trip(change: dict[str, Any]) -> None:
         {"round_index": -1},
         {"commit_height": 2**63},
         {"verifying_key_digest": bytes(31)},
-        {"d_w": bytes(33)},
+        {"commitments": (bytes(33),)},
+        {"commitments": (bytes(32),) * (MAX_LINKED + 1)},
         {"dataset_digest": b""},
         {"claimed_correct": 1001},
         {"claimed_correct": -1},
@@ -100,7 +100,7 @@ def test_bytes_out_of_range_are_no_statement() -> None:
     assert Statement.decode(b"") is None
     assert Statement.decode(raw[:-1]) is None
     assert Statement.decode(raw + b"\0") is None
-    assert Statement.decode(bytes([8, 0, 0, 0, 2]) + raw[5:]) is None  # protocol version 2
+    assert Statement.decode(bytes([8, 0, 0, 0, 1]) + raw[5:]) is None  # protocol version 1
     for at in range(len(raw)):
         for delta in (1, 0x80):
             changed = raw[:at] + bytes([raw[at] ^ delta]) + raw[at + 1 :]
@@ -114,8 +114,9 @@ def test_the_largest_statement_fits_an_envelope() -> None:
         task_id=b"t" * 64,
         client_key=b"k" * 64,
         multipliers=(1,) * MAX_MULTIPLIERS,
+        commitments=(bytes(32),) * MAX_LINKED,
     )
-    raw = Envelope(statement=largest, proof=bytes(PROOF_BYTES)).encode()
+    raw = Envelope(statement=largest, proof=bytes(160 + 64 * MAX_LINKED)).encode()
     assert len(raw) <= MAX_ENVELOPE_BYTES
     assert Envelope.decode(raw) is not None
 
@@ -126,7 +127,8 @@ def test_envelopes_survive_a_round_trip() -> None:
     assert envelope is not None
     assert envelope.encode() == raw
     assert envelope.statement == honest().statement
-    assert len(envelope.proof) == PROOF_BYTES == 224
+    assert len(envelope.proof) == PROOF_BYTES
+    assert envelope.committed == envelope.proof[128:]
     proof = Proof.decode(envelope.proof)
     assert isinstance(proof, Proof)
     assert proof.encode() == envelope.proof
@@ -140,7 +142,7 @@ def test_cut_and_grown_envelopes_are_refused(cut: int) -> None:
     assert Envelope.decode(raw[: len(raw) - 1 - cut]) is None
     assert Envelope.decode(raw + bytes(1 + cut)) is None
     assert Envelope.decode(raw[:10] + bytes([raw[10] ^ 1]) + raw[11:]) is None
-    assert Envelope.decode(raw[:8] + b"\2\0" + raw[10:]) is None
+    assert Envelope.decode(raw[:8] + b"\1\0" + raw[10:]) is None
 
 
 def coordinate_plus_p(compressed: bytes) -> bytes:
@@ -164,7 +166,9 @@ def test_points_outside_their_groups_are_named() -> None:
     x = next(x for x in range(1, 50) if pow(x**3 + 3, (P - 1) // 2, P) == P - 1)
     off_curve = x.to_bytes(32, "little")
     assert Proof.decode(off_curve + proof[32:]) is Verdict.NOT_ON_CURVE
-    assert Proof.decode(proof[:192] + off_curve) is Verdict.NOT_ON_CURVE
+    for at in (96, 128, 160, 192):
+        changed = proof[:at] + off_curve + proof[at + 32 :]
+        assert Proof.decode(changed) is Verdict.NOT_ON_CURVE
     outside = [
         Proof.decode(proof[:32] + x.to_bytes(32, "little") + bytes(32) + proof[96:])
         for x in range(1, 20)
@@ -173,30 +177,22 @@ def test_points_outside_their_groups_are_named() -> None:
     assert set(outside) <= {Verdict.WRONG_SUBGROUP, Verdict.NOT_ON_CURVE}
 
 
-def test_model_commitments_and_blindings_on_disk() -> None:
-    commitment, blinding = honest().commitment, honest().blinding
-    assert ModelCommitment.decode(commitment.encode()).encode() == commitment.encode()
-    assert Blinding.decode(blinding.encode()) == blinding
-    assert str(blinding.rho) not in repr(blinding)
-    assert draw_blinding(seeded(1)) != draw_blinding(seeded(2))
-
-
-def test_malformed_commitments_and_blindings_are_refused() -> None:
-    commitment, blinding = honest().commitment.encode(), honest().blinding.encode()
-    too_large = blinding[:-32] + (honest().blinding.rho + R).to_bytes(32, "little")
-    for raw in (b"", blinding[:-1], blinding + b"\0", commitment, too_large):
-        with pytest.raises(FormatError):
-            Blinding.decode(raw)
-    off_curve = commitment[:-32] + b"\xff" * 32
-    for raw in (b"", commitment[:-1], commitment + b"\0", blinding, off_curve):
-        with pytest.raises(FormatError):
-            ModelCommitment.decode(raw)
+@pytest.mark.parametrize("n_linked", [0, 1, 2, MAX_LINKED])
+def test_a_proof_is_as_long_as_its_links_are_many(n_linked: int) -> None:
+    point = honest().proof.encode()[:32]
+    raw = honest().proof.encode()[:128] + point * (2 * n_linked + 1)
+    proof = Proof.decode(raw)
+    assert isinstance(proof, Proof)
+    assert len(proof.own) == len(proof.links) == n_linked
+    assert proof.encode() == raw
+    assert len(raw) == 160 + 64 * n_linked
+    assert Proof.decode(raw + point) is Verdict.MALFORMED
 
 
 # -- committed vectors -----------------------------------------------------------------------------
 
 
-def test_vectors_of_version_1() -> None:
+def test_vectors_of_version_2() -> None:
     """Old bytes keep their meaning: key, envelope, challenges and verdicts as committed."""
     vectors = json.loads(VECTORS.read_text("ascii"))
     key = VerifyingKey.decode(bytes.fromhex(vectors["verifying_key"]))
@@ -208,8 +204,7 @@ def test_vectors_of_version_1() -> None:
     assert envelope.statement.encode().hex() == vectors["statement"]
     challenges = compute_challenges(
         envelope.statement.encode(),
-        pok_w=envelope.pok_w,
-        d_a=envelope.d_a,
+        committed=envelope.committed,
         n_challenges=key.n_challenges,
     )
     assert [str(c) for c in challenges] == vectors["challenges"]
@@ -219,7 +214,7 @@ def test_vectors_of_version_1() -> None:
     assert verdict_of(envelope.encode(), key) is Verdict.VALID
 
 
-def test_refused_vectors_of_version_1() -> None:
+def test_refused_vectors_of_version_2() -> None:
     vectors = json.loads(VECTORS.read_text("ascii"))
     key = VerifyingKey.decode(bytes.fromhex(vectors["verifying_key"]))
     assert {case["verdict"] for case in vectors["refused"]} == set(Verdict) - {Verdict.VALID}
@@ -228,9 +223,7 @@ def test_refused_vectors_of_version_1() -> None:
 
 
 def test_vectors_are_what_the_code_makes_today() -> None:
-    vectors = json.loads(VECTORS.read_text("ascii"))
-    assert toy_key().verifying.encode().hex() == vectors["verifying_key"]
-    assert honest().envelope.hex() == vectors["envelope"]
+    assert json.loads(VECTORS.read_text("ascii")) == make_proof()
 
 
 def test_infinity_encodes_an_absent_group() -> None:
