@@ -21,7 +21,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import comb, log2
+from math import comb
 
 MAX_COMPLETE = 128
 FAILURE_BITS = 40
@@ -124,8 +124,9 @@ def compute_degree(n: int) -> int | None:
     """Neighbours of each of n clients in the sparse graph; None for few, who are all neighbours."""
     if n <= MAX_COMPLETE:
         return None
-    least = -(-_DEGREE_FACTOR * log2(n) // 1)
-    return int(least) + int(least) % 2
+    power: int = n**_DEGREE_FACTOR
+    least = (power - 1).bit_length()  # 12 log2 n, rounded up, in whole numbers
+    return least + least % 2
 
 
 @lru_cache(maxsize=256)
