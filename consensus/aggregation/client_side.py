@@ -52,7 +52,7 @@ class RoundSecrets(Document):
     revealed : for which exclusions and edges it revealed
     """
 
-    HEADER: ClassVar[bytes] = header(b"zkpotround", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotrnd", 1)
     NAME: ClassVar[str] = "round's secrets"
     NEXT_STEP: ClassVar[str] = "stay out of the rest of this round"
     genesis_digest: Digest

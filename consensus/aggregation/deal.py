@@ -50,7 +50,7 @@ class Secret(StrEnum):
 class Deal(Record):
     """A client's deal. All but `self_digest` have a part for each neighbour, in graph order."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotdeal", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotdea", 1)
     MAX_BYTES: ClassVar[int] = MAX_CLIENTS * (CIPHERTEXT_BYTES + 2 * DIGEST_BYTES) + 128
     self_digest: Digest
     ciphertexts: Annotated[bytes, Bytes(0, MAX_CLIENTS * CIPHERTEXT_BYTES, step=CIPHERTEXT_BYTES)]

@@ -37,7 +37,7 @@ from prover.wire.records import Record, header
 class Attestation(Record):
     """M_ij of a client, in the order of `list_attested`; uncompressed, so that they read fast."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotattest", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotatt", 1)
     MAX_BYTES: ClassVar[int] = 64 * MAX_CLIENTS + 64
     commitments: Annotated[G1Array, Points(G1Array, 0, MAX_CLIENTS, compressed=False)]
 
@@ -46,7 +46,7 @@ class Attestation(Record):
 class Revelation(Record):
     """Seeds of a client's listed edges, in their order."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotreveal", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotrev", 1)
     MAX_BYTES: ClassVar[int] = SEED_BYTES * MAX_CLIENTS + 64
     seeds: Annotated[bytes, Bytes(0, SEED_BYTES * MAX_CLIENTS, step=SEED_BYTES)]
 

@@ -36,7 +36,7 @@ _LOWEST = R & ((1 << 64) - 1)
 class Masked(Record):
     """A masked update: the parameters in canonical order, then the blinding."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotmask", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotmsk", 1)
     MAX_BYTES: ClassVar[int] = MAX_PAYLOAD_BYTES
     scalars: Annotated[FrArray, Scalars(2, MAX_PARAMETERS + 1)]
 

@@ -37,7 +37,7 @@ class Unmasking(Record):
     shares     : of the sender's other neighbours in S, in graph order
     """
 
-    HEADER: ClassVar[bytes] = header(b"zkpotunmask", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotunm", 1)
     MAX_BYTES: ClassVar[int] = 64 * MAX_CLIENTS
     complaints: Annotated[
         tuple[Annotated[int, Number(0, MAX_CLIENTS - 1, width=2)], ...], Packed(0, MAX_CLIENTS)

@@ -7,7 +7,7 @@ secrets, what is published, and its partner's secrets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -25,7 +25,7 @@ from consensus.aggregation.secrets import agree_pair_seed, encode_scalar
 from consensus.aggregation.unmasking import Unmasking
 from kernels.array import FrArray, G1Array
 from kernels.bn254 import R
-from tests.consensus.aggregation_rounds import Answer, Player, committer, masker
+from tests.consensus.aggregation_rounds import COLLUSION, Answer, Player, committer, masker
 
 HABITS: dict[str, tuple[str, ...]] = {
     "deal": (
@@ -57,10 +57,13 @@ HABITS: dict[str, tuple[str, ...]] = {
 
 
 class Cheater(Player):
-    """habits : by step, of HABITS; an honest answer where there is none"""
+    """habits : by step, of HABITS; an honest answer where there is none
+    spared : who gets no garbage
+    """
 
     is_honest, is_cheater = False, True
     habits: Mapping[str, str] = {}
+    spared: Collection[bytes] = ()
     partner: Cheater | None = None
 
     def nothing(self, honest: bytes) -> Answer:
@@ -104,6 +107,11 @@ class Cheater(Player):
 
     def deal_garbage_to_all(self, honest: bytes) -> Answer:
         return self._garble(honest, range(len(self.neighbours)))
+
+    def deal_garbage_to_two(self, honest: bytes) -> Answer:
+        """To as many as may collude, none of them spared."""
+        slots = [k for k, c in enumerate(self.neighbours) if c not in self.spared]
+        return self._garble(honest, slots[:COLLUSION])
 
     def deal_apart(self, honest: bytes) -> Answer:
         """Shares that their digests fit, of no polynomial of the degree."""

@@ -123,7 +123,7 @@ def test_too_few_clients_have_no_sum(step: str, rng: Random) -> None:
 # -- clients that cheat ----------------------------------------------------------------------------
 
 
-def play_with(rng: Random, *cheaters: Cheater) -> Played:
+def play_with(rng: Random, *cheaters: Player) -> Played:
     """The others are honest. Checks what holds always."""
     honest = [Player(rng.randbytes(32), rng) for _ in range(N_CLIENTS - len(cheaters))]
     players = [*cheaters, *honest]
@@ -181,6 +181,22 @@ def test_complaints_of_all_who_collude_convict_nobody(rng: Random) -> None:
     played = play_with(rng, *cheaters)
     assert played.endings == [Ending.MODEL]
     assert len(played.outcome.entries) == N_CLIENTS
+
+
+@pytest.mark.parametrize(("n_late", "ending"), [(0, Ending.MODEL), (1, Ending.NONE)])
+def test_garbage_for_as_many_as_collude(n_late: int, ending: Ending, rng: Random) -> None:
+    """Their complaints convict nobody; beside it the others who collude are silent. With 3C + 1
+    clients in U the rest have the threshold of shares, with one less they have not."""
+    cheater, silent = (make_cheater(rng) for _ in range(2))
+    cheater.habits, silent.habits = {"deal": "deal_garbage_to_two"}, {"unmask": "nothing"}
+    late = [make_silent("mask")(rng.randbytes(32), rng) for _ in range(n_late)]
+    cheater.spared = {silent.key, *(p.key for p in late)}
+    played = play_with(rng, cheater, silent, *late)
+    assert len(played.masked) == 3 * COLLUSION + 1 - n_late
+    assert played.endings == [ending]
+    if ending is Ending.NONE:
+        assert played.outcome.reason is Failure.SHARES_MISSING
+        assert played.outcome.names == (silent.key,)
 
 
 def test_who_lies_and_attests_nothing_is_named_not_excluded(rng: Random) -> None:
