@@ -47,14 +47,14 @@ class Circle:
     @cached_property
     def place(self) -> bytes:
         """Chain and round, for derivations."""
-        number = self.learning_round.to_bytes(NUMBER_BYTES, "little")
-        return encode_fields((self.genesis_digest, number))
+        return encode_place(self.genesis_digest, self.learning_round)
 
     @cached_property
     def name(self) -> bytes:
-        """Everything in here but n_parameters, as bytes: what a client answers for only once."""
+        """Everything in here as bytes: a client answers for one circle only."""
         keys = (part for c in self.graph.order for part in (c, *_list_keys(self.keys[c])))
-        return encode_fields((self.place, *keys))
+        numbers = (_encode_number(n) for n in (self.n_parameters, self.graph.collusion))
+        return encode_fields((self.place, *numbers, *keys))
 
     def sort(self, clients: Iterable[bytes]) -> tuple[bytes, ...]:
         """Clients in graph order. KeyError for a stranger."""
@@ -63,6 +63,15 @@ class Circle:
     def list_neighbours(self, client: bytes, among: frozenset[bytes]) -> tuple[bytes, ...]:
         """A client's neighbours in this set, in graph order."""
         return tuple(c for c in self.graph.list_neighbours(client) if c in among)
+
+
+def encode_place(genesis_digest: bytes, learning_round: int) -> bytes:
+    """Chain and round, as they enter derivations."""
+    return encode_fields((genesis_digest, _encode_number(learning_round)))
+
+
+def _encode_number(number: int) -> bytes:
+    return number.to_bytes(NUMBER_BYTES, "little")
 
 
 def _list_keys(keys: PublicKeys) -> tuple[bytes, bytes]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Self
 
 from consensus.aggregation import deal, masked, unmasking
-from consensus.aggregation.circle import Circle, PublicKeys
+from consensus.aggregation.circle import Circle, PublicKeys, encode_place
 from consensus.aggregation.commitments import Committer
 from consensus.aggregation.deal import Deal, Deals
 from consensus.aggregation.dispute import (
@@ -44,7 +44,7 @@ _Promise = Annotated[bytes, Bytes(0, DIGEST_BYTES, step=DIGEST_BYTES)]
 class RoundSecrets(Document):
     """A client's secrets of a round and what it has answered, for its owner's eyes and disk only.
 
-    circle   : for which clients and keys it dealt
+    circle   : for which clients, keys and bounds it answered at all
     accepted : for which S it masked
     vector   : which weighted model, by a digest that only the owner can make
     masked   : for which U it unmasked, attested and revealed
@@ -85,8 +85,7 @@ class RoundSecrets(Document):
 
     def derive(self) -> OwnSecrets:
         """All that comes from the root."""
-        number = self.learning_round.to_bytes(8, "little")
-        return OwnSecrets(self.root, encode_fields((self.genesis_digest, number)))
+        return OwnSecrets(self.root, encode_place(self.genesis_digest, self.learning_round))
 
     @property
     def public(self) -> PublicKeys:
@@ -118,7 +117,7 @@ class RoundClient:
 
     def deal(self) -> Deal:
         """The deal that goes with the proof."""
-        self._promise(circle=_digest(self._circle.name))
+        self._promise()
         return deal.make_deal(self._circle, self._key, self._own, self._masker.backend)
 
     def mask(
@@ -132,7 +131,6 @@ class RoundClient:
         _require(len(parameters) == self._circle.n_parameters, "the model has another length")
         vector = masked.weigh(parameters, rho, weight)
         self._promise(
-            circle=_digest(self._circle.name),
             accepted=_digest_set(accepted),
             vector=_digest(self._secrets.root, encode_fr(vector)),
         )
@@ -194,7 +192,8 @@ class RoundClient:
         _require(self._circle.graph.is_enough(clients), f"{name} is too small to hide it")
 
     def _promise(self, **answers: bytes) -> None:
-        """Keeps what is answered for, or refuses what differs from what was."""
+        """Keeps what is answered for, the circle with it, or refuses what differs from what was."""
+        answers["circle"] = _digest(self._circle.name)
         for name, digest in answers.items():
             _require(getattr(self._secrets, name) in (b"", digest), f"another {name} was answered")
         changes: dict[str, Any] = dict(answers)

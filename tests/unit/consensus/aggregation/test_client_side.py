@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -181,6 +182,22 @@ def test_another_round_or_other_keys_are_refused(rng: Random) -> None:
     other_circle = make_circle([*players[:-1], Player(rng.randbytes(32), rng)])
     with pytest.raises(AnswerRefused, match="another circle"):
         RoundClient(player.secrets, other_circle, masker=masker(), save=player._save).deal()
+
+
+def test_other_bounds_are_refused_in_every_step(rng: Random) -> None:
+    """The same clients and keys, and a graph that says fewer collude."""
+    players, everyone, deals = play_to_updates(rng)
+    player, circle = players[0], players[0].circle
+    lower = replace(circle, graph=replace(circle.graph, collusion=1, threshold=2))
+    client = RoundClient(player.secrets, lower, masker=masker(), save=player._save)
+    with pytest.raises(AnswerRefused, match="another circle"):
+        client.deal()
+    with pytest.raises(AnswerRefused, match="another circle"):
+        client.unmask(accepted=everyone, masked=everyone, deals=deals)
+    with pytest.raises(AnswerRefused, match="another circle"):
+        client.reveal(Outcome(ending=Ending.REVEAL), masked=everyone)
+    kept = player.client.unmask(accepted=everyone, masked=everyone, deals=deals)
+    assert len(kept.shares) == len(players) - 1
 
 
 def test_secrets_do_not_show_in_words(rng: Random) -> None:
