@@ -43,7 +43,7 @@ def replacing(path: Path, *, mode: int = PUBLIC, is_cache: bool = False) -> Iter
         staged.finish(is_synced=not is_cache)
         staged.place()
     if not is_cache:
-        sync_folder(staged.path.parent)
+        _sync_if_possible(staged.path.parent)
 
 
 def write_whole(
@@ -67,7 +67,7 @@ def write_together(contents: Sequence[tuple[Path, bytes]], *, mode: int = PUBLIC
             with one.naming():
                 one.place()
     for folder in {one.path.parent for one in staged}:
-        sync_folder(folder)
+        _sync_if_possible(folder)
 
 
 def write_new(path: Path, raw: bytes, *, mode: int = PRIVATE) -> None:
@@ -83,7 +83,7 @@ def write_new(path: Path, raw: bytes, *, mode: int = PRIVATE) -> None:
         except BaseException:
             os.unlink(path)
             raise
-    sync_folder(path.parent)
+    _sync_if_possible(path.parent)
 
 
 class _Staged:
@@ -176,13 +176,20 @@ def _create_beside(path: Path, mode: int) -> tuple[Path, int]:
 
 
 def sync_folder(folder: Path) -> None:
-    """The names in it are on the disk."""
+    """Returns when the names in a folder are on the disk. Raises OSError, also where that cannot be
+    had: who goes by it must not take it for granted.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_if_possible(folder: Path) -> None:
+    """As `sync_folder` where it can be had: a user's file may lie on any file system."""
+    try:
+        sync_folder(folder)
     except OSError as error:
         if error.errno not in _NO_FOLDER_SYNC:
             raise

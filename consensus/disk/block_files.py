@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from consensus.disk.records import Log, Places, read_record, scan, scan_unbuffered, sync_folder
+from consensus.disk.records import Log, Places, read_record, scan, scan_unbuffered
 from consensus.disk.snapshots import find_snapshots
 from consensus.errors import LedgerError
 from consensus.learning.chain import start
 from consensus.learning.chain_state import ChainState
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import FinalBlock
+from kernels.files import sync_folder
 
 BLOCKS = "blocks.log"
 ADVICE = (

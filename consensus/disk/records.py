@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from consensus.errors import LedgerError
+from kernels.files import sync_folder
 
 HEAD_BYTES = 12
 _CHUNK_BYTES = 1 << 20
@@ -172,12 +173,3 @@ def scan_unbuffered(path: Path, next_step: str) -> Places:
     """`scan` of the file at this path, through a buffer of its own."""
     with path.open("rb") as file:
         return scan(file, path, next_step)
-
-
-def sync_folder(folder: Path) -> None:
-    """Returns when the names in a folder are on disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -11,8 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from consensus.content.folder import FolderObjects
 from kernels import files
-from kernels.files import PRIVATE, replacing, write_new, write_together, write_whole
+from kernels.files import (
+    PRIVATE,
+    replacing,
+    sync_folder,
+    write_new,
+    write_together,
+    write_whole,
+)
 from tests.support.limits import no_file_above
 
 Break = Callable[[pytest.MonkeyPatch], type[BaseException]]
@@ -203,3 +211,23 @@ def test_names_as_long_as_can_be_and_what_a_killed_process_left(
         write_whole(tmp_path, [b"1"])
     assert str(caught.value).endswith(f"Is a directory: '{tmp_path}'")
     assert names(tmp_path) == [left.name, "x" * 255]
+
+
+def test_where_a_folder_cannot_be_synchronized_only_files_of_users_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "no such thing here")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    write_whole(tmp_path / "a", [b"content"])
+    write_new(tmp_path / "b", b"content")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == b"content"
+    with pytest.raises(OSError, match="no such thing"):
+        sync_folder(tmp_path)
+    with pytest.raises(OSError, match="no such thing"):
+        FolderObjects(tmp_path / "store").create("a", b"what others go by")
