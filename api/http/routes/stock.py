@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from anyio import to_thread
 from fastapi import Request, Response
@@ -35,6 +36,7 @@ MAX_DATASET_BYTES = 1 << 27
 MAX_COMMITMENT_BYTES = 1 << 10
 MAX_VERIFY_BYTES = 1 << 23
 _OCTETS = "application/octet-stream"
+_Route = TypeVar("_Route", bound=Callable[..., Any])
 
 router = make_router("/v1")
 _GUARDS = document("unauthorized", "forbidden", "rate_limited", "invalid_request", "unavailable")
@@ -47,15 +49,20 @@ _BINARY = {"content": {_OCTETS: {"schema": {"type": "string", "format": "binary"
 _BODY = {"requestBody": {"required": True, **_BINARY}}
 
 
-@router.post(
-    "/models",
-    status_code=201,
-    tags=["models"],
-    summary="Upload a quantized model",
-    max_body_size=MAX_MODEL_BYTES,
-    responses=_UPLOAD,
-    openapi_extra=_BODY,
-)
+def _upload(path: str, summary: str, *, tag: str, max_bytes: int) -> Callable[[_Route], _Route]:
+    """A route that takes the bytes of a file, at most so many, and answers with a receipt."""
+    return router.post(
+        path,
+        status_code=201,
+        tags=[tag],
+        summary=summary,
+        max_body_size=max_bytes,
+        responses=_UPLOAD,
+        openapi_extra=_BODY,
+    )
+
+
+@_upload("/models", "Upload a quantized model", tag="models", max_bytes=MAX_MODEL_BYTES)
 @SUBMITTERS
 async def put_model(request: Request, shell: ShellDep, caller: CallerDep) -> ModelReceipt:
     """The bytes of a .zkq file. Only you can use it; it is deleted after its time to live."""
@@ -63,15 +70,7 @@ async def put_model(request: Request, shell: ShellDep, caller: CallerDep) -> Mod
     return await run_in_threadpool(shell.service.put_model, caller, raw)
 
 
-@router.post(
-    "/datasets",
-    status_code=201,
-    tags=["datasets"],
-    summary="Upload samples",
-    max_body_size=MAX_DATASET_BYTES,
-    responses=_UPLOAD,
-    openapi_extra=_BODY,
-)
+@_upload("/datasets", "Upload samples", tag="datasets", max_bytes=MAX_DATASET_BYTES)
 @SUBMITTERS
 async def put_dataset(request: Request, shell: ShellDep, caller: CallerDep) -> DatasetReceipt:
     """A safetensors file with `images` uint8[N, ...] and `labels` uint8[N]."""
@@ -79,14 +78,11 @@ async def put_dataset(request: Request, shell: ShellDep, caller: CallerDep) -> D
     return await run_in_threadpool(shell.service.put_dataset, caller, raw)
 
 
-@router.post(
+@_upload(
     "/commitments",
-    status_code=201,
-    tags=["models"],
-    summary="Upload a commitment with its blinding",
-    max_body_size=MAX_COMMITMENT_BYTES,
-    responses=_UPLOAD,
-    openapi_extra=_BODY,
+    "Upload a commitment with its blinding",
+    tag="models",
+    max_bytes=MAX_COMMITMENT_BYTES,
 )
 @SUBMITTERS
 async def put_commitment(request: Request, shell: ShellDep, caller: CallerDep) -> CommitmentReceipt:
