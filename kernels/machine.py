@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from kernels.errors import SettingInvalid
+
 _ROOT = Path("/")
 
 
@@ -25,6 +27,21 @@ def count_processors(root: Path = _ROOT, affinity: int | None = None) -> int:
     for folder in _list_groups(root, "cpu"):
         found = min([found, *_read_quotas(folder)])
     return max(found, 1)
+
+
+def choose_threads(wanted: str | None = None, n_processors: int | None = None) -> int:
+    """Threads for this process: `wanted` bounds them, and so does the machine.
+
+    wanted       : default `$ZKPOT_THREADS`; empty: unset
+    n_processors : default those that affinity and control groups allow
+    """
+    most = count_processors() if n_processors is None else n_processors
+    text = os.environ.get("ZKPOT_THREADS", "") if wanted is None else wanted
+    if not text:
+        return most
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingInvalid(f"ZKPOT_THREADS={text!r}: expected a whole number of at least 1")
+    return min(int(text), most)
 
 
 def count_memory(root: Path = _ROOT) -> int | None:

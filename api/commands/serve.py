@@ -45,7 +45,9 @@ Names = Annotated[
     list[str] | None,
     typer.Option("--name", help="Without keys: a name to answer to, besides localhost."),
 ]
-Workers = Annotated[int, typer.Option(min=0, max=64, help="Processes that prove.")]
+Workers = Annotated[
+    int, typer.Option(min=0, max=64, help="Processes that prove; the processors are divided.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -110,9 +112,11 @@ def up(
     from threading import Event
 
     from api.console.queue_access import keep_server, read_settings
+    from api.console.refusals import naming_device
     from api.process.program import PROGRAM
     from api.process.streams import outlast_output
     from api.process.supervisor import Command, Supervisor, stop_on_signals
+    from kernels.machine import choose_threads, count_processors
 
     outlast_output()
     settings = read_settings()
@@ -122,6 +126,8 @@ def up(
     options += ["--without-keys"] if without_keys else []
     options += [f"--name={other}" for other in name or ()]
     device = ["--backend", backend] if backend else []
+    with naming_device():
+        n_threads = choose_threads(n_processors=max(1, count_processors() // max(1, workers)))
     stop = Event()
     stop_on_signals(stop)
 
@@ -135,7 +141,7 @@ def up(
                 *(
                     Command(
                         name=f"worker {index + 1}",
-                        argv=[*PROGRAM, "worker", *device],
+                        argv=["env", f"ZKPOT_THREADS={n_threads}", *PROGRAM, "worker", *device],
                         grace_s=settings.drain_s + WORKER_GRACE_S,
                         niceness=WORKER_NICENESS,
                     )

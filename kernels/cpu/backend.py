@@ -19,9 +19,8 @@ from kernels.cpu.pool import GRAIN_NS, Pool
 from kernels.cpu.scalars import pointwise, sparse
 from kernels.cpu.scalars.ntt import Ntt
 from kernels.cpu.words import group
-from kernels.errors import SettingInvalid
 from kernels.host import HostArrays
-from kernels.machine import count_processors
+from kernels.machine import choose_threads
 from kernels.numpy_types import BoolArray
 
 
@@ -177,21 +176,6 @@ class CpuBackend(HostArrays):
     def are_all_in_subgroup_g2(self, points: G2Array, random_bytes: Callable[[int], bytes]) -> bool:
         """All points at once; see `kernels.cpu.msm.membership`."""
         return membership.are_all_in_subgroup_g2(self._g2, points, random_bytes)
-
-
-def choose_threads(wanted: str | None = None, n_processors: int | None = None) -> int:
-    """Threads for this process: `wanted` bounds them, and so does the machine.
-
-    wanted       : default `$ZKPOT_THREADS`; empty: unset
-    n_processors : default those that affinity and control groups allow
-    """
-    most = count_processors() if n_processors is None else n_processors
-    text = os.environ.get("ZKPOT_THREADS", "") if wanted is None else wanted
-    if not text:
-        return most
-    if not text.isdecimal() or int(text) < 1:
-        raise SettingInvalid(f"ZKPOT_THREADS={text!r}: expected a whole number of at least 1")
-    return min(int(text), most)
 
 
 def _fix(msm: Msm, points: U64, max_bytes: int | None) -> PreparedBases:

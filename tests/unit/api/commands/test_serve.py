@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from api.cli import build_app
 from api.http.auth import KeyRing, Scope
 from api.process.program import PROGRAM
-from api.process.supervisor import Supervisor
+from api.process.supervisor import Command, Supervisor
 
 
 def make_key(file: Path, name: str) -> str:
@@ -63,3 +64,29 @@ def test_an_api_that_is_told_to_stop_ends_with_0(number: signal.Signals, tmp_pat
         assert process.stdout.readline().startswith("http://127.0.0.1:")
         process.send_signal(number)
         assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize(
+    ("n_workers", "wanted", "n_threads"),
+    [(1, "", 8), (3, "", 2), (16, "", 1), (2, "3", 3), (4, "3", 2)],
+)
+def test_workers_share_the_processors(
+    n_workers: int, wanted: str, n_threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than the setting allows each; 16 threads on 8 processors would only wait."""
+    kept: list[Command] = []
+
+    def keep(_: Supervisor, commands: list[Command], **__: object) -> None:
+        kept.extend(commands)
+
+    monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("ZKPOT_THREADS", wanted)
+    monkeypatch.setattr("kernels.machine.count_processors", lambda: 8)
+    monkeypatch.setattr(Supervisor, "__init__", keep)
+    monkeypatch.setattr(Supervisor, "run", lambda *_: True)
+    monkeypatch.setattr("api.console.queue_access.keep_server", lambda *_, **__: nullcontext())
+    arguments = ["up", "--port", "0", "--workers", str(n_workers)]
+    done = CliRunner().invoke(build_app(), arguments)
+    assert done.exit_code == 0, done.output
+    workers = [one.argv for one in kept if one.name.startswith("worker")]
+    assert [argv[:2] for argv in workers] == [["env", f"ZKPOT_THREADS={n_threads}"]] * n_workers
