@@ -1,4 +1,4 @@
-"""`zkpot groth16 prove` and `zkpot groth16 verify`: files of circom and snarkjs."""
+"""`zkpot groth16 setup`, `prove` and `verify`: files of circom and snarkjs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,60 @@ BackendName = Annotated[str, typer.Option("--backend", help="Which device comput
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Groth16 with the files of circom and snarkjs.", no_args_is_help=True)
+    group.command()(setup)
     group.command()(prove)
     group.command()(verify)
     app.add_typer(group, name="groth16")
+
+
+def setup(
+    r1cs: Annotated[Path, _existing("Circuit, .r1cs.")],
+    zkey: Annotated[Path, typer.Argument(help="Where the proving key goes, .zkey.")],
+    vkey: Annotated[Path, typer.Argument(help="Where the verification key goes, JSON.")],
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Make a key for a circuit of circom, under a trapdoor of this process: for development."""
+    import secrets
+    import time
+    from textwrap import fill
+
+    from api.commands.setup import WARNING
+    from api.console.progress import show_steps
+    from api.console.refusals import load_backend, refusing
+    from prover.formats.json_io import write_vkey
+    from prover.formats.r1cs import read_r1cs
+    from prover.formats.zkey import Zkey, write_zkey
+    from prover.groth16.setup import draw_trapdoor, setup_plain
+
+    with refusing(as_json=as_json):
+        device = load_backend(backend)
+        started = time.perf_counter()
+        circuit = read_r1cs(r1cs, device)
+        with show_steps() as progress:
+            key, rows = setup_plain(
+                circuit,
+                trapdoor=draw_trapdoor(secrets.token_bytes, n_linked=0),
+                backend=device,
+                progress=progress,
+            )
+        write_zkey(zkey, Zkey(key=key, circuit=rows), device)
+        write_vkey(vkey, key.verifying)  # snarkjs could tell it by the other
+    facts = {
+        "warning": WARNING,
+        "zkey": str(zkey),
+        "vkey": str(vkey),
+        "wires": key.n_wires,
+        "n_public": key.n_public,
+        "lg_rows": key.lg_n,
+        "setup_s": time.perf_counter() - started,
+    }
+    if as_json:
+        emit_json(facts)
+        return
+    typer.secho(fill(WARNING, 99), fg="red", bold=True)
+    typer.echo(f"key of 2^{key.lg_n} rows, {key.n_wires} wires, in {facts['setup_s']:.2f} s")
+    typer.echo(f"wrote {zkey} and {vkey} (public)")
 
 
 def prove(

@@ -23,15 +23,14 @@ from prover.formats.json_io import (
     read_proof,
     read_public,
     read_vkey,
-    write_vkey,
 )
 from prover.formats.r1cs import read_r1cs
 from prover.formats.wtns import read_wtns, write_wtns
-from prover.formats.zkey import Zkey, read_zkey, write_zkey
-from prover.groth16.setup import draw_trapdoor, setup_plain
+from prover.formats.zkey import read_zkey
 from prover.groth16.verify import verify_plain
 from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
+from tests.support.commands import run
 from tests.support.foreign import CIRCUITS, encode_rows, replaced, vector
 from tests.support.tiny_circuits import seeded
 
@@ -125,12 +124,10 @@ def test_we_accept_a_fresh_proof(circuit: str, snarkjs: SnarkJs, tmp_path: Path)
 def test_snarkjs_proves_and_verifies_under_our_key(
     snarkjs: SnarkJs, backend: Backend, tmp_path: Path
 ) -> None:
-    circuit = read_r1cs(vector("mixed", ".r1cs"), backend)
-    key, rows = setup_plain(circuit, trapdoor=draw_trapdoor(seeded(2), n_linked=0), backend=backend)
-    made_key = Zkey(key=key, circuit=rows)
     zkey, vkey, exported = (tmp_path / name for name in ("c.zkey", "v.json", "e.json"))
-    write_zkey(zkey, made_key, backend)
-    write_vkey(vkey, key.verifying)
+    r1cs = vector("mixed", ".r1cs")
+    done = run("groth16", "setup", r1cs, zkey, vkey, "--backend", "reference")
+    assert done.exit_code == 0, done.output
 
     assert snarkjs("zkey", "export", "verificationkey", zkey, exported)
     assert json.loads(exported.read_text()) == json.loads(vkey.read_text())
@@ -139,10 +136,10 @@ def test_snarkjs_proves_and_verifies_under_our_key(
     assert snarkjs("groth16", "prove", zkey, vector("mixed", ".wtns"), proof, public)
     assert snarkjs("groth16", "verify", vkey, public, proof)
     made = read_proof(proof)
-    assert verify_plain(key.verifying, read_public(public), made) is Verdict.VALID
+    assert verify_plain(read_vkey(vkey), read_public(public), made) is Verdict.VALID
 
     witness = read_wtns(vector("mixed", ".wtns"))
-    ours = prove_foreign(made_key, witness, random_bytes=seeded(3), backend=backend)
+    ours = prove_foreign(read_zkey(zkey, backend), witness, random_bytes=seeded(3), backend=backend)
     proof.write_bytes(encode_proof(ours))
     assert snarkjs("groth16", "verify", vkey, public, proof)
     assert not snarkjs("groth16", "verify", vector("mixed", "_vkey.json"), public, proof)
