@@ -14,6 +14,7 @@ from api.errors import SettingsInvalid
 from federated.errors import HomeUnknown
 from federated.settings import Settings as DataSettings
 from federated.settings import expand_home
+from kernels.machine import bound_threads, count_processors
 
 PREFIX = "ZKPOT_"
 OTHERS = frozenset({"ZKPOT_CACHE_DIR", "ZKPOT_LANES", "ZKPOT_THREADS"})
@@ -228,3 +229,12 @@ def _parse(name: str, kind: str, text: str) -> object:
         return int(text)
     except ValueError:
         raise SettingsInvalid(f"{name} is no whole number") from None
+
+
+def share_threads(n_processes: int) -> int:
+    """Threads for each of so many processes that divide this machine's processors, at least 1.
+
+    `$ZKPOT_THREADS` bounds them too. Raises SettingInvalid.
+    """
+    most = max(1, count_processors() // max(1, n_processes))
+    return bound_threads(os.environ.get("ZKPOT_THREADS", ""), most)

@@ -29,19 +29,16 @@ def count_processors(root: Path = _ROOT, affinity: int | None = None) -> int:
     return max(found, 1)
 
 
-def choose_threads(wanted: str | None = None, n_processors: int | None = None) -> int:
-    """Threads for this process: `wanted` bounds them, and so does the machine.
+def bound_threads(wanted: str, most: int) -> int:
+    """Threads for a process that may have so many: `most`, or fewer where `$ZKPOT_THREADS` says so.
 
-    wanted       : default `$ZKPOT_THREADS`; empty: unset
-    n_processors : default those that affinity and control groups allow
+    wanted : what the variable holds; empty: unset. Raises SettingInvalid.
     """
-    most = count_processors() if n_processors is None else n_processors
-    text = os.environ.get("ZKPOT_THREADS", "") if wanted is None else wanted
-    if not text:
+    if not wanted:
         return most
-    if not text.isdecimal() or int(text) < 1:
-        raise SettingInvalid(f"ZKPOT_THREADS={text!r}: expected a whole number of at least 1")
-    return min(int(text), most)
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise SettingInvalid(f"ZKPOT_THREADS={wanted!r}: expected a whole number of at least 1")
+    return min(int(wanted), most)
 
 
 def count_memory(root: Path = _ROOT) -> int | None:

@@ -116,7 +116,7 @@ def up(
     from api.process.program import PROGRAM
     from api.process.streams import outlast_output
     from api.process.supervisor import Command, Supervisor, stop_on_signals
-    from kernels.machine import choose_threads, count_processors
+    from api.settings import share_threads
 
     outlast_output()
     settings = read_settings()
@@ -127,7 +127,7 @@ def up(
     options += [f"--name={other}" for other in name or ()]
     device = ["--backend", backend] if backend else []
     with naming_device():
-        n_threads = choose_threads(n_processors=max(1, count_processors() // max(1, workers)))
+        n_threads = share_threads(workers)
     stop = Event()
     stop_on_signals(stop)
 

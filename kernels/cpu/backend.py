@@ -20,7 +20,7 @@ from kernels.cpu.scalars import pointwise, sparse
 from kernels.cpu.scalars.ntt import Ntt
 from kernels.cpu.words import group
 from kernels.host import HostArrays
-from kernels.machine import choose_threads
+from kernels.machine import bound_threads, count_processors
 from kernels.numpy_types import BoolArray
 
 
@@ -176,6 +176,16 @@ class CpuBackend(HostArrays):
     def are_all_in_subgroup_g2(self, points: G2Array, random_bytes: Callable[[int], bytes]) -> bool:
         """All points at once; see `kernels.cpu.msm.membership`."""
         return membership.are_all_in_subgroup_g2(self._g2, points, random_bytes)
+
+
+def choose_threads(wanted: str | None = None, n_processors: int | None = None) -> int:
+    """Threads for this process: `wanted` bounds them, and so does the machine.
+
+    wanted       : default `$ZKPOT_THREADS`; empty: unset
+    n_processors : default those that affinity and control groups allow
+    """
+    most = count_processors() if n_processors is None else n_processors
+    return bound_threads(os.environ.get("ZKPOT_THREADS", "") if wanted is None else wanted, most)
 
 
 def _fix(msm: Msm, points: U64, max_bytes: int | None) -> PreparedBases:

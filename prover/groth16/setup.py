@@ -23,10 +23,10 @@ import numpy as np
 from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2, R, root_of_unity
+from kernels.cpu.backend import choose_threads
 from kernels.cpu.msm.scaling import scale_g1
 from kernels.cpu.pool import Pool
 from kernels.cpu.words.group import add_g1
-from kernels.machine import choose_threads
 from kernels.numpy_types import BoolArray
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.constraints import check_independence

@@ -44,8 +44,8 @@ def derive_bases(start: int, stop: int, progress: Progress | None = None) -> G1A
     """
     if not 0 <= start <= stop <= 1 << 8 * INDEX_BYTES:
         raise ValueError(f"bases {start} to {stop}: expected 0 <= start <= stop <= 2^64")
+    from kernels.cpu.backend import choose_threads  # here: a node that derives none stays light
     from kernels.cpu.pool import Pool
-    from kernels.machine import choose_threads  # here: a node that derives none stays light
 
     out = G1Array.zeros(stop - start)
     pool = Pool(choose_threads())

@@ -81,7 +81,7 @@ def test_workers_share_the_processors(
 
     monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("ZKPOT_THREADS", wanted)
-    monkeypatch.setattr("kernels.machine.count_processors", lambda: 8)
+    monkeypatch.setattr("api.settings.count_processors", lambda: 8)
     monkeypatch.setattr(Supervisor, "__init__", keep)
     monkeypatch.setattr(Supervisor, "run", lambda *_: True)
     monkeypatch.setattr("api.console.queue_access.keep_server", lambda *_, **__: nullcontext())

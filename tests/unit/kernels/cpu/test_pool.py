@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.bn254 import G1, G2, R
-from kernels.cpu.backend import CpuBackend
+from kernels.cpu.backend import CpuBackend, choose_threads
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.lanes.choice import host_features
 from kernels.cpu.lanes.rounding import TOWARD_ZERO
 from kernels.cpu.pool import Pool
-from kernels.machine import choose_threads
 from kernels.reference import mul_g1, mul_g2
 from prover.foreign import prove_foreign
 from prover.formats.wtns import read_wtns
@@ -121,7 +120,7 @@ def test_the_machine_bounds_threads_and_so_does_the_setting(
 ) -> None:
     assert choose_threads(wanted, n_processors) == expected
     monkeypatch.setenv("ZKPOT_THREADS", wanted)
-    monkeypatch.setattr("kernels.machine.count_processors", lambda: n_processors)
+    monkeypatch.setattr("kernels.cpu.backend.count_processors", lambda: n_processors)
     assert CpuBackend().info().n_threads == expected
 
 
