@@ -231,7 +231,7 @@ def test_malformed_proofs_are_named_so(proofs: list[Proof]) -> None:
     points = lab.wrap(1, replace(envelope_of(proofs[1]), proof=b"\xff" * 224))
     assert lab.verifier().check_proofs(state, [noise, points, proofs[2]]) == [
         Verdict.MALFORMED,
-        Verdict.WRONG_STATEMENT,  # D_W of the proof is not the statement's
+        Verdict.MALFORMED,
         VALID,
     ]
     off_curve = replace(
