@@ -4,6 +4,7 @@ ProverError, a `kernels.errors.ZkpotError`
 ├── ArchitectureInvalid       a public description of a network cannot be meant
 │   ├── CircuitTooLarge       its circuit has more rows than a limit, or takes more memory
 │   └── QuantizationOverflow  a layer can exceed its accumulator bound, whatever its weights
+├── BoundsInvalid             bounds on updates that no circuit is for
 ├── DependentColumns          a circuit whose key would let statements or commitments be shifted
 ├── FieldInvalid              a field of a record, or its bytes, are not what it declares
 ├── FormatError               bytes of a file are not what the format demands
@@ -14,6 +15,7 @@ ProverError, a `kernels.errors.ZkpotError`
 ├── ShapeMismatch             samples or tensors do not fit the architecture
 ├── UnsatisfiedConstraint     the witness does not solve the circuit
 ├── RangeExceeded             a model's own numbers leave a range of the circuit; owner's eyes only
+├── UpdateExceeds             a model changed more than its task allows; owner's eyes only
 ├── TableCollision            two rows of a lookup table are the same
 └── BrokenRandomness          what should be random is not
 """
@@ -81,9 +83,16 @@ class QuantizationOverflow(ArchitectureInvalid):
         super().__init__(f"layer {layer}: |m*z| can reach {bound}, limit {limit}; {next_step}")
 
 
+class BoundsInvalid(ProverError, ValueError):
+    """Bounds on updates are out of range, or together beyond what a circuit can prove."""
+
+    code = "bounds_invalid"
+
+
 class CircuitTooLarge(ArchitectureInvalid):
     """The circuit of a network is not compiled: it has too many rows, or would not fit in memory.
 
+    n_samples       : 0 for a circuit that is about no samples
     n_rows, n_bytes : what it has, and what compiling takes at the most; max_bytes None: any
     """
 
@@ -105,6 +114,11 @@ class CircuitTooLarge(ArchitectureInvalid):
         if n_rows <= max_rows and max_bytes is not None:
             what = f"{n_rows} rows, which take {n_bytes >> 20} MiB to compile, and there are "
             what += f"{max_bytes >> 20} MiB"
+        if n_samples == 0:
+            super().__init__(
+                f"the circuit of bounds on updates of {name} has {what}; take a smaller network"
+            )
+            return
         super().__init__(
             f"the circuit of {name} on {n_samples} samples has {what}; take fewer samples "
             "(a larger set is proven in shards), smaller q_bits or a smaller network"
@@ -150,6 +164,29 @@ class RangeExceeded(ProverError):
     @property
     def public_message(self) -> str:
         return f"layer {self.layer}: {self.quantity} out of range; {self.next_step}"
+
+
+class UpdateExceeds(ProverError):
+    """A model changed more of the global one than the bounds of its task allow.
+
+    Its text and `value` tell about private weights: they stay with the model's owner.
+
+    quantity : "change of a weight", "change of a bias" or "sum of squares"
+    value    : the offending one, private
+    bound    : the greatest allowed one, public
+    """
+
+    code = "update_exceeds"
+    carries_private_values = True
+    next_step = "clip the update, or train less far from the global model"
+
+    def __init__(self, *, quantity: str, value: int, bound: int) -> None:
+        self.quantity, self.value, self.bound = quantity, value, bound
+        super().__init__(f"{quantity}: {value}, at most {bound} allowed; {self.next_step}")
+
+    @property
+    def public_message(self) -> str:
+        return f"{self.quantity}: more than {self.bound}; {self.next_step}"
 
 
 class KeyMismatch(ProverError):

@@ -127,7 +127,7 @@ class AccuracyCircuit:
             entries={"a": r1cs.a.nnz, "b": r1cs.b.nnz, "c": r1cs.c.nnz},
             tables=dict(self.circuit.parameters["tables"]),
             width_reason=self.widths.reason,
-            lines=_report_lines(self.circuit),
+            lines=list_report_lines(self.circuit),
         )
 
 
@@ -316,7 +316,7 @@ class _Compiler:
         )
 
 
-def _report_lines(circuit: Circuit) -> tuple[ReportLine, ...]:
+def list_report_lines(circuit: Circuit) -> tuple[ReportLine, ...]:
     """Blocks summed up by the first two parts of their labels, in order of first use."""
     rows: dict[tuple[str, str], int] = {}
     wires: dict[tuple[str, str], int] = {}

@@ -9,11 +9,12 @@ rows than any machine holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 
+from prover.circuit.counting import Counts
 from prover.circuit.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
-from prover.circuit.widths import RangeDemand, WidthChoice, choose_table_bits, split_widths
+from prover.circuit.widths import RangeDemand, WidthChoice, choose_table_bits
 from prover.errors import ArchitectureInvalid, CircuitTooLarge
 from prover.model.layers import BIAS_BITS, WEIGHT_MAX, Linear
 from prover.model.network import Architecture
@@ -30,6 +31,7 @@ _COMPILE_LAYER_BYTES, _COMPILE_BYTES = 1 << 16, 1 << 21  # labels, blocks and fo
 class CircuitSizes:
     """Counts of a compiled circuit, as its matrices have them.
 
+    n_samples : 0 for a circuit that is about no samples
     n_public  : statement wires, without the constant one
     nnz       : entries of A, B and C
     occurring : wires with an entry in A, in B, in C; every private wire has one in C
@@ -145,76 +147,67 @@ def list_range_demands(architecture: Architecture, n_samples: int) -> list[Range
 
 
 @dataclass(slots=True, kw_only=True)
-class _Count:
-    """The counts while gadgets are added; `a`, `b` and `c` of a block are entries per row."""
+class _Count(Counts):
+    """The counts while the gadgets of an accuracy circuit are added."""
 
     layout: PublicLayout
-    table_bits: int
-    n_rows: int = 0
-    n_model: int = 0
-    n_advice: int = 0
-    n_private: int = 0
-    n_private_in_a: int = 0
     in_b: int = 0
-    nnz: list[int] = field(default_factory=lambda: [0, 0, 0])
-    lookups: dict[object, int] = field(default_factory=dict)
-    tables: dict[str, int] = field(default_factory=dict)
 
     def add_powers(self) -> None:
         """1 and s come without a row; the sum of all powers is a wire."""
         n = self.layout.n_samples
-        self._define(n - 2, a=1, b=1, c=1, in_a=True)
-        self._define(1, c=n + 1, in_a=True)
+        self.define(n - 2, a=1, b=1, c=1, in_a=True)
+        self.define(1, c=n + 1, in_a=True)
 
     def add_parameters(self, n_in: int, n_out: int) -> None:
         """Weights and biases in range, and the products that their layer's outputs are sums of."""
         n_weights = n_in * n_out
         self.n_model += n_weights + n_out
-        self._look_up("weight", n_weights, terms=1)
-        self._require_range(n_out, BIAS_BITS, terms=2, exact=True)
-        self._define(n_weights + n_out, a=1, b=1, c=1)
+        self.look_up("weight", n_weights, terms=1)
+        self.require_range(n_out, BIAS_BITS, terms=2, exact=True)
+        self.define(n_weights + n_out, a=1, b=1, c=1)
 
     def add_activation(self, n_out: int, shift: int, kind: ClampKind) -> None:
         n = self.layout.n_samples * n_out
         self.n_advice += 3 * n
-        self._require_range(n, shift, terms=1)
-        self._define(n, a=1, b=1, c=1)
+        self.require_range(n, shift, terms=1)
+        self.define(n, a=1, b=1, c=1)
         self.in_b += n  # the product just defined, in the lookup
-        self._look_up(kind, n, terms=3)
+        self.look_up(kind, n, terms=3)
 
     def add_requantized(self, n_in: int, n_out: int) -> None:
-        self._define(self.layout.n_samples * n_out, a=1, b=2, c=1)
-        self._define(n_out, c=n_in + 2, in_a=True)
-        self._state(n_out, a=1, b=1, c=self.layout.n_samples + 1)
+        self.define(self.layout.n_samples * n_out, a=1, b=2, c=1)
+        self.define(n_out, c=n_in + 2, in_a=True)
+        self.state(n_out, a=1, b=1, c=self.layout.n_samples + 1)
 
     def add_combinations(self, n_out: int) -> None:
-        self._define(self.layout.n_samples * n_out, a=1, b=1, c=1)
-        self._define(n_out, c=self.layout.n_samples + 1, in_a=True)
+        self.define(self.layout.n_samples * n_out, a=1, b=1, c=1)
+        self.define(n_out, c=self.layout.n_samples + 1, in_a=True)
 
     def add_correctness(self, n_in: int, n_out: int) -> None:
         """The logits as raw accumulators, and the count over them."""
         n, n_logits = self.layout.n_samples, self.layout.n_samples * n_out
         self.n_advice += n_logits
-        self._define(n_logits, a=1, b=1, c=1)
-        self._state(n_out, c=n + n_in + 1)
+        self.define(n_logits, a=1, b=1, c=1)
+        self.state(n_out, c=n + n_in + 1)
         self.n_advice += n_logits + 2 * n  # hits, labels, levels
-        self._state(n_logits, a=1, b=2)
-        self._state(n, a=n_out, b=n_out + 1)
-        self._state(n, a=n_out, b=1, c=n_out)
-        self._define(n, a=1, b=1, c=1)
-        self._state(1, c=n + 1)
-        self._require_range(n_logits, self.layout.architecture.margin_bits, terms=4)
-        self._state(1, c=n_logits + 1)
+        self.state(n_logits, a=1, b=2)
+        self.state(n, a=n_out, b=n_out + 1)
+        self.state(n, a=n_out, b=1, c=n_out)
+        self.define(n, a=1, b=1, c=1)
+        self.state(1, c=n + 1)
+        self.require_range(n_logits, self.layout.architecture.margin_bits, terms=4)
+        self.state(1, c=n_logits + 1)
 
     def close_tables(self) -> None:
         n_range, n_weight = 1 << self.table_bits, 2 * WEIGHT_MAX + 1
-        self._close("range", "range", n_range, terms=n_range - 1)  # the row of 0 has no term
-        self._close("weight", "weight", n_weight, terms=n_weight - 1)
+        self.close("range", "range", n_range, terms=n_range - 1)  # the row of 0 has no term
+        self.close("weight", "weight", n_weight, terms=n_weight - 1)
         for index, kind in enumerate(list_clamp_kinds(self.layout.architecture)):
             (q_min, q_max), (y_min, _) = kind
             n_rows = q_max - q_min + 1
             with_y = q_max if y_min == 0 else n_rows - 1  # y = 0 at every q <= 0, or at q = 0 alone
-            self._close(f"clamp {index}", kind, n_rows, terms=n_rows - 1 + with_y)
+            self.close(f"clamp {index}", kind, n_rows, terms=n_rows - 1 + with_y)
 
     def finish(self) -> CircuitSizes:
         layout, n_hidden = self.layout, len(self.layout.architecture.multipliers)
@@ -245,37 +238,3 @@ class _Count:
             n_private_in_a=self.n_private_in_a,
             tables=self.tables,
         )
-
-    def _state(self, n: int, *, a: int = 0, b: int = 0, c: int = 0) -> None:
-        """n rows, with so many entries each."""
-        self.n_rows += n
-        for side, entries in enumerate((a, b, c)):
-            self.nnz[side] += n * entries
-
-    def _define(self, n: int, *, a: int = 0, b: int = 0, c: int = 0, in_a: bool = False) -> None:
-        """n rows that define a private wire each; `in_a`: it has an entry in A, here or later."""
-        self._state(n, a=a, b=b, c=c)
-        self.n_private += n
-        self.n_private_in_a += n * in_a
-
-    def _look_up(self, table: object, n: int, *, terms: int) -> None:
-        """1 / (X + value), a value of so many terms."""
-        self._define(n, a=1, b=1 + terms, c=1, in_a=True)
-        self.lookups[table] = self.lookups.get(table, 0) + n
-
-    def _require_range(self, n: int, bits: int, *, terms: int, exact: bool = False) -> None:
-        widths = split_widths(bits, self.table_bits)
-        n_high = len(widths) - 1
-        self.n_advice += n * n_high
-        self._look_up("range", n * n_high, terms=1)
-        self._look_up("range", n, terms=terms + n_high)
-        if exact and widths[0] < self.table_bits:
-            self._look_up("range", n, terms=terms + n_high)
-
-    def _close(self, name: str, table: object, n_rows: int, *, terms: int) -> None:
-        """Multiplicities over X + row, all rows together of so many terms, and the one sum."""
-        self.tables[name] = n_rows
-        self.n_advice += n_rows
-        self._define(n_rows, a=1, b=1, c=1, in_a=True)
-        self.nnz[1] += terms
-        self._state(1, c=self.lookups[table] + n_rows)

@@ -29,7 +29,7 @@ from bench.errors import BenchError
 from consensus.errors import ConsensusError, LedgerError, NoFile
 from federated.errors import CalibrationFailed, DatasetCorrupt, FederatedError
 from kernels.errors import BackendUnavailable, DeviceError, KernelError, ZkpotError
-from prover.errors import FormatError, ProverError, RangeExceeded
+from prover.errors import FormatError, ProverError, RangeExceeded, UpdateExceeds
 
 ROOTS: dict[str, type[ZkpotError]] = {
     "kernels": KernelError,
@@ -118,7 +118,7 @@ def test_who_carries_private_values_says_what_may_be_told(
     kinds: list[type[BaseException]],
 ) -> None:
     private = {kind for kind in kinds if getattr(kind, "carries_private_values", False)}
-    assert private == {RangeExceeded, CalibrationFailed}
+    assert private == {RangeExceeded, UpdateExceeds, CalibrationFailed}
     for kind in private:
         assert "public_message" in vars(kind)
 
@@ -127,7 +127,8 @@ def make_private() -> list[ZkpotError]:
     exceeded = RangeExceeded(
         layer=1, quantity="weight", value=SECRET, bound=(-127, 127), next_step="clip it"
     )
-    return [exceeded, CalibrationFailed(layer=1, last=exceeded)]
+    moved = UpdateExceeds(quantity="change of a weight", value=SECRET, bound=8)
+    return [exceeded, moved, CalibrationFailed(layer=1, last=exceeded)]
 
 
 @pytest.mark.parametrize("error", make_private(), ids=lambda error: type(error).__name__)
