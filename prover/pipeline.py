@@ -16,9 +16,7 @@ Time, randomness and the device are arguments. A proof that does not verify neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
@@ -27,26 +25,22 @@ from kernels.numpy_types import UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.public_inputs import ShardInputs
 from prover.circuit.sizes import require_circuit
-from prover.circuit.witness import check, solve_committed, solve_private
+from prover.circuit.witness import check, solve_committed
 from prover.errors import KeyMismatch, SelfCheckFailed
-from prover.groth16.commitment import Opening, commit_advice, link_groups
-from prover.groth16.prove import compute_points
-from prover.groth16.transcript import compute_challenges
+from prover.groth16.commitment import Opening
 from prover.groth16.verify import verify
+from prover.groth16.whole import prove_statement
 from prover.keys.card import KeyCard
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.model.network import QuantizedModel
 from prover.model.ranges import compute_ranges
 from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, commit_model
 from prover.pedersen.opening import opens
-from prover.progress import StageProgress, silent
-from prover.randomness import RandomBytes, draw_scalar
-from prover.wire.envelope import Envelope, Proof, encode_committed
+from prover.progress import Clock, StageProgress, Stages, silent
+from prover.randomness import RandomBytes
+from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion, Statement
 from prover.wire.verdict import Verdict
-
-Clock = Callable[[], float]
-"""Seconds since any fixed moment, never decreasing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +50,6 @@ class ProvedJob:
     envelope: bytes
     statement: Statement
     timings_s: dict[str, float]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Stages:
-    """Names the stage under way to the caller, and keeps the time."""
-
-    clock: Clock
-    report: StageProgress
-    timings_s: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        started = self.clock()
-        self.report(name, 0, 1)
-        yield
-        self.report(name, 1, 1)
-        self.timings_s[name] = self.clock() - started
 
 
 def commit_job(model: QuantizedModel, blinding: Blinding, committer: Committer) -> ModelCommitment:
@@ -123,71 +100,46 @@ def prove_job(
                      SelfCheckFailed
     """
     require_same_circuit(accuracy, key)
-    report = progress or silent
-    stages = _Stages(clock=clock, report=report)
+    stages = Stages(clock=clock, report=progress or silent)
     inputs = ShardInputs.of(accuracy.public_layout, images, labels)
 
     with stages.stage("witness 1"):
         committed = solve_committed(
             accuracy, model, images, labels, claimed=claimed, integers=backend.integers
         )
-        model_wires, advice_wires = committed.model_scalars, committed.advice_scalars
+        opening = Opening(wires=committed.model_scalars, rho=blinding.rho)
+        advice = committed.advice_scalars
 
-    with stages.stage("commit"):
-        rho_a = draw_scalar(random_bytes)
-        d_a = commit_advice(key, advice_wires, rho_a, backend)
-        opening = Opening(wires=model_wires, rho=blinding.rho)
-        linked = link_groups(key, [opening], random_bytes, backend)
-
-    with stages.stage("challenges"):
-        statement = build_statement(
-            accuracy,
-            key,
-            inputs,
-            occasion,
-            commitment,
-            shard_index=shard_index,
-            claimed=committed.claimed,
-        )
-        challenges = compute_challenges(
-            statement.encode(),
-            committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
-            n_challenges=accuracy.n_challenges,
-        )
-        public = inputs(statement, challenges)
-        assert public is not None, "the statement was built from these inputs"
-
-    with stages.stage("witness 2"):
-        z = solve_private(
-            accuracy.circuit,
-            public=public,
-            model=model_wires,
-            advice=advice_wires,
-            backend=backend,
-        )
-
-    with stages.stage("prove"):
-        points = compute_points(
-            key,
-            accuracy.r1cs,
-            z,
-            blindings=linked.blindings,
-            rho_a=rho_a,
-            random_bytes=random_bytes,
-            backend=backend,
-            progress=report,
-        )
-        proof = Proof(
-            a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a
-        )
-        envelope = Envelope(statement=statement, proof=proof.encode()).encode()
+    statement = build_statement(
+        accuracy,
+        key,
+        inputs,
+        occasion,
+        commitment,
+        shard_index=shard_index,
+        claimed=committed.claimed,
+    )
+    whole = prove_statement(
+        accuracy.circuit,
+        key,
+        statement,
+        inputs,
+        opening=opening,
+        advice=advice,
+        random_bytes=random_bytes,
+        backend=backend,
+        stages=stages,
+    )
+    envelope = Envelope(statement=statement, proof=whole.proof.encode()).encode()
 
     with stages.stage("verify"):
         verdict = verify(
             envelope, key=key.verifying, public_inputs=inputs, random_bytes=random_bytes
         )
         if verdict is not Verdict.VALID:
-            check(accuracy.circuit, z, backend)  # a witness at fault is named by its constraint
+            check(
+                accuracy.circuit, whole.z, backend
+            )  # a witness at fault is named by its constraint
             raise SelfCheckFailed(verdict.value)
 
     return ProvedJob(envelope=envelope, statement=statement, timings_s=stages.timings_s)

@@ -3,7 +3,7 @@
 For proof i, X_i = sum_public z_k [K_k/gamma], one equation, and one for each linked group g:
 
     e(A, B) = e(alpha, beta) e(X + sum_g D'_g, gamma) e(D_A, delta_A) e(C, delta)
-    e(D_g, C1_g) e(D'_g, C2_g) = e(pi_g, A2_g)                       D_g from the statement
+    e(D_g, C1_g) e(D'_g, C2_g) = e(pi_g, A2_g)        D_g from the statement, less what is public
 
 Each equation of each proof is raised to its own nonzero 128-bit weight (r_i and t_ig) and all are
 multiplied into one product of pairings, in which pairings with the same G2 point join:
@@ -26,26 +26,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.cpu.words.group import mul_g1, neg_g1
+from kernels.cpu.words.group import add_g1, mul_g1, neg_g1
 from kernels.cpu.words.power import power_fp
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
 from kernels.pairing import PreparedG2, pairing_product_is_one, prepare_g2
+from prover.circuit.norm_inputs import UpdateInputs
 from prover.circuit.public_inputs import PublicWires, combine_wires
 from prover.errors import KeyMismatch
 from prover.groth16.transcript import compute_challenges
 from prover.keys.halves import VerifyingKey
 from prover.randomness import RandomBytes, draw_weight
-from prover.wire.envelope import FAULTS, Envelope, Groth16Points, Proof
+from prover.wire.envelope import FAULTS, AnyEnvelope, AnyStatement, Envelope, Groth16Points, Proof
 from prover.wire.statement import Statement
+from prover.wire.update import UpdateEnvelope
 from prover.wire.verdict import Verdict
 
 PublicInputs = Callable[[Statement, list[int]], PublicWires | None]
 """public_inputs(statement, challenges): the public wires, shape [n_public], which the verifier
 computes from its own data; None when the statement is not one that it asks about. Batches about one
 shard do well with `ShardInputs.defer`: its samples are then summed once."""
+
+
+S = TypeVar("S", bound=AnyStatement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +85,25 @@ def verify_batch(
             about 2 f log2(n) products more
     Raises KeyMismatch only when `public_inputs` answers for another circuit than the key's.
     """
-    admitted = [admit(raw, key=key, public_inputs=public_inputs) for raw in raws]
-    claims = [a for a in admitted if isinstance(a, Claim)]
-    outcomes = iter(judge(claims, key=key, random_bytes=random_bytes))
-    return [
-        a
-        if isinstance(a, Verdict)
-        else (Verdict.VALID if next(outcomes) else Verdict.PAIRING_FAILED)
-        for a in admitted
+    admitted = [admit(Envelope.decode(x), key=key, public_inputs=public_inputs) for x in raws]
+    return _judge_admitted(admitted, key=key, random_bytes=random_bytes)
+
+
+def verify_updates(
+    raws: Sequence[bytes], *, key: VerifyingKey, inputs: UpdateInputs, random_bytes: RandomBytes
+) -> list[Verdict]:
+    """The verdict on each `UpdateEnvelope` about one public model, all under one key.
+
+    cost  : as `verify_batch`
+    holds : the statement names D, a commitment to a model W; the equations are asked of
+            D - Com(G; 0), which the verifier computes and which opens to W - G and nothing else
+    Raises KeyMismatch when `inputs` are of another circuit than the key's.
+    """
+    admitted = [
+        admit(UpdateEnvelope.decode(x), key=key, public_inputs=inputs, origins=inputs.commitment)
+        for x in raws
     ]
+    return _judge_admitted(admitted, key=key, random_bytes=random_bytes)
 
 
 def verify_all(
@@ -107,7 +123,7 @@ def verify_all(
     """
     claims = []
     for index, raw in enumerate(raws):
-        admitted = admit(raw, key=key, public_inputs=public_inputs)
+        admitted = admit(Envelope.decode(raw), key=key, public_inputs=public_inputs)
         if isinstance(admitted, Verdict):
             return admitted, index
         claims.append(admitted)
@@ -116,9 +132,18 @@ def verify_all(
     return Verdict.PAIRING_FAILED, 0 if len(claims) == 1 else None
 
 
-def admit(raw: bytes, *, key: VerifyingKey, public_inputs: PublicInputs) -> Claim | Verdict:
-    """Everything before the pairings: decoding, statement, challenges, public wires."""
-    envelope = Envelope.decode(raw)
+def admit(
+    envelope: AnyEnvelope[S] | None,
+    *,
+    key: VerifyingKey,
+    public_inputs: Callable[[S, list[int]], PublicWires | None],
+    origins: G1Array | None = None,
+) -> Claim | Verdict:
+    """Everything before the pairings: statement, challenges, public wires.
+
+    envelope : None for bytes that are none
+    origins  : what is subtracted from the statement's commitments, one for each linked group
+    """
     if envelope is None:
         return Verdict.MALFORMED
     statement = envelope.statement
@@ -129,6 +154,8 @@ def admit(raw: bytes, *, key: VerifyingKey, public_inputs: PublicInputs) -> Clai
     commitments = decode_g1(b"".join(statement.commitments), key.n_linked, power=power_fp)
     if isinstance(commitments, Refused):
         return FAULTS[commitments.fault]
+    if origins is not None:
+        commitments = add_g1(commitments, neg_g1(origins))
     proof = Proof.decode(envelope.proof)
     if isinstance(proof, Verdict):
         return proof
@@ -143,6 +170,20 @@ def admit(raw: bytes, *, key: VerifyingKey, public_inputs: PublicInputs) -> Clai
     if public.shape != (key.n_public,):
         raise KeyMismatch(f"public inputs of shape {list(public.shape)}, a key for {key.n_public}")
     return Claim(public=public, commitments=commitments, proof=proof)
+
+
+def _judge_admitted(
+    admitted: Sequence[Claim | Verdict], *, key: VerifyingKey, random_bytes: RandomBytes
+) -> list[Verdict]:
+    """Verdicts as they are; of claims, whether they hold."""
+    claims = [a for a in admitted if isinstance(a, Claim)]
+    outcomes = iter(judge(claims, key=key, random_bytes=random_bytes))
+    return [
+        a
+        if isinstance(a, Verdict)
+        else (Verdict.VALID if next(outcomes) else Verdict.PAIRING_FAILED)
+        for a in admitted
+    ]
 
 
 def judge(claims: Sequence[Claim], *, key: VerifyingKey, random_bytes: RandomBytes) -> list[bool]:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from kernels.files import write_whole
 from prover.errors import FormatError, KeyMismatch
-from prover.keys.card import MAX_CARD_BYTES, KeyCard
+from prover.keys.card import MAX_CARD_BYTES, Card, KeyCard, UpdateCard
 from prover.keys.halves import NO_FILE, ProvingKey, VerifyingKey
 from prover.keys.proving_file import list_chunks, read_proving_half
 
@@ -24,15 +25,16 @@ VERIFYING_NAME = "verifying.key"
 CARD_NAME = "circuit.json"
 PROVING_NAME = "proving.key"
 MAX_VERIFYING_BYTES = 1 << 27
+C = TypeVar("C", bound=Card)
 
 
 # -- writing ---------------------------------------------------------------------------------------
 
 
-def save_key(key: ProvingKey, directory: Path, card: KeyCard | None = None) -> None:
+def save_key(key: ProvingKey, directory: Path, card: Card | None = None) -> None:
     """Writes every part; the verifying half last, so an interrupted save leaves no usable key.
 
-    card : that the key was set up with; None for a circuit that is no accuracy circuit
+    card : that the key was set up with; None for a circuit of no kind that has one
     Raises KeyMismatch for another card than the key names; OSError, and then leaves no part.
     """
     if key.verifying.card_digest != (NO_FILE if card is None else card.digest):
@@ -69,12 +71,7 @@ def load_verifying_key(directory: Path, *, expected_digest: bytes | None = None)
 
 def load_card(directory: Path, key: VerifyingKey) -> KeyCard:
     """The card of a key. Raises FormatError, KeyMismatch for any other card, OSError."""
-    path = directory / CARD_NAME
-    raw = _read(path, MAX_CARD_BYTES)
-    _require_pinned(raw, key.card_digest, path)
-    card = KeyCard.decode(raw, where=str(path))
-    card.require_key(key)
-    return card
+    return _load_card(directory, key, KeyCard)
 
 
 def load_verifying_half(
@@ -88,6 +85,14 @@ def load_verifying_half(
     return key, load_card(directory, key)
 
 
+def load_update_half(
+    directory: Path, *, expected_digest: bytes | None = None
+) -> tuple[VerifyingKey, UpdateCard]:
+    """`load_verifying_half` of a key of bounds on updates."""
+    key = load_verifying_key(directory, expected_digest=expected_digest)
+    return key, _load_card(directory, key, UpdateCard)
+
+
 def load_proving_key(directory: Path, key: VerifyingKey) -> ProvingKey:
     """The proving half of a key, copied into memory: what becomes of the file later is no matter.
 
@@ -98,6 +103,15 @@ def load_proving_key(directory: Path, key: VerifyingKey) -> ProvingKey:
     path = directory / PROVING_NAME
     require_part(path)
     return read_proving_half(path, key)
+
+
+def _load_card(directory: Path, key: VerifyingKey, kind: type[C]) -> C:
+    path = directory / CARD_NAME
+    raw = _read(path, MAX_CARD_BYTES)
+    _require_pinned(raw, key.card_digest, path)
+    card = kind.decode(raw, where=str(path))
+    card.require_key(key)
+    return card
 
 
 def require_part(path: Path) -> None:

@@ -9,6 +9,7 @@ much, and no more, it can move the same sum.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from math import isqrt, prod
 from typing import Any
@@ -19,6 +20,7 @@ from kernels.numpy_types import BoolArray, Int64Array
 from prover.errors import BoundsInvalid, ShapeMismatch, UpdateExceeds
 from prover.model.layers import BIAS_MAX, BIAS_MIN, INPUT_RANGE, WEIGHT_MAX
 from prover.model.network import Architecture, QuantizedModel, label_parameters
+from prover.model.zkq import encode_model
 
 BIAS_UNIT = INPUT_RANGE[1]
 MAX_WEIGHT_CHANGE = 2 * WEIGHT_MAX
@@ -70,6 +72,11 @@ def compute_update(model: QuantizedModel, origin: QuantizedModel) -> Int64Array:
     if model.architecture.encode() != origin.architecture.encode():
         raise ShapeMismatch("the model has another architecture than the one it is measured from")
     return model.wires - origin.wires
+
+
+def compute_origin_digest(origin: QuantizedModel) -> bytes:
+    """The name of a public model in statements: sha256 of its .zkq file, 32 bytes."""
+    return hashlib.sha256(encode_model(origin)).digest()
 
 
 def find_biases(architecture: Architecture) -> BoolArray:

@@ -12,7 +12,7 @@ equality of envelopes is equality of `statement`, never of proof bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -37,7 +37,8 @@ LINK_BYTES = 64
 MAX_ENVELOPE_BYTES = 8192  # the longest statement and the rest, with room
 
 _A, _B, _C = slice(0, 32), slice(32, 96), slice(96, 128)
-_FIXED = 128  # bytes of A, B and C; what follows is fixed before the challenges
+FIXED_BYTES = 128  # of A, B and C; what follows is fixed before the challenges
+ONE_LINK_BYTES = LEAST_PROOF_BYTES + LINK_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class Proof(Groth16Points):
         n_linked, rest = divmod(len(raw) - LEAST_PROOF_BYTES, LINK_BYTES)
         if n_linked < 0 or rest:
             return Verdict.MALFORMED
-        g1 = decode_g1(raw[_A] + raw[_C] + raw[_FIXED:], 3 + 2 * n_linked, power=power_fp)
+        g1 = decode_g1(raw[_A] + raw[_C] + raw[FIXED_BYTES:], 3 + 2 * n_linked, power=power_fp)
         if isinstance(g1, Refused):
             return FAULTS[g1.fault]
         b = decode_g2(raw[_B], 1, backend=group, power=power_fp)
@@ -101,6 +102,34 @@ FAULTS = {
 _PROOF = Bytes(LEAST_PROOF_BYTES, LEAST_PROOF_BYTES + MAX_LINKED * LINK_BYTES, step=32)
 
 
+class AnyStatement(Protocol):
+    """What every statement has, whatever it says of its commitments."""
+
+    @property
+    def verifying_key_digest(self) -> bytes: ...
+
+    @property
+    def commitments(self) -> tuple[bytes, ...]: ...
+
+    def encode(self) -> bytes: ...
+
+
+S = TypeVar("S", bound=AnyStatement, covariant=True)
+
+
+class AnyEnvelope(Protocol[S]):
+    """A statement of some kind and its proof."""
+
+    @property
+    def statement(self) -> S: ...
+
+    @property
+    def proof(self) -> bytes: ...
+
+    @property
+    def committed(self) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope(Record):
     """A statement and the bytes of its proof. The points are checked by `Proof.decode`."""
@@ -113,4 +142,4 @@ class Envelope(Record):
     @property
     def committed(self) -> bytes:
         """What of the proof is fixed before its challenges."""
-        return self.proof[_FIXED:]
+        return self.proof[FIXED_BYTES:]

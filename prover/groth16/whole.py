@@ -1,0 +1,90 @@
+"""A whole proof, from the wires that are fixed before the challenges to its points.
+
+commit      D_A under a blinding of its own; D' and pi of the linked group
+challenges  from statement | D' and pi | D_A; public wires as verifiers compute them
+witness 2   products and inverses
+prove       quotient, A, B, C
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from kernels.array import FrArray, FrMont
+from kernels.backend import Backend
+from prover.circuit.constraints import Circuit
+from prover.circuit.witness import solve_private
+from prover.groth16.commitment import Opening, commit_advice, link_groups
+from prover.groth16.prove import compute_points
+from prover.groth16.transcript import compute_challenges
+from prover.keys.halves import ProvingKey
+from prover.progress import Stages
+from prover.randomness import RandomBytes, draw_scalar
+from prover.wire.envelope import AnyStatement, Proof, encode_committed
+
+S = TypeVar("S", bound=AnyStatement)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WholeProof:
+    """Not verified yet; z, private, is the witness that says what is wrong if it does not."""
+
+    proof: Proof
+    z: FrMont = field(repr=False)
+
+
+def prove_statement(
+    circuit: Circuit,
+    key: ProvingKey,
+    statement: S,
+    public_inputs: Callable[[S, list[int]], FrArray | None],
+    *,
+    opening: Opening,
+    advice: FrArray,
+    random_bytes: RandomBytes,
+    backend: Backend,
+    stages: Stages,
+) -> WholeProof:
+    """A proof of a statement about one linked group.
+
+    public_inputs : as verifiers have them; the statement must be one that they answer
+    opening       : of the commitment that verifiers link the group to
+    advice        : scalars of the advice wires
+    raises        : KeyMismatch, UnsatisfiedConstraint where a table is met at its challenge
+    """
+    with stages.stage("commit"):
+        rho_a = draw_scalar(random_bytes)
+        d_a = commit_advice(key, advice, rho_a, backend)
+        linked = link_groups(key, [opening], random_bytes, backend)
+
+    with stages.stage("challenges"):
+        challenges = compute_challenges(
+            statement.encode(),
+            committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
+            n_challenges=key.verifying.n_challenges,
+        )
+        public = public_inputs(statement, challenges)
+        assert public is not None, "the statement was built from these inputs"
+
+    with stages.stage("witness 2"):
+        z = solve_private(
+            circuit, public=public, model=opening.wires, advice=advice, backend=backend
+        )
+
+    with stages.stage("prove"):
+        points = compute_points(
+            key,
+            circuit.r1cs,
+            z,
+            blindings=linked.blindings,
+            rho_a=rho_a,
+            random_bytes=random_bytes,
+            backend=backend,
+            progress=stages.report,
+        )
+        proof = Proof(
+            a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a
+        )
+    return WholeProof(proof=proof, z=z)
