@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from api.console.options import BackendName, ModelOrName, NSamples
+from api.console.options import BackendName, ModelOrName, Norm, NSamples
 from api.console.output import AsJson, emit_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from api.console.estimate import Estimate
-    from prover.circuit.accuracy import CircuitReport
+    from prover.circuit.accuracy import AccuracyCircuit, CircuitReport
+    from prover.circuit.norm import NormCircuit, NormReport
+    from prover.circuit.sizes import CircuitSizes
+
+DEFAULT_SAMPLES = 1024
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     model: ModelOrName,
-    samples: NSamples = 1024,
+    samples: NSamples = None,
+    norm: Norm = None,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -28,23 +35,20 @@ def inspect(
     import time
 
     from api.console.estimate import estimate, measure_rates
-    from api.console.model_files import require_architecture
     from api.console.refusals import load_backend, refusing
-    from prover.circuit.accuracy import compile_accuracy
-    from prover.circuit.sizes import compute_sizes
 
     with refusing(as_json=as_json):
-        architecture = require_architecture(model, samples)
+        sizes, compile_circuit = _plan(model, samples, norm)
         device = load_backend(backend)
-        accuracy = compile_accuracy(architecture, samples)
+        circuit = compile_circuit()
         rates = measure_rates(device, time.perf_counter)
-    report = accuracy.explain()
-    expected = estimate(compute_sizes(architecture, samples), report.lines, rates)
+    report = circuit.explain()
+    expected = estimate(sizes, report.lines, rates)
     if as_json:
         emit_json(
             report.to_json()
             | {
-                "circuit_digest": accuracy.digest.hex(),
+                "circuit_digest": circuit.digest.hex(),
                 "seconds": {
                     "total": expected.total_s,
                     "lines": list(expected.lines_s),
@@ -58,15 +62,32 @@ def inspect(
     _show(report, expected)
 
 
-def _show(report: CircuitReport, expected: Estimate) -> None:
+def _plan(
+    model: str, samples: int | None, norm: str | None
+) -> tuple[CircuitSizes, Callable[[], AccuracyCircuit | NormCircuit]]:
+    """The sizes of the circuit that is asked for, and what compiles it."""
+    from api.console.model_files import require_architecture, require_norm_plan
+    from prover.circuit.accuracy import compile_accuracy
+    from prover.circuit.norm import compile_plan
+    from prover.circuit.sizes import compute_sizes
+
+    if norm is None:
+        n_samples = samples or DEFAULT_SAMPLES
+        architecture = require_architecture(model, n_samples)
+        sizes = compute_sizes(architecture, n_samples)
+        return sizes, lambda: compile_accuracy(architecture, n_samples)
+    if samples is not None:
+        raise typer.BadParameter("give one of --samples and --norm")
+    plan = require_norm_plan(model, norm)
+    return plan.sizes, lambda: compile_plan(plan)
+
+
+def _show(report: CircuitReport | NormReport, expected: Estimate) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(markup=False, highlight=False)
-    console.print(
-        f"{report.architecture} on {report.n_samples} samples: {report.rows} rows "
-        f"({report.rows_per_sample:.0f} per sample) of 2^{report.lg_rows}"
-    )
+    console.print(f"{report.subject}: {report.rows} rows of 2^{report.lg_rows}")
     wires = ", ".join(f"{n} {group}" for group, n in report.wires.items())
     console.print(f"wires: {wires}")
     console.print(f"range table: {report.width_reason}")

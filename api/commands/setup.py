@@ -1,21 +1,32 @@
-"""`zkpot setup`: a key for an architecture and a number of samples."""
+"""`zkpot setup`: a key for an architecture, and a number of samples or bounds on updates."""
 
 from __future__ import annotations
 
+import secrets
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console.options import BackendName, ModelOrName, NSamples
+from api.console.options import BackendName, ModelOrName, Norm, NSamples
 from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kernels.backend import Backend
     from prover.circuit.accuracy import AccuracyCircuit
-    from prover.keys.card import KeyCard
+    from prover.circuit.norm import NormCircuit
+    from prover.circuit.norm_plan import NormPlan
+    from prover.keys.card import Card
     from prover.keys.halves import ProvingKey
     from prover.model.network import Architecture
+    from prover.progress import StageProgress
+
+    Maker = Callable[
+        [Backend, StageProgress], tuple[AccuracyCircuit | NormCircuit, Card, ProvingKey]
+    ]
 
 WARNING = (
     "WARNING: a setup by one party. Whoever ran it could keep the trapdoor and forge proofs under "
@@ -30,8 +41,9 @@ def register(app: typer.Typer) -> None:
 
 def setup(
     model: ModelOrName,
-    samples: NSamples,
     out: Annotated[Path, typer.Option(help="Folder for the key.", file_okay=False)],
+    samples: NSamples = None,
+    norm: Norm = None,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -40,28 +52,26 @@ def setup(
     from textwrap import fill
 
     from api.console.files import filling
-    from api.console.model_files import require_architecture
+    from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
-    from prover.keys.card import KeyCard
     from prover.keys.folder import CARD_NAME, VERIFYING_NAME, save_key
 
     if (out / VERIFYING_NAME).exists():
         refuse(
-            f"{out} holds a key; commitments made under it would be lost: "
+            f"{out} holds a key; proofs made under it would be lost: "
             "choose another --out, or delete it",
             code="file_exists",
             as_json=as_json,
         )
     started = time.perf_counter()
     with refusing(as_json=as_json):
-        architecture = require_architecture(model, samples)
+        make = _plan(model, samples, norm)
         device = load_backend(backend)
-        with filling(out):
-            accuracy, key = _make_key(architecture, samples, device)
-            card = KeyCard.of(accuracy)
+        with filling(out), show_steps() as progress:
+            circuit, card, key = make(device, progress)
             save_key(key, out, card)
         n_bytes = sum(path.stat().st_size for path in out.iterdir())
-    facts = _describe(card, accuracy, key) | {
+    facts = _describe(card, circuit, key) | {
         "out": str(out),
         "bytes": n_bytes,
         "setup_s": time.perf_counter() - started,
@@ -70,42 +80,69 @@ def setup(
         emit_json(facts)
         return
     typer.secho(fill(WARNING, 99), fg="red", bold=True)
+    subject = f"on {samples} samples" if norm is None else f"with updates bounded by {norm}"
     typer.echo(
-        f"key for {architecture.name} on {samples} samples: {accuracy.r1cs.n_rows} rows "
+        f"key for {card.architecture.name} {subject}: {circuit.r1cs.n_rows} rows "
         f"(2^{key.lg_n}), {n_bytes >> 20} MiB, in {facts['setup_s']:.1f} s"
     )
     typer.echo(f"key digest {facts['key_digest']}")
     typer.echo(f"wrote {out} (public; verifiers need {VERIFYING_NAME} and {CARD_NAME} only)")
 
 
-def _make_key(
-    architecture: Architecture, n_samples: int, backend: Backend
-) -> tuple[AccuracyCircuit, ProvingKey]:
-    """The circuit and a key under a fresh trapdoor, which is forgotten here."""
-    import secrets
+def _plan(model: str, samples: int | None, norm: str | None) -> Maker:
+    """What makes the key that is asked for, once that is known to be a circuit."""
+    from api.console.model_files import require_architecture, require_norm_plan
 
-    from api.console.progress import show_steps
+    if samples is not None and norm is None:
+        return partial(_make_accuracy, require_architecture(model, samples), samples)
+    if samples is None and norm is not None:
+        return partial(_make_norm, require_norm_plan(model, norm))
+    raise typer.BadParameter("give one of --samples and --norm")
+
+
+def _make_accuracy(
+    architecture: Architecture, n_samples: int, backend: Backend, progress: StageProgress
+) -> tuple[AccuracyCircuit, Card, ProvingKey]:
+    """The circuit and a key under a fresh trapdoor, which is forgotten here."""
     from prover.circuit.accuracy import compile_accuracy
     from prover.groth16.setup import setup_accuracy
+    from prover.keys.card import KeyCard
 
-    with show_steps() as progress:
-        progress("circuit", 0, 1)
-        accuracy = compile_accuracy(architecture, n_samples)
-        progress("circuit", 1, 1)
-        key = setup_accuracy(
-            accuracy, random_bytes=secrets.token_bytes, backend=backend, progress=progress
-        )
-    return accuracy, key
+    progress("circuit", 0, 1)
+    accuracy = compile_accuracy(architecture, n_samples)
+    progress("circuit", 1, 1)
+    key = setup_accuracy(
+        accuracy, random_bytes=secrets.token_bytes, backend=backend, progress=progress
+    )
+    return accuracy, KeyCard.of(accuracy), key
 
 
-def _describe(card: KeyCard, accuracy: AccuracyCircuit, key: ProvingKey) -> dict[str, object]:
+def _make_norm(
+    plan: NormPlan, backend: Backend, progress: StageProgress
+) -> tuple[NormCircuit, Card, ProvingKey]:
+    """`_make_accuracy` of bounds on updates."""
+    from prover.circuit.norm import compile_plan
+    from prover.groth16.setup_norm import setup_norm
+    from prover.keys.card import UpdateCard
+
+    progress("circuit", 0, 1)
+    norm = compile_plan(plan)
+    progress("circuit", 1, 1)
+    key = setup_norm(norm, random_bytes=secrets.token_bytes, backend=backend, progress=progress)
+    return norm, UpdateCard.of(norm), key
+
+
+def _describe(
+    card: Card, circuit: AccuracyCircuit | NormCircuit, key: ProvingKey
+) -> dict[str, object]:
+    names = {"n_samples": "samples"}
     return {
         "warning": WARNING,
         "architecture": card.architecture.name,
         "architecture_digest": card.architecture.digest.hex(),
         "multipliers": list(card.architecture.multipliers),
-        "samples": card.n_samples,
-        "rows": accuracy.r1cs.n_rows,
+        names.get(card.FIELD, card.FIELD): card.to_field(),
+        "rows": circuit.r1cs.n_rows,
         "lg_rows": key.lg_n,
         "circuit_digest": card.circuit_digest.hex(),
         "key_digest": key.verifying.digest.hex(),

@@ -10,9 +10,11 @@ import typer
 
 from api.console.refusals import meaning
 from kernels.machine import count_memory
+from prover.circuit.norm_plan import NormPlan, require_norm
 from prover.circuit.sizes import require_circuit
-from prover.errors import ArchitectureInvalid, CircuitTooLarge, ModelFormatError
+from prover.errors import ArchitectureInvalid, BoundsInvalid, CircuitTooLarge, ModelFormatError
 from prover.model.network import Architecture, QuantizedModel
+from prover.model.update import UpdateBounds
 from prover.model.zkq import MAGIC, MAX_MANIFEST_BYTES, VERSION, decode_model
 
 MAX_MODEL_BYTES = 1 << 30
@@ -55,16 +57,34 @@ def require_architecture(model: str, n_samples: int) -> Architecture:
     this machine's memory holds.
     Raises ModelFormatError, OSError for a file that is there but is no model.
     """
+    architecture = _find_architecture(model)
+    with meaning("--samples", CircuitTooLarge):
+        require_circuit(architecture, n_samples, max_bytes=count_memory())
+    return architecture
+
+
+def require_norm_plan(model: str, bounds: str) -> NormPlan:
+    """The plan of a circuit of bounds on updates, from what `require_architecture` takes and the
+    text of --norm. Errors as there, and a usage error for bounds that are none."""
+    names, parts = ("weight", "bias", "squares"), bounds.split(",")
+    if len(parts) != len(names) or not all(p.isascii() and p.isdigit() for p in parts):
+        raise typer.BadParameter(
+            "bounds are three numbers, such as 8,2000,50000", param_hint="--norm"
+        )
+    architecture = _find_architecture(model)
+    with meaning("--norm", BoundsInvalid, CircuitTooLarge):
+        found = UpdateBounds(**dict(zip(names, map(int, parts), strict=True)))
+        return require_norm(architecture, found, max_bytes=count_memory())
+
+
+def _find_architecture(model: str) -> Architecture:
     path = Path(model)
     try:
-        architecture = read_architecture(path) if path.is_file() else Architecture.parse(model)
+        return read_architecture(path) if path.is_file() else Architecture.parse(model)
     except ArchitectureInvalid as error:
         raise typer.BadParameter(
             f"there is no file {model}, and as a name: {error}", param_hint="MODEL"
         ) from error
-    with meaning("--samples", CircuitTooLarge):
-        require_circuit(architecture, n_samples, max_bytes=count_memory())
-    return architecture
 
 
 def _no_model(path: Path) -> ModelFormatError:

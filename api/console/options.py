@@ -36,7 +36,16 @@ ModelFile = Annotated[
 ]
 ModelOrName = Annotated[str, typer.Argument(help="A .zkq file, or a name such as mlp-784-128-10.")]
 NSamples = Annotated[
-    int, typer.Option("--samples", min=2, max=1 << 20, help="Samples that one proof covers.")
+    int | None, typer.Option("--samples", min=2, max=1 << 20, help="Samples that one proof covers.")
+]
+Norm = Annotated[
+    str | None,
+    typer.Option(
+        "--norm",
+        metavar="WEIGHT,BIAS,SQUARES",
+        help="In place of --samples, for bounds on updates: the greatest change of a weight, of a "
+        "bias, and the greatest sum of squares, where a bias counts 1/255.",
+    ),
 ]
 SamplesRef = Annotated[
     str, typer.Option("--dataset", help="Samples in public, such as 'mnist:test[0:1024]'.")

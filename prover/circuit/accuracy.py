@@ -65,6 +65,12 @@ class CircuitReport:
     width_reason: str
     lines: tuple[ReportLine, ...]
 
+    @property
+    def subject(self) -> str:
+        """What the circuit is about, for people."""
+        per_sample = f"{self.rows_per_sample:.0f} rows per sample"
+        return f"{self.architecture} on {self.n_samples} samples ({per_sample})"
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

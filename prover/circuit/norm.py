@@ -48,6 +48,12 @@ class NormReport:
     width_reason: str
     lines: tuple[ReportLine, ...]
 
+    @property
+    def subject(self) -> str:
+        """What the circuit is about, for people."""
+        bounds = ", ".join(f"{name} {value}" for name, value in self.bounds.items())
+        return f"bounds on updates of {self.architecture} ({bounds})"
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

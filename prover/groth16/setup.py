@@ -30,11 +30,10 @@ from kernels.cpu.words.group import add_g1
 from kernels.numpy_types import BoolArray
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.constraints import check_independence
-from prover.circuit.norm import NormCircuit
 from prover.circuit.r1cs import R1CS, Factors
 from prover.errors import TrapdoorInvalid
 from prover.groth16.quotient import coset_shift
-from prover.keys.card import Card, KeyCard, UpdateCard
+from prover.keys.card import KeyCard
 from prover.keys.halves import (
     NO_FILE,
     OWN_ARRAYS,
@@ -254,33 +253,12 @@ def setup_accuracy(
     progress: StageProgress | None = None,
 ) -> ProvingKey:
     """A key of a compiled statement: `setup` with a trapdoor that is drawn and forgotten here."""
-    return _set_up(accuracy, KeyCard.of(accuracy), random_bytes, backend, progress)
-
-
-def setup_norm(
-    norm: NormCircuit,
-    *,
-    random_bytes: RandomBytes,
-    backend: Backend,
-    progress: StageProgress | None = None,
-) -> ProvingKey:
-    """`setup_accuracy` of bounds on updates."""
-    return _set_up(norm, UpdateCard.of(norm), random_bytes, backend, progress)
-
-
-def _set_up(
-    compiled: AccuracyCircuit | NormCircuit,
-    card: Card,
-    random_bytes: RandomBytes,
-    backend: Backend,
-    progress: StageProgress | None,
-) -> ProvingKey:
     return setup(
-        compiled.r1cs,
-        circuit_digest=compiled.digest,
-        card_digest=card.digest,
-        n_challenges=compiled.n_challenges,
-        trapdoor=draw_trapdoor(random_bytes, n_linked=len(compiled.r1cs.linked)),
+        accuracy.r1cs,
+        circuit_digest=accuracy.digest,
+        card_digest=KeyCard.of(accuracy).digest,
+        n_challenges=accuracy.n_challenges,
+        trapdoor=draw_trapdoor(random_bytes, n_linked=len(accuracy.r1cs.linked)),
         backend=backend,
         progress=progress,
     )
@@ -300,7 +278,7 @@ def setup(
 
     circuit_digest : 32 bytes, names the circuit in the verifying key
     n_challenges   : how many challenges the transcript gives between advice and private wires
-    card_digest    : of the card of the circuit, which is kept beside the key
+    card_digest    : of the card of an accuracy circuit, which is kept beside the key
     Raises TrapdoorInvalid, and what `check_independence` raises for a circuit whose columns are
     dependent within the linked groups, or for public wires modulo the rest.
     cost           : about 4 G1 multiples per wire, 1 per row, 1 G2 multiple per wire of B, and for

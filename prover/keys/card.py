@@ -119,7 +119,7 @@ class Card(ABC):
             card.require_circuit()
         except (ArchitectureInvalid, ValueError, TypeError, RecursionError):
             raise FormatError(
-                f"it is no card of version {VERSION}",
+                f"it is no card of version {VERSION} with {cls.FIELD}",
                 where=where,
                 next_step="fetch the key again, or run the setup again",
             ) from None

@@ -20,7 +20,8 @@ from prover.circuit.norm_inputs import UpdateInputs
 from prover.circuit.public_inputs import ShardInputs
 from prover.errors import KeyMismatch, SelfCheckFailed, ShapeMismatch, UpdateExceeds
 from prover.groth16.commitment import Opening
-from prover.groth16.setup import setup_accuracy, setup_norm
+from prover.groth16.setup import setup_accuracy
+from prover.groth16.setup_norm import setup_norm
 from prover.groth16.verify import verify, verify_updates
 from prover.groth16.whole import prove_statement
 from prover.keys.card import UpdateCard

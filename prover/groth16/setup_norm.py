@@ -1,0 +1,30 @@
+"""A key of bounds on updates: `prover.groth16.setup.setup_accuracy` for the other statement."""
+
+from __future__ import annotations
+
+from kernels.backend import Backend
+from prover.circuit.norm import NormCircuit
+from prover.groth16.setup import draw_trapdoor, setup
+from prover.keys.card import UpdateCard
+from prover.keys.halves import ProvingKey
+from prover.progress import StageProgress
+from prover.randomness import RandomBytes
+
+
+def setup_norm(
+    norm: NormCircuit,
+    *,
+    random_bytes: RandomBytes,
+    backend: Backend,
+    progress: StageProgress | None = None,
+) -> ProvingKey:
+    """A key of compiled bounds: `setup` with a trapdoor that is drawn and forgotten here."""
+    return setup(
+        norm.r1cs,
+        circuit_digest=norm.digest,
+        card_digest=UpdateCard.of(norm).digest,
+        n_challenges=norm.n_challenges,
+        trapdoor=draw_trapdoor(random_bytes, n_linked=len(norm.r1cs.linked)),
+        backend=backend,
+        progress=progress,
+    )
