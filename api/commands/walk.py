@@ -58,8 +58,9 @@ def walk(samples: Samples = 1024, out: Keep = None) -> None:
 def list_steps(samples: int) -> list[tuple[str, list[str]]]:
     """What happens, and the command that does it."""
     shard = f"mnist:test[0:{samples}]"
-    commitment = ["--key", "key/", "--commitment", "model.commit"]
-    prove = ["prove", "model.zkq", *commitment, "--dataset", shard, "--out", "proof.zkp"]
+    commit = ["commit", "model.zkq", "--out", "model.commit"]
+    inputs = ["--key", "key/", "--commitment", "model.commit", "--dataset", shard]
+    prove = ["prove", "model.zkq", *inputs, "--out", "proof.zkp"]
     train = ["train", "--dataset", "mnist", "--arch", ARCHITECTURE, "--out", "float.safetensors"]
     quantize = ["quantize", "float.safetensors", "--dataset", "mnist", "--out", "model.zkq"]
     setup = ["setup", "model.zkq", "--samples", str(samples), "--out", "key/"]
@@ -67,16 +68,16 @@ def list_steps(samples: int) -> list[tuple[str, list[str]]]:
         ("A client trains on its own data", train),
         ("It makes the network an integer one, which circuits can speak about", quantize),
         ("Anyone makes keys for networks of this shape", setup),
-        ("The client binds itself to its weights", ["commit", "model.zkq", "--key", "key/",
-                                                    "--out", "model.commit"]),
+        ("The client binds itself to its weights", commit),
         ("It proves how many public test images the committed network gets right", prove),
         ("A verifier, who has no weight, checks", verify_arguments("proof.zkp", samples)),
-    ]  # fmt: skip
+    ]
 
 
 def verify_arguments(proof: str, samples: int) -> list[str]:
     """The verifier's command."""
-    return ["verify", proof, "--key", "key/", "--dataset", f"mnist:test[0:{samples}]"]
+    shard = f"mnist:test[0:{samples}]"
+    return ["verify", proof, "--key", "key/", "--dataset", shard, "--commitment", "model.commit"]
 
 
 def tamper(proof: Path, forged: Path) -> None:

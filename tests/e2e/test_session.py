@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
+from api.commands.walk import list_steps
+
 BEGIN, END = "<!-- session:begin -->\n", "<!-- session:end -->\n"
 POINTS = 1.0  # by how many percentage points an accuracy may differ
 MASKS = (
@@ -95,6 +97,12 @@ def test_masks_leave_the_words() -> None:
 def test_a_readme_without_a_session_would_be_seen(readme: str) -> None:
     with pytest.raises(AssertionError):
         read_session(readme)
+
+
+def test_walk_runs_the_same_commands(root: Path) -> None:
+    steps = read_session((root / "README.md").read_text(encoding="utf-8"))
+    walked = [["zkpot", *arguments] for _, arguments in list_steps(1024)]
+    assert walked == [shlex.split(step.command) for step in steps]
 
 
 @pytest.mark.slow

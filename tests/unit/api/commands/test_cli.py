@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from api.cli import build_app
-from api.commands.walk import list_steps, tamper
+from api.commands.walk import tamper
 from api.console.output import refuse
 from bench import registry
 from bench.registry import BenchCase, Suite, Task
@@ -175,9 +175,7 @@ def test_selftest_shows_right_answers(runner: CliRunner) -> None:
     assert all(step["right"] for step in found["steps"])
 
 
-def test_walk_runs_the_session_and_forges_within_the_proof(tmp_path: Path) -> None:
-    commands = [arguments[0] for _, arguments in list_steps(64)]
-    assert commands == ["train", "quantize", "setup", "commit", "prove", "verify"]
+def test_walk_forges_within_the_proof(tmp_path: Path) -> None:
     whole = bytes(range(200)) * 3
     (tmp_path / "proof").write_bytes(whole)
     tamper(tmp_path / "proof", tmp_path / "forged")
