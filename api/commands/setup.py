@@ -58,7 +58,7 @@ def setup(
 
     if (out / VERIFYING_NAME).exists():
         refuse(
-            f"{out} holds a key; proofs made under it would be lost: "
+            f"{out} holds a key; proofs under it verify with no other: "
             "choose another --out, or delete it",
             code="file_exists",
             as_json=as_json,

@@ -1,4 +1,4 @@
-"""What `commit` and `prove` need together: a model, and the key and circuit that fit it."""
+"""What `prove` needs together: a model, and the key and circuit that fit it."""
 
 from __future__ import annotations
 

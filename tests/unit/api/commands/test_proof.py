@@ -114,7 +114,8 @@ def test_setup_warns_of_its_only_party(desk: Path, tmp_path: Path) -> None:
     card = json.loads((tmp_path / "key" / "circuit.json").read_text())
     assert set(card) == {"architecture", "circuit_digest", "n_samples", "version"}
     assert (card["n_samples"], card["architecture"]["input_shape"]) == (4, [784])
-    assert refuse("file_exists", "setup", "mlp-784-10", "--samples", 4, "--out", desk / "key")
+    reason = refuse("file_exists", "setup", "mlp-784-10", "--samples", 4, "--out", desk / "key")
+    assert "proofs under it" in reason
 
 
 def test_setup_reads_no_weight(desk: Path, tmp_path: Path) -> None:
