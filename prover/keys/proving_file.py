@@ -162,7 +162,7 @@ def _check_lengths(key: ProvingKey, path: Path) -> None:
         and len(key.b1) == len(key.b2) == len(key.b_wires) + 2
         and len(key.c) == len(key.c_wires)
         and len(key.h) == 1 << key.lg_n
-        and all(len(g) >= 1 and len(g.link) == len(g.basis) + 1 for g in key.groups)
+        and all(len(g.link) == len(g.basis) + 1 >= 3 for g in key.groups)  # a wire at least
         and len(key.advice) == (key.n_advice + 1 if key.n_advice else 0)
         and len(key.correction) == 2 + len(key.groups)
         and (key.verifying.n_linked, key.verifying.has_advice)

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.bn254 import B2, P
+from kernels.bn254 import B2, G1, P
 from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
 from kernels.reference import add_fp2, mul_fp2
 from prover.errors import FieldInvalid, FormatError, KeyMismatch
+from prover.groth16.setup import pin_files
 from prover.keys import proving_file
 from prover.keys.card import KeyCard
 from prover.keys.folder import (
@@ -32,7 +33,7 @@ from prover.keys.folder import (
     load_verifying_key,
     save_key,
 )
-from prover.keys.halves import VerifyingKey
+from prover.keys.halves import LinkedGroup, VerifyingKey
 from prover.pipeline import compile_for_key, require_same_circuit
 from tests.support.forged_points import put_point
 from tests.support.learning import BACKEND, accuracy, proving_key
@@ -300,6 +301,18 @@ def test_groups_of_the_two_halves_must_agree(toy: Path) -> None:
     for lie in lies:
         with pytest.raises(FormatError, match="do not fit its counts"):
             load_proving_key(toy, replace(key, **lie))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n_bases", [0, 1])
+def test_a_group_without_wires_is_refused(n_bases: int, tmp_path: Path) -> None:
+    """With a blinder, and without."""
+    point = G1Array.from_ints([G1])
+    basis = G1Array.concat([G1Array.zeros(0)] + [point] * n_bases)
+    group = LinkedGroup(basis=basis, link=G1Array.concat([basis, point]))
+    forged = pin_files(replace(toy_key(), groups=(group,)))
+    save_key(forged, tmp_path)
+    with pytest.raises(FormatError, match="do not fit its counts"):
+        load_proving_key(tmp_path, forged.verifying)
 
 
 @pytest.mark.parametrize("name", ["links", "delta_a"])
