@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -15,14 +16,13 @@ from consensus.aggregation.masked import Masked
 from consensus.aggregation.outcome import Cheat, Ending, Outcome
 from consensus.aggregation.secrets import agree_pair_seed, derive_mask_private, derive_self_seed
 from consensus.aggregation.shamir import recover
-from consensus.aggregation.unmasking import list_shares
+from consensus.aggregation.unmasking import Unmasking, list_shares
 from consensus.errors import AnswerRefused
 from kernels.array import FrArray
 from kernels.encoding import encode_fr
 from tests.consensus.aggregation_observer import make_players
 from tests.consensus.aggregation_rounds import (
     COLLUSION,
-    N_PARAMETERS,
     Player,
     Table,
     make_circle,
@@ -70,31 +70,76 @@ def test_a_second_set_is_refused(restarted: bool, rng: Random) -> None:
         assert again.encode() == player.sent["unmask"]
 
 
+def collect_secret(
+    answers: Sequence[tuple[Player, Unmasking]], accepted: frozenset[bytes], victim: Player
+) -> int:
+    """Which of a client's secrets these answers are of, from as many shares as make it."""
+    circle = victim.circle
+    shares = {}
+    for player, made in answers:
+        point = circle.graph.find_position(player.key) + 1
+        shares[point] = dict(list_shares(made, circle, player.key, accepted))[victim.key]
+    t = circle.graph.threshold
+    values = FrArray.from_ints([*shares.values()][:t])
+    (secret,) = recover([[*shares][:t]], values, masker().backend)
+    return secret
+
+
+def lay_bare(
+    victim: Player, masked: Masked, others: frozenset[bytes], *, sigma: int, b: int
+) -> bytes:
+    """A masked update without its masks: what no one is to see."""
+    circle = victim.circle
+    private = derive_mask_private(sigma, circle.place)
+    seeds = [(-1, derive_self_seed(b, circle.place))]
+    for other in others:
+        seed = agree_pair_seed(circle, victim.key, private, other)
+        seeds.append((-circle.graph.find_sign(victim.key, other), seed))
+    streams = masker().sum_streams(seeds, circle.n_elements)
+    return encode_fr(masker().add(masked.scalars, streams))
+
+
 def test_without_the_guard_the_difference_is_a_model(rng: Random) -> None:
     """U opened, and U without one: sigma and b of that one are both known."""
     players = make_players(rng)
     table, victim = Table(players), players[-1]
     u, deals = unmask_twice(table, victim.key)
-    circle, accepted = table.circle, u | {victim.key}
-    shares = {}
+    accepted = u | {victim.key}
+    answers = []
     for player in players[:-1]:
-        unbound = Unbound(player.secrets, circle, masker=masker(), save=player._save)
-        made = unbound.unmask(accepted=accepted, masked=u, deals=deals)
-        point = circle.graph.find_position(player.key) + 1
-        shares[point] = dict(list_shares(made, circle, player.key, accepted))[victim.key]
-    t = circle.graph.threshold
-    values = FrArray.from_ints([*shares.values()][:t])
-    (sigma,) = recover([[*shares][:t]], values, masker().backend)
-    private = derive_mask_private(sigma, circle.place)
-    seeds = [(-1, derive_self_seed(victim.own.self_secret, circle.place))]  # opened with U
-    for other in u:
-        seed = agree_pair_seed(circle, victim.key, private, other)
-        seeds.append((-circle.graph.find_sign(victim.key, other), seed))
-    bare = masker().add(
-        Masked.parse(victim.sent["mask"]).scalars, masker().sum_streams(seeds, N_PARAMETERS + 1)
+        unbound = Unbound(player.secrets, table.circle, masker=masker(), save=player._save)
+        answers.append((player, unbound.unmask(accepted=accepted, masked=u, deals=deals)))
+    sigma = collect_secret(answers, accepted, victim)
+    b = victim.own.self_secret  # opened with U
+    bare = lay_bare(victim, Masked.parse(victim.sent["mask"]), u, sigma=sigma, b=b)
+    assert bare == encode_fr(masking.weigh(victim.model, victim.rho, victim.weight))
+
+
+def test_two_final_blocks_of_one_height_would_show_a_model(rng: Random) -> None:
+    """Why validators are trusted not to make them: each client answers once, some for U, some for
+    U without one. None is asked for anything that its guard refuses.
+    """
+    players = make_players(rng)
+    make_circle(players)
+    deals = {p.key: p.client.deal() for p in players}
+    everyone = frozenset(deals)
+    *others, victim = players
+    for p in others:
+        p.mask(everyone)
+    update = Masked.parse(victim.mask(everyone))
+    half = len(others) // 2
+    u = everyone - {victim.key}
+    told = [(others[:half], everyone), (others[half:], u)]
+    b, sigma = (
+        collect_secret(
+            [(p, p.client.unmask(accepted=everyone, masked=m, deals=deals)) for p in some],
+            everyone,
+            victim,
+        )
+        for some, m in told
     )
-    expected = masking.weigh(victim.model, victim.rho, victim.weight)
-    assert encode_fr(bare) == encode_fr(expected)
+    bare = lay_bare(victim, update, u, sigma=sigma, b=b)
+    assert bare == encode_fr(masking.weigh(victim.model, victim.rho, victim.weight))
 
 
 # -- a client's other refusals ---------------------------------------------------------------------
