@@ -15,6 +15,10 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from consensus.aggregation.circle import Circle
+from consensus.aggregation.client_side import RoundClient, RoundSecrets
+from consensus.aggregation.deal import Deal
+from consensus.aggregation.masks import Masker
 from consensus.content.blobs import FileBlobs
 from consensus.disk.development import (
     ADMISSION,
@@ -29,20 +33,22 @@ from consensus.learning import beacon
 from consensus.learning.admission import describe_occasion
 from consensus.learning.chain import apply, beacon_message, start
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.circle import describe_circle
 from consensus.learning.samples import SamplePool
+from consensus.learning.steps import STEPS
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.codec import Signed
-from consensus.wire.genesis import Genesis, Task, Timeouts
+from consensus.wire.genesis import Genesis, Task, Timeouts, set_phases
 from consensus.wire.messages import Block, FinalBlock, QuorumCertificate, Step, Vote
-from consensus.wire.transactions import Commit, Proof, Register, SentTransaction, Update
+from consensus.wire.transactions import Commit, Contribution, Proof, Register, SentTransaction
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.keys.halves import ProvingKey
 from prover.model.network import QuantizedModel
-from prover.model.zkq import encode_model
 from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, draw_blinding
 from prover.pipeline import commit_job, prove_job
+from prover.wire.records import Record
 
 N_VALIDATORS = 4
 NO_DEADLINE_MS = 86_400_000
@@ -81,6 +87,9 @@ class ChainLab:
         self.clients = [Ed25519PrivateKey.generate() for _ in range(n_clients)]
         self.genesis = self._create(n_rounds, empty_block_ms, step_ms)
         self.verifier = BlockVerifier(self.genesis, self.blobs, secrets.token_bytes)
+        self._secrets: dict[tuple[bytes, int], RoundSecrets] = {}
+        self._circles: dict[bytes, Circle] = {}
+        self._deals: dict[bytes, Deal] = {}
 
     def _create(self, n_rounds: int, empty_block_ms: int, step_ms: int) -> Genesis:
         p = self.prover
@@ -96,10 +105,8 @@ class ChainLab:
             margin=None,
             n_rounds=n_rounds,
             n_expected=len(self.clients),
-            register_ms=NO_DEADLINE_MS,
-            commit_ms=NO_DEADLINE_MS,
-            prove_ms=NO_DEADLINE_MS,
-            update_ms=NO_DEADLINE_MS,
+            collusion=0,
+            **set_phases(NO_DEADLINE_MS),
             allow_few_samples=True,
         )
         timeouts = Timeouts(
@@ -134,8 +141,8 @@ class ChainLab:
                 return [self._commit(key, t) for key in self.clients]
             case Phase.PROVE:
                 return [self._prove(key, state) for key in self.clients]
-            case Phase.UPDATE:
-                return [self._update(key, t) for key in self.clients]
+            case Phase.MASK | Phase.UNMASK:
+                return [self._contribute(key, state) for key in self.clients]
             case _:
                 return []
 
@@ -150,11 +157,13 @@ class ChainLab:
         return self._sign(tx, key)
 
     def _commit(self, key: Ed25519PrivateKey, learning_round: int) -> Commit:
-        made = self._commitment
+        made, keys = self._commitment, self._draw_secrets(key, learning_round).public
         tx = Commit(
             client_key=get_public_key(key),
             learning_round=learning_round,
             d_w=encode_g1(made.d),
+            mask_key=keys.mask_key,
+            share_key=keys.share_key,
         )
         return self._sign(tx, key)
 
@@ -174,17 +183,65 @@ class ChainLab:
             backend=p.backend,
             clock=perf_counter,
         )
-        tx = Proof(client_key=public, learning_round=state.learning_round, envelope=job.envelope)
-        return self._sign(tx, key)
-
-    def _update(self, key: Ed25519PrivateKey, learning_round: int) -> Update:
-        tx = Update(
-            client_key=get_public_key(key),
-            learning_round=learning_round,
-            model_digest=self.blobs.put(encode_model(self.prover.model)),
-            rho=self._blinding.rho.to_bytes(32, "little"),
+        dealt = self._take_part(key, state).deal()
+        tx = Proof(
+            client_key=public,
+            learning_round=state.learning_round,
+            envelope=job.envelope,
+            deal=self.blobs.put(dealt.encode()),
         )
         return self._sign(tx, key)
+
+    def _contribute(self, key: Ed25519PrivateKey, state: ChainState) -> Contribution:
+        client, public = self._take_part(key, state), get_public_key(key)
+        accepted, masked = state.proofs.keys(), state.masked.keys()
+        payload: Record
+        if state.phase is Phase.MASK:
+            payload = client.mask(
+                self.prover.model.wires,
+                rho=self._blinding.rho,
+                weight=state.proofs[public].claimed_correct,
+                accepted=accepted,
+            )
+        else:
+            payload = client.unmask(accepted=accepted, masked=masked, deals=self._load_deals(state))
+        tx = Contribution(
+            client_key=public,
+            learning_round=state.learning_round,
+            step=STEPS[state.phase],
+            payload=self.blobs.put(payload.encode()),
+        )
+        return self._sign(tx, key)
+
+    def _draw_secrets(self, key: Ed25519PrivateKey, learning_round: int) -> RoundSecrets:
+        place = (get_public_key(key), learning_round)
+        if place not in self._secrets:
+            self._secrets[place] = RoundSecrets.draw(
+                genesis_digest=self.genesis.digest,
+                learning_round=learning_round,
+                client_key=place[0],
+                random_bytes=secrets.token_bytes,
+            )
+        return self._secrets[place]
+
+    def _take_part(self, key: Ed25519PrivateKey, state: ChainState) -> RoundClient:
+        place = (get_public_key(key), state.learning_round)
+        drawn = self._draw_secrets(key, state.learning_round)
+        if state.beacon not in self._circles:
+            self._circles = {state.beacon: describe_circle(state)}
+
+        def save(changed: RoundSecrets) -> None:
+            self._secrets[place] = changed
+
+        circle = self._circles[state.beacon]
+        return RoundClient(drawn, circle, masker=Masker(self.prover.backend), save=save)
+
+    def _load_deals(self, state: ChainState) -> dict[bytes, Deal]:
+        """Of all clients, read once a round."""
+        if self._deals.keys() != state.proofs.keys():
+            named = {client: proven.deal for client, proven in state.proofs.items()}
+            self._deals = {c: Deal.parse(self.blobs.get(digest)) for c, digest in named.items()}
+        return self._deals
 
     # -- what validators would make of it
 

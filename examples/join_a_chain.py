@@ -1,4 +1,4 @@
-"""A client joins a chain: it registers, commits, proves, opens its model; then all is verified.
+"""Clients join a chain: they register, commit, prove, mask their models; then all is verified.
 
     python examples/join_a_chain.py
 
@@ -28,7 +28,7 @@ from consensus.learning.chain_state import Phase
 from consensus.learning.samples import SamplePool
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
-from consensus.wire.genesis import Genesis, Task, Timeouts
+from consensus.wire.genesis import Genesis, Task, Timeouts, set_phases
 from federated.client import Client, ProofOrder, SecretStore, find_duty, make_committer
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
@@ -37,6 +37,7 @@ from prover.model.network import Architecture, QuantizedModel
 from prover.pipeline import prove_job
 
 ARCHITECTURE = Architecture.parse("mlp-8-4")
+N_CLIENTS = 3  # a sum of fewer models would tell of each
 N_SAMPLES = 256  # the least that a task may draw: of fewer, k would tell about single samples
 WAIT_S = 1.0
 PROGRAM = (sys.executable, "-c", "from api.cli import main; main()")  # `zkpot`, wherever it lies
@@ -47,7 +48,7 @@ key = setup_accuracy(circuit, random_bytes=secrets.token_bytes, backend=backend)
 
 
 def make_chain(folder: Path) -> Genesis:
-    """A chain with one validator, one round, room for one client; all keys are dealt here."""
+    """A chain with one validator, one round, room for three clients; all keys are dealt here."""
     rng = np.random.default_rng(1)
     pool = SamplePool.of(
         images=rng.integers(0, 256, (2 * N_SAMPLES, 8), dtype=np.uint8),
@@ -66,11 +67,9 @@ def make_chain(folder: Path) -> Genesis:
         threshold=1,
         margin=None,
         n_rounds=1,
-        n_expected=1,
-        register_ms=60_000,
-        commit_ms=60_000,
-        prove_ms=60_000,
-        update_ms=60_000,
+        n_expected=N_CLIENTS,
+        collusion=1,
+        **set_phases(60_000),
     )
     timeouts = Timeouts(
         propose_ms=1000,
@@ -132,19 +131,27 @@ def make_client(folder: Path, chain: Path, genesis: Genesis) -> Client:
         learn=learn,
         commit=make_committer(genesis.task, random_bytes=secrets.token_bytes, backend=backend),
         prover=OwnMachine(),
+        random_bytes=secrets.token_bytes,
+        backend=backend,
     )
 
 
-def take_part(client: Client, watch: Watch) -> None:
-    """Sends what is due until it is final, through all phases, and says what it sends."""
-    sent_at, sent = float("-inf"), None
+def take_part(clients: list[Client], watch: Watch) -> None:
+    """Sends what is due until it is final, through all phases, and says what it sends.
+
+    Three clients in one process, for the example's sake: each has a folder and a key of its own.
+    """
+    sent_at, sent = float("-inf"), list[object]()
     while watch.state.phase is not Phase.DONE:
-        due = client.act(watch.state)
-        if due is not None and (due is not sent or time.monotonic() - sent_at > WAIT_S):
-            if due is not sent:
-                print(f"height {watch.state.height}: {find_duty(watch.state, client.public_key)}")
-            watch.send(due)  # the transport may lose it: it is sent again
-            sent_at, sent = time.monotonic(), due
+        state = watch.state
+        due = [tx for client in clients if (tx := client.act(state)) is not None]
+        if due and (due != sent or time.monotonic() - sent_at > WAIT_S):
+            duties = {find_duty(state, client.public_key) for client in clients}
+            if due != sent and len(due) == len(clients):
+                print(f"height {state.height}: {', '.join(duties)}")
+            for tx in due:
+                watch.send(tx)  # the transport may lose it: it is sent again
+            sent_at, sent = time.monotonic(), list(due)
         watch.poll(100)
 
 
@@ -155,14 +162,15 @@ def main() -> None:
         settings = Settings(data_dir=folder / "data")
         environment = {**os.environ, "ZKPOT_DATA_DIR": str(settings.data_dir)}
         node = subprocess.Popen(
-            [*PROGRAM, "node", str(chain / "node-0")],
+            [*PROGRAM, "node", str(chain / "node-0"), "--archive"],  # keeps what it adds up
             env=environment,
             stderr=(folder / "node.log").open("wb"),
         )
         try:
             with sharing(settings) as (redis, _):
                 watch = Watch(genesis, Transport(redis, genesis.digest, (FINAL,)))
-                take_part(make_client(folder / "client", chain, genesis), watch)
+                names = [f"client-{i}" for i in range(N_CLIENTS)]
+                take_part([make_client(folder / name, chain, genesis) for name in names], watch)
             print(f"height {watch.state.height}: {watch.state.phase}")
         finally:
             node.terminate()

@@ -1,13 +1,18 @@
 """A client of a task: what the chain asks of it in each phase, made once, sent until it is final.
 
     REGISTER  its key and home validator, by a permit
-    COMMIT    trains from the global model; D_W of the outcome, with a blinding kept on its disk
-    PROVE     the shard that the beacon drew; a proof of it, made by whoever proves for it
-    UPDATE    its model into the blobs, and the blinding that opens D_W
+    COMMIT    trains from the global model; D_W of the outcome, with a blinding kept on its disk,
+              and two keys for the masks of the round
+    PROVE     the shard that the beacon drew; a proof of it, made by whoever proves for it; shares
+              of its secrets for its neighbours
+    MASK      its weighted model under masks
+    UNMASK    shares of others' secrets, as the frozen sets say
+    ATTEST, REVEAL   where somebody has cheated: `consensus.aggregation.dispute`
 
 What to do is a function of a state that a light client has verified; data, proving and sending are
 arguments. One commitment per learning round: it is on disk before it is sent, so that a client that
-was killed goes on with the same one.
+was killed goes on with the same one. What a client unmasks for is on disk before it answers
+(`consensus.aggregation.client_side`): its model never leaves it but under masks.
 """
 
 from __future__ import annotations
@@ -20,19 +25,25 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from consensus.aggregation.client_side import RoundClient
+from consensus.aggregation.client_side import RoundSecrets as MaskSecrets
+from consensus.aggregation.deal import Deal
+from consensus.aggregation.masks import Masker
 from consensus.content.interface import Blobs
 from consensus.disk.identity import get_public_key, sign
 from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
+from consensus.learning.circle import describe_circle, describe_judged, list_bad
 from consensus.learning.samples import SamplePool
+from consensus.learning.steps import STEPS, get_done, is_asked
 from consensus.wire.genesis import Genesis, Task
 from consensus.wire.transactions import (
     Commit,
+    Contribution,
     Proof,
     Register,
     SentTransaction,
-    Update,
     decode_transaction,
 )
 from federated.errors import NotAdmitted, ProvingFailed
@@ -47,9 +58,10 @@ from prover.pedersen.commitment import Committer as PedersenCommitter
 from prover.pedersen.commitment import SecretCommitment, draw_blinding
 from prover.pipeline import commit_job
 from prover.randomness import RandomBytes
+from prover.wire.records import Record
 from prover.wire.statement import Occasion
 
-MODEL_NAME, COMMITMENT_NAME = "model.zkq", "commitment.secret"
+MODEL_NAME, COMMITMENT_NAME, MASKS_NAME = "model.zkq", "commitment.secret", "masks.secret"
 
 Learn = Callable[[GlobalModel | None, int], QuantizedModel]
 """learn(global model or None before the first, learning round) gives the client's own model."""
@@ -83,23 +95,21 @@ class Duty(StrEnum):
     REGISTER = "register"
     COMMIT = "commit"
     PROVE = "prove"
-    OPEN = "open"
+    MASK = "mask"
+    UNMASK = "unmask"
+    ATTEST = "attest"
+    REVEAL = "reveal"
     NOTHING = "nothing"
 
 
 def find_duty(state: ChainState, client_key: bytes) -> Duty:
     """What this client is to do after this state. Pure."""
-    match state.phase:
-        case Phase.REGISTER if client_key not in state.clients:
-            return Duty.REGISTER
-        case Phase.COMMIT if client_key in state.clients and client_key not in state.commits:
-            return Duty.COMMIT
-        case Phase.PROVE if client_key in state.commits and client_key not in state.proofs:
-            return Duty.PROVE
-        case Phase.UPDATE if client_key in state.proofs and client_key not in state.updates:
-            return Duty.OPEN
-        case _:
-            return Duty.NOTHING
+    phase = state.phase
+    if phase is Phase.REGISTER:
+        return Duty.NOTHING if client_key in state.clients else Duty.REGISTER
+    if not is_asked(state, phase, client_key) or client_key in get_done(state, phase):
+        return Duty.NOTHING
+    return Duty(phase.value)
 
 
 def draw_shard(state: ChainState, blobs: Blobs) -> tuple[UInt8Array, UInt8Array]:
@@ -121,8 +131,8 @@ class RoundSecrets:
 
 
 class SecretStore:
-    """FOLDER/chain-GENESIS/round-N/, for its owner's eyes only: model.zkq, commitment.secret, and
-    each transaction under its duty's name once it is made, `prove.sent`.
+    """FOLDER/chain-GENESIS/round-N/, for its owner's eyes only: model.zkq, commitment.secret,
+    masks.secret, and each transaction under its duty's name once it is made, `prove.sent`.
 
     On another chain a commitment would be under another key, or tell that both clients are one.
     """
@@ -162,6 +172,20 @@ class SecretStore:
         folder = self._get(learning_round)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(folder / f"{duty}.sent", [tx.encode()], mode=PRIVATE)
+
+    def load_masks(self, learning_round: int) -> MaskSecrets | None:
+        """The secrets behind a round's masks; None when none were saved. Raises FormatError."""
+        try:
+            raw = (self._get(learning_round) / MASKS_NAME).read_bytes()
+        except FileNotFoundError:
+            return None
+        return MaskSecrets.parse(raw)
+
+    def save_masks(self, learning_round: int, secrets: MaskSecrets) -> None:
+        """In place of what was there, before any answer that they bind. Raises OSError."""
+        folder = self._get(learning_round)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(folder / MASKS_NAME, [secrets.encode()], mode=PRIVATE)
 
     def _get(self, learning_round: int) -> Path:
         return self._folder / f"round-{learning_round}"
@@ -203,6 +227,8 @@ class Client:
         learn: Learn,
         commit: Committer,
         prover: Prover,
+        random_bytes: RandomBytes,
+        backend: Backend,
     ) -> None:
         """validator : its home, which proposes when this client leads
         permit    : of the admission key; b"" for one that is registered already
@@ -211,6 +237,7 @@ class Client:
         self._key, self._validator, self._permit = key, validator, permit
         self._blobs, self._secrets = blobs, secrets
         self._learn, self._commit, self._prover = learn, commit, prover
+        self._random_bytes, self._masker = random_bytes, Masker(backend)
         self._made: tuple[Duty, int, SentTransaction] | None = None
 
     def act(self, state: ChainState) -> SentTransaction | None:
@@ -219,7 +246,8 @@ class Client:
         Made once, which may take as long as training and proving do, and kept on disk; the same
         comes again until it is final.
 
-        Raises ProvingFailed, BlobUnavailable, PoolInvalid, ProverError, OSError.
+        Raises ProvingFailed, BlobUnavailable, PoolInvalid, ProverError, OSError, and AnswerRefused
+        for what would show its model.
         """
         duty = find_duty(state, self.public_key)
         if duty is Duty.NOTHING:
@@ -250,23 +278,56 @@ class Client:
             )
         if duty is Duty.COMMIT:
             public = self._require_secrets(state).commitment.public
+            keys = self._require_masks(state).public
             return Commit(
                 client_key=self.public_key,
                 learning_round=state.learning_round,
                 d_w=encode_g1(public.d),
+                mask_key=keys.mask_key,
+                share_key=keys.share_key,
             )
-        secrets = self._require_secrets(state)
+        secrets, masks = self._require_secrets(state), self._take_part(state)
         if duty is Duty.PROVE:
             return Proof(
                 client_key=self.public_key,
                 learning_round=state.learning_round,
                 envelope=self._prove(state, secrets),
+                deal=self._blobs.put(masks.deal().encode()),
             )
-        return Update(
+        payload = self._contribute(duty, state, secrets, masks)
+        return Contribution(
             client_key=self.public_key,
             learning_round=state.learning_round,
-            model_digest=self._blobs.put(encode_model(secrets.model)),
-            rho=secrets.commitment.blinding.rho.to_bytes(32, "little"),
+            step=STEPS[state.phase],
+            payload=self._blobs.put(payload.encode()),
+        )
+
+    def _contribute(
+        self, duty: Duty, state: ChainState, secrets: RoundSecrets, masks: RoundClient
+    ) -> Record:
+        accepted, masked = state.proofs.keys(), state.masked.keys()
+        if duty is Duty.MASK:
+            weight = state.proofs[self.public_key].claimed_correct
+            rho = secrets.commitment.blinding.rho
+            return masks.mask(secrets.model.wires, rho=rho, weight=weight, accepted=accepted)
+        if duty is Duty.UNMASK:
+            others = describe_circle(state).list_neighbours(self.public_key, frozenset(accepted))
+            deals = {c: Deal.parse(self._blobs.get(state.proofs[c].deal)) for c in others}
+            return masks.unmask(accepted=accepted, masked=masked, deals=deals)
+        if duty is Duty.ATTEST:
+            n = state.genesis.task.architecture.n_parameters
+            committer = PedersenCommitter(n, self._masker.backend)
+            return masks.attest(masked=masked, bad=list_bad(state), committer=committer)
+        return masks.reveal(describe_judged(state), masked=masked)
+
+    def _take_part(self, state: ChainState) -> RoundClient:
+        """In the masks of this round, from the beacon on."""
+        number = state.learning_round
+        return RoundClient(
+            self._require_masks(state),
+            describe_circle(state),
+            masker=self._masker,
+            save=lambda secrets: self._secrets.save_masks(number, secrets),
         )
 
     def _prove(self, state: ChainState, secrets: RoundSecrets) -> bytes:
@@ -287,16 +348,35 @@ class Client:
         if found is not None:
             return found
         if state.phase is not Phase.COMMIT:
-            raise ProvingFailed(
-                f"the model of round {state.learning_round} is not in this client's folder any "
-                "more; it can take part again in the next round"
-            )
+            raise _lose("its model", state)
         model = self._learn(self._load_global(state), state.learning_round)
         made = RoundSecrets(model=model, commitment=self._commit(model))
         self._secrets.save(state.learning_round, made)
         return made
 
+    def _require_masks(self, state: ChainState) -> MaskSecrets:
+        """Those of this round; in COMMIT they are drawn when there are none."""
+        found = self._secrets.load_masks(state.learning_round)
+        if found is None:
+            if state.phase is not Phase.COMMIT:
+                raise _lose("what is behind its masks", state)
+            found = MaskSecrets.draw(
+                genesis_digest=state.genesis.digest,
+                learning_round=state.learning_round,
+                client_key=self.public_key,
+                random_bytes=self._random_bytes,
+            )
+            self._secrets.save_masks(state.learning_round, found)
+        return found
+
     def _load_global(self, state: ChainState) -> GlobalModel | None:
         if state.global_model == NO_MODEL:
             return None
         return GlobalModel.parse(self._blobs.get(state.global_model))
+
+
+def _lose(what: str, state: ChainState) -> ProvingFailed:
+    return ProvingFailed(
+        f"{what} of round {state.learning_round} is not in this client's folder any more; it can "
+        "take part again in the next round"
+    )

@@ -113,6 +113,8 @@ class Membership:
                 self.task, random_bytes=secrets.token_bytes, backend=self.backend
             ),
             prover=self.prover or self._load_prover(),
+            random_bytes=secrets.token_bytes,
+            backend=self.backend,
         )
 
     def _load_prover(self) -> OwnProver:

@@ -69,7 +69,10 @@ def init(
     chain_id: Annotated[str, typer.Option(help="Name of the chain.")] = "zkpot",
     task_id: Annotated[str, typer.Option(help="Name of the task.")] = "accuracy",
     validators: Annotated[int, typer.Option(min=1, max=256, help="3f + 1 of them.")] = 4,
-    clients: Annotated[int, typer.Option(min=1, max=1024, help="Clients at most.")] = 5,
+    clients: Annotated[int, typer.Option(min=3, max=1024, help="Clients at most.")] = 5,
+    collusion: Annotated[
+        int, typer.Option(min=0, help="Clients of a round that may work together.")
+    ] = 1,
     rounds: Annotated[int, typer.Option(min=1, max=65536, help="Learning rounds.")] = 3,
     threshold: Annotated[int, typer.Option(min=1, help="Least count that counts.")] = 1,
     margin: Annotated[
@@ -100,7 +103,7 @@ def init(
     from consensus.disk.development import BLOBS, create_chain
     from consensus.errors import GenesisInvalid, IdentityError, PoolInvalid
     from consensus.learning.samples import SamplePool
-    from consensus.wire.genesis import MAX_TIMEOUT_MS, Task, Timeouts
+    from consensus.wire.genesis import MAX_TIMEOUT_MS, Task, Timeouts, set_phases
     from federated.data import DatasetRef, load_samples
     from prover.keys.folder import load_verifying_half
     from prover.pipeline import compile_for_key
@@ -126,10 +129,8 @@ def init(
                 margin=margin,
                 n_rounds=rounds,
                 n_expected=clients,
-                register_ms=phase_ms,
-                commit_ms=phase_ms,
-                prove_ms=phase_ms,
-                update_ms=phase_ms,
+                collusion=collusion,
+                **set_phases(phase_ms),
                 scales=() if warm_up is None else _find_scales(warm_up, card.architecture),
             )
             timeouts = Timeouts(
@@ -240,7 +241,7 @@ def verify(
     if not len(chain):
         reason = f"no block of genesis {made.digest.hex()} is there: nothing can be verified"
         refuse(reason, code="no_blocks", as_json=as_json)
-    verifier = BlockVerifier(made, store, secrets.token_bytes)
+    verifier = BlockVerifier(made, store, secrets.token_bytes, may_lack_payloads=True)
     follower, final_ms = Follower(made, verifier, start=chain.start), 0
     with refusing(code="bad_chain", as_json=as_json), show_steps() as update:
         for index, final in enumerate(chain):
@@ -259,6 +260,7 @@ def verify(
         refuse(reason, code="too_low", as_json=as_json)
     now_ms = time.time_ns() // 1_000_000
     told = describe_chain(chain, state, final_ms=final_ms, now_ms=now_ms)
+    told["sums_not_added_up"] = verifier.n_sums_unchecked
     if as_json:
         emit_json(told)
     else:

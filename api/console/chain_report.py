@@ -48,6 +48,12 @@ def report_chain(chain: StoredChain, told: dict[str, Any], compared: Collection[
     moment = datetime.fromtimestamp(min(told["final_ms"], _LAST_MS) / 1000, UTC)
     age = _describe_age(told["age_s"])
     lines.append(f"  {'time':8}{moment:%Y-%m-%d %H:%M:%S} UTC, {age}")
+    if told["sums_not_added_up"]:
+        lines += [
+            f"sums of {told['sums_not_added_up']} learning rounds were not added up again: what "
+            "clients sent",
+            "  for them is not here any more; a node with --archive keeps it",
+        ]
     if not chain.is_whole:
         lines += [
             f"from a snapshot on: blocks 1 to {chain.start.height} are not here; the state after",

@@ -128,6 +128,8 @@ def cast(stage: Stage, feed: Feed, url: str, backend: Backend) -> list[Actor]:
             learn=_make_learner(stage, index, training),
             commit=make_committer(task, random_bytes=secrets.token_bytes, backend=backend),
             prover=_choose_prover(role, ServiceProver(url), feed, task.verifying_key_digest),
+            random_bytes=secrets.token_bytes,
+            backend=backend,
         )
         actors.append(
             Actor(name=f"client {index + 1}", role=role, client=client, n_samples=len(own), sent={})
@@ -225,11 +227,13 @@ def _watch_rounds(
 
 
 def _report_state(stage: Stage, state: ChainState, report: Report) -> None:
-    """How far the round under way is: commits, proofs and refusals, openings, global model."""
+    """How far the round under way is: commits, proofs and refusals, masks, global model."""
     n = len(stage.plan.roles)
     n_honest = sum(role is Role.HONEST for role in stage.plan.roles)
-    total = 2 * n + n_honest + 1
-    done = len(state.commits) + len(state.proofs) + len(state.refusals) + len(state.updates)
+    total = 2 * (n + n_honest) + 1
+    done = sum(
+        map(len, (state.commits, state.proofs, state.refusals, state.masked, state.unmasked))
+    )
     for earlier in range(state.learning_round):
         report(f"round {earlier + 1}", total, total)
     is_done = state.phase is Phase.DONE
@@ -240,7 +244,10 @@ def _report_state(stage: Stage, state: ChainState, report: Report) -> None:
 
 
 def list_commands(stage: Stage, *, host: str, port: int) -> list[Command]:
-    """The service and the validators, each with a log of its own; workers share the processors."""
+    """The service and the validators, each with a log of its own; workers share the processors.
+
+    Validators keep all payloads: `story` adds every sum up once more.
+    """
     logs = stage.folder / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     n_workers = stage.plan.n_workers
@@ -259,5 +266,5 @@ def list_commands(stage: Stage, *, host: str, port: int) -> list[Command]:
     return [
         command("api", "api", "--host", host, "--port", str(port), GENESIS=genesis),
         *(command(f"worker-{i + 1}", "worker", THREADS=n_threads) for i in range(n_workers)),
-        *(command(home.name, "node", str(home)) for home in homes),
+        *(command(home.name, "node", str(home), "--archive") for home in homes),
     ]

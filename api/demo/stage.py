@@ -14,7 +14,7 @@ from api.store.keyfolder import KeyFolder
 from consensus.content.blobs import FileBlobs
 from consensus.disk.development import BLOBS, create_chain
 from consensus.learning.samples import SamplePool
-from consensus.wire.genesis import Genesis, Task, Timeouts
+from consensus.wire.genesis import Genesis, Task, Timeouts, set_phases
 from federated.data import DatasetRef, LabeledImages, load_samples
 from federated.float_model import FloatModel
 from federated.local import warm_up
@@ -193,9 +193,7 @@ def _make_task(
         margin=None,
         n_rounds=plan.n_rounds,
         n_expected=len(plan.roles),
-        register_ms=plan.phase_ms,
-        commit_ms=plan.phase_ms,
-        prove_ms=plan.phase_ms,
-        update_ms=plan.phase_ms,
+        collusion=1,
+        **set_phases(plan.phase_ms),
         scales=scales.to_lists(),
     )

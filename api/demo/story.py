@@ -6,8 +6,10 @@ counts are recounted by the integer evaluator, global models recomputed from the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from api.demo.stage import Report, Role
 from consensus.content.interface import Blobs
@@ -15,6 +17,7 @@ from consensus.learning.aggregate import GlobalModel, combine
 from consensus.learning.chain import proposers
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
+from consensus.learning.steps import list_round_blobs
 from consensus.node.follower import Follower
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
@@ -22,11 +25,14 @@ from consensus.wire.messages import FinalBlock
 from consensus.wire.transactions import Proof
 from federated.data import LabeledImages
 from federated.experiment import count_correct
+from kernels.integers import to_scalars
 from prover.model.network import QuantizedModel
-from prover.model.zkq import decode_model
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict
+
+SHOWN = 256
+"""Weights in a row that a blob must not hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -186,8 +192,9 @@ def _tell_round(
     assert act.final is not None
     images, labels = pool.draw(act.proving.beacon, story.n_samples)
     shard = LabeledImages(images=images, labels=labels)
+    entered = {e.client_key for a in act.final.block.aggregate for e in a.entries}
     parts = {
-        p.name: _tell_part(p, learning_round, act.proving, act.electing, shard, verifier)
+        p.name: _tell_part(p, learning_round, act.proving, act.electing, entered, shard, verifier)
         for p in participants
     }
     names = {p.public_key: p.name for p in participants}
@@ -202,17 +209,25 @@ def _tell_round(
     story.rounds.append(told)
     _check_round(story, learning_round, told, participants)
     where = f"round {learning_round + 1}"
-    opened = _recount(act.electing, blobs, shard)
     proven = {key: proof.claimed_correct for key, proof in act.electing.proofs.items()}
+    summed = [
+        (p.models[learning_round], proven[p.public_key])
+        for p in participants
+        if p.public_key in entered
+    ]
     story.check(
-        "what is proven is what the opened model gets right, recounted",
-        bool(opened) and all(proven[key] == count for key, (_, count) in opened.items()),
+        "what is proven is what the clients' own models get right, recounted",
+        bool(summed) and all(count_correct(model, shard) == k for model, k in summed),
         where=where,
     )
     story.check(
-        "the global model is the weighted mean of the opened models, recomputed",
-        mean is not None
-        and mean.encode() == combine((m, proven[k]) for k, (m, _) in opened.items()).encode(),
+        "the global model is the weighted mean of the clients' own models, recomputed",
+        mean is not None and bool(summed) and mean.encode() == combine(summed).encode(),
+        where=where,
+    )
+    story.check(
+        "no blob of the chain is a client's model, or holds one's weights",
+        not any(_shows(blobs, act.electing, p.models[learning_round]) for p in participants),
         where=where,
     )
     home = None if leader is None else act.electing.clients[leader]
@@ -228,6 +243,7 @@ def _tell_part(
     learning_round: int,
     proving: ChainState,
     electing: ChainState,
+    entered: Collection[bytes],
     shard: LabeledImages,
     verifier: BlockVerifier,
 ) -> Part:
@@ -240,7 +256,7 @@ def _tell_part(
         measured=count_correct(participant.models[learning_round], shard),
         verdict=None if sent is None else verifier.check_proofs(proving, [sent])[0],
         refused=key in electing.refusals,
-        entered=key in electing.updates,
+        entered=key in entered,
     )
 
 
@@ -285,15 +301,12 @@ def _is_refused(part: Part) -> bool:
     return faulty and part.refused and part.proven is None and not part.entered
 
 
-def _recount(
-    electing: ChainState, blobs: Blobs, shard: LabeledImages
-) -> dict[bytes, tuple[QuantizedModel, int]]:
-    """Each opened model, and its correct samples by the evaluator."""
-    found = {}
-    for key, digest in electing.updates.items():
-        model = decode_model(blobs.get(digest))
-        found[key] = model, count_correct(model, shard)
-    return found
+def _shows(blobs: Blobs, electing: ChainState, model: QuantizedModel) -> bool:
+    """Whether something that clients have sent holds a run of this model's weights."""
+    weights = model.wires[:SHOWN].astype(np.int8).tobytes()
+    scalars = to_scalars(model.wires[:SHOWN]).data.tobytes()
+    sent = (blobs.get(digest) for digest in list_round_blobs(electing))
+    return any(weights in raw or scalars in raw for raw in sent)
 
 
 def _load_global(final: FinalBlock, blobs: Blobs) -> GlobalModel | None:

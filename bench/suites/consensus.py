@@ -68,7 +68,7 @@ class Sizes(NamedTuple):
 
 
 FULL = Sizes(proofs=64, samples=1024, blocks=1001, clients=40, heights=2000)
-QUICK = Sizes(proofs=4, samples=16, blocks=11, clients=2, heights=50)
+QUICK = Sizes(proofs=4, samples=16, blocks=11, clients=3, heights=50)
 
 
 # -- circuits --------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def finalize(sizes: Sizes) -> Task[tuple[float, int]]:
             for tx in proofs:
                 watch.send(tx)
             begin = time.perf_counter()
-            follow_to(watch, Phase.UPDATE)
+            follow_to(watch, Phase.MASK)
             return time.perf_counter() - begin, len(watch.state.proofs)
 
     return Task(run=run, answer=lambda found: found[1], reading=lambda found: found[0])

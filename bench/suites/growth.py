@@ -32,9 +32,8 @@ from consensus.node.stream import FINAL, STREAMS, VOTES, Incoming, Transport
 from consensus.node.watch import Watch
 
 FULL, QUICK = (100, 300, 1000), (4,)
-N_KINDS = 4  # of transactions of a client: register, commit, proof, update
-_SENDING = (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE)
-_FOLLOWING = (Phase.COMMIT, Phase.PROVE, Phase.UPDATE, Phase.DONE)
+_SENDING = (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.MASK, Phase.UNMASK)
+_FOLLOWING = (Phase.COMMIT, Phase.PROVE, Phase.MASK, Phase.UNMASK, Phase.DONE)
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -43,7 +42,7 @@ class Growth:
     """What a round of some clients took."""
 
     n_clients: int
-    n_updates: int = 0
+    n_unmasked: int = 0
     round_s: float = 0.0
     cpu_s: float = 0.0
     n_entries: int = 0
@@ -51,7 +50,7 @@ class Growth:
 
     @property
     def n_transactions(self) -> int:
-        return N_KINDS * self.n_clients
+        return len(_SENDING) * self.n_clients
 
     @property
     def cpu_ms(self) -> float:
@@ -111,8 +110,8 @@ def play_round(n_clients: int) -> Growth:
             found.cpu_s += read_cpu_s(network) - cpu_before
             count(counter)
             found.n_entries += counter.n_entries - n_before
-            if phase is Phase.UPDATE:
-                found.n_updates = len(watch.state.updates)
+            if phase is Phase.UNMASK:
+                found.n_unmasked = len(watch.state.unmasked)
     found.round_s = sum(found.phases_s.values())
     return found
 
@@ -131,7 +130,7 @@ def _make_case(
         unit=unit,
         make=lambda: Task(
             run=lambda: play_round(n_clients),
-            answer=lambda found: found.n_updates,
+            answer=lambda found: found.n_unmasked,
             reading=reading,
         ),
         expect=lambda: n_clients,

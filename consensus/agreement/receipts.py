@@ -14,14 +14,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from consensus.wire.messages import (
-    MAX_TRANSACTION_BYTES,
-    MAX_TRANSACTIONS,
-    ROOM_BYTES,
-    Block,
-    Receipt,
-    count_bytes,
-)
+from consensus.wire.codec import MAX_TRANSACTIONS
+from consensus.wire.messages import MAX_TRANSACTION_BYTES, ROOM_BYTES, Block, Receipt, count_bytes
 from consensus.wire.transactions import Refusal
 
 QUOTA = 4 * MAX_TRANSACTIONS

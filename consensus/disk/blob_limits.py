@@ -1,23 +1,28 @@
 """How long the blobs of a chain may be, before anyone reads or takes one.
 
-A client names its model by a digest alone. What lies under that name, or what a validator sends for
-it, may be anything: only its length can be known before all of it is read.
+A client names what it contributes by a digest alone. What lies under that name, or what a validator
+sends for it, may be anything: only its length can be known before all of it is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from consensus.aggregation.deal import Deal
+from consensus.aggregation.masked import Masked
 from consensus.learning.aggregate import count_global_bytes
 from consensus.wire.genesis import Task
 from consensus.wire.gossip_messages import MAX_BLOB_BYTES
-from prover.model.zkq import count_model_bytes
+from kernels.encoding import FR_BYTES
+from prover.wire.records import LENGTH_BYTES
 
 
 def make_limit(task: Task) -> Callable[[bytes], int]:
-    """The most bytes by digest: MAX_BLOB_BYTES of what the genesis names, else of a model."""
+    """The most bytes by digest: MAX_BLOB_BYTES of what the genesis names, else what the largest of
+    a global model and the payloads of clients has.
+    """
     digests = {task.verifying_key_digest, *task.pools}
-    n_model = count_model_bytes(task.architecture)
     n_global = count_global_bytes(task.architecture)
-    most = min(max(n_model, n_global), MAX_BLOB_BYTES)
+    n_masked = len(Masked.HEADER) + LENGTH_BYTES + FR_BYTES * (task.architecture.n_parameters + 1)
+    most = min(max(n_global, n_masked, Deal.MAX_BYTES), MAX_BLOB_BYTES)
     return lambda digest: MAX_BLOB_BYTES if digest in digests else most

@@ -2,7 +2,7 @@
 
     HOME/blocks*.log         final blocks (`consensus.disk.block_files`)
     HOME/snapshot-*.zks      the state now and then (`consensus.disk.snapshots`)
-    HOME/models.log          which models blocks name (`consensus.disk.retention`)
+    HOME/models.log          which blobs blocks name (`consensus.disk.retention`)
     HOME/votes.log           own votes and proposals of the height under way with their grounds,
                              each synchronized before it leaves; emptied when the height is final
     HOME/validator.signed    the last place that was signed (`consensus.disk.place`)
@@ -25,7 +25,7 @@ from consensus.agreement.authentication import authenticate
 from consensus.agreement.events import ConsensusMessage
 from consensus.disk.block_files import ADVICE, BLOCKS, BlockFiles, check_parent
 from consensus.disk.records import Log
-from consensus.disk.retention import KEEP_BLOCKS, ModelIndex, find_floor
+from consensus.disk.retention import KEEP_BLOCKS, ModelIndex, find_floor, list_spent
 from consensus.disk.snapshots import SPAN, Snapshot, drop_snapshots, find_snapshots, save_snapshot
 from consensus.errors import LedgerError
 from consensus.learning.chain import apply, start
@@ -188,7 +188,7 @@ class Ledger:
     def append(self, final: FinalBlock) -> tuple[bytes, ...]:
         """The next final block; the votes of its height are done with. Raises OSError.
 
-        Returns digests of models that no block names any more.
+        Returns digests of blobs that nobody reads any more.
         """
         if final.block.height != self.height + 1:
             raise ValueError(f"block {final.block.height} after height {self.height}")
@@ -196,10 +196,11 @@ class Ledger:
         self._add(final)
         self.state = apply(before, final.block)
         self._votes.clear()
+        spent = () if self._keep_blocks is None else list_spent(before, self.state)
         if not before.height or before.height % self._span:
-            return ()
+            return spent
         save_snapshot(self._home, Snapshot(before, final))
-        return self._let_go()
+        return (*spent, *self._let_go())
 
     def _add(self, final: FinalBlock) -> None:
         if self.height >= self.first and self.height % self._span == 0:

@@ -1,10 +1,12 @@
-"""What a node lets go, by one rule: blocks before the last `keep_blocks`, models only they name.
+"""What a node lets go: payloads of a round that is over; blocks before the last `keep_blocks`, and
+the global models that only they name.
 
 The lowest block that is kept follows a snapshot, so that the rest can be checked without those
 before it; the two newest snapshots, and all blocks after the older of them, are always kept: a
-peer that begins with one asks for what follows. An archive (None) keeps everything.
+peer that begins with one asks for what follows. An archive (None) keeps everything: it can add up
+the sum of any round once more.
 
-    HOME/models.log   for each block that names models: height, 8 bytes little-endian | digests
+    HOME/models.log   for each block that names blobs: height, 8 bytes little-endian | digests
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ from consensus.disk.records import Log, make_head
 from consensus.disk.snapshots import list_snapshots, load_snapshot
 from consensus.errors import LedgerError, SnapshotInvalid
 from consensus.learning.chain_state import ChainState
-from consensus.wire.codec import Height
+from consensus.learning.steps import list_round_blobs
+from consensus.wire.codec import MAX_TRANSACTIONS, Height
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import MAX_TRANSACTIONS, Block
-from consensus.wire.transactions import Update
+from consensus.wire.messages import Block
+from consensus.wire.transactions import Contribution, Proof
 from kernels.files import PRIVATE, write_whole
 from prover.errors import FieldInvalid
 from prover.wire.kinds import Digest, Packed
@@ -29,7 +32,7 @@ from prover.wire.records import BARE, Record
 MODELS = "models.log"
 KEEP_BLOCKS = 16_384
 """About 11 MB of empty blocks of 4 validators; a chain makes the fewer of them the idler it is."""
-_ADVICE = "delete it: then no model that it names is let go"
+_ADVICE = "delete it: then no blob that it names is let go"
 
 
 def find_floor(home: Path, genesis: Genesis, *, height: int, keep_blocks: int | None) -> int:
@@ -51,22 +54,36 @@ def find_floor(home: Path, genesis: Genesis, *, height: int, keep_blocks: int | 
     return 0
 
 
-def list_models(block: Block) -> list[bytes]:
-    """Digests of the models that a block names."""
-    opened = [tx.model_digest for tx in block.transactions if isinstance(tx, Update)]
-    return opened + [aggregate.model_digest for aggregate in block.aggregate]
+def list_named(block: Block) -> list[bytes]:
+    """Digests of the blobs that a block names: deals, payloads, a global model."""
+    deals = [tx.deal for tx in block.transactions if isinstance(tx, Proof)]
+    payloads = [tx.payload for tx in block.transactions if isinstance(tx, Contribution)]
+    return deals + payloads + [aggregate.model_digest for aggregate in block.aggregate]
+
+
+def list_spent(before: ChainState, after: ChainState) -> tuple[bytes, ...]:
+    """Payloads that nobody reads any more once this block is final: those of a round it ends."""
+    needed = set(list_needed(after))
+    return tuple(digest for digest in list_round_blobs(before) if digest not in needed)
+
+
+def list_needed(state: ChainState) -> tuple[bytes, ...]:
+    """Digests of what a state and its genesis name."""
+    task = state.genesis.task
+    keys = (task.verifying_key_digest, *task.pools)
+    return (*keys, state.global_model, *list_round_blobs(state))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Named(Record):
-    """The models that the block of a height names."""
+    """The blobs that the block of a height names."""
 
     height: Annotated[Height, BARE]
     digests: Annotated[tuple[Digest, ...], Packed(1, MAX_TRANSACTIONS + 1), BARE]
 
 
 class ModelIndex:
-    """Which models the blocks of a ledger name. What is lost of it costs disk space only."""
+    """Which blobs the blocks of a ledger name. What is lost of it costs disk space only."""
 
     def __init__(self, home: Path) -> None:
         """Raises LedgerError, OSError."""
@@ -74,17 +91,15 @@ class ModelIndex:
 
     def record(self, block: Block) -> None:
         """Writes down what a block names, before it is final. Raises OSError."""
-        digests = list_models(block)
+        digests = list_named(block)
         if digests:
             self._log.append(_Named(height=block.height, digests=tuple(digests)).encode())
 
     def forget(self, floor: int, state: ChainState) -> tuple[bytes, ...]:
-        """Models that no block above the floor names, nor the state or its genesis, and forgets
+        """Blobs that no block above the floor names, nor the state or its genesis, and forgets
         them. Raises LedgerError, OSError."""
         entries = [self._read(i) for i in range(len(self._log))]
-        needed = {state.global_model, *state.updates.values()}
-        task = state.genesis.task
-        needed.update((task.verifying_key_digest, *task.pools))
+        needed = set(list_needed(state))
         needed.update(d for e in entries if e.height > floor for d in e.digests)
         gone = {d for e in entries for d in e.digests} - needed
         if gone:

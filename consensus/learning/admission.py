@@ -1,6 +1,6 @@
 """Which transactions a block may hold after a state: by phase, client, statement and signature.
 
-Pure, and without pairings or blobs: proofs and openings are checked by `consensus.node.verifier`.
+Pure, and without pairings or blobs: proofs and payloads are checked by `consensus.node.verifier`.
 """
 
 from __future__ import annotations
@@ -8,25 +8,26 @@ from __future__ import annotations
 from functools import lru_cache
 
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.messages import MAX_TRANSACTIONS
+from consensus.learning.steps import PHASES, find_bar, get_payloads, is_asked
+from consensus.wire.codec import MAX_TRANSACTIONS
+from consensus.wire.exchange_keys import is_exchange_key
 from consensus.wire.signatures import is_signed, is_valid
 from consensus.wire.transactions import (
     Commit,
+    Contribution,
     Proof,
     Refusal,
     Register,
     Transaction,
-    Update,
     permit_bytes,
 )
-from kernels.bn254 import R
 from kernels.encoding import Refused, decode_g1
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion, Statement
 
 
 def find_admission_fault(state: ChainState, tx: Transaction) -> str | None:
-    """What forbids this transaction in the next block, or None. Proofs and openings not checked."""
+    """What forbids this transaction in the next block, or None. Proofs and payloads not checked."""
     match tx:
         case Register():
             fault = _find_register_fault(state, tx)
@@ -34,8 +35,8 @@ def find_admission_fault(state: ChainState, tx: Transaction) -> str | None:
             fault = _find_commit_fault(state, tx)
         case Proof():
             fault = _find_proof_fault(state, tx)
-        case Update():
-            fault = _find_update_fault(state, tx)
+        case Contribution():
+            fault = _find_contribution_fault(state, tx)
         case Refusal():
             fault = _find_refusal_fault(state, tx)
     signed = tx.proof if isinstance(tx, Refusal) else tx
@@ -72,7 +73,9 @@ def _find_commit_fault(state: ChainState, tx: Commit) -> str | None:
         return "the client has committed"
     if not _is_point(tx.d_w):
         return "its commitment is no point of the curve"
-    return None
+    if not (is_exchange_key(tx.mask_key) and is_exchange_key(tx.share_key)):
+        return "an exchange key is none"
+    return find_bar(state, tx.client_key)
 
 
 @lru_cache(maxsize=2 * MAX_TRANSACTIONS)
@@ -104,17 +107,16 @@ def _find_refusal_fault(state: ChainState, tx: Refusal) -> str | None:
     return _find_proof_fault(state, tx.proof)
 
 
-def _find_update_fault(state: ChainState, tx: Update) -> str | None:
-    if state.phase is not Phase.UPDATE:
-        return "updates are closed"
+def _find_contribution_fault(state: ChainState, tx: Contribution) -> str | None:
+    phase = PHASES[tx.step]
+    if state.phase is not phase:
+        return f"nobody is asked to {phase} now"
     if tx.learning_round != state.learning_round:
-        return "an update of another round"
-    if tx.client_key not in state.proofs:
-        return "the client has no proof"
-    if tx.client_key in state.updates:
-        return "the client has an update"
-    if int.from_bytes(tx.rho, "little") >= R:
-        return "the blinding is no scalar"
+        return "a contribution to another round"
+    if not is_asked(state, phase, tx.client_key):
+        return f"the client is not asked to {phase}"
+    if tx.client_key in get_payloads(state, phase):
+        return "the client has contributed"
     return None
 
 

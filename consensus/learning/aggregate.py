@@ -111,6 +111,18 @@ def count_global_bytes(architecture: Architecture) -> int:
     return len(GlobalModel.HEADER) + n_fields + 8 * architecture.n_parameters
 
 
+def divide(architecture: Architecture, sums: Int64Array, total: int) -> GlobalModel:
+    """The weighted mean of models, given sum k_i w_i and sum k_i.
+
+    sums : int64[n_parameters]; total : positive, 2^39 at most
+    Raises ValueError for another total, FieldInvalid for a sum that models of these weights don't
+    have.
+    """
+    if not 1 <= total <= MAX_TOTAL_WEIGHT:
+        raise ValueError("weights are positive, 2^39 in all")
+    return GlobalModel(architecture=architecture, numbers=_divide(sums, total))
+
+
 def combine(models: Iterable[tuple[QuantizedModel, int]]) -> GlobalModel:
     """The weighted mean of models of one architecture; weights are positive, and at least one.
 
@@ -130,7 +142,7 @@ def combine(models: Iterable[tuple[QuantizedModel, int]]) -> GlobalModel:
         sums += model.wires * weight
     if architecture is None:
         raise ValueError("the mean of no model")
-    return GlobalModel(architecture=architecture, numbers=_divide(sums, total))
+    return divide(architecture, sums, total)
 
 
 def _divide(sums: Int64Array, total: int) -> Int64Array:

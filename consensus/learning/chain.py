@@ -6,11 +6,16 @@ One learning round after the other, in phases that blocks close:
     REGISTER ─── register_ms ───> COMMIT ─── commit_ms with one ───> BEACON
                                     ^       block c closes it           │ block c + 1 carries the
               rounds left           │                                   │ beacon: draws the shard
-    DONE <── no ── ELECT ── yes ────┘                                   v
-                     ^     next block carries the aggregate           PROVE
-                     │                                                  │ all* have a proof or a
-                     └── all* opened, or update_ms ─── UPDATE <─────────┘ refusal, or prove_ms
-                                                       (skipped when nobody has a proof)
+    DONE <── no ── the round ─ yes ─┘                                   v and the masks' graph
+                    is over                                           PROVE
+                       ^                                                │ all* have a proof or a
+                       │ MODEL, NONE                                    v refusal, or prove_ms
+                     ELECT <── all* unmasked ── UNMASK <── all* masked ─ MASK
+                     ^ │ │     or unmask_ms                or mask_ms
+                     │ │ └─ DISPUTE ─> ATTEST ──┐ all* answered,
+                     │ └─── REVEAL ──> REVEAL ──┤ or attest_ms, reveal_ms
+                     └──────────────────────────┘
+    PROVE and MASK lead to ELECT at once where too few are in for a sum.
 
 A phase waits for clients for its time at least, however many blocks that takes: blocks have a time
 that f validators can't move (`compute_time`), and the block that reaches the end of a phase closes
@@ -19,8 +24,10 @@ is not waited for in the rounds that follow (`consensus.learning.standing`).
 
 Each phase takes one kind of transaction, one per client; PROVE also refusals, which record a
 client's proof that does not verify, so that nobody waits for it (a valid one still counts while the
-phase lasts). `find_fault` says what is wrong with a block by these rules alone; proofs, openings,
-the beacon and the model's digest need pairings and blobs and are the business of
+phase lasts). From PROVE on the block that closes a phase freezes who is in: everyone has one view
+of who masked, so nobody can be told two (`consensus.learning.steps`). What ELECT may come to is in
+`consensus.learning.outcome`. `find_fault` says what is wrong with a block by these rules alone;
+proofs, the beacon, payloads and the sum need pairings and blobs and are the business of
 `consensus.node.verifier`. Every function gives the same on every node.
 """
 
@@ -31,19 +38,36 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+from consensus.aggregation.outcome import Ending
 from consensus.agreement.authentication import authenticate
 from consensus.learning import beacon
 from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
 from consensus.learning.election import Lapse, note_turns, order_proposers
+from consensus.learning.outcome import find_outcome_fault, is_enough, take_outcome
 from consensus.learning.standing import is_complete, note_absences, rank, settle
+from consensus.learning.steps import FIELDS, add_payloads, get_done, list_asked
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import Block, Entry, Evidence
+from consensus.wire.messages import Block, Evidence
+from consensus.wire.outcomes import Aggregate
 from consensus.wire.signatures import is_signed
-from consensus.wire.transactions import Commit, Proof, Refusal, Register, Update
+from consensus.wire.transactions import Commit, Contribution, Proof, Refusal, Register
 from prover.wire.envelope import Envelope
 
 _EMPTY: Mapping[bytes, Any] = MappingProxyType({})
+_NEW_ROUND: Mapping[str, Any] = MappingProxyType(
+    {
+        "commits": _EMPTY,
+        "commit_height": 0,
+        "beacon": b"",
+        "proofs": _EMPTY,
+        "refusals": _EMPTY,
+        **dict.fromkeys(FIELDS.values(), _EMPTY),
+        "excluded": (),
+        "edges": (),
+    }
+)
+"""What a learning round begins with."""
 
 
 def start(genesis: Genesis) -> ChainState:
@@ -61,16 +85,14 @@ def start(genesis: Genesis) -> ChainState:
         lapses=(),
         clients=_EMPTY,
         absences=_EMPTY,
+        bans=_EMPTY,
+        expelled=(),
         debtors=(),
-        commits=_EMPTY,
-        commit_height=0,
-        beacon=b"",
-        proofs=_EMPTY,
-        refusals=_EMPTY,
-        updates=_EMPTY,
         global_model=NO_MODEL,
         ranking=(),
         offenders=(),
+        closed=Phase.REGISTER,
+        **_NEW_ROUND,
     )
 
 
@@ -96,17 +118,6 @@ def beacon_message(state: ChainState) -> bytes:
     )
 
 
-def list_entries(state: ChainState) -> tuple[Entry, ...]:
-    """Who enters the global model with what weight, by client key: those who opened a proven model.
-
-    Empty: nobody did, and the global model stays as it was.
-    """
-    return tuple(
-        Entry(client_key=client, weight=state.proofs[client].claimed_correct)
-        for client in sorted(state.updates)
-    )
-
-
 # -- transitions -----------------------------------------------------------------------------------
 
 
@@ -125,7 +136,8 @@ def apply(state: ChainState, block: Block) -> ChainState:
         lapses=_note_turns(state, block),
         offenders=tuple(sorted(blamed | set(state.offenders))),
     )
-    return _close_phase(_take_in(after, block))
+    after = _take_in(after, block)
+    return _follow(after, block.aggregate[0]) if block.aggregate else _close_phase(after)
 
 
 def _note_turns(state: ChainState, block: Block) -> tuple[Lapse, ...]:
@@ -173,7 +185,10 @@ def _get_length_ms(state: ChainState) -> int:
         Phase.REGISTER: task.register_ms,
         Phase.COMMIT: task.commit_ms,
         Phase.PROVE: task.prove_ms,
-        Phase.UPDATE: task.update_ms,
+        Phase.MASK: task.mask_ms,
+        Phase.UNMASK: task.unmask_ms,
+        Phase.ATTEST: task.attest_ms,
+        Phase.REVEAL: task.reveal_ms,
     }.get(state.phase, 0)
 
 
@@ -191,19 +206,21 @@ def _take_in(state: ChainState, block: Block) -> ChainState:
             new = {tx.client_key: tx.validator for tx in txs if isinstance(tx, Register)}
             return replace(state, clients=_merge(state.clients, new))
         case Phase.COMMIT:
-            commits = {tx.client_key: Commitment(tx.d_w) for tx in txs if isinstance(tx, Commit)}
+            commits = {
+                tx.client_key: Commitment(tx.d_w, tx.mask_key, tx.share_key)
+                for tx in txs
+                if isinstance(tx, Commit)
+            }
             return replace(state, commits=_merge(state.commits, commits))
         case Phase.BEACON:
             return replace(state, beacon=block.beacon)
         case Phase.PROVE:
             refused = {tx.client_key: tx.digest for tx in txs if isinstance(tx, Refusal)}
             return _take_proofs(replace(state, refusals=_merge(state.refusals, refused)), block)
-        case Phase.UPDATE:
-            updates = {tx.client_key: tx.model_digest for tx in txs if isinstance(tx, Update)}
-            return replace(state, updates=_merge(state.updates, updates))
-        case Phase.ELECT:
-            return replace(state, global_model=block.aggregate[0].model_digest)
-        case Phase.DONE:
+        case Phase.MASK | Phase.UNMASK | Phase.ATTEST | Phase.REVEAL:
+            sent = {tx.client_key: tx.payload for tx in txs if isinstance(tx, Contribution)}
+            return add_payloads(state, state.phase, sent)
+        case Phase.ELECT | Phase.DONE:
             return state
 
 
@@ -211,63 +228,80 @@ def _take_proofs(state: ChainState, block: Block) -> ChainState:
     """Records proofs, and who leads by them."""
     new = {}
     for tx in block.transactions:
-        envelope = Envelope.decode(tx.envelope) if isinstance(tx, Proof) else None
+        if not isinstance(tx, Proof):
+            continue
+        envelope = Envelope.decode(tx.envelope)
         if envelope is not None:
-            new[tx.client_key] = Proven(tx.digest, envelope.statement.claimed_correct)
+            new[tx.client_key] = Proven(tx.digest, envelope.statement.claimed_correct, tx.deal)
     state = replace(state, proofs=_merge(state.proofs, new))
     return replace(state, ranking=rank(state))
 
 
 def _close_phase(state: ChainState) -> ChainState:
     """The next phase where this block closed one."""
-    late = state.phase_ms >= _get_length_ms(state)
     match state.phase:
         case Phase.REGISTER:
-            late = late and bool(state.clients)
-            if late or len(state.clients) == state.genesis.task.n_expected:
+            is_late = _is_late(state) and bool(state.clients)
+            if is_late or len(state.clients) == state.genesis.task.n_expected:
                 return _enter(state, Phase.COMMIT)
-        case Phase.COMMIT:
-            late = late and bool(state.commits)
-            if late or is_complete(state, state.clients, state.commits):
-                state = note_absences(state, state.clients, state.commits)
-                return replace(_enter(state, Phase.BEACON), commit_height=state.height)
+        case Phase.COMMIT if _is_over(state, may_be_late=bool(state.commits)):
+            return replace(_leave(state, Phase.BEACON), commit_height=state.height)
         case Phase.BEACON:
             return _enter(state, Phase.PROVE)
-        case Phase.PROVE:
-            settled = state.proofs.keys() | state.refusals.keys()
-            if late or is_complete(state, state.commits, settled):
-                state = note_absences(state, state.commits, settled)
-                return _enter(state, Phase.UPDATE if state.proofs else Phase.ELECT)
-        case Phase.UPDATE:
-            if late or is_complete(state, state.proofs, state.updates):
-                state = note_absences(state, state.proofs, state.updates)
-                return _enter(state, Phase.ELECT)
-        case Phase.ELECT:
-            return _end_round(state)
-        case Phase.DONE:
+        case Phase.PROVE if _is_over(state):
+            return _leave(state, _choose(state, state.proofs, Phase.MASK))
+        case Phase.MASK if _is_over(state):
+            return _leave(state, _choose(state, state.masked, Phase.UNMASK))
+        case Phase.UNMASK | Phase.ATTEST | Phase.REVEAL if _is_over(state):
+            return _leave(state, Phase.ELECT)
+        case _:
             pass
     return state
 
 
+def _is_late(state: ChainState) -> bool:
+    return state.phase_ms >= _get_length_ms(state)
+
+
+def _is_over(state: ChainState, *, may_be_late: bool = True) -> bool:
+    """Whether the phase waits for nobody any more, or for too long."""
+    late = may_be_late and _is_late(state)
+    return late or is_complete(state, list_asked(state, state.phase), _list_settled(state))
+
+
+def _list_settled(state: ChainState) -> set[bytes]:
+    """Who did what the phase asks for, or can't."""
+    done = set(get_done(state, state.phase))
+    return done | state.refusals.keys() if state.phase is Phase.PROVE else done
+
+
+def _leave(state: ChainState, phase: Phase) -> ChainState:
+    """Closes a phase that some may have kept waiting."""
+    asked = list_asked(state, state.phase)
+    return _enter(note_absences(state, asked, _list_settled(state)), phase)
+
+
+def _choose(state: ChainState, done: Mapping[bytes, Any], phase: Phase) -> Phase:
+    """This phase, or none when the sum would be of too few."""
+    return phase if is_enough(state, done) else Phase.ELECT
+
+
 def _enter(state: ChainState, phase: Phase) -> ChainState:
-    return replace(state, phase=phase, phase_ms=0)
+    return replace(state, phase=phase, phase_ms=0, closed=state.phase)
 
 
-def _end_round(state: ChainState) -> ChainState:
+def _follow(state: ChainState, aggregate: Aggregate) -> ChainState:
+    """What the outcome of a round leads to."""
+    state = take_outcome(state, aggregate)
+    if aggregate.ending is Ending.DISPUTE:
+        return _enter(state, Phase.ATTEST)
+    if aggregate.ending is Ending.REVEAL:
+        return _enter(state, Phase.REVEAL)
     state = settle(state)
     following = state.learning_round + 1
     if following == state.genesis.task.n_rounds:
         return _enter(state, Phase.DONE)
-    return replace(
-        _enter(state, Phase.COMMIT),
-        learning_round=following,
-        commits=_EMPTY,
-        commit_height=0,
-        beacon=b"",
-        proofs=_EMPTY,
-        refusals=_EMPTY,
-        updates=_EMPTY,
-    )
+    return replace(_enter(state, Phase.COMMIT), learning_round=following, **_NEW_ROUND)
 
 
 def _merge(known: Mapping[bytes, Any], new: Mapping[bytes, Any]) -> Mapping[bytes, Any]:
@@ -336,24 +370,13 @@ _NO_CERTIFICATE = "the certificate of the parent is missing"
 
 
 def _find_due_fault(state: ChainState, block: Block) -> str | None:
-    """Beacon and aggregate: there when due, absent when not.
-
-    An aggregate may leave out clients, whose models nobody has any more; a validator that has one
-    refuses such a block while it is new (`consensus.learning.absence`).
-    """
+    """Beacon and aggregate: there when due, absent when not."""
     if bool(block.beacon) != (state.phase is Phase.BEACON):
         return "a beacon that is not due" if block.beacon else "the beacon is due"
     if bool(block.aggregate) != (state.phase is Phase.ELECT):
         return "an aggregate that is not due" if block.aggregate else "the aggregate is due"
-    for aggregate in block.aggregate:
-        if aggregate.learning_round != state.learning_round:
-            return "the aggregate is of another round"
-        chosen = set(aggregate.entries)
-        if aggregate.entries != tuple(e for e in list_entries(state) if e in chosen):
-            return "the aggregate has other entries"
-        if not aggregate.entries and aggregate.model_digest != state.global_model:
-            return "the aggregate changes the model although nobody entered"
-    return None
+    faults = (find_outcome_fault(state, aggregate) for aggregate in block.aggregate)
+    return next(faults, None)
 
 
 def _find_evidence_fault(state: ChainState, evidence: Evidence, blamed: set[int]) -> str | None:

@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import Annotated, Self, get_type_hints
 
 from consensus.learning.election import Lapse
-from consensus.wire.codec import MAX_VALIDATORS, PublicKey, ValidatorIndex
+from consensus.wire.codec import MAX_TRANSACTIONS, MAX_VALIDATORS, PublicKey, ValidatorIndex
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import MAX_TRANSACTIONS
+from consensus.wire.outcomes import MAX_EDGES, Edge, Exclusion
+from consensus.wire.transactions import ExchangeKey
 from prover.wire.kinds import (
     DIGEST_BYTES,
     POINT_BYTES,
@@ -28,7 +29,7 @@ from prover.wire.records import Record, encode_fields, find_kind, split_fields
 
 NO_MODEL = bytes(DIGEST_BYTES)
 """The digest that stands for "no global model yet"."""
-_DOMAIN = b"zkpot chain state v3\x00"
+_DOMAIN = b"zkpot chain state v4\x00"
 
 
 class Phase(StrEnum):
@@ -38,7 +39,10 @@ class Phase(StrEnum):
     COMMIT = "commit"
     BEACON = "beacon"
     PROVE = "prove"
-    UPDATE = "update"
+    MASK = "mask"
+    UNMASK = "unmask"
+    ATTEST = "attest"
+    REVEAL = "reveal"
     ELECT = "elect"
     DONE = "done"
 
@@ -48,14 +52,17 @@ class Commitment(Record):
     """A client's commitment of the learning round."""
 
     d_w: PointBytes
+    mask_key: ExchangeKey
+    share_key: ExchangeKey
 
 
 @dataclass(frozen=True, slots=True)
 class Proven(Record):
-    """A client's accepted proof of the learning round."""
+    """A client's accepted proof of the learning round. deal : digest of its encrypted shares"""
 
     transaction_digest: Digest
     claimed_correct: Count
+    deal: Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,7 @@ class Absence(Record):
 
 
 _Validators = Annotated[tuple[ValidatorIndex, ...], Listed(0, MAX_VALIDATORS)]
+_Payloads = Annotated[Mapping[PublicKey, Digest], Mapped(MAX_TRANSACTIONS)]
 _Clients = Annotated[tuple[PublicKey, ...], Listed(0, MAX_TRANSACTIONS)]
 _BY_CLIENT = Mapped(MAX_TRANSACTIONS)
 
@@ -88,11 +96,18 @@ class ChainState:
                     `consensus.learning.election`
     clients       : home validator of each registered client
     absences      : of clients that kept a phase waiting
-    debtors       : clients that proved or lied and have opened no model since, ascending
+    bans          : of clients that left a dispute unresolved: they commit to nothing until then
+    expelled      : clients that are proven to have cheated, ascending; for ever
+    debtors       : clients that proved and did not go on, or lied, and served no round since,
+                    ascending
     commit_height : height of the block that closed COMMIT in this round; 0 before
     beacon        : of this round; empty before
     refusals      : digests of recorded proofs that do not verify
-    updates       : model digests of the accepted openings
+    closed        : the phase before this one; in ELECT it says what the outcome follows from
+    masked, unmasked, attested, revealed : digests of the payloads of each step by client; the
+                    clients of `masked`, once MASK is closed, are those of the sum
+    excluded      : who of this round is proven to have cheated, by ascending client
+    edges         : whose seeds REVEAL asks for, ascending
     global_model  : digest of the last round's global model, or NO_MODEL
     ranking       : clients that may lead by proven accuracy, best first
     offenders     : validators with evidence in a block, ascending
@@ -110,13 +125,21 @@ class ChainState:
     lapses: Annotated[tuple[Lapse, ...], Listed(0, MAX_VALIDATORS)]
     clients: Annotated[Mapping[PublicKey, ValidatorIndex], _BY_CLIENT]
     absences: Annotated[Mapping[PublicKey, Absence], _BY_CLIENT]
+    bans: Annotated[Mapping[PublicKey, Absence], _BY_CLIENT]
+    expelled: _Clients
     debtors: _Clients
     commits: Annotated[Mapping[PublicKey, Commitment], _BY_CLIENT]
     commit_height: Count
     beacon: Annotated[bytes, Bytes(0, POINT_BYTES, step=POINT_BYTES)]
     proofs: Annotated[Mapping[PublicKey, Proven], _BY_CLIENT]
     refusals: Annotated[Mapping[PublicKey, Digest], _BY_CLIENT]
-    updates: Annotated[Mapping[PublicKey, Digest], _BY_CLIENT]
+    closed: Annotated[Phase, Word(Phase)]
+    masked: _Payloads
+    unmasked: _Payloads
+    attested: _Payloads
+    revealed: _Payloads
+    excluded: Annotated[tuple[Exclusion, ...], Listed(0, MAX_TRANSACTIONS)]
+    edges: Annotated[tuple[Edge, ...], Listed(0, MAX_EDGES)]
     global_model: Digest
     ranking: _Clients
     offenders: _Validators

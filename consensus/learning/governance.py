@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from consensus.wire.messages import Aggregate
+from consensus.wire.outcomes import Aggregate
 
 UNIT = 1_000_000  # parts per million: a perfect claim
 KEPT, OF = 7, 8  # what a round leaves of the weight before it

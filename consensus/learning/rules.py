@@ -5,8 +5,9 @@ from __future__ import annotations
 from consensus.agreement import receipts
 from consensus.learning import chain
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.steps import get_done, get_phase, is_asked
 from consensus.wire.messages import Block
-from consensus.wire.transactions import Commit, Proof, Register, SentTransaction, Update
+from consensus.wire.transactions import Register, SentTransaction
 
 
 class ChainRules:
@@ -22,29 +23,17 @@ class ChainRules:
 
     def takes(self, state: ChainState, tx: SentTransaction) -> bool:
         """Whether the next block may hold it, by its kind, its round and its client."""
-        known = {
-            Register: Phase.REGISTER,
-            Commit: Phase.COMMIT,
-            Proof: Phase.PROVE,
-            Update: Phase.UPDATE,
-        }
         number = state.learning_round if isinstance(tx, Register) else tx.learning_round
-        is_now = (known[type(tx)], number) == (state.phase, state.learning_round)
+        is_now = (get_phase(tx), number) == (state.phase, state.learning_round)
         return is_now and self.awaits(state, tx.client_key)
 
     def awaits(self, state: ChainState, client_key: bytes) -> bool:
         """Whether the next block may hold a transaction of this client."""
-        match state.phase:
-            case Phase.REGISTER:
-                return client_key not in state.clients
-            case Phase.COMMIT:
-                return client_key in state.clients and client_key not in state.commits
-            case Phase.PROVE:
-                return client_key in state.commits and client_key not in state.proofs
-            case Phase.UPDATE:
-                return client_key in state.proofs and client_key not in state.updates
-            case _:
-                return False
+        if state.phase is Phase.REGISTER:
+            return client_key not in state.clients
+        if not is_asked(state, state.phase, client_key):
+            return False
+        return client_key not in get_done(state, state.phase)
 
     def is_full(self, state: ChainState, block: Block) -> bool:
         """Whether the block may have no room for one more transaction."""

@@ -9,17 +9,24 @@ from typing import Any
 from consensus.agreement.events import BlockChecked, Check
 from consensus.content.interface import Blobs
 from consensus.errors import BlobTooLarge, BlobUnavailable, PoolInvalid
-from consensus.learning.absence import PATIENT_ROUNDS, leaves_out, list_absent
+from consensus.learning.absence import PATIENT_ROUNDS, calls_lost, find_lost
 from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import find_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
+from consensus.learning.steps import is_asked, list_round_blobs
 from consensus.node.drafts import BeaconShares, draft_block
 from consensus.node.metrics import NodeMetrics
 from consensus.node.pool import Pool, get_place
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import BeaconShare, Block, Evidence, QuorumCertificate
-from consensus.wire.transactions import Proof, Refusal, SentTransaction, Transaction, Update
+from consensus.wire.transactions import (
+    Contribution,
+    Proof,
+    Refusal,
+    SentTransaction,
+    Transaction,
+)
 
 
 class Desk:
@@ -46,6 +53,9 @@ class Desk:
         self._valid: dict[bytes, SentTransaction] = {}
         self._faulty: dict[bytes, str] = {}
         self._lacking: dict[bytes, SentTransaction] = {}
+        self._unseen: dict[
+            bytes, tuple[bytes, ...]
+        ] = {}  # blobs that these lack, not keys or pools
         self._needed: dict[bytes, tuple[bytes, ...]] = {}
         self._wanted: dict[bytes, None] = {}
         self._refused: dict[bytes, Refusal] = {}
@@ -77,16 +87,20 @@ class Desk:
         self._pool.prune(after)
         current = self._pool.get_current(after)
         if (after.phase, after.learning_round) != (before.phase, before.learning_round):
-            self._new, self._valid, self._lacking = dict(current), {}, {}
+            self._new, self._valid, self._lacking, self._unseen = dict(current), {}, {}, {}
             self._faulty.clear()
             self._refused.clear()
             self._pool.forgive()
+            self._wanted = dict.fromkeys(_list_final_blobs(after))
         else:
             self._new = {d: tx for d, tx in self._new.items() if d in current}
             self._valid = {d: tx for d, tx in self._valid.items() if d in current}
             self._lacking = {d: tx for d, tx in self._lacking.items() if d in current}
+            is_start = before is after
+            looked_for = set[bytes]() if is_start else set(_list_final_blobs(before))
+            named = (digest for digest in _list_final_blobs(after) if digest not in looked_for)
+            self._wanted |= dict.fromkeys(named)
         self._needed.clear()
-        self._wanted = dict.fromkeys(_list_final_blobs(after))
         self._metrics.pending.set(len(self._pool))
 
     def list_pending(self) -> Sequence[tuple[bytes, SentTransaction]]:
@@ -102,8 +116,10 @@ class Desk:
         the log.
         """
         new, self._new = self._new, {}
-        ready = {digest: tx for digest, tx in new.items() if self._has_model(tx)}
-        self._lacking |= {digest: tx for digest, tx in new.items() if digest not in ready}
+        missing = {digest: self._find_missing_of(tx) for digest, tx in new.items()}
+        ready = {digest: tx for digest, tx in new.items() if not missing[digest]}
+        self._lacking |= {digest: tx for digest, tx in new.items() if missing[digest]}
+        self._unseen |= {digest: blobs for digest, blobs in missing.items() if blobs}
         if not ready:
             return []
         try:
@@ -132,7 +148,9 @@ class Desk:
         self._log.warning("transaction refused", kind=kind, client=client, fault=fault)
         self._pool.discard(tx)
         if isinstance(tx, Proof) and find_admission_fault(chain, tx) is None:
-            self._refused.setdefault(tx.client_key, Refusal(proof=tx))
+            refusal = Refusal(proof=tx)
+            if self._verifier.judge(chain, [refusal]) == [None]:  # else its shares are at fault
+                self._refused.setdefault(tx.client_key, refusal)
 
     def check(self, chain: ChainState, check: Check) -> BlockChecked | None:
         """The verdict on a block after this state; None while a blob that it needs is lacked."""
@@ -142,8 +160,8 @@ class Desk:
         with self._metrics.verify.labels("block").time():
             fault = self._verifier.check(chain, block)
         if fault is None:
-            left = leaves_out(chain, block, self._is_here)
-            return BlockChecked(block.height, check.block_hash, None, leaves_out=left)
+            is_loss = calls_lost(block, self._is_here)
+            return BlockChecked(block.height, check.block_hash, None, leaves_out=is_loss)
         self._needed.pop(check.block_hash)
         if self._find_missing(chain, check):
             return None  # it was here, and is gone: the block is not at fault
@@ -169,7 +187,7 @@ class Desk:
     def look_again(self) -> None:
         """Looks again for blobs that lacked: a client may have put them, or a peer sent them."""
         self._new |= self._lacking
-        self._lacking = {}
+        self._lacking, self._unseen = {}, {}
 
     def list_wanted(self, chain: ChainState) -> Iterator[bytes]:
         """Digests of blobs that are lacked: of final blocks, of those in check, of what waits."""
@@ -178,9 +196,9 @@ class Desk:
         yield from lacked
         for missing in self._needed.values():
             yield from missing
-        for tx in self._lacking.values():
-            if isinstance(tx, Update) and tx.client_key in chain.proofs:
-                yield tx.model_digest
+        for digest, tx in self._lacking.items():
+            if is_asked(chain, chain.phase, tx.client_key):
+                yield from self._unseen.get(digest, ())
 
     def keep_blob(self, raw: bytes) -> None:
         """One that a peer has sent. Raises OSError when the own disk fails."""
@@ -188,8 +206,8 @@ class Desk:
             self._blobs.put(raw)
         self.look_again()
 
-    def _has_model(self, tx: Transaction) -> bool:
-        return not isinstance(tx, Update) or self._is_here(tx.model_digest)
+    def _find_missing_of(self, tx: Transaction) -> tuple[bytes, ...]:
+        return self._verifier.find_missing_blobs(list_blobs(tx))
 
     def _is_here(self, digest: bytes) -> bool:
         return not self._verifier.find_missing_blobs((digest,))
@@ -213,18 +231,21 @@ class Desk:
         """The next block; None while what is due cannot be had.
 
         certificate : of the chain's last block
-        round       : late ones leave models that are lacked out of the aggregate
+        round       : in late ones the aggregate calls lost what is lacked
         """
         return draft_block(
             chain,
             proposer=proposer,
             certificate=certificate,
-            transactions=[tx for tx in self._list_ready(chain) if self._has_model(tx)],
+            transactions=[tx for tx in self._list_ready(chain) if not self._find_missing_of(tx)],
             evidence=list(self._evidence.values()),
             shares=self._shares,
             verifier=self._verifier,
-            absent=list_absent(chain, self._is_here) if round >= PATIENT_ROUNDS else (),
+            lost=self._find_lost(chain) if round >= PATIENT_ROUNDS else None,
         )
+
+    def _find_lost(self, chain: ChainState) -> bytes | None:
+        return find_lost(chain, self._is_here) if chain.phase is Phase.ELECT else None
 
     def _list_ready(self, chain: ChainState) -> Sequence[Transaction]:
         """Found fit for the next block: the valid, then refusals of what is on no record yet."""
@@ -232,8 +253,19 @@ class Desk:
         return [*self._valid.values(), *refused]
 
 
+def list_blobs(tx: Transaction) -> tuple[bytes, ...]:
+    """Digests of what a client names beside what it sends."""
+    match tx:
+        case Proof():
+            return (tx.deal,)
+        case Contribution():
+            return (tx.payload,)
+        case _:
+            return ()
+
+
 def _list_final_blobs(chain: ChainState) -> Iterator[bytes]:
     """What this learning round and the next one need of what blocks have named."""
-    yield from chain.updates.values()
+    yield from list_round_blobs(chain)
     if chain.global_model != NO_MODEL:
         yield chain.global_model

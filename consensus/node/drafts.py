@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
+from consensus.aggregation.outcome import Failure
 from consensus.errors import BlobUnavailable
 from consensus.learning import beacon
-from consensus.learning.chain import beacon_message, list_entries
+from consensus.learning.chain import beacon_message
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.outcome import make_none
 from consensus.node.verifier import BlockVerifier
+from consensus.wire.codec import MAX_TRANSACTIONS
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import (
-    MAX_TRANSACTIONS,
     ROOM_BYTES,
     BeaconShare,
     Block,
@@ -19,6 +21,7 @@ from consensus.wire.messages import (
     QuorumCertificate,
     count_bytes,
 )
+from consensus.wire.outcomes import Aggregate
 from consensus.wire.transactions import Transaction
 
 
@@ -66,23 +69,25 @@ def draft_block(
     evidence: Sequence[Evidence],
     shares: BeaconShares,
     verifier: BlockVerifier,
-    absent: Collection[bytes] = (),
+    lost: bytes | None = None,
 ) -> Block | None:
     """The next block; None while what is due at this height cannot be had.
 
     certificate  : of the state's last block
     transactions : judged to be fit for it; one per client is taken, the first
-    absent       : clients that the aggregate leaves out
+    lost         : what the aggregate calls lost; None: it has all that it needs
     """
     found = shares.combine(state) if state.phase is Phase.BEACON else b""
     if found is None:
         return None
-    try:
-        entries = [entry for entry in list_entries(state) if entry.client_key not in absent]
-        is_due = state.phase is Phase.ELECT
-        aggregate = (verifier.build_aggregate(state, entries),) if is_due else ()
-    except BlobUnavailable:
-        return None
+    aggregate: tuple[Aggregate, ...] = ()
+    if lost is not None:
+        aggregate = (make_none(state, Failure.LOST, lost=lost),)
+    elif state.phase is Phase.ELECT:
+        try:
+            aggregate = (verifier.build_aggregate(state),)
+        except BlobUnavailable:
+            return None
     return Block(
         height=state.height + 1,
         parent=state.head,

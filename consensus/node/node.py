@@ -405,8 +405,8 @@ class Node:
         now = self._clock()
         if now - self._looked_at >= LOOK_PAUSE_S:
             self._looked_at = now
-            self._desk.look_again()
             wanted = tuple(self._desk.list_wanted(self.chain))
+            self._desk.look_again()  # after it: what waits for a blob lacks it until looked at
             if self._tell_wanted is not None:
                 self._tell_wanted(frozenset(wanted))
             self._voice.want_blobs(wanted)

@@ -6,21 +6,14 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.messages import MAX_TRANSACTIONS
+from consensus.learning.steps import get_done, get_phase
+from consensus.wire.codec import MAX_TRANSACTIONS
 from consensus.wire.signatures import is_signed, is_valid
-from consensus.wire.transactions import (
-    Commit,
-    Proof,
-    Register,
-    SentTransaction,
-    Update,
-    permit_bytes,
-)
+from consensus.wire.transactions import Register, SentTransaction, permit_bytes
 
 PER_CLIENT = 8
 MAX_CLIENTS = MAX_TRANSACTIONS
 """Registered ones, and with them those that wait to be: a task expects no more."""
-_PHASES = {Register: Phase.REGISTER, Commit: Phase.COMMIT, Proof: Phase.PROVE, Update: Phase.UPDATE}
 _ORDER = {phase: number for number, phase in enumerate(Phase)}
 
 Place = tuple[Phase, int]
@@ -138,7 +131,7 @@ class Pool:
 
 def get_place(tx: SentTransaction) -> Place:
     """When it is due."""
-    return _PHASES[type(tx)], 0 if isinstance(tx, Register) else tx.learning_round
+    return get_phase(tx), 0 if isinstance(tx, Register) else tx.learning_round
 
 
 def find_time_fault(state: ChainState, tx: SentTransaction) -> str | None:
@@ -160,15 +153,18 @@ def _is_over(state: ChainState, place: Place) -> bool:
         return True
     if phase is Phase.REGISTER:
         return state.phase is not Phase.REGISTER
-    return learning_round == state.learning_round and _ORDER[state.phase] > _ORDER[phase]
+    if learning_round != state.learning_round:
+        return False
+    if state.phase is Phase.ELECT:  # where it goes on to, nobody knows
+        return _ORDER[state.closed] >= _ORDER[phase]
+    return _ORDER[state.phase] > _ORDER[phase]
 
 
 def _is_in(state: ChainState, phase: Phase, learning_round: int, client_key: bytes) -> bool:
     """Whether a final block holds such a one of this client."""
     if phase is Phase.REGISTER:
         return client_key in state.clients
-    known = {Phase.COMMIT: state.commits, Phase.PROVE: state.proofs, Phase.UPDATE: state.updates}
-    return learning_round == state.learning_round and client_key in known[phase]
+    return learning_round == state.learning_round and client_key in get_done(state, phase)
 
 
 def _is_registering(waiting: Mapping[bytes, Place]) -> bool:

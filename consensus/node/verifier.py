@@ -2,9 +2,10 @@
 
     BEACON   the threshold signature
     PROVE    every proof, as one batch; the margin over the global model on the same samples;
-             that what is refused does not verify
-    UPDATE   the opening of each commitment, as one sum
-    ELECT    the aggregate, computed again
+             that what is refused does not verify; the form of each deal
+    MASK, UNMASK, ATTEST, REVEAL
+             each payload, as far as it can be judged alone (`consensus.node.aggregation_desk`)
+    ELECT    the outcome, computed again
 
 Verdicts are kept by transaction digest: what was checked while it was pending costs nothing in a
 block. Nothing here imports the proving half.
@@ -23,22 +24,21 @@ from consensus.disk.task_keys import load_task_key
 from consensus.errors import BlobUnavailable, PoolInvalid
 from consensus.learning import beacon
 from consensus.learning.admission import find_admission_fault, find_statement_fault
-from consensus.learning.aggregate import GlobalModel, combine
-from consensus.learning.chain import beacon_message, find_fault, list_entries
+from consensus.learning.aggregate import GlobalModel
+from consensus.learning.chain import beacon_message, find_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import SamplePool
+from consensus.learning.steps import STEPS
+from consensus.node.aggregation_desk import AggregationDesk
 from consensus.wire.genesis import Genesis
-from consensus.wire.messages import Aggregate, Block, Entry
-from consensus.wire.transactions import Proof, Refusal, Transaction, Update
-from kernels.backend import get_backend
+from consensus.wire.messages import Block
+from consensus.wire.outcomes import Aggregate
+from consensus.wire.transactions import Contribution, Proof, Refusal, Transaction
 from prover.circuit.public_inputs import ShardInputs
-from prover.errors import ModelFormatError, ShapeMismatch
+from prover.errors import ShapeMismatch
 from prover.groth16.verify import verify_batch
 from prover.keys.halves import VerifyingKey
-from prover.model.network import QuantizedModel, is_correct
-from prover.model.zkq import decode_model
-from prover.pedersen.batch import Opening, judge_openings
-from prover.pedersen.commitment import Committer
+from prover.model.network import is_correct
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict
@@ -73,13 +73,25 @@ class BlockVerifier:
     such a chain can be checked. Not for several threads at a time.
     """
 
-    def __init__(self, genesis: Genesis, blobs: Blobs, random_bytes: RandomBytes) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        blobs: Blobs,
+        random_bytes: RandomBytes,
+        *,
+        may_lack_payloads: bool = False,
+    ) -> None:
+        """may_lack_payloads : of old rounds, which nodes let go: 2f + 1 validators have checked
+        them; `n_sums_unchecked` counts the sums that are not added up again
+        """
+        self._may_lack_payloads, self.n_sums_unchecked = may_lack_payloads, 0
         self._task = genesis.task
         self._genesis = genesis
         self._blobs = blobs
         self._random_bytes = random_bytes
         self._verdicts: _Memory[Verdict] = _Memory(MAX_REMEMBERED)
-        self._opened: _Memory[bool] = _Memory(MAX_REMEMBERED)
+        self._aggregation = AggregationDesk(genesis, blobs, random_bytes)
+        self._payload_faults: _Memory[str] = _Memory(MAX_REMEMBERED)
         self._shards: _Memory[ShardInputs] = _Memory(1)
         self._global_counts: _Memory[int] = _Memory(1)
         self._aggregates: _Memory[Aggregate] = _Memory(1)
@@ -97,9 +109,9 @@ class BlockVerifier:
                 valid = beacon.verify(self._genesis.beacon_point, message, block.beacon)
                 return None if valid else "the beacon is not the validators' signature"
             if state.phase is Phase.ELECT:
-                entries = block.aggregate[0].entries
-                same = block.aggregate == (self.build_aggregate(state, entries),)
-                return None if same else "the aggregate has another model"
+                if block.aggregate[0].lost:
+                    return None  # by the rules of `consensus.learning.absence`
+                return self._find_sum_fault(state, block)
             faults = self._judge_contents(state, block.transactions)
         except (BlobUnavailable, PoolInvalid) as error:
             return str(error)
@@ -107,6 +119,16 @@ class BlockVerifier:
             if found is not None:
                 return f"transaction {index} of client {tx.client_key.hex()}: {found}"
         return None
+
+    def _find_sum_fault(self, state: ChainState, block: Block) -> str | None:
+        try:
+            same = block.aggregate == (self.build_aggregate(state),)
+        except BlobUnavailable:
+            if not self._may_lack_payloads:
+                raise
+            self.n_sums_unchecked += 1
+            return None
+        return None if same else "the aggregate is not what the payloads come to"
 
     def judge(self, state: ChainState, transactions: Sequence[Transaction]) -> list[str | None]:
         """What forbids each of these in the next block, by itself; None: nothing.
@@ -136,20 +158,15 @@ class BlockVerifier:
         )
         return [found.get(proof.digest) or _refuse(proof) for proof in proofs]
 
-    def build_aggregate(
-        self, state: ChainState, entries: Sequence[Entry] | None = None
-    ) -> Aggregate:
-        """The aggregate that the next block must carry; its model is put into the blobs.
+    def build_aggregate(self, state: ChainState) -> Aggregate:
+        """The aggregate that the next block must carry; a model of it is put into the blobs.
 
-        entries : of `list_entries`; all of them when left out
-        Raises ValueError outside of the ELECT phase, BlobUnavailable when a model is not here.
+        Raises ValueError outside of the ELECT phase, BlobUnavailable when a blob is not here.
         """
         if state.phase is not Phase.ELECT:
             raise ValueError("no aggregate is due in this phase")
-        chosen = list_entries(state) if entries is None else tuple(entries)
-        place = state.digest + b"".join(entry.client_key for entry in chosen)
-        known = self._aggregates.get(place)
-        return known or self._aggregates.put(place, self._combine(state, chosen))
+        known = self._aggregates.get(state.digest)
+        return known or self._aggregates.put(state.digest, self._aggregation.build(state))
 
     def list_needed_blobs(self, state: ChainState, block: Block) -> tuple[bytes, ...]:
         """Digests of what `check` will read for this block, which `find_fault` lets pass."""
@@ -158,13 +175,15 @@ class BlockVerifier:
             case Phase.PROVE if block.transactions:
                 pool = (task.verifying_key_digest, task.get_pool(state.learning_round))
                 asks_for_more = self._get_margin(state) is not None
-                return (*pool, state.global_model) if asks_for_more else pool
-            case Phase.UPDATE if block.transactions:
-                updates = (tx for tx in block.transactions if isinstance(tx, Update))
-                return tuple(tx.model_digest for tx in updates)
-            case Phase.ELECT:
-                entries = (entry for a in block.aggregate for entry in a.entries)
-                return tuple(state.updates[entry.client_key] for entry in entries)
+                model = (state.global_model,) if asks_for_more else ()
+                deals = (tx.deal for tx in block.transactions if isinstance(tx, Proof))
+                return (*pool, *model, *deals)
+            case Phase.MASK | Phase.UNMASK | Phase.ATTEST | Phase.REVEAL if block.transactions:
+                sent = [tx for tx in block.transactions if isinstance(tx, Contribution)]
+                before = self._aggregation.list_grounds(state)
+                return tuple(dict.fromkeys((*before, *(tx.payload for tx in sent))))
+            case Phase.ELECT if not any(aggregate.lost for aggregate in block.aggregate):
+                return self._aggregation.list_needed(state)
             case _:
                 return ()
 
@@ -191,9 +210,12 @@ class BlockVerifier:
             case Phase.PROVE:
                 proofs = [tx.proof if isinstance(tx, Refusal) else tx for tx in transactions]
                 verdicts = self._judge_proofs(state, _only(Proof, proofs))
-                return [_find_verdict_fault(*x) for x in zip(transactions, verdicts, strict=True)]
-            case Phase.UPDATE:
-                return self._judge_updates(state, _only(Update, transactions))
+                return [
+                    _find_verdict_fault(tx, verdict) or self._find_payload_fault(state, tx)
+                    for tx, verdict in zip(transactions, verdicts, strict=True)
+                ]
+            case phase if phase in STEPS:
+                return [self._find_payload_fault(state, tx) for tx in transactions]
             case _:
                 return [None] * len(transactions)
 
@@ -230,57 +252,23 @@ class BlockVerifier:
             return Verdict.WRONG_STATEMENT
         return self._verdicts.get(proof.digest)
 
-    def _judge_updates(self, state: ChainState, updates: Sequence[Update]) -> list[str | None]:
-        faults: list[str | None] = [None] * len(updates)
-        openings: dict[int, Opening] = {}
-        for i, tx in enumerate(updates):
-            d_w = state.commits[tx.client_key].d_w
-            known = self._opened.get(tx.digest + d_w)
-            if known is not None:
-                faults[i] = None if known else _NOT_OPENED
-                continue
+    def _find_payload_fault(self, state: ChainState, tx: Transaction) -> str | None:
+        """What is wrong with the blob that a client names; "" is remembered for nothing."""
+        if not isinstance(tx, Proof | Contribution):
+            return None
+        place = state.beacon + tx.digest
+        known = self._payload_faults.get(place)
+        if known is None:
             try:
-                model = self._load_model(tx.model_digest)
-            except ModelFormatError as error:
-                faults[i] = str(error)
-                continue
-            openings[i] = Opening(
-                d=d_w,
-                values=model.wires,
-                rho=int.from_bytes(tx.rho, "little"),
-            )
-        if not openings:
-            return faults
-        right = judge_openings(
-            list(openings.values()), committer=self._committer, random_bytes=self._random_bytes
-        )
-        for i, holds in zip(openings, right, strict=True):
-            name = updates[i].digest + openings[i].d
-            faults[i] = None if self._opened.put(name, holds) else _NOT_OPENED
-        return faults
+                found = self._aggregation.find_fault(state, tx)
+            except BlobUnavailable:
+                if not self._may_lack_payloads:
+                    raise
+                return None
+            known = self._payload_faults.put(place, found or "")
+        return known or None
 
-    # -- models and samples ------------------------------------------------------------------------
-
-    def _combine(self, state: ChainState, entries: tuple[Entry, ...]) -> Aggregate:
-        digest = state.global_model
-        if entries:
-            models = (
-                (self._load_model(state.updates[entry.client_key]), entry.weight)
-                for entry in entries
-            )
-            digest = self._blobs.put(combine(models).encode())
-        return Aggregate(learning_round=state.learning_round, model_digest=digest, entries=entries)
-
-    def _load_model(self, digest: bytes) -> QuantizedModel:
-        """Raises BlobUnavailable; ModelFormatError for other bytes or another architecture."""
-        model = decode_model(self._blobs.get(digest))
-        if model.architecture.digest != self._task.architecture.digest:
-            raise ModelFormatError(
-                "it has another architecture than the task",
-                where="model",
-                next_step="train the architecture of the task",
-            )
-        return model
+    # -- samples ------------------------------------------------------------------------
 
     def _load_shard(self, state: ChainState) -> ShardInputs:
         """What the beacon drew. Raises BlobUnavailable, PoolInvalid."""
@@ -318,12 +306,7 @@ class BlockVerifier:
     def _key(self) -> VerifyingKey:
         return load_task_key(self._task, self._blobs)
 
-    @cached_property
-    def _committer(self) -> Committer:
-        return Committer(self._task.architecture.n_parameters, get_backend("cpu"))
 
-
-_NOT_OPENED = "its model and blinding are not those of its commitment"
 K = TypeVar("K", bound=Transaction)
 
 

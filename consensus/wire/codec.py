@@ -16,10 +16,11 @@ from prover.errors import FieldInvalid
 from prover.wire.kinds import Bytes, Number
 from prover.wire.records import Record, encode_fields, split_fields
 
-VERSION = 1
+VERSION = 2
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_VALIDATORS = 256
+MAX_TRANSACTIONS = 1024  # of one block, and so clients of a task
 BLANK = bytes(SIGNATURE_BYTES)
 """In the place of a signature that is not made yet."""
 

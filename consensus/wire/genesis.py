@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from consensus.aggregation.graph import LEAST_MEMBERS, compute_bounds
+from consensus.aggregation.masked import MAX_PARAMETERS
 from consensus.errors import GenesisInvalid
-from consensus.wire.codec import KEY_BYTES, MAX_VALIDATORS
-from consensus.wire.messages import MAX_TRANSACTIONS
+from consensus.wire.codec import KEY_BYTES, MAX_TRANSACTIONS, MAX_VALIDATORS
 from kernels.array import G2Array
 from kernels.cpu.words import group
 from kernels.encoding import Refused, decode_g2
@@ -37,9 +38,17 @@ MAX_PHASE_MS = 366 * 86_400_000
 MAX_ROUNDS = 1 << 16
 MAX_TIMEOUT_MS = 86_400_000
 MAX_SCALES = 1024
-MAX_PARAMETERS = 31 << 20  # 8 bytes each in a global model, and a blob has 256 MiB at most
 _DOMAIN = b"zkpot genesis v2\x00"
-_PHASES_MS = ("register_ms", "commit_ms", "prove_ms", "update_ms")
+PHASES_MS = (
+    *("register_ms", "commit_ms", "prove_ms"),
+    *("mask_ms", "unmask_ms", "attest_ms", "reveal_ms"),
+)
+"""Lengths of the phases that wait for clients."""
+
+
+def set_phases(length_ms: int) -> dict[str, Any]:
+    """The fields of a task all of whose phases are of one length."""
+    return dict.fromkeys(PHASES_MS, length_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +99,8 @@ class Task:
     margin                : how many more than the global model a proof must show on the same
                             samples; None: it need not
     n_expected            : clients at most; as soon as so many are in, registration closes
+    collusion             : C, how many clients of a round may work together with validators
+                            without learning more than sums of C + 2 models or more
     *_ms                  : how long a phase waits for clients, by the time of blocks, see
                             `consensus.learning.chain`
     scales                : named lists of numbers that the clients share (quantization); the chain
@@ -107,10 +118,14 @@ class Task:
     margin: int | None
     n_rounds: int
     n_expected: int
+    collusion: int
     register_ms: int
     commit_ms: int
     prove_ms: int
-    update_ms: int
+    mask_ms: int
+    unmask_ms: int
+    attest_ms: int
+    reveal_ms: int
     allow_few_samples: bool = False
     scales: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
@@ -136,8 +151,13 @@ class Task:
         _require_number("task.threshold", self.threshold, 1, self.n_samples)
         if self.margin is not None:
             _require_number("task.margin", self.margin, 1, self.n_samples)
-        _require_number("task.n_expected", self.n_expected, 1, MAX_TRANSACTIONS)
-        for name in _PHASES_MS:
+        _require_number("task.n_expected", self.n_expected, LEAST_MEMBERS, MAX_TRANSACTIONS)
+        _require_number("task.collusion", self.collusion, 0, self.n_expected - 2)
+        try:
+            compute_bounds(self.n_expected, self.collusion)
+        except ValueError as error:
+            raise GenesisInvalid("task.collusion", str(error)) from None
+        for name in PHASES_MS:
             _require_number(f"task.{name}", getattr(self, name), 1, MAX_PHASE_MS)
         _require_scales(self.scales)
 
@@ -164,13 +184,13 @@ class Task:
         return dict(self.scales)[name]
 
     def to_json(self) -> dict[str, Any]:
-        numbers = ("n_samples", "threshold", "margin", "n_rounds", "n_expected")
+        numbers = ("n_samples", "threshold", "margin", "n_rounds", "n_expected", "collusion")
         digests = ("circuit_digest", "verifying_key_digest")
         return {
             "task_id": self.task_id.decode("ascii"),
             "architecture": self.architecture.to_manifest(),
             **{name: getattr(self, name).hex() for name in digests},
-            **{name: getattr(self, name) for name in (*numbers, *_PHASES_MS)},
+            **{name: getattr(self, name) for name in (*numbers, *PHASES_MS)},
             "sealed": self.sealed,
             "pools": [digest.hex() for digest in self.pools],
             "allow_few_samples": self.allow_few_samples,

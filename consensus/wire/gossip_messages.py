@@ -5,8 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from consensus.wire.codec import BLANK, MAX_VALIDATORS, Message, Signature, Signed, ValidatorIndex
-from consensus.wire.messages import MAX_TRANSACTIONS
+from consensus.wire.codec import (
+    BLANK,
+    MAX_TRANSACTIONS,
+    MAX_VALIDATORS,
+    Message,
+    Signature,
+    Signed,
+    ValidatorIndex,
+)
 from prover.wire.kinds import Bytes, Count, Digest, Number
 
 SHORT_BYTES = 8

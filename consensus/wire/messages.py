@@ -1,6 +1,6 @@
 """What nodes and clients send: transactions, votes, proposals, blocks. Values and bytes, no rules.
 
-    transactions   Register  Commit  Proof  Update             signed by a client
+    transactions   Register  Commit  Proof  Contribution       signed by a client
                    Refusal of a proof that does not verify     made by whoever proposes a block
     votes          Proposal  Prevote/Precommit (Vote)           signed by a validator
     shares         BeaconShare (a BLS share, checked by itself)  Receipt (signed by a validator)
@@ -21,14 +21,15 @@ from typing import Annotated, ClassVar, Self
 
 from consensus.wire.codec import (
     BLANK,
+    MAX_TRANSACTIONS,
     MAX_VALIDATORS,
     Height,
     Message,
-    PublicKey,
     Signature,
     Signed,
     ValidatorIndex,
 )
+from consensus.wire.outcomes import Aggregate
 from consensus.wire.transactions import Transaction
 from prover.errors import FieldInvalid
 from prover.wire.kinds import (
@@ -42,11 +43,10 @@ from prover.wire.kinds import (
     PointBytes,
 )
 
-MAX_TRANSACTIONS = 1024  # of one block
 MAX_BLOCK_BYTES = 1 << 21
 ROOM_BYTES = MAX_BLOCK_BYTES - (1 << 18)
-"""Of a block for transactions; the rest is for the header: certificate (32 KiB at most), evidence
-(against every validator 100 KiB) and the aggregate (64 KiB)."""
+"""Of a block for transactions; the rest is for the header: certificate (32 KiB at most) and
+evidence (against every validator 100 KiB). A block with an aggregate holds no transactions."""
 MAX_TRANSACTION_BYTES = Message.MAX_BYTES
 NIL = b""
 """What a vote for no block names."""
@@ -99,26 +99,6 @@ class Evidence(Message):
         self.require(
             same and a.block_hash < b.block_hash, "two votes that do not contradict in order"
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry(Message):
-    """A client's part in the global model of a round. weight : positive, in a block that holds"""
-
-    KIND: ClassVar[int] = 12
-    client_key: PublicKey
-    weight: Count
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Aggregate(Message):
-    """The global model that a learning round ends with, and who entered it with what weight."""
-
-    KIND: ClassVar[int] = 13
-    MAX_BYTES: ClassVar[int] = 1 << 16  # MAX_TRANSACTIONS entries of 54 bytes, and the rest
-    learning_round: Count
-    model_digest: Digest
-    entries: Annotated[tuple[Entry, ...], Listed(0, MAX_TRANSACTIONS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +185,7 @@ class Block(Message):
     proposer    : validator that made the block (in whatever round)
     state_root  : digest of the chain's state before this block, by the proposer's reckoning
     beacon      : the threshold signature due at this height, 32 bytes; else empty
-    aggregate   : the global model due at this height; else no element
+    aggregate   : what the learning round comes to, due at this height; else no element
     """
 
     KIND: ClassVar[int] = 14

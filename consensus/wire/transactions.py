@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Annotated, ClassVar, Union
 
 from consensus.wire.codec import (
     BLANK,
+    KEY_BYTES,
     Message,
     PublicKey,
     Signature,
     Signed,
     ValidatorIndex,
 )
-from kernels.encoding import FR_BYTES
 from prover.wire.envelope import MAX_ENVELOPE_BYTES
-from prover.wire.kinds import Bytes, Count, Digest, PointBytes
+from prover.wire.kinds import Bytes, Count, Digest, Number, PointBytes
+
+ExchangeKey = Annotated[bytes, Bytes(KEY_BYTES)]
+"""X25519, fresh for the learning round (`consensus.wire.exchange_keys`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,35 +39,60 @@ class Register(Signed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit(Signed):
-    """A client's model commitment of a learning round: D_W, compressed."""
+    """A client's model commitment of a learning round: D_W, compressed.
+
+    mask_key  : from which it and each neighbour derive the mask that both of them know
+    share_key : under which its neighbours encrypt shares for it
+    """
 
     KIND: ClassVar[int] = 2
     client_key: PublicKey
     learning_round: Count
     d_w: PointBytes
+    mask_key: ExchangeKey
+    share_key: ExchangeKey
     signature: Signature = BLANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof(Signed):
-    """A client's proof of accuracy, an envelope of `prover.wire.envelope` (not decoded here)."""
+    """A client's proof of accuracy, an envelope of `prover.wire.envelope` (not decoded here).
+
+    deal : digest of the blob with the shares of its secrets, encrypted for its neighbours
+    """
 
     KIND: ClassVar[int] = 3
     client_key: PublicKey
     learning_round: Count
     envelope: Annotated[bytes, Bytes(1, MAX_ENVELOPE_BYTES)]
+    deal: Digest
     signature: Signature = BLANK
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update(Signed):
-    """A client opens its commitment: the model's bytes by digest, and rho_W."""
+class RoundStep(IntEnum):
+    """What a client contributes to the aggregate of a learning round, after its proof.
 
-    KIND: ClassVar[int] = 4
+    MASK   : its model under masks
+    UNMASK : shares of the secrets behind the masks
+    ATTEST : where the sum does not open, commitments to its pairwise masks
+    REVEAL : the seeds of those masks that have to be taken off, or in which two clients differ
+    """
+
+    MASK = 1
+    UNMASK = 2
+    ATTEST = 3
+    REVEAL = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contribution(Signed):
+    """A client's part in the secure aggregation of a learning round, a blob by its digest."""
+
+    KIND: ClassVar[int] = 6
     client_key: PublicKey
     learning_round: Count
-    model_digest: Digest
-    rho: Annotated[bytes, Bytes(FR_BYTES)]
+    step: Annotated[int, Number(RoundStep.MASK, RoundStep.REVEAL)]
+    payload: Digest
     signature: Signature = BLANK
 
 
@@ -88,8 +117,8 @@ class Refusal(Message):
 
 
 # Unions of this form, since their parts are read at run time.
-SentTransaction = Union[Register, Commit, Proof, Update]  # noqa: UP007
-Transaction = Union[Register, Commit, Proof, Update, Refusal]  # noqa: UP007
+SentTransaction = Union[Register, Commit, Proof, Contribution]  # noqa: UP007
+Transaction = Union[Register, Commit, Proof, Contribution, Refusal]  # noqa: UP007
 
 
 def permit_bytes(genesis_digest: bytes, client_key: bytes) -> bytes:
@@ -99,7 +128,7 @@ def permit_bytes(genesis_digest: bytes, client_key: bytes) -> bytes:
 
 def decode_transaction(raw: bytes) -> SentTransaction | None:
     """A transaction of any kind that clients send; None for every other byte string."""
-    for kind in (Register, Commit, Proof, Update):
+    for kind in (Register, Commit, Proof, Contribution):
         if raw[:1] == bytes((kind.KIND,)):
             return kind.decode(raw)
     return None

@@ -141,7 +141,8 @@ class Participation:
         for final, _ in news:
             self._heard_at = self._clock()
             for aggregate in final.block.aggregate:
-                self._note(aggregate.learning_round, final)
+                if aggregate.ends_round:
+                    self._note(aggregate.learning_round, final)
         if self._clock() - self._heard_at > self._patience_s:
             raise NodesSilent(self._patience_s, self._chain.state.height)
 

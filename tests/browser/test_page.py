@@ -169,7 +169,7 @@ def test_a_lost_service_is_said_and_found_again(page: Page, site: Site) -> None:
 
 def test_the_chain_is_shown_as_it_grows(browser: Browser, site: Site) -> None:
     history = ChainHistory(LAB.genesis)
-    state = grow(history, start(LAB.genesis), Phase.UPDATE)
+    state = grow(history, start(LAB.genesis), Phase.MASK)
     with serve(site.service, history) as url:
         page = browser.new_page(viewport={"width": 400, "height": 800})
         page.goto(url)

@@ -6,12 +6,14 @@ A promise beyond those of `simulator`: whoever of the clients that a phase waits
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.standing import is_absent
+from consensus.learning.steps import STEPS, get_done
+from consensus.wire.genesis import set_phases
 from consensus.wire.messages import FinalBlock, QuorumCertificate, Receipt
 from consensus.wire.transactions import SentTransaction, Transaction
 from tests.consensus.real_chain import RealScene
@@ -29,21 +31,8 @@ IsSilent = Callable[[int, Place], bool]
 
 
 def make_lab(n_validators: int, n_clients: int, *, n_rounds: int = 3) -> Lab:
-    names = ("register_ms", "commit_ms", "prove_ms", "update_ms")
-    lengths = dict.fromkeys(names, PHASE_MS)
-    return Lab(
-        n_validators=n_validators, n_clients=n_clients, changes={**lengths, "n_rounds": n_rounds}
-    )
-
-
-def list_members(chain: ChainState, phase: Phase) -> Mapping[bytes, Any]:
-    """Whose transaction of the phase is in a block."""
-    return {
-        Phase.REGISTER: chain.clients,
-        Phase.COMMIT: chain.commits,
-        Phase.PROVE: chain.proofs,
-        Phase.UPDATE: chain.updates,
-    }[phase]
+    changes = {**set_phases(PHASE_MS), "n_rounds": n_rounds}
+    return Lab(n_validators=n_validators, n_clients=n_clients, changes=changes)
 
 
 class Crowd(World):
@@ -116,10 +105,10 @@ class Crowd(World):
                 self.check_members(place, before, after)
 
     def check_members(self, place: Place, before: ChainState, after: ChainState) -> None:
-        if place[0] not in (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE):
+        if place[0] not in (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, *STEPS):
             return
         in_time = self.places[place] + PHASE_MS - MARGIN_MS
-        members = list_members(after, place[0])
+        members = get_done(after, place[0])
         left_out = [
             client
             for (sent_for, client), at in self.sent.items()

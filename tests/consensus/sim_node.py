@@ -37,7 +37,7 @@ from consensus.wire.messages import (
     Receipt,
     Vote,
 )
-from consensus.wire.transactions import Commit, Proof, Register, Transaction, Update
+from consensus.wire.transactions import Commit, Contribution, Proof, Register, Transaction
 
 if TYPE_CHECKING:
     from tests.consensus.simulator import World
@@ -145,7 +145,7 @@ class Node:
             case BeaconShare():
                 if self.world.scene.is_share(self.chain, message):
                     self.shares[message.validator] = message
-            case Register() | Commit() | Proof() | Update():
+            case Register() | Commit() | Proof() | Contribution():
                 self.pending[message.digest] = message
                 if self.world.scene.is_fit(self.chain, message):
                     self.step(Held(message))

@@ -28,7 +28,7 @@ def test_two_captors_of_seven() -> None:
         make_byzantine=Captor,
     )
     world.run()
-    assert len(world.head.updates) == 7
+    assert len(world.head.unmasked) == 7
 
 
 def test_sixty_clients_one_after_the_other_are_all_in() -> None:
@@ -36,7 +36,8 @@ def test_sixty_clients_one_after_the_other_are_all_in() -> None:
     world = Crowd(0, lab, ready_ms=[16 * i for i in range(60)])
     world.run()
     last = world.head
-    assert len(last.clients) == len(last.commits) == len(last.proofs) == len(last.updates) == 60
+    assert len(last.clients) == len(last.commits) == len(last.proofs) == 60
+    assert len(last.masked) == len(last.unmasked) == 60
 
 
 @pytest.mark.soak

@@ -14,16 +14,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from consensus.aggregation.outcome import Ending, Failure
 from consensus.agreement import authentication
 from consensus.agreement.votes import n_faulty
 from consensus.learning.election import Lapse, note_turns, order_proposers
 from consensus.wire.codec import Signed
 from consensus.wire.messages import (
     NIL,
-    Aggregate,
     BeaconShare,
     Block,
-    Entry,
     Evidence,
     FinalBlock,
     Proposal,
@@ -31,6 +30,7 @@ from consensus.wire.messages import (
     Receipt,
     Vote,
 )
+from consensus.wire.outcomes import Aggregate, Entry
 from consensus.wire.transactions import Proof, Register, Transaction
 
 BEACON, PROVE, ELECT = "beacon", "prove", "elect"
@@ -154,7 +154,9 @@ def get_home(client_key: bytes) -> int:
 def make_proof(client_key: bytes, learning_round: int, count: int) -> Proof:
     """A valid proof. count : below 256"""
     envelope = _make_envelope(client_key, learning_round, count)
-    return Proof(client_key=client_key, learning_round=learning_round, envelope=envelope)
+    return Proof(
+        client_key=client_key, learning_round=learning_round, envelope=envelope, deal=bytes(32)
+    )
 
 
 def make_note(text: int) -> Register:
@@ -189,6 +191,8 @@ def make_beacon(learning_round: int) -> bytes:
 def make_aggregate(chain: ToyChain) -> Aggregate:
     return Aggregate(
         learning_round=chain.learning_round,
+        ending=Ending.MODEL if chain.proofs else Ending.NONE,
+        reason=() if chain.proofs else (Failure.TOO_FEW,),
         model_digest=hashlib.sha256(repr(chain.proofs).encode()).digest(),
         entries=tuple(Entry(client_key=client, weight=k) for client, k in chain.proofs),
     )

@@ -20,7 +20,8 @@ verdict with a bit changed: (not_on_curve|malformed|wrong_subgroup|pairing_faile
 JOINED = r"""height 0: register
 height \d+: commit
 height \d+: prove
-height \d+: open
+height \d+: mask
+height \d+: unmask
 height (?P<last>\d+): done
 valid: (?P=last) blocks, every vote and proof in them
   genesis [0-9a-f]{64} \(as given\)

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,11 @@ import pytest
 from api.valkey.embedded import answers
 from consensus.learning.chain_state import Phase
 from consensus.node.stream import FINAL, STREAMS, TRANSACTIONS, VOTES
+from consensus.wire.genesis import set_phases
 from consensus.wire.messages import FinalBlock, QuorumCertificate
 from tests.support.node_processes import Cluster
 
-PATIENT = {"n_rounds": 1} | dict.fromkeys(
-    ("register_ms", "commit_ms", "prove_ms", "update_ms"), 10**8
-)
+PATIENT = {"n_rounds": 1} | set_phases(10**8)
 """A phase ends when all clients have done their part, and not before."""
 LAST_ID = "18446744073709551615-18446744073709551615"
 
@@ -38,9 +38,9 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def test_a_node_killed_in_each_phase_comes_back(cluster: Cluster) -> None:
     """Killed while the phase waits for clients; what closes the phase happens without it."""
     cluster.start(0, 1, 2, 3)
-    phases = (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE)
-    following = (Phase.COMMIT, Phase.PROVE, Phase.UPDATE, Phase.DONE)
-    for victim, (phase, after) in enumerate(zip(phases, following, strict=True)):
+    phases = (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.MASK, Phase.UNMASK, Phase.DONE)
+    for i, (phase, after) in enumerate(pairwise(phases)):
+        victim = i % 4
         cluster.await_phase(phase)
         cluster.await_height(cluster.get_height() + 1)
         cluster.send_due()
@@ -49,7 +49,7 @@ def test_a_node_killed_in_each_phase_comes_back(cluster: Cluster) -> None:
         cluster.start(victim)
     cluster.await_height(cluster.get_height())
     cluster.assert_one_chain()
-    assert len(cluster.follow().updates) == 3
+    assert len(cluster.follow().unmasked) == 3
 
 
 @pytest.mark.slow
@@ -71,8 +71,9 @@ def test_a_server_that_dies_and_forgets_and_f_nodes_gone_for_good(cluster: Clust
     cluster.await_phase(Phase.PROVE)
     cluster.redis.flushall()
     cluster.send_due()
-    cluster.await_phase(Phase.UPDATE)
-    cluster.send_due()
+    for phase in (Phase.MASK, Phase.UNMASK):
+        cluster.await_phase(phase)
+        cluster.send_due()
     cluster.await_phase(Phase.DONE)
     cluster.await_height(cluster.get_height())
     cluster.assert_one_chain()

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from consensus.aggregation.outcome import Cheat
 from consensus.learning import beacon
 from consensus.learning.chain import beacon_message
-from consensus.learning.chain_state import Phase
+from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.codec import Message
 from consensus.wire.gossip_messages import SHORT_BYTES, BlobPart, BlobRequest, Holdings
 from consensus.wire.messages import (
@@ -24,6 +26,7 @@ from consensus.wire.messages import (
     Step,
     Vote,
 )
+from consensus.wire.outcomes import Aggregate, Exclusion
 from consensus.wire.transactions import Proof, Refusal
 from tests.support.certificates import certify
 from tests.support.learning import deal_beacon, proven_lab, proven_state, public
@@ -52,10 +55,10 @@ def list_messages() -> list[Message]:
         lab.register(0),
         lab.commit(1),
         proof,
-        lab.update(1),
+        lab.make_due(1, proven_state(Phase.MASK)),
         Refusal(proof=proof),
         block,
-        block.aggregate[0],
+        _make_dispute(at_elect),
         block.aggregate[0].entries[0],
         final.certificate.votes[0],
         Evidence(first=votes[0], second=votes[1]),
@@ -78,6 +81,13 @@ def list_messages() -> list[Message]:
             lab.validators[1],
         ),
     ]
+
+
+def _make_dispute(state: ChainState) -> Aggregate:
+    """One with edges and an exclusion; the block has one with entries."""
+    lab = proven_lab()
+    excluded = (Exclusion(lab.client(2), Cheat.MASKED),)
+    return replace(lab.ask_for_seeds(state, (0, 2), (1, 2)), excluded=excluded)
 
 
 def _make_holdings(proof: Proof, receipt: Receipt) -> Holdings:

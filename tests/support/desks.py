@@ -12,7 +12,8 @@ from consensus.learning.chain import apply
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.desk import Desk
 from consensus.node.metrics import NodeMetrics
-from consensus.wire.messages import Aggregate, Block, Entry
+from consensus.wire.messages import Block
+from consensus.wire.outcomes import Aggregate
 from consensus.wire.transactions import Transaction
 from tests.support.learning import Lab
 from tests.support.memory_blobs import MemoryBlobs
@@ -54,8 +55,8 @@ class Judge:
         self.looked_for += found
         return tuple(digest for digest in found if digest in self.absent)
 
-    def build_aggregate(self, chain: ChainState, entries: Sequence[Entry]) -> Aggregate:
-        return Aggregate(learning_round=0, model_digest=bytes(32), entries=tuple(entries))
+    def build_aggregate(self, chain: ChainState) -> Aggregate:
+        return LAB.aggregate(chain)
 
 
 class Office:

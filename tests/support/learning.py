@@ -11,17 +11,29 @@ from typing import Any, TypeVar
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from consensus.aggregation.outcome import Ending, Failure
 from consensus.learning import beacon
 from consensus.learning.admission import describe_occasion, expect_statement
-from consensus.learning.chain import apply, beacon_message, find_fault, list_entries, start
+from consensus.learning.chain import apply, beacon_message, find_fault, start
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.outcome import list_entries, make_none
 from consensus.learning.samples import SamplePool
+from consensus.learning.steps import STEPS, list_asked
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.codec import Signed
-from consensus.wire.genesis import Genesis, Task, Timeouts, Validator
-from consensus.wire.messages import Aggregate, Block, QuorumCertificate, Step, Vote
-from consensus.wire.transactions import Commit, Proof, Register, Transaction, Update, permit_bytes
+from consensus.wire.genesis import Genesis, Task, Timeouts, Validator, set_phases
+from consensus.wire.messages import Block, QuorumCertificate, Step, Vote
+from consensus.wire.outcomes import Aggregate, Edge
+from consensus.wire.transactions import (
+    Commit,
+    Contribution,
+    Proof,
+    Register,
+    Transaction,
+    permit_bytes,
+)
 from kernels.array import G1Array
 from kernels.backend import get_backend
 from kernels.bn254 import G1
@@ -32,11 +44,10 @@ from prover.groth16.setup import setup_accuracy
 from prover.keys.halves import ProvingKey
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
-from prover.model.zkq import encode_model
 from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, draw_blinding
 from prover.pipeline import commit_job, prove_job
 from prover.wire.envelope import Envelope
-from tests.support.memory_blobs import MemoryBlobs
+from tests.support.masking import Masking
 from tests.support.models import random_images, random_model
 from tests.support.tiny_circuits import seeded
 
@@ -72,6 +83,13 @@ def point(k: int) -> bytes:
     return encode_g1(G1Array.from_ints([mul_g1(k, G1)]))
 
 
+@cache
+def exchange_key(seed: int) -> bytes:
+    """Some client's X25519 key."""
+    private = X25519PrivateKey.from_private_bytes(Random(seed).randbytes(32))
+    return private.public_key().public_bytes_raw()
+
+
 OTHER_DIGEST = b"\x05" * 32
 STATEMENT_CHANGES: dict[str, Any] = {
     "chain_id": b"other",
@@ -104,10 +122,8 @@ def make_task(**changes: Any) -> Task:
         margin=None,
         n_rounds=2,
         n_expected=3,
-        register_ms=4 * BLOCK_MS,
-        commit_ms=4 * BLOCK_MS,
-        prove_ms=4 * BLOCK_MS,
-        update_ms=4 * BLOCK_MS,
+        collusion=0,
+        **set_phases(4 * BLOCK_MS),
         allow_few_samples=True,
         scales=(("input", (1.0,)), ("weights", (0.125, 1e-3))),
     )
@@ -214,32 +230,47 @@ class Lab:
             client_key=self.client(i),
             learning_round=learning_round,
             d_w=d_w or point(2 + i + 100 * learning_round),
+            mask_key=exchange_key(2 * i),
+            share_key=exchange_key(2 * i + 1),
         )
         return self.sign(tx, self.clients[i])
 
     def prove(self, i: int, state: ChainState, *, claimed: int | None = None) -> Proof:
+        return self.wrap(i, self.envelope(i, state, claimed), state.learning_round)
+
+    def envelope(self, i: int, state: ChainState, claimed: int | None) -> Envelope:
         statement = expect_statement(
             state,
             self.client(i),
             claimed_correct=max(N_SAMPLES - i, 1) if claimed is None else claimed,
             dataset_digest=bytes(32),
         )
-        envelope = Envelope(statement=statement, proof=bytes(224))
-        return self.wrap(i, envelope, state.learning_round)
+        return Envelope(statement=statement, proof=bytes(224))
 
-    def wrap(self, i: int, envelope: Envelope, learning_round: int = 0) -> Proof:
+    def wrap(
+        self, i: int, envelope: Envelope, learning_round: int = 0, deal: bytes | None = None
+    ) -> Proof:
         tx = Proof(
-            client_key=self.client(i), learning_round=learning_round, envelope=envelope.encode()
+            client_key=self.client(i),
+            learning_round=learning_round,
+            envelope=envelope.encode(),
+            deal=deal or sha256(b"deal %d of %d" % (i, learning_round)).digest(),
         )
         return self.sign(tx, self.clients[i])
 
-    def update(self, i: int, learning_round: int = 0) -> Update:
-        digest = sha256(b"model %d" % i).digest()
-        tx = Update(
+    def contribute(self, i: int, phase: Phase, learning_round: int = 0) -> Contribution:
+        """A made-up one to any step."""
+        payload = sha256(b"%s %d of %d" % (phase.encode(), i, learning_round)).digest()
+        return self.sign_payload(i, phase, learning_round, payload)
+
+    def sign_payload(
+        self, i: int, phase: Phase, learning_round: int, payload: bytes
+    ) -> Contribution:
+        tx = Contribution(
             client_key=self.client(i),
             learning_round=learning_round,
-            model_digest=digest,
-            rho=bytes(32),
+            step=STEPS[phase],
+            payload=payload,
         )
         return self.sign(tx, self.clients[i])
 
@@ -252,9 +283,34 @@ class Lab:
         return beacon.combine({i: beacon.sign_share(secrets[i], message) for i in signers})
 
     def aggregate(self, state: ChainState) -> Aggregate:
-        entries = list_entries(state)
-        digest = sha256(b"mean %d" % state.height).digest() if entries else state.global_model
-        return Aggregate(learning_round=state.learning_round, model_digest=digest, entries=entries)
+        """What honest clients come to."""
+        if state.closed in (Phase.PROVE, Phase.MASK):
+            return make_none(state, Failure.TOO_FEW)
+        excluded = [exclusion.client_key for exclusion in state.excluded]
+        return Aggregate(
+            learning_round=state.learning_round,
+            ending=Ending.MODEL,
+            model_digest=sha256(b"mean %d" % state.height).digest(),
+            entries=list_entries(state, excluded),
+            excluded=state.excluded,
+        )
+
+    def dispute(self, state: ChainState, **changes: Any) -> Aggregate:
+        """The sum does not open."""
+        aggregate = Aggregate(
+            learning_round=state.learning_round,
+            ending=Ending.DISPUTE,
+            model_digest=state.global_model,
+            excluded=state.excluded,
+        )
+        return replace(aggregate, **changes)
+
+    def ask_for_seeds(self, state: ChainState, *edges: tuple[int, int]) -> Aggregate:
+        """Of these clients' masks; without any, of one of each client."""
+        chosen = edges or [(i, (i + 1) % self.n_clients) for i in range(self.n_clients)]
+        found = [Edge(self.client(i), self.client(j)) for i, j in chosen]
+        found.sort(key=lambda edge: edge.owner + edge.other)
+        return self.dispute(state, ending=Ending.REVEAL, edges=tuple(found))
 
     def block(
         self, state: ChainState, transactions: Sequence[Transaction] = (), **changes: Any
@@ -299,24 +355,42 @@ class Lab:
                 return [self.commit(i, t) for i in everyone]
             case Phase.PROVE:
                 return [self.prove(i, state) for i in everyone if self.client(i) in state.commits]
-            case Phase.UPDATE:
-                return [self.update(i, t) for i in everyone if self.client(i) in state.proofs]
+            case phase if phase in STEPS:
+                asked = list_asked(state, phase)
+                return [self.make_due(i, state) for i in everyone if self.client(i) in asked]
             case _:
                 return []
 
+    def make_due(self, i: int, state: ChainState) -> Transaction:
+        """A client's contribution to the step under way."""
+        return self.contribute(i, state.phase, state.learning_round)
+
     def reach(self, phase: Phase, *, learning_round: int = 0) -> ChainState:
-        """The first state of this phase, everyone having done what was due, block by block."""
-        state = start(self.genesis)
-        while (state.phase, state.learning_round) != (phase, learning_round):
-            state = self.extend(state, self.list_due(state))
+        """The first state of this phase, everyone having done what was due, block by block.
+
+        To ATTEST and REVEAL a dispute leads about nothing.
+        """
+        state, place = start(self.genesis), (phase, learning_round)
+        while (state.phase, state.learning_round) != place:
+            changes: dict[str, Any] = {}
+            if state.phase is Phase.ELECT and state.learning_round == learning_round:
+                if state.closed is Phase.UNMASK and phase in (Phase.ATTEST, Phase.REVEAL):
+                    changes = {"aggregate": (self.dispute(state),)}
+                elif state.closed is Phase.ATTEST and phase is Phase.REVEAL:
+                    changes = {"aggregate": (self.ask_for_seeds(state),)}
+            state = self.extend(state, self.list_due(state), **changes)
         return state
 
 
 @dataclass
-class ProvenLab(Lab):
+class SumLab(Masking, Lab):
+    """The same with models, and sums that open; proofs are made up."""
+
+
+@dataclass
+class ProvenLab(SumLab):
     """The same with a circuit, its keys and real proofs. Client 0 has the labels' own model."""
 
-    blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
     salt: bytes = b""
 
     @cached_property
@@ -340,20 +414,17 @@ class ProvenLab(Lab):
         labels = model_of(0).logits(images).argmax(axis=1).astype(np.uint8)
         return SamplePool.of(images=images, labels=labels, salt=self.salt)
 
+    def model(self, i: int, learning_round: int) -> QuantizedModel:
+        return model_of(i)
+
+    def rho(self, i: int, learning_round: int) -> int:
+        return commitment_of(i)[1].rho
+
     def verifier(self, seed: int = 1) -> BlockVerifier:
         return BlockVerifier(self.genesis, self.blobs, seeded(seed))
 
-    def commit(self, i: int, learning_round: int = 0, *, d_w: bytes | None = None) -> Commit:
-        made = commitment_of(i)[0]
-        tx = Commit(
-            client_key=self.client(i),
-            learning_round=learning_round,
-            d_w=d_w or encode_g1(made.d),
-        )
-        return self.sign(tx, self.clients[i])
-
-    def prove(self, i: int, state: ChainState, *, claimed: int | None = None) -> Proof:
-        return self.wrap(i, self.make_envelope(i, state, claimed=claimed), state.learning_round)
+    def envelope(self, i: int, state: ChainState, claimed: int | None) -> Envelope:
+        return self.make_envelope(i, state, claimed=claimed)
 
     def make_envelope(
         self,
@@ -386,22 +457,6 @@ class ProvenLab(Lab):
         envelope = Envelope.decode(job.envelope)
         assert envelope is not None
         return envelope
-
-    def update(
-        self, i: int, learning_round: int = 0, *, model: int | None = None, rho: int | None = None
-    ) -> Update:
-        """The opening; `model` and `rho` name another client's to lie with."""
-        blinding = commitment_of(i if rho is None else rho)[1].rho
-        tx = Update(
-            client_key=self.client(i),
-            learning_round=learning_round,
-            model_digest=self.blobs.put(encode_model(model_of(i if model is None else model))),
-            rho=blinding.to_bytes(32, "little"),
-        )
-        return self.sign(tx, self.clients[i])
-
-    def aggregate(self, state: ChainState) -> Aggregate:
-        return self.verifier().build_aggregate(state)
 
 
 @cache

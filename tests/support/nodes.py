@@ -25,7 +25,7 @@ from consensus.node.stream import SCRIPTS, TRANSACTIONS, VOTES, Incoming, Transp
 from consensus.wire.codec import Message
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Proposal, Vote
-from consensus.wire.transactions import Transaction
+from consensus.wire.transactions import Proof, Transaction
 from kernels.lua import load_script
 from tests.support.learning import FIRST_MS, Lab, ProvenLab, deal_beacon
 
@@ -299,15 +299,21 @@ def list_hashes(node: Node) -> list[bytes]:
     return [final.block.hash for final in node.ledger.list_finals()]
 
 
-_made: dict[tuple[Any, ...], list[Transaction]] = {}
+_made: dict[tuple[Any, ...], tuple[list[Transaction], list[bytes]]] = {}
 
 
 def _list_due(lab: Lab, chain: ChainState) -> list[Transaction]:
-    """What the clients of a lab send; proofs of one beacon are made once for all nets."""
-    if chain.phase is not Phase.PROVE:
-        return lab.list_due(chain)  # models go into the blobs of this lab
+    """What the clients of a lab send; proofs of one beacon are made once for all nets, with their
+    deals."""
+    if chain.phase is not Phase.PROVE or not isinstance(lab, ProvenLab):
+        return lab.list_due(chain)  # payloads go into the blobs of this lab
     place = (chain.phase, chain.learning_round, chain.commit_height, chain.beacon)
     key = (lab.genesis.digest, *place)
     if key not in _made:
-        _made[key] = lab.list_due(chain)
-    return _made[key]
+        due = lab.list_due(chain)
+        blobs = [lab.blobs.get(tx.deal) for tx in due if isinstance(tx, Proof)]
+        _made[key] = due, blobs
+    due, blobs = _made[key]
+    for raw in blobs:
+        lab.blobs.put(raw)
+    return due

@@ -61,7 +61,8 @@ class Solo(Net):
 
     def put_desk(self, node: Node, **answers: Any) -> Part:
         """In place of its desk, one on which nothing is."""
-        desk = Part(**{"is_anything_due": False, "judge_pending": [], "list_pending": []} | answers)
+        empty: dict[str, Any] = {"judge_pending": [], "list_pending": [], "list_wanted": []}
+        desk = Part(**{"is_anything_due": False, **empty} | answers)
         node._desk = desk  # type: ignore[assignment]
         return desk
 

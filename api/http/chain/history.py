@@ -22,11 +22,21 @@ from api.http.chain.schemas import (
     TransactionView,
 )
 from consensus.learning.chain import proposers, start
-from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.chain_state import ChainState
 from consensus.learning.governance import update_weights
+from consensus.learning.steps import PHASES
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Block, FinalBlock
-from consensus.wire.transactions import Commit, Proof, Refusal, Register, Transaction, Update
+from consensus.wire.outcomes import Aggregate
+from consensus.wire.transactions import (
+    Commit,
+    Contribution,
+    Proof,
+    Refusal,
+    Register,
+    RoundStep,
+    Transaction,
+)
 from prover.wire.envelope import Envelope
 
 KEEP_BLOCKS = 4096
@@ -153,16 +163,21 @@ class ChainHistory:
         elif isinstance(tx, Proof):
             claimed = _read_claim(tx)
             self._change(key, learning_round, proven_at=height, claimed_correct=claimed)
-        else:
-            self._change(key, learning_round, opened_at=height)
+        elif tx.step == RoundStep.MASK:
+            self._change(key, learning_round, masked_at=height)
+        elif tx.step == RoundStep.UNMASK:
+            self._change(key, learning_round, unmasked_at=height)
 
     def _record_aggregate(self, block: Block) -> None:
         for aggregate in block.aggregate:
             self._weights = update_weights(self._weights, aggregate, n_samples=self._n_samples)
+            for exclusion in aggregate.excluded:
+                key = exclusion.client_key.hex()
+                self._change(key, aggregate.learning_round, excluded_for=exclusion.cheat.value)
             for entry in aggregate.entries:
                 self._change(entry.client_key.hex(), aggregate.learning_round, weight=entry.weight)
 
-    def _change(self, key: str, learning_round: int, **values: int | None) -> None:
+    def _change(self, key: str, learning_round: int, **values: int | str | None) -> None:
         """Sets fields of a client's round; answers that were given keep theirs."""
         client = self._clients[key]
         rounds = {view.learning_round: view for view in client.rounds}
@@ -181,7 +196,7 @@ class ChainHistory:
 def view_block(final: FinalBlock, before: ChainState, after: ChainState) -> BlockView:
     """What the API says of a block, by the states before and after it."""
     block = final.block
-    ended = before.phase is Phase.ELECT
+    ended = any(aggregate.ends_round for aggregate in block.aggregate)
     return BlockView(
         height=block.height,
         hash=block.hash.hex(),
@@ -194,6 +209,7 @@ def view_block(final: FinalBlock, before: ChainState, after: ChainState) -> Bloc
         leader=None if after.leader is None else after.leader.hex(),
         beacon=block.beacon.hex(),
         global_model=after.global_model.hex() if ended else None,
+        outcome=next((_describe_outcome(aggregate) for aggregate in block.aggregate), None),
         entries=[
             EntryView(client_key=entry.client_key.hex(), weight=entry.weight)
             for aggregate in block.aggregate
@@ -205,16 +221,21 @@ def view_block(final: FinalBlock, before: ChainState, after: ChainState) -> Bloc
     )
 
 
+def _describe_outcome(aggregate: Aggregate) -> str:
+    """One word, and why there is no model."""
+    words = (aggregate.ending, *aggregate.reason)
+    return ": ".join(word.value for word in words)
+
+
 def _view_transaction(tx: Transaction) -> TransactionView:
     return TransactionView(
         kind=type(tx).__name__.lower(),
         digest=tx.digest.hex(),
         client_key=tx.client_key.hex(),
-        learning_round=tx.learning_round
-        if isinstance(tx, Commit | Proof | Update | Refusal)
-        else None,
+        learning_round=None if isinstance(tx, Register) else tx.learning_round,
         claimed_correct=_read_claim(tx) if isinstance(tx, Proof | Refusal) else None,
         d_w=tx.d_w.hex() if isinstance(tx, Commit) else None,
+        step=PHASES[tx.step].value if isinstance(tx, Contribution) else None,
     )
 
 

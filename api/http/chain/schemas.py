@@ -16,6 +16,7 @@ class TransactionView(Answer):
     learning_round: int | None = None
     claimed_correct: int | None = Field(default=None, description="of a proof, or of a refused one")
     d_w: Digest | None = Field(default=None, description="of a commitment")
+    step: str | None = Field(default=None, description="of a contribution", examples=["mask"])
 
 
 class EntryView(Answer):
@@ -39,6 +40,11 @@ class BlockView(Answer):
     leader: Digest | None
     beacon: str
     global_model: str | None = Field(default=None, description="digest, where the round ends")
+    outcome: str | None = Field(
+        default=None,
+        description="of a learning round, and why there is no model",
+        examples=["model", "none: too_few"],
+    )
     entries: list[EntryView]
     transactions: list[TransactionView]
     evidence_against: list[int]
@@ -62,7 +68,9 @@ class RoundView(Answer):
     claimed_correct: int | None = None
     refused_at: int | None = Field(default=None, description="height; a proof did not verify")
     n_samples: int
-    opened_at: int | None = None
+    masked_at: int | None = None
+    unmasked_at: int | None = None
+    excluded_for: str | None = Field(default=None, description="how it is proven to have cheated")
     weight: int | None = Field(default=None, description="in the global model")
 
 

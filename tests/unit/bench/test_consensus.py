@@ -30,7 +30,7 @@ def test_ids_of_growth_are_stable() -> None:
 
 def test_figures_of_growth_are_per_node_and_transaction() -> None:
     found = Growth(n_clients=50, cpu_s=4.0, n_entries=600)
-    assert (found.n_transactions, found.cpu_ms, found.entries) == (200, 5.0, 3.0)
+    assert (found.n_transactions, found.cpu_ms, found.entries) == (250, 4.0, 2.4)
 
 
 def test_the_feed_of_events_finalizes_every_height() -> None:

@@ -16,10 +16,12 @@ from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.transactions import Commit, Proof, Register, Transaction, Update
+from consensus.learning.steps import STEPS
+from consensus.wire.transactions import Commit, Proof, Register, Transaction
 from federated.attacks import ForgingProver, LyingProver, make_up, raise_claim, state_own, take_over
 from federated.client import (
     COMMITMENT_NAME,
+    MASKS_NAME,
     MODEL_NAME,
     Client,
     Duty,
@@ -106,13 +108,15 @@ def make_client(
         permit = sign_permit(lab.admission, lab.genesis.digest, lab.client(i))
     return Client(
         lab.clients[i],
-        validator=i,
+        validator=i % lab.n_validators,
         permit=permit,
         blobs=blobs or lab.blobs,
         secrets=SecretStore(folder / f"client-{i}", lab.genesis),
         learn=learn or (lambda _, t: model_of(i)),
         commit=make_committer(lab.task, random_bytes=seeded(300 + i), backend=BACKEND),
         prover=prover or OwnProver(i),
+        random_bytes=seeded(400 + i),
+        backend=BACKEND,
     )
 
 
@@ -146,16 +150,30 @@ def test_two_rounds_end_in_a_global_model(lab: ProvenLab, tmp_path: Path) -> Non
     state = run_until(lab, clients, Phase.DONE, 1)
     assert seen == [(True, 0), (False, 1)]
     assert state.leader == lab.client(0)  # the labels are its model's
-    assert set(state.proofs) == set(state.updates) == {lab.client(i) for i in range(3)}
+    assert set(state.proofs) == set(state.unmasked) == {lab.client(i) for i in range(3)}
     GlobalModel.parse(lab.blobs.get(state.global_model))
     assert act(clients, state) == []
 
 
-def test_nobody_believes_the_liar_and_the_forger(lab: ProvenLab, tmp_path: Path) -> None:
-    """Neither has a proof in any block, and the global model is the honest client's alone."""
+def model_that_errs() -> QuantizedModel:
+    """It names the labels the other way round."""
+    right = model_of(0)
+    return replace(right, weights=(*right.weights[:-1], -right.weights[-1]))
+
+
+def test_nobody_believes_the_liar_and_the_forger(tmp_path: Path) -> None:
+    """Neither has a proof in any block, and the global model is the honest clients' alone."""
+    lab = ProvenLab(n_clients=5)
+    honest = (HONEST, 3, 4)
     clients = [
-        make_client(lab, HONEST, tmp_path),
-        make_client(lab, LIAR, tmp_path, prover=LyingProver(OwnProver(LIAR), extra=3)),
+        *(make_client(lab, i, tmp_path) for i in honest),
+        make_client(
+            lab,
+            LIAR,
+            tmp_path,
+            prover=LyingProver(OwnProver(LIAR), extra=3),
+            learn=lambda _, t: model_that_errs(),
+        ),
         make_client(
             lab,
             FORGER,
@@ -163,13 +181,12 @@ def test_nobody_believes_the_liar_and_the_forger(lab: ProvenLab, tmp_path: Path)
             prover=make_forger(lab, None, seed=9),
         ),
     ]
-    state = run_until(lab, clients, Phase.COMMIT, 1)
-    assert set(state.commits) == set()  # of the round before, all three had one
-    assert state.ranking == (lab.client(HONEST),)
-    model = GlobalModel.parse(lab.blobs.get(state.global_model)).rounded()
-    assert all(
-        np.array_equal(a, b) for a, b in zip(model.weights, model_of(0).weights, strict=True)
-    )
+    electing = run_until(lab, clients, Phase.ELECT)
+    assert set(electing.commits) == {client.public_key for client in clients}
+    assert set(electing.proofs) == set(electing.unmasked) == {lab.client(i) for i in honest}
+    state = lab.extend(electing)
+    assert set(state.ranking) == {lab.client(i) for i in honest}
+    assert lab.blobs.get(state.global_model) == lab.mean(honest, electing).encode()
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +289,7 @@ def test_duties_follow_the_phases(lab: ProvenLab) -> None:
         (Phase.REGISTER, Duty.REGISTER, lab.register(0)),
         (Phase.COMMIT, Duty.COMMIT, lab.commit(0)),
         (Phase.BEACON, Duty.NOTHING, None),
-        (Phase.UPDATE, Duty.OPEN, lab.update(0)),
+        *((phase, Duty(phase.value), lab.contribute(0, phase)) for phase in STEPS),
         (Phase.ELECT, Duty.NOTHING, None),
     ):
         state = lab.reach(phase)
@@ -291,7 +308,7 @@ def test_secrets_are_for_their_owner(lab: ProvenLab, tmp_path: Path) -> None:
     client.act(lab.reach(Phase.COMMIT))
     (folder,) = tmp_path.glob("client-0/chain-*/round-0")
     names = {path.name for path in folder.iterdir()}
-    assert names == {MODEL_NAME, COMMITMENT_NAME, "commit.sent"}
+    assert names == {MODEL_NAME, COMMITMENT_NAME, MASKS_NAME, "commit.sent"}
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     for path in folder.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -369,6 +386,19 @@ def test_kinds_of_transactions(lab: ProvenLab, tmp_path: Path) -> None:
     assert isinstance(register, Register)
     assert (register.client_key, register.validator) == (lab.client(0), 0)
     assert isinstance(client.act(lab.reach(Phase.COMMIT)), Commit)
-    update = client.act(lab.reach(Phase.UPDATE))
-    assert isinstance(update, Update)
-    assert lab.blobs.get(update.model_digest)
+
+
+def test_a_client_that_is_killed_in_any_phase_goes_on_with_what_it_has_answered(
+    lab: ProvenLab, tmp_path: Path
+) -> None:
+    """Started anew for every block: what it sends then opens as ever."""
+    state, verifier = start(lab.genesis), lab.verifier()
+    while state.learning_round == 0:
+        clients = [make_client(lab, i, tmp_path) for i in range(3)]
+        sent = act(clients, state)
+        again = act([make_client(lab, i, tmp_path) for i in range(3)], state)
+        assert again == sent
+        block = lab.block(state, sent)
+        assert verifier.check(state, block) is None
+        electing, state = state, apply(state, block)
+    assert lab.blobs.get(state.global_model) == lab.mean(range(3), electing).encode()

@@ -232,5 +232,7 @@ def test_killed_at_each_step_and_started_again(
         ending, _ = join(lab, chain, tmp_path, clock)
         assert ending.outcome is Outcome.DONE
     assert chain.state.phase is Phase.DONE
-    steps = [(type(tx), getattr(tx, "learning_round", None)) for tx in dict.fromkeys(chain.sent)]
-    assert len(steps) == len(set(steps)) == 7  # never two that differ for one purpose
+    names = ("learning_round", "step")
+    sent = dict.fromkeys(chain.sent)
+    steps = [(type(tx), *(getattr(tx, name, None) for name in names)) for tx in sent]
+    assert len(steps) == len(set(steps)) == 9  # never two that differ for one purpose

@@ -55,7 +55,8 @@ def proving(lab: ProvenLab) -> ChainState:
 @pytest.fixture(scope="module")
 def lie(lab: ProvenLab, proving: ChainState) -> Proof:
     """Client 1 claims one more than it has proven."""
-    return lab.wrap(1, raise_claim(lab.make_envelope(1, proving), extra=1))
+    deal = lab.prove(1, proving).deal
+    return lab.wrap(1, raise_claim(lab.make_envelope(1, proving), extra=1), deal=deal)
 
 
 def refuse(i: int, state: ChainState) -> Refusal:
@@ -74,7 +75,7 @@ def test_clients_cannot_send_one(state: ChainState) -> None:
 def test_it_is_for_the_phase_and_for_what_could_count(state: ChainState) -> None:
     refusal = refuse(0, state)
     assert find_admission_fault(state, refusal) is None
-    for phase in (Phase.COMMIT, Phase.BEACON, Phase.UPDATE):
+    for phase in (Phase.COMMIT, Phase.BEACON, Phase.MASK):
         assert find_admission_fault(LAB.reach(phase), refusal) == "proofs are closed"
     after = LAB.extend(state, [refusal])
     assert find_admission_fault(after, refusal) == "the client has a refusal"
@@ -108,7 +109,7 @@ def test_nobody_waits_for_who_was_refused(state: ChainState) -> None:
     state = LAB.extend(state, [LAB.prove(0, state), LAB.prove(1, state)])
     assert state.phase is Phase.PROVE
     after = LAB.extend(state, [refuse(2, state)])
-    assert after.phase is Phase.UPDATE
+    assert (after.phase, after.closed) == (Phase.ELECT, Phase.PROVE), "two make no sum"
     assert set(after.proofs) == {LAB.client(0), LAB.client(1)}
     assert set(after.refusals) == {LAB.client(2)}
     assert LAB.client(2) not in after.ranking
@@ -131,7 +132,7 @@ def test_who_was_refused_may_still_prove(state: ChainState) -> None:
     after = LAB.extend(state, [proof])
     assert after.phase is Phase.PROVE  # for client 2
     assert set(after.proofs) == {LAB.client(0), LAB.client(1)}
-    assert LAB.extend(after, [LAB.prove(2, state)]).phase is Phase.UPDATE
+    assert LAB.extend(after, [LAB.prove(2, state)]).phase is Phase.MASK
 
 
 def test_validators_see_whether_the_proof_is_none(

@@ -36,27 +36,30 @@ def http(history: ChainHistory, service: StillService) -> Iterator[TestClient]:
 
 def test_blocks_newest_first(http: TestClient, history: ChainHistory) -> None:
     first = http.get("/v1/blocks?limit=3").json()
-    assert [b["height"] for b in first["blocks"]] == [7, 6, 5]
-    assert first["height"] == history.height == 7
+    assert [b["height"] for b in first["blocks"]] == [8, 7, 6]
+    assert first["height"] == history.height == 8
     rest = http.get(f"/v1/blocks?before={first['next']}").json()
-    assert [b["height"] for b in rest["blocks"]] == [4, 3, 2, 1]
+    assert [b["height"] for b in rest["blocks"]] == [5, 4, 3, 2, 1]
     assert rest["next"] is None
-    parents = [b["parent"] for b in first["blocks"] + rest["blocks"]]
-    hashes = [b["hash"] for b in first["blocks"] + rest["blocks"]]
+    every = first["blocks"] + rest["blocks"]
+    parents, hashes = [b["parent"] for b in every], [b["hash"] for b in every]
     assert parents == [*hashes[1:], LAB.genesis.digest.hex()]
 
 
 def test_a_block_says_what_it_did(http: TestClient) -> None:
     proofs = http.get("/v1/blocks/4").json()
-    assert (proofs["phase"], proofs["learning_round"]) == ("update", 0)
+    assert (proofs["phase"], proofs["learning_round"]) == ("mask", 0)
     assert [t["kind"] for t in proofs["transactions"]] == ["proof"] * 3
     assert proofs["transactions"][1]["claimed_correct"] == N_SAMPLES - 1
     assert proofs["leader"] == LAB.client(0).hex()
     assert (proofs["round"], proofs["voters"]) == (1, [0, 1, 3])
-    ended = http.get("/v1/blocks/6").json()
+    masked = http.get("/v1/blocks/5").json()
+    assert {t["step"] for t in masked["transactions"]} == {"mask"}
+    ended = http.get("/v1/blocks/7").json()
+    assert ended["outcome"] == "model"
     assert len(ended["entries"]) == 3
     assert ended["global_model"] is not None
-    assert http.get("/v1/blocks/5").json()["global_model"] is None
+    assert masked["global_model"] is masked["outcome"] is None
 
 
 def test_the_trail_of_a_client(http: TestClient) -> None:
@@ -70,10 +73,12 @@ def test_the_trail_of_a_client(http: TestClient) -> None:
         "claimed_correct": N_SAMPLES - 1,
         "refused_at": None,
         "n_samples": N_SAMPLES,
-        "opened_at": 5,
+        "masked_at": 5,
+        "unmasked_at": 6,
+        "excluded_for": None,
         "weight": N_SAMPLES - 1,
     }
-    assert (second["committed_at"], second["proven_at"], second["weight"]) == (7, None, None)
+    assert (second["committed_at"], second["proven_at"], second["weight"]) == (8, None, None)
     assert trail["governance_weight"] == 10**6 * (N_SAMPLES - 1) // N_SAMPLES
     everyone = http.get("/v1/clients").json()["clients"]
     assert {c["client_key"] for c in everyone} == {LAB.client(i).hex() for i in range(3)}
@@ -84,25 +89,25 @@ def test_the_leader(http: TestClient) -> None:
     assert leader["client_key"] == LAB.client(0).hex()
     assert leader["validator"] == 0
     assert leader["ranking"] == [LAB.client(i).hex() for i in range(3)]
-    assert (leader["height"], leader["phase"]) == (7, "beacon")
+    assert (leader["height"], leader["phase"]) == (8, "beacon")
 
 
 def test_new_blocks_are_events(http: TestClient) -> None:
     seen = []
-    with http.stream("GET", "/v1/blocks/events", headers={"Last-Event-ID": "4"}) as answer:
+    with http.stream("GET", "/v1/blocks/events", headers={"Last-Event-ID": "5"}) as answer:
         assert answer.status_code == 200
         for line in answer.iter_lines():
             if line.startswith("id:"):
                 seen.append(int(line.split(":")[1]))
             if len(seen) == 3:
                 break
-    assert seen == [5, 6, 7]
+    assert seen == [6, 7, 8]
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/v1/blocks/8", 404),
+        ("/v1/blocks/9", 404),
         ("/v1/blocks/0", 422),
         ("/v1/blocks/-1", 422),
         ("/v1/blocks/99999999999999999999", 422),

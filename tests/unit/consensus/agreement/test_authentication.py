@@ -34,7 +34,7 @@ from tests.support.solo import LAB, Part, Solo, hear, measure
 KINDS: tuple[type[Any], ...] = (Vote, Proposal, Receipt, Holdings, BlobPart)
 SAMPLES = {type(m): m for m in chain_vectors.list_messages() if isinstance(m, KINDS)}
 GENESIS = proven_lab().genesis
-N_LONG, LONG_BYTES = 990, 1900
+N_LONG, LONG_BYTES = 970, 1900
 
 
 def alter(raw: bytes) -> list[bytes]:
@@ -47,7 +47,9 @@ def alter(raw: bytes) -> list[bytes]:
 def make_long_block(**changes: Any) -> Block:
     """1.9 MB of transactions, of whom is not looked at."""
     texts = (i.to_bytes(2, "little") + bytes(LONG_BYTES - 2) for i in range(N_LONG))
-    sent = tuple(Proof(client_key=bytes(32), learning_round=0, envelope=t) for t in texts)
+    sent = tuple(
+        Proof(client_key=bytes(32), learning_round=0, envelope=t, deal=bytes(32)) for t in texts
+    )
     return replace(LAB.block(start(LAB.genesis), []), transactions=sent, **changes)
 
 
@@ -159,7 +161,7 @@ def test_a_certificate_is_read_of_its_own_block_only() -> None:
 
 def make_false_final(certificate: QuorumCertificate, block: Block) -> bytes:
     """A block with the certificate of another one."""
-    return bytes((FinalBlock.KIND, 1)) + encode_fields((block.encode(), certificate.encode()))
+    return FinalBlock.HEADER + encode_fields((block.encode(), certificate.encode()))
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,15 @@ import pytest
 from consensus.disk import block_files
 from consensus.disk.block_files import BLOCKS, list_sealed, read_chain, read_finals
 from consensus.disk.ledger import N_RECENT, Ledger
-from consensus.disk.retention import MODELS, find_floor, list_models
+from consensus.disk.retention import MODELS, find_floor, list_named
 from consensus.disk.snapshots import Snapshot, list_snapshots, save_snapshot
 from consensus.errors import LedgerError
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import Phase
+from consensus.learning.steps import STEPS
 from consensus.node.follower import Follower
 from consensus.wire.messages import FinalBlock
-from consensus.wire.transactions import Update
+from consensus.wire.transactions import Contribution
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 from tests.support.stored import grow, make_finals
@@ -125,48 +125,71 @@ def test_a_pruned_chain_is_read_and_verified_from_its_snapshot(
             read_it(tmp_path, GENESIS)
 
 
-def test_models_that_only_blocks_let_go_named_are_let_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each client opens another model each round here; the global models as well."""
-    monkeypatch.setattr(Lab, "update", update_anew)
-    finals = make_finals(LAB, 60)
-    gone = fill(tmp_path, finals)
-    named = [set(list_models(final.block)) for final in finals]
-    kept = set().union(*named[40:])
-    assert set(gone) == set().union(*named[:40]) - kept
-    assert len(gone) == len(set(gone)) > 20
-    everything = set().union(*named)
-    assert kept | set(gone) == everything
-    size = (tmp_path / MODELS).stat().st_size
-    assert size < 60 * 4 * 32
-
-
-def update_anew(self: Lab, i: int, learning_round: int = 0) -> Update:
-    tx = Update(
-        client_key=self.client(i),
-        learning_round=learning_round,
-        model_digest=sha256(b"model %d of %d" % (i, learning_round)).digest(),
-        rho=bytes(32),
-    )
-    return self.sign(tx, self.clients[i])
-
-
-def test_models_that_are_named_again_or_needed_are_kept(
+def test_global_models_that_only_blocks_let_go_named_are_let_go(
     tmp_path: Path, finals: list[FinalBlock]
 ) -> None:
-    """The clients of this chain open the same models every round."""
-    opened = {tx.model_digest for f in finals for tx in f.block.transactions if is_update(tx)}
-    assert opened & set(fill(tmp_path, finals)) == set()
+    gone = fill(tmp_path, finals)
+    named = [{a.model_digest for a in final.block.aggregate} for final in finals]
+    kept = set[bytes]().union(*named[40:])
+    models = set[bytes]().union(*named[:40]) - kept
+    assert models <= set(gone)
+    assert kept.isdisjoint(gone)
+    assert all(gone.count(model) == 1 for model in models)
+    assert (tmp_path / MODELS).stat().st_size < 60 * 4 * 32
 
 
-def is_update(tx: object) -> bool:
-    return isinstance(tx, Update)
+def test_payloads_go_with_the_block_that_ends_their_round(
+    tmp_path: Path, finals: list[FinalBlock]
+) -> None:
+    """Not before: who is behind asks for them."""
+    ledger, of_round = open_ledger(tmp_path, 1000), set[bytes]()
+    for final in finals[:30]:
+        gone = set(ledger.append(final))
+        aggregates = {a.model_digest for a in final.block.aggregate}
+        of_round |= set(list_named(final.block)) - aggregates
+        if aggregates:
+            assert gone == of_round
+            assert len(gone) == 9, "three deals, masked models and unmaskings"
+            of_round = set()
+        else:
+            assert of_round.isdisjoint(gone)
+    ledger.close()
+
+
+def test_payloads_of_a_dispute_are_kept_until_it_is_over(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    gone: list[bytes] = []
+    while ledger.state.learning_round == 0:
+        assert gone == []
+        state = ledger.state
+        changes = {}
+        if state.phase is Phase.ELECT and state.closed is Phase.UNMASK:
+            changes = {"aggregate": (LAB.dispute(state),)}
+        elif state.phase is Phase.ELECT and state.closed is Phase.ATTEST:
+            changes = {"aggregate": (LAB.ask_for_seeds(state),)}
+        block = LAB.block(state, LAB.list_due(state), **changes)
+        gone += ledger.append(certify(LAB, block))
+    assert set(gone) >= {LAB.contribute(0, phase).payload for phase in STEPS}
+    assert len(gone) == 15
+    ledger.close()
+
+
+def test_what_is_named_again_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A payload may be any blob: also one that the chain still needs."""
+    pool = LAB.task.pools[0]
+
+    def name_the_pool(self: Lab, i: int, phase: Phase, learning_round: int = 0) -> Contribution:
+        return self.sign_payload(i, phase, learning_round, pool)
+
+    monkeypatch.setattr(Lab, "contribute", name_the_pool)
+    finals = make_finals(LAB, 60)
+    assert any(pool in list_named(final.block) for final in finals)
+    assert pool not in fill(tmp_path, finals)
 
 
 def test_the_global_model_is_kept_however_long_ago_it_was_made(tmp_path: Path) -> None:
     """A round ends, and then nothing happens."""
-    finals = make_finals(LAB, 6)
+    finals = make_finals(LAB, 7)
     ledger = open_ledger(tmp_path)
     gone: list[bytes] = []
     for final in finals:
@@ -175,10 +198,9 @@ def test_the_global_model_is_kept_however_long_ago_it_was_made(tmp_path: Path) -
     assert ledger.state.phase is Phase.COMMIT
     for _ in range(60):
         gone += ledger.append(certify(LAB, LAB.block(ledger.state)))
-    assert ledger.first > 6
+    assert ledger.first > 7
     assert model not in gone
-    assert gone, "the opened ones, which nobody reads any more"
-    grow(ledger, LAB, 5)
+    gone += grow(ledger, LAB, 6)
     for _ in range(60):
         gone += ledger.append(certify(LAB, LAB.block(ledger.state)))
     assert gone.count(model) == 1, "another has taken its place"
@@ -189,7 +211,8 @@ def test_a_lost_index_of_models_lets_nothing_go(tmp_path: Path, finals: list[Fin
     fill(tmp_path, finals[:40], None)
     (tmp_path / MODELS).unlink()
     ledger = open_ledger(tmp_path)
-    assert [ledger.append(final) for final in finals[40:50]] == [()] * 10
+    models = {a.model_digest for final in finals for a in final.block.aggregate}
+    assert all(models.isdisjoint(ledger.append(final)) for final in finals[40:50])
     ledger.close()
 
 

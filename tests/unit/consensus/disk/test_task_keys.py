@@ -71,7 +71,7 @@ def test_no_proof_counts_under_such_a_genesis(name: str) -> None:
     """Valid proofs about 6-4-3 were taken where the genesis said 6-1-3: their wires are as many."""
     lab = ProvenLab(changes=LIES[name])
     state = lab.reach(Phase.PROVE)
-    proof = Lab.prove(lab, 0, state)  # as the genesis has it
+    proof = lab.wrap(0, Lab.envelope(lab, 0, state, None))  # as the genesis has it
     with pytest.raises(KeyMismatch, match="the genesis contradicts the key that it names"):
         lab.verifier().check(state, lab.block(state, [proof]))
 

@@ -9,22 +9,24 @@ from typing import Any
 
 import pytest
 
+from consensus.aggregation.outcome import Cheat, Failure
 from consensus.learning.admission import find_admission_fault, find_statement_fault
 from consensus.learning.chain import (
     apply,
     beacon_message,
     compute_remaining_ms,
     find_fault,
-    list_entries,
     proposers,
     start,
 )
 from consensus.learning.chain_state import NO_MODEL, Absence, ChainState, Phase
 from consensus.learning.election import Lapse
+from consensus.learning.outcome import list_entries, make_none
 from consensus.learning.rules import ChainRules
-from consensus.wire.messages import Aggregate, Block, Entry, Evidence, Step, Vote
+from consensus.learning.steps import STEPS
+from consensus.wire.messages import Block, Evidence, Step, Vote
+from consensus.wire.outcomes import Aggregate, Edge, Entry, Exclusion
 from consensus.wire.transactions import Register, Transaction, permit_bytes
-from kernels.bn254 import R
 from prover.wire.envelope import Envelope
 from tests.support.learning import (
     BLOCK_MS,
@@ -40,6 +42,7 @@ from tests.support.statements import FIELDS, restate
 
 LAB = Lab()
 OTHER = b"\x05" * 32
+SENDING = (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, *STEPS)
 
 
 @cache
@@ -68,7 +71,10 @@ def test_two_rounds_block_by_block() -> None:
     while state.phase is not Phase.DONE:
         state = LAB.extend(state, LAB.list_due(state))
         seen.append((state.phase, state.learning_round))
-    one_round = [Phase.COMMIT, Phase.BEACON, Phase.PROVE, Phase.UPDATE, Phase.ELECT]
+    one_round = [
+        *(Phase.COMMIT, Phase.BEACON, Phase.PROVE),
+        *(Phase.MASK, Phase.UNMASK, Phase.ELECT),
+    ]
     assert seen == [
         (Phase.REGISTER, 0),
         *((phase, 0) for phase in one_round),
@@ -84,7 +90,7 @@ def test_a_round_starts_anew_from_its_global_model() -> None:
     block = LAB.block(before)
     after = apply(before, block)
     assert after.global_model == block.aggregate[0].model_digest != NO_MODEL
-    assert (after.commits, after.proofs, after.updates) == ({}, {}, {})
+    assert (after.commits, after.proofs, after.masked, after.unmasked) == ({}, {}, {}, {})
     assert (after.beacon, after.commit_height) == (b"", 0)
     assert after.clients == before.clients
     assert after.ranking == before.ranking
@@ -220,11 +226,16 @@ def test_beacon_messages_name_round_and_height() -> None:
 
 
 def test_proofs_close_at_their_deadline() -> None:
+    """With fewer than three nothing is asked of anybody: a sum would tell of each."""
     state = state_at(Phase.PROVE)
-    state = LAB.wait(LAB.extend(state, [LAB.prove(1, state)]))
-    assert state.phase is Phase.UPDATE
-    state = LAB.wait(state)
-    assert state.phase is Phase.ELECT
+    few = LAB.wait(LAB.extend(state, [LAB.prove(i, state) for i in (1, 2)]))
+    assert (few.phase, few.closed) == (Phase.ELECT, Phase.PROVE)
+    larger = Lab(n_clients=4)
+    state = larger.reach(Phase.PROVE)
+    state = larger.wait(larger.extend(state, [larger.prove(i, state) for i in (1, 2, 3)]))
+    assert state.phase is Phase.MASK
+    state = larger.wait(state)
+    assert (state.phase, state.closed) == (Phase.ELECT, Phase.MASK)
     assert list_entries(state) == ()
 
 
@@ -233,7 +244,7 @@ def test_a_round_without_proofs_keeps_the_model() -> None:
     model = state.global_model
     state = LAB.wait(state)
     assert state.phase is Phase.ELECT
-    empty = Aggregate(learning_round=1, model_digest=model, entries=())
+    empty = make_none(state, Failure.TOO_FEW)
     assert fault_of(state, aggregate=(replace(empty, model_digest=OTHER),)) is not None
     assert LAB.extend(state, aggregate=(empty,)).global_model == model
 
@@ -261,13 +272,21 @@ def test_every_field_enters_the_digest() -> None:
         "lapses": (Lapse(1, 1, 9, 0),),
         "clients": {**state.clients, OTHER: 1},
         "absences": {OTHER: Absence(1, 2)},
+        "bans": {OTHER: Absence(1, 2)},
+        "expelled": (OTHER,),
         "debtors": (OTHER,),
         "commits": {},
         "commit_height": 1,
         "beacon": OTHER,
         "proofs": {},
         "refusals": {OTHER: OTHER},
-        "updates": {},
+        "closed": Phase.ATTEST,
+        "masked": {},
+        "unmasked": {},
+        "attested": {OTHER: OTHER},
+        "revealed": {OTHER: OTHER},
+        "excluded": (Exclusion(client_key=OTHER, cheat=Cheat.MASKED),),
+        "edges": (Edge(OTHER, OTHER),),
         "global_model": OTHER,
         "ranking": state.ranking[::-1],
         "offenders": (2,),
@@ -305,7 +324,7 @@ def test_states_are_not_changed_by_what_follows() -> None:
         ({"proposer": 4}, "no validator"),
         ({"beacon": OTHER}, "beacon that is not due"),
         (
-            {"aggregate": (Aggregate(learning_round=0, model_digest=OTHER, entries=()),)},
+            {"aggregate": (make_none(state_at(Phase.COMMIT), Failure.TOO_FEW),)},
             "aggregate that is not due",
         ),
     ],
@@ -325,8 +344,8 @@ def test_beacon_and_aggregate_are_due_in_their_blocks() -> None:
     "change",
     [
         lambda a: replace(a, learning_round=1),
-        lambda a: replace(a, entries=a.entries[::-1]),
-        lambda a: replace(a, entries=(*a.entries, Entry(client_key=OTHER, weight=1))),
+        lambda a: replace(a, entries=(Entry(client_key=OTHER, weight=1), *a.entries)),
+        lambda a: replace(a, entries=a.entries[1:]),
         lambda a: replace(a, entries=(replace(a.entries[0], weight=99), *a.entries[1:])),
     ],
 )
@@ -336,11 +355,12 @@ def test_an_aggregate_has_the_due_entries(change: Callable[[Aggregate], Aggregat
     assert fault_of(state, aggregate=(change(LAB.aggregate(state)),)) is not None
 
 
-def test_entries_are_the_opened_proofs_by_key() -> None:
-    state = state_at(Phase.UPDATE)
-    state = LAB.extend(state, [LAB.update(2), LAB.update(0)])
+def test_entries_are_the_proofs_of_who_masked_by_key() -> None:
+    state = state_at(Phase.MASK)
+    state = LAB.extend(state, [LAB.contribute(i, Phase.MASK) for i in (2, 0)])
     weights = {LAB.client(i): N_SAMPLES - i for i in (0, 2)}
     assert [(e.client_key, e.weight) for e in list_entries(state)] == sorted(weights.items())
+    assert [e.client_key for e in list_entries(state, [LAB.client(0)])] == [LAB.client(2)]
 
 
 @pytest.mark.parametrize("phase", list(Phase))
@@ -352,13 +372,16 @@ def test_each_phase_takes_its_own_transactions_only(phase: Phase) -> None:
         Phase.REGISTER: LAB.register(0),
         Phase.COMMIT: LAB.commit(0, t),
         Phase.PROVE: LAB.prove(0, proving),
-        Phase.UPDATE: LAB.update(0, t),
+        Phase.MASK: LAB.contribute(0, Phase.MASK, t),
+        Phase.UNMASK: LAB.contribute(0, Phase.UNMASK, t),
+        Phase.ATTEST: LAB.contribute(0, Phase.ATTEST, t),
+        Phase.REVEAL: LAB.contribute(0, Phase.REVEAL, t),
     }.items():
         assert (find_admission_fault(state, tx) is None) == (phase is home)
         assert (fault_of(state, tx) is None) == (phase is home)
 
 
-@pytest.mark.parametrize("phase", [Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE])
+@pytest.mark.parametrize("phase", SENDING)
 def test_a_client_sends_once(phase: Phase) -> None:
     state = state_at(phase)
     tx = LAB.list_due(state)[0]
@@ -367,7 +390,7 @@ def test_a_client_sends_once(phase: Phase) -> None:
     assert find_admission_fault(after, tx) is not None
 
 
-@pytest.mark.parametrize("phase", [Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE])
+@pytest.mark.parametrize("phase", SENDING)
 def test_transactions_are_signed_by_their_client(phase: Phase) -> None:
     state = state_at(phase)
     tx = LAB.list_due(state)[0]
@@ -418,15 +441,36 @@ def test_a_commitment_seen_before_is_taken() -> None:
     assert LAB.extend(state, same).phase is Phase.BEACON
 
 
-def test_updates_are_of_clients_with_a_proof() -> None:
-    state = state_at(Phase.PROVE)
-    state = LAB.wait(LAB.extend(state, [LAB.prove(0, state)]))
-    assert state.phase is Phase.UPDATE
-    assert find_admission_fault(state, LAB.update(0)) is None
-    assert find_admission_fault(state, LAB.update(1)) == "the client has no proof"
-    assert find_admission_fault(state, LAB.update(0, 1)) == "an update of another round"
-    high = LAB.sign(replace(LAB.update(0), rho=R.to_bytes(32, "little")), LAB.clients[0])
-    assert find_admission_fault(state, high) == "the blinding is no scalar"
+def test_exchange_keys_give_secrets() -> None:
+    """With the others an exchange gives zero, or they are second encodings."""
+    state = state_at(Phase.COMMIT)
+    p = 2**255 - 19
+    faults = [
+        find_admission_fault(
+            state,
+            LAB.sign(replace(LAB.commit(0), **{name: key}), LAB.clients[0]),  # type: ignore[arg-type]
+        )
+        for name in ("mask_key", "share_key")
+        for key in (bytes(32), p.to_bytes(32, "little"), (p - 1).to_bytes(32, "little"))
+    ]
+    assert faults == ["an exchange key is none"] * 6
+
+
+def test_contributions_are_of_clients_that_are_asked_for_them() -> None:
+    lab = Lab(n_clients=5)
+    state = lab.reach(Phase.PROVE)
+    state = lab.wait(lab.extend(state, [lab.prove(i, state) for i in (0, 1, 2, 3)]))
+    mask = [lab.contribute(i, Phase.MASK) for i in range(5)]
+    assert [find_admission_fault(state, tx) for tx in mask[:4]] == [None] * 4
+    assert find_admission_fault(state, mask[4]) == "the client is not asked to mask"
+    other = lab.contribute(0, Phase.MASK, 1)
+    assert find_admission_fault(state, other) == "a contribution to another round"
+    state = lab.wait(lab.extend(state, mask[:3]))
+    unmask = [lab.contribute(i, Phase.UNMASK) for i in range(5)]
+    assert state.phase is Phase.UNMASK
+    assert [find_admission_fault(state, tx) for tx in unmask[:3]] == [None] * 3
+    assert find_admission_fault(state, unmask[3]) == "the client is not asked to unmask"
+    assert find_admission_fault(state, mask[3]) == "nobody is asked to mask now"
 
 
 # -- statements ------------------------------------------------------------------------------------
@@ -498,7 +542,9 @@ def test_the_best_proof_leads_until_a_block_brings_another() -> None:
     assert proposers(state)[:2] == (1, 2)
     state = LAB.extend(state, [LAB.prove(0, state)])
     assert state.ranking == tuple(LAB.client(i) for i in (0, 1, 2))
-    ahead = LAB.extend(LAB.extend(state, LAB.list_due(state)))
+    ahead = state
+    while ahead.learning_round == 0:
+        ahead = LAB.extend(ahead, LAB.list_due(ahead))
     assert (ahead.phase, ahead.learning_round) == (Phase.COMMIT, 1)
     assert proposers(ahead)[:3] == (0, 1, 2)
 
@@ -592,7 +638,7 @@ def test_another_genesis_refuses_the_first_block() -> None:
 def test_every_phase_awaits_its_clients_until_they_are_in() -> None:
     """What receipts can force into a block."""
     rules = ChainRules()
-    for phase in (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE):
+    for phase in SENDING:
         state = state_at(phase)
         first, *others = LAB.list_due(state)
         assert rules.takes(state, first)

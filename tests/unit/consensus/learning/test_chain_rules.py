@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from consensus.aggregation.outcome import Cheat
 from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import apply, compute_remaining_ms, find_fault, proposers, start
-from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.chain_state import Absence, ChainState, Phase
+from consensus.wire.outcomes import Edge, Exclusion
 from consensus.wire.transactions import Refusal, Transaction
-from kernels.bn254 import R
 from prover.wire.envelope import Envelope
 from tests.support.learning import N_SAMPLES, Lab, point
 from tests.support.statements import restate
@@ -43,10 +44,17 @@ def claim(state: ChainState, **changes: Any) -> Transaction:
     return LAB.wrap(0, replace(envelope, statement=restate(envelope.statement, **changes)), 1)
 
 
+def contribute(state: ChainState) -> Transaction:
+    """Client 0's, to the step under way."""
+    return LAB.contribute(0, state.phase, state.learning_round)
+
+
 REGISTER, COMMIT, BEACON = at(Phase.REGISTER), at(Phase.COMMIT), at(Phase.BEACON)
-PROVE, UPDATE, ELECT = at(Phase.PROVE), at(Phase.UPDATE), at(Phase.ELECT)
+PROVE, MASK, UNMASK, ELECT = map(at, (Phase.PROVE, Phase.MASK, Phase.UNMASK, Phase.ELECT))
+ATTEST, REVEAL = at(Phase.ATTEST), at(Phase.REVEAL)
 HOMES = {LAB.client(1): 1, LAB.client(2): 2}
-NEW = replace(UPDATE, proofs=without(UPDATE.proofs, 0))  # client 0 might still prove
+NEW = replace(MASK, proofs=without(MASK.proofs, 0))  # client 0 might still prove
+CHEATER = (Exclusion(client_key=LAB.client(0), cheat=Cheat.DEAL),)
 FULL = HOMES | {bytes(32): 0}
 FAULTS: dict[str, tuple[ChainState, Callable[[], Transaction]]] = {
     "registration is closed": (replace(COMMIT, clients=HOMES), lambda: LAB.register(0)),
@@ -77,7 +85,7 @@ FAULTS: dict[str, tuple[ChainState, Callable[[], Transaction]]] = {
         replace(PROVE, commits=without(PROVE.commits, 0)),
         lambda: LAB.prove(0, PROVE),
     ),
-    "the client has a proof": (replace(PROVE, proofs=UPDATE.proofs), lambda: LAB.prove(0, PROVE)),
+    "the client has a proof": (replace(PROVE, proofs=MASK.proofs), lambda: LAB.prove(0, PROVE)),
     "the envelope is malformed": (PROVE, lambda: signed(LAB.prove(0, PROVE), envelope=b"x")),
     "statement: claimed_correct is below the threshold": (
         PROVE,
@@ -91,16 +99,42 @@ FAULTS: dict[str, tuple[ChainState, Callable[[], Transaction]]] = {
         replace(PROVE, refusals={LAB.client(0): bytes(32)}),
         lambda: Refusal(proof=LAB.prove(0, PROVE)),
     ),
-    "updates are closed": (
-        replace(ELECT, updates=without(ELECT.updates, 0)),
-        lambda: LAB.update(0, 1),
+    "an exchange key is none": (COMMIT, lambda: signed(LAB.commit(0, 1), mask_key=bytes(32))),
+    "the client is expelled": (
+        replace(COMMIT, expelled=(LAB.client(0),)),
+        lambda: LAB.commit(0, 1),
     ),
-    "an update of another round": (UPDATE, lambda: LAB.update(0, 0)),
-    "the client has no proof": (NEW, lambda: LAB.update(0, 1)),
-    "the client has an update": (replace(UPDATE, updates=ELECT.updates), lambda: LAB.update(0, 1)),
-    "the blinding is no scalar": (
-        UPDATE,
-        lambda: signed(LAB.update(0, 1), rho=R.to_bytes(32, "little")),
+    "the client left a dispute unresolved: it sits out until round 2": (
+        replace(COMMIT, bans={LAB.client(0): Absence(1, 2)}),
+        lambda: LAB.commit(0, 1),
+    ),
+    "nobody is asked to mask now": (
+        replace(UNMASK, masked=without(UNMASK.masked, 0)),
+        lambda: LAB.contribute(0, Phase.MASK, 1),
+    ),
+    "nobody is asked to unmask now": (
+        replace(ELECT, unmasked=without(ELECT.unmasked, 0)),
+        lambda: LAB.contribute(0, Phase.UNMASK, 1),
+    ),
+    "nobody is asked to attest now": (UNMASK, lambda: LAB.contribute(0, Phase.ATTEST, 1)),
+    "nobody is asked to reveal now": (ATTEST, lambda: LAB.contribute(0, Phase.REVEAL, 1)),
+    "a contribution to another round": (MASK, lambda: LAB.contribute(0, Phase.MASK, 0)),
+    "the client is not asked to mask": (NEW, lambda: LAB.contribute(0, Phase.MASK, 1)),
+    "the client is not asked to unmask": (
+        replace(UNMASK, masked=without(UNMASK.masked, 0)),
+        lambda: LAB.contribute(0, Phase.UNMASK, 1),
+    ),
+    "the client is not asked to attest": (
+        replace(ATTEST, excluded=CHEATER),
+        lambda: LAB.contribute(0, Phase.ATTEST, 1),
+    ),
+    "the client is not asked to reveal": (
+        replace(REVEAL, edges=(Edge(LAB.client(1), LAB.client(0)),)),
+        lambda: LAB.contribute(0, Phase.REVEAL, 1),
+    ),
+    "the client has contributed": (
+        replace(MASK, masked=UNMASK.masked),
+        lambda: LAB.contribute(0, Phase.MASK, 1),
     ),
 }
 
@@ -133,7 +167,10 @@ def test_few_samples_are_named_before_a_low_claim() -> None:
         (PROVE, lambda: claim(PROVE, claimed_correct=N_SAMPLES)),
         (replace(PROVE, refusals={LAB.client(0): bytes(32)}), lambda: LAB.prove(0, PROVE)),
         (PROVE, lambda: Refusal(proof=LAB.prove(0, PROVE))),
-        (UPDATE, lambda: signed(LAB.update(0, 1), rho=(R - 1).to_bytes(32, "little"))),
+        (replace(COMMIT, bans={LAB.client(0): Absence(1, 1)}), lambda: LAB.commit(0, 1)),
+        (replace(COMMIT, expelled=(LAB.client(1),)), lambda: LAB.commit(0, 1)),
+        (replace(ATTEST, attested={LAB.client(1): bytes(32)}), lambda: contribute(ATTEST)),
+        (replace(REVEAL, edges=(Edge(LAB.client(0), LAB.client(1)),)), lambda: contribute(REVEAL)),
     ],
 )
 def test_the_last_value_passes(state: ChainState, make: Callable[[], Transaction]) -> None:
@@ -182,17 +219,6 @@ def test_a_block_leaves_in_the_state_what_it_carries() -> None:
     assert apply(COMMIT, closing).commit_height == closing.height
 
 
-@pytest.mark.parametrize("stay", [(), (0,), (1,), (0, 2)])
-def test_an_aggregate_may_leave_out_whose_model_nobody_has(stay: tuple[int, ...]) -> None:
-    whole = LAB.aggregate(ELECT)
-    assert len(whole.entries) == 3
-    part = replace(whole, entries=tuple(whole.entries[i] for i in stay))
-    if not stay:
-        part = replace(part, model_digest=ELECT.global_model)
-    after = LAB.extend(ELECT, aggregate=(part,))
-    assert after.global_model == part.model_digest
-
-
 def test_whoever_led_leads_on_through_blocks_without_proofs() -> None:
     assert len(PROVE.ranking) == 3
     after = apply(PROVE, LAB.block(PROVE))
@@ -201,7 +227,9 @@ def test_whoever_led_leads_on_through_blocks_without_proofs() -> None:
     assert proven.ranking == (LAB.client(2),)
 
 
-@pytest.mark.parametrize("state", [REGISTER, COMMIT, PROVE, UPDATE], ids=lambda s: s.phase)
+@pytest.mark.parametrize(
+    "state", [REGISTER, COMMIT, PROVE, MASK, UNMASK, ATTEST, REVEAL], ids=lambda s: s.phase
+)
 def test_one_client_alone_closes_no_phase(state: ChainState) -> None:
     """Others have the whole time of the phase to come."""
     first, *others = LAB.list_due(state)

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from consensus.aggregation.masked import MAX_PARAMETERS, Masked
+from consensus.disk.blob_limits import make_limit
 from consensus.errors import GenesisInvalid
 from consensus.learning.aggregate import count_global_bytes
-from consensus.wire.genesis import MAX_PARAMETERS, Genesis, Task
+from consensus.wire.genesis import Genesis, Task
 from consensus.wire.gossip_messages import MAX_BLOB_BYTES
 from kernels.array import G2Array
 from kernels.encoding import encode_g2
@@ -52,13 +54,15 @@ def test_a_sealed_task_has_a_pool_for_each_round() -> None:
         make_task(sealed=True)
 
 
-def test_a_global_model_that_no_store_takes_is_refused_before_the_chain() -> None:
-    """It was found in ELECT, by an error that ended every node."""
-    least, most = Architecture.mlp([6000, 5414, 2]), Architecture.mlp([6000, 5415, 2])
+def test_a_model_that_no_store_takes_is_refused_before_the_chain() -> None:
+    """Masked, or as the mean: that was found in ELECT, by an error that ended every node."""
+    least, most = Architecture.mlp([6000, 1397, 2]), Architecture.mlp([6000, 1398, 2])
     assert least.n_parameters <= MAX_PARAMETERS < most.n_parameters
     manifest = MAX_MANIFEST_BYTES - len(least.encode())
     assert count_global_bytes(least) + manifest <= MAX_BLOB_BYTES
-    make_task(architecture=least)
+    n_masked = len(Masked.HEADER) + 4 + 32 * (least.n_parameters + 1)
+    assert n_masked <= MAX_BLOB_BYTES
+    assert make_limit(make_task(architecture=least))(bytes(32)) == n_masked
     with pytest.raises(GenesisInvalid, match=r"task\.architecture: has more than"):
         make_task(architecture=most)
 
@@ -121,6 +125,13 @@ CHANGES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("task.margin", lambda v: v["task"].update(margin=0)),
     ("task.n_rounds", lambda v: v["task"].update(n_rounds=0)),
     ("task.n_expected", lambda v: v["task"].update(n_expected=1025)),
+    ("task.n_expected", lambda v: v["task"].update(n_expected=2)),
+    ("task.collusion", lambda v: v["task"].update(collusion=-1)),
+    ("task.collusion", lambda v: v["task"].update(collusion=2)),
+    ("task.collusion", lambda v: v["task"].update(collusion=None)),
+    ("task.collusion", lambda v: v["task"].update(n_expected=200, collusion=150)),
+    ("task.mask_ms", lambda v: v["task"].update(mask_ms=0)),
+    ("task.reveal_ms", lambda v: v["task"].update(reveal_ms=1 << 40)),
     ("task.prove_ms", lambda v: v["task"].update(prove_ms=0)),
     ("task.scales", lambda v: v["task"].update(scales=[])),
     ("task.scales", lambda v: v["task"].update(scales={"a": ["1.0z"]})),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from consensus.aggregation.outcome import Ending, Failure
 from consensus.learning.governance import UNIT, compute_weights, update_weights
-from consensus.wire.messages import Aggregate, Entry
+from consensus.wire.outcomes import Aggregate, Entry
 
 A, B = b"a" * 32, b"b" * 32
 
@@ -12,7 +13,13 @@ def aggregate(t: int, **weights: int) -> Aggregate:
     entries = tuple(
         Entry(client_key=name.encode() * 32, weight=weight) for name, weight in weights.items()
     )
-    return Aggregate(learning_round=t, model_digest=bytes(32), entries=entries)
+    return Aggregate(
+        learning_round=t,
+        ending=Ending.MODEL if entries else Ending.NONE,
+        reason=() if entries else (Failure.TOO_FEW,),
+        model_digest=bytes(32),
+        entries=entries,
+    )
 
 
 def test_a_contribution_counts_by_its_proven_accuracy() -> None:

@@ -7,13 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.learning.chain import proposers
+from consensus.aggregation.outcome import Cheat, Failure
+from consensus.learning.chain import find_fault, proposers
 from consensus.learning.chain_state import Absence, ChainState, Phase
+from consensus.learning.outcome import make_none
+from consensus.learning.rules import ChainRules
 from consensus.learning.standing import LONGEST_ABSENCE, is_absent, is_complete
+from consensus.wire.outcomes import Exclusion
 from consensus.wire.transactions import Refusal
 from tests.support.learning import BLOCK_MS, Lab
 
 LAB = Lab(n_clients=5, changes={"n_rounds": 200})
+SENDING = [Phase.COMMIT, Phase.PROVE, Phase.MASK, Phase.UNMASK]
 SPENT = 4  # blocks that a phase takes whose time runs out
 
 
@@ -33,15 +38,23 @@ def play_round(
     state: ChainState,
     committing: Collection[int],
     proving: Collection[int] | None = None,
-    opening: Collection[int] | None = None,
+    masking: Collection[int] | None = None,
+    unmasking: Collection[int] | None = None,
 ) -> tuple[ChainState, list[int]]:
-    """A learning round, and how many blocks COMMIT, PROVE and UPDATE took."""
-    proving = committing if proving is None else proving
-    opening = proving if opening is None else opening
-    state, n_commit = play(state, Phase.COMMIT, *committing)
-    state, n_prove = play(LAB.extend(state), Phase.PROVE, *proving)
-    state, n_update = play(state, Phase.UPDATE, *opening)
-    return LAB.extend(state), [n_commit, n_prove, n_update]
+    """A learning round, and how many blocks each phase took that waits for clients."""
+    number, spent = state.learning_round, []
+    parts = [committing, proving, masking, unmasking]
+    for i in (1, 2, 3):
+        parts[i] = parts[i - 1] if parts[i] is None else parts[i]
+    while state.learning_round == number:
+        if state.phase in SENDING:
+            taking_part = parts[SENDING.index(state.phase)]
+            assert taking_part is not None
+            state, n_blocks = play(state, state.phase, *taking_part)
+            spent.append(n_blocks)
+        else:
+            state = LAB.extend(state)
+    return state, spent
 
 
 def begin() -> ChainState:
@@ -58,19 +71,19 @@ def test_a_silent_client_costs_few_rounds_their_time() -> None:
     while state.learning_round < 140:
         number = state.learning_round
         state, lengths = play_round(state, (0, 1, 2, 3))
-        assert lengths in ([1, 1, 1], [SPENT, 1, 1])
+        assert lengths in ([1, 1, 1, 1], [SPENT, 1, 1, 1])
         if lengths[0] > 1:
             spent.append(number)
     assert spent == [1, 3, 6, 11, 20, 37, 70, 135]
 
 
-@pytest.mark.parametrize("phase", [Phase.PROVE, Phase.UPDATE])
+@pytest.mark.parametrize("phase", SENDING[1:])
 def test_silence_in_a_later_phase_is_an_absence_too(phase: Phase) -> None:
     state, spent = begin(), []
+    taking_part = [(0, 1, 2, 3) if p is phase else None for p in SENDING[1:]]
     for _ in range(12):
-        proving = (0, 1, 2, 3) if phase is Phase.PROVE else None
         number = state.learning_round
-        state, lengths = play_round(state, range(5), proving, (0, 1, 2, 3))
+        state, lengths = play_round(state, range(5), *taking_part)
         if max(lengths) > 1:
             spent.append(number)
     assert spent == [1, 3, 6, 11]
@@ -81,7 +94,7 @@ def test_who_was_absent_is_waited_for_again_whoever_is_quick() -> None:
     state, _ = play_round(begin(), (0, 1, 2, 3))
     assert is_absent(state, LAB.client(4))
     state, lengths = play_round(state, (0, 1, 2, 3))
-    assert lengths == [1, 1, 1], "not waited for in this round"
+    assert lengths == [1, 1, 1, 1], "not waited for in this round"
     assert not is_absent(state, LAB.client(4))
     state = LAB.extend(state, [LAB.commit(i, state.learning_round) for i in range(4)])
     assert state.phase is Phase.COMMIT, "the quick ones can't close it"
@@ -93,11 +106,11 @@ def test_who_was_absent_is_waited_for_again_whoever_is_quick() -> None:
 
 
 def test_an_absent_client_takes_part_while_the_phase_is_open() -> None:
-    """Opening a model, it is absent no more."""
+    """Serving a round, it is absent no more."""
     state, _ = play_round(begin(), (0, 1, 2, 3))
     assert state.absences == {LAB.client(4): Absence(1, 3)}
     state, lengths = play_round(state, range(5))
-    assert lengths == [1, 1, 1]
+    assert lengths == [1, 1, 1, 1]
     assert state.absences == {}
     assert LAB.client(4) in state.ranking
 
@@ -105,7 +118,7 @@ def test_an_absent_client_takes_part_while_the_phase_is_open() -> None:
 def test_a_minority_never_ends_a_phase_early() -> None:
     """After a round that most clients missed, the one that did not can't close the next alone."""
     state, lengths = play_round(begin(), (0,))
-    assert lengths == [SPENT, 1, 1]
+    assert lengths == [SPENT, 1], "and one makes no sum"
     assert sum(is_absent(state, LAB.client(i)) for i in range(5)) == 4
     state = LAB.extend(state, [LAB.commit(0, state.learning_round)])
     assert state.phase is Phase.COMMIT
@@ -144,9 +157,13 @@ def test_absences_do_not_grow_beyond_a_bound() -> None:
 # -- who leads -------------------------------------------------------------------------------------
 
 
-def test_who_never_opens_leads_until_the_round_is_over_and_never_again() -> None:
+@pytest.mark.parametrize("phase", [Phase.MASK, Phase.UNMASK])
+def test_who_proves_and_goes_no_further_leads_until_the_round_is_over_and_never_again(
+    phase: Phase,
+) -> None:
     """Client 0 has the best proof in every round."""
-    state, _ = play_round(begin(), range(5), range(5), (1, 2, 3, 4))
+    masking = (1, 2, 3, 4) if phase is Phase.MASK else None
+    state, _ = play_round(begin(), range(5), None, masking, (1, 2, 3, 4))
     for _ in range(3):
         assert state.leader == LAB.client(1)
         assert proposers(state)[0] == 1
@@ -154,17 +171,36 @@ def test_who_never_opens_leads_until_the_round_is_over_and_never_again() -> None
         state, _ = play(LAB.extend(state), Phase.PROVE, *range(5))
         assert LAB.client(0) in state.proofs
         assert state.leader == LAB.client(1)
-        state, _ = play(state, Phase.UPDATE, 1, 2, 3, 4)
+        state, _ = play(state, Phase.MASK, *(masking or range(5)))
+        state, _ = play(state, Phase.UNMASK, 1, 2, 3, 4)
         state = LAB.extend(state)
         assert state.debtors == (LAB.client(0),)
 
 
-def test_who_opens_again_leads_from_the_next_round_on() -> None:
+def test_who_serves_again_leads_from_the_next_round_on() -> None:
     state, _ = play_round(begin(), range(5), range(5), (1, 2, 3, 4))
     state, _ = play_round(state, range(5))
     assert (state.debtors, state.leader) == ((), LAB.client(1))
     state, _ = play_round(state, range(5))
     assert state.leader == LAB.client(0)
+
+
+def test_a_round_that_breaks_off_puts_nobody_in_debt_who_did_all_that_was_asked() -> None:
+    """Two of five prove, or mask: no sum is made, by no fault of theirs."""
+    state, lengths = play_round(begin(), range(5), (0, 1))
+    assert len(lengths) == 2
+    assert (state.debtors, state.ranking) == ((), (LAB.client(0), LAB.client(1)))
+    state, lengths = play_round(begin(), range(5), range(5), (1, 2))
+    assert len(lengths) == 3
+    assert state.debtors == tuple(sorted(LAB.client(i) for i in (0, 3, 4)))
+    assert state.ranking == (LAB.client(1), LAB.client(2))
+
+
+def test_a_round_that_breaks_off_frees_nobody_of_its_debt() -> None:
+    """Else a cheater would pay with a round that it has spoilt."""
+    state, _ = play_round(begin(), range(5), range(5), (1, 2, 3, 4))
+    state, _ = play_round(state, range(5), range(5), (0, 1))
+    assert LAB.client(0) in state.debtors
 
 
 def test_a_liar_leads_no_more_from_the_block_that_records_it() -> None:
@@ -175,8 +211,7 @@ def test_a_liar_leads_no_more_from_the_block_that_records_it() -> None:
     state = LAB.extend(state, [Refusal(proof=LAB.prove(0, state))])
     assert state.leader == LAB.client(1)
     state, _ = play(state, Phase.PROVE, 1, 2, 3, 4)
-    state, _ = play(state, Phase.UPDATE, 1, 2, 3, 4)
-    state = LAB.extend(state)
+    state = serve(state, 1, 2, 3, 4)
     assert (state.debtors, state.leader) == ((LAB.client(0),), LAB.client(1))
 
 
@@ -186,15 +221,84 @@ def test_a_refusal_beside_a_valid_proof_is_no_lie() -> None:
     state = LAB.extend(state)
     state = LAB.extend(state, [Refusal(proof=LAB.prove(0, state, claimed=5))])
     state, _ = play(state, Phase.PROVE, *range(5))
-    state, _ = play(state, Phase.UPDATE, *range(5))
-    state = LAB.extend(state)
+    state = serve(state, *range(5))
     assert (state.debtors, state.leader) == ((), LAB.client(0))
+
+
+def serve(state: ChainState, *taking_part: int) -> ChainState:
+    """The rest of a round, from MASK on."""
+    state, _ = play(state, Phase.MASK, *taking_part)
+    state, _ = play(state, Phase.UNMASK, *taking_part)
+    return LAB.extend(state)
 
 
 def test_a_round_that_nobody_serves_has_no_leader() -> None:
     state, _ = play_round(begin(), range(5), range(5), ())
     assert (state.leader, len(state.debtors)) == (None, 5)
     assert sorted(proposers(state)) == [0, 1, 2, 3]
+
+
+# -- disputes --------------------------------------------------------------------------------------
+
+
+def dispute(excluded: tuple[Exclusion, ...] = ()) -> ChainState:
+    """In ATTEST of the second round; client 0 has the best proof."""
+    state = LAB.reach(Phase.ELECT, learning_round=1)
+    return LAB.extend(state, aggregate=(LAB.dispute(state, excluded=excluded),))
+
+
+def cheat(i: int) -> Exclusion:
+    return Exclusion(client_key=LAB.client(i), cheat=Cheat.MASKED)
+
+
+def test_who_is_expelled_never_commits_nor_leads_again() -> None:
+    state = dispute((cheat(0),))
+    assert (state.expelled, state.leader) == ((LAB.client(0),), LAB.client(1))
+    state, n_blocks = play(state, Phase.ATTEST, 1, 2, 3, 4)
+    assert n_blocks == 1, "it is asked for nothing any more"
+    state = LAB.extend(state)
+    assert (state.excluded, state.expelled) == ((), (LAB.client(0),))
+    for _ in range(2):
+        refused = LAB.block(state, [LAB.commit(0, state.learning_round)])
+        assert find_fault(state, refused) == "transaction 0: the client is expelled"
+        state, lengths = play_round(state, (1, 2, 3, 4))
+        assert lengths == [1, 1, 1, 1], "and nobody waits for it"
+        assert state.leader == LAB.client(1)
+
+
+def test_who_leaves_a_dispute_unresolved_sits_out_ever_longer() -> None:
+    state, sat_out = begin(), []
+    for _ in range(12):
+        number = state.learning_round
+        if ChainRules().awaits(state, LAB.client(4)):
+            state, _ = play(state, Phase.COMMIT, *range(5))
+            state, _ = play(LAB.extend(state), Phase.PROVE, *range(5))
+            state, _ = play(state, Phase.MASK, *range(5))
+            state, _ = play(state, Phase.UNMASK, *range(5))
+            state = LAB.extend(state, aggregate=(LAB.dispute(state),))
+            state, _ = play(state, Phase.ATTEST, 0, 1, 2, 3)
+            unresolved = replace(
+                make_none(state, Failure.TOO_FEW),
+                reason=(Failure.UNRESOLVED,),
+                silent=(LAB.client(4),),
+            )
+            state = LAB.extend(state, aggregate=(unresolved,))
+            assert state.debtors == (LAB.client(4),)
+        else:
+            state, lengths = play_round(state, (0, 1, 2, 3))
+            assert lengths == [1, 1, 1, 1]
+            sat_out.append(number)
+    assert sat_out == [2, 4, 5, 7, 8, 9, 10, 12]
+
+
+@pytest.mark.parametrize("phase", [Phase.ATTEST, Phase.REVEAL])
+def test_who_is_asked_in_a_dispute_and_says_nothing_is_absent_and_in_debt(phase: Phase) -> None:
+    state = LAB.reach(phase, learning_round=1)
+    state, n_blocks = play(state, phase, 1, 2, 3, 4)
+    assert n_blocks == SPENT
+    assert is_absent(replace(state, learning_round=2), LAB.client(0))
+    state = LAB.extend(state)
+    assert (state.debtors, state.leader) == ((LAB.client(0),), LAB.client(1))
 
 
 # -- validators ------------------------------------------------------------------------------------

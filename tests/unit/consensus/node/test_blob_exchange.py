@@ -10,15 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from consensus.aggregation.deal import Deal
+from consensus.aggregation.masked import Masked
+from consensus.aggregation.outcome import Failure
 from consensus.content.blobs import FileBlobs, KeptBlobs
 from consensus.content.interface import Blobs
 from consensus.disk.blob_limits import make_limit
 from consensus.disk.ledger import Ledger
 from consensus.errors import BlobMissing
-from consensus.learning.absence import leaves_out
+from consensus.learning.absence import calls_lost, find_lost
 from consensus.learning.aggregate import combine, count_global_bytes
-from consensus.learning.chain import find_fault, list_entries
-from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.chain import find_fault
+from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
+from consensus.learning.outcome import make_none
+from consensus.learning.steps import list_round_blobs
 from consensus.node.answers import MAX_PARTS, Answers
 from consensus.node.downloads import MAX_DOWNLOADS, Downloads
 from consensus.node.follower import Follower
@@ -26,13 +31,15 @@ from consensus.node.repetition import LONGEST_PAUSE_S
 from consensus.node.stream import BLOBS, FINAL, VOTES, Transport
 from consensus.node.verifier import BlockVerifier
 from consensus.node.watch import Watch
+from consensus.wire.genesis import set_phases
 from consensus.wire.gossip_messages import MAX_BLOB_BYTES, PART_BYTES, BlobPart, BlobRequest
 from consensus.wire.messages import Block, Proposal
-from consensus.wire.transactions import Transaction, Update
+from consensus.wire.transactions import Contribution, Transaction
+from kernels.array import FrArray
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.zkq import count_model_bytes, encode_model
-from tests.support.learning import ProvenLab, model_of, proven_lab, proven_state
+from tests.support.learning import ProvenLab, proven_lab, proven_state
 from tests.support.memory_blobs import MemoryBlobs
 from tests.support.models import random_model
 from tests.support.nodes import Net
@@ -120,13 +127,18 @@ def test_a_blob_longer_than_it_may_be_is_not_taken() -> None:
     assert another.validator != request.validator
 
 
-def test_what_the_genesis_does_not_name_is_no_longer_than_a_model() -> None:
+def test_what_the_genesis_does_not_name_is_no_longer_than_what_clients_send() -> None:
+    """A masked model of many weights; a deal where the model is tiny, as long as one can be."""
     task = proven_lab().task
     get_limit = make_limit(task)
     for digest in (task.verifying_key_digest, *task.pools):
         assert get_limit(digest) == MAX_BLOB_BYTES
-    lengths = {len(encode_model(model_of(0))), len(combine([(model_of(0), 1)]).encode())}
-    assert get_limit(DIGEST) == max(lengths) < 1000
+    assert get_limit(DIGEST) == Deal.MAX_BYTES < 150_000
+    assert all(len(raw) <= Deal.MAX_BYTES for raw in proven_lab().blobs._blobs.values())
+    wide = Architecture.mlp([784, 128, 10], requant=Requant(shift=10, q_bits=9))
+    get_limit = make_limit(replace(task, architecture=wide))
+    masked = Masked(scalars=FrArray.zeros(wide.n_parameters + 1))
+    assert get_limit(DIGEST) == len(masked.encode())
 
 
 @pytest.mark.parametrize("sizes", [[6, 4, 3], [20, 7, 5, 2]])
@@ -263,40 +275,26 @@ def test_what_is_corrupt_here_is_read_anew(tmp_path: Path) -> None:
 # -- the rule --------------------------------------------------------------------------------------
 
 
-def leave_out(state: ChainState, *left: int) -> Block:
-    """A right block of the last phase, without some clients."""
-    lab = proven_lab()
-    clients = {lab.client(i) for i in left}
-    entries = [entry for entry in list_entries(state) if entry.client_key not in clients]
-    return replace(lab.block(state), aggregate=(lab.verifier().build_aggregate(state, entries),))
+def call_lost(state: ChainState, lost: bytes) -> Block:
+    """A right block of the last phase without a sum."""
+    aggregate = make_none(state, Failure.LOST, lost=lost)
+    return replace(proven_lab().block(state), aggregate=(aggregate,))
 
 
-@pytest.mark.parametrize("left", [(), (1,), (0, 2), (0, 1, 2)])
-def test_a_block_without_some_models_is_valid(left: tuple[int, ...]) -> None:
-    """Whether it may be voted for is another question; its mean is that of the others."""
+def test_a_block_that_calls_a_blob_lost_is_valid() -> None:
+    """Whether it may be voted for is another question, which who has the blob answers with no."""
     state = proven_state(Phase.ELECT)
-    block = leave_out(state, *left)
-    assert find_fault(state, block) is None
-    assert proven_lab().verifier().check(state, block) is None
-    lost = {state.updates[proven_lab().client(i)] for i in left}
-    for present in (False, True):
-        found = leaves_out(state, block, lambda digest, p=present: p or digest not in lost)  # type: ignore[misc]
-        assert found == (present and bool(left))
-
-
-def test_entries_are_those_due_in_their_order_and_weight() -> None:
-    state = proven_state(Phase.ELECT)
-    (right,) = leave_out(state).aggregate
-    first, second, third = right.entries
-    stranger = replace(first, client_key=bytes(32))
-    for entries in (
-        (second, first, third),
-        (first, first, second, third),
-        (replace(first, weight=first.weight + 1), second),
-        (first, stranger),
-    ):
-        block = replace(proven_lab().block(state), aggregate=(replace(right, entries=entries),))
-        assert find_fault(state, block) == "the aggregate has other entries"
+    for lost in list_round_blobs(state):
+        block = call_lost(state, lost)
+        assert find_fault(state, block) is None
+        assert proven_lab().verifier().check(state, block) is None
+        assert proven_lab().verifier().list_needed_blobs(state, block) == ()
+        assert calls_lost(block, lambda digest: True)
+        assert calls_lost(block, lambda digest, lost=lost: digest == lost)  # type: ignore[misc]
+        assert not calls_lost(block, lambda digest, lost=lost: digest != lost)  # type: ignore[misc]
+        assert find_lost(state, lambda digest, lost=lost: digest != lost) == lost  # type: ignore[misc]
+    assert find_lost(state, lambda digest: True) is None
+    assert not calls_lost(proven_lab().block(state), lambda digest: True)
 
 
 # -- nodes with stores of their own ----------------------------------------------------------------
@@ -354,65 +352,81 @@ def assert_done(net: Apart) -> None:
     assert len(heads) == 1
 
 
-def test_a_model_that_one_node_was_shown_reaches_all(tmp_path: Path) -> None:
+def test_a_payload_that_one_node_was_shown_reaches_all(tmp_path: Path) -> None:
     """A client could hold a round up with it."""
-    lab = ProvenLab(changes={"n_rounds": 1, "update_ms": 10**6}, blobs=MemoryBlobs())
+    lab = ProvenLab(changes={"n_rounds": 1, **set_phases(10**6)}, blobs=MemoryBlobs())
     net = Apart(tmp_path, lab)
-    net.sees = frozenset({0})
+    net.sees, net.ledger_options = frozenset({0}), {"keep_blocks": None}
     try:
         net.start_all()
+        net.run(all_in(net, Phase.ELECT), limit_s=200.0)
+        named = list_round_blobs(net.chain)
+        assert len(named) == 9
         assert_done(net)
         assert len(net.elected()) == 3
         for own in net.__dict__["own"].values():
-            for digest in net.chain.updates.values():
-                assert own.get(digest)
+            assert all(own.get(digest) for digest in named), "an archive keeps them"
     finally:
         net.close()
 
 
-def test_models_that_are_lost_after_their_update_is_final_are_kept_by_the_nodes(
-    net: Apart,
-) -> None:
+def test_payloads_are_let_go_when_their_round_is_over(net: Apart) -> None:
     net.start_all()
     net.run(all_in(net, Phase.ELECT))
-    for digest in net.chain.updates.values():
-        net.lose(digest, 3)
+    named = list_round_blobs(net.chain)
+    stores = [*net.__dict__["own"].values(), net.lab.blobs]  # type: ignore[attr-defined]
+    assert all(digest in store._blobs for digest in named for store in stores)
     assert_done(net)
     assert len(net.elected()) == 3
+    assert not any(digest in store._blobs for digest in named for store in stores)
+    assert all(net.chain.global_model in store._blobs for store in stores)
 
 
-def test_one_disk_that_kept_a_model_is_enough(net: Apart) -> None:
+@pytest.mark.parametrize("which", ["deal", "masked", "unmasked"])
+def test_one_disk_that_kept_a_payload_is_enough(net: Apart, which: str) -> None:
     """The others ask for it, and refuse to go on without before they have tried."""
     net.start_all()
     net.run(all_in(net, Phase.ELECT))
-    net.lose(net.chain.updates[net.lab.client(1)], 0, 1, 2)
+    net.lose(name_blob(net.chain, net.lab.client(1), which), 0, 1, 2)
     assert_done(net)
     assert len(net.elected()) == 3
 
 
-def test_a_round_ends_without_a_model_that_nobody_has(net: Apart) -> None:
+def name_blob(chain: ChainState, client: bytes, which: str) -> bytes:
+    """The digest of what a client has sent."""
+    if which == "deal":
+        return chain.proofs[client].deal
+    found: bytes = getattr(chain, which)[client]
+    return found
+
+
+@pytest.mark.parametrize("which", ["deal", "masked", "unmasked"])
+def test_a_round_ends_without_a_sum_when_nobody_has_a_payload(net: Apart, which: str) -> None:
     net.start_all()
     net.run(all_in(net, Phase.ELECT))
-    net.lose(net.chain.updates[net.lab.client(1)], 0, 1, 2, 3)
+    lost = name_blob(net.chain, net.lab.client(1), which)
+    net.lose(lost, 0, 1, 2, 3)
     assert_done(net)
-    assert net.elected() == {net.lab.client(0), net.lab.client(2)}
-    assert net.chain.global_model != bytes(32)
+    assert (net.elected(), net.chain.global_model) == (set(), NO_MODEL)
+    finals = net.nodes[0].ledger.list_finals()
+    (aggregate,) = (a for f in finals for a in f.block.aggregate)
+    assert (aggregate.failure, aggregate.lost) == (Failure.LOST, (lost,))
+    assert net.chain.debtors == (), "by nobody's fault"
     follower = Follower(net.lab.genesis)
-    assert all(follower.take(f) is None for f in net.nodes[0].ledger.list_finals())
+    assert all(follower.take(f) is None for f in finals)
 
 
-def test_a_round_ends_without_any_model(net: Apart) -> None:
+def test_a_round_ends_when_all_payloads_are_lost(net: Apart) -> None:
     net.start_all()
     net.run(all_in(net, Phase.ELECT))
-    for digest in net.chain.updates.values():
+    for digest in list_round_blobs(net.chain):
         net.lose(digest, 0, 1, 2, 3)
     assert_done(net)
-    assert net.elected() == set()
-    assert net.chain.global_model == bytes(32)
+    assert (net.elected(), net.chain.global_model) == (set(), NO_MODEL)
 
 
-def test_nobody_is_left_out_whose_model_is_there(net: Apart) -> None:
-    """A proposer that does it gets no block; the next one's holds everyone."""
+def test_no_round_is_lost_whose_payloads_are_there(net: Apart) -> None:
+    """A proposer that calls one lost gets no block; the next one's has the sum."""
     net.start_all()
     liar = None
     for index, node in net.nodes.items():
@@ -426,38 +440,37 @@ def test_nobody_is_left_out_whose_model_is_there(net: Apart) -> None:
             if block is None or chain.phase is not Phase.ELECT or liar not in (None, _index):
                 return block
             liar = _index
-            entries = [e for e in list_entries(chain) if e.client_key != net.lab.client(1)]
-            verifier = net.nodes[_index]._desk._verifier
-            return replace(block, aggregate=(verifier.build_aggregate(chain, entries),))
+            lost = make_none(chain, Failure.LOST, lost=chain.masked[net.lab.client(1)])
+            return replace(block, aggregate=(lost,))
 
         node._desk.draft = draft_without  # type: ignore[method-assign,assignment]
     assert_done(net)
     assert liar is not None
     said = (Proposal.decode(raw) for sender, _, raw in net.tried if sender == liar)
     aggregates = [a for p in said if p is not None for a in p.block.aggregate]
-    assert any(len(a.entries) == 2 for a in aggregates), "it did propose one"
+    assert any(a.lost for a in aggregates), "it did propose one"
     assert len(net.elected()) == 3
 
 
 class Elsewhere(Apart):
-    """Client 2 names a model that it shows to nobody."""
+    """Client 2 names a payload that it shows to nobody."""
 
     def list_due(self, chain: ChainState) -> list[Transaction]:
         due = super().list_due(chain)
-        if chain.phase is not Phase.UPDATE:
+        if chain.phase is not Phase.MASK:
             return due
         for tx in due:
-            if isinstance(tx, Update) and tx.client_key == self.lab.client(2):
-                self.lose(tx.model_digest)
+            if isinstance(tx, Contribution) and tx.client_key == self.lab.client(2):
+                self.lose(tx.payload)
         return due
 
 
-def test_a_model_that_nobody_was_shown_enters_no_block(tmp_path: Path) -> None:
+def test_a_payload_that_nobody_was_shown_enters_no_block(tmp_path: Path) -> None:
     net = Elsewhere(tmp_path, new_lab())
     try:
         net.start_all()
         assert_done(net)
-        assert set(net.chain.updates) == {net.lab.client(0), net.lab.client(1)}
+        assert set(net.chain.masked) == {net.lab.client(0), net.lab.client(1)}
         asked = [BlobRequest.decode(raw) for i, _, raw in net.tried if i == 0]
         assert sum(request is not None for request in asked) < 30
     finally:

@@ -187,6 +187,18 @@ def test_the_first_false_proof_of_a_client_is_put_on_record(office: Office) -> N
     assert office.draft(after).transactions == ()
 
 
+def test_a_proof_that_holds_is_not_put_on_record_for_its_deal(office: Office) -> None:
+    """Its shares are malformed: its client may send others, and nobody may call it a liar."""
+    chain, tx = reach(Phase.PROVE), LAB.prove(0, reach(Phase.PROVE))
+    office.judge.faults = {
+        tx.digest: "its deal is malformed",
+        Refusal(proof=tx).digest: "it refuses a valid proof",
+    }
+    assert office.hold(chain, tx) == []
+    assert not office.desk.is_anything_due(chain)
+    assert office.draft(chain).transactions == ()
+
+
 def test_only_proofs_are_put_on_record(office: Office) -> None:
     chain, commit = reach(Phase.COMMIT), LAB.commit(0)
     office.judge.faults[commit.digest] = "it is false"
@@ -199,5 +211,5 @@ def test_a_refusal_does_not_outlive_its_phase(office: Office) -> None:
     chain, false = reach(Phase.PROVE), LAB.prove(0, reach(Phase.PROVE))
     office.judge.faults[false.digest] = "it is false"
     office.hold(chain, false)
-    office.desk.move_on(chain, reach(Phase.UPDATE))
+    office.desk.move_on(chain, reach(Phase.MASK))
     assert not office.desk.is_anything_due(chain)

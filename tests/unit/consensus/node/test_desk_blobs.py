@@ -8,16 +8,22 @@ from typing import Any
 
 import pytest
 
+from consensus.aggregation.outcome import Failure
 from consensus.agreement.events import BlockChecked, Check
 from consensus.errors import BlobMissing, BlobTooLarge, PoolInvalid
 from consensus.learning.absence import PATIENT_ROUNDS
-from consensus.learning.chain import list_entries
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.messages import Aggregate
-from consensus.wire.transactions import Transaction
+from consensus.learning.outcome import make_none
+from consensus.learning.steps import STEPS, list_round_blobs
+from consensus.node.desk import list_blobs
+from consensus.wire.transactions import Contribution, Transaction
 from tests.support.desks import LAB, Office, extend, reach
 
 KEY, POOL = sha256(b"a key").digest(), sha256(b"a pool").digest()
+
+
+def mask(i: int) -> Contribution:
+    return LAB.contribute(i, Phase.MASK)
 
 
 @pytest.fixture
@@ -28,12 +34,14 @@ def office() -> Office:
 # -- models that are lacked ------------------------------------------------------------------------
 
 
-def test_an_update_waits_for_its_model(office: Office) -> None:
-    chain, txs = reach(Phase.UPDATE), [LAB.update(i) for i in range(3)]
-    office.judge.absent = {txs[1].model_digest}
+@pytest.mark.parametrize("phase", [Phase.PROVE, *STEPS])
+def test_a_transaction_waits_for_its_blob(office: Office, phase: Phase) -> None:
+    chain, txs = reach(phase), LAB.list_due(reach(phase))
+    (lacked,) = list_blobs(txs[1])
+    office.judge.absent = {lacked}
     assert office.hold(chain, *txs) == [txs[0], txs[2]]
     assert office.judge.batches == [[txs[0], txs[2]]]
-    assert office.list_wanted(chain) == [txs[1].model_digest]
+    assert office.list_wanted(chain) == [lacked]
     assert office.draft(chain).transactions == (txs[0], txs[2])
     office.judge.absent.clear()
     assert office.desk.judge_pending(chain) == [], "it is looked for now and then"
@@ -44,20 +52,20 @@ def test_an_update_waits_for_its_model(office: Office) -> None:
 
 def test_a_model_is_not_looked_for_whenever_anybody_asks(office: Office) -> None:
     """Each time it reads the disk: once, and once when the node looks again."""
-    chain, tx = reach(Phase.UPDATE), LAB.update(0)
-    office.judge.absent = {tx.model_digest}
+    chain, tx = reach(Phase.MASK), mask(0)
+    office.judge.absent = {tx.payload}
     for n_looked in (1, 2):
         for _ in range(3):
             assert office.hold(chain, tx) == []
-        assert office.judge.looked_for == [tx.model_digest] * n_looked
+        assert office.judge.looked_for == [tx.payload] * n_looked
         office.desk.look_again()
     assert office.judge.batches == [], "and nothing is judged"
     assert office.measure("verify_seconds_count", what="pending") is None
 
 
 def test_what_is_lacked_is_of_this_phase_and_in_no_block(office: Office) -> None:
-    chain, txs = reach(Phase.UPDATE), [LAB.update(i) for i in range(3)]
-    digests = [tx.model_digest for tx in txs]
+    chain, txs = reach(Phase.MASK), [mask(i) for i in range(3)]
+    digests = [tx.payload for tx in txs]
     office.judge.absent = set(digests)
     assert office.hold(chain, *txs) == []
     assert office.list_wanted(chain) == digests
@@ -68,19 +76,19 @@ def test_what_is_lacked_is_of_this_phase_and_in_no_block(office: Office) -> None
     assert office.desk.judge_pending(after) == [txs[0], txs[2]]
     office.judge.absent = set(digests)
     office.desk.move_on(after, reach(Phase.ELECT))
-    assert office.list_wanted(reach(Phase.ELECT)) == digests
+    assert office.list_wanted(reach(Phase.ELECT)) == digests, "all are looked for once more"
     office.desk.move_on(reach(Phase.ELECT), reach(Phase.COMMIT, 1))
     assert office.list_wanted(reach(Phase.COMMIT, 1)) == []
 
 
 def test_nobody_without_a_proof_has_its_model_looked_for(office: Office) -> None:
-    chain, tx = reach(Phase.UPDATE), LAB.update(0)
+    chain, tx = reach(Phase.MASK), mask(0)
     others = {client: proven for client, proven in chain.proofs.items() if client != tx.client_key}
-    office.judge.absent = {tx.model_digest}
+    office.judge.absent = {tx.payload}
     office.add(chain, tx)
     office.desk.judge_pending(chain)
     assert office.list_wanted(replace(chain, proofs=others)) == []
-    assert office.list_wanted(chain) == [tx.model_digest]
+    assert office.list_wanted(chain) == [tx.payload]
 
 
 @pytest.mark.parametrize("error", [BlobMissing(KEY), PoolInvalid("no pool")])
@@ -100,25 +108,25 @@ def test_what_cannot_be_judged_waits(office: Office, error: Exception) -> None:
 def test_what_final_blocks_name_is_wanted_until_it_was_here(office: Office) -> None:
     """The global model and this round's models, whichever of them are lacked."""
     chain = reach(Phase.ELECT, 1)
-    models = list(chain.updates.values())
-    office.desk.move_on(chain, chain)
+    models = list(chain.masked.values())
+    office.desk.move_on(reach(Phase.UNMASK, 1), chain)
     assert office.list_wanted(chain) == []
     office.judge.absent = {chain.global_model, models[2]}
     assert office.list_wanted(chain) == [], "they were here"
-    office.desk.move_on(chain, chain)
+    office.desk.move_on(reach(Phase.UNMASK, 1), chain)
     assert office.list_wanted(chain) == [models[2], chain.global_model]
     office.judge.absent = {models[2]}
     assert office.list_wanted(chain) == [models[2]]
     first = reach(Phase.COMMIT)
     office.judge.absent.add(first.global_model)
-    office.desk.move_on(first, first)
+    office.desk.move_on(reach(Phase.REGISTER), first)
     assert office.list_wanted(first) == [], "no model is named before the first aggregate"
 
 
 def test_a_blob_of_a_peer_is_kept_and_what_lacked_it_looked_at(office: Office) -> None:
-    chain = reach(Phase.UPDATE)
+    chain = reach(Phase.MASK)
     digest = sha256(b"a model").digest()
-    tx = LAB.sign(replace(LAB.update(0), model_digest=digest), LAB.clients[0])
+    tx = LAB.sign(replace(mask(0), payload=digest), LAB.clients[0])
     office.judge.absent = {digest}
     assert office.hold(chain, tx) == []
     office.judge.absent.clear()
@@ -147,7 +155,7 @@ def make_check(chain: ChainState, *transactions: Transaction, **changes: Any) ->
 
 
 def test_a_block_waits_for_what_it_needs_and_has_not_been_here(office: Office) -> None:
-    chain = reach(Phase.UPDATE)
+    chain = reach(Phase.MASK)
     check = make_check(chain)
     office.judge.needed = (KEY, POOL)
     office.judge.absent = {KEY, POOL}
@@ -163,7 +171,7 @@ def test_a_block_waits_for_what_it_needs_and_has_not_been_here(office: Office) -
 
 
 def test_what_a_block_needs_is_wanted_at_its_height_only(office: Office) -> None:
-    chain = reach(Phase.UPDATE)
+    chain = reach(Phase.MASK)
     office.judge.needed = (KEY,)
     office.judge.absent = {KEY}
     office.desk.check(chain, make_check(chain))
@@ -206,34 +214,42 @@ def test_what_the_rules_forbid_needs_nothing(office: Office) -> None:
     assert office.list_wanted(chain) == [KEY]
 
 
-def test_an_aggregate_that_leaves_out_a_model_which_is_here_is_told(office: Office) -> None:
+def test_an_aggregate_that_calls_lost_what_is_here_is_told(office: Office) -> None:
     chain = reach(Phase.ELECT)
-    entries = list_entries(chain)[1:]
-    left = chain.updates[list_entries(chain)[0].client_key]
-    aggregate = Aggregate(learning_round=0, model_digest=bytes(32), entries=entries)
-    check = make_check(chain, aggregate=(aggregate,))
+    lost = chain.masked[LAB.client(0)]
+    check = make_check(chain, aggregate=(make_none(chain, Failure.LOST, lost=lost),))
     for is_here in (True, False):
-        office.judge.absent = set() if is_here else {left}
+        office.judge.absent = set() if is_here else {lost}
         checked = office.desk.check(chain, check)
         assert checked is not None
         assert (checked.fault, checked.leaves_out) == (None, is_here)
 
 
 @pytest.mark.parametrize("number", [0, PATIENT_ROUNDS - 1, PATIENT_ROUNDS, PATIENT_ROUNDS + 1])
-def test_only_late_rounds_leave_out_models_that_nobody_has(office: Office, number: int) -> None:
+def test_only_late_rounds_call_lost_what_is_not_here(office: Office, number: int) -> None:
+    """Early ones ask for it; the judge stands for a verifier that has all."""
     chain = reach(Phase.ELECT)
-    first, *others = list_entries(chain)
-    office.judge.absent = {chain.updates[first.client_key]}
-    (aggregate,) = office.draft(chain, round=number).aggregate
-    expected = (first, *others) if number < PATIENT_ROUNDS else tuple(others)
-    assert aggregate.entries == expected
+    for lost in list_round_blobs(chain):
+        office.judge.absent = {lost}
+        (aggregate,) = office.draft(chain, round=number).aggregate
+        assert aggregate.lost == ((lost,) if number >= PATIENT_ROUNDS else ())
     office.judge.absent.clear()
     (aggregate,) = office.draft(chain, round=number).aggregate
-    assert aggregate.entries == (first, *others)
+    assert aggregate.lost == ()
 
 
-def test_a_model_that_is_gone_again_is_not_put_into_a_draft(office: Office) -> None:
-    chain, txs = reach(Phase.UPDATE), [LAB.update(i) for i in range(2)]
+def test_a_round_of_too_few_lacks_nothing(office: Office) -> None:
+    """It ends without a sum, whatever is here."""
+    chain = LAB.reach(Phase.PROVE)
+    chain = LAB.wait(LAB.extend(chain, [LAB.prove(i, chain) for i in (0, 1)]))
+    assert chain.phase is Phase.ELECT
+    office.judge.absent = set(list_round_blobs(chain))
+    (aggregate,) = office.draft(chain, round=PATIENT_ROUNDS).aggregate
+    assert aggregate.lost == ()
+
+
+def test_a_payload_that_is_gone_again_is_not_put_into_a_draft(office: Office) -> None:
+    chain, txs = reach(Phase.MASK), [mask(i) for i in range(2)]
     assert office.hold(chain, *txs) == txs
-    office.judge.absent = {txs[0].model_digest}
+    office.judge.absent = {txs[0].payload}
     assert office.draft(chain).transactions == (txs[1],)

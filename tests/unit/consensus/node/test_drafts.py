@@ -7,23 +7,16 @@ from functools import cache
 
 import pytest
 
+from consensus.aggregation.outcome import Cheat, Ending
 from consensus.learning import beacon
 from consensus.learning.chain import apply, beacon_message, find_fault, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node import drafts
 from consensus.node.drafts import BeaconShares, draft_block
 from consensus.node.verifier import BlockVerifier
-from consensus.wire.messages import (
-    MAX_TRANSACTIONS,
-    NIL,
-    Aggregate,
-    BeaconShare,
-    Block,
-    Entry,
-    Evidence,
-    Step,
-    Vote,
-)
+from consensus.wire.codec import MAX_TRANSACTIONS
+from consensus.wire.messages import NIL, BeaconShare, Block, Evidence, Step, Vote
+from consensus.wire.outcomes import MAX_EDGES, Aggregate, Edge, Entry, Exclusion
 from consensus.wire.transactions import Transaction
 from tests.support.learning import Lab, deal_beacon, proven_lab, proven_state
 from tests.support.memory_blobs import MemoryBlobs
@@ -147,12 +140,24 @@ def test_the_aggregate_of_as_many_clients_as_can_be_has_room() -> None:
     entries = tuple(
         Entry(client_key=i.to_bytes(32, "big"), weight=1) for i in range(MAX_TRANSACTIONS)
     )
-    full = Aggregate(learning_round=0, model_digest=bytes(32), entries=entries)
-    assert Aggregate.decode(full.encode()) == full
+    excluded = tuple(Exclusion(entry.client_key, Cheat.MASKED) for entry in entries)
+    edges = tuple(
+        Edge((i // 64).to_bytes(32, "big"), (i % 64).to_bytes(32, "big")) for i in range(MAX_EDGES)
+    )
+    model = Aggregate(
+        learning_round=0,
+        ending=Ending.MODEL,
+        model_digest=bytes(32),
+        entries=entries,
+        excluded=excluded,
+    )
+    reveal = replace(model, ending=Ending.REVEAL, entries=(), edges=edges)
     block = draft(proven_state(Phase.ELECT), evidence=[make_evidence(i) for i in range(4)])
     assert block is not None
-    crowded = replace(block, aggregate=(full,))
-    assert Block.decode(crowded.encode()) == crowded
+    for full in (model, reveal):
+        assert Aggregate.decode(full.encode()) == full
+        crowded = replace(block, aggregate=(full,))
+        assert Block.decode(crowded.encode()) == crowded
 
 
 def test_evidence_enters_once() -> None:
@@ -171,7 +176,7 @@ def test_no_draft_without_what_is_due() -> None:
     assert draft(at_beacon, shares=make_shares(at_beacon, 0)) is None, "f shares"
     assert draft(at_beacon, shares=make_shares(at_beacon, 0, 2)) is not None
     empty = BlockVerifier(proven_lab().genesis, MemoryBlobs(), seeded(1))
-    assert draft(at_elect, verifier=empty) is None, "the models are not here"
+    assert draft(at_elect, verifier=empty) is None, "the payloads are not here"
     assert draft(at_elect) is not None
 
 

@@ -173,7 +173,9 @@ def test_only_a_verifier_sees_what_needs_pairings_and_blobs() -> None:
     cases.append((Phase.PROVE, {"transactions": proofs}, "transaction 1"))
     _, elect_block = make_chain()[find(Phase.ELECT)]
     wrong = replace(elect_block.aggregate[0], model_digest=bytes(32))
-    cases.append((Phase.ELECT, {"aggregate": (wrong,)}, "the aggregate has another model"))
+    cases.append(
+        (Phase.ELECT, {"aggregate": (wrong,)}, "the aggregate is not what the payloads come to")
+    )
     for phase, changes, why in cases:
         height = find(phase)
         final = certify(replace(make_chain()[height][1], **changes))  # type: ignore[arg-type]

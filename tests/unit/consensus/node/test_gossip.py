@@ -10,13 +10,22 @@ from pathlib import Path
 import pytest
 
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.steps import STEPS
 from consensus.node.gossip import Gossip, Held
 from consensus.node.pool import PER_CLIENT
 from consensus.node.repetition import FIRST_PAUSE_S, LONGEST_PAUSE_S, Repetition
 from consensus.node.stream import STREAMS, TRANSACTIONS, VOTES
 from consensus.wire.gossip_messages import MASK_BYTES, SHORT_BYTES, Holdings
 from consensus.wire.messages import BlockRequest, Proposal, Receipt, Vote
-from consensus.wire.transactions import SentTransaction, Transaction, Update
+from consensus.wire.transactions import (
+    Commit,
+    Contribution,
+    Proof,
+    Register,
+    RoundStep,
+    SentTransaction,
+    Transaction,
+)
 from tests.support.learning import Lab, ProvenLab
 from tests.support.nodes import Net
 
@@ -144,7 +153,8 @@ class Trickle(Net):
     def send_due(self) -> None:
         chain = self.chain
         place = (chain.phase, chain.height)
-        if place in self._told or chain.phase not in (Phase.REGISTER, Phase.COMMIT):
+        is_in_turn = chain.learning_round == 0 and chain.phase in (Phase.REGISTER, Phase.COMMIT)
+        if place in self._told or not is_in_turn:
             super().send_due()
             return
         self._told.add(place)
@@ -155,16 +165,17 @@ class Trickle(Net):
     def list_one(self, i: int, phase: Phase) -> list[Transaction]:
         if phase is Phase.REGISTER:
             return [self.lab.register(i)]
-        return [self.lab.commit(i), self.lab.update(i)]
+        return [self.lab.commit(i), self.lab.commit(i, 1)]
 
     def list_due(self, chain: ChainState) -> list[Transaction]:
-        return super().list_due(chain) if chain.phase is Phase.PROVE else []
+        is_due = chain.learning_round == 0 and chain.phase in (Phase.PROVE, *STEPS)
+        return super().list_due(chain) if is_due else []
 
 
 def lab_of(n_clients: int) -> ProvenLab:
     """Phases last until all clients are in."""
     blocks = dict.fromkeys(("register_ms", "commit_ms"), 10**6)
-    return ProvenLab(n_clients=n_clients, changes={"n_rounds": 1, **blocks})
+    return ProvenLab(n_clients=n_clients, changes={"n_rounds": 2, **blocks})
 
 
 def count_entries(net: Net, stream: str) -> Counter[int]:
@@ -176,8 +187,12 @@ def run_trickle(folder: Path, n_clients: int) -> tuple[Counter[int], Counter[int
     net = Trickle(folder, lab_of(n_clients))
     try:
         net.start_all()
-        net.run(lambda: all(node.chain.phase is Phase.DONE for node in net), limit_s=600.0)
-        assert len(net.chain.updates) == n_clients
+        over = (Phase.BEACON, Phase.PROVE)
+        net.run(
+            lambda: all(n.chain.learning_round == 1 and n.chain.phase in over for n in net),
+            limit_s=600.0,
+        )
+        assert len(net.chain.commits) == n_clients
         return count_entries(net, TRANSACTIONS), count_entries(net, VOTES), net.chain.height
     finally:
         net.close()
@@ -186,14 +201,15 @@ def run_trickle(folder: Path, n_clients: int) -> tuple[Counter[int], Counter[int
 def test_entries_grow_with_the_transactions(tmp_path: Path) -> None:
     """Each transaction once and each receipt once, however many blocks they wait; per block what
     its votes are. It was every transaction by every node at every block."""
-    for n in (2, 5):
+    for n in (3, 5):
         transactions, said, height = run_trickle(tmp_path / str(n), n)
-        assert set(transactions.values()) == {n}, "register, commit, proof, update"
-        assert said[Receipt.KIND] == 4 * 4 * n, "of each by every validator"
+        sent = {Register: n, Commit: 2 * n, Proof: n, Contribution: 2 * n}
+        assert transactions == {kind.KIND: count for kind, count in sent.items()}
+        assert said[Receipt.KIND] == 4 * 6 * n, "of each by every validator"
         assert said[Vote.KIND] <= 8 * height * 2
         assert said[Proposal.KIND] <= height * 2
         assert said[Holdings.KIND] <= 4 * height
-        assert said.total() <= 30 * height + 16 * n
+        assert said.total() <= 30 * height + 24 * n
 
 
 # -- what waits for a time that does not come ------------------------------------------------------
@@ -203,11 +219,11 @@ def pin(lab: Lab) -> list[SentTransaction]:
     """As many of one client as may wait, of different bytes, for a phase to come."""
     return [
         lab.sign(
-            Update(
+            Contribution(
                 client_key=lab.client(0),
                 learning_round=0,
-                model_digest=bytes((t,)) * 32,
-                rho=bytes(32),
+                step=RoundStep.MASK,
+                payload=bytes((t,)) * 32,
             ),
             lab.clients[0],
         )
@@ -230,7 +246,7 @@ def test_what_one_client_pins_is_not_said_again(tmp_path: Path) -> None:
         net.send(*pin(net.lab))
         net.run_to(net.chain.height + 43, clients=False, limit_s=200.0)
         assert all(len(node._desk.list_pending()) == PER_CLIENT for node in net)
-        assert count_entries(net, TRANSACTIONS)[Update.KIND] == PER_CLIENT
+        assert count_entries(net, TRANSACTIONS)[Contribution.KIND] == PER_CLIENT
         announced = [
             raw for raw in net.server.list_raw(net.lab.genesis, VOTES) if raw[0] == Holdings.KIND
         ]
@@ -301,7 +317,7 @@ def test_a_node_that_lost_its_pool_is_sent_what_waits(tmp_path: Path) -> None:
         net.start_all()
         register_all(net)
         pinned = pin(net.lab)
-        net.send(*pinned, net.lab.update(1))
+        net.send(*pinned, net.lab.contribute(1, Phase.MASK))
         net.run_to(net.chain.height + 1, clients=False)
         net.drop(3)
         net.server.streams.clear()
@@ -309,7 +325,7 @@ def test_a_node_that_lost_its_pool_is_sent_what_waits(tmp_path: Path) -> None:
         net.run(
             lambda: len(fresh._desk.list_pending()) == PER_CLIENT + 1, clients=False, limit_s=30.0
         )
-        assert count_entries(net, TRANSACTIONS)[Update.KIND] == PER_CLIENT + 1
+        assert count_entries(net, TRANSACTIONS)[Contribution.KIND] == PER_CLIENT + 1
     finally:
         net.close()
 

@@ -263,4 +263,4 @@ def test_killed_again_and_again_through_a_learning_round(tmp_path: Path, every: 
         assert net.n_killed > 1
         assert list_contradictions(net.list_spoken(VICTIM)) == []
         assert len({tuple(list_hashes(node)) for node in net}) == 1
-        assert len(net.chain.updates) == 3
+        assert len(net.chain.unmasked) == 3

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -22,7 +23,7 @@ from consensus.node.pool import PER_CLIENT, Pool
 from consensus.node.stream import FINAL, VOTES
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.messages import BlockRequest, FinalBlock
-from consensus.wire.transactions import Proof, Transaction, Update
+from consensus.wire.transactions import Contribution, Proof, RoundStep, Transaction
 from prover.wire.envelope import Envelope
 from tests.support.learning import ProvenLab, point, proven_lab, proven_state
 from tests.support.memory_blobs import MemoryBlobs
@@ -106,7 +107,8 @@ class Flood(Net):
         forged = []
         for i in range(self.n_forged):
             proof = envelope.proof[:96] + point(3 + i) + envelope.proof[128:]  # another C
-            forged.append(self.lab.wrap(2, replace(envelope, proof=proof), chain.learning_round))
+            other = replace(envelope, proof=proof)
+            forged.append(self.lab.wrap(2, other, chain.learning_round, own.deal))
         return [*forged, *due[:2]]
 
 
@@ -119,7 +121,7 @@ def test_a_client_with_many_forged_proofs_is_soon_not_heard(tmp_path: Path) -> N
             refused = [e["fault"] for e in log.entries if e.get("kind") == "proof"]
             assert len(refused) == PER_CLIENT
             assert set(refused) == {"its proof is pairing_failed"}
-        assert set(net.chain.updates) == {net.lab.client(0), net.lab.client(1)}
+        assert set(net.chain.proofs) == {net.lab.client(0), net.lab.client(1)}
     finally:
         net.close()
 
@@ -138,9 +140,9 @@ def test_faulty_ones_count_until_the_next_phase() -> None:
 
 
 def test_a_faulty_one_does_not_wait_again() -> None:
-    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    lab, state = proven_lab(), proven_state(Phase.MASK)
     desk = make_desk(lab.blobs)
-    faulty = lab.update(0, rho=1)
+    faulty = lab.sign_payload(0, Phase.MASK, 0, lab.blobs.put(b"no masked model"))
     assert desk.add_transaction(state, faulty) is None
     assert desk.judge_pending(state) == []
     assert desk.add_transaction(state, faulty) is not None
@@ -152,12 +154,12 @@ def test_a_faulty_one_does_not_wait_again() -> None:
 
 def test_a_block_that_the_rules_forbid_has_no_blob_looked_for() -> None:
     """Or one validator names a large blob a thousand times, and one that is missing at the end."""
-    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    lab, state = proven_lab(), proven_state(Phase.MASK)
     blobs = WatchedBlobs(lab)
     desk = make_desk(blobs)
     large, missing = lab.task.pools[0], bytes(32)
     unsigned = [
-        Update(client_key=lab.client(0), learning_round=0, model_digest=named, rho=bytes(32))
+        Contribution(client_key=lab.client(0), learning_round=0, step=RoundStep.MASK, payload=named)
         for named in (*[large] * 20, missing)
     ]
     block = lab.block(state, unsigned)
@@ -168,19 +170,19 @@ def test_a_block_that_the_rules_forbid_has_no_blob_looked_for() -> None:
 
 
 def test_a_model_that_is_gone_again_is_not_proposed() -> None:
-    """Nobody could check the block; all other updates enter it."""
-    lab, state = proven_lab(), proven_state(Phase.UPDATE)
+    """Nobody could check the block; all other masked models enter it."""
+    lab, state = proven_lab(), proven_state(Phase.MASK)
     blobs = WatchedBlobs(lab)
     desk = make_desk(blobs)
-    updates = [lab.update(i) for i in range(3)]
+    sent: list[Any] = lab.list_due(state)
     blobs._blobs = dict(lab.blobs._blobs)
-    for tx in updates:
+    for tx in sent:
         assert desk.add_transaction(state, tx) is None
     desk.judge_pending(state)
-    blobs.lose(updates[1].model_digest)
+    blobs.lose(sent[1].payload)
     block = desk.draft(state, proposer=0, certificate=lab.certify_head(state))
     assert block is not None
-    assert block.transactions == (updates[0], updates[2])
+    assert block.transactions == (sent[0], sent[2])
     assert desk.check(state, Check(block, block.hash)) == BlockChecked(
         block.height, block.hash, None
     )
@@ -194,7 +196,7 @@ LONG_BYTES = 1 << 22
 class SharedFolder(Net):
     """Each node keeps what it reads from a folder in which clients write what they like.
 
-    Client 2 opens its commitment by names under which a pipe lies, a long file that has another
+    Client 2 masks its model by names under which a pipe lies, a long file that has another
     digest, and a long one that has it.
     """
 
@@ -211,7 +213,7 @@ class SharedFolder(Net):
 
     def list_due(self, chain: ChainState) -> list[Transaction]:
         due = super().list_due(chain)
-        if chain.phase is not Phase.UPDATE:
+        if chain.phase is not Phase.MASK:
             return due
         long = bytes(LONG_BYTES)
         pipe, sparse, right = sha256(b"pipe").digest(), sha256(b"sparse").digest(), sha256(long)
@@ -221,8 +223,8 @@ class SharedFolder(Net):
         self._make_place(right.digest()).write_bytes(long)
         names = (pipe, sparse, right.digest())
         (own,) = (tx for tx in due if tx.client_key == self.lab.client(2))
-        assert isinstance(own, Update)
-        false = [replace(own, model_digest=name) for name in names]
+        assert isinstance(own, Contribution)
+        false = [replace(own, payload=name) for name in names]
         return [*(self.lab.sign(tx, self.lab.clients[2]) for tx in false), *due[:2]]
 
     def _make_place(self, digest: bytes) -> Path:
@@ -243,7 +245,7 @@ def test_what_a_client_puts_under_the_name_of_its_model_stops_and_fills_nothing(
     try:
         net.start_all()
         net.run(is_done(net))
-        assert set(net.chain.updates) == {net.lab.client(0), net.lab.client(1)}
+        assert set(net.chain.masked) == {net.lab.client(0), net.lab.client(1)}
         assert all(net.count_kept(index) < LONG_BYTES for index in range(4))
     finally:
         net.close()

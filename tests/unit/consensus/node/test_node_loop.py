@@ -25,6 +25,7 @@ from consensus.agreement.events import (
 )
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import Phase
+from consensus.learning.steps import list_round_blobs
 from consensus.node.node import GATHER_S, LOOK_PAUSE_S, Node
 from consensus.node.stream import VOTES
 from consensus.wire.messages import Evidence, Proposal, Receipt, Step
@@ -100,7 +101,7 @@ def test_once_something_is_due_nobody_waits_longer(solo: Solo) -> None:
     solo.now = 1.0
     node.turn()
     assert list_timers(node) == []
-    node._desk = Part(is_anything_due=True, judge_pending=[])  # type: ignore[assignment]
+    node._desk = Part(is_anything_due=True, judge_pending=[], list_wanted=[])  # type: ignore[assignment]
     for solo.now in (2.0, 2.1):
         node.turn()
         assert list_timers(node) == [(2.0 + 0.3 + 0.5, TimeoutFired(Step.PROPOSE, 1, 0))]
@@ -330,7 +331,7 @@ def test_blobs_are_looked_for_now_and_then(solo: Solo) -> None:
         node._look_for_blobs()
         assert len(desk.list_told("look_again")) == n_looked
     assert desk.list_told("list_wanted") == [(node.chain,)] * 2
-    assert solo.voice.list_told("want_blobs") == [([bytes(32)],)] * 2
+    assert solo.voice.list_told("want_blobs") == [((bytes(32),),)] * 2
 
 
 # -- the process -----------------------------------------------------------------------------------
@@ -390,17 +391,17 @@ def begin_after(solo: Solo, n_blocks: int) -> Node:
 
 def test_a_node_that_starts_tells_where_it_is(solo: Solo) -> None:
     """Also when no block comes any more."""
-    node = begin_after(solo, 8)
-    assert measure(node, "height") == 8
+    node = begin_after(solo, 9)
+    assert measure(node, "height") == 9
     assert measure(node, "learning_round") == node.chain.learning_round == 1
 
 
 def test_a_node_that_starts_asks_for_what_its_ledger_names(solo: Solo) -> None:
-    again = begin_after(solo, 5)
+    again = begin_after(solo, 6)
     again._look_for_blobs()
     assert again.chain.phase is Phase.ELECT
     ((wanted,),) = solo.voice.list_told("want_blobs")
-    assert list(wanted) == list(again.chain.updates.values())
+    assert list(wanted) == list(list_round_blobs(again.chain))
 
 
 def test_waits_grow_with_empty_blocks(solo: Solo) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.steps import STEPS
 from consensus.node import pool as pool_module
 from consensus.node.pool import PER_CLIENT, Pool
 from consensus.wire.gossip_messages import MAX_HELD
@@ -32,14 +33,14 @@ def make(phase: Phase, i: int = 0, learning_round: int = 0) -> Transaction:
         case Phase.PROVE:
             return LAB.prove(i, reach(Phase.PROVE, learning_round))
         case _:
-            return LAB.update(i, learning_round)
+            return LAB.contribute(i, phase, learning_round)
 
 
 def list_current(pool: Pool, state: ChainState) -> list[Transaction]:
     return list(pool.get_current(state).values())
 
 
-KINDS = (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE)
+KINDS = (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, *STEPS)
 
 
 @pytest.mark.parametrize("phase", KINDS)
@@ -51,7 +52,7 @@ def test_those_of_the_phase_are_current(phase: Phase) -> None:
     assert pool.list_all() == [(tx.digest, tx) for tx in txs]
 
 
-@pytest.mark.parametrize("phase", [Phase.COMMIT, Phase.PROVE, Phase.UPDATE])
+@pytest.mark.parametrize("phase", KINDS[1:])
 def test_early_ones_wait(phase: Phase) -> None:
     """Messages overtake each other; a registered client's keep until their time."""
     state, pool = reach(Phase.COMMIT), Pool()
@@ -65,9 +66,23 @@ def test_early_ones_wait(phase: Phase) -> None:
     assert list_current(pool, reach(Phase.COMMIT, 1)) == [next_round]
 
 
+@pytest.mark.parametrize("phase", [Phase.ATTEST, Phase.REVEAL])
+def test_what_a_dispute_asks_for_waits_while_it_is_open_whether_there_is_one(phase: Phase) -> None:
+    """A client may have seen the block that asks before this node has."""
+    state, pool = reach(Phase.ELECT), Pool()
+    assert pool.add(state, make(phase)) is None
+    pool.prune(reach(phase))
+    assert list_current(pool, reach(phase)) == [make(phase)]
+    over = LAB.extend(reach(phase), LAB.list_due(reach(phase)))
+    assert (over.phase, over.closed) == (Phase.ELECT, phase)
+    assert pool.add(over, make(phase, 1)) == "its time is over"
+
+
 @pytest.mark.parametrize("phase", KINDS)
 def test_late_ones_do_not_enter(phase: Phase) -> None:
     for learning_round, after in ((0, Phase.ELECT), (1, Phase.COMMIT)):
+        if after is Phase.ELECT and phase in (Phase.ATTEST, Phase.REVEAL):
+            continue
         state, pool = reach(after, learning_round), Pool()
         assert pool.add(state, make(phase)) == "its time is over"
         assert len(pool) == 0
@@ -125,13 +140,13 @@ def test_nobody_takes_anothers_room() -> None:
 # -- what cannot be due soon -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", [Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.UPDATE])
+@pytest.mark.parametrize("phase", KINDS)
 def test_what_cannot_be_due_soon_does_not_wait(phase: Phase) -> None:
     """Kept for a round that never comes, it would stay in every pool for ever."""
     state, pool = reach(phase), Pool()
     for learning_round in (2, 3, 1 << 62):
         assert pool.add(state, LAB.commit(0, learning_round)) is not None
-    for kind in (Phase.PROVE, Phase.UPDATE):
+    for kind in KINDS[2:]:
         far = make_of_round(kind, 1)
         assert pool.add(state, far) is not None, "a commit and a beacon come before it"
     last = reach(phase if phase is not Phase.REGISTER else Phase.COMMIT, 1)
@@ -141,8 +156,8 @@ def test_what_cannot_be_due_soon_does_not_wait(phase: Phase) -> None:
 
 def make_of_round(phase: Phase, learning_round: int) -> Transaction:
     """Signed nonsense of a client for a round to come."""
-    if phase is Phase.UPDATE:
-        return LAB.update(0, learning_round)
+    if phase in STEPS:
+        return LAB.contribute(0, phase, learning_round)
     return LAB.sign(
         replace(LAB.prove(0, reach(Phase.PROVE)), learning_round=learning_round), LAB.clients[0]
     )
@@ -151,7 +166,7 @@ def make_of_round(phase: Phase, learning_round: int) -> Transaction:
 def test_nothing_waits_when_the_chain_is_done() -> None:
     last, pool = reach(Phase.ELECT, 1), Pool()
     assert pool.add(reach(Phase.COMMIT, 1), LAB.commit(0, 1)) is None
-    assert pool.add(reach(Phase.COMMIT, 1), LAB.update(1, 1)) is None
+    assert pool.add(reach(Phase.COMMIT, 1), LAB.contribute(1, Phase.MASK, 1)) is None
     done = LAB.extend(last)
     assert done.phase is Phase.DONE
     pool.prune(done)

@@ -155,7 +155,7 @@ def test_a_turn_hears_looks_for_blobs_and_checks(solo: Solo, node: Node) -> None
     node._transport = Part(read=said)  # type: ignore[assignment]
     node.turn()
     told = [call[0] for call in desk.told]
-    expected = ["look_again", "list_wanted", "judge_pending", "check"]
+    expected = ["list_wanted", "look_again", "judge_pending", "check"]
     assert [name for name in told if name != "is_anything_due"] == expected
     assert desk.list_told("check") == [(node.chain, Check(block, block.hash))]
 

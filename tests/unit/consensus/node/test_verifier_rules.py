@@ -13,8 +13,9 @@ from consensus.disk.identity import Identity
 from consensus.learning import beacon
 from consensus.learning.admission import expect_statement
 from consensus.learning.aggregate import combine
-from consensus.learning.chain import beacon_message, list_entries
+from consensus.learning.chain import beacon_message
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.steps import STEPS
 from consensus.node import verifier as verifier_module
 from consensus.node.drafts import BeaconShares
 from consensus.node.verifier import BlockVerifier
@@ -92,12 +93,13 @@ def count_right(lab: ProvenLab, state: ChainState) -> int:
 
 
 def test_an_aggregate_is_of_one_state(lab: ProvenLab) -> None:
-    state = lab.reach(Phase.ELECT)
-    fewer = replace(state, updates={lab.client(1): state.updates[lab.client(1)]})
+    """And nothing that is remembered of a round outlives it."""
+    states = [lab.reach(Phase.ELECT), lab.reach(Phase.ELECT, learning_round=1)]
     verifier = lab.verifier()
-    for at in (state, fewer, state):
-        assert verifier.build_aggregate(at) == lab.verifier().build_aggregate(at)
-    assert verifier.build_aggregate(state) != verifier.build_aggregate(fewer)
+    made = [verifier.build_aggregate(at) for at in (*states, *states)]
+    assert made[:2] == made[2:]
+    assert made[:2] == [lab.verifier().build_aggregate(at) for at in states]
+    assert made[0] != made[1]
 
 
 def test_what_was_checked_once_costs_nothing_again(
@@ -108,7 +110,7 @@ def test_what_was_checked_once_costs_nothing_again(
     blobs._blobs = dict(lab.blobs._blobs)
     verifier = BlockVerifier(lab.genesis, blobs, seeded(1))
     walk: list[tuple[ChainState, Block]] = []
-    for phase in (Phase.COMMIT, Phase.PROVE, Phase.UPDATE, Phase.ELECT):
+    for phase in (Phase.COMMIT, Phase.PROVE, *STEPS, Phase.ELECT):
         state = lab.reach(phase, learning_round=1)
         due = lab.list_due(state)
         blobs._blobs |= lab.blobs._blobs
@@ -116,8 +118,7 @@ def test_what_was_checked_once_costs_nothing_again(
         assert verifier.check(*walk[-1]) is None
     blobs._blobs.clear()
     monkeypatch.setattr(verifier_module, "verify_batch", check_nothing)
-    monkeypatch.setattr(verifier_module, "judge_openings", None)
-    assert [verifier.check(*place) for place in walk] == [None] * 4
+    assert [verifier.check(*place) for place in walk] == [None] * 7
 
 
 def check_nothing(raws: list[bytes], **_: Any) -> list[Verdict]:
@@ -163,14 +164,6 @@ def test_what_no_block_may_hold_is_a_wrong_statement(lab: ProvenLab, state: Chai
     assert lab.verifier().check_proofs(uncommitted, [proof]) == [WRONG]
 
 
-def test_a_false_opening_stays_false() -> None:
-    lab, state = proven_lab(), proven_state(Phase.UPDATE)
-    updates, verifier = [lab.update(0), lab.update(1, model=2)], lab.verifier()
-    fault = "its model and blinding are not those of its commitment"
-    for _ in range(2):
-        assert verifier.judge(state, updates) == [None, fault]
-
-
 def make_false_envelope(lab: ProvenLab, state: ChainState) -> bytes:
     """The right statement, and no proof of it."""
     envelope = lab.make_envelope(0, state)
@@ -196,30 +189,21 @@ def test_a_margin_needs_the_global_model(lab: ProvenLab, state: ChainState) -> N
     first, task = lab.reach(Phase.PROVE), lab.task
     needed = (task.verifying_key_digest, task.pools[0])
     for at, expected in ((first, needed), (state, (*needed, state.global_model))):
-        block = lab.block(at, [lab.prove(0, at)])
-        assert lab.verifier().list_needed_blobs(at, block) == expected
+        proof = lab.prove(0, at)
+        found = lab.verifier().list_needed_blobs(at, lab.block(at, [proof]))
+        assert found == (*expected, proof.deal)
     again = proven_state(Phase.PROVE, 1)
-    block = proven_lab().block(again, [proven_lab().prove(0, again)])
-    expected = (proven_lab().task.verifying_key_digest, proven_lab().task.pools[0])
+    proof = proven_lab().prove(0, again)
+    block = proven_lab().block(again, [proof])
+    expected = (proven_lab().task.verifying_key_digest, proven_lab().task.pools[0], proof.deal)
     assert proven_lab().verifier().list_needed_blobs(again, block) == expected
 
 
-@pytest.mark.parametrize("phase", [Phase.COMMIT, Phase.PROVE, Phase.UPDATE])
+@pytest.mark.parametrize("phase", [Phase.COMMIT, Phase.PROVE, *STEPS])
 def test_an_empty_block_needs_no_blob(phase: Phase) -> None:
     lab, state = proven_lab(), proven_state(phase)
     verifier = BlockVerifier(lab.genesis, MemoryBlobs(), seeded(1))
     assert verifier.check(state, lab.block(state)) is None
-
-
-def test_an_aggregate_is_of_the_entries_that_are_chosen(lab: ProvenLab) -> None:
-    state = lab.reach(Phase.ELECT)
-    chosen = list_entries(state)[1:]
-    made = lab.verifier().build_aggregate(state, chosen)
-    assert made.entries == chosen
-    weights = {lab.client(i): (model_of(i), state.proofs[lab.client(i)]) for i in range(3)}
-    models = [weights[entry.client_key] for entry in chosen]
-    mean = combine([(model, proven.claimed_correct) for model, proven in models])
-    assert lab.blobs.get(made.model_digest) == mean.encode()
 
 
 class CountedBlobs(MemoryBlobs):
@@ -247,10 +231,12 @@ def test_shards_counts_and_aggregates_are_kept_for_the_round_under_way(
     assert blobs.read == {lab.task.pools[0]: 3, state.global_model: 3}
     blobs.read.clear()
     electing = lab.reach(Phase.ELECT)
-    first, *others = list_entries(electing)
-    for entries in ([first], [first], others, [first]):
-        verifier.build_aggregate(electing, entries)
-    assert blobs.read[electing.updates[first.client_key]] == 2
+    next_one = lab.reach(Phase.ELECT, learning_round=1)
+    blobs._blobs |= lab.blobs._blobs
+    for at in (electing, electing, next_one, electing):
+        verifier.build_aggregate(at)
+    assert [blobs.read[digest] for digest in electing.masked.values()] == [2] * 3
+    assert blobs.read[electing.proofs[lab.client(0)].deal] == 2
 
 
 # -- the beacon ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from consensus.errors import GenesisInvalid
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.samples import SamplePool
-from consensus.wire import gossip_messages, messages, transactions
+from consensus.wire import gossip_messages, messages, outcomes, transactions
 from consensus.wire.codec import Message, Signed
 from consensus.wire.genesis import Genesis
 from consensus.wire.signatures import is_signed
@@ -51,7 +51,7 @@ def test_other_bytes_are_no_such_message(name: str) -> None:
     """Every truncation, a longer one, another kind or version, and each altered length."""
     raw = bytes.fromhex(load()["messages"][name]["bytes"])
     others = [raw[:n] for n in range(0, len(raw), max(1, len(raw) // 97))] + [raw + b"\x00"]
-    others += [bytes([raw[0] ^ 64]) + raw[1:], raw[:1] + b"\x02" + raw[2:]]
+    others += [bytes([raw[0] ^ 64]) + raw[1:], raw[:1] + b"\x01" + raw[2:]]
     others += [raw[:2] + bytes([raw[2] ^ 1]) + raw[3:]]
     assert [other for other in others if decode(name, other) is not None] == []
 
@@ -100,7 +100,9 @@ def test_a_file_has_these_bytes(name: str) -> None:
 
 def decode(name: str, raw: bytes) -> Message | None:
     found = [
-        getattr(m, name) for m in (messages, transactions, gossip_messages) if hasattr(m, name)
+        getattr(m, name)
+        for m in (messages, transactions, outcomes, gossip_messages)
+        if hasattr(m, name)
     ]
     kind: type[Message] = found[0]
     return kind.decode(raw)

@@ -11,7 +11,7 @@ import pytest
 from consensus.wire.codec import Message, Signature, Signed
 from consensus.wire.gossip_messages import HeldState
 from prover.errors import FieldInvalid
-from prover.wire.kinds import Bytes, Count, Listed, Number
+from prover.wire.kinds import Bytes, Count, Listed, Number, Word
 from prover.wire.records import Kind, encode_fields, find_kind
 from tests.support.chain_vectors import list_messages
 
@@ -40,6 +40,8 @@ def list_wrong(kind: Kind[Any]) -> list[Any]:
             lengths = {kind.least - 1, kind.most + 1, kind.most + kind.step} - {-1}
             lengths |= {kind.least + 1} if kind.step > 1 else set()
             return [bytes(n) for n in sorted(lengths)] + ["x" * kind.most, bytearray(kind.most)]
+        case Word():
+            return [None, 0, b"", "no word of it"]
         case Listed():
             counts = [(None,) * n for n in (kind.least - 1, kind.most + 1) if n >= 0]
             elements = [(wrong,) * max(1, kind.least) for wrong in list_wrong(kind.item)]

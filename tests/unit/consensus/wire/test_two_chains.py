@@ -12,6 +12,7 @@ from consensus.learning import beacon
 from consensus.learning.admission import find_admission_fault, find_statement_fault
 from consensus.learning.chain import beacon_message, find_fault, start
 from consensus.learning.chain_state import Phase
+from consensus.learning.steps import STEPS
 from consensus.node.drafts import BeaconShares
 from consensus.wire.messages import NIL, BeaconShare, Block, Evidence, Proposal, Receipt, Step, Vote
 from consensus.wire.transactions import permit_bytes
@@ -28,7 +29,7 @@ def test_they_differ_in_their_genesis_alone() -> None:
     assert OLD.genesis.name != NEW.genesis.name
 
 
-@pytest.mark.parametrize("phase", [Phase.REGISTER, Phase.COMMIT, Phase.UPDATE])
+@pytest.mark.parametrize("phase", [Phase.REGISTER, Phase.COMMIT, *STEPS])
 def test_an_old_transaction_is_refused(phase: Phase) -> None:
     here, there = OLD.reach(phase), NEW.reach(phase)
     for tx in OLD.list_due(here):
