@@ -12,8 +12,10 @@ from api.console.output import AsJson, emit_json, refuse, refuse_error
 
 if TYPE_CHECKING:
     from api.http.chain.schemas import BlockView
+    from consensus.content.blobs import FileBlobs
     from consensus.disk.block_files import StoredChain
     from consensus.wire.genesis import Genesis
+    from consensus.wire.task_norm import TaskNorm
     from prover.model.network import Architecture
 
 NewFolder = Annotated[Path, typer.Argument(help="Folder to make.")]
@@ -88,6 +90,14 @@ def init(
         str | None,
         typer.Option(help="Samples in public that the scales of clients are found with."),
     ] = None,
+    norm_key: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="Folder of `zkpot setup --norm`: updates must lie within its bounds.",
+        ),
+    ] = None,
     key_digest: KeyDigest = None,
 ) -> None:
     """Deal all keys of a chain for a demonstration; whoever runs this knows them all.
@@ -131,6 +141,7 @@ def init(
                 n_expected=clients,
                 collusion=collusion,
                 **set_phases(phase_ms),
+                norm=None if norm_key is None else _read_norm(norm_key, card.architecture, blobs),
                 scales=() if warm_up is None else _find_scales(warm_up, card.architecture),
             )
             timeouts = Timeouts(
@@ -158,6 +169,27 @@ def init(
     typer.echo(f"chain {genesis.digest.hex()[:16]} with {validators} validators in {folder}")
     typer.echo(f"key digest {verifying.digest.hex()}")
     typer.echo(f"start each: zkpot node {folder}/node-0")
+
+
+def _read_norm(folder: Path, architecture: Architecture, blobs: FileBlobs) -> TaskNorm:
+    """Bounds on updates of a task, whose key goes to the blobs. Raises ProverError."""
+    from consensus.wire.task_norm import TaskNorm
+    from prover.errors import KeyMismatch
+    from prover.keys.folder import load_update_half
+    from prover.updates import compile_norm_for_key
+
+    verifying, card = load_update_half(folder)
+    compile_norm_for_key(card, verifying)
+    if card.architecture.encode() != architecture.encode():
+        raise KeyMismatch(
+            "the key of bounds is for another architecture than the task's",
+            next_step="run `zkpot setup --norm` with the model that --key was made with",
+        )
+    return TaskNorm(
+        bounds=card.bounds,
+        circuit_digest=card.circuit_digest,
+        verifying_key_digest=blobs.put(verifying.encode()),
+    )
 
 
 def _find_scales(

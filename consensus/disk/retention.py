@@ -70,7 +70,7 @@ def list_spent(before: ChainState, after: ChainState) -> tuple[bytes, ...]:
 def list_needed(state: ChainState) -> tuple[bytes, ...]:
     """Digests of what a state and its genesis name."""
     task = state.genesis.task
-    keys = (task.verifying_key_digest, *task.pools)
+    keys = (*task.key_digests, *task.pools)
     return (*keys, state.global_model, *list_round_blobs(state))
 
 

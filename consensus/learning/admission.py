@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.steps import PHASES, find_bar, get_payloads, is_asked
 from consensus.wire.codec import MAX_TRANSACTIONS
 from consensus.wire.exchange_keys import is_exchange_key
@@ -24,6 +24,7 @@ from consensus.wire.transactions import (
 from kernels.encoding import Refused, decode_g1
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion, Statement
+from prover.wire.update import UpdateEnvelope, UpdateStatement
 
 
 def find_admission_fault(state: ChainState, tx: Transaction) -> str | None:
@@ -97,7 +98,8 @@ def _find_proof_fault(state: ChainState, tx: Proof) -> str | None:
     envelope = Envelope.decode(tx.envelope)
     if envelope is None:
         return "the envelope is malformed"
-    return find_statement_fault(state, tx.client_key, envelope.statement)
+    fault = find_statement_fault(state, tx.client_key, envelope.statement)
+    return fault or find_norm_fault(state, tx)
 
 
 def _find_refusal_fault(state: ChainState, tx: Refusal) -> str | None:
@@ -169,3 +171,50 @@ def find_statement_fault(
     )
     name = statement.find_difference(expected)
     return None if name is None else f"statement: {name} is another"
+
+
+# -- bounds on updates -----------------------------------------------------------------------------
+
+
+def is_norm_asked(state: ChainState) -> bool:
+    """Whether proofs of this round must come with proofs of bounds.
+
+    In a task with bounds they must, as soon as there is a global model to measure from.
+    """
+    return state.genesis.task.norm is not None and state.global_model != NO_MODEL
+
+
+def expect_update_statement(
+    state: ChainState, client_key: bytes, *, origin_digest: bytes
+) -> UpdateStatement:
+    """The one statement that this client must prove of its update in this round.
+
+    origin_digest : of the global model, rounded (`prover.model.update.compute_origin_digest`)
+    Requires that the client has committed. Raises ValueError for a task without bounds.
+    """
+    norm = state.genesis.task.norm
+    if norm is None:
+        raise ValueError("the task has no bounds on updates")
+    return UpdateStatement(
+        occasion=describe_occasion(state, client_key),
+        verifying_key_digest=norm.verifying_key_digest,
+        origin_digest=origin_digest,
+        commitment=state.commits[client_key].d_w,
+    )
+
+
+def find_norm_fault(state: ChainState, tx: Proof, origin_digest: bytes | None = None) -> str | None:
+    """What the chain holds against the second envelope of a proof, or None; no pairings.
+
+    origin_digest : None leaves that field to who has the global model
+    """
+    if not is_norm_asked(state):
+        return "bounds are proven that nobody asks for" if tx.norm else None
+    envelope = UpdateEnvelope.decode(tx.norm)
+    if envelope is None:
+        return "the envelope of bounds is missing or malformed"
+    found = envelope.statement
+    expected = expect_update_statement(
+        state, tx.client_key, origin_digest=origin_digest or found.origin_digest
+    )
+    return None if found == expected else "the statement of bounds is another"

@@ -104,7 +104,7 @@ class AggregationDesk:
                     edges=describe_judged(state).edges,
                     pairs=self._load_pairs(state, circle),
                     masker=self._masker,
-                    committer=self._committer,
+                    committer=self.committer,
                     random_bytes=self._random_bytes,
                 )
             case _:
@@ -120,7 +120,7 @@ class AggregationDesk:
         """What this round comes to, in ELECT; a model of it is put into the blobs."""
         if state.closed in (Phase.PROVE, Phase.MASK):
             return make_none(state, Failure.TOO_FEW)
-        opening = Opening(self._load_final(state), self._masker, self._committer)
+        opening = Opening(self._load_final(state), self._masker, self.committer)
         match state.closed:
             case Phase.UNMASK:
                 found = opening.open_sum()
@@ -198,7 +198,8 @@ class AggregationDesk:
         return Masker(get_backend("cpu"))
 
     @cached_property
-    def _committer(self) -> Committer:
+    def committer(self) -> Committer:
+        """To vectors as long as the task's models."""
         return Committer(self._task.architecture.n_parameters, get_backend("cpu"))
 
 

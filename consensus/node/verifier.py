@@ -1,7 +1,8 @@
 """What a validator checks about a block beyond `chain.find_fault`: pairings, blobs, sums.
 
     BEACON   the threshold signature
-    PROVE    every proof, as one batch; the margin over the global model on the same samples;
+    PROVE    every proof, as one batch; the margin over the global model on the same samples; bounds
+             around it (`consensus.node.norm_desk`);
              that what is refused does not verify; the form of each deal
     MASK, UNMASK, ATTEST, REVEAL
              each payload, as far as it can be judged alone (`consensus.node.aggregation_desk`)
@@ -30,6 +31,7 @@ from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.learning.steps import STEPS
 from consensus.node.aggregation_desk import AggregationDesk
+from consensus.node.norm_desk import NormDesk
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Block
 from consensus.wire.outcomes import Aggregate
@@ -91,6 +93,7 @@ class BlockVerifier:
         self._random_bytes = random_bytes
         self._verdicts: _Memory[Verdict] = _Memory(MAX_REMEMBERED)
         self._aggregation = AggregationDesk(genesis, blobs, random_bytes)
+        self._norm = NormDesk(self._task, blobs, lambda: self._aggregation.committer, random_bytes)
         self._payload_faults: _Memory[str] = _Memory(MAX_REMEMBERED)
         self._shards: _Memory[ShardInputs] = _Memory(1)
         self._global_counts: _Memory[int] = _Memory(1)
@@ -177,7 +180,7 @@ class BlockVerifier:
                 asks_for_more = self._get_margin(state) is not None
                 model = (state.global_model,) if asks_for_more else ()
                 deals = (tx.deal for tx in block.transactions if isinstance(tx, Proof))
-                return (*pool, *model, *deals)
+                return (*pool, *model, *self._norm.list_needed(state), *deals)
             case Phase.MASK | Phase.UNMASK | Phase.ATTEST | Phase.REVEAL if block.transactions:
                 sent = [tx for tx in block.transactions if isinstance(tx, Contribution)]
                 before = self._aggregation.list_grounds(state)
@@ -232,7 +235,9 @@ class BlockVerifier:
             public_inputs=shard.defer,
             random_bytes=self._random_bytes,
         )
-        for i, verdict in zip(new, checked, strict=True):
+        bounded = self._norm.judge(state, [proofs[i] for i in new])
+        for i, accuracy, bounds in zip(new, checked, bounded, strict=True):
+            verdict = bounds if accuracy is Verdict.VALID else accuracy
             verdicts[i] = self._verdicts.put(proofs[i].digest, verdict)
         return [verdict or Verdict.MALFORMED for verdict in verdicts]
 
@@ -245,6 +250,8 @@ class BlockVerifier:
             return Verdict.MALFORMED
         statement = envelope.statement
         if find_statement_fault(state, proof.client_key, statement, shard.digest) is not None:
+            return Verdict.WRONG_STATEMENT
+        if self._norm.find_fault(state, proof) is not None:
             return Verdict.WRONG_STATEMENT
         margin = self._get_margin(state)
         n_claimed = statement.claimed_correct

@@ -19,6 +19,7 @@ from consensus.aggregation.graph import LEAST_MEMBERS, compute_bounds
 from consensus.aggregation.masked import MAX_PARAMETERS
 from consensus.errors import GenesisInvalid
 from consensus.wire.codec import KEY_BYTES, MAX_TRANSACTIONS, MAX_VALIDATORS
+from consensus.wire.task_norm import TaskNorm
 from kernels.array import G2Array
 from kernels.cpu.words import group
 from kernels.encoding import Refused, decode_g2
@@ -103,6 +104,7 @@ class Task:
                             without learning more than sums of C + 2 models or more
     *_ms                  : how long a phase waits for clients, by the time of blocks, see
                             `consensus.learning.chain`
+    norm                  : bounds on updates around the global model; None: there are none
     scales                : named lists of numbers that the clients share (quantization); the chain
                             does not read them
     """
@@ -127,6 +129,7 @@ class Task:
     attest_ms: int
     reveal_ms: int
     allow_few_samples: bool = False
+    norm: TaskNorm | None = None
     scales: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def __post_init__(self) -> None:
@@ -159,6 +162,8 @@ class Task:
             raise GenesisInvalid("task.collusion", str(error)) from None
         for name in PHASES_MS:
             _require_number(f"task.{name}", getattr(self, name), 1, MAX_PHASE_MS)
+        if self.norm is not None:
+            self.norm.require_circuit(self.architecture)
         _require_scales(self.scales)
 
     @cached_property
@@ -174,6 +179,12 @@ class Task:
             n_samples=self.n_samples,
             circuit_digest=self.circuit_digest,
         )
+
+    @property
+    def key_digests(self) -> tuple[bytes, ...]:
+        """Of every verifying key that proofs of this task name."""
+        extra = () if self.norm is None else (self.norm.verifying_key_digest,)
+        return self.verifying_key_digest, *extra
 
     def get_pool(self, learning_round: int) -> bytes:
         """Digest of the pool that this round draws from."""
@@ -194,6 +205,7 @@ class Task:
             "sealed": self.sealed,
             "pools": [digest.hex() for digest in self.pools],
             "allow_few_samples": self.allow_few_samples,
+            "norm": None if self.norm is None else self.norm.to_json(),
             "scales": {name: [x.hex() for x in values] for name, values in self.scales},
         }
 
@@ -214,6 +226,7 @@ class Task:
                     for name in ("circuit_digest", "verifying_key_digest")
                 },
                 "pools": _read_list("task.pools", fields["pools"], _read_hex),
+                "norm": None if fields["norm"] is None else TaskNorm.from_json(fields["norm"]),
                 "scales": _read_scales("task.scales", fields["scales"]),
             }
         )

@@ -17,6 +17,7 @@ from consensus.wire.codec import (
 )
 from prover.wire.envelope import MAX_ENVELOPE_BYTES
 from prover.wire.kinds import Bytes, Count, Digest, Number, PointBytes
+from prover.wire.update import MAX_UPDATE_BYTES
 
 ExchangeKey = Annotated[bytes, Bytes(KEY_BYTES)]
 """X25519, fresh for the learning round (`consensus.wire.exchange_keys`)."""
@@ -59,6 +60,7 @@ class Proof(Signed):
     """A client's proof of accuracy, an envelope of `prover.wire.envelope` (not decoded here).
 
     deal : digest of the blob with the shares of its secrets, encrypted for its neighbours
+    norm : an envelope of `prover.wire.update`, where the task asks for bounds; else empty
     """
 
     KIND: ClassVar[int] = 3
@@ -66,6 +68,7 @@ class Proof(Signed):
     learning_round: Count
     envelope: Annotated[bytes, Bytes(1, MAX_ENVELOPE_BYTES)]
     deal: Digest
+    norm: Annotated[bytes, Bytes(0, MAX_UPDATE_BYTES)] = b""
     signature: Signature = BLANK
 
 

@@ -21,6 +21,7 @@ from consensus.disk.ledger import VOTES, Ledger
 from consensus.disk.place import PLACE_FILE, Place, SignedPlace
 from consensus.disk.retention import KEEP_BLOCKS
 from consensus.disk.snapshots import SPAN, load_snapshot
+from consensus.disk.task_keys import check_task_keys, load_norm_key
 from consensus.errors import IdentityError
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
@@ -28,6 +29,7 @@ from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Block, FinalBlock, Vote
 from consensus.wire.transactions import Proof
+from prover.model.update import UpdateBounds
 from tests.support.certificates import certify
 from tests.support.commands import run
 from tests.support.learning import ProvenLab, ed25519, proven_lab
@@ -87,6 +89,21 @@ def test_a_chain_is_made_with_all_its_keys(key: Path, tmp_path: Path) -> None:
     blobs, task = FileBlobs(folder / BLOBS), genesis.task
     assert len(SamplePool.parse(blobs.get(task.pools[0])).labels) == 300
     assert blobs.get(task.verifying_key_digest)
+
+
+def test_a_chain_may_bound_updates(key: Path, tmp_path: Path) -> None:
+    folder, norm_key = tmp_path / "chain", tmp_path / "norm"
+    succeed("setup", "mlp-784-10", "--norm", "8,2000,50000", "--out", norm_key)
+    succeed(*init(folder, key, "--norm-key", norm_key))
+    task = Genesis.decode((folder / GENESIS).read_bytes()).task
+    assert task.norm is not None
+    assert task.norm.bounds == UpdateBounds(weight=8, bias=2000, squares=50_000)
+    check_task_keys(task, FileBlobs(folder / BLOBS))
+    assert load_norm_key(task, FileBlobs(folder / BLOBS)).digest in task.key_digests
+
+    refuse("no card of version 3 with bounds", *init(tmp_path / "a", key, "--norm-key", key))
+    succeed("setup", "mlp-6-3", "--norm", "8,2000,50000", "--out", tmp_path / "small")
+    refuse("another architecture", *init(tmp_path / "b", key, "--norm-key", tmp_path / "small"))
 
 
 def test_keys_are_their_owners_alone(key: Path, tmp_path: Path) -> None:

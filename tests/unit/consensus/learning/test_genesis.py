@@ -16,9 +16,11 @@ from consensus.errors import GenesisInvalid
 from consensus.learning.aggregate import count_global_bytes
 from consensus.wire.genesis import Genesis, Task
 from consensus.wire.gossip_messages import MAX_BLOB_BYTES
+from consensus.wire.task_norm import TaskNorm
 from kernels.array import G2Array
 from kernels.encoding import encode_g2
 from prover.model.network import Architecture, canonical_json
+from prover.model.update import UpdateBounds
 from prover.model.zkq import MAX_MANIFEST_BYTES
 from tests.support.foreign import outside_g2
 from tests.support.learning import Lab, deal_beacon, make_task
@@ -165,3 +167,39 @@ def test_scales_are_exact_and_sorted() -> None:
     assert again == task
     with pytest.raises(GenesisInvalid, match="ascending"):
         make_task(scales=(("b", ()), ("a", ())))
+
+
+# -- bounds on updates -----------------------------------------------------------------------------
+
+NORM = TaskNorm(
+    bounds=UpdateBounds(weight=8, bias=2000, squares=50_000),
+    circuit_digest=b"\1" * 32,
+    verifying_key_digest=b"\2" * 32,
+)
+
+
+def test_bounds_on_updates_are_optional_and_in_the_file() -> None:
+    bounded = replace(GENESIS, task=make_task(norm=NORM))
+    assert Genesis.decode(bounded.encode()) == bounded
+    assert bounded.digest != GENESIS.digest
+    assert GENESIS.task.key_digests == (GENESIS.task.verifying_key_digest,)
+    assert bounded.task.key_digests == (GENESIS.task.verifying_key_digest, b"\2" * 32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bounds": {"weight": 0, "bias": 1, "squares": 1}},
+        {"bounds": {"weight": 1, "bias": 1}},
+        {"bounds": None},
+        {"circuit_digest": "01"},
+        {"circuit_digest": "xy" * 32},
+        {"verifying_key_digest": None},
+        {"more": 1},
+    ],
+)
+def test_bounds_that_cannot_be_meant_are_refused(change: dict[str, Any]) -> None:
+    value = json.loads(replace(GENESIS, task=make_task(norm=NORM)).encode())
+    value["task"]["norm"] |= change
+    with pytest.raises(GenesisInvalid, match=r"task\.norm"):
+        Genesis.decode(canonical_json(value) + b"\n")
