@@ -31,7 +31,7 @@ from consensus.aggregation.deal import Deal
 from consensus.aggregation.masks import Masker
 from consensus.content.interface import Blobs
 from consensus.disk.identity import get_public_key, sign
-from consensus.learning.admission import describe_occasion
+from consensus.learning.admission import describe_occasion, is_norm_asked
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.circle import describe_circle, describe_judged, list_bad
@@ -46,6 +46,7 @@ from consensus.wire.transactions import (
     SentTransaction,
     decode_transaction,
 )
+from federated.bounds import UpdateProver
 from federated.errors import NotAdmitted, ProvingFailed
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
@@ -229,15 +230,18 @@ class Client:
         prover: Prover,
         random_bytes: RandomBytes,
         backend: Backend,
+        updates: UpdateProver | None = None,
     ) -> None:
         """validator : its home, which proposes when this client leads
         permit    : of the admission key; b"" for one that is registered already
+        updates   : of a task that bounds them
         """
         self.public_key = get_public_key(key)
         self._key, self._validator, self._permit = key, validator, permit
         self._blobs, self._secrets = blobs, secrets
         self._learn, self._commit, self._prover = learn, commit, prover
         self._random_bytes, self._masker = random_bytes, Masker(backend)
+        self._updates = updates
         self._made: tuple[Duty, int, SentTransaction] | None = None
 
     def act(self, state: ChainState) -> SentTransaction | None:
@@ -292,6 +296,7 @@ class Client:
                 client_key=self.public_key,
                 learning_round=state.learning_round,
                 envelope=self._prove(state, secrets),
+                norm=self._prove_norm(state, secrets),
                 deal=self._blobs.put(masks.deal().encode()),
             )
         payload = self._contribute(duty, state, secrets, masks)
@@ -342,6 +347,26 @@ class Client:
             )
         )
 
+    def _prove_norm(self, state: ChainState, secrets: RoundSecrets) -> bytes:
+        """The second envelope of a proof; empty where none is asked for."""
+        origin = self._load_global(state)
+        if origin is None or not is_norm_asked(state):
+            return b""
+        return self._require_updates().prove(
+            secrets.model,
+            origin,
+            occasion=describe_occasion(state, self.public_key),
+            commitment=secrets.commitment,
+        )
+
+    def _require_updates(self) -> UpdateProver:
+        if self._updates is None:
+            raise ProvingFailed(
+                "the task bounds updates around the global model: have who runs it give you the "
+                "folder of `zkpot setup --norm`, and name it by --norm-key"
+            )
+        return self._updates
+
     def _require_secrets(self, state: ChainState) -> RoundSecrets:
         """Those of this round; in COMMIT they are made when there are none."""
         found = self._secrets.load(state.learning_round)
@@ -349,7 +374,10 @@ class Client:
             return found
         if state.phase is not Phase.COMMIT:
             raise _lose("its model", state)
-        model = self._learn(self._load_global(state), state.learning_round)
+        origin = self._load_global(state)
+        model = self._learn(origin, state.learning_round)
+        if origin is not None and is_norm_asked(state):
+            model = self._require_updates().fit(model, origin)
         made = RoundSecrets(model=model, commitment=self._commit(model))
         self._secrets.save(state.learning_round, made)
         return made

@@ -23,6 +23,7 @@ from consensus.disk.identity import get_public_key
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis, Task
+from federated.bounds import UpdateProver
 from federated.client import Client, Learn, Prover, SecretStore, make_committer
 from federated.errors import ProvingFailed
 from federated.joining.folder import BLOBS, holding, pin_genesis, take_key, take_permit
@@ -54,7 +55,8 @@ class Membership:
     folder    : its own, private; see `federated.joining.folder`
     permit    : 128 hexadecimal digits of who holds the admission key, the first time
     key       : folder with the proving key; None: where this machine keeps those that it made
-    prover    : a service that is trusted with the model, in place of this machine
+    norm_key  : folder with the key of bounds on updates, of a task that has them
+    prover    : a service that is trusted with the model, in place of this machine, but for bounds
     validator : its home, which proposes when this client leads; None: one by its public key
     report    : a sentence for people, now and then
     """
@@ -64,6 +66,7 @@ class Membership:
     settings: Settings = field(default_factory=Settings.from_environment)
     permit: str | None = None
     key: Path | None = None
+    norm_key: Path | None = None
     prover: Prover | None = None
     places: Places = field(default_factory=Places)
     validator: int | None = None
@@ -115,7 +118,15 @@ class Membership:
             prover=self.prover or self._load_prover(),
             random_bytes=secrets.token_bytes,
             backend=self.backend,
+            updates=self._load_updates(),
         )
+
+    def _load_updates(self) -> UpdateProver | None:
+        """For a task that bounds updates; the client says what it lacks when that is asked for."""
+        if self.task.norm is None or self.norm_key is None:
+            return None
+        digest = self.task.norm.verifying_key_digest
+        return UpdateProver.load(self.norm_key, key_digest=digest, backend=self.backend)
 
     def _load_prover(self) -> OwnProver:
         folder = self.key or find_key_folder(self.task, self.settings.data_dir / KEYS)

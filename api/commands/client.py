@@ -56,6 +56,12 @@ ProvingKey = Annotated[
     Path | None,
     typer.Option("--key", exists=True, file_okay=False, help="Folder of the task's key."),
 ]
+NormKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--norm-key", exists=True, file_okay=False, help="Folder of its key of bounds on updates."
+    ),
+]
 SharedBlobs = Annotated[
     Path | None,
     typer.Option("--blobs", exists=True, file_okay=False, help="Folder that nodes read too."),
@@ -97,6 +103,7 @@ def join(
     state: State = None,
     permit: Permit = None,
     key: ProvingKey = None,
+    norm_key: NormKey = None,
     prover: ProverUrl = None,
     prover_key_file: ProverKeyFile = None,
     blobs: SharedBlobs = None,
@@ -136,6 +143,7 @@ def join(
                 settings=settings,
                 permit=permit,
                 key=key,
+                norm_key=norm_key,
                 prover=_find_prover(prover, prover_key_file),
                 places=Places(folder=blobs, peers=peer or ()),
                 validator=validator,
