@@ -100,18 +100,35 @@ def test_a_change_that_is_no_integer_of_its_bound_is_refused(
             assert set(find_refusal(tabled, kind)) <= set(failing), change
 
 
-@pytest.mark.parametrize("off", range(-1, 3))
-def test_a_fraction_in_limbs_is_refused(off: int, rng: Random) -> None:
-    """B + 1/2 and B - 1/2 have low limbs that pass scaled; unscaled they do not."""
-    norm = compile_tiny(("weight",))
-    forged = assign_update(norm, [*HONEST[:N_WEIGHTS], pow(2, -1, R), 0, 0, 0], draw(norm, rng))
-    kept = [f"layer 0/biases/bound/{side}/limbs" for side in ("below", "above")]
-    for label in kept:
-        limbs = forged[label]
-        limbs[0] = limbs[1] + off  # of B: right for B + 1/2, nearly so for B - 1/2
-        forged[label] = limbs
-    forged.fill(keep=kept)
-    assert "range table/sum" in forged.failing()
+def test_a_fraction_in_limbs_is_refused(rng: Random) -> None:
+    """A bias moved by 1/2, with limbs that suit it: every scaled low limb is a row of the table.
+
+    Only the lookup of the unscaled one is left to refuse it. Halves do no harm by themselves; B/m
+    mod r would, see PROTOCOL 4.2.
+    """
+    plan = NormPlan(
+        architecture=TINY,
+        bounds=BOUNDS["weight",],
+        tabled=("weight",),
+        widths=WidthChoice(table_bits=5, rows_by_bits={5: 0}),
+    )
+    norm, bound, half = compile_plan(plan), plan.bounds.bias, pow(2, -1, R)
+    whole = assign_update(norm, [*HONEST[:N_WEIGHTS], 0, 0, 0, 0], draw(norm, rng))
+    assert whole.failing() == []
+    squares = int(whole[SQUARES])
+    forged = assign_update(
+        norm, [*HONEST[:N_WEIGHTS], half, 0, 0, 0], draw(norm, rng), squares=squares + half * half
+    )
+    parts = {  # what is left below the fraction, of B + 1/2, B - 1/2 and L - S - 1/4
+        "layer 0/biases/bound/below": (bound, [3]),
+        "layer 0/biases/bound/above": (bound - 1, [3]),
+        "update/squares/bound": (plan.bounds.scaled_squares - squares - 1, [2, 7, 12, 17]),
+    }
+    for label, (value, shifts) in parts.items():
+        limbs = forged[f"{label}/limbs"].reshape(-1, len(shifts))
+        limbs[0] = [value >> shift & 31 for shift in shifts]
+    forged.fill(keep=[f"{label}/limbs" for label in parts])
+    assert forged.failing() == ["range table/sum"]
 
 
 @PLANS
