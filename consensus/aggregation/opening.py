@@ -42,7 +42,7 @@ class Final:
 
     accepted    : S, clients with accepted proofs
     masked      : U, those of them with masked updates; enough (`Graph.is_enough`)
-    weights     : c_i of each client of U
+    weights     : c_i of each client of U; a sum with different ones tells more (PROTOCOL section 6)
     commitments : D_i of each client of U, arrays of length 1
     deals       : of each client of S
     unmaskings  : of those of U who sent one

@@ -33,6 +33,7 @@ from tests.consensus.aggregation_observer import (
 from tests.consensus.aggregation_rounds import (
     COLLUSION,
     N_CLIENTS,
+    N_PARAMETERS,
     Player,
     Table,
     make_circle,
@@ -282,3 +283,36 @@ def solve_quadratic(secret: int, shares: dict[int, int]) -> tuple[int, int]:
     p, q = (u - secret) * pow(x, -1, R), (v - secret) * pow(y, -1, R)  # a + b x, a + b y
     b = (p - q) * pow(x - y, -1, R) % R
     return (p - b * x) % R, b
+
+
+# -- what the sum itself tells ---------------------------------------------------------------------
+
+
+def draw_two(rng: Random) -> list[np.ndarray[Any, Any]]:
+    return [np.array([rng.randrange(-126, 127) for _ in range(N_PARAMETERS)]) for _ in range(2)]
+
+
+def open_two(weights: tuple[int, int], models: Sequence[np.ndarray[Any, Any]]) -> list[int]:
+    """c W + c' W' of two honest clients, by colluders who take their own part from the sum."""
+    players = make_players(Random(1))[: COLLUSION + 2]
+    honest = players[COLLUSION:]
+    for player, weight, model in zip(honest, weights, models, strict=True):
+        player.weight, player.model = weight, model
+    sums = Table(players).play().outcome.sums
+    assert sums is not None
+    return list(sums - sum(p.weight * p.model for p in players[:COLLUSION]))
+
+
+def test_counts_as_weights_show_both_of_two_models(rng: Random) -> None:
+    """c W + c' W' is c W modulo c', and a weight has fewer values than that."""
+    models, (c, other) = draw_two(rng), (456, 445)
+    residues = [y * pow(c, -1, other) % other for y in open_two((c, other), models)]
+    assert [x - other * (x > other // 2) for x in residues] == models[0].tolist()
+
+
+def test_equal_weights_show_their_sum_alone(rng: Random) -> None:
+    """Other models with the same sum look the same; with counts they do not."""
+    models = draw_two(rng)
+    moved = [models[0] + 1, models[1] - 1]
+    assert open_two((1, 1), models) == open_two((1, 1), moved)
+    assert open_two((456, 445), models) != open_two((456, 445), moved)
