@@ -89,7 +89,7 @@ def judge_file(
         if difference is not None:
             return _refuse(Verdict.WRONG_STATEMENT, difference)
     n_shards = count_shards(len(labels), layout.n_samples)
-    if not is_container and n_shards > 1:
+    if not is_container and n_shards != 1:
         return _refuse(
             Verdict.WRONG_STATEMENT,
             f"the proof is about {statements[0].n_real} samples, {len(labels)} are given",

@@ -131,6 +131,24 @@ def test_which_indices_are_whole(
 
 
 @pytest.mark.parametrize("is_container", [False, True])
+def test_no_proof_is_about_no_samples(is_container: bool) -> None:
+    envelope = Envelope(statement=statement(0), proof=bytes(224)).encode()
+    key: Any = SimpleNamespace(digest=statement(0).verifying_key_digest)
+    found = judge_file(
+        Container((envelope,)).encode() if is_container else envelope,
+        key=key,
+        layout=SimpleNamespace(n_samples=2),  # type: ignore[arg-type]
+        images=np.zeros((0, 1), np.uint8),
+        labels=np.zeros(0, np.uint8),
+        expected={},
+        random_bytes=bytes,
+    )
+    assert isinstance(found, Refusal)
+    words = "the dataset makes 0" if is_container else "about 10 samples, 0 are given"
+    assert words in found.reason
+
+
+@pytest.mark.parametrize("is_container", [False, True])
 def test_samples_that_make_a_million_shards_cost_no_more_than_their_bytes(
     is_container: bool,
 ) -> None:
