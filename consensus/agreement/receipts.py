@@ -18,8 +18,10 @@ from consensus.wire.codec import MAX_TRANSACTIONS
 from consensus.wire.messages import MAX_TRANSACTION_BYTES, ROOM_BYTES, Block, Receipt, count_bytes
 from consensus.wire.transactions import Refusal
 
-QUOTA = 4 * MAX_TRANSACTIONS
-"""Receipts of one validator in a learning round, which has four phases at most."""
+MAX_PHASES = 7
+"""That take transactions in one learning round: the first one's, if it comes to a dispute."""
+QUOTA = MAX_PHASES * MAX_TRANSACTIONS
+"""Receipts of one validator in a learning round."""
 _EMPTY: Mapping[Any, Any] = MappingProxyType({})
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -30,6 +31,9 @@ from consensus.agreement.events import (
 )
 from consensus.agreement.receipts import QUOTA, ReceiptBook, is_full
 from consensus.agreement.votes import Tally
+from consensus.learning.chain_state import Phase
+from consensus.learning.steps import STEPS
+from consensus.wire.codec import MAX_TRANSACTIONS
 from consensus.wire.messages import MAX_TRANSACTION_BYTES, NIL, Proposal, Receipt, Step, Vote
 from prover.errors import FieldInvalid
 from tests.consensus.scenes import list_log, prove_stage
@@ -141,11 +145,11 @@ def test_a_second_proposal_counts_only_with_support() -> None:
 
 
 def test_memory_is_bounded(rng: Random) -> None:
-    """One liar sends whatever it can sign; another 20,000 messages change no size."""
+    """One liar sends whatever it can sign; twice as many messages change no size."""
     stage = open_stage(3)
     sizes = []
     for _ in range(2):
-        for _ in range(5_000):
+        for _ in range(QUOTA):
             number = rng.choice((rng.randrange(8), rng.randrange(1 << 40)))
             block_hash = rng.randbytes(32)
             height = rng.choice((1, 1, 2, 2, 3))
@@ -333,6 +337,20 @@ def test_receipts_of_another_learning_round_are_dropped() -> None:
     book = ReceiptBook(learning_round=4)
     receipt = Receipt(learning_round=3, transaction_digest=bytes(32), validator=0)
     assert book.record(receipt) is book
+
+
+def test_receipts_of_every_client_in_every_phase_of_a_round_count() -> None:
+    """Also in the last ones, where silence is held against a client."""
+    clients = [b"%d" % i for i in range(MAX_TRANSACTIONS)]
+    book = ReceiptBook(learning_round=0)
+    for phase in (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, *STEPS):
+        book = book.enter_phase()
+        for client in clients:
+            digest = sha256(phase.encode() + client).digest()
+            receipt = Receipt(learning_round=0, transaction_digest=digest, validator=0)
+            book = book.record(receipt)
+    last = {c: sha256(Phase.REVEAL.encode() + c).digest() for c in clients}
+    assert set(replace(book, held=last).list_due(1)) == set(clients)
 
 
 # -- restart ---------------------------------------------------------------------------------------
