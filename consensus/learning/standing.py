@@ -5,7 +5,8 @@ is absent: not waited for in the next round, then in the next two, four, and so 
 a round again. An absent client may take part like any other while a phase is open, and comes back
 without asking anybody: when its absence is over, the phase waits for it again, so that nobody who
 is quick can keep it out. And a minority never ends a phase early: where half of the clients or more
-are absent it waits for all.
+are absent it waits for all. So it does in a dispute, where silence is held against a client: others
+must not take its time from it.
 
 A client *serves* a round when it proves and then does all that it is asked for, and the round gets
 as far as unmasking. Who proves and then does not mask or unmask, or has lied, leads nothing until
@@ -58,6 +59,8 @@ def note_absences(
 
 
 def _list_attending(state: ChainState, present: Collection[bytes]) -> set[bytes]:
+    if state.phase in (Phase.ATTEST, Phase.REVEAL):
+        return set(present)
     return {client for client in present if not is_absent(state, client)}
 
 

@@ -301,6 +301,18 @@ def test_who_is_asked_in_a_dispute_and_says_nothing_is_absent_and_in_debt(phase:
     assert (state.debtors, state.leader) == ((LAB.client(0),), LAB.client(1))
 
 
+@pytest.mark.parametrize("phase", [Phase.ATTEST, Phase.REVEAL])
+def test_a_dispute_waits_for_who_was_absent_too(phase: Phase) -> None:
+    """Its silence is held against it: others must not end its time by being quick."""
+    state = replace(
+        LAB.reach(phase, learning_round=1), absences={LAB.client(4): Absence(length=4, until=9)}
+    )
+    *quick, slow = LAB.list_due(state)
+    state = LAB.extend(state, quick)
+    assert (state.phase, slow.client_key) == (phase, LAB.client(4))
+    assert LAB.extend(state, [slow]).phase is Phase.ELECT
+
+
 # -- validators ------------------------------------------------------------------------------------
 
 
