@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from federated.data import LabeledImages
@@ -14,6 +15,8 @@ from prover.model.network import Architecture, QuantizedModel
 LOCAL = TrainSettings(epochs=6, batch_size=64, learning_rate=4e-3, max_shift=1)
 """How a client trains in one round: long enough to learn, short enough not to drift far off."""
 WARM_UP = TrainSettings(epochs=1, batch_size=64, max_shift=1)
+LEAST_SIDE = 8
+"""Pixels. What is no square of so many is taken for a row of numbers, which are not moved about."""
 
 
 def warm_up(
@@ -21,7 +24,8 @@ def warm_up(
 ) -> tuple[FloatModel, TaskScales]:
     """What a task starts with: a model that has seen public samples once, and scales from it."""
     sizes = tuple(shape[0] for shape in architecture.shapes)
-    model = train(public.images, public.labels, sizes, WARM_UP, progress)
+    settings = _fit_shift(WARM_UP, sizes[0])
+    model = train(public.images, public.labels, sizes, settings, progress)
     return model, find_scales(model, public.images, progress, architecture=architecture)
 
 
@@ -41,6 +45,12 @@ def improve(
               forgetting the others (Zhao et al., arXiv 1806.00582)
     raises  : RangeExceeded (owner's eyes only); FloatModelInvalid for a start of another task
     """
-    own = replace(settings, seed=seed)
+    own = _fit_shift(replace(settings, seed=seed), start.sizes[0])
     model = train(samples.images, samples.labels, start.sizes, own, progress, start=start)
     return quantize_for_task(model, architecture, scales)
+
+
+def _fit_shift(settings: TrainSettings, width: int) -> TrainSettings:
+    """The settings, without shifts where samples of this width are no square images."""
+    is_square = math.isqrt(width) ** 2 == width >= LEAST_SIDE**2
+    return settings if is_square else replace(settings, max_shift=0)

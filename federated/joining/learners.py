@@ -6,9 +6,7 @@ all clients draw alike: a mean of networks that started apart is a mean of nothi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
@@ -18,7 +16,7 @@ from federated.client import Learn
 from federated.data import LabeledImages
 from federated.float_model import FloatModel
 from federated.joining.own_network import read_network, require_supported, write_network
-from federated.local import LOCAL, improve
+from federated.local import improve
 from federated.quantize import Progress
 from federated.task_scales import TaskScales, dequantize, quantize_for_task
 from federated.train import draw_model
@@ -27,17 +25,13 @@ from prover.randomness import RandomBytes
 
 Fit = Callable[[torch.nn.Module, int], None]
 """fit(network, learning round) trains it on in place, on whatever its owner has."""
-LEAST_SIDE = 8
-"""Pixels. Smaller squares are taken for rows of numbers, which are not moved about."""
 
 
 def learn_from_samples(
     samples: LabeledImages, task: Task, *, random_bytes: RandomBytes, progress: Progress
 ) -> Learn:
     """Trains on a client's own samples as `federated.local` says. Raises ScalesInvalid."""
-    scales, (width,) = TaskScales.of_task(task), task.architecture.input_shape
-    is_square = math.isqrt(width) ** 2 == width >= LEAST_SIDE**2
-    settings = replace(LOCAL, max_shift=LOCAL.max_shift if is_square else 0)
+    scales = TaskScales.of_task(task)
 
     def learn(model: GlobalModel | None, learning_round: int) -> QuantizedModel:
         return improve(
@@ -47,7 +41,6 @@ def learn_from_samples(
             scales=scales,
             seed=int.from_bytes(random_bytes(4), "little"),
             progress=progress,
-            settings=settings,
         )
 
     return learn
