@@ -267,5 +267,7 @@ def list_blobs(tx: Transaction) -> tuple[bytes, ...]:
 def _list_final_blobs(chain: ChainState) -> Iterator[bytes]:
     """What this learning round and the next one need of what blocks have named."""
     yield from list_round_blobs(chain)
+    if chain.phase is Phase.PROVE:  # for clients, too, who ask nodes for it
+        yield chain.genesis.task.get_pool(chain.learning_round)
     if chain.global_model != NO_MODEL:
         yield chain.global_model

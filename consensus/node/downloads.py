@@ -81,6 +81,16 @@ class Downloads:
                 requests.append(_request(digest, download))
         return requests
 
+    def hurry(self, now: float) -> None:
+        """Asks for what is lacked soon, and then with short pauses: somebody has it by now.
+
+        Not at once: an answer may be on its way, and counts only while nobody else is asked.
+        """
+        soon = now + PATIENCE_S
+        for download in self._under_way.values():
+            if not download.parts and download.again.due_at > soon:
+                download.again.begin_again(soon)
+
     def take(self, part: BlobPart, now: float) -> tuple[BlobRequest | None, bytes | None]:
         """The next request, or the blob when this was its last part; neither: it was of no use.
 

@@ -202,6 +202,7 @@ class Node:
                 self._build = effect
             case Check():
                 self._unchecked[effect.block_hash] = effect
+                self._voice.hurry_blobs()
             case Finalize():
                 self._finalize(effect.final)
             case Fetch():

@@ -154,6 +154,13 @@ class Voice:
             self._transport.listen(BLOBS)
         self.say(VOTES, *requests)
 
+    def hurry_blobs(self) -> None:
+        """A block has come that may name what is lacked: who made it has that, and is among peers.
+
+        The pauses have grown, if a client was long in bringing it.
+        """
+        self._downloads.hurry(self._clock())
+
     def take_part(self, part: BlobPart) -> bytes | None:
         """A blob whose last part this was. part : signed by the validator that it names"""
         request, raw = self._downloads.take(part, self._clock())

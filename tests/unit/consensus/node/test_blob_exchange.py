@@ -25,7 +25,7 @@ from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.outcome import make_none
 from consensus.learning.steps import list_round_blobs
 from consensus.node.answers import MAX_PARTS, Answers
-from consensus.node.downloads import MAX_DOWNLOADS, Downloads
+from consensus.node.downloads import MAX_DOWNLOADS, PATIENCE_S, Downloads
 from consensus.node.follower import Follower
 from consensus.node.repetition import LONGEST_PAUSE_S
 from consensus.node.stream import BLOBS, FINAL, VOTES, Transport
@@ -177,6 +177,24 @@ def test_silent_validators_are_passed_over() -> None:
     assert set(asked) == {0, 1, 3, 4, 5, 6}
     assert len(asked) <= 7 + 70 / LONGEST_PAUSE_S
     assert Downloads(1, own=0).want([DIGEST], 0.0) == [], "there is nobody to ask"
+
+
+def test_news_end_the_long_pauses() -> None:
+    """Else who was asked last, and has it since, were asked again a minute later."""
+    downloads, asked, now = Downloads(4, own=0), [], 0.0
+    while now < 70.0:
+        downloads.want([DIGEST], now)
+        now += 0.5
+    for _ in range(3):
+        assert downloads.want([DIGEST], now) == []
+        downloads.hurry(now)
+        assert downloads.want([DIGEST], now) == [], "an answer may be on its way"
+        now += PATIENCE_S
+        asked += [request.validator for request in downloads.want([DIGEST], now)]
+    assert sorted(asked) == [1, 2, 3]
+    assert downloads.take(cut(BLOB, 0, validator=asked[-1]), now)[0] is not None
+    downloads.hurry(now)
+    assert downloads.want([DIGEST], now) == [], "it is under way"
 
 
 def test_blobs_that_are_nowhere_hold_up_no_other() -> None:

@@ -50,6 +50,16 @@ def test_a_transaction_waits_for_its_blob(office: Office, phase: Phase) -> None:
     assert office.list_wanted(chain) == []
 
 
+def test_the_pool_of_a_round_is_kept_before_any_proof_comes(office: Office) -> None:
+    """Clients elsewhere ask nodes for it: else all would wait for the first proof."""
+    pool = LAB.task.get_pool(0)
+    office.judge.absent = {pool}
+    before, after = reach(Phase.BEACON), reach(Phase.PROVE)
+    assert pool not in office.list_wanted(before)
+    office.desk.move_on(before, after)
+    assert office.list_wanted(after) == [pool]
+
+
 def test_a_model_is_not_looked_for_whenever_anybody_asks(office: Office) -> None:
     """Each time it reads the disk: once, and once when the node looks again."""
     chain, tx = reach(Phase.MASK), mask(0)
