@@ -29,12 +29,12 @@ from consensus.learning.samples import SamplePool
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis, Task, Timeouts, set_phases
-from federated.client import Client, ProofOrder, SecretStore, find_duty, make_committer
+from federated.client import Client, SecretStore, find_duty, make_committer
+from federated.joining.own_prover import OwnProver
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16.setup import setup_accuracy
 from prover.model.network import Architecture, QuantizedModel
-from prover.pipeline import prove_job
 
 ARCHITECTURE = Architecture.parse("mlp-8-4")
 N_CLIENTS = 3  # a sum of fewer models would tell of each
@@ -99,25 +99,6 @@ def learn(start: GlobalModel | None, learning_round: int) -> QuantizedModel:
     )
 
 
-class OwnMachine:
-    """A prover that shows the model to nobody; `ServiceProver` asks a service that is trusted."""
-
-    def prove(self, order: ProofOrder) -> bytes:
-        return prove_job(
-            circuit,
-            key,
-            order.model,
-            images=order.images,
-            labels=order.labels,
-            occasion=order.occasion,
-            commitment=order.commitment.public,
-            blinding=order.commitment.blinding,
-            random_bytes=secrets.token_bytes,
-            backend=backend,
-            clock=time.perf_counter,
-        ).envelope
-
-
 def make_client(folder: Path, chain: Path, genesis: Genesis) -> Client:
     """A client with a key of its own, and the permit of whoever holds the admission key."""
     own = create_key(folder, secrets.token_bytes(32), "client.key")
@@ -130,7 +111,8 @@ def make_client(folder: Path, chain: Path, genesis: Genesis) -> Client:
         secrets=SecretStore(folder, genesis),
         learn=learn,
         commit=make_committer(genesis.task, random_bytes=secrets.token_bytes, backend=backend),
-        prover=OwnMachine(),
+        # It shows the model to nobody; `api.client.prover` asks a service that is trusted with it.
+        prover=OwnProver(circuit, key, random_bytes=secrets.token_bytes, backend=backend),
         random_bytes=secrets.token_bytes,
         backend=backend,
     )

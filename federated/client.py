@@ -47,13 +47,13 @@ from consensus.wire.transactions import (
     decode_transaction,
 )
 from federated.bounds import UpdateProver
-from federated.errors import NotAdmitted, ProvingFailed
+from federated.errors import BelowThreshold, NotAdmitted, ProvingFailed
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.files import PRIVATE, write_whole
 from kernels.numpy_types import UInt8Array
 from prover.errors import KeyMismatch
-from prover.model.network import QuantizedModel
+from prover.model.network import QuantizedModel, is_correct
 from prover.model.zkq import decode_model, encode_model
 from prover.pedersen.commitment import Committer as PedersenCommitter
 from prover.pedersen.commitment import SecretCommitment, draw_blinding
@@ -111,6 +111,12 @@ def find_duty(state: ChainState, client_key: bytes) -> Duty:
     if not is_asked(state, phase, client_key) or client_key in get_done(state, phase):
         return Duty.NOTHING
     return Duty(phase.value)
+
+
+def name_deals(state: ChainState, client_key: bytes) -> dict[bytes, bytes]:
+    """Digests of the deals that this client unmasks by: of its neighbours in S. From MASK on."""
+    neighbours = describe_circle(state).list_neighbours(client_key, frozenset(state.proofs))
+    return {client: state.proofs[client].deal for client in neighbours}
 
 
 def draw_shard(state: ChainState, blobs: Blobs) -> tuple[UInt8Array, UInt8Array]:
@@ -250,15 +256,17 @@ class Client:
         Made once, which may take as long as training and proving do, and kept on disk; the same
         comes again until it is final.
 
-        Raises ProvingFailed, BlobUnavailable, PoolInvalid, ProverError, OSError, and AnswerRefused
-        for what would show its model.
+        Raises ProvingFailed, BlobUnavailable, PoolInvalid, ProverError, OSError; BelowThreshold for
+        a model that would not count, and AnswerRefused for what would show it.
         """
         duty = find_duty(state, self.public_key)
         if duty is Duty.NOTHING:
             return None
         if self._made is None or self._made[:2] != (duty, state.learning_round):
             made = self._secrets.load_sent(state.learning_round, duty)
-            if made is None:
+            if made is not None:
+                self._offer_again(made)
+            else:
                 made = sign(self._key, self._make(duty, state), state.genesis.digest)
                 self._secrets.save_sent(state.learning_round, duty, made)
             self._made = duty, state.learning_round, made
@@ -273,6 +281,16 @@ class Client:
     def load_secrets(self, learning_round: int) -> RoundSecrets | None:
         """The model and the commitment of a round, once they are made."""
         return self._secrets.load(learning_round)
+
+    def _offer_again(self, tx: SentTransaction) -> None:
+        """Puts what a transaction names where others look for it: it may not have come there."""
+        match tx:
+            case Proof():
+                self._blobs.put(self._blobs.get(tx.deal))
+            case Contribution():
+                self._blobs.put(self._blobs.get(tx.payload))
+            case _:
+                pass
 
     def _make(self, duty: Duty, state: ChainState) -> SentTransaction:
         """Not signed yet."""
@@ -316,8 +334,8 @@ class Client:
             rho = secrets.commitment.blinding.rho
             return masks.mask(secrets.model.wires, rho=rho, weight=weight, accepted=accepted)
         if duty is Duty.UNMASK:
-            others = describe_circle(state).list_neighbours(self.public_key, frozenset(accepted))
-            deals = {c: Deal.parse(self._blobs.get(state.proofs[c].deal)) for c in others}
+            named = name_deals(state, self.public_key)
+            deals = {c: Deal.parse(self._blobs.get(digest)) for c, digest in named.items()}
             return masks.unmask(accepted=accepted, masked=masked, deals=deals)
         if duty is Duty.ATTEST:
             n = state.genesis.task.architecture.n_parameters
@@ -337,6 +355,10 @@ class Client:
 
     def _prove(self, state: ChainState, secrets: RoundSecrets) -> bytes:
         images, labels = draw_shard(state, self._blobs)
+        task = state.genesis.task
+        count = int(is_correct(secrets.model.logits(images), labels).sum())
+        if count < task.threshold:
+            raise BelowThreshold(count, task.n_samples, task.threshold)
         return self._prover.prove(
             ProofOrder(
                 model=secrets.model,

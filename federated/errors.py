@@ -11,6 +11,7 @@ FederatedError, a `kernels.errors.ZkpotError`
 ├── TensorFileInvalid   bytes are no safetensors file that is read here
 ├── ScalesInvalid       numbers are no scales of a task's architecture
 ├── ProvingFailed       a client's prover has made no proof
+├── BelowThreshold      a client's model gets too few samples right to count
 ├── OwnDataInvalid      a client's own samples do not fit the task
 ├── NetworkUnsupported  a client's own network is none that the task's circuit proves
 ├── ClientFolderInvalid a client's folder cannot be used
@@ -117,6 +118,18 @@ class ProvingFailed(FederatedError):
     """There is no proof; the message says why and what to do, without private values."""
 
     code = "proving_failed"
+
+
+class BelowThreshold(FederatedError):
+    """A client's model of a round gets fewer of the drawn samples right than the task asks for."""
+
+    code = "below_threshold"
+
+    def __init__(self, count: int, n_samples: int, threshold: int) -> None:
+        super().__init__(
+            f"the model gets {count} of {n_samples} samples right, and the task counts {threshold} "
+            "or more: it stays out of the rest of this round; train longer, or on more data"
+        )
 
 
 class OwnDataInvalid(FederatedError, ValueError):

@@ -18,11 +18,14 @@ from api.valkey.shared import sharing
 from consensus.content.background import SeveralBlobs
 from consensus.content.blobs import FileBlobs, KeptBlobs, ObjectBlobs
 from consensus.content.interface import Blobs
+from consensus.content.peers import PeerBlobs
 from consensus.disk.blob_limits import make_limit
 from consensus.disk.identity import get_public_key
+from consensus.node.desk import list_blobs
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis, Task
+from consensus.wire.transactions import SentTransaction
 from federated.bounds import UpdateProver
 from federated.client import Client, Learn, Prover, SecretStore, make_committer
 from federated.errors import ProvingFailed
@@ -40,8 +43,8 @@ class Places:
     """Where a client's blobs lie for others, beside the bucket of the settings.
 
     folder : one that nodes read too
-    peers  : http://HOST:PORT of nodes that serve theirs; what no place has is asked for over the
-             streams
+    peers  : http://HOST:PORT of nodes that serve theirs (`zkpot node --content-port`), and take
+             what they look for; what no place has is asked for over the streams
     """
 
     folder: Path | None = None
@@ -87,7 +90,9 @@ class Membership:
         """
         with holding(self.folder):
             pin_genesis(self.folder, self.genesis)
-            blobs = self._open_blobs()
+            own = FileBlobs(self.folder / BLOBS, get_limit=make_limit(self.task))
+            peers = PeerBlobs(self.places.peers, get_limit=make_limit(self.task))
+            blobs = KeptBlobs(own, self._open_places(peers))
             client = self._make_client(learn, blobs)
             with sharing(self.settings, retries=1) as (redis, _):
                 transport = Transport(redis, self.genesis.digest, (FINAL,))
@@ -95,6 +100,7 @@ class Membership:
                     client,
                     Watch(self.genesis, transport, blobs=blobs),
                     report=self.report,
+                    offer=Bringer(own, peers).bring,
                     patience_s=self.patience_s,
                 )
                 return part.run(once=once)
@@ -129,12 +135,13 @@ class Membership:
         return UpdateProver.load(self.norm_key, key_digest=digest, backend=self.backend)
 
     def _load_prover(self) -> OwnProver:
+        """Before anything is sent: who cannot prove must not commit."""
         folder = self.key or find_key_folder(self.task, self.settings.data_dir / KEYS)
         if folder is None:
             raise ProvingFailed(
                 "this machine has not the proving key whose digest is "
                 f"{self.task.verifying_key_digest.hex()}: have who runs the task give you the "
-                "folder of `zkpot setup`, and name it by --key"
+                "folder of `zkpot setup`, and name it by --key, or name a service by --prover"
             )
         return OwnProver.load(
             self.task,
@@ -144,7 +151,7 @@ class Membership:
             progress=self.progress,
         )
 
-    def _open_blobs(self) -> Blobs:
+    def _open_places(self, peers: PeerBlobs) -> Blobs:
         limit = make_limit(self.task)
         places: list[Blobs] = []
         if self.places.folder is not None:
@@ -153,9 +160,18 @@ class Membership:
             from consensus.content.s3 import S3Objects
 
             places.append(ObjectBlobs(S3Objects(*self.settings.bucket), BLOBS, get_limit=limit))
-        if self.places.peers:
-            from consensus.content.peers import PeerBlobs
+        return SeveralBlobs([*places, peers])
 
-            places.append(PeerBlobs(self.places.peers, get_limit=limit))
-        own = FileBlobs(self.folder / BLOBS, get_limit=limit)
-        return KeptBlobs(own, SeveralBlobs(places))
+
+class Bringer:
+    """Brings to peers what transactions name, until one of them has taken it."""
+
+    def __init__(self, own: Blobs, peers: PeerBlobs) -> None:
+        self._own, self._peers = own, peers
+        self._taken: set[bytes] = set()
+
+    def bring(self, tx: SentTransaction) -> None:
+        """A peer looks for it as soon as the transaction has come there; others ask that one."""
+        for digest in list_blobs(tx):
+            if digest not in self._taken and self._peers.offer(self._own.get(digest)):
+                self._taken.add(digest)

@@ -22,6 +22,7 @@ STATUS = {
     "task_over": 3,
     "missed": 4,
     "not_admitted": 5,
+    "expelled": 6,
     "nodes_silent": 7,
     "queue_unavailable": 7,
     "bad_data": 8,
@@ -68,7 +69,9 @@ SharedBlobs = Annotated[
 ]
 Peers = Annotated[
     list[str] | None,
-    typer.Option("--peer", help="http://HOST:PORT of a node that serves blobs; may be repeated."),
+    typer.Option(
+        "--peer", help="http://HOST:PORT of a node that serves blobs; else that of --genesis."
+    ),
 ]
 
 
@@ -118,8 +121,8 @@ def join(
 
     Nobody sees samples or model, except a service that --prover names. What is under way is in the
     client's folder: ended at any point and started again, it goes on. Exit codes beyond 2: 3 the
-    task was over, 4 in no global model, 5 not admitted, 7 no nodes, 8 data that do not fit, 9 no
-    proof.
+    task was over, 4 in no global model, 5 not admitted, 6 expelled, 7 no nodes, 8 data that do not
+    fit, 9 no proof.
     """
     from api.client.joining import Membership, Places
     from api.console.progress import show_steps
@@ -145,7 +148,7 @@ def join(
                 key=key,
                 norm_key=norm_key,
                 prover=_find_prover(prover, prover_key_file),
-                places=Places(folder=blobs, peers=peer or ()),
+                places=Places(folder=blobs, peers=peer or find_peers(genesis)),
                 validator=validator,
                 backend=device,
                 report=(lambda line: None) if as_json else typer.echo,
@@ -161,6 +164,7 @@ def join(
             Outcome.OVER: "the task was over before this client could take part",
             Outcome.MISSED: "this client is in no global model; the log of a node says why, if it "
             "sent in time",
+            Outcome.EXPELLED: "this client is out of the task: a block says that it has cheated",
         }[ending.outcome]
         code = ending.outcome.value
         refuse(reason, code=code, as_json=as_json, status=STATUS[code])
@@ -198,6 +202,15 @@ def _find_genesis(
             why = "as this folder knows it"
         typer.echo(f"genesis {found.digest.hex()} ({why})")
     return found
+
+
+def find_peers(source: str | None) -> list[str]:
+    """The node that a genesis comes from, if it may be one: what it does not serve, it refuses."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(source or "")
+    is_bare = parts.scheme in ("http", "https") and parts.path in ("", "/")
+    return [f"{parts.scheme}://{parts.netloc}"] if is_bare else []
 
 
 def _find_prover(url: str | None, key_file: Path | None) -> Prover | None:

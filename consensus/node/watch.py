@@ -108,11 +108,12 @@ class Watch:
         return FinalBlock.decode(raw)
 
     def look_for(self, digests: Iterable[bytes]) -> None:
-        """Asks validators for these blobs, from poll to poll until they are in `blobs`.
-
-        They take the place of those that were looked for before.
+        """Asks validators for those of these blobs that are not in `blobs`, from poll to poll until
+        they are. They take the place of those that were looked for before.
         """
-        self._wanted = dict.fromkeys(digests)
+        blobs = self._blobs
+        known = (d for d in digests if blobs is None or blobs.read_part(d, 0, 1) is None)
+        self._wanted = dict.fromkeys(known)
 
     def _lacks_blobs(self, final: FinalBlock) -> bool:
         """Whether the block has to wait; then what it needs is asked for, again and again."""

@@ -15,12 +15,21 @@ from typing import Protocol
 
 from redis.exceptions import RedisError
 
-from consensus.errors import BlobMissing
+from consensus.aggregation.outcome import Ending as RoundEnding
+from consensus.errors import AnswerRefused, BlobMissing
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import FinalBlock
-from consensus.wire.transactions import Commit, Proof, Register, SentTransaction
-from federated.client import Client, Duty, find_duty
-from federated.errors import NodesSilent, NotAdmitted
+from consensus.wire.outcomes import Aggregate
+from consensus.wire.transactions import (
+    Commit,
+    Contribution,
+    Proof,
+    Register,
+    RoundStep,
+    SentTransaction,
+)
+from federated.client import Client, name_deals
+from federated.errors import BelowThreshold, NodesSilent, NotAdmitted
 
 RESEND_S = 1.0
 """What is due is said again after this: the transport may have lost it."""
@@ -28,6 +37,12 @@ WINDOW_S, MAX_NEWS = 1.0, 4
 """A chain that brings no more blocks than this in such a time is followed, not caught up with."""
 PATIENCE_S = 120.0
 """Without a block, where the chain itself makes empty ones more often."""
+_DONE = {
+    RoundStep.MASK: "sent its model under masks",
+    RoundStep.UNMASK: "answered for the masks of the sum",
+    RoundStep.ATTEST: "attested its masks",
+    RoundStep.REVEAL: "revealed its masks with those who have cheated",
+}
 _POLL_MS = 100
 _PAUSE_S = 0.2  # between looks for a server that is being started again
 
@@ -48,6 +63,7 @@ class Outcome(StrEnum):
     DONE = "done"  # it entered a global model
     OVER = "task_over"  # before this client could do anything
     MISSED = "missed"  # it took part, or wanted to, and entered none
+    EXPELLED = "expelled"  # a block says that it has cheated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +83,23 @@ class Participation:
         chain: Chain,
         *,
         report: Callable[[str], None],
+        offer: Callable[[SentTransaction], None] = lambda tx: None,
         patience_s: float = PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """patience_s : without a block; never less than a quiet chain leaves between two"""
+        """offer : brings what a transaction names to who looks for it, each time that it is sent
+
+        patience_s : without a block; never less than a quiet chain leaves between two
+        """
         self._client, self._chain = client, chain
-        self._report, self._clock, self._sleep = report, clock, sleep
+        self._report, self._offer = report, offer
+        self._clock, self._sleep = clock, sleep
         longest_s = chain.state.genesis.timeouts.longest_empty_ms / 1000
         self._patience_s = max(patience_s, 3 * longest_s)
         self._heard_at = clock()
         self._rounds: list[int] = []
+        self._out_of: int | None = None
         self._sent: SentTransaction | None = None
         self._sent_at = float("-inf")
 
@@ -93,6 +115,8 @@ class Participation:
         while (state := self._chain.state).phase is not Phase.DONE:
             if goal is not None and state.learning_round > goal:
                 break
+            if self._client.public_key in state.expelled:
+                return self._end(Outcome.EXPELLED)
             self._require_admission(state)
             self._act(state)
             self._poll()
@@ -141,49 +165,67 @@ class Participation:
         for final, _ in news:
             self._heard_at = self._clock()
             for aggregate in final.block.aggregate:
-                if aggregate.ends_round:
-                    self._note(aggregate.learning_round, final)
+                self._note(aggregate)
         if self._clock() - self._heard_at > self._patience_s:
             raise NodesSilent(self._patience_s, self._chain.state.height)
 
-    def _note(self, learning_round: int, final: FinalBlock) -> None:
-        """A round has ended."""
-        entries = [e for aggregate in final.block.aggregate for e in aggregate.entries]
-        is_in = any(entry.client_key == self._client.public_key for entry in entries)
-        if is_in:
-            self._rounds.append(learning_round)
-        what = f"a mean of {len(entries)} models" if entries else "without a new global model"
-        part = "this client's among them" if is_in else "this client's not among them"
-        self._report(f"round {learning_round + 1} ended: {what}, {part}")
+    def _note(self, aggregate: Aggregate) -> None:
+        """A round has ended, or somebody has cheated in it."""
+        number = aggregate.learning_round + 1
+        if aggregate.ending in (RoundEnding.DISPUTE, RoundEnding.REVEAL):
+            self._report(f"round {number}: the sum does not open, somebody has cheated")
+        elif aggregate.ending is RoundEnding.NONE:
+            self._report(f"round {number} ended without a model: {', '.join(aggregate.reason)}")
+        else:
+            is_in = any(entry.client_key == self._client.public_key for entry in aggregate.entries)
+            if is_in:
+                self._rounds.append(aggregate.learning_round)
+            part = "among them" if is_in else "not among them"
+            n = len(aggregate.entries)
+            self._report(f"round {number} ended: a mean of {n} models, this client's {part}")
 
     # -- what goes out
 
     def _act(self, state: ChainState) -> None:
         """What is due now and again; made first, which may take long."""
+        if self._out_of == state.learning_round:
+            return
         started_at = self._clock()
         try:
             due = self._client.act(state)
+        except (AnswerRefused, BelowThreshold) as refused:
+            self._out_of = state.learning_round
+            self._report(f"round {state.learning_round + 1}: {refused}")
+            return
         except BlobMissing as lacking:
-            self._chain.look_for([lacking.digest])
+            # One after the other would take a moment for each neighbour.
+            more = name_deals(state, self._client.public_key) if state.phase is Phase.UNMASK else {}
+            self._chain.look_for([lacking.digest, *more.values()])
             return
         now = self._clock()
         self._heard_at += now - started_at  # blocks came, but nobody listened
         if due is None or (due is self._sent and now - self._sent_at < RESEND_S):
             return
         if due is not self._sent:
-            self._report(describe(due, find_duty(state, self._client.public_key)))
+            self._report(describe(due))
         try:
             self._chain.send(due)
         except RedisError:
             self._sleep(_PAUSE_S)
             return
         self._sent, self._sent_at = due, now
+        self._offer(due)
 
 
-def describe(tx: SentTransaction, duty: Duty) -> str:
+def describe(tx: SentTransaction) -> str:
     """A transaction for people."""
-    if isinstance(tx, Register):
-        return f"registering as {tx.client_key.hex()}"
-    done: dict[type, str] = {Commit: "committed to its model", Proof: "proven its accuracy"}
-    what = done.get(type(tx))
-    return f"round {tx.learning_round + 1}: {what or duty.value}"
+    match tx:
+        case Register():
+            return f"registering as {tx.client_key.hex()}"
+        case Commit():
+            what = "committed to its model"
+        case Proof():
+            what = "proven its accuracy"
+        case Contribution():
+            what = _DONE[RoundStep(tx.step)]
+    return f"round {tx.learning_round + 1}: {what}"

@@ -30,8 +30,9 @@ valid: (?P=last) blocks, every vote and proof in them
 OWN_CLIENT = r"""registering as [0-9a-f]{64}
 round 1: committed to its model
 round 1: proven its accuracy
-(round 1: \w+
-)+round 1 ended: a mean of 3 models, this client's among them
+round 1: sent its model under masks
+round 1: answered for the masks of the sum
+round 1 ended: a mean of 3 models, this client's among them
 this client: done, in round 1
 other client 1: exit code 0
 other client 2: exit code 0

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.exceptions import ConnectionError as RedisGone
 
-from consensus.errors import BlobMissing
+from consensus.errors import AnswerRefused, BlobMissing
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import FinalBlock
 from consensus.wire.transactions import Proof, Register, SentTransaction
-from federated.client import Client, Prover
-from federated.errors import NodesSilent, NotAdmitted
+from federated.client import Client, ProofOrder, Prover
+from federated.errors import BelowThreshold, NodesSilent, NotAdmitted
 from federated.joining.own_prover import OwnProver
 from federated.joining.participation import PATIENCE_S, Ending, Outcome, Participation
 from tests.support.certificates import certify
@@ -190,6 +191,73 @@ def test_a_blob_that_is_lacked_is_looked_for(
     assert chain.looked_for == [pool]
 
 
+@pytest.mark.parametrize("reason", [BelowThreshold(1, 16, 8), AnswerRefused("another S asks")])
+def test_what_would_show_or_shame_it_is_not_sent(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock, reason: Exception
+) -> None:
+    """It stays out of that round, and says why; it goes on to follow the chain."""
+
+    class Refusing:
+        def prove(self, order: ProofOrder) -> bytes:
+            raise reason
+
+    told: list[str] = []
+    client = make_client(lab, OWN, tmp_path, prover=Refusing())
+    part = Participation(client, chain, report=told.append, clock=clock, sleep=clock.sleep)
+    assert part.run(once=True) == Ending(outcome=Outcome.MISSED, rounds=())
+    assert told.count(f"round 1: {reason}") == 1
+    assert chain.state.learning_round == 1
+
+
+def test_who_is_expelled_is_told_so(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock
+) -> None:
+    chain.state = replace(lab.reach(Phase.COMMIT, learning_round=1), expelled=(lab.client(OWN),))
+    assert join(lab, chain, tmp_path, clock)[0].outcome is Outcome.EXPELLED
+
+
+def test_what_a_transaction_names_is_offered_whenever_it_is_sent(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock
+) -> None:
+    offered: list[SentTransaction] = []
+    client = make_client(lab, OWN, tmp_path, prover=prover())
+    part = Participation(
+        client, chain, report=print, offer=offered.append, clock=clock, sleep=clock.sleep
+    )
+    assert part.run(once=True).rounds == (0,)
+    assert offered == chain.sent
+
+
+class WithoutDeals:
+    """Blobs without the deals of the round, until somebody looks for them."""
+
+    def __init__(self, blobs: Any, chain: LabChain) -> None:
+        self._blobs, self._chain = blobs, chain
+
+    def get(self, digest: bytes) -> bytes:
+        state = self._chain.state
+        deals = {proven.deal for proven in state.proofs.values()}
+        if state.phase is Phase.UNMASK and digest in deals - set(self._chain.looked_for):
+            raise BlobMissing(digest)
+        raw: bytes = self._blobs.get(digest)
+        return raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+
+def test_all_deals_are_looked_for_at_once(
+    lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock
+) -> None:
+    blobs = WithoutDeals(lab.blobs, chain)
+    client = make_client(lab, OWN, tmp_path, prover=prover(), blobs=blobs)
+    part = Participation(client, chain, report=print, clock=clock, sleep=clock.sleep)
+    assert part.run(once=True).rounds == (0,)
+    first, *rest = chain.looked_for
+    assert first in rest
+    assert len(rest) == len(set(rest)) == lab.n_clients - 1
+
+
 class Killed(BaseException):
     """What ends a process without a word."""
 
@@ -216,7 +284,7 @@ class Dying:
 
 
 def list_deaths() -> Iterator[tuple[int, bool]]:
-    for after in range(7):
+    for after in range(9):
         yield after, False
         yield after, True
 

@@ -8,16 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from api.client.joining import Bringer
+from api.commands.client import find_peers
 from consensus.content.blobs import FileBlobs
+from consensus.content.peers import PeerBlobs
 from consensus.disk.development import ADMISSION, BLOBS, GENESIS
 from consensus.disk.identity import create_key
 from consensus.wire.signatures import is_valid
-from consensus.wire.transactions import permit_bytes
+from consensus.wire.transactions import Proof, permit_bytes
 from federated.task_scales import TaskScales
 from prover.keys.card import KeyCard
 from prover.keys.folder import save_key
 from tests.support.commands import run
 from tests.support.learning import ProvenLab, accuracy, ed25519, proving_key
+from tests.support.memory_blobs import MemoryBlobs
 
 SCALES = TaskScales(weights=(0.01, 0.01), mean=0.5, std=0.25).to_lists()
 
@@ -119,3 +123,39 @@ def test_a_task_without_scales_is_not_learned(tmp_path: Path) -> None:
     (tmp_path / "chain" / GENESIS).write_bytes(other.genesis.encode())
     code, said = join(tmp_path)
     assert (code, "scales_invalid" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("source", "peers"),
+    [
+        ("http://10.0.0.1:8700", ["http://10.0.0.1:8700"]),
+        ("https://node.example/", ["https://node.example"]),
+        ("https://example.org/tasks/genesis.json", []),
+        ("chain/genesis.json", []),
+        (None, []),
+    ],
+)
+def test_the_node_that_a_genesis_comes_from_is_a_peer(source: str | None, peers: list[str]) -> None:
+    assert find_peers(source) == peers
+
+
+def test_blobs_are_brought_until_one_peer_has_taken_them(lab: ProvenLab) -> None:
+    own = MemoryBlobs()
+    proof = lab.sign(
+        Proof(client_key=bytes(32), learning_round=0, envelope=b"x", deal=own.put(b"a deal")),
+        lab.clients[0],
+    )
+    answers = iter([0, 0, 1])
+    offered: list[bytes] = []
+
+    class Peers(PeerBlobs):
+        def offer(self, raw: bytes) -> int:
+            offered.append(raw)
+            return next(answers)
+
+    bringer = Bringer(own, Peers([]))
+    for _ in range(5):
+        bringer.bring(proof)
+    assert offered == [b"a deal"] * 3
+    bringer.bring(lab.register(0))
+    assert len(offered) == 3

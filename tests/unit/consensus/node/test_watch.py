@@ -168,7 +168,7 @@ def test_blobs_are_looked_for_until_a_validator_sends_them(
     now_s = [0.0]
     watch = Watch(LAB.genesis, transport, blobs=blobs, clock=lambda: now_s[0])
     raw, digest = b"pool", LAB.task.get_pool(0)
-    watch.look_for([digest])
+    watch.look_for([blobs.put(b"a key"), digest])  # of which one is there
     watch.poll(10)
     asked = [BlobRequest.decode(x.raw) for x in server.read(10) if x.stream == VOTES]
     (request,) = [r for r in asked if r is not None]
