@@ -11,8 +11,7 @@ from threading import Condition, Event, Lock, Thread
 from redis import Redis
 from redis.exceptions import RedisError
 
-from api.client.prover import ServiceProver
-from api.demo.stage import Report, Role, Stage
+from api.demo.stage import CLIENTS, LOGS, Report, Role, Stage
 from api.errors import DemoFailed, describe
 from api.process.program import PROGRAM
 from api.process.supervisor import Command
@@ -26,12 +25,12 @@ from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis
 from consensus.wire.transactions import Proof, Transaction
 from federated.attacks import ForgingProver, LyingProver
-from federated.client import Client, Learn, Prover, SecretStore, make_committer
+from federated.client import Client, Learn, ProofOrder, Prover, SecretStore, make_committer
 from federated.errors import ProvingFailed
+from federated.joining.own_prover import OwnProver
 from federated.local import improve
 from federated.task_scales import dequantize
 from kernels.backend import Backend
-from kernels.machine import count_processors
 from prover.errors import ProverError
 from prover.model.network import QuantizedModel
 from prover.wire.envelope import Envelope
@@ -110,14 +109,37 @@ class Actor:
     sent: dict[int, Proof]
 
 
-def cast(stage: Stage, feed: Feed, url: str, backend: Backend) -> list[Actor]:
-    """Clients with keys of their own, each of its own data and nature."""
+class InTurn:
+    """A prover that several threads share: a proof takes all processors."""
+
+    def __init__(self, prover: Prover) -> None:
+        self._prover, self._turn = prover, Lock()
+
+    def prove(self, order: ProofOrder) -> bytes:
+        """Raises ProvingFailed."""
+        with self._turn:
+            return self._prover.prove(order)
+
+
+def cast(stage: Stage, feed: Feed, backend: Backend) -> list[Actor]:
+    """Clients with keys of their own, each of its own data and nature.
+
+    They prove on this machine, under one copy of the key: a model is shown to nobody.
+    """
     task = stage.genesis.task
     admission = load_key(stage.chain, ADMISSION)
+    prover = InTurn(
+        OwnProver(
+            stage.ready.accuracy,
+            stage.ready.key,
+            random_bytes=secrets.token_bytes,
+            backend=backend,
+        )
+    )
     training = Lock()  # one at a time: each takes a processor, and there are others who need one
     actors = []
     for index, (role, own) in enumerate(zip(stage.plan.roles, stage.own, strict=True)):
-        folder = stage.folder / "clients" / str(index + 1)
+        folder = stage.folder / CLIENTS / str(index + 1)
         key = create_key(folder, secrets.token_bytes(32), CLIENT_KEY)
         client = Client(
             key,
@@ -127,7 +149,7 @@ def cast(stage: Stage, feed: Feed, url: str, backend: Backend) -> list[Actor]:
             secrets=SecretStore(folder, stage.genesis),
             learn=_make_learner(stage, index, training),
             commit=make_committer(task, random_bytes=secrets.token_bytes, backend=backend),
-            prover=_choose_prover(role, ServiceProver(url), feed, task.verifying_key_digest),
+            prover=_choose_prover(role, prover, feed, task.verifying_key_digest),
             random_bytes=secrets.token_bytes,
             backend=backend,
         )
@@ -154,7 +176,7 @@ def _make_learner(stage: Stage, index: int, training: Lock) -> Learn:
     return learn
 
 
-def _choose_prover(role: Role, service: Prover, feed: Feed, key_digest: bytes) -> Prover:
+def _choose_prover(role: Role, own: Prover, feed: Feed, key_digest: bytes) -> Prover:
     """The forger makes its proof up in one round and takes another client's in the next."""
 
     def steal() -> Envelope | None:
@@ -163,9 +185,9 @@ def _choose_prover(role: Role, service: Prover, feed: Feed, key_digest: bytes) -
 
     match role:
         case Role.HONEST:
-            return service
+            return own
         case Role.LIAR:
-            return LyingProver(service, extra=LIE)
+            return LyingProver(own, extra=LIE)
         case Role.FORGER:
             return ForgingProver(steal, key_digest=key_digest, random_bytes=secrets.token_bytes)
 
@@ -219,7 +241,7 @@ def _watch_rounds(
             _report_state(stage, state, report)
         if time.monotonic() - since > STALL_S:
             raise DemoFailed(
-                f"no block became final for {STALL_S:g} s; read {stage.folder / 'logs'}, and try "
+                f"no block became final for {STALL_S:g} s; read {stage.folder / LOGS}, and try "
                 "again when the machine is less busy"
             )
         feed.poll()
@@ -244,14 +266,12 @@ def _report_state(stage: Stage, state: ChainState, report: Report) -> None:
 
 
 def list_commands(stage: Stage, *, host: str, port: int) -> list[Command]:
-    """The service and the validators, each with a log of its own; workers share the processors.
+    """The service, which shows the chain, and the validators, each with a log of its own.
 
     Validators keep all payloads: `story` adds every sum up once more.
     """
-    logs = stage.folder / "logs"
+    logs = stage.folder / LOGS
     logs.mkdir(parents=True, exist_ok=True)
-    n_workers = stage.plan.n_workers
-    n_threads = max(1, count_processors() // n_workers)
 
     def command(name: str, *arguments: str, **settings: object) -> Command:
         changed = [f"ZKPOT_{key}={value}" for key, value in settings.items()]
@@ -265,6 +285,5 @@ def list_commands(stage: Stage, *, host: str, port: int) -> list[Command]:
     homes = [node_home(stage.chain, i) for i in range(stage.plan.n_validators)]
     return [
         command("api", "api", "--host", host, "--port", str(port), GENESIS=genesis),
-        *(command(f"worker-{i + 1}", "worker", THREADS=n_threads) for i in range(n_workers)),
         *(command(home.name, "node", str(home), "--archive") for home in homes),
     ]

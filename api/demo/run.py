@@ -1,8 +1,9 @@
 """READ FIRST: a demonstration from an empty folder to its story.
 
     set up     data, a start, the key of the circuit, the chain's keys               `stage`
-    run        the service, workers and validators as processes; clients in threads  `play`
+    run        the service and validators as processes; clients in threads           `play`
     tell       what is on the validators' disks, and whether it is true              `story`, `show`
+    search     all that others hold, for what only clients may have                  `search`
 
 The main thread keeps the processes; the play has a thread of its own.
 """
@@ -10,29 +11,37 @@ The main thread keeps the processes; the play has a thread of its own.
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import itertools
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
 import httpx2
+from redis import Redis
 
 from api.demo.play import Actor, Feed, cast, list_commands, perform
-from api.demo.stage import Plan, Report, Stage, set_up
+from api.demo.search import Searched, Searcher, Secret, read_files, read_server, search
+from api.demo.stage import CHAIN, CLIENTS, LOGS, Plan, Report, Stage, set_up
 from api.demo.story import Participant, Story, tell
 from api.errors import DemoFailed, describe
 from api.process.supervisor import Supervisor
 from api.settings import Settings
 from api.valkey.embedded import connect
+from consensus.content.blobs import FileBlobs
+from consensus.content.interface import Blobs
 from consensus.disk.block_files import read_finals
-from consensus.disk.development import node_home
+from consensus.disk.development import BLOBS, node_home
 from consensus.errors import BlobUnavailable, LedgerError, PoolInvalid
 from consensus.wire.messages import FinalBlock
 from kernels.backend import Backend
 
+OTHERS = ("queue", "uploads", "private")
+"""Of the data directory: the server's append-only file, and what the service keeps for callers."""
 SERVICE_S = 90.0
 LEDGERS_S = 30.0
 _PAUSE_S = 0.2
@@ -43,7 +52,7 @@ Told = Callable[[Story], bool]
 
 def set_up_in(folder: Path, plan: Plan, data_dir: Path, backend: Backend, report: Report) -> Stage:
     """A stage in place of the one before. Raises as `set_up`."""
-    for name in ("chain", "clients", "logs"):
+    for name in (CHAIN, CLIENTS, LOGS):
         shutil.rmtree(folder / name, ignore_errors=True)
     return set_up(plan, folder, data_dir, backend, report)
 
@@ -101,7 +110,7 @@ def run(
     thread.start()
     try:
         if not supervisor.run(stop):
-            failures.append(f"a process refused its settings; read {stage.folder / 'logs'}")
+            failures.append(f"a process refused its settings; read {stage.folder / LOGS}")
     finally:
         stop.set()
         thread.join()
@@ -116,7 +125,7 @@ def _play(
     redis = connect(settings)
     try:
         feed = Feed(stage.genesis, redis)
-        actors = cast(stage, feed, url, backend)
+        actors = cast(stage, feed, backend)
         perform(stage, feed, actors, stop, report)
         ledgers = _read_ledgers(stage, feed.state.height)
         return tell(
@@ -124,6 +133,8 @@ def _play(
             ledgers,
             stage.blobs,
             [_describe(actor, stage.plan.n_rounds) for actor in actors],
+            validators=[Held(FileBlobs(home / BLOBS)) for home in _list_homes(stage)],
+            search=lambda hidden: _search(stage, settings, redis, hidden),
             random_bytes=secrets.token_bytes,
             report=report,
         )
@@ -151,25 +162,67 @@ def _wait_for_service(url: str, stop: Event, folder: Path) -> None:
 def _read_ledgers(stage: Stage, height: int) -> list[list[FinalBlock]]:
     """What each validator has on its disk, as soon as all of it is there."""
     ends_at = time.monotonic() + LEDGERS_S
-    homes = [node_home(stage.chain, i) for i in range(stage.plan.n_validators)]
     while True:
-        ledgers = [read_finals(home, stage.genesis) for home in homes]
+        ledgers = [read_finals(home, stage.genesis) for home in _list_homes(stage)]
         if all(len(ledger) >= height for ledger in ledgers) or time.monotonic() > ends_at:
             return ledgers
         time.sleep(_PAUSE_S)
 
 
+def _list_homes(stage: Stage) -> list[Path]:
+    return [node_home(stage.chain, i) for i in range(stage.plan.n_validators)]
+
+
+class Held:
+    """Blobs as somebody else holds them: what is made of them is not put there."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    def get(self, digest: bytes) -> bytes:
+        """Raises BlobUnavailable."""
+        return self._blobs.get(digest)
+
+    def put(self, raw: bytes) -> bytes:
+        """Only the digest."""
+        return hashlib.sha256(raw).digest()
+
+    def read_part(self, digest: bytes, start: int, length: int) -> tuple[int, bytes] | None:
+        """As the blobs do."""
+        return self._blobs.read_part(digest, start, length)
+
+    def discard(self, digest: bytes) -> None:
+        """Nothing."""
+
+
+def _search(stage: Stage, settings: Settings, redis: Redis, hidden: Sequence[Secret]) -> Searched:
+    """All that others hold: validators, the shared blobs, logs, the service, the server.
+
+    Raises DemoFailed where the search would not find what is there.
+    """
+    searcher = Searcher(hidden)
+    own = (searcher.find(raw) for _, raw in read_files(stage.folder / CLIENTS))
+    missing = searcher.names - set[str]().union(*own)
+    if missing:
+        raise DemoFailed(f"the search is at fault: it does not find {', '.join(sorted(missing))}")
+    data = settings.data_dir
+    folders = (stage.chain, stage.folder / LOGS, *(data / name for name in OTHERS))
+    return search(searcher, itertools.chain(read_files(*folders), read_server(redis)))
+
+
 def _describe(actor: Actor, n_rounds: int) -> Participant:
-    models = {}
+    models, blindings = {}, {}
     for learning_round in range(n_rounds):
         found = actor.client.load_secrets(learning_round)
         if found is None:
             raise DemoFailed(f"{actor.name} took no part in round {learning_round + 1}")
         models[learning_round] = found.model
+        blindings[learning_round] = found.commitment.blinding.rho
     return Participant(
         name=actor.name,
         role=actor.role,
         public_key=actor.client.public_key,
         models=models,
+        blindings=blindings,
         sent=actor.sent,
     )

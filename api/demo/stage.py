@@ -27,6 +27,8 @@ from prover.pipeline import commit_job, prove_job
 from prover.wire.statement import Occasion
 
 Report = Callable[[str, int, int], None]
+CHAIN, CLIENTS, LOGS = "chain", "clients", "logs"
+"""Folders of a demonstration."""
 
 
 class Role(StrEnum):
@@ -54,7 +56,6 @@ class Plan:
     n_validators: int = 4
     roles: tuple[Role, ...] = (Role.HONEST, Role.HONEST, Role.HONEST, Role.LIAR, Role.FORGER)
     n_rounds: int = 3
-    n_workers: int = 2
     block_ms: int = 1000
     phase_ms: int = 120_000  # who is silent for so long is not waited for any more
 
@@ -76,7 +77,7 @@ class Stage:
 
     @property
     def chain(self) -> Path:
-        return self.folder / "chain"
+        return self.folder / CHAIN
 
 
 def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: Report) -> Stage:
@@ -99,10 +100,10 @@ def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: R
     )
     ready = keys.get(plan.architecture, plan.n_samples, backend, report)
     _try_proof(plan, ready, start, scales, test, backend, report)
-    (folder / "chain").mkdir(mode=0o700, parents=True)
-    blobs = FileBlobs(folder / "chain" / BLOBS)
+    (folder / CHAIN).mkdir(mode=0o700, parents=True)
+    blobs = FileBlobs(folder / CHAIN / BLOBS)
     genesis = create_chain(
-        folder / "chain",
+        folder / CHAIN,
         chain_id=b"demo",
         task=_make_task(plan, ready, scales, test, blobs),
         timeouts=Timeouts(

@@ -6,18 +6,16 @@ counts are recounted by the integer evaluator, global models recomputed from the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
+from api.demo.search import Searched, Secret
 from api.demo.stage import Report, Role
 from consensus.content.interface import Blobs
 from consensus.learning.aggregate import GlobalModel, combine
 from consensus.learning.chain import proposers
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
-from consensus.learning.steps import list_round_blobs
 from consensus.node.follower import Follower
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
@@ -25,24 +23,21 @@ from consensus.wire.messages import FinalBlock
 from consensus.wire.transactions import Proof
 from federated.data import LabeledImages
 from federated.experiment import count_correct
-from kernels.integers import to_scalars
 from prover.model.network import QuantizedModel
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict
 
-SHOWN = 256
-"""Weights in a row that a blob must not hold."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Participant:
-    """models : its own of each round; sent : its proof of each round, honest or not"""
+    """models, blindings : its own of each round; sent : its proof of each round, honest or not"""
 
     name: str
     role: Role
     public_key: bytes
     models: Mapping[int, QuantizedModel]
+    blindings: Mapping[int, int]
     sent: Mapping[int, Proof]
 
 
@@ -126,10 +121,16 @@ def tell(
     blobs: Blobs,
     participants: Sequence[Participant],
     *,
+    validators: Sequence[Blobs],
+    search: Callable[[Sequence[Secret]], Searched],
     random_bytes: RandomBytes,
     report: Report,
 ) -> Story:
-    """The story of a chain from its validators' ledgers. Raises BlobUnavailable, PoolInvalid."""
+    """The story of a chain from its validators' ledgers. Raises BlobUnavailable, PoolInvalid.
+
+    validators : what each validator holds itself, to read
+    search     : looks for clients' secrets in all that others hold
+    """
     task = genesis.task
     pool = SamplePool.parse(blobs.get(task.get_pool(0)))
     story = Story(n_samples=task.n_samples, n_pool=len(pool.labels), height=len(ledgers[0]))
@@ -154,6 +155,13 @@ def tell(
     )
     for learning_round, act in enumerate(whole):
         _tell_round(story, learning_round, act, blobs, pool, participants, verifier)
+    _check_sums(story, whole, participants, validators, random_bytes)
+    searched = search(_list_secrets(whole, participants))
+    story.check(
+        f"no model was ever on the wire: searched {searched.n_bytes:,} bytes",
+        not searched.found,
+        where=", ".join(searched.found),
+    )
     return story
 
 
@@ -209,25 +217,11 @@ def _tell_round(
     story.rounds.append(told)
     _check_round(story, learning_round, told, participants)
     where = f"round {learning_round + 1}"
-    proven = {key: proof.claimed_correct for key, proof in act.electing.proofs.items()}
-    summed = [
-        (p.models[learning_round], proven[p.public_key])
-        for p in participants
-        if p.public_key in entered
-    ]
     story.check(
         "what is proven is what the clients' own models get right, recounted",
-        bool(summed) and all(count_correct(model, shard) == k for model, k in summed),
-        where=where,
-    )
-    story.check(
-        "the global model is the weighted mean of the clients' own models, recomputed",
-        mean is not None and bool(summed) and mean.encode() == combine(summed).encode(),
-        where=where,
-    )
-    story.check(
-        "no blob of the chain is a client's model, or holds one's weights",
-        not any(_shows(blobs, act.electing, p.models[learning_round]) for p in participants),
+        all(
+            count_correct(m, shard) == k for m, k in _list_summed(act, learning_round, participants)
+        ),
         where=where,
     )
     home = None if leader is None else act.electing.clients[leader]
@@ -301,12 +295,64 @@ def _is_refused(part: Part) -> bool:
     return faulty and part.refused and part.proven is None and not part.entered
 
 
-def _shows(blobs: Blobs, electing: ChainState, model: QuantizedModel) -> bool:
-    """Whether something that clients have sent holds a run of this model's weights."""
-    weights = model.wires[:SHOWN].astype(np.int8).tobytes()
-    scalars = to_scalars(model.wires[:SHOWN]).data.tobytes()
-    sent = (blobs.get(digest) for digest in list_round_blobs(electing))
-    return any(weights in raw or scalars in raw for raw in sent)
+def _list_summed(
+    act: _Acts, learning_round: int, participants: Sequence[Participant]
+) -> list[tuple[QuantizedModel, int]]:
+    """The own models of those who entered, each with its proven count."""
+    assert act.electing is not None
+    assert act.final is not None
+    weights = {e.client_key: e.weight for a in act.final.block.aggregate for e in a.entries}
+    return [
+        (p.models[learning_round], weights[p.public_key])
+        for p in participants
+        if p.public_key in weights
+    ]
+
+
+def _check_sums(
+    story: Story,
+    acts: Sequence[_Acts],
+    participants: Sequence[Participant],
+    validators: Sequence[Blobs],
+    random_bytes: RandomBytes,
+) -> None:
+    """From what each validator holds itself the same mean comes, which opens the commitments' sum;
+    and from the models that never left their owners."""
+    text = (
+        "the global model is the mean of the committed models: opened and recomputed by "
+        f"{len(validators)} validators"
+    )
+    for learning_round, act in enumerate(acts):
+        assert act.electing is not None
+        assert act.final is not None
+        (aggregate,) = act.final.block.aggregate
+        where = f"round {learning_round + 1}"
+        summed = _list_summed(act, learning_round, participants)
+        for index, held in enumerate(validators):
+            verifier = BlockVerifier(act.electing.genesis, held, random_bytes)
+            same = verifier.build_aggregate(act.electing) == aggregate
+            story.check(text, same, where=f"{where}, validator {index}")
+        mean = _load_global(act.final, validators[0])
+        same = mean is not None and bool(summed) and mean.encode() == combine(summed).encode()
+        story.check(text, same, where=where)
+
+
+def _list_secrets(acts: Sequence[_Acts], participants: Sequence[Participant]) -> list[Secret]:
+    """All that is nobody else's."""
+    found = []
+    for learning_round, act in enumerate(acts):
+        assert act.electing is not None
+        for p in participants:
+            proven = act.electing.proofs.get(p.public_key)
+            found.append(
+                Secret(
+                    name=f"{p.name} in round {learning_round + 1}",
+                    model=p.models[learning_round],
+                    rho=p.blindings[learning_round],
+                    weight=None if proven is None else proven.claimed_correct,
+                )
+            )
+    return found
 
 
 def _load_global(final: FinalBlock, blobs: Blobs) -> GlobalModel | None:

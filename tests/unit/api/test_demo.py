@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not inst
 
 from api.demo import play, run
 from api.demo.play import Feed, perform
+from api.demo.search import Searcher, search
 from api.demo.show import draw_picture, show_story, to_json
 from api.demo.stage import Role
 from api.demo.story import Part, Participant, Round, Story, _check_round, tell
 from api.errors import DemoFailed
+from consensus.content.interface import Blobs
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import FinalBlock, QuorumCertificate
@@ -30,12 +32,14 @@ from consensus.wire.transactions import Proof, Refusal
 from federated.attacks import make_up, raise_claim, state_own
 from federated.client import ProofOrder, draw_shard
 from federated.errors import ProvingFailed
+from prover.model.zkq import encode_model
 from prover.pedersen.commitment import SecretCommitment
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion
 from prover.wire.verdict import Verdict
 from tests.support.certificates import certify
 from tests.support.learning import Lab, ProvenLab, commitment_of, model_of
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.tiny_circuits import seeded
 
 HONEST, LIAR, FORGER = range(3)
@@ -110,15 +114,31 @@ def participants(
             role=role,
             public_key=lab.client(i),
             models={t: model_of(i) for t in range(2)},
+            blindings={t: commitment_of(i)[1].rho for t in range(2)},
             sent={t: played[1][i, t] for t in range(2)},
         )
         for i, role in enumerate(ROLES)
     ]
 
 
-def tell_of(lab: ProvenLab, ledgers: list[Ledger], participants: list[Participant]) -> Story:
+def tell_of(
+    lab: ProvenLab,
+    ledgers: list[Ledger],
+    participants: list[Participant],
+    *,
+    validators: Sequence[Blobs] = (),
+    places: Sequence[tuple[str, bytes]] = (("a log", b"nothing"),),
+) -> Story:
+    """Validators hold what the lab does; the search is of these places."""
     return tell(
-        lab.genesis, ledgers, lab.blobs, participants, random_bytes=seeded(3), report=ignore
+        lab.genesis,
+        ledgers,
+        lab.blobs,
+        participants,
+        validators=validators or [run.Held(lab.blobs)] * 4,
+        search=lambda secrets: search(Searcher(secrets), places),
+        random_bytes=seeded(3),
+        report=ignore,
     )
 
 
@@ -206,6 +226,55 @@ def test_what_clients_did_is_checked_against_their_part(
 ) -> None:
     story = tell_of(lab, [played[0]] * 4, change(participants))
     assert any(words in text for text in find_faults(story))
+
+
+def test_a_model_on_the_wire_is_noticed(
+    lab: ProvenLab,
+    played: tuple[Ledger, Mapping[tuple[int, int], Proof]],
+    participants: list[Participant],
+) -> None:
+    """Also a cheat's, and a blinding alone."""
+    shown = encode_model(model_of(FORGER))
+    rho = commitment_of(LIAR)[1].rho.to_bytes(32, "little")
+    places = [("a blob", b"x" + shown), ("the server's a", rho), ("a log", b"x")]
+    story = tell_of(lab, [played[0]] * 4, participants, places=places)
+    n_bytes = sum(len(raw) for _, raw in places)
+    (told,) = find_faults(story)
+    assert told == f"no model was ever on the wire: searched {n_bytes} bytes"
+    (faults,) = next(claim.faults for claim in story.claims if claim.text == told)
+    assert faults == ", ".join(
+        f"client {i + 1} in round {t}'s {what} in {where}"
+        for i, what, where in ((FORGER, "weights", "a blob"), (LIAR, "blinding", "the server's a"))
+        for t in (1, 2)
+    )
+
+
+class Altered(MemoryBlobs):
+    """A validator's blobs, of which one masked update is another client's."""
+
+    def __init__(self, blobs: MemoryBlobs, state: ChainState) -> None:
+        self._under, (self._first, self._second, *_) = blobs, state.masked.values()
+
+    def get(self, digest: bytes) -> bytes:
+        return self._under.get(self._second if digest == self._first else digest)
+
+
+def test_a_sum_that_a_validator_cannot_open_is_noticed(
+    lab: ProvenLab,
+    played: tuple[Ledger, Mapping[tuple[int, int], Proof]],
+    participants: list[Participant],
+) -> None:
+    state = start(lab.genesis)
+    for final in played[0]:
+        if state.phase is Phase.ELECT:
+            break
+        state = apply(state, final.block)
+    validators = [run.Held(lab.blobs)] * 3 + [run.Held(Altered(lab.blobs, state))]
+    story = tell_of(lab, [played[0]] * 4, participants, validators=validators)
+    (told,) = find_faults(story)
+    assert told.endswith("opened and recomputed by 4 validators")
+    faults = next(claim.faults for claim in story.claims if claim.text == told)
+    assert faults == ["round 1, validator 3"]
 
 
 def make_part(proven: int | None, **changes: Any) -> Part:
