@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -66,18 +66,20 @@ class Cluster:
     def home(self, index: int) -> Path:
         return node_home(self.folder / "chain", index)
 
-    def start(self, *indices: int) -> None:
+    def start(self, *indices: int, options: Sequence[str] = ()) -> None:
         for index in indices:
             with (self.folder / f"node-{index}.log").open("ab") as log:
                 self.processes[index] = subprocess.Popen(
-                    [*PROGRAM, "node", str(self.home(index))],
-                    env={**os.environ, **self._environment()},
+                    [*PROGRAM, "node", str(self.home(index)), *options],
+                    env={**os.environ, **self.environment},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                 )
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """By which a process reaches the others."""
         found = {"ZKPOT_DATA_DIR": str(self.folder / "data"), "ZKPOT_THREADS": "1"}
         return found if self.is_shared else found | {"ZKPOT_REDIS_URL": self.server.url}
 
