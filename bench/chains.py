@@ -31,6 +31,7 @@ from consensus.disk.development import (
 from consensus.disk.identity import get_public_key, load_key, load_seed, sign
 from consensus.learning import beacon
 from consensus.learning.admission import describe_occasion
+from consensus.learning.aggregate import WEIGHT
 from consensus.learning.chain import apply, beacon_message, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.circle import describe_circle
@@ -200,7 +201,7 @@ class ChainLab:
             payload = client.mask(
                 self.prover.model.wires,
                 rho=self._blinding.rho,
-                weight=state.proofs[public].claimed_correct,
+                weight=WEIGHT,
                 accepted=accepted,
             )
         else:

@@ -32,7 +32,7 @@ from consensus.aggregation.masks import Masker
 from consensus.content.interface import Blobs
 from consensus.disk.identity import get_public_key, sign
 from consensus.learning.admission import describe_occasion, is_norm_asked
-from consensus.learning.aggregate import GlobalModel
+from consensus.learning.aggregate import WEIGHT, GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.circle import describe_circle, describe_judged, list_bad
 from consensus.learning.samples import SamplePool
@@ -330,9 +330,8 @@ class Client:
     ) -> Record:
         accepted, masked = state.proofs.keys(), state.masked.keys()
         if duty is Duty.MASK:
-            weight = state.proofs[self.public_key].claimed_correct
             rho = secrets.commitment.blinding.rho
-            return masks.mask(secrets.model.wires, rho=rho, weight=weight, accepted=accepted)
+            return masks.mask(secrets.model.wires, rho=rho, weight=WEIGHT, accepted=accepted)
         if duty is Duty.UNMASK:
             named = name_deals(state, self.public_key)
             deals = {c: Deal.parse(self._blobs.get(digest)) for c, digest in named.items()}

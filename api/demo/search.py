@@ -3,7 +3,7 @@
 Others are the validators, the place where clients put blobs, the server with its streams, the
 service, and whoever reads logs. What the server forgets is still in its append-only file. Of every
 model several runs of parameters are looked for, and its blinding, in all the ways in which numbers
-are written here: as they are, times the weight in the sum, times the unit of global models.
+are written here: as they are or times the unit of global models.
 
 That it finds what is there is checked on the clients' own folders, where all of it lies.
 """
@@ -27,6 +27,7 @@ from prover.model.network import QuantizedModel
 N_RUNS, RUN = 3, 16
 """Runs of a model that are looked for, and parameters in each."""
 PROBE_BYTES = 8
+_FACTORS = (1, ONE)
 _LG_TABLE = 20
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _TYPES = tuple(order + kind for order in "<>" for kind in ("i2", "i4", "i8", "f4", "f8"))
@@ -34,12 +35,11 @@ _TYPES = tuple(order + kind for order in "<>" for kind in ("i2", "i4", "i8", "f4
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Secret:
-    """A client's model of a round. name : for people; weight : in the sum, if it has one"""
+    """A client's model of a round. name : for people"""
 
     name: str
     model: QuantizedModel
     rho: int
-    weight: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,22 +106,18 @@ def list_weights(secret: Secret) -> Iterator[bytes]:
     for run in choose_runs(secret.model.wires):
         as_bytes = run.astype(np.int8).tobytes()
         yield from (as_bytes, as_bytes.hex().encode(), ", ".join(map(str, run)).encode())
-        for factor in _list_factors(secret):
+        for factor in _FACTORS:
             yield from _encode(run * factor)
 
 
 def list_blindings(secret: Secret) -> Iterator[bytes]:
     """Encodings of a blinding."""
-    for factor in _list_factors(secret):
+    for factor in _FACTORS:
         rho = secret.rho * factor % R
         for order in ("little", "big"):
             raw = rho.to_bytes(32, order)
             yield from (raw, raw.hex().encode())
         yield str(rho).encode()
-
-
-def _list_factors(secret: Secret) -> tuple[int, ...]:
-    return (1, ONE) if secret.weight is None else (1, ONE, secret.weight)
 
 
 def choose_runs(parameters: Int64Array) -> list[Int64Array]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from api.demo.search import Searched, Secret
 from api.demo.stage import Report, Role
 from consensus.content.interface import Blobs
-from consensus.learning.aggregate import GlobalModel, combine
+from consensus.learning.aggregate import WEIGHT, GlobalModel, combine
 from consensus.learning.chain import proposers
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
@@ -298,15 +298,11 @@ def _is_refused(part: Part) -> bool:
 def _list_summed(
     act: _Acts, learning_round: int, participants: Sequence[Participant]
 ) -> list[tuple[QuantizedModel, int]]:
-    """The own models of those who entered, each with its proven count."""
+    """The own models of those who entered, each with its weight in the sum."""
     assert act.electing is not None
     assert act.final is not None
-    weights = {e.client_key: e.weight for a in act.final.block.aggregate for e in a.entries}
-    return [
-        (p.models[learning_round], weights[p.public_key])
-        for p in participants
-        if p.public_key in weights
-    ]
+    entered = {e.client_key for a in act.final.block.aggregate for e in a.entries}
+    return [(p.models[learning_round], WEIGHT) for p in participants if p.public_key in entered]
 
 
 def _check_sums(
@@ -340,16 +336,13 @@ def _check_sums(
 def _list_secrets(acts: Sequence[_Acts], participants: Sequence[Participant]) -> list[Secret]:
     """All that is nobody else's."""
     found = []
-    for learning_round, act in enumerate(acts):
-        assert act.electing is not None
+    for learning_round in range(len(acts)):
         for p in participants:
-            proven = act.electing.proofs.get(p.public_key)
             found.append(
                 Secret(
                     name=f"{p.name} in round {learning_round + 1}",
                     model=p.models[learning_round],
                     rho=p.blindings[learning_round],
-                    weight=None if proven is None else proven.claimed_correct,
                 )
             )
     return found

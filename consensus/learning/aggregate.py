@@ -1,6 +1,6 @@
-"""The global model of a learning round: the exact weighted mean of the accepted models.
+"""The global model of a learning round: the exact mean of the accepted models.
 
-    mean = floor(2^16 sum_i k_i w_i / sum_i k_i + 1/2)          weight k_i: the proven count
+    mean = floor(2^16 sum_i c w_i / sum_i c + 1/2)          c = `WEIGHT`, alike for all
 
 in fixed point with 16 fractional bits, rounding half up: every validator computes the same bytes in
 whole numbers, in any order. Clients start the next round from it; `GlobalModel.rounded` is the
@@ -30,6 +30,9 @@ from prover.wire.records import Kind, Record, encode_fields, header
 
 FRACTION_BITS = 16
 ONE = 1 << FRACTION_BITS
+WEIGHT = 1
+"""Of every model in a round's sum. Counts in its place would show the models: 456 w + 445 w' tells
+both w and w', which have 255 values each (PROTOCOL section 6)."""
 MAX_TOTAL_WEIGHT = 1 << 39  # times a bias, 2^23 at most, fits int64; so does 2^17 times a remainder
 
 
@@ -112,7 +115,7 @@ def count_global_bytes(architecture: Architecture) -> int:
 
 
 def divide(architecture: Architecture, sums: Int64Array, total: int) -> GlobalModel:
-    """The weighted mean of models, given sum k_i w_i and sum k_i.
+    """The weighted mean of models, given sum c_i w_i and sum c_i.
 
     sums : int64[n_parameters]; total : positive, 2^39 at most
     Raises ValueError for another total, FieldInvalid for a sum that models of these weights don't

@@ -1,7 +1,7 @@
 """Weight of a client in votes about the task: a decaying sum of what it contributed.
 
 A pure rule over what final blocks say, in whole numbers, so that anyone, a contract included,
-computes the same from the ledger. With k the claim (the weight in the aggregate) of a client that
+computes the same from the ledger. With k the claim of a client that
 entered the global model of a round, out of n samples:
 
     weight <- floor(weight * 7/8) + floor(10^6 * k / n)        once per learning round
@@ -27,7 +27,7 @@ def update_weights(
     """Weights by client key after a round; clients of weight zero are left out."""
     after = {client: weight * KEPT // OF for client, weight in weights.items()}
     for entry in aggregate.entries:
-        earned = UNIT * entry.weight // n_samples
+        earned = UNIT * entry.proven // n_samples
         after[entry.client_key] = after.get(entry.client_key, 0) + earned
     return {client: weight for client, weight in after.items() if weight}
 

@@ -40,9 +40,9 @@ _FAILURES: Mapping[Phase, Collection[Failure]] = {
 
 
 def list_entries(state: ChainState, excluded: Collection[bytes] = ()) -> tuple[Entry, ...]:
-    """Who enters a global model with what weight, by client key: who masked and is not excluded."""
+    """Who enters a global model, by client key: who masked and is not excluded."""
     return tuple(
-        Entry(client_key=client, weight=state.proofs[client].claimed_correct)
+        Entry(client_key=client, proven=state.proofs[client].claimed_correct)
         for client in sorted(state.masked.keys() - set(excluded))
     )
 

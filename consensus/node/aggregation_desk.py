@@ -26,7 +26,7 @@ from consensus.aggregation.opening import Final, Opening
 from consensus.aggregation.outcome import Ending, Failure, Outcome
 from consensus.aggregation.unmasking import Unmasking
 from consensus.content.interface import Blobs
-from consensus.learning.aggregate import divide
+from consensus.learning.aggregate import WEIGHT, divide
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.circle import describe_circle, describe_judged, list_bad
 from consensus.learning.outcome import list_entries, make_none
@@ -145,7 +145,10 @@ class AggregationDesk:
             learning_round=state.learning_round,
             ending=found.ending,
             model_digest=model,
-            entries=tuple(Entry(client_key=c, weight=weight) for c, weight in found.entries),
+            entries=tuple(
+                Entry(client_key=c, proven=state.proofs[c].claimed_correct)
+                for c, _ in found.entries
+            ),
             excluded=tuple(Exclusion(client, cheat) for client, cheat in found.excluded),
             edges=tuple(sorted(edges, key=lambda edge: edge.owner + edge.other)),
             reason=() if found.reason is None else (found.reason,),
@@ -158,7 +161,7 @@ class AggregationDesk:
             circle=self._get_circle(state),
             accepted=frozenset(state.proofs),
             masked=frozenset(state.masked),
-            weights={entry.client_key: entry.weight for entry in entries},
+            weights={entry.client_key: WEIGHT for entry in entries},
             commitments={e.client_key: _decode_point(state, e.client_key) for e in entries},
             deals=self._load_deals(state),
             unmaskings=self._load_all(Unmasking, state.unmasked),

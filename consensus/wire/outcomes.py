@@ -15,11 +15,11 @@ MAX_EDGES = 4096  # of one aggregate, 76 bytes each
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry(Message):
-    """A client's part in the global model of a round. weight : positive, in a block that holds"""
+    """A client in the global model of a round. proven : the count that its proof claims"""
 
     KIND: ClassVar[int] = 12
     client_key: PublicKey
-    weight: Count
+    proven: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Edge(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aggregate(Message):
-    """What a learning round comes to; with MODEL, who entered it with what weight.
+    """What a learning round comes to; with MODEL, who entered it.
 
     model_digest : of the global model after this block
     entries      : of MODEL, by ascending client

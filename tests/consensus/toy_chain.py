@@ -194,7 +194,7 @@ def make_aggregate(chain: ToyChain) -> Aggregate:
         ending=Ending.MODEL if chain.proofs else Ending.NONE,
         reason=() if chain.proofs else (Failure.TOO_FEW,),
         model_digest=hashlib.sha256(repr(chain.proofs).encode()).digest(),
-        entries=tuple(Entry(client_key=client, weight=k) for client, k in chain.proofs),
+        entries=tuple(Entry(client_key=client, proven=k) for client, k in chain.proofs),
     )
 
 

@@ -18,7 +18,7 @@ from consensus.aggregation.deal import Deal
 from consensus.aggregation.dispute import list_asked, make_revelation
 from consensus.aggregation.masked import Masked
 from consensus.aggregation.masks import Masker
-from consensus.learning.aggregate import GlobalModel, combine
+from consensus.learning.aggregate import WEIGHT, GlobalModel, combine
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.circle import describe_circle, describe_judged, list_bad
 from consensus.learning.steps import STEPS
@@ -132,9 +132,8 @@ class Masking(Lab):
         return payload
 
     def mask(self, client: RoundClient, i: int, state: ChainState) -> Record:
-        weight = state.proofs[self.client(i)].claimed_correct
         wires, rho = self.model(i, state.learning_round).wires, self.rho(i, state.learning_round)
-        return client.mask(wires, rho=rho, weight=weight, accepted=state.proofs.keys())
+        return client.mask(wires, rho=rho, weight=WEIGHT, accepted=state.proofs.keys())
 
     def unmask(self, client: RoundClient, i: int, state: ChainState) -> Record:
         named = {c: proven.deal for c, proven in state.proofs.items()}
@@ -164,13 +163,12 @@ class Masking(Lab):
         return self.desk().build(state)
 
     def mean(self, clients: Collection[int], state: ChainState) -> GlobalModel:
-        """The exact weighted mean of these clients' models of a round, from the models themselves.
+        """The exact mean of these clients' models of a round, from the models themselves.
 
         state : of that round, with the proofs
         """
         t = state.learning_round
-        weights = {i: state.proofs[self.client(i)].claimed_correct for i in clients}
-        return combine((self.model(i, t), weights[i]) for i in clients)
+        return combine((self.model(i, t), WEIGHT) for i in clients)
 
 
 def shift(payload: Record) -> Record:

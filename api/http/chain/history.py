@@ -175,7 +175,9 @@ class ChainHistory:
                 key = exclusion.client_key.hex()
                 self._change(key, aggregate.learning_round, excluded_for=exclusion.cheat.value)
             for entry in aggregate.entries:
-                self._change(entry.client_key.hex(), aggregate.learning_round, weight=entry.weight)
+                self._change(
+                    entry.client_key.hex(), aggregate.learning_round, entered_at=block.height
+                )
 
     def _change(self, key: str, learning_round: int, **values: int | str | None) -> None:
         """Sets fields of a client's round; answers that were given keep theirs."""
@@ -211,7 +213,7 @@ def view_block(final: FinalBlock, before: ChainState, after: ChainState) -> Bloc
         global_model=after.global_model.hex() if ended else None,
         outcome=next((_describe_outcome(aggregate) for aggregate in block.aggregate), None),
         entries=[
-            EntryView(client_key=entry.client_key.hex(), weight=entry.weight)
+            EntryView(client_key=entry.client_key.hex(), proven=entry.proven)
             for aggregate in block.aggregate
             for entry in aggregate.entries
         ],

@@ -23,7 +23,7 @@ class EntryView(Answer):
     """A client's part in a global model."""
 
     client_key: Digest
-    weight: int
+    proven: int
 
 
 class BlockView(Answer):
@@ -71,7 +71,7 @@ class RoundView(Answer):
     masked_at: int | None = None
     unmasked_at: int | None = None
     excluded_for: str | None = Field(default=None, description="how it is proven to have cheated")
-    weight: int | None = Field(default=None, description="in the global model")
+    entered_at: int | None = Field(default=None, description="height of the model it is in")
 
 
 class ClientView(Answer):

@@ -28,13 +28,13 @@ from tests.support.models import random_model
 from tests.support.queue_server import running_server
 
 ARCHITECTURE = Architecture.parse("mlp-20-12-3")
-WEIGHT, RHO = 431, R // 3
+RHO = R // 3
 WEIGHTS, BLINDING = "one's weights", "one's blinding"
 
 
 def make_secret(name: str, seed: int) -> Secret:
     model = random_model(ARCHITECTURE, np.random.default_rng(seed))
-    return Secret(name=name, model=model, rho=RHO + seed, weight=WEIGHT)
+    return Secret(name=name, model=model, rho=RHO + seed)
 
 
 ONE_S, OTHER_S = make_secret("one", 1), make_secret("other", 2)
@@ -57,11 +57,10 @@ def montgomery(values: Int64Array) -> bytes:
         lambda w: w.astype("<i8").tobytes(),
         lambda w: w.astype("<f4").tobytes(),
         lambda w: w.astype("<f8").tobytes(),
-        lambda w: (w * WEIGHT).astype("<i8").tobytes(),
         lambda w: (w * ONE).astype("<i8").tobytes(),
         lambda w: to_scalars(w).data.tobytes(),
-        lambda w: to_scalars(w * WEIGHT).data.tobytes(),
-        lambda w: montgomery(w * WEIGHT),
+        lambda w: to_scalars(w * ONE).data.tobytes(),
+        lambda w: montgomery(w * ONE),
     ],
 )
 @pytest.mark.parametrize("shift", range(9))
@@ -73,7 +72,7 @@ def test_weights_are_found_however_they_are_written(
     assert SEARCHER.find(NOISE[: 100 + shift] + written + NOISE) == {WEIGHTS}
 
 
-@pytest.mark.parametrize("factor", [1, ONE, WEIGHT])
+@pytest.mark.parametrize("factor", [1, ONE])
 @pytest.mark.parametrize(
     "encode",
     [
@@ -102,7 +101,7 @@ def test_a_model_of_few_values_has_runs_too() -> None:
         weights=tuple(np.ones(s, dtype=np.int8) for s in ARCHITECTURE.weight_shapes),
         biases=tuple(np.zeros(s, dtype=np.int32) for s in ARCHITECTURE.bias_shapes),
     )
-    searcher = Searcher([Secret(name="flat", model=model, rho=RHO, weight=None)])
+    searcher = Searcher([Secret(name="flat", model=model, rho=RHO)])
     assert "flat's weights" in searcher.find(model.wires.astype(np.int8).tobytes())
 
 

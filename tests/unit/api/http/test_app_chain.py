@@ -76,9 +76,9 @@ def test_the_trail_of_a_client(http: TestClient) -> None:
         "masked_at": 5,
         "unmasked_at": 6,
         "excluded_for": None,
-        "weight": N_SAMPLES - 1,
+        "entered_at": 7,
     }
-    assert (second["committed_at"], second["proven_at"], second["weight"]) == (8, None, None)
+    assert (second["committed_at"], second["proven_at"], second["entered_at"]) == (8, None, None)
     assert trail["governance_weight"] == 10**6 * (N_SAMPLES - 1) // N_SAMPLES
     everyone = http.get("/v1/clients").json()["clients"]
     assert {c["client_key"] for c in everyone} == {LAB.client(i).hex() for i in range(3)}

@@ -344,9 +344,9 @@ def test_beacon_and_aggregate_are_due_in_their_blocks() -> None:
     "change",
     [
         lambda a: replace(a, learning_round=1),
-        lambda a: replace(a, entries=(Entry(client_key=OTHER, weight=1), *a.entries)),
+        lambda a: replace(a, entries=(Entry(client_key=OTHER, proven=1), *a.entries)),
         lambda a: replace(a, entries=a.entries[1:]),
-        lambda a: replace(a, entries=(replace(a.entries[0], weight=99), *a.entries[1:])),
+        lambda a: replace(a, entries=(replace(a.entries[0], proven=99), *a.entries[1:])),
     ],
 )
 def test_an_aggregate_has_the_due_entries(change: Callable[[Aggregate], Aggregate]) -> None:
@@ -359,7 +359,7 @@ def test_entries_are_the_proofs_of_who_masked_by_key() -> None:
     state = state_at(Phase.MASK)
     state = LAB.extend(state, [LAB.contribute(i, Phase.MASK) for i in (2, 0)])
     weights = {LAB.client(i): N_SAMPLES - i for i in (0, 2)}
-    assert [(e.client_key, e.weight) for e in list_entries(state)] == sorted(weights.items())
+    assert [(e.client_key, e.proven) for e in list_entries(state)] == sorted(weights.items())
     assert [e.client_key for e in list_entries(state, [LAB.client(0)])] == [LAB.client(2)]
 
 

@@ -11,7 +11,7 @@ A, B = b"a" * 32, b"b" * 32
 
 def aggregate(t: int, **weights: int) -> Aggregate:
     entries = tuple(
-        Entry(client_key=name.encode() * 32, weight=weight) for name, weight in weights.items()
+        Entry(client_key=name.encode() * 32, proven=weight) for name, weight in weights.items()
     )
     return Aggregate(
         learning_round=t,

@@ -63,7 +63,7 @@ def list_endings(state: ChainState) -> list[Aggregate]:
     reasons = (make_none(state, r) for r in Failure if r is not Failure.LOST)
     lost = make_none(state, Failure.LOST, lost=list_round_blobs(state)[0])
     whole = replace(
-        model(UNMASK), entries=list_entries(state) or (Entry(client_key=STRANGER, weight=1),)
+        model(UNMASK), entries=list_entries(state) or (Entry(client_key=STRANGER, proven=1),)
     )
     return [whole, *reasons, lost, LAB.dispute(state), LAB.ask_for_seeds(state)]
 

@@ -138,7 +138,7 @@ def test_no_more_register_than_the_task_expects() -> None:
 
 def test_the_aggregate_of_as_many_clients_as_can_be_has_room() -> None:
     entries = tuple(
-        Entry(client_key=i.to_bytes(32, "big"), weight=1) for i in range(MAX_TRANSACTIONS)
+        Entry(client_key=i.to_bytes(32, "big"), proven=1) for i in range(MAX_TRANSACTIONS)
     )
     excluded = tuple(Exclusion(entry.client_key, Cheat.MASKED) for entry in entries)
     edges = tuple(
