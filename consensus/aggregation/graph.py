@@ -75,7 +75,7 @@ class Graph:
     def is_enough(self, members: Collection[bytes]) -> bool:
         """Whether a sum over these clients hides each honest one among others."""
         chosen = frozenset(members)
-        if len(chosen) < max(LEAST_MEMBERS, self.collusion + 2) or not chosen <= set(self.order):
+        if len(chosen) < count_least(self.collusion) or not chosen <= set(self.order):
             return False
         if self.degree is None:
             return True
@@ -118,6 +118,11 @@ def draw_graph(beacon: bytes, clients: Collection[bytes], collusion: int) -> Gra
     except ValueError:
         degree, threshold, ahead = None, collusion + 1, 0
     return Graph(order=order, collusion=collusion, degree=degree, threshold=threshold, ahead=ahead)
+
+
+def count_least(collusion: int) -> int:
+    """The least number of clients of which a sum tells nothing of each."""
+    return max(LEAST_MEMBERS, collusion + 2)
 
 
 def compute_degree(n: int) -> int | None:

@@ -19,8 +19,9 @@ One learning round after the other, in phases that blocks close:
 
 A phase waits for clients for its time at least, however many blocks that takes: blocks have a time
 that f validators can't move (`compute_time`), and the block that reaches the end of a phase closes
-it. REGISTER ends so only once someone is in, COMMIT likewise. (*) Who kept a phase waiting in vain
-is not waited for in the rounds that follow (`consensus.learning.standing`).
+it. REGISTER ends so only once someone is in, COMMIT likewise, unless bans leave too few. (*) Who
+kept a phase waiting in vain is not waited for in the rounds that follow, except in a dispute
+(`consensus.learning.standing`).
 
 Each phase takes one kind of transaction, one per client; PROVE also refusals, which record a
 client's proof that does not verify, so that nobody waits for it (a valid one still counts while the
@@ -45,7 +46,7 @@ from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
 from consensus.learning.election import Lapse, note_turns, order_proposers
 from consensus.learning.outcome import find_outcome_fault, is_enough, take_outcome
-from consensus.learning.standing import is_complete, note_absences, rank, settle
+from consensus.learning.standing import is_complete, may_commit_late, note_absences, rank, settle
 from consensus.learning.steps import FIELDS, add_payloads, get_done, list_asked
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Block, Evidence
@@ -244,7 +245,7 @@ def _close_phase(state: ChainState) -> ChainState:
             is_late = _is_late(state) and bool(state.clients)
             if is_late or len(state.clients) == state.genesis.task.n_expected:
                 return _enter(state, Phase.COMMIT)
-        case Phase.COMMIT if _is_over(state, may_be_late=bool(state.commits)):
+        case Phase.COMMIT if _is_over(state, may_be_late=not may_commit_late(state)):
             return replace(_leave(state, Phase.BEACON), commit_height=state.height)
         case Phase.BEACON:
             return _enter(state, Phase.PROVE)

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from consensus.learning.chain import compute_remaining_ms
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.standing import may_commit_late
 from consensus.wire.genesis import Timeouts
 from consensus.wire.messages import Block, QuorumCertificate
 
@@ -62,5 +63,5 @@ def compute_wait_ms(
 def _waits_for_anyone(chain: ChainState) -> bool:
     """Whether the phase lasts until there is one client, however late it is."""
     return (chain.phase is Phase.REGISTER and not chain.clients) or (
-        chain.phase is Phase.COMMIT and not chain.commits
+        chain.phase is Phase.COMMIT and may_commit_late(chain)
     )

@@ -26,6 +26,7 @@ from dataclasses import replace
 from fractions import Fraction
 from types import MappingProxyType
 
+from consensus.aggregation.graph import count_least
 from consensus.learning.chain_state import Absence, ChainState, Phase
 from consensus.learning.election import rank_clients
 from consensus.learning.steps import STEPS, get_payloads, list_asked
@@ -45,6 +46,17 @@ def is_complete(state: ChainState, present: Collection[bytes], done: Collection[
     if 2 * len(expected) <= len(present):
         expected = set(present)
     return expected <= set(done)
+
+
+def may_commit_late(state: ChainState) -> bool:
+    """Whether COMMIT waits for a first client beyond its time: not when one has committed, nor when
+    too few for a sum may, and others are banned: only rounds that end let these in again.
+    """
+    if state.commits:
+        return False
+    is_anyone_banned = any(state.learning_round < ban.until for ban in state.bans.values())
+    n_allowed = len(list_asked(state, Phase.COMMIT))
+    return not is_anyone_banned or n_allowed >= count_least(state.genesis.task.collusion)
 
 
 def note_absences(

@@ -313,6 +313,28 @@ def test_a_dispute_waits_for_who_was_absent_too(phase: Phase) -> None:
     assert LAB.extend(state, [slow]).phase is Phase.ELECT
 
 
+def test_bans_run_out_where_those_who_may_commit_do_not() -> None:
+    """Too few are left for a sum, and no round would ever end that waited for one of them."""
+    bans = {LAB.client(i): Absence(length=2, until=4) for i in range(3)}
+    state = replace(begin(), bans=bans)
+    for number in (1, 2, 3):
+        assert (state.phase, state.learning_round) == (Phase.COMMIT, number)
+        state, n_blocks = play(state, Phase.COMMIT)
+        assert n_blocks == SPENT, "who may commit has its time"
+        while state.phase is not Phase.COMMIT:
+            state = LAB.extend(state)
+    state, lengths = play_round(state, (0, 1, 2))
+    assert (state.learning_round, len(lengths)) == (5, 4)
+
+
+def test_where_enough_may_commit_a_round_waits_for_one_of_them() -> None:
+    """Rounds don't run away while everybody is offline, whoever is banned."""
+    state = replace(begin(), bans={LAB.client(0): Absence(length=64, until=80)})
+    for _ in range(3 * SPENT):
+        state = LAB.extend(state)
+    assert (state.phase, state.learning_round) == (Phase.COMMIT, 1)
+
+
 # -- validators ------------------------------------------------------------------------------------
 
 
