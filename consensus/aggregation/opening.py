@@ -2,7 +2,8 @@
 
     after UNMASK   Y = sum of y_i over U less all masks whose secrets are recovered
                    Com(Y) = sum c_i D_i  ->  MODEL; else, or with a bad deal, DISPUTE
-    after ATTEST   who fails its own equation is excluded  ->  REVEAL, or NONE
+    after ATTEST   who fails its own equation, or attests other masks than more of its neighbours
+                   do than collude, is excluded  ->  REVEAL, or NONE
     after REVEAL   the same sum over the clients kept, less the masks that are revealed  ->  MODEL
 
 Deterministic, so every validator comes to the same; nothing in a payload that passed its check when
@@ -97,12 +98,13 @@ class Opening:
         pairs = self.pair_commitments(attestations)
         failing = {c for c in self._final.masked - self.bad if not self._fits(c, pairs)}
         proven = self._exclude(self.bad, Cheat.DEAL)
-        proven += self._exclude(failing & attestations.keys(), Cheat.MASKED)
+        contradicted = {c for c in attestations if self._is_contradicted(c, pairs)}
+        proven += self._exclude(failing & attestations.keys() | contradicted, Cheat.MASKED)
         excluded = tuple(sorted(proven))
         unresolved = tuple(sorted(failing - attestations.keys()))
         if unresolved:
             return _fail(Failure.UNRESOLVED, excluded=excluded, names=unresolved)
-        gone = self.bad | failing
+        gone = self.bad | failing | contradicted
         kept = self._final.masked - gone
         if not self._circle.graph.is_enough(kept):
             return _fail(Failure.TOO_FEW, excluded=excluded)
@@ -197,6 +199,12 @@ class Opening:
             weights.append(self._circle.graph.find_sign(client, other))
         own = commit_vector(self._unmask([client], ()), self._committer)
         return own.equals(combine(points, weights))
+
+    def _is_contradicted(self, client: bytes, pairs: PairCommitments) -> bool:
+        """Whether more of its neighbours than collude attest other masks than it does. Honest
+        pairs agree; and as many as differ would make more edges than a block may list."""
+        n_differing = sum(pairs.differ(client, other) for other in self._list_open(client))
+        return n_differing >= self._circle.graph.threshold
 
     def _list_open(self, client: bytes) -> tuple[bytes, ...]:
         return list_attested(self._circle, client, masked=self._final.masked, bad=self.bad)

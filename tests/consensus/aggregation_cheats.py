@@ -15,6 +15,7 @@ import numpy as np
 
 from consensus.aggregation import deal as dealing
 from consensus.aggregation import masked as masking
+from consensus.aggregation.circle import Circle
 from consensus.aggregation.commitments import combine, commit_vector
 from consensus.aggregation.deal import CIPHERTEXT_BYTES, Deal, Secret, digest_share
 from consensus.aggregation.dispute import Attestation, Revelation, list_asked, list_attested
@@ -322,6 +323,34 @@ class Accomplice(Cheater):
     def _attest_pair(self, honest: Attestation, slot: int) -> Attestation:
         assert isinstance(self.partner, Conspirator)
         return replace_point(honest, slot, self.partner.false_seed, len(self.model) + 1)
+
+
+class Loner(Cheater):
+    """Has a stream of its own with each neighbour, attests these and reveals their seeds."""
+
+    def enter(self, circle: Circle) -> None:
+        super().enter(circle)
+        self.false_seeds = {other: self.rng.randbytes(32) for other in self.neighbours}
+
+    def mask(self, accepted: frozenset[bytes]) -> Answer:
+        made = self.client.mask(self.model, rho=self.rho, weight=self.weight, accepted=accepted)
+        honest, seeds = made.scalars, []
+        for other in self.circle.list_neighbours(self.key, accepted):
+            true = agree_pair_seed(self.circle, self.key, self.own.mask_private, other)
+            sign = self.circle.graph.find_sign(self.key, other)
+            seeds += [(sign, self.false_seeds[other]), (-sign, true)]
+        shift = masker().sum_streams(seeds, len(self.model) + 1)
+        return Masked(scalars=masker().add(honest, shift)).encode()
+
+    def attest(self, u: frozenset[bytes], bad: frozenset[bytes]) -> Answer:
+        others = list_attested(self.circle, self.key, masked=u, bad=bad)
+        streams = (expand(self.false_seeds[other], len(self.model) + 1) for other in others)
+        points = [commit_vector(stream, committer()) for stream in streams]
+        return Attestation(commitments=G1Array.concat(points)).encode()
+
+    def reveal(self, judged: Outcome, u: frozenset[bytes]) -> Answer:
+        asked = list_asked(judged.edges, self.key)
+        return Revelation(seeds=b"".join(self.false_seeds[other] for other in asked)).encode()
 
 
 def replace_point(attestation: Attestation, slot: int, seed: bytes, n: int) -> Attestation:

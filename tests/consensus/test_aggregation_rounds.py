@@ -18,6 +18,7 @@ from tests.consensus.aggregation_cheats import (
     Accomplice,
     Cheater,
     Conspirator,
+    Loner,
     draw_habits,
 )
 from tests.consensus.aggregation_rounds import (
@@ -237,6 +238,15 @@ def test_two_with_different_masks(rng: Random) -> None:
     assert played.endings == [Ending.DISPUTE, Ending.REVEAL, Ending.MODEL]
     assert played.outcome.excluded == ()
     assert len(played.outcome.entries) == N_CLIENTS
+
+
+def test_who_differs_from_more_than_collude_is_excluded(rng: Random) -> None:
+    """Honest pairs agree. Else many of these would list more edges than a block may, for ever."""
+    loners = [Loner(rng.randbytes(32), rng) for _ in range(COLLUSION)]
+    played = play_with(rng, *loners)
+    assert played.endings == [Ending.DISPUTE, Ending.REVEAL, Ending.MODEL]
+    assert played.outcome.excluded == tuple(sorted((p.key, Cheat.MASKED) for p in loners))
+    assert {other for _, other in played.edges} == {p.key for p in loners}
 
 
 def run_seed(seed: int) -> Played:
