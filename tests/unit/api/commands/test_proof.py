@@ -190,7 +190,7 @@ def test_commit_asks_for_no_key(desk: Path, tmp_path: Path) -> None:
     found = ModelCommitment.decode(raw)
     blinding = Blinding.decode((desk / "model.commit.blinding").read_bytes())
     model = decode_model((desk / "model.zkq").read_bytes())
-    committer = Committer(model.architecture.n_parameters, get_backend("reference"))
+    committer = Committer(model.architecture.n_parameters, get_backend("cpu"))
     assert opens(found.d, model.wires, blinding.rho, committer)
 
 
