@@ -33,8 +33,8 @@ _COUNTERS = {
     "dead_letters": ("zkpot_dead_letters", "Tasks given up"),
     "fenced": ("zkpot_fenced_results", "Results refused because the task was another's by then"),
     "device_faults": ("zkpot_device_faults", "Tasks done again on another device"),
-    "cache_hits": ("zkpot_key_cache_hits", "Keys that were ready in memory"),
-    "cache_misses": ("zkpot_key_cache_misses", "Keys that were loaded or made"),
+    "cache_hits": ("zkpot_key_cache_hits", "Keys and bases that were ready in memory"),
+    "cache_misses": ("zkpot_key_cache_misses", "Keys and bases that were loaded or made"),
 }
 
 
