@@ -141,7 +141,7 @@ class SecretStore:
     """FOLDER/chain-GENESIS/round-N/, for its owner's eyes only: model.zkq, commitment.secret,
     masks.secret, and each transaction under its duty's name once it is made, `prove.sent`.
 
-    On another chain a commitment would be under another key, or tell that both clients are one.
+    On another chain the same commitment would tell that both clients are one.
     """
 
     def __init__(self, folder: Path, genesis: Genesis) -> None:
