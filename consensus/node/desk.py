@@ -190,15 +190,20 @@ class Desk:
         self._lacking, self._unseen = {}, {}
 
     def list_wanted(self, chain: ChainState) -> Iterator[bytes]:
-        """Digests of blobs that are lacked: of final blocks, of those in check, of what waits."""
+        """Digests of blobs that are lacked: of final blocks, of those in check, of what waits; of
+        this the first of each client, or one would crowd others out of the downloads."""
         lacked = self._verifier.find_missing_blobs(self._wanted)
         self._wanted = dict.fromkeys(lacked)
         yield from lacked
         for missing in self._needed.values():
             yield from missing
+        first: dict[bytes, bytes] = {}
         for digest, tx in self._lacking.items():
-            if is_asked(chain, chain.phase, tx.client_key):
-                yield from self._unseen.get(digest, ())
+            if digest in self._unseen:
+                first.setdefault(tx.client_key, digest)
+        for client, digest in first.items():
+            if is_asked(chain, chain.phase, client):
+                yield from self._unseen[digest]
 
     def keep_blob(self, raw: bytes) -> None:
         """One that a peer has sent. Raises OSError when the own disk fails."""

@@ -16,6 +16,7 @@ from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.outcome import make_none
 from consensus.learning.steps import STEPS, list_round_blobs
 from consensus.node.desk import list_blobs
+from consensus.node.pool import PER_CLIENT
 from consensus.wire.transactions import Contribution, Transaction
 from tests.support.desks import LAB, Office, extend, reach
 
@@ -99,6 +100,17 @@ def test_nobody_without_a_proof_has_its_model_looked_for(office: Office) -> None
     office.desk.judge_pending(chain)
     assert office.list_wanted(replace(chain, proofs=others)) == []
     assert office.list_wanted(chain) == [tx.payload]
+
+
+def test_one_blob_of_each_client_is_looked_for_at_a_time(office: Office) -> None:
+    """Few downloads are under way at once: who names many blobs that are nowhere delays nobody by
+    more than one."""
+    chain = reach(Phase.MASK)
+    made_up = [sha256(b"%d" % i).digest() for i in range(PER_CLIENT)]
+    flood = [LAB.sign_payload(0, Phase.MASK, 0, payload) for payload in made_up]
+    office.judge.absent = {*made_up, mask(1).payload}
+    assert office.hold(chain, *flood, mask(1)) == []
+    assert office.list_wanted(chain) == [made_up[0], mask(1).payload]
 
 
 @pytest.mark.parametrize("error", [BlobMissing(KEY), PoolInvalid("no pool")])
