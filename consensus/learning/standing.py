@@ -5,7 +5,8 @@ is absent: not waited for in the next round, then in the next two, four, and so 
 a round again. An absent client may take part like any other while a phase is open, and comes back
 without asking anybody: when its absence is over, the phase waits for it again, so that nobody who
 is quick can keep it out. And a minority never ends a phase early: where half of the clients or more
-are absent it waits for all. So it does in a dispute, where silence is held against a client: others
+are absent it waits for all, and where the others are too few for a sum, or round after round would
+end at once without one. So it does in a dispute, where silence is held against a client: others
 must not take its time from it.
 
 A client *serves* a round when it proves and then does all that it is asked for, and the round gets
@@ -43,7 +44,8 @@ def is_absent(state: ChainState, client: bytes) -> bool:
 def is_complete(state: ChainState, present: Collection[bytes], done: Collection[bytes]) -> bool:
     """Whether all are in for whom the phase waits. present : who may be; done : who is"""
     expected = _list_attending(state, present)
-    if 2 * len(expected) <= len(present):
+    least = count_least(state.genesis.task.collusion)
+    if 2 * len(expected) <= len(present) or len(expected) < least:
         expected = set(present)
     return expected <= set(done)
 

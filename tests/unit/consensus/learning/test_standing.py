@@ -126,6 +126,23 @@ def test_a_minority_never_ends_a_phase_early() -> None:
     assert state.phase is Phase.BEACON
 
 
+def test_a_phase_waits_for_absent_clients_without_whom_there_is_no_sum() -> None:
+    """Else rounds would run away while one of few clients is started anew."""
+    lab = Lab(n_clients=4, changes={"collusion": 2})
+    state = replace(
+        lab.reach(Phase.COMMIT, learning_round=1),
+        absences={lab.client(3): Absence(length=8, until=10)},
+    )
+    for phase in SENDING:
+        *quick, slow = lab.list_due(state)
+        state = lab.extend(state, quick)
+        assert state.phase is phase
+        state = lab.extend(state, [slow])
+        if phase is Phase.COMMIT:
+            state = lab.extend(state)
+    assert (state.phase, state.closed) == (Phase.ELECT, Phase.UNMASK)
+
+
 @pytest.mark.parametrize(
     ("absent", "done", "complete"),
     [
