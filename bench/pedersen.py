@@ -1,4 +1,4 @@
-"""Rows about commitments that no key knows: their bases derived and loaded, a model committed to.
+"""Rows about commitments that no key knows: bases derived and loaded, a model committed and linked.
 
 Right answers come by other ways: points from the hash of one message in Python integers, a
 commitment from the verifier's multi-exponentiation over the bases as they are.
@@ -18,11 +18,14 @@ from kernels.backend import Backend
 from kernels.bn254 import R
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.hash_to_curve import hash_to_g1
+from kernels.integers import to_scalars
 from kernels.numpy_types import Int64Array
+from prover.groth16.commitment import Opening, link_group
+from prover.keys.halves import LinkedGroup
 from prover.pedersen.bases import DOMAIN, INDEX_BYTES, derive_bases, load_bases
 from prover.pedersen.commitment import Committer
 
-RHO = pow(7, 1000, R)
+RHO, OWN_RHO = pow(7, 1000, R), pow(5, 1000, R)
 BIASES = 138  # of an mlp-784-128-10
 
 
@@ -38,7 +41,7 @@ def draw_wires(n: int) -> Int64Array:
 def list_cases(
     n: int, make_backend: Callable[[], Backend], params: Mapping[str, int | str]
 ) -> list[BenchCase]:
-    """Derive, load, commit and memory, for n wires."""
+    """Derive, load, commit, link and memory, for n wires."""
     some = sorted({0, 1, n // 2, n})
 
     def pick(bases: G1Array) -> object:
@@ -62,6 +65,24 @@ def list_cases(
     def expect_commitment() -> object:
         scalars = FrArray.from_ints([RHO, *draw_wires(n).tolist()])
         return small_msm_g1(scalars, load_bases(n)).to_ints()
+
+    def link() -> Task[Any]:
+        """Both sums of a link, over bases that stand for a key's; that they agree takes a key."""
+        backend, bases = make_backend(), load_bases(n)
+        opening = Opening(wires=to_scalars(draw_wires(n)), rho=RHO)
+        group = LinkedGroup(
+            basis=G1Array.concat([bases[1:], bases[:1]]),
+            link=G1Array.concat([bases[1:], bases[:1], bases[:1]]),
+        )
+        return Task(
+            run=lambda: link_group(group, opening, OWN_RHO, backend),
+            answer=lambda points: [p.to_ints() for p in points],
+        )
+
+    def expect_link() -> object:
+        sums = (OWN_RHO, (RHO + OWN_RHO) % R)
+        scalars = [FrArray.from_ints([x, *draw_wires(n).tolist()]) for x in sums]
+        return [small_msm_g1(x, load_bases(n)).to_ints() for x in scalars]
 
     def case(
         name: str,
@@ -89,5 +110,6 @@ def list_cases(
         ),
         case("load", "ms", load, hash_some, 9),
         case("commit", "ms", commit, expect_commitment, 31),
+        case("link", "ms", link, expect_link, 15),
         case("memory", "MiB", lambda: commit(lambda c: c.n_bytes / MIB), expect_commitment, 1),
     ]
