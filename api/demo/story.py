@@ -220,7 +220,9 @@ def _tell_round(
     story.check(
         "what is proven is what the clients' own models get right, recounted",
         all(
-            count_correct(m, shard) == k for m, k in _list_summed(act, learning_round, participants)
+            count_correct(p.models[learning_round], shard)
+            == act.electing.proofs[p.public_key].claimed_correct
+            for p in _list_entered(act, participants)
         ),
         where=where,
     )
@@ -295,14 +297,11 @@ def _is_refused(part: Part) -> bool:
     return faulty and part.refused and part.proven is None and not part.entered
 
 
-def _list_summed(
-    act: _Acts, learning_round: int, participants: Sequence[Participant]
-) -> list[tuple[QuantizedModel, int]]:
-    """The own models of those who entered, each with its weight in the sum."""
-    assert act.electing is not None
+def _list_entered(act: _Acts, participants: Sequence[Participant]) -> list[Participant]:
+    """Whose models the round's sum is of."""
     assert act.final is not None
     entered = {e.client_key for a in act.final.block.aggregate for e in a.entries}
-    return [(p.models[learning_round], WEIGHT) for p in participants if p.public_key in entered]
+    return [p for p in participants if p.public_key in entered]
 
 
 def _check_sums(
@@ -323,7 +322,8 @@ def _check_sums(
         assert act.final is not None
         (aggregate,) = act.final.block.aggregate
         where = f"round {learning_round + 1}"
-        summed = _list_summed(act, learning_round, participants)
+        entered = _list_entered(act, participants)
+        summed = [(p.models[learning_round], WEIGHT) for p in entered]
         for index, held in enumerate(validators):
             verifier = BlockVerifier(act.electing.genesis, held, random_bytes)
             same = verifier.build_aggregate(act.electing) == aggregate

@@ -154,7 +154,7 @@ def test_a_job_is_proven_where_only_queue_and_bucket_are_shared(
         ),
     )
     assert (verdict.verdict, verdict.n_real) == ("valid", len(images))
-    assert len(list_names("keys/")) == 4
+    assert len(list_names("keys/")) == 3
     keys = {path.read_bytes() for path in tmp_path.glob("machine-*/fetched/keys/*/verifying.key")}
     assert len(keys) == 1
     service.sweep()

@@ -14,7 +14,7 @@ from typing import Any
 from api.process.program import PROGRAM
 from api.settings import Settings
 from api.valkey.embedded import EmbeddedServer, connect
-from consensus.content.blobs import FileBlobs
+from consensus.content.blobs import FileBlobs, KeptBlobs
 from consensus.disk.block_files import read_finals
 from consensus.disk.development import BEACON, BLOBS, GENESIS, node_home
 from consensus.disk.identity import create_key
@@ -24,6 +24,7 @@ from consensus.node.follower import Follower
 from consensus.node.stream import TRANSACTIONS, Transport
 from consensus.wire.messages import FinalBlock
 from tests.support.learning import ProvenLab, deal_beacon
+from tests.support.memory_blobs import MemoryBlobs
 
 N_NODES = 4
 WAIT_S = 40.0
@@ -40,7 +41,8 @@ class Cluster:
         self.folder, self.is_shared = folder, is_shared
         self.lab = ProvenLab(
             changes=changes,
-            blobs=FileBlobs(folder / "chain" / BLOBS),  # type: ignore[arg-type]
+            # Nodes let a round's payloads go when it is over; who looks on may be later.
+            blobs=KeptBlobs(MemoryBlobs(), FileBlobs(folder / "chain" / BLOBS)),  # type: ignore[arg-type]
         )
         self.server = EmbeddedServer(folder / "data")
         if not is_shared:
