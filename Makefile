@@ -18,13 +18,13 @@ help: ## List the targets
 demo: $(STAMPS)/federated ## Clients learn, prove and elect who leads, on a chain of this machine
 	$(BIN)/zkpot demo
 
-# The tests of what is pure: proofs, messages, agreement. `make test` runs them too, with all others.
+# The tests of what is pure: statements, messages, agreement. `make test` runs them too, with all others.
 check: $(TESTING) ## Style, types, import contracts and the quick tests of what is pure
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(PYTEST) tests/arch tests/unit/prover $(PURE:%=tests/unit/consensus/%) \
+	$(PYTEST) tests/arch tests/unit/prover/wire tests/unit/prover/model $(PURE:%=tests/unit/consensus/%) \
 	  -m "not slow and not gpu" -n auto
 
 test: $(TESTING) $(STAMPS)/cubins ## Every test that needs no GPU; those of the page want Chromium
@@ -33,6 +33,7 @@ test: $(TESTING) $(STAMPS)/cubins ## Every test that needs no GPU; those of the 
 soak: $(TESTING) ## The long sweeps, whole: thousands of seeds, mutations, kills, chains (an hour or more)
 	$(PYTEST) tests -m "soak and not gpu" -n auto -rs --durations=15 --timeout 7200
 	$(PYTEST) tests/consensus/test_simulator.py --seeds 2000 -n auto
+	$(PYTEST) tests/consensus/test_aggregation_rounds.py --seeds 1000 -n auto
 
 bench: $(STAMPS)/bench $(STAMPS)/federated ## Every benchmark suite; tables, and JSON in bench/out
 	$(BIN)/zkpot bench all
