@@ -14,7 +14,6 @@ from typing import Annotated, Any, ClassVar, Self
 
 from consensus.aggregation import deal, masked, unmasking
 from consensus.aggregation.circle import Circle, PublicKeys, encode_place
-from consensus.aggregation.commitments import Committer
 from consensus.aggregation.deal import Deal, Deals
 from consensus.aggregation.dispute import (
     Attestation,
@@ -31,6 +30,7 @@ from consensus.aggregation.unmasking import Unmasking
 from consensus.errors import AnswerRefused
 from kernels.encoding import encode_fr
 from kernels.numpy_types import Int64Array
+from prover.pedersen.commitment import Committer
 from prover.randomness import RandomBytes
 from prover.wire.kinds import DIGEST_BYTES, Bytes, Count, Digest
 from prover.wire.records import Document, encode_fields, header

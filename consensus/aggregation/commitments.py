@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from kernels.array import FrArray, G1Array
-from kernels.numpy_types import Int64Array
+from prover.pedersen.commitment import Committer
 from prover.pedersen.opening import combine_commitments
-
-
-class Committer(Protocol):
-    """Commits to vectors of one length (`prover.pedersen.commitment`), as arrays of length 1."""
-
-    def commit(self, values: Int64Array | FrArray, rho: int) -> G1Array: ...
 
 
 def commit_vector(vector: FrArray, committer: Committer) -> G1Array:

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from consensus.aggregation.circle import Circle
-from consensus.aggregation.commitments import Committer, combine, commit_vector
+from consensus.aggregation.commitments import combine, commit_vector
 from consensus.aggregation.deal import MAX_CLIENTS
 from consensus.aggregation.masks import SEED_BYTES, Masker
 from consensus.aggregation.outcome import Edges
 from consensus.aggregation.secrets import OwnSecrets, agree_pair_seed
 from kernels.array import FrArray, G1Array
+from prover.pedersen.commitment import Committer
 from prover.randomness import RandomBytes, draw_weight
 from prover.wire.array_kinds import Points
 from prover.wire.kinds import Bytes

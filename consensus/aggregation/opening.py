@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from consensus.aggregation.circle import Circle
-from consensus.aggregation.commitments import Committer, combine, commit_vector
+from consensus.aggregation.commitments import combine, commit_vector
 from consensus.aggregation.deal import Deals
 from consensus.aggregation.dispute import (
     Attestations,
@@ -35,6 +35,7 @@ from consensus.aggregation.secrets import agree_pair_seed, derive_mask_private, 
 from consensus.aggregation.unmasking import Unmaskings
 from kernels.array import FrArray, G1Array
 from kernels.numpy_types import Int64Array
+from prover.pedersen.commitment import Committer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -27,7 +27,6 @@ from prover.wire.records import encode_fields
 X25519_BYTES = 32
 _SCALAR_SOURCE_BYTES = 48  # mod r: a bias below 2^-128
 _DOMAIN = b"zkpot aggregation v1"
-_PROBE = X25519PrivateKey.from_private_bytes(bytes(range(X25519_BYTES)))
 
 
 def _derive(secret: bytes, label: bytes, place: bytes, *names: bytes, n: int = SEED_BYTES) -> bytes:
@@ -110,16 +109,3 @@ def agree_share_key(
 
 def _exchange(own: X25519PrivateKey, public: bytes) -> bytes:
     return own.exchange(X25519PublicKey.from_public_bytes(public))
-
-
-def find_key_fault(keys: PublicKeys) -> str | None:
-    """Why a client cannot commit with these keys; None when it can.
-
-    A key of low order gives everybody the same shared secret, and no seed of it would be secret.
-    """
-    for name, key in (("mask key", keys.mask_key), ("share key", keys.share_key)):
-        try:
-            _exchange(_PROBE, key)
-        except ValueError:
-            return f"the {name} is none of X25519"
-    return None

@@ -18,7 +18,7 @@ from kernels.bn254 import R
 from prover.circuit.counting import Counts
 from prover.circuit.sizes import MAX_ROWS, CircuitSizes
 from prover.circuit.widths import RangeDemand, WidthChoice, choose_table_bits
-from prover.errors import ArchitectureInvalid, CircuitTooLarge, KeyMismatch, ShapeMismatch
+from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.model.layers import Linear
 from prover.model.network import Architecture
 from prover.model.update import UpdateBounds
@@ -168,14 +168,5 @@ def require_norm(
     raises    : ArchitectureInvalid as `plan_norm`; CircuitTooLarge
     """
     plan = plan_norm(architecture, bounds)
-    sizes = plan.sizes
-    if sizes.n_rows > max_rows or (max_bytes is not None and sizes.compile_bytes > max_bytes):
-        raise CircuitTooLarge(
-            name=architecture.name,
-            n_samples=0,
-            n_rows=sizes.n_rows,
-            max_rows=max_rows,
-            n_bytes=sizes.compile_bytes,
-            max_bytes=max_bytes,
-        )
+    plan.sizes.require_fit(architecture.name, 0, max_rows=max_rows, max_bytes=max_bytes)
     return plan

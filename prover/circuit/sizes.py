@@ -70,6 +70,24 @@ class CircuitSizes:
             + _COMPILE_BYTES
         )
 
+    def require_fit(
+        self, name: str, n_samples: int, *, max_rows: int, max_bytes: int | None
+    ) -> None:
+        """CircuitTooLarge for more rows, or more memory to compile in; None: as much as it takes.
+
+        n_samples : of the circuit, 0 where it has none
+        """
+        too_much = max_bytes is not None and self.compile_bytes > max_bytes
+        if self.n_rows > max_rows or too_much:
+            raise CircuitTooLarge(
+                name=name,
+                n_samples=n_samples,
+                n_rows=self.n_rows,
+                max_rows=max_rows,
+                n_bytes=self.compile_bytes,
+                max_bytes=max_bytes,
+            )
+
 
 def require_circuit(
     architecture: Architecture,
@@ -84,15 +102,7 @@ def require_circuit(
     raises    : ArchitectureInvalid as `compute_sizes`; CircuitTooLarge
     """
     sizes = compute_sizes(architecture, n_samples)
-    if sizes.n_rows > max_rows or (max_bytes is not None and sizes.compile_bytes > max_bytes):
-        raise CircuitTooLarge(
-            name=architecture.name,
-            n_samples=n_samples,
-            n_rows=sizes.n_rows,
-            max_rows=max_rows,
-            n_bytes=sizes.compile_bytes,
-            max_bytes=max_bytes,
-        )
+    sizes.require_fit(architecture.name, n_samples, max_rows=max_rows, max_bytes=max_bytes)
     return sizes
 
 

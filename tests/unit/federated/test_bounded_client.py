@@ -13,12 +13,12 @@ from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.transactions import Proof, Transaction
 from federated.bounds import UpdateProver
-from federated.client import Client, ProofOrder, SecretStore, make_committer
+from federated.client import Client, SecretStore, make_committer
 from federated.errors import ProvingFailed
+from federated.joining.own_prover import OwnProver
 from prover.errors import UpdateExceeds
 from prover.model.network import QuantizedModel
 from prover.model.update import compute_update, require_bounds
-from prover.pipeline import prove_job
 from prover.wire.update import UpdateEnvelope
 from tests.support.bounded_lab import BOUNDS, BoundedLab, norm, norm_key
 from tests.support.learning import (
@@ -30,23 +30,6 @@ from tests.support.learning import (
     proving_key,
 )
 from tests.support.tiny_circuits import seeded
-
-
-class OwnProver:
-    def prove(self, order: ProofOrder) -> bytes:
-        return prove_job(
-            accuracy(),
-            proving_key(),
-            order.model,
-            images=order.images,
-            labels=order.labels,
-            occasion=order.occasion,
-            commitment=order.commitment.public,
-            blinding=order.commitment.blinding,
-            random_bytes=seeded(5),
-            backend=BACKEND,
-            clock=lambda: 0.0,
-        ).envelope
 
 
 def learn_far(origin: GlobalModel | None, learning_round: int) -> QuantizedModel:
@@ -67,7 +50,7 @@ def make_client(lab: BoundedLab, i: int, folder: Path, updates: UpdateProver | N
         secrets=SecretStore(folder / f"client-{i}", lab.genesis),
         learn=learn_far if i == 1 else lambda origin, t: model_of(i),
         commit=make_committer(lab.task, random_bytes=seeded(30 + i), backend=BACKEND),
-        prover=OwnProver(),
+        prover=OwnProver(accuracy(), proving_key(), random_bytes=seeded(5), backend=BACKEND),
         random_bytes=seeded(40 + i),
         backend=BACKEND,
         updates=updates,

@@ -33,10 +33,10 @@ from federated.client import (
     make_committer,
 )
 from federated.errors import ProvingFailed
+from federated.joining.own_prover import OwnProver
 from kernels.encoding import encode_g1
 from prover.errors import FormatError, KeyMismatch, RangeExceeded
 from prover.model.network import QuantizedModel, is_correct
-from prover.pipeline import prove_job
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict
 from tests.support.learning import (
@@ -52,28 +52,16 @@ from tests.support.tiny_circuits import seeded
 HONEST, LIAR, FORGER = 0, 1, 2
 
 
-class OwnProver:
-    """Proves on the client's own machine; counts how often it was asked."""
+class CountingProver(OwnProver):
+    """Counts how often it was asked."""
 
     def __init__(self, seed: int) -> None:
-        self._random_bytes = seeded(seed)
+        super().__init__(accuracy(), proving_key(), random_bytes=seeded(seed), backend=BACKEND)
         self.n_asked = 0
 
     def prove(self, order: ProofOrder) -> bytes:
         self.n_asked += 1
-        return prove_job(
-            accuracy(),
-            proving_key(),
-            order.model,
-            images=order.images,
-            labels=order.labels,
-            occasion=order.occasion,
-            commitment=order.commitment.public,
-            blinding=order.commitment.blinding,
-            random_bytes=self._random_bytes,
-            backend=BACKEND,
-            clock=lambda: 0.0,
-        ).envelope
+        return super().prove(order)
 
 
 class Refusing:
@@ -114,7 +102,7 @@ def make_client(
         secrets=SecretStore(folder / f"client-{i}", lab.genesis),
         learn=learn or (lambda _, t: model_of(i)),
         commit=make_committer(lab.task, random_bytes=seeded(300 + i), backend=BACKEND),
-        prover=prover or OwnProver(i),
+        prover=prover or CountingProver(i),
         random_bytes=seeded(400 + i),
         backend=BACKEND,
     )
@@ -171,7 +159,7 @@ def test_nobody_believes_the_liar_and_the_forger(tmp_path: Path) -> None:
             lab,
             LIAR,
             tmp_path,
-            prover=LyingProver(OwnProver(LIAR), extra=3),
+            prover=LyingProver(CountingProver(LIAR), extra=3),
             learn=lambda _, t: model_that_errs(),
         ),
         make_client(
@@ -228,7 +216,7 @@ def test_the_lie_fails_by_the_equations_alone(
     lab: ProvenLab, proving: tuple[ChainState, list[Client], list[ProofOrder]]
 ) -> None:
     state, _, orders = proving
-    honest = decode(OwnProver(1).prove(orders[1]))
+    honest = decode(CountingProver(1).prove(orders[1]))
     correct = is_correct(orders[1].model.logits(orders[1].images), orders[1].labels)
     assert honest.statement.claimed_correct == int(correct.sum()) < N_SAMPLES
     assert judge(lab, state, 1, honest) is Verdict.VALID
@@ -248,7 +236,7 @@ def test_forgeries_fail_by_the_equations_alone(
     statement = state_own(orders[2], key_digest=digest, claimed=N_SAMPLES)
     made_up = make_up(statement, random_bytes=seeded(4))
     assert judge(lab, state, 2, made_up) is Verdict.PAIRING_FAILED
-    victim = decode(OwnProver(0).prove(orders[0]))
+    victim = decode(CountingProver(0).prove(orders[0]))
     assert judge(lab, state, 0, victim) is Verdict.VALID
     assert judge(lab, state, 2, take_over(victim, orders[2])) is Verdict.PAIRING_FAILED
     assert judge(lab, state, 2, victim) is Verdict.WRONG_STATEMENT  # signed again, as it is
@@ -258,7 +246,7 @@ def test_the_forger_prefers_what_it_can_steal(
     lab: ProvenLab, proving: tuple[ChainState, list[Client], list[ProofOrder]]
 ) -> None:
     _, _, orders = proving
-    victim = decode(OwnProver(0).prove(orders[0]))
+    victim = decode(CountingProver(0).prove(orders[0]))
     stolen = decode(make_forger(lab, victim, seed=4).prove(orders[2]))
     assert stolen.proof == victim.proof
     assert stolen.statement.occasion.client_key == orders[2].occasion.client_key
@@ -272,7 +260,7 @@ def test_transactions_are_made_once(
 ) -> None:
     state = proving[0]
     clients = [make_client(lab, i, tmp_path / "again") for i in range(3)]
-    prover = OwnProver(0)
+    prover = CountingProver(0)
     clients[0] = make_client(lab, 0, tmp_path / "again", prover=prover)
     state = run_until(lab, clients, Phase.PROVE)
     before = prover.n_asked

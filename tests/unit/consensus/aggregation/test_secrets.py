@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 from consensus.aggregation.circle import Circle, PublicKeys, form_circle
 from consensus.aggregation.client_side import RoundSecrets
@@ -16,8 +16,8 @@ from consensus.aggregation.secrets import (
     agree_share_key,
     derive_mask_private,
     derive_self_seed,
-    find_key_fault,
 )
+from consensus.wire.exchange_keys import is_exchange_key
 from kernels.array import FrArray
 from kernels.bn254 import R
 from prover.errors import FormatError
@@ -131,18 +131,19 @@ def test_a_copied_key_cancels_no_mask(rng: Random) -> None:
 
 @pytest.mark.parametrize("key", LOW_ORDER, ids=lambda key: key.hex()[:8])
 def test_keys_of_low_order_are_refused(key: bytes) -> None:
-    good = X25519PrivateKey.generate().public_key().public_bytes_raw()
-    assert find_key_fault(PublicKeys(mask_key=good, share_key=good)) is None
-    fault = find_key_fault(PublicKeys(mask_key=key, share_key=good))
-    assert fault == "the mask key is none of X25519"
-    fault = find_key_fault(PublicKeys(mask_key=good, share_key=key))
-    assert fault == "the share key is none of X25519"
+    """What a commit is refused for is what gives no secret in an exchange."""
+    own = X25519PrivateKey.generate()
+    good = own.public_key().public_bytes_raw()
+    assert is_exchange_key(good)
+    assert any(own.exchange(X25519PublicKey.from_public_bytes(good)))
+    assert not is_exchange_key(key)
+    with pytest.raises(ValueError, match="shared key"):
+        own.exchange(X25519PublicKey.from_public_bytes(key))
 
 
 @pytest.mark.parametrize("key", [b"", bytes(31), bytes(33)])
 def test_keys_of_other_lengths_are_refused(key: bytes) -> None:
-    good = X25519PrivateKey.generate().public_key().public_bytes_raw()
-    assert find_key_fault(PublicKeys(mask_key=key, share_key=good)) is not None
+    assert not is_exchange_key(key)
 
 
 def test_secrets_on_disk_are_read_back_and_nothing_else_is(rng: Random) -> None:
