@@ -25,11 +25,11 @@ from kernels.numpy_types import UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.public_inputs import ShardInputs
 from prover.circuit.sizes import require_circuit
-from prover.circuit.witness import check, solve_committed
-from prover.errors import KeyMismatch, SelfCheckFailed
+from prover.circuit.witness import solve_committed
+from prover.errors import KeyMismatch
 from prover.groth16.commitment import Opening
 from prover.groth16.verify import verify
-from prover.groth16.whole import prove_statement
+from prover.groth16.whole import prove_statement, require_same, require_valid
 from prover.keys.card import KeyCard
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.model.network import QuantizedModel
@@ -40,7 +40,6 @@ from prover.progress import Clock, StageProgress, Stages, silent
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion, Statement
-from prover.wire.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +135,7 @@ def prove_job(
         verdict = verify(
             envelope, key=key.verifying, public_inputs=inputs, random_bytes=random_bytes
         )
-        if verdict is not Verdict.VALID:
-            check(
-                accuracy.circuit, whole.z, backend
-            )  # a witness at fault is named by its constraint
-            raise SelfCheckFailed(verdict.value)
+        require_valid(whole, verdict, accuracy.circuit, backend)
 
     return ProvedJob(envelope=envelope, statement=statement, timings_s=stages.timings_s)
 
@@ -185,7 +180,4 @@ def compile_for_key(card: KeyCard, key: VerifyingKey) -> AccuracyCircuit:
 
 def require_same_circuit(accuracy: AccuracyCircuit, key: ProvingKey) -> None:
     """KeyMismatch unless the key was set up for this very circuit, with these multipliers."""
-    if key.verifying.circuit_digest != accuracy.digest:
-        raise KeyMismatch("the key was made for another circuit")
-    if key.verifying.card_digest != KeyCard.of(accuracy).digest:
-        raise KeyMismatch("the key was made for other multipliers")
+    require_same(accuracy.digest, KeyCard.of(accuracy).digest, key)

@@ -22,11 +22,10 @@ from kernels.machine import count_memory
 from prover.circuit.norm import NormCircuit, compile_norm, solve_update
 from prover.circuit.norm_inputs import UpdateInputs
 from prover.circuit.norm_plan import require_norm
-from prover.circuit.witness import check
-from prover.errors import KeyMismatch, SelfCheckFailed
+from prover.errors import KeyMismatch
 from prover.groth16.commitment import Opening
 from prover.groth16.verify import verify_updates
-from prover.groth16.whole import prove_statement
+from prover.groth16.whole import prove_statement, require_same, require_valid
 from prover.keys.card import UpdateCard
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.model.network import QuantizedModel
@@ -36,7 +35,6 @@ from prover.progress import Clock, StageProgress, Stages, silent
 from prover.randomness import RandomBytes
 from prover.wire.statement import Occasion
 from prover.wire.update import UpdateEnvelope, UpdateStatement
-from prover.wire.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +68,7 @@ def prove_update(
     raises     : UpdateExceeds, for the owner's eyes, when it does not (`clip_update` mends it);
                  KeyMismatch, ShapeMismatch, SelfCheckFailed
     """
-    require_same_norm(norm, key)
+    require_same(norm.digest, UpdateCard.of(norm).digest, key)
     stages = Stages(clock=clock, report=progress or silent)
     inputs = UpdateInputs.of(norm.plan, origin, committer)
 
@@ -102,9 +100,7 @@ def prove_update(
         verdict = verify_updates(
             [envelope], key=key.verifying, inputs=inputs, random_bytes=random_bytes
         )[0]
-        if verdict is not Verdict.VALID:
-            check(norm.circuit, whole.z, backend)  # a witness at fault names its constraint
-            raise SelfCheckFailed(verdict.value)
+        require_valid(whole, verdict, norm.circuit, backend)
 
     return ProvedUpdate(envelope=envelope, statement=statement, timings_s=stages.timings_s)
 
@@ -122,11 +118,3 @@ def compile_norm_for_key(card: UpdateCard, key: VerifyingKey) -> NormCircuit:
             f"{card.architecture.name}"
         )
     return norm
-
-
-def require_same_norm(norm: NormCircuit, key: ProvingKey) -> None:
-    """KeyMismatch unless the key was set up for this very circuit, with these multipliers."""
-    if key.verifying.circuit_digest != norm.digest:
-        raise KeyMismatch("the key was made for another circuit")
-    if key.verifying.card_digest != UpdateCard.of(norm).digest:
-        raise KeyMismatch("the key was made for other multipliers")

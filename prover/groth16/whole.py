@@ -15,7 +15,8 @@ from typing import TypeVar
 from kernels.array import FrArray, FrMont
 from kernels.backend import Backend
 from prover.circuit.constraints import Circuit
-from prover.circuit.witness import solve_private
+from prover.circuit.witness import check, solve_private
+from prover.errors import KeyMismatch, SelfCheckFailed
 from prover.groth16.commitment import Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points
 from prover.groth16.transcript import compute_challenges
@@ -23,6 +24,7 @@ from prover.keys.halves import ProvingKey
 from prover.progress import Stages
 from prover.randomness import RandomBytes, draw_scalar
 from prover.wire.envelope import AnyStatement, Proof, encode_committed
+from prover.wire.verdict import Verdict
 
 S = TypeVar("S", bound=AnyStatement)
 
@@ -88,3 +90,20 @@ def prove_statement(
             a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a
         )
     return WholeProof(proof=proof, z=z)
+
+
+def require_valid(whole: WholeProof, verdict: Verdict, circuit: Circuit, backend: Backend) -> None:
+    """SelfCheckFailed for a proof that the verifier's own code refuses; UnsatisfiedConstraint, by
+    its label, where the witness is at fault.
+    """
+    if verdict is not Verdict.VALID:
+        check(circuit, whole.z, backend)
+        raise SelfCheckFailed(verdict.value)
+
+
+def require_same(circuit_digest: bytes, card_digest: bytes, key: ProvingKey) -> None:
+    """KeyMismatch unless the key was set up for this very circuit, with these multipliers."""
+    if key.verifying.circuit_digest != circuit_digest:
+        raise KeyMismatch("the key was made for another circuit")
+    if key.verifying.card_digest != card_digest:
+        raise KeyMismatch("the key was made for other multipliers")
