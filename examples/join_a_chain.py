@@ -34,9 +34,10 @@ from federated.joining.own_prover import OwnProver
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16.setup import setup_accuracy
-from prover.model.network import Architecture, QuantizedModel
+from prover.model.network import QuantizedModel
+from prover.model.presets import parse_architecture
 
-ARCHITECTURE = Architecture.parse("mlp-8-4")
+ARCHITECTURE = parse_architecture("mlp-8-4")
 N_CLIENTS = 3  # a sum of fewer models would tell of each
 N_SAMPLES = 256  # the least that a task may draw: of fewer, k would tell about single samples
 WAIT_S = 1.0

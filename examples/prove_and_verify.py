@@ -17,7 +17,8 @@ from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.public_inputs import ShardInputs
 from prover.groth16.setup import setup_accuracy
 from prover.groth16.verify import verify
-from prover.model.network import Architecture, QuantizedModel
+from prover.model.network import QuantizedModel
+from prover.model.presets import parse_architecture
 from prover.pedersen.commitment import Committer, draw_blinding
 from prover.pipeline import commit_job, prove_job
 from prover.wire.statement import Occasion
@@ -29,7 +30,7 @@ def main() -> None:
     backend = get_backend("cpu")
     rng = np.random.default_rng(1)
 
-    architecture = Architecture.parse("mlp-16-8-4")  # public
+    architecture = parse_architecture("mlp-16-8-4")  # public
     model = QuantizedModel(  # private: int8 weights and int32 biases, layer by layer
         architecture=architecture,
         weights=tuple(rng.integers(-20, 21, s, dtype=np.int8) for s in architecture.weight_shapes),

@@ -21,7 +21,7 @@ from federated.errors import FloatModelInvalid, TensorFileInvalid
 from federated.tensor_file import read_header, read_tensors
 from kernels.numpy_types import Float32Array, UInt8Array
 from prover.errors import ArchitectureInvalid
-from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 
 FORMAT = "zkpot-float-v1"
 MAX_FILE_BYTES = 1 << 30
@@ -87,7 +87,7 @@ def decode_float_model(raw: bytes) -> FloatModel:
     except TensorFileInvalid as error:
         raise FloatModelInvalid(str(error)) from error
     try:
-        architecture = Architecture.parse(header["name"])
+        architecture = parse_architecture(header["name"])
     except ArchitectureInvalid as error:
         raise FloatModelInvalid(str(error)) from error
     sizes = tuple(shape[0] for shape in architecture.shapes)

@@ -140,13 +140,14 @@ def compute_input_scales(architecture: Architecture, scales: Sequence[float]) ->
 
 def _after(scale: float, x_scale: float, requant: Requant) -> float:
     """Scale of a layer's requantized output."""
-    return float(scale * x_scale * 2.0**requant.shift / requant.multiplier)
+    (multiplier,) = requant.multipliers
+    return float(scale * x_scale * 2.0**requant.shift / multiplier)
 
 
 def _require_fit(model: FloatModel, arch: Architecture) -> None:
     if tuple(shape[0] for shape in arch.shapes) != model.sizes:
         raise FloatModelInvalid(f"its widths are {model.name}, not {arch.name}")
-    if not all(layer.requant.relu for layer in arch.layers if layer.requant is not None):
+    if not all((layer.requant.least == 0) for layer in arch.layers if layer.requant is not None):
         raise FloatModelInvalid("it has ReLU after every hidden layer, the architecture has not")
 
 
@@ -221,9 +222,9 @@ def _try_scale(
 ) -> _Candidate:
     """Quantizes one layer with weight scale S_w; RangeExceeded when its quotients do not fit."""
     weight, bias = _round(w, b, scale, state.scale)
-    q = requant.bounds(layer.bounds(state.interval, weight, bias))
+    q = requant.bounds(layer.bounds([state.interval], weight, bias))
     require_quotients(index, q, requant)
-    y = requant.apply(layer.accumulate(state.x, weight, bias)).y
+    y = requant.apply(layer.accumulate([state.x], weight, bias)).y
     y_scale = _after(scale, state.scale, requant)
     return _Candidate(
         scale=scale,

@@ -12,6 +12,7 @@ from api.console.output import AsJson, emit_json, refuse
 if TYPE_CHECKING:
     from federated.data import Samples
     from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 
 DatasetName = Annotated[str, typer.Option(help="A data set, such as mnist.")]
 Architectures = Annotated[str, typer.Option(help="Widths, such as mlp-784-128-10.")]
@@ -142,10 +143,9 @@ def _require_folder(out: Path) -> None:
 def _parse_architecture(name: str) -> Architecture:
     from api.console.refusals import meaning
     from prover.errors import ArchitectureInvalid
-    from prover.model.network import Architecture
 
     with meaning("--arch", ArchitectureInvalid):
-        return Architecture.parse(name)
+        return parse_architecture(name)
 
 
 def _load_splits(name: str, *, as_json: bool) -> tuple[Samples, Samples]:

@@ -14,6 +14,7 @@ from prover.circuit.norm_plan import NormPlan, require_norm
 from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, BoundsInvalid, CircuitTooLarge, ModelFormatError
 from prover.model.network import Architecture, QuantizedModel
+from prover.model.presets import parse_architecture
 from prover.model.update import UpdateBounds
 from prover.model.zkq import MAGIC, MAX_MANIFEST_BYTES, VERSION, decode_model
 
@@ -80,7 +81,7 @@ def require_norm_plan(model: str, bounds: str) -> NormPlan:
 def _find_architecture(model: str) -> Architecture:
     path = Path(model)
     try:
-        return read_architecture(path) if path.is_file() else Architecture.parse(model)
+        return read_architecture(path) if path.is_file() else parse_architecture(model)
     except ArchitectureInvalid as error:
         raise typer.BadParameter(
             f"there is no file {model}, and as a name: {error}", param_hint="MODEL"

@@ -22,6 +22,7 @@ from federated.partition import split_by_label
 from federated.task_scales import TaskScales, quantize_for_task
 from kernels.backend import Backend
 from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 from prover.pedersen.commitment import Committer, draw_blinding
 from prover.pipeline import commit_job, prove_job
 from prover.wire.statement import Occasion
@@ -46,7 +47,7 @@ class Plan:
     concentration : of the split by classes, see `federated.partition`
     """
 
-    architecture: Architecture = field(default_factory=lambda: Architecture.parse("mlp-784-48-10"))
+    architecture: Architecture = field(default_factory=lambda: parse_architecture("mlp-784-48-10"))
     n_samples: int = 512
     train: str = "mnist:train[0:6000]"
     test: str = "mnist:test[0:2048]"

@@ -61,7 +61,7 @@ def float_network(bench: AccuracyBench) -> tuple[Float32Array, ...]:
     model = bench.model
     requant = model.architecture.layers[0].requant
     assert requant is not None, "the first layer is hidden"
-    step = requant.multiplier / (1 << requant.shift)
+    step = requant.multipliers[0] / (1 << requant.shift)
     w0, w1 = (w.astype(np.float64) for w in model.weights)
     b0, b1 = (b.astype(np.float64) for b in model.biases)
     scaled = (w0 * step, b0 * step / PIXEL_MAX, w1 / WEIGHT_MAX, b1 / (PIXEL_MAX * WEIGHT_MAX))

@@ -148,6 +148,7 @@ class PublicLayout:
                 self.architecture.layers, self.architecture.public_bounds, strict=True
             )
             if layer.requant is not None
+            for _ in layer.requant.multipliers
         ]
         if len(multipliers) != len(bounds):
             raise ShapeMismatch(f"{len(bounds)} multipliers, got {len(multipliers)}")

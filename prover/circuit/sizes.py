@@ -115,6 +115,8 @@ def compute_sizes(architecture: Architecture, n_samples: int) -> CircuitSizes:
     for layer in architecture.layers:
         if not isinstance(layer, Linear):
             raise ArchitectureInvalid(f"no gadget for layers of kind {layer.kind!r}")
+        if layer.requant is not None and not isinstance(layer.requant.multiplier, int):
+            raise ArchitectureInvalid("no gadget for multipliers per channel")
     count = _Count(layout=layout, table_bits=choose_widths(architecture, n_samples).table_bits)
     count.add_powers()
     n_in = prod(architecture.input_shape)

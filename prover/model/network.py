@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -20,6 +19,13 @@ import numpy.typing as npt
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int8Array, Int32Array, Int64Array, UInt8Array
 from prover.errors import ArchitectureInvalid, QuantizationOverflow, RangeExceeded, ShapeMismatch
+from prover.model.graph import (
+    compute_accumulator_ranges,
+    compute_shapes,
+    find_entrance,
+    require_graph,
+)
+from prover.model.kinds import layer_from_manifest
 from prover.model.layers import (
     BIAS_MAX,
     BIAS_MIN,
@@ -29,10 +35,11 @@ from prover.model.layers import (
     WEIGHT_MAX,
     Layer,
     Linear,
+    Range,
     Requant,
     RequantTrace,
     Shape,
-    layer_from_manifest,
+    largest,
 )
 
 T = TypeVar("T")
@@ -40,18 +47,19 @@ U = TypeVar("U")
 
 MAX_LAYERS = 256
 MAX_PARAMETERS = 1 << 26
+MAX_VALUES = 1 << 26  # that a layer makes of one sample
 MAX_CLASSES = 256  # labels are uint8
 MAX_MARGIN_BITS = 48
 _AT_ONCE = 1 << 11  # samples
-ARCHITECTURE_DOMAIN = b"zkpot architecture v1\x00"
-_NAME = re.compile(r"mlp(?:-[1-9][0-9]{0,6}){2,64}", re.ASCII)
+ARCHITECTURE_DOMAIN = b"zkpot architecture v2\x00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """Public description of a network: a sequence of layers and the shape of one uint8 sample.
+    """Public description of a network: its layers and the shape of one uint8 sample.
 
-    Every layer but the last requantizes; the last one's accumulators are the logits.
+    Layers take the values that layers before them make (`prover.model.graph`). Linear layers,
+    convolutions and additions requantize; the last layer's accumulators are the logits.
     margin_bits : w of the correctness count: differences of two logits lie in (-2^w, 2^w)
     raises      : ArchitectureInvalid; QuantizationOverflow when a layer could reach |m*z| >= 2^47
     """
@@ -62,18 +70,28 @@ class Architecture:
 
     def __post_init__(self) -> None:
         self._check_sizes()
-        last = len(self.layers) - 1
-        if any((x.requant is None) != (i == last) for i, x in enumerate(self.layers)):
-            raise ArchitectureInvalid("every layer but the last requantizes, the last one does not")
+        require_graph(self.layers)
         shapes = self.shapes
+        if any(_size(shape) > MAX_VALUES for shape in shapes):
+            raise ArchitectureInvalid(f"a layer makes more than {MAX_VALUES} numbers of a sample")
         self._check_products()
         if sum(map(_size, self.weight_shapes)) > MAX_PARAMETERS:
             raise ArchitectureInvalid(f"more than {MAX_PARAMETERS} weights")
-        if len(shapes[-1]) != 1 or not 2 <= shapes[-1][0] <= MAX_CLASSES:
+        if not 2 <= shapes[-1][0] <= MAX_CLASSES:
             raise ArchitectureInvalid(
                 f"the last layer must give a vector of 2 to {MAX_CLASSES} logits, "
                 f"not shape {list(shapes[-1])}"
             )
+
+    @classmethod
+    def of(
+        cls, input_shape: Shape, layers: Sequence[Layer], margin_bits: int | None = None
+    ) -> Architecture:
+        """These layers; margin_bits by default the least that no accepted weights can exceed."""
+        draft = cls(input_shape=input_shape, layers=tuple(layers), margin_bits=MAX_MARGIN_BITS)
+        if margin_bits is None:
+            margin_bits = (2 * draft.public_bounds[-1]).bit_length()
+        return replace(draft, margin_bits=margin_bits)
 
     @classmethod
     def mlp(
@@ -97,60 +115,71 @@ class Architecture:
             hidden = requant
         if len(hidden) != n_hidden:
             raise ArchitectureInvalid(f"{n_hidden} hidden layers, {len(hidden)} requantizations")
-        layers = tuple(
-            Linear(n_out=n_out, requant=r)
-            for n_out, r in zip(sizes[1:], [*hidden, None], strict=True)
-        )
-        draft = cls(input_shape=(sizes[0],), layers=layers, margin_bits=MAX_MARGIN_BITS)
-        if margin_bits is None:
-            margin_bits = (2 * draft.public_bounds[-1]).bit_length()
-        return replace(draft, margin_bits=margin_bits)
+        layers = [
+            Linear(n_out=n_out, inputs=(i,), requant=r)
+            for i, (n_out, r) in enumerate(zip(sizes[1:], [*hidden, None], strict=True))
+        ]
+        return cls.of((sizes[0],), layers, margin_bits)
 
-    @classmethod
-    def parse(cls, name: str, *, requant: Requant | None = None) -> Architecture:
-        """`mlp-784-128-10` and the like; ArchitectureInvalid for every other text."""
-        if not _NAME.fullmatch(name):
-            raise ArchitectureInvalid(
-                "an architecture is named by its widths, such as mlp-784-128-10"
-            )
-        return cls.mlp([int(width) for width in name.split("-")[1:]], requant=requant)
+    @property
+    def is_mlp(self) -> bool:
+        """Whether it is what `mlp` makes: linear layers in a chain, of vectors."""
+        return all(
+            isinstance(layer, Linear) and layer.inputs == (i,)
+            for i, layer in enumerate(self.layers)
+        )
 
     @property
     def name(self) -> str:
-        """`mlp-784-128-10`: widths only; `digest` tells apart what has the same widths."""
-        return "-".join(["mlp", *(str(_size(shape)) for shape in self.shapes)])
+        """For people; `digest` tells apart what has the same name.
+
+        `mlp-784-128-10` by its widths; what else there is by its samples, classes and number of
+        parameters, such as `cnn-3x32x32-10-74966`.
+        """
+        if self.is_mlp:
+            return "-".join(["mlp", *(str(_size(shape)) for shape in self.shapes)])
+        sample = "x".join(map(str, self.input_shape))
+        return f"cnn-{sample}-{self.n_classes}-{self.n_parameters}"
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
-        """Shape of one sample before the first layer and after each layer."""
-        shapes = [self.input_shape]
-        for layer in self.layers:
-            shapes.append(layer.output_shape(shapes[-1]))
-        return tuple(shapes)
+        """Shape of one sample of every value: the samples, then what each layer makes."""
+        return compute_shapes(self.input_shape, self.layers)
 
     @property
     def weight_shapes(self) -> tuple[Shape, ...]:
-        return tuple(x.weight_shape(s) for x, s in zip(self.layers, self.shapes[:-1], strict=True))
+        shapes = self.shapes
+        return tuple(x.weight_shape([shapes[v] for v in x.inputs]) for x in self.layers)
 
     @property
     def bias_shapes(self) -> tuple[Shape, ...]:
-        return tuple(x.bias_shape(s) for x, s in zip(self.layers, self.shapes[:-1], strict=True))
+        shapes = self.shapes
+        return tuple(x.bias_shape([shapes[v] for v in x.inputs]) for x in self.layers)
 
     @property
-    def activation_ranges(self) -> tuple[tuple[int, int], ...]:
-        """Least and greatest value that enters each layer."""
-        return (INPUT_RANGE, *(x.requant.y_range for x in self.layers[:-1] if x.requant))
+    def value_ranges(self) -> tuple[Range, ...]:
+        """Least and greatest number of every value; without requantization those of z."""
+        z = compute_accumulator_ranges(self.layers, self.shapes)
+        made = [
+            bounds if x.requant is None else x.requant.y_range
+            for x, bounds in zip(self.layers, z, strict=True)
+        ]
+        return (INPUT_RANGE, *made)
 
     @property
     def public_bounds(self) -> tuple[int, ...]:
         """Per layer the greatest |z| of any weights and biases the circuit accepts."""
-        rows = zip(self.layers, self.shapes[:-1], self.activation_ranges, strict=True)
-        return tuple(x.public_bound(shape, max(-lo, hi)) for x, shape, (lo, hi) in rows)
+        return tuple(map(largest, compute_accumulator_ranges(self.layers, self.shapes)))
+
+    @property
+    def entrance(self) -> int:
+        """The layer that the samples enter."""
+        return find_entrance(self.layers)
 
     @property
     def multipliers(self) -> tuple[int, ...]:
-        """m of each requantizing layer: statement values, so one key serves all of them."""
-        return tuple(x.requant.multiplier for x in self.layers if x.requant is not None)
+        """m of the requantizing layers, one or one per channel each: statement values."""
+        return tuple(m for x in self.layers if x.requant is not None for m in x.requant.multipliers)
 
     @property
     def n_classes(self) -> int:
@@ -211,7 +240,7 @@ class Architecture:
     def _check_products(self) -> None:
         """Public, not by the actual weights: it must bind a prover who picks the worst ones."""
         for index, (layer, bound) in enumerate(zip(self.layers, self.public_bounds, strict=True)):
-            product = bound * (1 if layer.requant is None else layer.requant.multiplier)
+            product = bound * (1 if layer.requant is None else max(layer.requant.multipliers))
             if product >= 1 << PRODUCT_BITS:
                 raise QuantizationOverflow(
                     layer=index,
@@ -223,12 +252,17 @@ class Architecture:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LayerTrace:
-    """One layer at work on N samples: inputs x (samples as uint8), accumulators z, and
-    requantization if any."""
+    """One layer at work on N samples: the first value it takes (samples as uint8), accumulators z,
+    and requantization if any."""
 
     x: Int64Array
     z: Int64Array
     requant: RequantTrace | None
+
+    @property
+    def y(self) -> Int64Array:
+        """What the layer hands on."""
+        return self.z if self.requant is None else self.requant.y
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -286,12 +320,13 @@ class QuantizedModel:
                 f"got {images.dtype}{list(images.shape)}"
             )
         steps = []
-        x: Int64Array = integers.upload(images)
+        values: list[Int64Array] = [integers.upload(images)]
         for layer, w, b in zip(self.architecture.layers, self.weights, self.biases, strict=True):
-            z = layer.accumulate(x, w, b, integers)
+            taken = [values[value] for value in layer.inputs]
+            z = layer.accumulate(taken, w, b, integers)
             requant = None if layer.requant is None else layer.requant.apply(z, integers)
-            steps.append(LayerTrace(x=x, z=z, requant=requant))
-            x = z if requant is None else requant.y
+            steps.append(LayerTrace(x=taken[0], z=z, requant=requant))
+            values.append(steps[-1].y)
         return tuple(steps)
 
     def logits(self, images: UInt8Array) -> Int64Array:

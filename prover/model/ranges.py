@@ -30,15 +30,17 @@ class LayerRange:
 def compute_ranges(model: QuantizedModel) -> tuple[LayerRange, ...]:
     """Worst-case bounds per layer; RangeExceeded when the circuit could not prove some sample."""
     arch = model.architecture
-    x = compute_start(arch)
+    values = [compute_start(arch)]
     ranges = []
     for index, layer in enumerate(arch.layers):
-        z = layer.bounds(x, model.weights[index], model.biases[index])
-        q = None
+        taken = [values[value] for value in layer.inputs]
+        z = layer.bounds(taken, model.weights[index], model.biases[index])
+        made, q = z, None
         if layer.requant is not None:
             bounds = layer.requant.bounds(z)
             q = require_quotients(index, bounds, layer.requant)
-            x = Interval(layer.requant.clamp(bounds.lo), layer.requant.clamp(bounds.hi))
+            made = Interval(layer.requant.clamp(bounds.lo), layer.requant.clamp(bounds.hi))
+        values.append(made)
         ranges.append(LayerRange(z=_ends(z), q=q))
     _require_margin(model, ranges[-1])
     return tuple(ranges)

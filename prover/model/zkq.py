@@ -1,7 +1,7 @@
-"""Canonical bytes of a quantized model (`.zkq`, version 1): one model, one encoding, no pickle.
+"""Canonical bytes of a quantized model (`.zkq`, version 2): one model, one encoding, no pickle.
 
     magic      8 bytes   b"zkpotQM\\0"
-    version    u32       1
+    version    u32       2
     n          u32       length of the manifest, at most 64 KiB
     m          u64       length of the payload
     manifest   n bytes   canonical JSON of the architecture (sorted keys, no spaces, ASCII)
@@ -25,7 +25,7 @@ from prover.model.layers import Shape
 from prover.model.network import Architecture, QuantizedModel, canonical_json
 
 MAGIC = b"zkpotQM\x00"
-VERSION = 1
+VERSION = 2
 MAX_MANIFEST_BYTES = 1 << 16
 _FIXED = struct.Struct("<8sIIQ")
 _REMAKE = "write the model again with `zkpot quantize`"

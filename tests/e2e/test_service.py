@@ -17,7 +17,7 @@ import pytest
 
 from api.client.http import Client, ServiceRefused
 from api.http.schemas import Job, JobRequest, StatementFields
-from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 from prover.model.zkq import encode_model
 from tests.support.models import random_model
 
@@ -53,7 +53,7 @@ def url(service: subprocess.Popen[str]) -> str:
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    architecture = Architecture.parse("mlp-784-4-10")
+    architecture = parse_architecture("mlp-784-4-10")
     return encode_model(random_model(architecture, np.random.default_rng(3)))
 
 

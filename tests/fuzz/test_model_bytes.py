@@ -27,7 +27,7 @@ MANIFEST = RAW[HEADER.size : HEADER.size + N_MANIFEST]
 PAYLOAD = RAW[HEADER.size + N_MANIFEST :]
 
 
-def pack(manifest: bytes, payload: bytes = PAYLOAD, version: int = 1) -> bytes:
+def pack(manifest: bytes, payload: bytes = PAYLOAD, version: int = 2) -> bytes:
     return HEADER.pack(MAGIC, version, len(manifest), len(payload)) + manifest + payload
 
 
@@ -117,7 +117,7 @@ def test_any_value_in_place_of_any_field(data: st.DataObject) -> None:
         ("exponent", MANIFEST.replace(b'"shift":4', b'"shift":4e0')),
         ("minus zero", MANIFEST.replace(b'"shift":4', b'"shift":-0')),
         ("true for one", MANIFEST.replace(b'"multiplier":1', b'"multiplier":true')),
-        ("one for true", MANIFEST.replace(b'"relu":true', b'"relu":1')),
+        ("false for zero", MANIFEST.replace(b'"least":0', b'"least":false')),
         (
             "other order",
             MANIFEST.replace(b'"kind":"linear","n_out":2', b'"n_out":2,"kind":"linear"'),
@@ -142,11 +142,11 @@ def test_manifest_refused(name: str, manifest: bytes) -> None:
 def test_limits_and_lengths() -> None:
     for raw in (
         pack(b" " * (1 << 16) + MANIFEST),
-        pack(MANIFEST, version=2),
+        pack(MANIFEST, version=1),
         RAW + b"\x00",
         pack(MANIFEST, PAYLOAD + b"\x00"),
         pack(MANIFEST, PAYLOAD[:-1]),
-        HEADER.pack(MAGIC, 1, N_MANIFEST, (1 << 64) - 1) + MANIFEST + PAYLOAD,
+        HEADER.pack(MAGIC, 2, N_MANIFEST, (1 << 64) - 1) + MANIFEST + PAYLOAD,
         b"other\x00\x00\x00" + RAW[8:],
     ):
         with pytest.raises(ModelFormatError):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.model.layers import Requant
 from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 
 SMALL = Requant(shift=10, multiplier=3, q_bits=9)
 COLUMNS = ("rows", "public", "model", "advice", "private", "nnz_a", "nnz_b", "nnz_c", "digest")
@@ -15,11 +16,13 @@ CIRCUITS: Mapping[str, tuple[Architecture, int]] = {
     "mlp-6-4-3 N=4": (Architecture.mlp([6, 4, 3], requant=SMALL), 4),
     "mlp-6-4-3 N=8": (Architecture.mlp([6, 4, 3], requant=SMALL), 8),
     "mlp-6-5-4-3 N=4, one layer without ReLU": (
-        Architecture.mlp([6, 5, 4, 3], requant=[SMALL, Requant(shift=3, relu=False, q_bits=10)]),
+        Architecture.mlp(
+            [6, 5, 4, 3], requant=[SMALL, Requant(shift=3, least=-128, greatest=127, q_bits=10)]
+        ),
         4,
     ),
     "mlp-784-10 N=16": (Architecture.mlp([784, 10]), 16),
-    "mlp-784-128-10 N=1024": (Architecture.parse("mlp-784-128-10"), 1024),
+    "mlp-784-128-10 N=1024": (parse_architecture("mlp-784-128-10"), 1024),
 }
 
 

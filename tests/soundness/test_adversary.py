@@ -63,14 +63,18 @@ ODD: Mapping[str, Architecture] = {
         [2, 2, 2], requant=Requant(shift=1, multiplier=(1 << 15) - 1, q_bits=9)
     ),
     "greatest shift, no ReLU": Architecture.mlp(
-        [2, 2, 3], requant=Requant(shift=24, multiplier=(1 << 15) - 1, q_bits=9, relu=False)
+        [2, 2, 3],
+        requant=Requant(shift=24, multiplier=(1 << 15) - 1, q_bits=9, least=-128, greatest=127),
     ),
     "remainder of a limb and one bit": Architecture.mlp(
-        [2, 2, 2], requant=Requant(shift=5, multiplier=3, q_bits=9, relu=False)
+        [2, 2, 2], requant=Requant(shift=5, multiplier=3, q_bits=9, least=-128, greatest=127)
     ),
     "two kinds of clamp": Architecture.mlp(
         [2, 2, 2, 2],
-        requant=[Requant(shift=3, q_bits=9), Requant(shift=12, q_bits=10, relu=False)],
+        requant=[
+            Requant(shift=3, q_bits=9),
+            Requant(shift=12, q_bits=10, least=-128, greatest=127),
+        ],
     ),
     "margins of 48 bits": Architecture.mlp([2, 3], margin_bits=48),
     "margins of limbs and one bit": Architecture.mlp([2, 2], margin_bits=33),

@@ -25,6 +25,7 @@ from prover.circuit.witness import check, solve_private
 from prover.errors import ArchitectureInvalid, CircuitTooLarge, ShapeMismatch, UpdateExceeds
 from prover.model.layers import MAX_DIMENSION
 from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 from prover.model.update import BIAS_UNIT, MAX_BIAS_CHANGE, MAX_SQUARES, UpdateBounds
 from tests.support.assignments import draw_scalars
 from tests.support.detectors import committed_freedom, private_freedom, vacuous
@@ -223,10 +224,10 @@ GOLDEN = {
 def test_sizes_are_golden_and_known_before_compiling(case: tuple[str, int, int, int]) -> None:
     name, weight, bias, squares = case
     bounds = UpdateBounds(weight=weight, bias=bias, squares=squares)
-    sizes = plan_norm(Architecture.parse(name), bounds).sizes
+    sizes = plan_norm(parse_architecture(name), bounds).sizes
     found = (sizes.n_rows, sizes.n_public, sizes.n_model, sizes.n_advice, sizes.n_private)
     assert (*found, sizes.lg_n) == GOLDEN[case]
-    norm = compile_norm(Architecture.parse(name), bounds)
+    norm = compile_norm(parse_architecture(name), bounds)
     assert asdict(measure_norm(norm)) == asdict(sizes)
     report = norm.explain()
     assert sum(line.rows for line in report.lines) == report.rows == sizes.n_rows

@@ -29,7 +29,7 @@ from prover.formats.wtns import write_wtns
 from prover.groth16.verify import verify_batch, verify_plain
 from prover.keys.folder import load_verifying_key
 from prover.keys.halves import VerifyingKey
-from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 from prover.model.zkq import encode_model
 from prover.wire.verdict import Verdict
 from tests.support.foreign import vector
@@ -37,7 +37,7 @@ from tests.support.models import random_model
 from tests.support.tiny_circuits import seeded
 
 OWNER = "alice"
-ARCHITECTURE = Architecture.parse("mlp-784-4-10")
+ARCHITECTURE = parse_architecture("mlp-784-4-10")
 N_SAMPLES = 16
 PRODUCT = vector("multiplier", ".zkey")
 WAIT_S = 120.0

@@ -23,11 +23,12 @@ from consensus.learning.aggregate import ONE
 from kernels.bn254 import R
 from kernels.integers import to_scalars
 from kernels.numpy_types import Int64Array
-from prover.model.network import Architecture, QuantizedModel
+from prover.model.network import QuantizedModel
+from prover.model.presets import parse_architecture
 from tests.support.models import random_model
 from tests.support.queue_server import running_server
 
-ARCHITECTURE = Architecture.parse("mlp-20-12-3")
+ARCHITECTURE = parse_architecture("mlp-20-12-3")
 RHO = R // 3
 WEIGHTS, BLINDING = "one's weights", "one's blinding"
 

@@ -18,9 +18,10 @@ from federated.errors import DatasetRefInvalid, OwnDataInvalid
 from federated.joining import own_data
 from federated.joining.own_data import load_own_data
 from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 
-GRAY = Architecture.parse("mlp-6-3")  # 3 x 2 pixels, three classes
-COLOURS = Architecture.parse("mlp-18-2")
+GRAY = parse_architecture("mlp-6-3")  # 3 x 2 pixels, three classes
+COLOURS = parse_architecture("mlp-18-2")
 IMAGES = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
 
 
@@ -62,7 +63,7 @@ def test_sub_folders_are_classes_by_their_names(tmp_path: Path) -> None:
 
 
 def test_numbers_are_classes_by_their_values(tmp_path: Path) -> None:
-    architecture = Architecture.parse("mlp-6-11")
+    architecture = parse_architecture("mlp-6-11")
     folder = make_folder(tmp_path / "own", *map(str, range(11)))
     draw(folder / "10" / "x.png", IMAGES[0])
     draw(folder / "2" / "x.png", IMAGES[1])
@@ -204,7 +205,7 @@ def test_what_an_array_says_of_its_length_is_checked_first(
 
 
 def test_a_registered_data_set_is_taken_by_its_name(tmp_path: Path) -> None:
-    architecture = Architecture.parse("mlp-784-10")
+    architecture = parse_architecture("mlp-784-10")
     whole = load_own_data("mnist", architecture, tmp_path)
     part = load_own_data("mnist:train[0:50]", architecture, tmp_path)
     assert len(whole) == 6000

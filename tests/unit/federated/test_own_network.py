@@ -19,9 +19,9 @@ from federated.joining.own_network import (
     write_network,
 )
 from federated.task_scales import TaskScales
-from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 
-ARCHITECTURE = Architecture.parse("mlp-6-4-3")
+ARCHITECTURE = parse_architecture("mlp-6-4-3")
 SCALES = TaskScales(weights=(0.01, 0.02), mean=0.25, std=0.5)
 
 

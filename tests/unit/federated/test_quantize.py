@@ -22,6 +22,7 @@ from federated.quantize import N_CALIBRATION, quantize
 from kernels.numpy_types import UInt8Array
 from prover.model.layers import Requant
 from prover.model.network import Architecture, is_correct
+from prover.model.presets import parse_architecture
 from prover.model.ranges import compute_ranges
 
 Split = tuple[UInt8Array, UInt8Array]
@@ -112,8 +113,8 @@ def test_what_cannot_fit_is_refused(fitted: FloatModel, splits: tuple[Split, Spl
         quantize(fitted, images, ignore, architecture=tight)
     assert caught.value.carries_private_values
     for other in (
-        Architecture.parse("mlp-784-127-10"),
-        Architecture.mlp(fitted.sizes, requant=Requant(relu=False)),
+        parse_architecture("mlp-784-127-10"),
+        Architecture.mlp(fitted.sizes, requant=Requant(least=-128, greatest=127)),
     ):
         with pytest.raises(FloatModelInvalid):
             quantize(fitted, images, ignore, architecture=other)

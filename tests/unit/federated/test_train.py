@@ -17,7 +17,8 @@ from federated.float_model import encode_float_model
 from federated.quantize import quantize
 from federated.settings import Settings
 from federated.train import TrainSettings, train
-from prover.model.network import Architecture, is_correct
+from prover.model.network import is_correct
+from prover.model.presets import parse_architecture
 from prover.model.zkq import decode_model
 
 RUNNER = CliRunner()
@@ -79,7 +80,7 @@ def test_train_and_quantize_commands(packaged_only: Path) -> None:
     for path in (trained, out):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     model = decode_model(out.read_bytes())
-    assert model.architecture == Architecture.parse("mlp-784-32-10")
+    assert model.architecture == parse_architecture("mlp-784-32-10")
     assert found["architecture_digest"] == model.architecture.digest.hex()
 
 

@@ -19,7 +19,7 @@ from prover.keys.folder import (
     load_update_half,
     load_verifying_half,
 )
-from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 from prover.model.update import UpdateBounds
 from prover.pedersen.commitment import Committer, draw_blinding
 from prover.pipeline import commit_job
@@ -55,7 +55,7 @@ def test_setup_writes_a_key_that_proves(made: tuple[Path, dict[str, Any]]) -> No
     norm = compile_norm_for_key(card, verifying)
     assert norm.digest.hex() == facts["circuit_digest"]
     backend, ticks = get_backend("cpu"), count()
-    model = random_model(Architecture.parse("mlp-6-3"), np.random.default_rng(2))
+    model = random_model(parse_architecture("mlp-6-3"), np.random.default_rng(2))
     committer = Committer(model.architecture.n_parameters, backend)
     blinding = draw_blinding(seeded(3))
     proven = prove_update(

@@ -32,7 +32,7 @@ from api.worker.loop import Worker
 from api.worker.work import Agree, TaskProver, TaskResult
 from consensus.errors import SealBroken, StoreFailed, StoreKeyMissing, WrongStoreKey
 from kernels.backend import Backend, get_backend
-from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 from prover.model.zkq import encode_model
 from prover.progress import StageProgress
 from prover.shards import Container
@@ -380,7 +380,7 @@ def test_shards_over_two_workers_end_as_one_proof_that_verifies(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(data_dir=data_dir)
-    model = random_model(Architecture.parse("mlp-784-4-10"), np.random.default_rng(3))
+    model = random_model(parse_architecture("mlp-784-4-10"), np.random.default_rng(3))
     store = UploadStore.in_folder(data_dir, ttl_s=3600, limit_bytes=1 << 20)
     work = AccuracyWork(
         model_id=store.put("alice", UploadKind.MODEL, encode_model(model)).id,

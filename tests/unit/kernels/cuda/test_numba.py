@@ -55,7 +55,9 @@ def test_every_kernel_under_the_simulator(root: Path) -> None:
 def build_model(seed: int, relu: bool) -> tuple[QuantizedModel, Any]:
     rng = np.random.default_rng(seed)
 
-    requant = Requant(shift=9, multiplier=3, relu=relu)
+    requant = Requant(
+        shift=9, multiplier=3, least=0 if relu else -128, greatest=255 if relu else 127
+    )
     architecture = Architecture.mlp([12, 7, 5, 3], requant=requant)
     model = QuantizedModel(
         architecture=architecture,

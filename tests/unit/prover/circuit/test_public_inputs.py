@@ -27,7 +27,7 @@ from tests.support.assignments import draw_scalars
 from tests.support.statements import make_statement as make
 
 ARCHITECTURE = Architecture.mlp(
-    [5, 4, 4, 3], requant=[Requant(multiplier=3), Requant(multiplier=2, relu=False)]
+    [5, 4, 4, 3], requant=[Requant(multiplier=3), Requant(multiplier=2, least=-128, greatest=127)]
 )
 LAYOUT = PublicLayout(ARCHITECTURE, 4)
 IMAGES = np.arange(15, dtype=np.uint8).reshape(3, 5)

@@ -27,7 +27,7 @@ requants = st.builds(
     Requant,
     shift=st.sampled_from([1, 2, 9, 10, 13, 16, 17, 23, 24]),
     multiplier=st.sampled_from([1, 3]),
-    relu=st.booleans(),
+    least=st.sampled_from([0, -128]),
     q_bits=st.sampled_from([9, 9, 10, 13]),
 )
 
@@ -97,7 +97,7 @@ def test_sizes_are_those_of_the_golden_circuits(name: str) -> None:
 @example((Architecture.mlp([1, 2], margin_bits=1), 2))
 @example((Architecture.mlp([1, 1, 2], requant=Requant(shift=24, q_bits=9)), 3))
 @example((Architecture.mlp([2, 2, 2], requant=Requant(q_bits=16)), 2))
-@example((Architecture.mlp([3, 2, 2, 2], requant=Requant(relu=False, q_bits=9)), 2))
+@example((Architecture.mlp([3, 2, 2, 2], requant=Requant(least=-128, greatest=127, q_bits=9)), 2))
 @example((Architecture.mlp([1] * 40 + [2], requant=Requant(q_bits=9)), 2))
 def test_sizes_are_what_compiling_makes(circuit: tuple[Architecture, int]) -> None:
     assume(compute_sizes(*circuit).n_rows <= 30_000)

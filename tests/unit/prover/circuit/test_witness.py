@@ -25,7 +25,9 @@ NETWORKS = [
     (Architecture.mlp([6, 3]), 2),
     (Architecture.mlp([6, 4, 3], requant=SMALL), 4),
     (
-        Architecture.mlp([6, 5, 4, 3], requant=[SMALL, Requant(shift=3, relu=False, q_bits=10)]),
+        Architecture.mlp(
+            [6, 5, 4, 3], requant=[SMALL, Requant(shift=3, least=-128, greatest=127, q_bits=10)]
+        ),
         5,
     ),
 ]

@@ -16,16 +16,20 @@ from prover.errors import (
 )
 from prover.model.layers import Linear, Requant
 from prover.model.network import Architecture, QuantizedModel, is_correct
+from prover.model.presets import parse_architecture
 from prover.model.ranges import compute_ranges
 from tests.support.models import random_images, random_model
 
 SMALL = Architecture.mlp(
     [5, 7, 6, 3],
     requant=[
-        Requant(shift=6, multiplier=3, relu=True, q_bits=12),
-        Requant(shift=4, multiplier=5, relu=False, q_bits=12),
+        Requant(shift=6, multiplier=3, q_bits=12),
+        Requant(shift=4, multiplier=5, least=-128, greatest=127, q_bits=12),
     ],
 )
+
+
+LOGITS = Linear(n_out=2, inputs=(0,))
 
 
 def compute_by_definition(model: QuantizedModel, sample: list[int]) -> list[dict[str, list[int]]]:
@@ -42,7 +46,7 @@ def compute_by_definition(model: QuantizedModel, sample: list[int]) -> list[dict
             t = [value * m + 2 ** (s - 1) for value in z]
             step["q"] = [value // 2**s for value in t]
             step["rem"] = [value % 2**s for value in t]
-            low, high = (0, 255) if layer.requant.relu else (-128, 127)
+            low, high = (0, 255) if (layer.requant.least == 0) else (-128, 127)
             step["y"] = [min(max(q, low), high) for q in step["q"]]
             x = step["y"]
         steps.append(step)
@@ -229,12 +233,12 @@ def test_wrong_tensors_are_refused() -> None:
 
 
 def test_architecture_names() -> None:
-    architecture = Architecture.parse("mlp-784-128-10")
+    architecture = parse_architecture("mlp-784-128-10")
     assert architecture.name == "mlp-784-128-10"
     assert architecture.n_parameters == 784 * 128 + 128 + 128 * 10 + 10
     assert architecture.shapes == ((784,), (128,), (10,))
     assert architecture.public_bounds == (784 * 127 * 255 + 2**23, 128 * 127 * 255 + 2**23)
-    assert Architecture.parse("mlp-4-2").layers == (Linear(n_out=2),)
+    assert parse_architecture("mlp-4-2").layers == (LOGITS,)
 
 
 @pytest.mark.parametrize(
@@ -246,7 +250,7 @@ def test_architecture_names() -> None:
 )
 def test_bad_architecture_names(name: str) -> None:
     with pytest.raises(ArchitectureInvalid):
-        Architecture.parse(name)
+        parse_architecture(name)
 
 
 def test_digest_covers_every_public_number() -> None:
@@ -256,7 +260,7 @@ def test_digest_covers_every_public_number() -> None:
         Architecture.mlp([3, 3, 2]),
         Architecture.mlp([4, 3, 2], requant=Requant(shift=11)),
         Architecture.mlp([4, 3, 2], requant=Requant(multiplier=2)),
-        Architecture.mlp([4, 3, 2], requant=Requant(relu=False)),
+        Architecture.mlp([4, 3, 2], requant=Requant(least=-128, greatest=127)),
         Architecture.mlp([4, 3, 2], requant=Requant(q_bits=14)),
         Architecture.mlp([4, 3, 2], margin_bits=30),
     ]
@@ -272,14 +276,18 @@ def test_digest_covers_every_public_number() -> None:
         lambda: Requant(multiplier=0),
         lambda: Requant(multiplier=1 << 15),
         lambda: Requant(q_bits=8),
-        lambda: Linear(n_out=0),
+        lambda: Linear(n_out=0, inputs=(0,)),
         lambda: Architecture(input_shape=(4,), layers=(), margin_bits=20),
-        lambda: Architecture(input_shape=(4,), layers=(Linear(n_out=2),), margin_bits=0),
-        lambda: Architecture(input_shape=(2, 2), layers=(Linear(n_out=2),), margin_bits=20),
-        lambda: Architecture(input_shape=(4,), layers=(Linear(n_out=2),) * 2, margin_bits=20),
+        lambda: Architecture(input_shape=(4,), layers=(LOGITS,), margin_bits=0),
+        lambda: Architecture(input_shape=(2, 2), layers=(LOGITS,), margin_bits=20),
+        lambda: Architecture(input_shape=(4,), layers=(LOGITS,) * 2, margin_bits=20),
         lambda: Architecture(
             input_shape=(4,),
-            layers=(Linear(n_out=2, requant=Requant()), Linear(n_out=2), Linear(n_out=2)),
+            layers=(
+                Linear(n_out=2, inputs=(0,), requant=Requant()),
+                Linear(n_out=2, inputs=(1,)),
+                Linear(n_out=2, inputs=(2,)),
+            ),
             margin_bits=20,
         ),
         lambda: Architecture.mlp([4, 3, 2], requant=[]),

@@ -12,6 +12,7 @@ import pytest
 from federated.data import load
 from prover.errors import ModelFormatError
 from prover.model.network import Architecture, is_correct
+from prover.model.presets import parse_architecture
 from prover.model.ranges import compute_ranges
 from prover.model.zkq import decode_model, encode_model
 
@@ -25,9 +26,9 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def test_model_v1(vectors: Path) -> None:
-    expected = read_json(vectors / "model_v1.json")
-    raw = (vectors / "model_v1.zkq").read_bytes()
+def test_model_v2(vectors: Path) -> None:
+    expected = read_json(vectors / "model_v2.json")
+    raw = (vectors / "model_v2.zkq").read_bytes()
     model = decode_model(raw)
     assert encode_model(model) == raw
     assert model.architecture == Architecture.from_manifest(expected["architecture"])
@@ -46,8 +47,8 @@ def test_model_v1(vectors: Path) -> None:
             assert found.requant.y[n].tolist() == step["y"]
 
 
-def test_model_v1_refused(vectors: Path) -> None:
-    cases = read_json(vectors / "model_v1_refused.json")
+def test_model_v2_refused(vectors: Path) -> None:
+    cases = read_json(vectors / "model_v2_refused.json")
     assert len(cases) == 14
     for case in cases:
         with pytest.raises(ModelFormatError) as caught:
@@ -60,7 +61,7 @@ def test_trained_mnist_model(vectors: Path, tmp_path: Path) -> None:
     raw = (vectors / "mnist-mlp.zkq").read_bytes()
     model = decode_model(raw)
     assert encode_model(model) == raw
-    assert model.architecture == Architecture.parse("mlp-784-128-10")
+    assert model.architecture == parse_architecture("mlp-784-128-10")
     compute_ranges(model)
     images, labels = load("mnist", "test", tmp_path)
     correct = is_correct(model.logits(images), labels)
