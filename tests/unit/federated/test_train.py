@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not installed")
 
 from api.cli import build_app
-from federated.data import MNIST, has_full, load
+from federated.data import has_full, load
+from federated.datasets import MNIST
 from federated.float_model import encode_float_model
 from federated.quantize import quantize
 from federated.settings import Settings

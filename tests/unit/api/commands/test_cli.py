@@ -51,6 +51,20 @@ def test_help_lists_the_commands(runner: CliRunner) -> None:
     assert all(name in result.stdout for name in ("info", "walk", "selftest", "bench"))
 
 
+def test_data_sets_are_listed(
+    runner: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path))
+    result = runner.invoke(build_app(), ["data", "list"])
+    assert result.exit_code == 0
+    assert "mnist:test  2048 of 10000 samples here" in result.stdout
+    assert "cifar10:train 512 of 50000 samples here" in result.stdout
+    listed = json.loads(runner.invoke(build_app(), ["data", "list", "--json"]).stdout)["datasets"]
+    assert [one["dataset"] for one in listed] == ["mnist", "cifar10"]
+    assert listed[1]["sample_shape"] == [3, 32, 32]
+    assert listed[1]["here"] == {"train": 512, "test": 512}
+
+
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys\nfrom api.cli import build_app\nbuild_app()\n"
