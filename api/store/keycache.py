@@ -22,16 +22,13 @@ from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.sizes import CircuitSizes, compute_sizes
 from prover.groth16.prove import prepare
 from prover.groth16.setup import setup_accuracy
-from prover.keys.card import KeyCard
+from prover.keys.card import MAX_CARD_BYTES, KeyCard
 from prover.keys.folder import load_proving_key, save_key
 from prover.keys.halves import ProvingKey, list_bases
+from prover.keys.sizes import count_key_bytes
 from prover.model.network import Architecture
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
-
-_G1_BYTES, _G2_BYTES, _WIRE_BYTES = 64, 128, 4
-_REST_BYTES = 1 << 18
-"""Headers, pages that are not full, and the card, with room to spare."""
 
 T = TypeVar("T")
 
@@ -133,13 +130,8 @@ class KeyCache:
 
 def bound_key_bytes(sizes: CircuitSizes) -> int:
     """The most that the files of a circuit's key take."""
-    n_a, n_b, n_c = sizes.occurring
-    n_g1 = (
-        (n_a + n_b + n_c + (1 << sizes.lg_n))
-        + (2 * sizes.n_model + sizes.n_advice)  # once for D', once for its link
-        + sizes.n_public
-    )
-    return _G1_BYTES * n_g1 + _G2_BYTES * n_b + _WIRE_BYTES * (n_a + n_b + n_c) + _REST_BYTES
+    files = count_key_bytes(sizes)
+    return files.proving + files.verifying + MAX_CARD_BYTES
 
 
 def count_bytes(key: ProvingKey) -> int:

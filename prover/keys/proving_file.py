@@ -13,7 +13,7 @@ and used: a file that changes later, or shrinks, changes nothing.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -133,7 +133,7 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[list[int], list
     lengths = rest[: len(arrays)]
     if any(rest[len(arrays) :]):
         raise _bad("its header is malformed", path)
-    demanded = _PAGE + sum(_pages(n * a.item_bytes) for n, a in zip(lengths, arrays, strict=True))
+    demanded = count_file_bytes(n * a.item_bytes for n, a in zip(lengths, arrays, strict=True))
     if demanded != size:
         raise _bad(f"it has {size} bytes and its header demands {demanded}", path)
     return counts, lengths
@@ -192,9 +192,9 @@ def _check_points(key: ProvingKey, path: Path) -> None:
         raise _bad(fault, path)
 
 
-def _pages(n_bytes: int) -> int:
-    """n_bytes rounded up to whole pages."""
-    return -(-n_bytes // _PAGE) * _PAGE
+def count_file_bytes(arrays: Iterable[int]) -> int:
+    """Bytes of a file whose arrays take so many: the header, and whole pages for each."""
+    return _PAGE + sum(-(-n // _PAGE) * _PAGE for n in arrays)
 
 
 def _bad(what: str, path: Path) -> FormatError:
