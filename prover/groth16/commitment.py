@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from kernels.array import FrArray, G1Array
 from kernels.backend import Backend, Progress
 from prover.errors import KeyMismatch
+from prover.groth16.sums import sum_g1
 from prover.keys.halves import LinkedGroup, ProvingKey
 from prover.randomness import RandomBytes, draw_scalar
 
@@ -51,7 +52,7 @@ def link_group(
         raise KeyMismatch(f"{len(opening.wires)} wires for a linked group of {len(group)}")
     own = backend.concat([opening.wires, FrArray.from_ints([blinding])])
     both = backend.concat([opening.wires, FrArray.from_ints([opening.rho, blinding])])
-    return backend.msm_g1(own, group.basis), backend.msm_g1(both, group.link)
+    return sum_g1(own, group.basis, backend), sum_g1(both, group.link, backend)
 
 
 def link_groups(
@@ -85,4 +86,4 @@ def commit_advice(
     if key.n_advice == 0:
         return _INFINITY
     scalars = backend.concat([advice, FrArray.from_ints([rho_a])])
-    return backend.msm_g1(scalars, key.advice, progress=progress)
+    return sum_g1(scalars, key.advice, backend, progress)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
@@ -18,6 +19,7 @@ from kernels.backend import Backend
 from prover.circuit.r1cs import Factors
 from prover.errors import KeyMismatch
 from prover.groth16.quotient import compute_quotient_scalars
+from prover.groth16.sums import sum_g1, sum_g2
 from prover.keys.halves import ProvingKey, Wires, list_arrays
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
@@ -25,7 +27,7 @@ from prover.wire.envelope import Groth16Points
 
 
 def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) -> ProvingKey:
-    """The key with its bases prepared for many proofs on this backend.
+    """The key with its bases prepared for many proofs on this backend; those in a file stay there.
 
     max_bytes : for each query, how much precomputation may take (default: none)
     """
@@ -74,12 +76,12 @@ def compute_points(
     a, b = draw_scalar(random_bytes), draw_scalar(random_bytes)
     a_scalars = _gather(backend, wires, key.a_wires, 1, a)
     b_scalars = _gather(backend, wires, key.b_wires, 1, b)
-    point_a = backend.msm_g1(a_scalars, key.a, progress=lambda i, n: report("A", i, n))
-    point_b1 = backend.msm_g1(b_scalars, key.b1, progress=lambda i, n: report("B in G1", i, n))
-    point_b2 = backend.msm_g2(b_scalars, key.b2, progress=lambda i, n: report("B in G2", i, n))
+    point_a = sum_g1(a_scalars, key.a, backend, partial(report, "A"))
+    point_b1 = sum_g1(b_scalars, key.b1, backend, partial(report, "B in G1"))
+    point_b2 = sum_g2(b_scalars, key.b2, backend, partial(report, "B in G2"))
     c_scalars = backend.take(wires, key.c_wires)
-    own = backend.msm_g1(c_scalars, key.c, progress=lambda i, n: report("C", i, n))
-    quotient = backend.msm_g1(h_scalars, key.h, progress=lambda i, n: report("C quotient", i, n))
+    own = sum_g1(c_scalars, key.c, backend, partial(report, "C"))
+    quotient = sum_g1(h_scalars, key.h, backend, partial(report, "C quotient"))
     point_c = backend.msm_g1(
         FrArray.from_ints([1, 1, b, a, -a * b, -rho_a, *(-rho for rho in blindings)]),
         G1Array.concat([own, quotient, point_a, point_b1, key.correction]),

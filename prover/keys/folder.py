@@ -93,16 +93,18 @@ def load_update_half(
     return key, _load_card(directory, key, UpdateCard)
 
 
-def load_proving_key(directory: Path, key: VerifyingKey) -> ProvingKey:
+def load_proving_key(directory: Path, key: VerifyingKey, *, streams: bool = False) -> ProvingKey:
     """The proving half of a key, copied into memory: what becomes of the file later is no matter.
 
+    streams : the bases stay in the file; a proof reads them again, and ends with KeyMismatch when
+              they are other ones by then
     Raises FormatError for a malformed file and for points that a prover must not use, KeyMismatch
     for any file that the key does not name, OSError.
     cost : one SHA-256 over the file, and what `prover.keys.points` asks of its points
     """
     path = directory / PROVING_NAME
     require_part(path)
-    return read_proving_half(path, key)
+    return read_proving_half(path, key, streams=streams)
 
 
 def _load_card(directory: Path, key: VerifyingKey, kind: type[C]) -> C:

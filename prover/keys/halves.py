@@ -160,6 +160,11 @@ class Role(Enum):
         """Whether the array is the bases of a sum."""
         return self not in (Role.WIRES, Role.POINTS)
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether a prover asks of every point that it lies on its curve (`prover.keys.points`)."""
+        return self in (Role.HIDING_BASES, Role.LINK_BASES)
+
 
 class KeyArray(NamedTuple):
     """An array of a proving key, as its field declares it.

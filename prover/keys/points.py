@@ -45,23 +45,34 @@ from kernels.array import G1Array, G2Array
 from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
 
 
-def find_unsafe_point(
-    *, g1: Sequence[G1Array], g2: Sequence[G2Array], links: Sequence[G1Array] = ()
+def find_unsafe_blinder(
+    *,
+    g1: Sequence[G1Array],
+    g2: Sequence[G2Array],
+    links: Sequence[G1Array],
+    are_on_curves: bool,
 ) -> str | None:
-    """Why some of these bases cannot hide a secret, or prove nothing hidden; None: all can.
+    """Why some bases cannot hide a secret, or prove nothing hidden; None: all can.
 
-    g1, g2 : bases whose last one is the blinder
-    links  : bases whose last two are the blinders
-    cost   : about 0.1 us a point of G1, 0.5 us one of G2
+    g1, g2 : the blinders of bases, one each; none of bases that are empty
+    links  : the two blinders of each link
+    are_on_curves : what the function of this name says of all these bases
     """
-    blinders = [bases.data[-1:] for bases in (*g1, *g2) if len(bases)]
-    blinders += [bases.data[-2:] for bases in links]
-    if not all(points.any(axis=1).all() for points in blinders):
+    if not all(points.data.any(axis=1).all() for points in (*g1, *g2, *links)):
         return "a blinder is the identity: a proof would show its witness"
-    on_curves = [is_on_curve_g1(bases).all() for bases in (*g1, *links)]
-    on_curves += [is_on_curve_g2(bases).all() for bases in g2]
-    if not all(on_curves):
+    if not are_on_curves:
         return "a point is not canonical or not on its curve: a proof could show its witness"
-    if not all(is_in_subgroup_g2(bases[-1:]).all() for bases in g2):
+    if not all(is_in_subgroup_g2(points).all() for points in g2):
         return "a blinder has the wrong order: a proof could show its witness"
     return None
+
+
+def are_on_curves(arrays: Sequence[G1Array | G2Array]) -> bool:
+    """Whether every point of these arrays is canonical and on its curve.
+
+    cost : about 0.1 us a point of G1, 0.5 us one of G2
+    """
+    return all(
+        bool((is_on_curve_g1(a) if isinstance(a, G1Array) else is_on_curve_g2(a)).all())
+        for a in arrays
+    )

@@ -7,7 +7,9 @@
 
 Its sha256, every byte of it, stands in verifying.key: a statement that names a verifying key names
 the points it was proven with. What is hashed is a copy in memory, and that copy is what is checked
-and used: a file that changes later, or shrinks, changes nothing.
+and used: a file that changes later, or shrinks, changes nothing. Where memory is short the bases
+stay in the file, and whatever is read of them again has to be what was hashed and checked
+(`prover.keys.streamed`).
 """
 
 from __future__ import annotations
@@ -30,9 +32,11 @@ from prover.keys.halves import (
     Quotient,
     Role,
     VerifyingKey,
+    Wires,
     list_arrays,
 )
-from prover.keys.points import find_unsafe_point
+from prover.keys.points import are_on_curves, find_unsafe_blinder
+from prover.keys.streamed import StreamedBases, cut_pieces
 from prover.wire.statement import MAX_LINKED
 
 MAGIC = b"zkpotpvk"
@@ -90,30 +94,32 @@ def _words(key: ProvingKey, array: KeyArray) -> npt.NDArray[np.generic]:
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def read_proving_half(path: Path, verifying: VerifyingKey) -> ProvingKey:
-    """The proving half that this verifying half names; see `prover.keys.folder`."""
+def read_proving_half(path: Path, verifying: VerifyingKey, *, streams: bool = False) -> ProvingKey:
+    """The proving half that this verifying half names; see `prover.keys.folder`.
+
+    streams : the bases stay in the file, as `StreamedBases`
+    """
     with path.open("rb") as file:
         header = file.read(_PAGE)
         counts, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
         lg_n, n_wires, n_advice, n_linked = counts
-        listed, digest = list_arrays(n_linked), sha256(header)
-        words = [
-            _read_array(file, array, n, digest, path)
-            for array, n in zip(listed, lengths, strict=True)
-        ]
-    if digest.digest() != verifying.proving_digest:
+        reader = _Reader(file, header, path)
+        found: list[tuple[KeyArray, Any]] = []
+        for array, n in zip(list_arrays(n_linked), lengths, strict=True):
+            take = reader.scan if streams and array.role.is_sum else reader.read
+            found.append((array, take(array, n)))
+    if reader.digest.digest() != verifying.proving_digest:
         raise KeyMismatch(f"{path.name} is altered, or not the proving half of its verifying key")
     own: dict[str, Any] = {}
     of_groups: list[dict[str, Any]] = [{} for _ in range(n_linked)]
-    for array, data in zip(listed, words, strict=True):
-        target = own if array.group is None else of_groups[array.group]
-        target[array.name] = data if array.role is Role.WIRES else array.points(data)
+    for array, value in found:
+        (own if array.group is None else of_groups[array.group])[array.name] = value
     groups = tuple(LinkedGroup(**arrays) for arrays in of_groups)
     key = ProvingKey(
         verifying=verifying, lg_n=lg_n, n_wires=n_wires, n_advice=n_advice, groups=groups, **own
     )
     _check_lengths(key, path)
-    _check_points(key, path)
+    _check_points(key, reader.are_on_curves, path)
     return key
 
 
@@ -139,20 +145,53 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[list[int], list
     return counts, lengths
 
 
-def _read_array(
-    file: BinaryIO, array: KeyArray, n: int, digest: Digest, path: Path
-) -> npt.NDArray[Any]:
-    """The next array, an allocation of its own: a prepared key lets go of what it does not need."""
-    shape = (n,) if array.width == 1 else (n, array.width)
-    words = np.empty(shape, dtype=array.dtype)
-    padding = bytearray(-words.nbytes % _PAGE)
-    for part in (words.reshape(-1).view(np.uint8).data, memoryview(padding)):
-        for start in range(0, len(part), _CHUNK):
-            chunk = part[start : start + _CHUNK]
-            if file.readinto(chunk) != len(chunk):  # type: ignore[attr-defined]
-                raise _bad("it became shorter while it was read", path)
-            digest.update(chunk)
-    return words
+class _Reader:
+    """Reads the arrays of a file in their order, and hashes every byte of it.
+
+    are_on_curves : of the arrays that were scanned, those whose points a prover asks this of
+    """
+
+    def __init__(self, file: BinaryIO, header: bytes, path: Path) -> None:
+        self._file, self._path = file, path
+        self.digest, self.are_on_curves = sha256(header), True
+
+    def read(self, array: KeyArray, n: int) -> Wires | G1Array | G2Array:
+        """The next array, an allocation of its own: a prepared key lets go of what it has not to
+        keep."""
+        shape = (n,) if array.width == 1 else (n, array.width)
+        words = np.empty(shape, dtype=array.dtype)
+        self._fill(words.reshape(-1).view(np.uint8).data)
+        self._fill(memoryview(bytearray(-words.nbytes % _PAGE)))
+        return words if array.role is Role.WIRES else array.points(words)
+
+    def scan(self, array: KeyArray, n: int) -> StreamedBases:
+        """The next array, which stays where it is; its points are looked at on the way."""
+        start, digests, tail = self._file.tell(), list[bytes](), array.points.zeros(0)
+        for place in cut_pieces(n):
+            words = np.empty((place.stop - place.start, array.width), dtype=array.dtype)
+            raw = words.reshape(-1).view(np.uint8).data
+            self._fill(raw)
+            digests.append(sha256(raw).digest())
+            points = array.points(words)
+            if array.role.is_asked:
+                self.are_on_curves = self.are_on_curves and are_on_curves([points])
+            tail = array.points(np.concatenate([tail.data, points.data[-2:]])[-2:])
+        self._fill(memoryview(bytearray(-(n * array.item_bytes) % _PAGE)))
+        return StreamedBases(
+            path=self._path,
+            array=array,
+            start=start,
+            length=n,
+            digests=tuple(digests),
+            tail=tail,
+        )
+
+    def _fill(self, part: memoryview) -> None:
+        for at in range(0, len(part), _CHUNK):
+            chunk = part[at : at + _CHUNK]
+            if self._file.readinto(chunk) != len(chunk):  # type: ignore[attr-defined]
+                raise _bad("it became shorter while it was read", self._path)
+            self.digest.update(chunk)
 
 
 def _check_lengths(key: ProvingKey, path: Path) -> None:
@@ -177,16 +216,23 @@ def _check_lengths(key: ProvingKey, path: Path) -> None:
         raise _bad("its arrays do not fit its counts", path)
 
 
-def _check_points(key: ProvingKey, path: Path) -> None:
-    """FormatError for points that a prover must not use."""
-    by_role: dict[Role, list[G1Array | G2Array]] = {role: [] for role in Role}
+def _check_points(key: ProvingKey, are_sound: bool, path: Path) -> None:
+    """FormatError for points that a prover must not use.
+
+    are_sound : whether all points that were only scanned are on their curves
+    """
+    by_role: dict[Role, list[Any]] = {role: [] for role in Role}
     for array in list_arrays(len(key.groups)):
         by_role[array.role].append(array.of(key))
-    hiding = by_role[Role.HIDING_BASES]
-    fault = find_unsafe_point(
-        g1=[p for p in hiding if isinstance(p, G1Array)],
-        g2=[p for p in hiding if isinstance(p, G2Array)],
-        links=[p for p in by_role[Role.LINK_BASES] if isinstance(p, G1Array)],
+    hiding, links = by_role[Role.HIDING_BASES], by_role[Role.LINK_BASES]
+    whole = [bases for bases in (*hiding, *links) if not isinstance(bases, StreamedBases)]
+    ends = [bases.tail if isinstance(bases, StreamedBases) else bases for bases in hiding]
+    blinders: list[Any] = [b.tail if isinstance(b, StreamedBases) else b[-2:] for b in links]
+    fault = find_unsafe_blinder(
+        g1=[points[-1:] for points in ends if isinstance(points, G1Array)],
+        g2=[points[-1:] for points in ends if isinstance(points, G2Array)],
+        links=blinders,
+        are_on_curves=are_sound and are_on_curves(whole),
     )
     if fault is not None:
         raise _bad(fault, path)

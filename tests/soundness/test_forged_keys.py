@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g1, is_on_cur
 from kernels.reference import add_fp2, mul_fp2
 from prover.errors import FieldInvalid, FormatError, KeyMismatch
 from prover.groth16.setup import pin_files
-from prover.keys import proving_file
+from prover.keys import proving_file, streamed
 from prover.keys.card import KeyCard
 from prover.keys.folder import (
     CARD_NAME,
@@ -33,13 +34,14 @@ from prover.keys.folder import (
     load_verifying_key,
     save_key,
 )
-from prover.keys.halves import LinkedGroup, VerifyingKey
+from prover.keys.halves import LinkedGroup, ProvingKey, VerifyingKey
 from prover.pipeline import compile_for_key, require_same_circuit
 from tests.support.forged_points import put_point
 from tests.support.learning import BACKEND, accuracy, proving_key
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import honest, prove_toy, toy_key
 
+Loader = Callable[[Path, VerifyingKey], ProvingKey]
 HIDING = ("a", "b2", "advice", "basis", "link")
 """The bases whose sums hide a secret behind the last one's fresh scalar, and a link's."""
 
@@ -48,6 +50,13 @@ HIDING = ("a", "b2", "advice", "basis", "link")
 def folder(tmp_path: Path) -> Path:
     save_key(proving_key(), tmp_path / "key", KeyCard.of(accuracy()))
     return tmp_path / "key"
+
+
+@pytest.fixture(params=["copied", "streamed"])
+def load(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Loader:
+    """Of a proving half, into memory or in pieces of two points."""
+    monkeypatch.setattr(streamed, "PIECE", 2)
+    return partial(load_proving_key, streams=request.param == "streamed")
 
 
 @pytest.fixture
@@ -195,42 +204,44 @@ G1_LIES = {"order 3": of_order_three, "order 2": of_order_two, "not canonical": 
 @pytest.mark.parametrize("lie", G1_LIES)
 @pytest.mark.parametrize("name", [name for name in HIDING if name != "b2"])
 @pytest.mark.parametrize("at", [-1, 0])
-def test_points_off_the_curve_are_refused(name: str, lie: str, at: int, tmp_path: Path) -> None:
+def test_points_off_the_curve_are_refused(
+    name: str, lie: str, at: int, tmp_path: Path, load: Loader
+) -> None:
     """The blinder, or any base: a sum with it is none of the group, and need not hide."""
     assert not is_on_curve_g1(G1_LIES[lie]()).any()
     forged = put_point(toy_key(), name, at, G1_LIES[lie]())
     save_key(forged, tmp_path)
     with pytest.raises(FormatError, match="not canonical or not on its curve"):
-        load_proving_key(tmp_path, load_verifying_key(tmp_path))
+        load(tmp_path, load_verifying_key(tmp_path))
 
 
 @pytest.mark.parametrize("at", [-1, 0])
-def test_points_off_the_twist_are_refused(at: int, tmp_path: Path) -> None:
+def test_points_off_the_twist_are_refused(at: int, tmp_path: Path, load: Loader) -> None:
     save_key(put_point(toy_key(), "b2", at, off_twist()), tmp_path)
     with pytest.raises(FormatError, match="not canonical or not on its curve"):
-        load_proving_key(tmp_path, load_verifying_key(tmp_path))
+        load(tmp_path, load_verifying_key(tmp_path))
 
 
-def test_a_blinder_of_another_order_is_refused(tmp_path: Path) -> None:
+def test_a_blinder_of_another_order_is_refused(tmp_path: Path, load: Loader) -> None:
     save_key(put_point(toy_key(), "b2", -1, stranger()), tmp_path)
     with pytest.raises(FormatError, match="wrong order"):
-        load_proving_key(tmp_path, load_verifying_key(tmp_path))
+        load(tmp_path, load_verifying_key(tmp_path))
 
 
-def test_a_base_of_another_order_keeps_its_proof_from_leaving(tmp_path: Path) -> None:
+def test_a_base_of_another_order_keeps_its_proof_from_leaving(tmp_path: Path, load: Loader) -> None:
     """It is on the twist, so the key loads; B is in G2 or there is no proof (`key_points`)."""
     forged = put_point(toy_key(), "b2", 0, stranger())
     save_key(forged, tmp_path)
-    run = prove_toy(random_bytes=seeded(3), key=load_proving_key(tmp_path, forged.verifying))
+    run = prove_toy(random_bytes=seeded(3), key=load(tmp_path, forged.verifying))
     assert is_on_curve_g2(run.points.b).all()
     assert not is_in_subgroup_g2(run.points.b).any()
 
 
 @pytest.mark.parametrize("name", HIDING)
-def test_a_blinder_at_infinity_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_blinder_at_infinity_is_refused(name: str, tmp_path: Path, load: Loader) -> None:
     save_key(put_point(toy_key(), name, -1), tmp_path)
     with pytest.raises(FormatError, match="blinder is the identity"):
-        load_proving_key(tmp_path, load_verifying_key(tmp_path))
+        load(tmp_path, load_verifying_key(tmp_path))
 
 
 def test_why_a_blinder_must_be_on_the_curve() -> None:
@@ -265,8 +276,29 @@ def test_what_becomes_of_the_file_after_loading_is_no_matter(toy: Path) -> None:
     assert prove_toy(random_bytes=seeded(7), key=key).envelope == honest().envelope
 
 
+@pytest.mark.parametrize("at", [4096 * 4, 4096 * 9])
+def test_a_streamed_file_that_changes_after_it_was_checked_ends_the_proof(
+    at: int, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read again for every proof: what it has become by then enters none."""
+    monkeypatch.setattr(streamed, "PIECE", 2)
+    key = load_proving_key(toy, load_verifying_key(toy), streams=True)
+    assert prove_toy(random_bytes=seeded(7), key=key).envelope == honest().envelope
+    path = toy / PROVING_NAME
+    whole = path.read_bytes()
+    assert any(whole[at : at + 64])
+    path.write_bytes(whole[:at] + bytes(64) + whole[at + 64 :])
+    with pytest.raises(KeyMismatch, match="changed since it was checked"):
+        prove_toy(random_bytes=seeded(7), key=key)
+    path.write_bytes(whole[:at])
+    with pytest.raises(KeyMismatch, match="changed since it was checked"):
+        prove_toy(random_bytes=seeded(7), key=key)
+    path.write_bytes(whole)
+    assert prove_toy(random_bytes=seeded(7), key=key).envelope == honest().envelope
+
+
 def test_a_file_that_shrinks_while_it_is_read_is_an_error(
-    toy: Path, monkeypatch: pytest.MonkeyPatch
+    toy: Path, monkeypatch: pytest.MonkeyPatch, load: Loader
 ) -> None:
     read = proving_file._parse_header
 
@@ -277,7 +309,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(
 
     monkeypatch.setattr(proving_file, "_parse_header", read_and_shrink)
     with pytest.raises(FormatError, match="became shorter while it was read"):
-        load_proving_key(toy, load_verifying_key(toy))
+        load(toy, load_verifying_key(toy))
 
 
 def test_arrays_of_a_key_are_memory_of_their_own(toy: Path) -> None:

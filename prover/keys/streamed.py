@@ -1,0 +1,70 @@
+"""Bases of a proving key that stay in their file, and come into memory a piece at a time.
+
+The whole file is read once, hashed and checked, piece by piece; what is kept is the digest of each
+piece. A piece that is read again later has to have its digest: a file that changes meanwhile, or
+shrinks, ends the proof and can change nothing in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from kernels.array import G1Array, G2Array
+from prover.errors import KeyMismatch
+from prover.keys.halves import KeyArray
+
+PIECE = 1 << 18
+"""Points of a piece: 16 MiB in G1, 32 in G2; sums of fewer take more additions a point."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamedBases:
+    """An array of bases in a proving key's file.
+
+    start   : of its first byte in the file
+    digests : sha256 of each piece, as it was checked
+    tail    : its last points, two at the most: the blinders, where it has some
+    """
+
+    path: Path
+    array: KeyArray
+    start: int
+    length: int
+    digests: tuple[bytes, ...]
+    tail: G1Array | G2Array
+
+    def __len__(self) -> int:
+        return self.length
+
+    @property
+    def n_bytes(self) -> int:
+        """What it takes of memory while nobody reads it."""
+        return sum(map(len, self.digests)) + self.tail.data.nbytes
+
+    def list_pieces(self) -> Iterator[tuple[slice, G1Array | G2Array]]:
+        """The bases, piece by piece, and where each lies among all.
+
+        Raises KeyMismatch for a file that is not the one any more that was checked, OSError.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self.start)
+            for place, digest in zip(cut_pieces(self.length), self.digests, strict=True):
+                n_bytes = (place.stop - place.start) * self.array.item_bytes
+                raw = file.read(n_bytes)
+                if len(raw) != n_bytes or sha256(raw).digest() != digest:
+                    raise KeyMismatch(
+                        f"{self.path.name} has changed since it was checked",
+                        next_step="leave the files of a key alone while it proves, and prove again",
+                    )
+                words = np.frombuffer(raw, dtype=self.array.dtype)
+                yield place, self.array.points(words.reshape(-1, self.array.width))
+
+
+def cut_pieces(length: int) -> list[slice]:
+    """Where the pieces of an array of so many points lie."""
+    return [slice(at, min(at + PIECE, length)) for at in range(0, length, PIECE)]
