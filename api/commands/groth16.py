@@ -46,7 +46,8 @@ def setup(
     from prover.formats.json_io import write_vkey
     from prover.formats.r1cs import read_r1cs
     from prover.formats.zkey import Zkey, write_zkey
-    from prover.groth16.setup import draw_trapdoor, setup_plain
+    from prover.groth16.setup import setup_plain
+    from prover.groth16.trapdoor import draw_trapdoor
 
     with refusing(as_json=as_json):
         device = load_backend(backend)

@@ -14,103 +14,29 @@ k1 h_i, multiples of points of unknown logarithms.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from functools import partial
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kernels.array import FrArray, FrMont, G1Array, G2Array, SparseMatrix
+from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.backend import Backend
-from kernels.bn254 import G1, G2, R, root_of_unity
-from kernels.cpu.backend import choose_threads
-from kernels.cpu.msm.scaling import scale_g1
-from kernels.cpu.pool import Pool
-from kernels.cpu.words.group import add_g1
+from kernels.bn254 import R, root_of_unity
 from kernels.numpy_types import BoolArray
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.constraints import check_independence
 from prover.circuit.r1cs import R1CS, Factors
 from prover.errors import TrapdoorInvalid
+from prover.groth16.key_points import Exponents, make_points
 from prover.groth16.quotient import coset_shift
+from prover.groth16.trapdoor import Trapdoor, draw_trapdoor
 from prover.keys.card import KeyCard
-from prover.keys.halves import (
-    NO_FILE,
-    OWN_ARRAYS,
-    LinkedGroup,
-    ProvingKey,
-    Quotient,
-    Role,
-    VerifyingKey,
-    Wires,
-)
+from prover.keys.halves import NO_FILE, ProvingKey, Quotient, Wires
 from prover.keys.proving_file import compute_proving_digest
-from prover.pedersen.bases import load_bases
+from prover.keys.streamed import Keep, keep_in_memory
 from prover.progress import StageProgress, silent
-from prover.randomness import RandomBytes, draw_nonzero_scalar
+from prover.randomness import RandomBytes
 
-_G1, _G2 = G1Array.from_ints([G1]), G2Array.from_ints([G2])
 MIN_PLAIN_ROWS = 2  # a domain of one point has no room for a quotient, and snarkjs knows none
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkTrapdoor:
-    """The secret scalars of one linked group: its blinder's, and those of its link."""
-
-    eta: int
-    k1: int
-    k2: int
-    a: int
-
-    def __repr__(self) -> str:
-        return "LinkTrapdoor(hidden)"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trapdoor:
-    """The setup's secret scalars, each in [1, r). Forget them: they forge proofs."""
-
-    tau: int
-    alpha: int
-    beta: int
-    gamma: int
-    delta: int
-    delta_a: int
-    eta_a: int
-    links: tuple[LinkTrapdoor, ...]
-
-    def __repr__(self) -> str:
-        return "Trapdoor(hidden)"
-
-    @property
-    def scalars(self) -> dict[str, int]:
-        """Every scalar by its name."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "links"}
-        for i, link in enumerate(self.links):
-            own |= {f"links[{i}].{f.name}": getattr(link, f.name) for f in fields(link)}
-        return own
-
-    def check(self, lg_n: int) -> None:
-        """Raises TrapdoorInvalid when a trapdoor point would be the identity, or Z(tau) = 0."""
-        for name, scalar in self.scalars.items():
-            if scalar % R == 0:
-                raise TrapdoorInvalid(name)
-        if pow(self.tau, 2 << lg_n, R) == 1:  # tau^2n = 1: on the domain or on its coset
-            raise TrapdoorInvalid("tau")
-
-
-def draw_trapdoor(random_bytes: RandomBytes, *, n_linked: int) -> Trapdoor:
-    """Fresh scalars, independent of each other, for a circuit of so many linked groups.
-
-    `random_bytes` must be cryptographic.
-    """
-
-    def draw(owner: type) -> dict[str, int]:
-        names = [f.name for f in fields(owner) if f.name != "links"]
-        return {name: draw_nonzero_scalar(random_bytes) for name in names}
-
-    own = draw(Trapdoor)
-    return Trapdoor(links=tuple(LinkTrapdoor(**draw(LinkTrapdoor)) for _ in range(n_linked)), **own)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,20 +80,6 @@ def compute_h_query(lg_n: int, trapdoor: Trapdoor, backend: Backend) -> FrMont:
 def _half_z_over_delta(lg_n: int, trapdoor: Trapdoor) -> int:
     z = pow(trapdoor.tau, 1 << lg_n, R) - 1
     return z * pow(2 * trapdoor.delta, -1, R) % R
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Exponents:
-    """Discrete logarithms of every point of `ProvingKey` and of the public basis.
-
-    wires, points : by the names of the key's fields
-    groups        : of the basis of each linked group, (K_i | eta) / gamma
-    """
-
-    wires: dict[str, Wires]
-    points: dict[str, FrArray]
-    groups: list[FrArray]
-    public: FrArray
 
 
 def compute_exponents(
@@ -251,8 +163,12 @@ def setup_accuracy(
     random_bytes: RandomBytes,
     backend: Backend,
     progress: StageProgress | None = None,
+    keep: Keep = keep_in_memory,
 ) -> ProvingKey:
-    """A key of a compiled statement: `setup` with a trapdoor that is drawn and forgotten here."""
+    """A key of a compiled statement: `setup` with a trapdoor that is drawn and forgotten here.
+
+    keep : see `setup`
+    """
     return setup(
         accuracy.r1cs,
         circuit_digest=accuracy.digest,
@@ -261,6 +177,7 @@ def setup_accuracy(
         trapdoor=draw_trapdoor(random_bytes, n_linked=len(accuracy.r1cs.linked)),
         backend=backend,
         progress=progress,
+        keep=keep,
     )
 
 
@@ -273,18 +190,20 @@ def setup(
     backend: Backend,
     card_digest: bytes = NO_FILE,
     progress: StageProgress | None = None,
+    keep: Keep = keep_in_memory,
 ) -> ProvingKey:
     """The key of a circuit; its verifying half is `.verifying`, and names all its files.
 
     circuit_digest : 32 bytes, names the circuit in the verifying key
     n_challenges   : how many challenges the transcript gives between advice and private wires
     card_digest    : of the card of an accuracy circuit, which is kept beside the key
+    keep           : where the bases go, of which memory may have no room for all
     Raises TrapdoorInvalid, and what `check_independence` raises for a circuit whose columns are
     dependent within the linked groups, or for public wires modulo the rest.
     cost           : about 4 G1 multiples per wire, 1 per row, 1 G2 multiple per wire of B, and for
                      each linked wire one of a point that is not fixed, about 60 us a thread
     """
-    key = _make_key(r1cs, trapdoor, backend, Quotient.SPLIT, progress or silent)
+    key = _make_key(r1cs, trapdoor, backend, Quotient.SPLIT, progress or silent, keep)
     verifying = replace(
         key.verifying,
         circuit_digest=circuit_digest,
@@ -302,7 +221,9 @@ def setup_plain(
     Every wire that is not public counts as private. Cost and errors are those of `setup`.
     """
     padded = _append_public_rows(circuit)
-    return _make_key(padded, trapdoor, backend, Quotient.WHOLE, progress or silent), padded
+    report = progress or silent
+    key = _make_key(padded, trapdoor, backend, Quotient.WHOLE, report, keep_in_memory)
+    return key, padded
 
 
 def _append_public_rows(circuit: R1CS) -> R1CS:
@@ -340,7 +261,12 @@ def _pad(m: SparseMatrix, n_rows: int) -> SparseMatrix:
 
 
 def _make_key(
-    r1cs: R1CS, trapdoor: Trapdoor, backend: Backend, quotient: Quotient, report: StageProgress
+    r1cs: R1CS,
+    trapdoor: Trapdoor,
+    backend: Backend,
+    quotient: Quotient,
+    report: StageProgress,
+    keep: Keep,
 ) -> ProvingKey:
     """The points of a key; its verifying half names no circuit and no file yet."""
     check_independence(r1cs)
@@ -348,69 +274,17 @@ def _make_key(
     if len(trapdoor.links) != len(r1cs.linked):
         raise TrapdoorInvalid("links")
     report("columns", 0, 1)
-    e = compute_exponents(r1cs, trapdoor, backend, quotient)
+    exponents = compute_exponents(r1cs, trapdoor, backend, quotient)
     report("columns", 1, 1)
-    public = backend.fixed_base_g1(e.public, _G1, progress=partial(report, "public basis"))
-    arrays: dict[str, Any] = dict(e.wires)
-    for array in OWN_ARRAYS:
-        name, progress = array.name, partial(report, array.stage)
-        if array.role is Role.WIRES:
-            continue
-        if array.points is G2Array:
-            arrays[name] = backend.fixed_base_g2(e.points[name], _G2, progress=progress)
-        else:
-            arrays[name] = backend.fixed_base_g1(e.points[name], _G1, progress=progress)
-    groups = [
-        _make_group(exponents, link, backend, report)
-        for exponents, link in zip(e.groups, trapdoor.links, strict=True)
-    ]
-    return ProvingKey(
-        verifying=_verifying_half(r1cs, trapdoor, backend, public),
+    return make_points(
+        r1cs,
+        exponents,
+        trapdoor,
         quotient=quotient,
-        lg_n=r1cs.lg_n,
-        n_wires=r1cs.n_wires,
-        n_advice=r1cs.n_advice,
-        groups=tuple(groups),
-        **arrays,
+        backend=backend,
+        report=report,
+        keep=keep,
     )
-
-
-def _make_group(
-    exponents: FrArray, link: LinkTrapdoor, backend: Backend, report: StageProgress
-) -> LinkedGroup:
-    """The bases of a linked group; the halves of its link are added up here and forgotten.
-
-    The wires come first in both arrays; h_0 blinds the commitment, eta that of the proof.
-    """
-    n_wires = len(exponents) - 1
-    basis = backend.fixed_base_g1(exponents, _G1, progress=partial(report, "linked basis"))
-    report("link", 0, 2)
-    scaled = backend.from_mont(backend.scale(backend.to_mont(exponents), link.k2))
-    of_key = backend.fixed_base_g1(scaled, _G1)
-    report("link", 1, 2)
-    h = load_bases(n_wires, report)
-    hashed = scale_g1(link.k1, G1Array.concat([h[1:], h[:1]]), Pool(choose_threads()))
-    sums = add_g1(hashed, G1Array.concat([of_key[:n_wires], G1Array.zeros(1)]))
-    report("link", 2, 2)
-    return LinkedGroup(basis=basis, link=G1Array.concat([sums, of_key[n_wires:]]))
-
-
-def _verifying_half(
-    r1cs: R1CS, trapdoor: Trapdoor, backend: Backend, public: G1Array
-) -> VerifyingKey:
-    t = trapdoor
-    delta_a = t.delta_a if r1cs.n_advice else 0
-    links = [x for link in t.links for x in (link.a * link.k1, link.a * link.k2, link.a)]
-    scalars = FrArray.from_ints([t.beta, t.gamma, t.delta, delta_a, *links])
-    g2 = backend.fixed_base_g2(scalars, _G2)
-    plain = VerifyingKey.plain(
-        alpha=backend.fixed_base_g1(FrArray.from_ints([t.alpha]), _G1),
-        public=public,
-        beta=g2[0:1],
-        gamma=g2[1:2],
-        delta=g2[2:3],
-    )
-    return replace(plain, delta_a=g2[3:4], links=g2[4:])
 
 
 def pin_files(key: ProvingKey) -> ProvingKey:

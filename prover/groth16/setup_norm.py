@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from kernels.backend import Backend
 from prover.circuit.norm import NormCircuit
-from prover.groth16.setup import draw_trapdoor, setup
+from prover.groth16.setup import setup
+from prover.groth16.trapdoor import draw_trapdoor
 from prover.keys.card import UpdateCard
 from prover.keys.halves import ProvingKey
 from prover.progress import StageProgress

@@ -36,7 +36,7 @@ from prover.keys.halves import (
     list_arrays,
 )
 from prover.keys.points import are_on_curves, find_unsafe_blinder
-from prover.keys.streamed import StreamedBases, cut_pieces
+from prover.keys.streamed import Points, StreamedBases, cut_pieces, follow_tail
 from prover.wire.statement import MAX_LINKED
 
 MAGIC = b"zkpotpvk"
@@ -72,23 +72,30 @@ def list_chunks(key: ProvingKey) -> Iterator[memoryview]:
     if key.quotient is not Quotient.SPLIT:
         raise TypeError("a key with a whole quotient has no file of ours")
     n_linked = len(key.groups)
-    arrays = [_words(key, a) for a in list_arrays(n_linked)]
-    counts = [VERSION, key.lg_n, key.n_wires, key.n_advice, n_linked, *map(len, arrays)]
+    arrays = list_arrays(n_linked)
+    lengths = [len(array.of(key)) for array in arrays]
+    counts = [VERSION, key.lg_n, key.n_wires, key.n_advice, n_linked, *lengths]
     header = MAGIC + np.array(counts, dtype="<u8").tobytes()
     yield memoryview(header.ljust(_PAGE, b"\0"))
-    for array in arrays:
-        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-        for start in range(0, len(flat), _CHUNK):
-            yield flat[start : start + _CHUNK]
-        yield memoryview(bytes(-len(flat) % _PAGE))
+    for array, length in zip(arrays, lengths, strict=True):
+        for words in _list_words(key, array):
+            flat = np.ascontiguousarray(words).reshape(-1).view(np.uint8).data
+            for start in range(0, len(flat), _CHUNK):
+                yield flat[start : start + _CHUNK]
+        yield memoryview(bytes(-(length * array.item_bytes) % _PAGE))
 
 
-def _words(key: ProvingKey, array: KeyArray) -> npt.NDArray[np.generic]:
+def _list_words(key: ProvingKey, array: KeyArray) -> Iterator[npt.NDArray[np.generic]]:
+    """The words of an array, in one piece or several."""
     value = array.of(key)
+    if isinstance(value, StreamedBases):
+        for _, points in value.list_pieces():
+            yield points.data
+        return
     data = value.data if isinstance(value, G1Array | G2Array) else value
     if not isinstance(data, np.ndarray):
         raise TypeError(f"{array.name} is prepared for a device; save the key before preparing it")
-    return data.astype(array.dtype, copy=False)
+    yield data.astype(array.dtype, copy=False)
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -166,7 +173,8 @@ class _Reader:
 
     def scan(self, array: KeyArray, n: int) -> StreamedBases:
         """The next array, which stays where it is; its points are looked at on the way."""
-        start, digests, tail = self._file.tell(), list[bytes](), array.points.zeros(0)
+        start, digests = self._file.tell(), list[bytes]()
+        tail: Points = array.points.zeros(0)
         for place in cut_pieces(n):
             words = np.empty((place.stop - place.start, array.width), dtype=array.dtype)
             raw = words.reshape(-1).view(np.uint8).data
@@ -175,7 +183,7 @@ class _Reader:
             points = array.points(words)
             if array.role.is_asked:
                 self.are_on_curves = self.are_on_curves and are_on_curves([points])
-            tail = array.points(np.concatenate([tail.data, points.data[-2:]])[-2:])
+            tail = follow_tail(tail, points)
         self._fill(memoryview(bytearray(-(n * array.item_bytes) % _PAGE)))
         return StreamedBases(
             path=self._path,

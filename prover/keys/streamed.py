@@ -7,16 +7,23 @@ shrinks, ends the proof and can change nothing in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from kernels.array import G1Array, G2Array
 from prover.errors import KeyMismatch
 from prover.keys.halves import KeyArray
+
+Points = G1Array | G2Array
+Keep = Callable[[KeyArray, int, Iterator[Points]], Any]
+"""keep(array, length, pieces): the bases of an array that comes in the pieces of `cut_pieces`."""
 
 PIECE = 1 << 18
 """Points of a piece: 16 MiB in G1, 32 in G2; sums of fewer take more additions a point."""
@@ -36,7 +43,7 @@ class StreamedBases:
     start: int
     length: int
     digests: tuple[bytes, ...]
-    tail: G1Array | G2Array
+    tail: Points
 
     def __len__(self) -> int:
         return self.length
@@ -46,7 +53,7 @@ class StreamedBases:
         """What it takes of memory while nobody reads it."""
         return sum(map(len, self.digests)) + self.tail.data.nbytes
 
-    def list_pieces(self) -> Iterator[tuple[slice, G1Array | G2Array]]:
+    def list_pieces(self) -> Iterator[tuple[slice, Points]]:
         """The bases, piece by piece, and where each lies among all.
 
         Raises KeyMismatch for a file that is not the one any more that was checked, OSError.
@@ -68,3 +75,54 @@ class StreamedBases:
 def cut_pieces(length: int) -> list[slice]:
     """Where the pieces of an array of so many points lie."""
     return [slice(at, min(at + PIECE, length)) for at in range(0, length, PIECE)]
+
+
+def keep_in_memory(array: KeyArray, length: int, pieces: Iterator[Points]) -> Points:
+    """The bases as one array; a `Keep`."""
+    whole, at = array.points.zeros(length), 0
+    for points in pieces:
+        if len(points) == length:
+            return points
+        whole.data[at : at + len(points)] = points.data
+        at += len(points)
+    return whole
+
+
+@contextmanager
+def keeping_in_file(path: Path) -> Iterator[Keep]:
+    """A `Keep` that writes bases into a new file, which goes when the block ends.
+
+    A key of such bases can be saved like any other, within the block. Raises OSError.
+    """
+    with path.open("xb") as file:
+        try:
+            yield partial(_write_pieces, path, file)
+        finally:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _write_pieces(
+    path: Path, file: BinaryIO, array: KeyArray, length: int, pieces: Iterator[Points]
+) -> StreamedBases:
+    start, digests = file.tell(), list[bytes]()
+    tail: Points = array.points.zeros(0)
+    for points in pieces:
+        raw = points.data.astype(array.dtype, copy=False).tobytes()
+        file.write(raw)
+        digests += [sha256(raw).digest()] if raw else []
+        tail = follow_tail(tail, points)
+    file.flush()
+    return StreamedBases(
+        path=path,
+        array=array,
+        start=start,
+        length=length,
+        digests=tuple(digests),
+        tail=tail,
+    )
+
+
+def follow_tail(tail: Points, points: Points) -> Points:
+    """The last two points, when more have come."""
+    return type(points)(np.concatenate([tail.data, points.data[-2:]])[-2:])

@@ -19,7 +19,8 @@ from kernels.bn254 import R
 from prover.errors import FormatError
 from prover.groth16.commitment import Linked, Opening, commit_advice, link_group, link_groups
 from prover.groth16.prove import compute_points
-from prover.groth16.setup import LinkTrapdoor, Trapdoor, draw_trapdoor, setup
+from prover.groth16.setup import setup
+from prover.groth16.trapdoor import LinkTrapdoor, Trapdoor, draw_trapdoor
 from prover.groth16.verify import Claim, equations_hold, judge
 from prover.keys.folder import load_proving_key, save_key
 from prover.keys.halves import ProvingKey

@@ -10,8 +10,9 @@ from kernels.encoding import decode_g1, encode_g1
 from kernels.pairing import pairing_product_is_one
 from prover.groth16.commitment import Linked, Opening, link_group
 from prover.groth16.prove import compute_points
-from prover.groth16.setup import Trapdoor, setup
+from prover.groth16.setup import setup
 from prover.groth16.transcript import compute_challenges
+from prover.groth16.trapdoor import Trapdoor
 from prover.groth16.verify import Claim, equations_hold
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.wire.envelope import Envelope, Proof, encode_committed

@@ -12,8 +12,9 @@ from kernels.backend import get_backend
 from kernels.encoding import encode_g1
 from prover.groth16.commitment import Linked, Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points
-from prover.groth16.setup import Trapdoor, draw_trapdoor, setup
+from prover.groth16.setup import setup
 from prover.groth16.transcript import compute_challenges
+from prover.groth16.trapdoor import Trapdoor, draw_trapdoor
 from prover.groth16.verify import verify
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.pedersen.commitment import Committer

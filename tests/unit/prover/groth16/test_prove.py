@@ -17,7 +17,8 @@ from prover.errors import BrokenRandomness, KeyMismatch
 from prover.groth16 import verify as verify_module
 from prover.groth16.commitment import Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points, prepare
-from prover.groth16.setup import draw_trapdoor, setup
+from prover.groth16.setup import setup
+from prover.groth16.trapdoor import draw_trapdoor
 from prover.groth16.verify import Claim, equations_hold, judge, verify_all, verify_batch
 from prover.keys.halves import ProvingKey
 from prover.pedersen.commitment import Committer

@@ -19,10 +19,10 @@ from prover.groth16.setup import (
     compute_columns,
     compute_exponents,
     compute_h_query,
-    draw_trapdoor,
     lagrange_at,
     setup,
 )
+from prover.groth16.trapdoor import draw_trapdoor
 from prover.keys.halves import Quotient
 from prover.pedersen.bases import load_bases
 from tests.support.tiny_circuits import (

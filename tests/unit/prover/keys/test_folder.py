@@ -17,7 +17,8 @@ from kernels.array import G1Array, G2Array
 from kernels.bn254 import G1
 from prover.errors import FieldInvalid, FormatError, KeyMismatch, ProverError
 from prover.groth16.prove import prepare
-from prover.groth16.setup import draw_trapdoor, pin_files, setup
+from prover.groth16.setup import pin_files, setup
+from prover.groth16.trapdoor import draw_trapdoor
 from prover.keys.card import KeyCard
 from prover.keys.folder import (
     CARD_NAME,
