@@ -22,6 +22,7 @@ from federated.quantize import quantize
 from federated.settings import Settings
 from kernels.files import PRIVATE, write_whole
 from kernels.numpy_types import UInt8Array
+from prover.model.network import Architecture
 from prover.model.zkq import encode_model
 
 PROGRAM = (sys.executable, "-c", "from api.cli import main; main()")  # `zkpot`, wherever it lies
@@ -42,7 +43,7 @@ def train(images: UInt8Array, labels: UInt8Array) -> FloatModel:
         weight -= RATE * error.T @ x / 10
         bias -= RATE * error.sum(axis=0) / 10
     return FloatModel(
-        sizes=(x.shape[1], N_CLASSES),
+        architecture=Architecture.mlp((x.shape[1], N_CLASSES)),
         weights=(weight.astype(np.float32),),
         biases=(bias.astype(np.float32),),
         mean=mean,

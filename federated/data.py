@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from federated.datasets import DataFile, IdxDataset, get_dataset
 from federated.errors import DatasetCorrupt, DatasetMissing, DatasetRefInvalid
-from federated.idx import parse_idx
+from federated.sources.datasets import DataFile, IdxDataset, get_dataset
+from federated.sources.idx import parse_idx
 from kernels.numpy_types import UInt8Array
 
 Origin = Literal["full", "packaged"]

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from consensus.learning.aggregate import GlobalModel, combine
+from federated.calibration import Progress
 from federated.data import LabeledImages
 from federated.local import improve, warm_up
-from federated.quantize import Progress
 from federated.task_scales import dequantize
 from prover.model.network import Architecture, QuantizedModel, is_correct
+from prover.model.samples import shape_samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,7 +27,8 @@ class RoundOutcome:
 
 def count_correct(model: QuantizedModel, samples: LabeledImages) -> int:
     """Correct samples by the integer evaluator, which is what proofs speak of; a tie is wrong."""
-    return int(np.count_nonzero(is_correct(model.logits(samples.images), samples.labels)))
+    images = shape_samples(samples.images, model.architecture.input_shape)
+    return int(np.count_nonzero(is_correct(model.logits(images), samples.labels)))
 
 
 def run_rounds(

@@ -1,45 +1,54 @@
-"""A trained float MLP as plain arrays, and its file; needs no PyTorch.
+"""A trained float network as plain arrays, and its file; needs no PyTorch.
 
-The file is safetensors with tensors `LAYER.weight` float32[n_out, n_in] and `LAYER.bias`
-float32[n_out], and a metadata record; no pickle. Hidden layers have ReLU. The network sees
-(pixel / 255 - mean) / std; `federated.quantize` folds that into the first layer.
+It is the network of an `Architecture` with real numbers in place of integers: what its layers
+compute is in `federated.float_layers`. The network sees (pixel / 255 - mean) / std, around its
+planes too, where pixels are those of the layer's `pad_values`; `federated.quantize` folds that into
+the first layer. Normalizations of batches are folded into convolutions before a model is made.
+
+The file is safetensors with tensors `LAYER.weight` and `LAYER.bias`, float32, of the layers that
+have parameters, and a metadata record; no pickle.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from safetensors.numpy import save as save_tensors
 
 from federated.errors import FloatModelInvalid, TensorFileInvalid
+from federated.float_layers import Floats, apply_layer, is_relu
 from federated.tensor_file import read_header, read_tensors
 from kernels.numpy_types import Float32Array, UInt8Array
 from prover.errors import ArchitectureInvalid
-from prover.model.presets import parse_architecture
+from prover.model.layers import Layer, Linear, Requant
+from prover.model.network import Architecture
+from prover.model.planes import Conv2d
+from prover.model.pooling import Add
+from prover.model.samples import shape_samples
 
-FORMAT = "zkpot-float-v1"
+FORMAT = "zkpot-float-v2"
 MAX_FILE_BYTES = 1 << 30
 MAX_HEADER_BYTES = 1 << 18  # of 64 layers with their metadata
-_AT_ONCE = 1 << 11  # samples
+_AT_ONCE = 1 << 21  # numbers of one layer's outputs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class FloatModel:
-    """A trained MLP as plain arrays.
+    """A trained network as plain arrays.
 
-    sizes   : widths, input and classes included
-    weights : float32[sizes[i+1], sizes[i]] per layer; biases float32[sizes[i+1]]
-    mean    : of pixel / 255; std likewise
-    record  : how it came about (dataset, settings), for people; nothing is computed from it
+    architecture : its layers; shifts, multipliers and scales are those that integers would have
+    weights      : float32 per layer, of `architecture.weight_shapes`; biases likewise
+    mean         : of pixel / 255; std likewise
+    record       : how it came about (dataset, settings), for people; nothing is computed from it
     """
 
-    sizes: tuple[int, ...]
+    architecture: Architecture
     weights: tuple[Float32Array, ...]
     biases: tuple[Float32Array, ...]
     mean: float
@@ -48,22 +57,90 @@ class FloatModel:
 
     @property
     def name(self) -> str:
-        return "-".join(["mlp", *map(str, self.sizes)])
+        return self.architecture.name
 
-    def activations(self, images: UInt8Array) -> list[npt.NDArray[np.float64]]:
-        """Per layer the outputs before ReLU, float64[N, n_out], for uint8[N, d]; last: logits."""
-        x = (images.astype(np.float64) / 255.0 - self.mean) / self.std
-        outputs = []
-        for w, b in zip(self.weights, self.biases, strict=True):
-            outputs.append(x @ w.T.astype(np.float64) + b)
-            x = np.maximum(outputs[-1], 0.0)
-        return outputs
+    def normalize(self, pixels: Floats) -> Floats:
+        """What the network sees of pixels from 0 to 255."""
+        return np.asarray((pixels / 255.0 - self.mean) / self.std)
+
+    def trace(self, images: UInt8Array) -> Iterator[Floats]:
+        """Layer by layer the outputs before ReLU, [N, *output_shape]; last: logits.
+
+        images : uint8[N, d] or [N, *input_shape]
+        values : float64, or float32 of networks with convolutions; each is dropped after the last
+                 layer that takes it
+        """
+        dtype = np.float64 if self.architecture.is_mlp else np.float32
+        shaped = shape_samples(images, self.architecture.input_shape)
+        yield from self.trace_from(0, {0: self.normalize(shaped.astype(dtype))})
+
+    def trace_from(self, first: int, values: dict[int, Floats]) -> Iterator[Floats]:
+        """`trace` from a layer on; values : those that it and later layers take, by number."""
+        layers = self.architecture.layers
+        last_use = {value: i for i, layer in enumerate(layers) for value in layer.inputs}
+        values = dict(values)
+        for index in range(first, len(layers)):
+            layer = layers[index]
+            taken = [values[value] for value in layer.inputs]
+            dtype = taken[0].dtype
+            w, b = (t.astype(dtype) for t in (self.weights[index], self.biases[index]))
+            z = apply_layer(layer, taken, w, b, self._find_pads(index))
+            values[index + 1] = np.maximum(z, 0.0) if is_relu(layer.requant) else z
+            values = {v: x for v, x in values.items() if last_use.get(v, -1) > index}
+            yield z
+
+    def activations(self, images: UInt8Array) -> list[Floats]:
+        """All of `trace`."""
+        return list(self.trace(images))
+
+    def logits(self, images: UInt8Array) -> Floats:
+        """Outputs of the last layer, [N, n_classes]; some samples at a time."""
+        starts = range(0, max(len(images), 1), self.at_once)
+        return np.concatenate([self._last(images[i : i + self.at_once]) for i in starts])
 
     def accuracy(self, images: UInt8Array, labels: UInt8Array) -> float:
-        """Share of samples whose greatest logit is the label's; some samples at a time."""
-        starts = range(0, len(images), _AT_ONCE)
-        guesses = [self.activations(images[i : i + _AT_ONCE])[-1].argmax(axis=1) for i in starts]
-        return float(np.mean(np.concatenate(guesses) == labels))
+        """Share of samples whose greatest logit is the label's."""
+        return float(np.mean(self.logits(images).argmax(axis=1) == labels))
+
+    @property
+    def at_once(self) -> int:
+        """How many samples to take at a time, so that no layer makes too many numbers."""
+        return max(1, _AT_ONCE // max(map(math.prod, self.architecture.shapes)))
+
+    def _last(self, images: UInt8Array) -> Floats:
+        z: Floats = np.empty(0)
+        for made in self.trace(images):
+            z = made
+        return z
+
+    def _find_pads(self, index: int) -> Sequence[float]:
+        """What the layer finds around its planes: zeros, but pixels around samples."""
+        layer = self.architecture.layers[index]
+        if not isinstance(layer, Conv2d) or layer.inputs[0] != 0:
+            return ()
+        pixels = layer.pad_values or (0,) * self.architecture.input_shape[0]
+        return tuple(self.normalize(np.array(pixels, dtype=np.float64)).tolist())
+
+
+def is_same_network(a: Architecture, b: Architecture) -> bool:
+    """Whether two architectures have the same float networks: the same layers, whatever integers
+    they would round to."""
+    return a.input_shape == b.input_shape and [*map(_strip, a.layers)] == [*map(_strip, b.layers)]
+
+
+def _strip(layer: Layer) -> Layer:
+    """The layer without what only its integers have: shift, multipliers, scales."""
+    plain = None
+    if layer.requant is not None:
+        plain = Requant() if is_relu(layer.requant) else Requant(least=-1)
+    if isinstance(layer, Linear):
+        return replace(layer, requant=plain)
+    if isinstance(layer, Conv2d):
+        return replace(layer, requant=plain, skip_scale=1 if layer.has_skip else 0)
+    if isinstance(layer, Add):
+        assert plain is not None, "an addition requantizes"
+        return replace(layer, requant=plain, scales=(1, 1))
+    return layer
 
 
 def encode_float_model(model: FloatModel) -> bytes:
@@ -71,12 +148,14 @@ def encode_float_model(model: FloatModel) -> bytes:
 
     The metadata has one key, since safetensors writes several in no fixed order.
     """
-    tensors: dict[str, Float32Array] = {}
-    for i, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
-        tensors[f"{i}.weight"], tensors[f"{i}.bias"] = w, b
-    header = {"mean": model.mean, "name": model.name, "record": model.record, "std": model.std}
+    header = {
+        "architecture": model.architecture.to_manifest(),
+        "mean": model.mean,
+        "record": model.record,
+        "std": model.std,
+    }
     text = json.dumps(header, sort_keys=True)
-    return save_tensors(tensors, metadata={FORMAT: text})
+    return save_tensors(_name_tensors(model), metadata={FORMAT: text})
 
 
 def decode_float_model(raw: bytes) -> FloatModel:
@@ -87,27 +166,35 @@ def decode_float_model(raw: bytes) -> FloatModel:
     except TensorFileInvalid as error:
         raise FloatModelInvalid(str(error)) from error
     try:
-        architecture = parse_architecture(header["name"])
+        architecture = Architecture.from_manifest(header["architecture"])
     except ArchitectureInvalid as error:
         raise FloatModelInvalid(str(error)) from error
-    sizes = tuple(shape[0] for shape in architecture.shapes)
     expected = {f"{i}.weight": s for i, s in enumerate(architecture.weight_shapes)}
     expected |= {f"{i}.bias": s for i, s in enumerate(architecture.bias_shapes)}
-    if {name: t.shape for name, t in tensors.items()} != expected or any(
+    present = {name: shape for name, shape in expected.items() if math.prod(shape)}
+    if {name: t.shape for name, t in tensors.items()} != present or any(
         t.dtype != np.float32 or not np.isfinite(t).all() for t in tensors.values()
     ):
         raise FloatModelInvalid(
             f"its tensors are not the finite float32 tensors of {architecture.name}; train it again"
         )
-    n = len(architecture.layers)
+    empty = np.zeros(0, dtype=np.float32)
+    layers = range(len(architecture.layers))
     return FloatModel(
-        sizes=sizes,
-        weights=tuple(tensors[f"{i}.weight"] for i in range(n)),
-        biases=tuple(tensors[f"{i}.bias"] for i in range(n)),
+        architecture=architecture,
+        weights=tuple(tensors.get(f"{i}.weight", empty) for i in layers),
+        biases=tuple(tensors.get(f"{i}.bias", empty) for i in layers),
         mean=header["mean"],
         std=header["std"],
         record=header["record"],
     )
+
+
+def _name_tensors(model: FloatModel) -> dict[str, Float32Array]:
+    """By the names of the file; layers without parameters have none."""
+    named = {f"{i}.weight": w for i, w in enumerate(model.weights)}
+    named |= {f"{i}.bias": b for i, b in enumerate(model.biases)}
+    return {name: tensor for name, tensor in named.items() if tensor.size}
 
 
 def load_float_model(path: Path) -> FloatModel:
@@ -120,12 +207,12 @@ def load_float_model(path: Path) -> FloatModel:
 
 
 def _parse_header(raw: bytes) -> dict[str, Any]:
-    """Name, mean, std and record out of the safetensors metadata, each of its type."""
+    """Architecture, mean, std and record out of the safetensors metadata, each of its type."""
     try:
         header = json.loads(json.loads(raw)["__metadata__"][FORMAT])
     except (ValueError, KeyError, TypeError, RecursionError):
         header = None
-    kinds = {"mean": float, "name": str, "record": dict, "std": float}
+    kinds = {"architecture": dict, "mean": float, "record": dict, "std": float}
     if (
         not isinstance(header, dict)
         or {key: type(value) for key, value in header.items()} != kinds

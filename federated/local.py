@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from federated.calibration import Progress
 from federated.data import LabeledImages
 from federated.float_model import FloatModel
-from federated.quantize import Progress
 from federated.task_scales import TaskScales, find_scales, quantize_for_task
 from federated.train import TrainSettings, train
+from prover.model.layers import Shape
 from prover.model.network import Architecture, QuantizedModel
 
 LOCAL = TrainSettings(epochs=6, batch_size=64, learning_rate=4e-3, max_shift=1)
@@ -23,9 +24,8 @@ def warm_up(
     public: LabeledImages, architecture: Architecture, progress: Progress
 ) -> tuple[FloatModel, TaskScales]:
     """What a task starts with: a model that has seen public samples once, and scales from it."""
-    sizes = tuple(shape[0] for shape in architecture.shapes)
-    settings = _fit_shift(WARM_UP, sizes[0])
-    model = train(public.images, public.labels, sizes, settings, progress)
+    settings = _fit_shift(WARM_UP, architecture.input_shape)
+    model = train(public.images, public.labels, architecture, settings, progress)
     return model, find_scales(model, public.images, progress, architecture=architecture)
 
 
@@ -45,12 +45,13 @@ def improve(
               forgetting the others (Zhao et al., arXiv 1806.00582)
     raises  : RangeExceeded (owner's eyes only); FloatModelInvalid for a start of another task
     """
-    own = _fit_shift(replace(settings, seed=seed), start.sizes[0])
-    model = train(samples.images, samples.labels, start.sizes, own, progress, start=start)
+    own = _fit_shift(replace(settings, seed=seed), architecture.input_shape)
+    model = train(samples.images, samples.labels, architecture, own, progress, start=start)
     return quantize_for_task(model, architecture, scales)
 
 
-def _fit_shift(settings: TrainSettings, width: int) -> TrainSettings:
-    """The settings, without shifts where samples of this width are no square images."""
+def _fit_shift(settings: TrainSettings, shape: Shape) -> TrainSettings:
+    """The settings, without shifts where samples of this shape are no square images."""
+    width = math.prod(shape[1:] if len(shape) == 3 else shape)
     is_square = math.isqrt(width) ** 2 == width >= LEAST_SIDE**2
     return settings if is_square else replace(settings, max_shift=0)

@@ -4,40 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from federated.float_layers import Floats
 from federated.float_model import FloatModel
-from federated.quantize import compute_input_scales
+from federated.rounding import compute_value_scales
 from kernels.numpy_types import UInt8Array
 from prover.model.network import QuantizedModel, is_correct
+from prover.model.samples import shape_samples
 
 MAX_DROP = 0.05
 """Of accuracy, as integers against float; a greater one is told."""
-_AT_ONCE = 1 << 11  # samples
+MAX_BY_LAYER = 512
+"""Samples on which networks with convolutions are looked at layer by layer."""
 _MANY_ZEROS = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationLoss:
-    """Accuracy before and after rounding.
+    """Accuracy before and after rounding, a tie of integers counting as wrong.
 
-    by_layer  : accuracy with layers 0 to i as integers and the rest in float; the last: all of them
+    layers    : those that requantize, and the last one
+    by_layer  : of each of these, accuracy with it and those before as integers and the rest in
+                float; of networks with convolutions on the first samples
     layer     : the one after which most is lost
     zeros     : share of its integer weights that are 0
     """
 
     float_accuracy: float
+    accuracy: float
+    layers: tuple[int, ...]
     by_layer: tuple[float, ...]
     layer: int
     zeros: float
-
-    @property
-    def accuracy(self) -> float:
-        """Accuracy as integers, a tie counting as wrong."""
-        return self.by_layer[-1]
 
     @property
     def warning(self) -> str | None:
@@ -53,7 +53,7 @@ class QuantizationLoss:
             remedy = "train it again with weight decay, or with its large weights clipped"
         return (
             f"accuracy falls from {self.float_accuracy:.2%} to {self.accuracy:.2%}, "
-            f"most of it in layer {self.layer} of 0 to {len(self.by_layer) - 1}{why}; {remedy}"
+            f"most of it in layer {self.layer} of 0 to {self.layers[-1]}{why}; {remedy}"
         )
 
 
@@ -67,33 +67,49 @@ def measure_loss(
     """Accuracy of the model as its layers turn to integers, one after the other.
 
     scales : by which `quantized` was rounded
-    images : uint8[N, d], N >= 1
-    cost   : one inference as integers, and one in float for every layer
+    images : uint8[N, ...], N >= 1
+    cost   : two inferences, and one in float for every layer that requantizes
     """
-    real = compute_input_scales(quantized.architecture, scales)
-    n_layers = len(model.weights)
-    hits = np.zeros(n_layers, dtype=np.int64)
-    for start in range(0, len(labels), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
+    arch = quantized.architecture
+    shaped = shape_samples(images, arch.input_shape)
+    n = len(labels) if arch.is_mlp else min(len(labels), MAX_BY_LAYER)
+    by_layer = _count_by_layer(model, quantized, scales, shaped[:n], labels[:n])
+    is_right = model.logits(shaped).argmax(axis=1) == labels
+    exact = is_correct(quantized.logits(shaped), labels)
+    shares = [float(is_right[:n].mean()), *(hits / n for hits in by_layer.values())]
+    layer = list(by_layer)[int((-np.diff(shares)).argmax())]
+    weights = quantized.weights[layer]
+    return QuantizationLoss(
+        float_accuracy=float(is_right.mean()),
+        accuracy=float(exact.mean()),
+        layers=tuple(by_layer),
+        by_layer=tuple(shares[1:]),
+        layer=layer,
+        zeros=float(np.mean(weights == 0)) if weights.size else 0.0,
+    )
+
+
+def _count_by_layer(
+    model: FloatModel,
+    quantized: QuantizedModel,
+    scales: Sequence[float],
+    images: UInt8Array,
+    labels: UInt8Array,
+) -> dict[int, int]:
+    """How many are correct with the layers up to each as integers, by its number."""
+    arch = quantized.architecture
+    real = compute_value_scales(arch, scales)
+    last = len(arch.layers) - 1
+    hits = {i: 0 for i, layer in enumerate(arch.layers) if layer.requant is not None or i == last}
+    for start in range(0, len(labels), model.at_once):
+        part = slice(start, start + model.at_once)
         steps = quantized.trace(images[part])
-        for index in range(n_layers - 1):
-            requant = steps[index].requant
-            assert requant is not None, "every layer but the last requantizes"
-            logits = _continue(model, index + 1, requant.y * real[index + 1])
-            hits[index] += int((logits.argmax(axis=1) == labels[part]).sum())
-        hits[-1] += int(is_correct(steps[-1].z, labels[part]).sum())
-    before = model.accuracy(images, labels)
-    by_layer = tuple(float(n) / len(labels) for n in hits)
-    drops = -np.diff([before, *by_layer])
-    layer = int(drops.argmax())
-    zeros = float(np.mean(quantized.weights[layer] == 0))
-    return QuantizationLoss(float_accuracy=before, by_layer=by_layer, layer=layer, zeros=zeros)
-
-
-def _continue(model: FloatModel, layer: int, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Logits from the inputs of a layer on, in float."""
-    for index in range(layer, len(model.weights)):
-        if index > layer:
-            x = np.maximum(x, 0.0)
-        x = x @ model.weights[index].T.astype(np.float64) + model.biases[index]
-    return x
+        values: dict[int, Floats] = {}
+        for index, step in enumerate(steps):
+            values[index + 1] = step.y * real[index + 1]
+            if index == last:
+                hits[index] += int(is_correct(step.z, labels[part]).sum())
+            elif index in hits:
+                *_, logits = model.trace_from(index + 1, values)
+                hits[index] += int((logits.argmax(axis=1) == labels[part]).sum())
+    return hits

@@ -16,9 +16,10 @@ import numpy as np
 
 from consensus.learning.aggregate import ONE, GlobalModel
 from consensus.wire.genesis import Task
+from federated.calibration import Progress, calibrate
 from federated.errors import FloatModelInvalid, ScalesInvalid
 from federated.float_model import FloatModel
-from federated.quantize import Progress, calibrate, compute_input_scales, round_model
+from federated.rounding import compute_value_scales, round_model
 from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture, QuantizedModel
 
@@ -85,18 +86,20 @@ def quantize_for_task(
 
 def dequantize(model: GlobalModel, scales: TaskScales) -> FloatModel:
     """The real numbers that a global model stands for: where the next round's training starts."""
+    arch = model.architecture
     weights, biases = [], []
-    x_scales = compute_input_scales(model.architecture, scales.weights)
-    for index, (scale, x_scale) in enumerate(zip(scales.weights, x_scales, strict=True)):
+    value_scales = compute_value_scales(arch, scales.weights)
+    for index, layer in enumerate(arch.layers):
+        scale = scales.weights[index]
         w = model.weights[index] * (scale / ONE)
-        b = model.biases[index] * (scale * x_scale / ONE)
-        if index == 0:  # the first layer's see raw pixels
-            b = b + w.sum(axis=1) * (255.0 * scales.mean)
+        b = model.biases[index] * (scale * value_scales[layer.inputs[0]] / ONE)
+        if index == arch.entrance:  # its own see raw pixels
+            b = b + w.reshape(len(w), -1).sum(axis=1) * (255.0 * scales.mean)
             w = w * (255.0 * scales.std)
         weights.append(w.astype(np.float32))
         biases.append(b.astype(np.float32))
     return FloatModel(
-        sizes=tuple(shape[0] for shape in model.architecture.shapes),
+        architecture=arch,
         weights=tuple(weights),
         biases=tuple(biases),
         mean=scales.mean,

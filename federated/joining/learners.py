@@ -12,12 +12,12 @@ import torch
 
 from consensus.learning.aggregate import GlobalModel
 from consensus.wire.genesis import Task
+from federated.calibration import Progress
 from federated.client import Learn
 from federated.data import LabeledImages
 from federated.float_model import FloatModel
 from federated.joining.own_network import read_network, require_supported, write_network
 from federated.local import improve
-from federated.quantize import Progress
 from federated.task_scales import TaskScales, dequantize, quantize_for_task
 from federated.train import draw_model
 from prover.model.network import QuantizedModel
@@ -67,5 +67,4 @@ def find_start(model: GlobalModel | None, task: Task, scales: TaskScales) -> Flo
     """Where a round's training starts: the global model, or what stands for it in the first."""
     if model is not None:
         return dequantize(model, scales)
-    sizes = tuple(shape[0] for shape in task.architecture.shapes)
-    return draw_model(sizes, mean=scales.mean, std=scales.std)
+    return draw_model(task.architecture, mean=scales.mean, std=scales.std)

@@ -21,8 +21,8 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from federated.data import DatasetRef, LabeledImages, load_samples
-from federated.datasets import DATASETS
 from federated.errors import OwnDataInvalid
+from federated.sources.datasets import DATASETS
 from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture
 

@@ -65,7 +65,7 @@ def read_network(
     """Its parameters, wherever they are and of whatever float type. Raises NetworkUnsupported."""
     linears = find_layers(network, architecture)
     model = FloatModel(
-        sizes=tuple(shape[0] for shape in architecture.shapes),
+        architecture=architecture,
         weights=tuple(_read(linear.weight) for linear in linears),
         biases=tuple(_read(linear.bias) for linear in linears),
         mean=scales.mean,

@@ -34,6 +34,7 @@ from prover.keys.folder import (
     save_key,
 )
 from prover.keys.halves import VerifyingKey
+from prover.model.network import Architecture
 from prover.pedersen.commitment import Blinding, ModelCommitment
 from prover.wire.envelope import Envelope
 from prover.wire.kinds import MAX_NUMBER
@@ -256,7 +257,7 @@ def test_rearranged_points(moves: list[tuple[int, bytes | int]]) -> None:
 # -- float models ----------------------------------------------------------------------------------
 
 FLOAT_MODEL = FloatModel(
-    sizes=(3, 2),
+    architecture=Architecture.mlp((3, 2)),
     weights=(np.ones((2, 3), dtype=np.float32),),
     biases=(np.zeros(2, dtype=np.float32),),
     mean=0.5,

@@ -516,7 +516,7 @@ def test_private_tensors_stay_out_of_reprs() -> None:
     trace = model.trace(np.full((1, 3), 7, dtype=np.uint8))
     bounds = compute_ranges(model)
     floats = FloatModel(
-        sizes=(3, 2),
+        architecture=Architecture.mlp((3, 2)),
         weights=(np.ones((2, 3), dtype=np.float32),),
         biases=(np.ones(2, dtype=np.float32),),
         mean=0.5,

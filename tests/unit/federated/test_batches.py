@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from federated.data import DatasetRef, load, load_samples
-from federated.datasets import (
+from federated.errors import DatasetMissing, FetchFailed
+from federated.sources.datasets import (
     CIFAR10,
     Batches,
     DataFile,
@@ -25,9 +26,8 @@ from federated.datasets import (
     NpmPackage,
     SplitBatches,
 )
-from federated.errors import DatasetMissing, FetchFailed
-from federated.fetch import fetch_dataset
-from federated.idx import write_header
+from federated.sources.fetch import fetch_dataset
+from federated.sources.idx import write_header
 from kernels.numpy_types import UInt8Array
 from tests.unit.federated.test_data import Seen
 

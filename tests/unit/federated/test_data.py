@@ -18,11 +18,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from federated.data import DatasetRef, load, load_samples
-from federated.datasets import MNIST, DataFile, IdxDataset, IdxSplit, NpmPackage
 from federated.errors import DatasetCorrupt, DatasetMissing, DatasetRefInvalid, FetchFailed
-from federated.fetch import fetch_dataset, list_missing
-from federated.idx import parse_idx
 from federated.settings import Settings
+from federated.sources.datasets import MNIST, DataFile, IdxDataset, IdxSplit, NpmPackage
+from federated.sources.fetch import fetch_dataset, list_missing
+from federated.sources.idx import parse_idx
 from prover.errors import ShapeMismatch
 from prover.wire.dataset import shard_digest
 

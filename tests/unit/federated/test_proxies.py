@@ -19,8 +19,8 @@ from api.client.prover import ServiceProver
 from api.demo import run as demo
 from api.http.schemas import CircuitList
 from federated.errors import FetchFailed, ProvingFailed, ProxyUnusable
-from federated.fetch import fetch_dataset
 from federated.proxies import find_proxy, is_this_machine
+from federated.sources.fetch import fetch_dataset
 from tests.support.proxy import proxying
 from tests.support.queue_server import running_server
 from tests.support.serving import serve

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from federated.calibration import N_CALIBRATION
 from federated.data import load
 from federated.errors import CalibrationFailed, FloatModelInvalid
 from federated.float_model import (
@@ -18,13 +19,14 @@ from federated.float_model import (
     encode_float_model,
     load_float_model,
 )
-from federated.quantize import N_CALIBRATION, quantize
+from federated.quantize import quantize
 from kernels.numpy_types import UInt8Array
 from prover.model.layers import Requant
 from prover.model.network import Architecture, is_correct
 from prover.model.presets import parse_architecture
 from prover.model.ranges import compute_ranges
 
+SIZES = (784, 128, 10)
 Split = tuple[UInt8Array, UInt8Array]
 
 
@@ -47,7 +49,7 @@ def fitted(splits: tuple[Split, Split]) -> FloatModel:
     w0 = (pairs[0] - pairs[1]) * np.float32(1e-4)
     b0 = (generator.standard_normal(128) * 0.1).astype(np.float32)
     draft = FloatModel(
-        sizes=(784, 128, 10),
+        architecture=Architecture.mlp(SIZES),
         weights=(w0, np.zeros((10, 128), dtype=np.float32)),
         biases=(b0, np.zeros(10, dtype=np.float32)),
         mean=0.1307,
@@ -66,7 +68,7 @@ def test_accuracy_within_half_a_point(fitted: FloatModel, splits: tuple[Split, S
     exact = fitted.accuracy(test_images, test_labels)
     assert exact > 0.8
     for shift in (8, 10, 12):
-        architecture = Architecture.mlp(fitted.sizes, requant=Requant(shift=shift))
+        architecture = Architecture.mlp(SIZES, requant=Requant(shift=shift))
         model = quantize(fitted, images, ignore, architecture=architecture)
         assert model.architecture == architecture
         compute_ranges(model)
@@ -98,7 +100,7 @@ def test_narrow_table_forces_coarser_weights(
 ) -> None:
     """Worst cases decide, so a smaller table costs precision rather than failing later."""
     (images, _), _ = splits
-    narrow = Architecture.mlp(fitted.sizes, requant=Requant(shift=10, q_bits=9))
+    narrow = Architecture.mlp(SIZES, requant=Requant(shift=10, q_bits=9))
     wide = quantize(fitted, images, ignore)
     model = quantize(fitted, images, ignore, architecture=narrow)
     assert abs(model.weights[0]).max() < abs(wide.weights[0]).max()
@@ -108,13 +110,13 @@ def test_narrow_table_forces_coarser_weights(
 
 def test_what_cannot_fit_is_refused(fitted: FloatModel, splits: tuple[Split, Split]) -> None:
     (images, _), _ = splits
-    tight = Architecture.mlp(fitted.sizes, requant=Requant(shift=1, q_bits=9))
+    tight = Architecture.mlp(SIZES, requant=Requant(shift=1, q_bits=9))
     with pytest.raises(CalibrationFailed, match="layer 0") as caught:
         quantize(fitted, images, ignore, architecture=tight)
     assert caught.value.carries_private_values
     for other in (
         parse_architecture("mlp-784-127-10"),
-        Architecture.mlp(fitted.sizes, requant=Requant(least=-128, greatest=127)),
+        Architecture.mlp(SIZES, requant=Requant(least=-128, greatest=127)),
     ):
         with pytest.raises(FloatModelInvalid):
             quantize(fitted, images, ignore, architecture=other)
@@ -122,7 +124,7 @@ def test_what_cannot_fit_is_refused(fitted: FloatModel, splits: tuple[Split, Spl
 
 def test_zero_model_quantizes() -> None:
     zero = FloatModel(
-        sizes=(4, 3, 2),
+        architecture=Architecture.mlp((4, 3, 2)),
         weights=(np.zeros((3, 4), dtype=np.float32), np.zeros((2, 3), dtype=np.float32)),
         biases=(np.zeros(3, dtype=np.float32), np.zeros(2, dtype=np.float32)),
         mean=0.0,
@@ -137,7 +139,8 @@ def test_float_model_round_trip(fitted: FloatModel, tmp_path: Path) -> None:
     path = tmp_path / "float.safetensors"
     path.write_bytes(encode_float_model(replace(fitted, record={"dataset": "mnist"})))
     model = load_float_model(path)
-    assert (model.sizes, model.mean, model.std) == (fitted.sizes, fitted.mean, fitted.std)
+    assert (model.mean, model.std) == (fitted.mean, fitted.std)
+    assert model.architecture == fitted.architecture
     assert model.record == {"dataset": "mnist"}
     for found, expected in zip(
         (*model.weights, *model.biases), (*fitted.weights, *fitted.biases), strict=True
@@ -148,7 +151,7 @@ def test_float_model_round_trip(fitted: FloatModel, tmp_path: Path) -> None:
 
 SMALL = encode_float_model(
     FloatModel(
-        sizes=(2, 2),
+        architecture=Architecture.mlp((2, 2)),
         weights=(np.eye(2, dtype=np.float32),),
         biases=(np.ones(2, dtype=np.float32),),
         mean=0.5,
@@ -175,7 +178,7 @@ def test_altered_float_models(position: int, mask: int) -> None:
         model = decode_float_model(bytes(altered))
     except FloatModelInvalid:
         return
-    assert model.sizes == (2, 2)
+    assert model.name == "mlp-2-2"
     assert all(np.isfinite(w).all() for w in model.weights)
 
 
@@ -186,8 +189,8 @@ def test_altered_float_models(position: int, mask: int) -> None:
         (b'\\"std\\": 0.25', b'\\"std\\": -1.0'),
         (b'\\"mean\\": 0.5', b'\\"mean\\": NaN'),
         (b'\\"mean\\": 0.5', b'\\"mean\\": 123'),
-        (b"mlp-2-2", b"mlp-2-3"),
-        (b"zkpot-float-v1", b"zkpot-float-v2"),
+        (b'\\"input_shape\\": [2]', b'\\"input_shape\\": [3]'),
+        (b"zkpot-float-v2", b"zkpot-float-v1"),
         (np.float32(1).tobytes(), np.float32(np.inf).tobytes()),
     ],
 )

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from consensus.learning.aggregate import ONE, GlobalModel, combine
+from federated.calibration import calibrate
 from federated.errors import FloatModelInvalid, ScalesInvalid
 from federated.float_model import FloatModel
-from federated.quantize import calibrate, quantize, round_model
+from federated.quantize import quantize
+from federated.rounding import round_model
 from federated.task_scales import HEADROOM, TaskScales, dequantize, find_scales, quantize_for_task
 from kernels.numpy_types import UInt8Array
 from prover.errors import RangeExceeded
@@ -35,7 +37,7 @@ def make_model(seed: int, size: float = 1.0) -> FloatModel:
         return (size * generator.standard_normal(shape) / np.sqrt(shape[-1])).astype(np.float32)
 
     return FloatModel(
-        sizes=SIZES,
+        architecture=ARCHITECTURE,
         weights=tuple(draw(o, i) for i, o in pairwise(SIZES)),
         biases=tuple(draw(o) for o in SIZES[1:]),
         mean=MEAN,
@@ -88,7 +90,7 @@ def test_integers_come_back(scales: TaskScales) -> None:
 def test_real_numbers_come_back(scales: TaskScales, images: UInt8Array) -> None:
     model = make_model(1)
     found = dequantize(as_global(quantize_for_task(model, ARCHITECTURE, scales)), scales)
-    assert (found.sizes, found.mean, found.std) == (model.sizes, MEAN, STD)
+    assert (found.architecture, found.mean, found.std) == (ARCHITECTURE, MEAN, STD)
     exact = model.activations(images)[-1]
     error = found.activations(images)[-1] - exact
     assert np.sqrt(np.mean(error**2)) < 0.05 * exact.std()

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from federated.calibration import calibrate
 from federated.data import load
 from federated.float_model import FloatModel, encode_float_model
-from federated.quantize import calibrate, round_model
 from federated.quantize_loss import QuantizationLoss, measure_loss
+from federated.rounding import round_model
 from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture
 from tests.support.commands import run
@@ -47,7 +48,12 @@ def good(test_split: Split) -> FloatModel:
 
 def make(weights: list[np.ndarray], biases: list[np.ndarray]) -> FloatModel:  # type: ignore[type-arg]
     return FloatModel(
-        sizes=SIZES, weights=tuple(weights), biases=tuple(biases), mean=0.13, std=0.3, record={}
+        architecture=Architecture.mlp(SIZES),
+        weights=tuple(weights),
+        biases=tuple(biases),
+        mean=0.13,
+        std=0.3,
+        record={},
     )
 
 

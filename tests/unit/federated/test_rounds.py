@@ -17,7 +17,7 @@ from federated.experiment import RoundOutcome, count_correct, run_rounds
 from federated.float_model import encode_float_model
 from federated.local import LOCAL, improve, warm_up
 from federated.partition import split_by_label
-from federated.train import TrainSettings, _shift, train
+from federated.train import TrainSettings, augment, train
 from prover.model.network import Architecture
 
 ARCHITECTURE = Architecture.mlp([784, 64, 10])
@@ -86,30 +86,34 @@ def test_the_same_seed_makes_the_same_integers(public: LabeledImages) -> None:
 
 def test_training_goes_on_from_a_model(public: LabeledImages) -> None:
     """With its normalization; a rate of nearly zero leaves its weights where they are."""
-    sizes = (784, 8, 10)
-    first = train(public.images, public.labels, sizes, TrainSettings(epochs=1), ignore)
+    arch = Architecture.mlp((784, 8, 10))
+    first = train(public.images, public.labels, arch, TrainSettings(epochs=1), ignore)
     still = TrainSettings(epochs=1, learning_rate=1e-12, seed=9)
     bright = np.full_like(public.images, 255)
-    after = train(bright, public.labels, sizes, still, ignore, start=first)
+    after = train(bright, public.labels, arch, still, ignore, start=first)
     assert (after.mean, after.std) == (first.mean, first.std)
     for a, b in zip(first.weights, after.weights, strict=True):
         assert np.allclose(a, b, atol=1e-6)
     with pytest.raises(FloatModelInvalid, match="784-8-10"):
-        train(public.images, public.labels, (784, 9, 10), still, ignore, start=first)
+        train(
+            public.images, public.labels, Architecture.mlp((784, 9, 10)), still, ignore, start=first
+        )
 
 
 def test_training_leaves_its_start_alone(public: LabeledImages) -> None:
-    sizes = (784, 8, 10)
-    first = train(public.images, public.labels, sizes, TrainSettings(epochs=1), ignore)
+    arch = Architecture.mlp((784, 8, 10))
+    first = train(public.images, public.labels, arch, TrainSettings(epochs=1), ignore)
     before = encode_float_model(first)
-    train(public.images, public.labels, sizes, LOCAL, ignore, start=first)
+    train(public.images, public.labels, arch, LOCAL, ignore, start=first)
     assert encode_float_model(first) == before
 
 
 def test_shifts_move_images_whole() -> None:
     """Every image is one of the nine that moving it by at most a pixel can give."""
     image = torch.arange(1.0, 17.0)
-    moved = _shift(image.repeat(200, 1), 1, -1.0, torch.Generator().manual_seed(0))
+    settings = TrainSettings(max_shift=1)
+    generator = torch.Generator().manual_seed(0)
+    moved = augment(image.repeat(200, 1), settings, -1.0, generator)
     padded = torch.full((6, 6), -1.0)
     padded[1:5, 1:5] = image.view(4, 4)
     possible = {

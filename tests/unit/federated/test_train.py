@@ -13,10 +13,10 @@ pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not inst
 
 from api.cli import build_app
 from federated.data import has_full, load
-from federated.datasets import MNIST
 from federated.float_model import encode_float_model
 from federated.quantize import quantize
 from federated.settings import Settings
+from federated.sources.datasets import MNIST
 from federated.train import TrainSettings, train
 from prover.model.network import is_correct
 from prover.model.presets import parse_architecture
@@ -41,7 +41,13 @@ def test_same_seed_same_model(tmp_path: Path) -> None:
     images, labels = images[:512], labels[:512]
     first, again, other = (
         encode_float_model(
-            train(images, labels, (784, 16, 10), TrainSettings(epochs=2, seed=seed), ignore)
+            train(
+                images,
+                labels,
+                parse_architecture("mlp-784-16-10"),
+                TrainSettings(epochs=2, seed=seed),
+                ignore,
+            )
         )
         for seed in (7, 7, 8)
     )
@@ -53,7 +59,13 @@ def test_progress_counts_epochs(tmp_path: Path) -> None:
     images, labels = load("mnist", "train", tmp_path)
     seen: list[tuple[str, int, int]] = []
     settings = TrainSettings(epochs=3)
-    train(images[:64], labels[:64], (784, 4, 10), settings, lambda *step: seen.append(step))
+    train(
+        images[:64],
+        labels[:64],
+        parse_architecture("mlp-784-4-10"),
+        settings,
+        lambda *step: seen.append(step),
+    )
     assert seen == [("training", done, 3) for done in range(4)]
 
 
@@ -126,7 +138,7 @@ def test_full_mnist_reaches_its_accuracy() -> None:
         pytest.skip("full MNIST is not on this machine: zkpot data fetch mnist")
     images, labels = load("mnist", "train", data_dir)
     test_images, test_labels = load("mnist", "test", data_dir)
-    model = train(images, labels, (784, 128, 10), TrainSettings(), ignore)
+    model = train(images, labels, parse_architecture("mlp-784-128-10"), TrainSettings(), ignore)
     exact = model.accuracy(test_images, test_labels)
     found = float(
         is_correct(quantize(model, images, ignore).logits(test_images), test_labels).mean()

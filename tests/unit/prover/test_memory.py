@@ -69,7 +69,7 @@ def test_range_analysis_takes_a_few_times_the_bytes_of_the_weights() -> None:
 
 def test_float_accuracy_takes_a_share_of_doubles() -> None:
     model = FloatModel(
-        sizes=(1_024, 2),
+        architecture=Architecture.mlp((1_024, 2)),
         weights=(np.ones((2, 1_024), dtype=np.float32),),
         biases=(np.array([0, 1], dtype=np.float32),),
         mean=0.5,

@@ -47,7 +47,12 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     weights = tuple(rng.normal(0, 0.05, s).astype(np.float32) for s in ((4, 784), (10, 4)))
     biases = tuple(np.zeros(n, dtype=np.float32) for n in (4, 10))
     trained = FloatModel(
-        sizes=(784, 4, 10), weights=weights, biases=biases, mean=0.13, std=0.31, record={}
+        architecture=Architecture.mlp((784, 4, 10)),
+        weights=weights,
+        biases=biases,
+        mean=0.13,
+        std=0.31,
+        record={},
     )
     (desk / "float.safetensors").write_bytes(encode_float_model(trained))
     key = desk / "key"

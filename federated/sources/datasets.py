@@ -1,8 +1,9 @@
 """The registered data sets: what their files are, by content, and who carries them.
 
 Every set is kept here in one form, IDX files of uint8: samples [n, *sample_shape], colours before
-rows before columns, and labels [n]. A source may carry these very files, or batches from which
-`federated.batches` makes them; a sha256 says what comes of it, so all sources give the same bytes.
+rows before columns, and labels [n]. A source may carry these very files, or batches of which
+`federated.sources.batches` makes them; a sha256 says what comes of it, so all sources give the same
+bytes.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from federated.batches import read_archive, read_member, read_package
-from federated.datasets import DataFile, IdxDataset, NpmPackage
 from federated.errors import BatchUnusable, FetchFailed, ProxyUnusable
 from federated.proxies import open_url
+from federated.sources.batches import read_archive, read_member, read_package
+from federated.sources.datasets import DataFile, IdxDataset, NpmPackage
 from kernels.files import write_whole
 
 Progress = Callable[[str, int, int], None]

@@ -17,9 +17,9 @@ from typing import IO
 
 import numpy as np
 
-from federated.datasets import DataFile, IdxDataset, SplitBatches
 from federated.errors import BatchUnusable
-from federated.idx import write_header
+from federated.sources.datasets import DataFile, IdxDataset, SplitBatches
+from federated.sources.idx import write_header
 from kernels.numpy_types import UInt8Array
 
 AT_ONCE = 1000  # samples
