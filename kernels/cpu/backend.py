@@ -15,6 +15,7 @@ from kernels.cpu.lanes.choice import choose_lanes
 from kernels.cpu.msm import equal_scalars, membership
 from kernels.cpu.msm.fixed_base import FixedBase
 from kernels.cpu.msm.pippenger import Msm, PreparedBases
+from kernels.cpu.msm.scaling import scale_g1
 from kernels.cpu.pool import GRAIN_NS, Pool
 from kernels.cpu.scalars import pointwise, sparse
 from kernels.cpu.scalars.ntt import Ntt
@@ -152,6 +153,10 @@ class CpuBackend(HostArrays):
     ) -> G2Array:
         """s_i * base for every i."""
         return G2Array(FixedBase(self._g2).run(scalars, base.data, progress))
+
+    def scale_g1(self, factor: int, points: G1Array) -> G1Array:
+        """factor * P_i for every i, for points that are not fixed; of this backend alone."""
+        return scale_g1(factor, points, self._g1)
 
     def is_on_curve_g1(self, points: G1Array) -> BoolArray:
         """Per point, on all threads."""

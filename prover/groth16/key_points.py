@@ -14,9 +14,7 @@ from typing import Any
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.backend import Backend, Progress
 from kernels.bn254 import G1, G2
-from kernels.cpu.backend import choose_threads
-from kernels.cpu.msm.scaling import scale_g1
-from kernels.cpu.pool import Pool
+from kernels.cpu.backend import CpuBackend
 from kernels.cpu.words.group import add_g1
 from prover.circuit.r1cs import R1CS
 from prover.groth16.trapdoor import LinkTrapdoor, Trapdoor
@@ -138,7 +136,7 @@ def _make_group(
     of_key = backend.fixed_base_g1(scaled, _G1)
     report("link", 1, 2)
     h = load_bases(n_wires, report)
-    hashed = scale_g1(link.k1, G1Array.concat([h[1:], h[:1]]), Pool(choose_threads()))
+    hashed = CpuBackend().scale_g1(link.k1, G1Array.concat([h[1:], h[:1]]))
     sums = add_g1(hashed, G1Array.concat([of_key[:n_wires], G1Array.zeros(1)]))
     report("link", 2, 2)
     points = G1Array.concat([sums, of_key[n_wires:]])

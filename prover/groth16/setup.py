@@ -201,7 +201,7 @@ def setup(
     Raises TrapdoorInvalid, and what `check_independence` raises for a circuit whose columns are
     dependent within the linked groups, or for public wires modulo the rest.
     cost           : about 4 G1 multiples per wire, 1 per row, 1 G2 multiple per wire of B, and for
-                     each linked wire one of a point that is not fixed, about 60 us a thread
+                     each linked wire one of a point that is not fixed, about 12 us a thread
     """
     key = _make_key(r1cs, trapdoor, backend, Quotient.SPLIT, progress or silent, keep)
     verifying = replace(
