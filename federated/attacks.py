@@ -18,6 +18,7 @@ from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G1, G2
 from kernels.cpu.words.group import mul_g1
 from kernels.encoding import encode_g1
+from prover.model.samples import flatten_samples
 from prover.randomness import RandomBytes, draw_scalar
 from prover.wire.dataset import shard_digest
 from prover.wire.envelope import Envelope
@@ -96,7 +97,7 @@ def state_own(order: ProofOrder, *, key_digest: bytes, claimed: int) -> Statemen
         verifying_key_digest=key_digest,
         shard_index=0,
         n_real=len(order.labels),
-        dataset_digest=shard_digest(order.images, order.labels),
+        dataset_digest=shard_digest(flatten_samples(order.images), order.labels),
         multipliers=order.model.architecture.multipliers,
         claimed_correct=claimed,
         commitments=(encode_g1(order.commitment.public.d),),

@@ -104,7 +104,12 @@ def prove_job(
 
     with stages.stage("witness 1"):
         committed = solve_committed(
-            accuracy, model, images, labels, claimed=claimed, integers=backend.integers
+            accuracy,
+            model,
+            inputs.images,
+            inputs.labels,
+            claimed=claimed,
+            integers=backend.integers,
         )
         opening = Opening(wires=committed.model_scalars, rho=blinding.rho)
         advice = committed.advice_scalars

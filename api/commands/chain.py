@@ -115,6 +115,7 @@ def init(
     from consensus.learning.samples import SamplePool
     from consensus.wire.genesis import MAX_TIMEOUT_MS, Task, Timeouts, set_phases
     from federated.data import DatasetRef, load_samples
+    from prover.circuit.public_inputs import ShardInputs
     from prover.keys.folder import load_verifying_half
     from prover.pipeline import compile_for_key
 
@@ -124,7 +125,7 @@ def init(
         samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
         try:
             pool = SamplePool.of(images=samples.images, labels=samples.labels)
-            card.layout.check_shard(*pool.draw(b"any", card.n_samples))
+            ShardInputs.of(card.layout, *pool.draw(b"any", card.n_samples))
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # keys will lie there
             blobs = FileBlobs(folder / BLOBS)
             task = Task(

@@ -58,6 +58,7 @@ from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
 from prover.keys.card import KeyCard
 from prover.keys.folder import CARD_NAME, VERIFYING_NAME
 from prover.model.network import Architecture
+from prover.model.samples import flatten_samples, is_sample_shape
 from prover.model.zkq import decode_model
 from prover.pedersen.commitment import SecretCommitment
 from prover.shards import Container
@@ -120,7 +121,7 @@ class Service:
             id=kept.id,
             n_samples=len(labels),
             n_bytes=kept.n_bytes,
-            digest=shard_digest(images, labels).hex(),
+            digest=shard_digest(flatten_samples(images), labels).hex(),
             expires_at=kept.expires_at,
         )
 
@@ -274,7 +275,7 @@ class Service:
             if _DIGEST.fullmatch(request.dataset):
                 self._store.require(caller.name, UploadKind.DATASET, request.dataset)
             n_total, shape = self._measure_samples(caller.name, request.dataset)
-        if shape != architecture.input_shape:
+        if not is_sample_shape(shape, architecture.input_shape):
             raise ApiProblem(
                 "bad_dataset",
                 f"samples {list(shape)}, the model takes {list(architecture.input_shape)}",

@@ -2,14 +2,17 @@
 
 Sub folders are the classes 0, 1, ... by their names in ascending order; where all names are whole
 numbers, by these. A class of which a client has no sample has an empty folder, or the numbers of
-the others would shift. All images have one size: that of the task, h x w values for shades of gray,
-or 3 h w for colours (red, green, blue of a pixel side by side), whatever a file has itself.
+the others would shift. All images have one size: that of the task. Where it takes a row of numbers,
+that is h x w values for shades of gray, or 3 h w for colours (red, green, blue of a pixel side by
+side), whatever a file has itself; where it takes planes, they are those of gray, or of red, green
+and blue.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from federated.data import LabeledImages
 from federated.errors import OwnDataInvalid
 from federated.joining.own_data import MAX_DATA_BYTES, require_fit
 from kernels.numpy_types import UInt8Array
+from prover.model.layers import Shape
 from prover.model.network import Architecture
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -43,13 +47,14 @@ def load_image_folder(folder: Path, architecture: Architecture) -> LabeledImages
             "make one for each class, empty where you have no sample of it",
         )
     paths = [(path, label) for label, one in enumerate(classes) for path in _list_images(one)]
-    (width,) = architecture.input_shape
+    shape = architecture.input_shape
+    width = prod(shape)
     if len(paths) * width > MAX_DATA_BYTES:
         what = f"has {len(paths)} images of {width} bytes, and {MAX_DATA_BYTES} bytes are read"
         raise OwnDataInvalid(str(folder), what, "give fewer images")
     images = np.empty((len(paths), width), dtype=np.uint8)
     for row, (path, _) in zip(images, paths, strict=True):
-        row[:] = _load(path, width)
+        row[:] = _load(path, shape)
     labels = np.array([label for _, label in paths], dtype=np.uint8)
     return require_fit(str(folder), images, labels, architecture)
 
@@ -63,15 +68,17 @@ def _list_images(folder: Path) -> Iterator[Path]:
         yield path
 
 
-def _load(path: Path, width: int) -> UInt8Array:
-    """The values of one image. Its size is compared before its pixels are unpacked."""
+def _load(path: Path, shape: Shape) -> UInt8Array:
+    """The values of one image, flat. Its size is compared before its pixels are unpacked."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened = Image.open(path, formats=[FORMATS[path.suffix.lower()]])
         with opened as image:
-            mode = _choose_mode(path, image.size, width)
-            return np.asarray(image.convert(mode), dtype=np.uint8).reshape(width)
+            mode = _choose_mode(path, image.size, shape)
+            pixels = np.asarray(image.convert(mode), dtype=np.uint8)
+            ordered = pixels.transpose(2, 0, 1) if len(shape) == 3 and mode == "RGB" else pixels
+            return ordered.reshape(-1)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise OwnDataInvalid(str(path), "is far too large", "scale it down") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for broken files
@@ -82,11 +89,12 @@ def _load(path: Path, width: int) -> UInt8Array:
         ) from None
 
 
-def _choose_mode(path: Path, size: tuple[int, int], width: int) -> str:
-    n_pixels = size[0] * size[1]
+def _choose_mode(path: Path, size: tuple[int, int], shape: Shape) -> str:
+    width, height = size
     for n_channels, mode in _MODES.items():
-        if n_channels * n_pixels == width:
+        if shape in ((n_channels * height * width,), (n_channels, height, width)):
             return mode
-    what = f"has {size[0]} x {size[1]} pixels, and a sample of the task {width} values"
+    values = " x ".join(map(str, shape))
+    what = f"has {width} x {height} pixels, and a sample of the task {values} values"
     step = "scale it to the task's size: that many pixels in gray, or a third of them in colours"
     raise OwnDataInvalid(str(path), what, step)

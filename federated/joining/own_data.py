@@ -25,6 +25,7 @@ from federated.errors import OwnDataInvalid
 from federated.sources.datasets import DATASETS
 from kernels.numpy_types import UInt8Array
 from prover.model.network import Architecture
+from prover.model.samples import flatten_samples, is_sample_shape
 
 MAX_DATA_BYTES = 1 << 32
 """Of all samples together, and of a file of them."""
@@ -89,13 +90,18 @@ def require_fit(
 
     images : uint8[N, ...]; labels : whole numbers, shape [N]
     """
-    (width,), n_classes = architecture.input_shape, architecture.n_classes
+    shape, n_classes = architecture.input_shape, architecture.n_classes
+    width = math.prod(shape)
     if len(images) != len(labels):
         what = f"has {len(images)} images and {len(labels)} labels"
         raise OwnDataInvalid(where, what, "give one label per image")
     if not len(labels):
         raise OwnDataInvalid(where, "has no samples", "a client trains on its own")
-    flat = images.reshape(len(images), -1)
+    flat = flatten_samples(images)
+    if len(shape) == 3 and not is_sample_shape(images.shape[1:], shape):
+        what = f"has samples of shape {list(images.shape[1:])}, and the task takes {list(shape)}"
+        step = "bring the images to the task's size, colours before rows before columns"
+        raise OwnDataInvalid(where, what, step)
     if flat.shape[1] != width:
         what = f"has {flat.shape[1]} values per sample, and the task's {architecture.name} {width}"
         raise OwnDataInvalid(where, what, "bring the images to the task's size and colours")

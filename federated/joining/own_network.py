@@ -25,6 +25,8 @@ PASSIVE = (torch.nn.Flatten, torch.nn.Identity, torch.nn.Dropout)
 
 def describe_supported(architecture: Architecture) -> str:
     """The one network of a task, as it is written in PyTorch."""
+    if not architecture.is_mlp:
+        return f"{architecture.name}: its layers are trained from samples, by the task's own recipe"
     sizes = [shape[0] for shape in architecture.shapes]
     layers = ", ReLU(), ".join(f"Linear({a}, {b})" for a, b in pairwise(sizes))
     return (
@@ -41,6 +43,8 @@ def require_supported(network: torch.nn.Module, architecture: Architecture) -> N
 def find_layers(network: torch.nn.Module, architecture: Architecture) -> list[torch.nn.Linear]:
     """Its fully connected layers in order. Raises NetworkUnsupported."""
     supported = describe_supported(architecture)
+    if not architecture.is_mlp:
+        raise NetworkUnsupported("cannot stand for layers that are not linear", supported)
     modules = list(_flatten(network, type(network).__name__, supported))
     linears = [module for _, module in modules if isinstance(module, torch.nn.Linear)]
     kinds = "".join("L" if isinstance(m, torch.nn.Linear) else "R" for _, m in modules)

@@ -26,6 +26,7 @@ from kernels.numpy_types import UInt8Array
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.model.layers import PRODUCT_BITS
 from prover.model.network import Architecture
+from prover.model.samples import flatten_samples, shape_samples
 from prover.wire.dataset import shard_digest
 from prover.wire.statement import MAX_MULTIPLIER, Statement
 
@@ -172,11 +173,15 @@ class ShardInputs:
 
     @classmethod
     def of(cls, layout: PublicLayout, images: UInt8Array, labels: UInt8Array) -> ShardInputs:
-        """Raises ShapeMismatch when the shard does not fit the layout."""
+        """Raises ShapeMismatch when the shard does not fit the layout.
+
+        images : uint8[n_real, ...] as `prover.model.samples.shape_samples` takes them
+        """
+        images = shape_samples(images, layout.architecture.input_shape).copy()
+        labels = labels.copy()
         layout.check_shard(images, labels)
-        images, labels = images.copy(), labels.copy()
         images.flags.writeable = labels.flags.writeable = False
-        return cls(layout, images, labels, shard_digest(images, labels))
+        return cls(layout, images, labels, shard_digest(flatten_samples(images), labels))
 
     def __call__(self, statement: Statement, challenges: Sequence[int]) -> FrArray | None:
         """The public wires; None when the statement is about other data or other multipliers.

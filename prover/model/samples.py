@@ -18,14 +18,22 @@ def shape_samples(images: UInt8Array, input_shape: Shape) -> UInt8Array:
              Another order, such as colours last, has another shape and is refused.
     raises : ShapeMismatch
     """
-    found = images.shape[1:]
-    is_flat = found == (prod(input_shape),)
-    if images.dtype != np.uint8 or not (is_flat or _squeeze(found) == _squeeze(input_shape)):
+    if images.dtype != np.uint8 or not is_sample_shape(images.shape[1:], input_shape):
         raise ShapeMismatch(
             f"samples must be uint8[n, {', '.join(map(str, input_shape))}], "
             f"got {images.dtype}{list(images.shape)}"
         )
     return images.reshape(len(images), *input_shape)
+
+
+def is_sample_shape(found: Shape, input_shape: Shape) -> bool:
+    """Whether samples of a shape are those that a network takes, as `shape_samples` says."""
+    return found == (prod(input_shape),) or _squeeze(found) == _squeeze(input_shape)
+
+
+def flatten_samples(images: UInt8Array) -> UInt8Array:
+    """uint8[N, d]: in this form samples have one digest, whatever network takes them."""
+    return images.reshape(len(images), -1)
 
 
 def _squeeze(shape: Shape) -> Shape:

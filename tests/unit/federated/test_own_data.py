@@ -17,7 +17,9 @@ from PIL import Image
 from federated.errors import DatasetRefInvalid, OwnDataInvalid
 from federated.joining import own_data
 from federated.joining.own_data import load_own_data
+from prover.model.layers import Linear
 from prover.model.network import Architecture
+from prover.model.pooling import Flatten
 from prover.model.presets import parse_architecture
 
 GRAY = parse_architecture("mlp-6-3")  # 3 x 2 pixels, three classes
@@ -42,6 +44,30 @@ def refuse(words: str, what: object, architecture: Architecture = GRAY) -> None:
         load(what, architecture)
     assert words in str(caught.value)
     assert caught.value.next_step
+
+
+def test_planes_are_colours_before_rows_before_columns(tmp_path: Path) -> None:
+    """What a convolution takes: files have the colours of a pixel side by side."""
+    planes = Architecture.of((3, 2, 3), [Flatten(inputs=(0,)), Linear(n_out=2, inputs=(1,))])
+    folder = make_folder(tmp_path / "own", "a", "b")
+    pixels = np.arange(18).reshape(2, 3, 3)
+    draw(folder / "a" / "x.png", pixels)
+    expected = pixels.transpose(2, 0, 1).reshape(-1).tolist()
+    assert load(folder, planes) == ([expected], [0])
+    draw(folder / "b" / "x.png", np.zeros((3, 2, 3)))
+    refuse("has 2 x 3 pixels, and a sample of the task 3 x 2 x 3 values", folder, planes)
+    labels = np.zeros(1, dtype=np.uint8)
+    for images, fits in (
+        (pixels.transpose(2, 0, 1), True),
+        (pixels, False),
+        (pixels.ravel(), True),
+    ):
+        path = tmp_path / "own.npz"
+        np.savez(path, images=images[None].astype(np.uint8), labels=labels)
+        if fits:
+            assert load(path, planes)[0] == [images.reshape(-1).tolist()]
+        else:
+            refuse("colours before rows before columns", path, planes)
 
 
 # -- folders ---------------------------------------------------------------------------------------

@@ -77,6 +77,11 @@ def test_networks_that_no_circuit_of_the_task_proves(network: torch.nn.Module, w
     assert describe_supported(ARCHITECTURE) in str(caught.value)
 
 
+def test_networks_of_ones_own_are_linear_layers() -> None:
+    with pytest.raises(NetworkUnsupported, match="not linear; this task proves cnn-1x28x28-10"):
+        require_supported(make_network(), parse_architecture("lenet5"))
+
+
 def test_what_is_supported_is_said_as_it_is_written() -> None:
     assert "Linear(6, 4), ReLU(), Linear(4, 3)" in describe_supported(ARCHITECTURE)
     require_supported(make_network(), ARCHITECTURE)

@@ -19,8 +19,9 @@ from prover.circuit.public_inputs import (
     compute_weighted_sums,
 )
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
-from prover.model.layers import Requant
+from prover.model.layers import Linear, Requant
 from prover.model.network import Architecture
+from prover.model.pooling import Flatten
 from prover.wire.dataset import shard_digest
 from prover.wire.statement import Statement
 from tests.support.assignments import draw_scalars
@@ -32,6 +33,23 @@ ARCHITECTURE = Architecture.mlp(
 LAYOUT = PublicLayout(ARCHITECTURE, 4)
 IMAGES = np.arange(15, dtype=np.uint8).reshape(3, 5)
 LABELS = np.array([2, 0, 1], dtype=np.uint8)
+
+
+def test_samples_have_one_digest_whatever_network_takes_them() -> None:
+    """Flat or as planes: the same shard, handed to the network in its own shape."""
+    planes = Architecture.of(
+        (1, 5, 1), [Flatten(inputs=(0,)), Linear(n_out=3, inputs=(1,))], margin_bits=30
+    )
+    expected = shard_digest(IMAGES, LABELS)
+    for images in (IMAGES, IMAGES.reshape(3, 5, 1), IMAGES.reshape(3, 1, 5, 1)):
+        shard = ShardInputs.of(PublicLayout(planes, 4), images, LABELS)
+        assert shard.images.shape == (3, 1, 5, 1)
+        assert shard.digest == expected
+        assert not np.shares_memory(shard.images, IMAGES)
+    assert ShardInputs.of(LAYOUT, IMAGES, LABELS).digest == expected
+    for wrong in (IMAGES[:, :4], np.zeros((3, 1, 1, 6), dtype=np.uint8)):
+        with pytest.raises(ShapeMismatch, match="samples must be"):
+            ShardInputs.of(PublicLayout(planes, 4), wrong, LABELS)
 
 
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (3, 0), (2, 7), (9000, 1), (300, 784)])
