@@ -294,9 +294,15 @@ class System:
     def _emit(self, side: int, starts: Int64Array) -> SparseMatrix:
         packed: list[RowTerms] = []
         for rows in self._rows:
-            wires, coeffs = rows.sides[side].terms()
+            wires, coeffs, exponents = rows.sides[side].terms()
             shape = (rows.block.size, wires.shape[-1])
-            packed.append(pack_rows(_resolve(wires, starts).reshape(shape), coeffs.reshape(shape)))
+            packed.append(
+                pack_rows(
+                    _resolve(wires, starts).reshape(shape),
+                    coeffs.reshape(shape),
+                    exponents.reshape(shape),
+                )
+            )
         return stack_rows(packed, n_cols=int(starts[-1]))
 
 

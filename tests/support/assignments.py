@@ -92,7 +92,7 @@ class Assignment:
     def _read(self, form: LinearForm) -> npt.NDArray[np.int64]:
         """Small values as signed integers; -1 for what is no small integer, which fits no table."""
         flat = [1, *(v for g in (Group.PUBLIC, Group.MODEL, Group.ADVICE) for v in self._flat(g))]
-        wires, coeffs = form.terms()
+        wires, coeffs, _ = form.terms()
         known = np.array(flat, dtype=object)[wires]
         sums = np.asarray((known * coeffs.astype(object)).sum(axis=-1), dtype=object)
         small = [_as_small(int(v)) for v in sums.reshape(-1)]

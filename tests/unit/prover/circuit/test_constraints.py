@@ -93,7 +93,7 @@ def test_coefficients_stay_below_the_limit_of_the_matrix() -> None:
 def test_pack_rows_sorts_adds_and_drops() -> None:
     cols = np.array([[5, 2, 5], [1, 0, 1], [3, 3, 3]])
     coeffs = np.array([[1, 7, 2], [4, 0, -4], [1, 1, 1]])
-    counts, flat, values = pack_rows(cols, coeffs)
+    counts, flat, values, _ = pack_rows(cols, coeffs)
     assert counts.tolist() == [2, 0, 1]
     assert flat.tolist() == [2, 5, 3]
     assert values.tolist() == [7, 3, 3]
