@@ -7,7 +7,7 @@ private, no sample, no label, no multiplier. PROTOCOL sections 2 and 4.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from kernels.array import FrArray
 from kernels.numpy_types import UInt8Array
+from prover.circuit.choices import Choices, make_choices
 from prover.circuit.constraints import Circuit, Group, System
 from prover.circuit.gadgets.activation import (
     Activation,
@@ -26,15 +27,16 @@ from prover.circuit.gadgets.correctness import build_correctness
 from prover.circuit.gadgets.linear import (
     build_combinations,
     build_outputs,
+    build_weight_sum,
     require_logits,
     require_requantized,
 )
 from prover.circuit.gadgets.lookup import RangeTable, Table, build_integer_table
+from prover.circuit.gadgets.packing import Packing
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
 from prover.circuit.r1cs import R1CS
-from prover.circuit.sizes import MAX_ROWS, choose_widths, require_circuit
-from prover.circuit.widths import WidthChoice
+from prover.circuit.sizes import MAX_ROWS, require_circuit
 from prover.model.layers import BIAS_BITS, BIAS_MIN, WEIGHT_MAX, Requant
 from prover.model.network import Architecture, label_parameters
 
@@ -83,7 +85,7 @@ class AccuracyCircuit:
     n_samples: int
     circuit: Circuit
     public_layout: PublicLayout
-    widths: WidthChoice
+    choices: Choices
 
     @property
     def r1cs(self) -> R1CS:
@@ -132,7 +134,7 @@ class AccuracyCircuit:
             },
             entries={"a": r1cs.a.nnz, "b": r1cs.b.nnz, "c": r1cs.c.nnz},
             tables=dict(self.circuit.parameters["tables"]),
-            width_reason=self.widths.reason,
+            width_reason=self.choices.widths.reason,
             lines=list_report_lines(self.circuit),
         )
 
@@ -148,8 +150,8 @@ def compile_accuracy(
     """
     require_circuit(architecture, n_samples, max_rows=max_rows)
     layout = PublicLayout(architecture, n_samples)
-    widths = choose_widths(architecture, n_samples)
-    compiler = _Compiler.start(layout, widths)
+    choices = make_choices(architecture, n_samples)
+    compiler = _Compiler.start(layout, choices)
     compiler.add_layers()
     compiler.close_tables()
     return AccuracyCircuit(
@@ -157,7 +159,7 @@ def compile_accuracy(
         n_samples=n_samples,
         circuit=compiler.system.build(compiler.parameters()),
         public_layout=layout,
-        widths=widths,
+        choices=choices,
     )
 
 
@@ -167,16 +169,16 @@ class _Compiler:
 
     system: System
     layout: PublicLayout
-    widths: WidthChoice
+    choices: Choices
     public: dict[str, LinearForm]
     ranges: RangeTable
     weights: Table
     clamps: dict[ClampKind, Table]
     powers: LinearForm
-    power_sum: LinearForm
+    weight_sums: dict[tuple[int, int], LinearForm] = field(default_factory=dict)
 
     @classmethod
-    def start(cls, layout: PublicLayout, widths: WidthChoice) -> _Compiler:
+    def start(cls, layout: PublicLayout, choices: Choices) -> _Compiler:
         system = System()
         public = {label: system.public(label, shape) for label, shape in layout.blocks.items()}
         weights = build_integer_table(
@@ -201,25 +203,24 @@ class _Compiler:
         return cls(
             system=system,
             layout=layout,
-            widths=widths,
+            choices=choices,
             public=public,
             ranges=RangeTable.build(
-                system, "range table", public["challenge/range"], widths.table_bits
+                system, "range table", public["challenge/range"], choices.widths.table_bits
             ),
             weights=weights,
             clamps=clamps,
             powers=powers,
-            power_sum=system.total("samples/powers/sum", powers.sum(0)),
         )
 
     def add_layers(self) -> None:
         """All layers in order, then the count over the last one's logits."""
         inputs, n_hidden = self.public["first layer"], 0
         for index, layer in enumerate(self.layout.architecture.layers):
-            part = f"layer {index}"
+            part, choice = f"layer {index}", self.choices.packings[index]
             outputs = self._add_parameters(index, inputs)
             if layer.requant is None:
-                self._add_count(part, outputs)
+                self._add_count(part, index, outputs)
                 continue
             activation = self._add_activation(part, index, layer.requant)
             require_requantized(
@@ -228,13 +229,19 @@ class _Compiler:
                 outputs=outputs,
                 multiplier=self.public["multiplier"][n_hidden],
                 powers=self.powers,
-                power_sum=self.power_sum,
+                weight_sum=self._sum_weights(choice.packing),
                 activation=activation,
                 shift=layer.requant.shift,
+                packing=choice.packing,
+                why=choice.reason,
             )
             n_hidden += 1
             inputs = build_combinations(
-                self.system, f"layer {index + 1}/input", self.powers, activation.y
+                self.system,
+                f"layer {index + 1}/input",
+                powers=self.powers,
+                activations=activation.y,
+                packing=self.choices.packings[index + 1].packing,
             )
 
     def close_tables(self) -> None:
@@ -247,10 +254,12 @@ class _Compiler:
         return {
             "n_samples": self.layout.n_samples,
             "challenges": list(self.layout.challenges),
-            "margin_bits": architecture.margin_bits,
+            "margin_bits": self.choices.margin_bits,
+            "level_bits": self.choices.level_bits,
+            "packings": [asdict(choice.packing) for choice in self.choices.packings],
             "shifts": [x.requant.shift for x in architecture.layers if x.requant is not None],
             "tables": {
-                "range": {"bits": self.widths.table_bits},
+                "range": {"bits": self.choices.widths.table_bits},
                 "weight": {"least": -WEIGHT_MAX, "greatest": WEIGHT_MAX},
                 **{
                     f"clamp {i}": {"q": list(q), "y": list(y)}
@@ -262,6 +271,7 @@ class _Compiler:
     def _add_parameters(self, index: int, inputs: LinearForm) -> LinearForm:
         """Weights and biases of a layer, in range, and its outputs at the random combination."""
         architecture, part = self.layout.architecture, f"layer {index}"
+        packing = self.choices.packings[index].packing
         shapes = label_parameters(
             index, architecture.weight_shapes[index], architecture.bias_shapes[index]
         )
@@ -284,10 +294,24 @@ class _Compiler:
             self.system,
             f"{part}/linear",
             inputs=inputs,
-            power_sum=self.power_sum,
+            weight_sum=self._sum_weights(packing),
             weights=weights,
             biases=biases,
+            packing=packing,
         )
+
+    def _sum_weights(self, packing: Packing) -> LinearForm:
+        """One wire for all layers whose samples have the same weights."""
+        samples, bits = packing.samples, packing.bits if packing.samples > 1 else 0
+        if (samples, bits) not in self.weight_sums:
+            self.weight_sums[samples, bits] = build_weight_sum(
+                self.system,
+                f"samples/weights/sum, {samples} a pack of {bits} bits each",
+                powers=self.powers,
+                packing=packing,
+                n_samples=self.layout.n_samples,
+            )
+        return self.weight_sums[samples, bits]
 
     def _add_activation(self, part: str, index: int, requant: Requant) -> Activation:
         kind = (requant.q_range, requant.y_range)
@@ -302,13 +326,19 @@ class _Compiler:
             ranges=self.ranges,
         )
 
-    def _add_count(self, part: str, outputs: LinearForm) -> None:
-        architecture = self.layout.architecture
+    def _add_count(self, part: str, index: int, outputs: LinearForm) -> None:
+        architecture, choice = self.layout.architecture, self.choices.packings[index]
         logits = self.system.advice(
             f"{part}/logits", (self.layout.n_samples, architecture.n_classes)
         )
         require_logits(
-            self.system, f"{part}/linear", outputs=outputs, powers=self.powers, logits=logits
+            self.system,
+            f"{part}/linear",
+            outputs=outputs,
+            powers=self.powers,
+            logits=logits,
+            packing=choice.packing,
+            why=choice.reason,
         )
         build_correctness(
             self.system,
@@ -317,7 +347,8 @@ class _Compiler:
             powers=self.powers,
             label_sum=self.public["label sum"],
             claimed=self.public["claimed"],
-            margin_bits=architecture.margin_bits,
+            margin_bits=self.choices.margin_bits,
+            level_bits=self.choices.level_bits,
             ranges=self.ranges,
         )
 

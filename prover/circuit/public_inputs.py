@@ -23,8 +23,8 @@ from kernels.array import FrArray, ints_from_words, words_from_ints
 from kernels.bn254 import R
 from kernels.integers import BLOCK_VALUES
 from kernels.numpy_types import UInt8Array
+from prover.circuit.choices import make_choices
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
-from prover.model.layers import PRODUCT_BITS
 from prover.model.network import Architecture
 from prover.model.samples import flatten_samples, shape_samples
 from prover.wire.dataset import shard_digest
@@ -143,19 +143,12 @@ class PublicLayout:
             raise ShapeMismatch(f"{len(self.challenges)} challenges, got {len(challenges)}")
         if not all(0 <= x < R for x in challenges):
             raise ShapeMismatch("a challenge is not a canonical scalar")
-        bounds = [
-            bound
-            for layer, bound in zip(
-                self.architecture.layers, self.architecture.public_bounds, strict=True
-            )
-            if layer.requant is not None
-            for _ in layer.requant.multipliers
-        ]
-        if len(multipliers) != len(bounds):
-            raise ShapeMismatch(f"{len(bounds)} multipliers, got {len(multipliers)}")
-        for m, bound in zip(multipliers, bounds, strict=True):
-            # Beyond 2^47, equality mod r would no longer be equality of integers.
-            if not 1 <= m < MAX_MULTIPLIER or m * bound >= 1 << PRODUCT_BITS:
+        greatest = make_choices(self.architecture, self.n_samples).max_multipliers
+        if len(multipliers) != len(greatest):
+            raise ShapeMismatch(f"{len(greatest)} multipliers, got {len(multipliers)}")
+        for m, most in zip(multipliers, greatest, strict=True):
+            # Beyond it, errors would no longer be below the digits of the circuit's packs.
+            if not 1 <= m < MAX_MULTIPLIER or m > most:
                 raise ShapeMismatch("a multiplier is outside the range of the circuit")
 
 

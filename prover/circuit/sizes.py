@@ -9,12 +9,13 @@ rows than any machine holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
+from prover.circuit.choices import Choices, make_choices
 from prover.circuit.counting import Counts
+from prover.circuit.gadgets.packing import Packing
 from prover.circuit.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
-from prover.circuit.widths import RangeDemand, WidthChoice, choose_table_bits
 from prover.errors import ArchitectureInvalid, CircuitTooLarge
 from prover.model.layers import BIAS_BITS, WEIGHT_MAX, Linear
 from prover.model.network import Architecture
@@ -117,45 +118,25 @@ def compute_sizes(architecture: Architecture, n_samples: int) -> CircuitSizes:
             raise ArchitectureInvalid(f"no gadget for layers of kind {layer.kind!r}")
         if layer.requant is not None and not isinstance(layer.requant.multiplier, int):
             raise ArchitectureInvalid("no gadget for multipliers per channel")
-    count = _Count(layout=layout, table_bits=choose_widths(architecture, n_samples).table_bits)
+    choices = make_choices(architecture, n_samples)
+    count = _Count(layout=layout, choices=choices, table_bits=choices.widths.table_bits)
     count.add_powers()
     n_in = prod(architecture.input_shape)
     for index, layer in enumerate(architecture.layers):
-        n_out = prod(architecture.shapes[index + 1])
-        count.add_parameters(n_in, n_out)
+        n_out, packing = prod(architecture.shapes[index + 1]), choices.packings[index].packing
+        if index:
+            count.add_combinations(n_in, packing)
+        count.add_parameters(n_in, n_out, packing)
         if layer.requant is None:
-            count.add_correctness(n_in, n_out)
+            count.add_correctness(n_in, n_out, packing)
         else:
             count.add_activation(
                 n_out, layer.requant.shift, (layer.requant.q_range, layer.requant.y_range)
             )
-            count.add_requantized(n_in, n_out)
-            count.add_combinations(n_out)
+            count.add_requantized(n_in, n_out, packing)
         n_in = n_out
     count.close_tables()
     return count.finish()
-
-
-def choose_widths(architecture: Architecture, n_samples: int) -> WidthChoice:
-    """The width of the shared range table with the fewest rows."""
-    return choose_table_bits(list_range_demands(architecture, n_samples))
-
-
-def list_range_demands(architecture: Architecture, n_samples: int) -> list[RangeDemand]:
-    """Every value that the shared range table has to serve."""
-    demands = [
-        RangeDemand(what="margin", count=n_samples * architecture.n_classes,
-                    bits=architecture.margin_bits),
-        RangeDemand(what="bias", count=sum(prod(s) for s in architecture.bias_shapes),
-                    bits=BIAS_BITS, exact=True),
-    ]  # fmt: skip
-    for index, layer in enumerate(architecture.layers):
-        if layer.requant is not None:
-            count = n_samples * prod(architecture.shapes[index + 1])
-            demands.append(
-                RangeDemand(what=f"remainder {index}", count=count, bits=layer.requant.shift)
-            )
-    return demands
 
 
 @dataclass(slots=True, kw_only=True)
@@ -163,21 +144,34 @@ class _Count(Counts):
     """The counts while the gadgets of an accuracy circuit are added."""
 
     layout: PublicLayout
+    choices: Choices
     in_b: int = 0
+    weight_sums: set[tuple[int, int]] = field(default_factory=set)
 
     def add_powers(self) -> None:
-        """1 and s come without a row; the sum of all powers is a wire."""
-        n = self.layout.n_samples
-        self.define(n - 2, a=1, b=1, c=1, in_a=True)
-        self.define(1, c=n + 1, in_a=True)
+        """1 and s come without a row."""
+        self.define(self.layout.n_samples - 2, a=1, b=1, c=1, in_a=True)
 
-    def add_parameters(self, n_in: int, n_out: int) -> None:
+    def add_parameters(self, n_in: int, n_out: int, packing: Packing) -> None:
         """Weights and biases in range, and the products that their layer's outputs are sums of."""
-        n_weights = n_in * n_out
+        n_weights, n_groups = n_in * n_out, packing.count_groups(n_out)
         self.n_model += n_weights + n_out
         self.look_up("weight", n_weights, terms=1)
         self.require_range(n_out, BIAS_BITS, terms=2, exact=True)
-        self.define(n_weights + n_out, a=1, b=1, c=1)
+        self._add_weight_sum(packing)
+        self._define_packed(n_groups * (n_in + 1), n_weights + n_out)
+
+    def _add_weight_sum(self, packing: Packing) -> None:
+        """The sum of all samples' weights is a wire, for each kind of weights."""
+        kind = (packing.samples, packing.bits if packing.samples > 1 else 0)
+        if kind not in self.weight_sums:
+            self.weight_sums.add(kind)
+            self.define(1, c=packing.count_packs(self.layout.n_samples) + 1, in_a=True)
+
+    def _define_packed(self, n_rows: int, n_wires: int) -> None:
+        """Products, which together have so many wires on their B sides."""
+        self.define(n_rows, a=1, c=1)
+        self.nnz[1] += n_wires
 
     def add_activation(self, n_out: int, shift: int, kind: ClampKind) -> None:
         n = self.layout.n_samples * n_out
@@ -187,28 +181,33 @@ class _Count(Counts):
         self.in_b += n  # the product just defined, in the lookup
         self.look_up(kind, n, terms=3)
 
-    def add_requantized(self, n_in: int, n_out: int) -> None:
-        self.define(self.layout.n_samples * n_out, a=1, b=2, c=1)
-        self.define(n_out, c=n_in + 2, in_a=True)
-        self.state(n_out, a=1, b=1, c=self.layout.n_samples + 1)
+    def add_requantized(self, n_in: int, n_out: int, packing: Packing) -> None:
+        n, n_groups = self.layout.n_samples, packing.count_groups(n_out)
+        n_packs = packing.count_packs(n)
+        self._define_packed(n_packs * n_groups, 2 * n * n_out)
+        self.define(n_groups, c=n_in + 2, in_a=True)
+        self.state(n_groups, a=1, b=1, c=n_packs + 1)
 
-    def add_combinations(self, n_out: int) -> None:
-        self.define(self.layout.n_samples * n_out, a=1, b=1, c=1)
-        self.define(n_out, c=self.layout.n_samples + 1, in_a=True)
+    def add_combinations(self, n_in: int, packing: Packing) -> None:
+        n_packs = packing.count_packs(self.layout.n_samples)
+        self._define_packed(n_packs * n_in, self.layout.n_samples * n_in)
+        self.define(n_in, c=n_packs + 1, in_a=True)
 
-    def add_correctness(self, n_in: int, n_out: int) -> None:
+    def add_correctness(self, n_in: int, n_out: int, packing: Packing) -> None:
         """The logits as raw accumulators, and the count over them."""
         n, n_logits = self.layout.n_samples, self.layout.n_samples * n_out
+        n_packs, n_groups = packing.count_packs(n), packing.count_groups(n_out)
         self.n_advice += n_logits
-        self.define(n_logits, a=1, b=1, c=1)
-        self.state(n_out, c=n + n_in + 1)
+        self._define_packed(n_packs * n_groups, n_logits)
+        self.state(n_groups, c=n_packs + n_in + 1)
         self.n_advice += n_logits + 2 * n  # hits, labels, levels
         self.state(n_logits, a=1, b=2)
         self.state(n, a=n_out, b=n_out + 1)
         self.state(n, a=n_out, b=1, c=n_out)
         self.define(n, a=1, b=1, c=1)
         self.state(1, c=n + 1)
-        self.require_range(n_logits, self.layout.architecture.margin_bits, terms=4)
+        self.require_range(n_logits, self.choices.margin_bits, terms=4)
+        self.require_range(n, self.choices.level_bits, terms=2)
         self.state(1, c=n_logits + 1)
 
     def close_tables(self) -> None:

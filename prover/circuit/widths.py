@@ -16,6 +16,11 @@ def split_widths(bits: int, table_bits: int) -> tuple[int, ...]:
     return (bits - (n_limbs - 1) * table_bits, *([table_bits] * (n_limbs - 1)))
 
 
+def fill_limbs(bits: int, table_bits: int) -> int:
+    """The widest range with as many limbs: all of them full, so that none is scaled."""
+    return -(-bits // table_bits) * table_bits
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RangeDemand:
     """`count` values of `bits` bits each are to be range-checked."""
@@ -32,10 +37,18 @@ class RangeDemand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WidthChoice:
-    """The chosen table width, and the rows that each width would have cost."""
+    """The chosen table width, and the rows that each width would have cost: those of the table and
+    of what `rows_of` names."""
 
     table_bits: int
     rows_by_bits: dict[int, int]
+    rows_of: str = "its lookups"
+
+    @classmethod
+    def cheapest(cls, rows_by_bits: dict[int, int], *, rows_of: str = rows_of) -> WidthChoice:
+        """The width with the fewest rows; the least on a tie."""
+        table_bits = min(rows_by_bits, key=lambda bits: (rows_by_bits[bits], bits))
+        return cls(table_bits=table_bits, rows_by_bits=rows_by_bits, rows_of=rows_of)
 
     @property
     def reason(self) -> str:
@@ -43,14 +56,17 @@ class WidthChoice:
         for bits in (self.table_bits - 1, self.table_bits + 1):
             if bits in self.rows_by_bits:
                 alternatives.append(f"2^{bits} would cost {self.rows_by_bits[bits]}")
-        text = f"a range table of 2^{self.table_bits} rows costs {best} rows with its lookups"
+        text = f"a range table of 2^{self.table_bits} rows costs {best} rows with {self.rows_of}"
         return "; ".join([text, *alternatives])
 
 
 def choose_table_bits(demands: Sequence[RangeDemand], *, max_bits: int = 16) -> WidthChoice:
     """The width with the fewest rows: 2^w for the table, one per limb; least w on a tie."""
-    rows = {
-        bits: (1 << bits) + sum(d.count_lookups(bits) for d in demands)
-        for bits in range(1, max_bits + 1)
-    }
-    return WidthChoice(table_bits=min(rows, key=lambda bits: (rows[bits], bits)), rows_by_bits=rows)
+    return WidthChoice.cheapest(
+        {bits: count_table_rows(demands, bits) for bits in range(1, max_bits + 1)}
+    )
+
+
+def count_table_rows(demands: Sequence[RangeDemand], table_bits: int) -> int:
+    """Rows of the table and of all lookups in it."""
+    return (1 << table_bits) + sum(d.count_lookups(table_bits) for d in demands)

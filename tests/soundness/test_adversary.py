@@ -119,13 +119,21 @@ def split_fractions(values: Tensor, bits: int, table_bits: int) -> Tensor:
 
 def fill_fractions(forged: Assignment, scene_: Scene) -> None:
     """Limbs and multiplicities for levels, logits and biases that need be no integers."""
-    architecture, table_bits = scene_.accuracy.architecture, scene_.accuracy.widths.table_bits
+    architecture, table_bits = (
+        scene_.accuracy.architecture,
+        scene_.accuracy.choices.widths.table_bits,
+    )
     part, last = "correctness/count", len(architecture.layers) - 1
     margins = forged[f"{part}/level"][:, None] - forged[f"layer {last}/logits"] - 1
+    choices = scene_.accuracy.choices
     ranges = {
         f"{part}/margin/limbs": (
-            margins + forged[f"{part}/hit"] * (1 << architecture.margin_bits),
-            architecture.margin_bits,
+            margins + forged[f"{part}/hit"] * (1 << choices.margin_bits),
+            choices.margin_bits,
+        ),
+        f"{part}/level range/limbs": (
+            forged[f"{part}/level"] + (1 << (choices.level_bits - 1)),
+            choices.level_bits,
         ),
         f"layer {last}/biases/range/limbs": (
             forged[f"layer {last}/biases"] - BIAS_MIN,
@@ -154,34 +162,32 @@ def test_odd_networks_accept_the_truth_and_no_more(name: str) -> None:
         assert failing == ([] if accepted else ["range table/sum"])
 
 
+FRACTIONS = [pow(2, -a, R) * j % R for a, j in ((1, 1), (1, R - 1), (3, 7), (13, 1), (62, 1))]
+
+
 @pytest.mark.parametrize("name", ODD)
-def test_a_tie_is_wrong_at_every_fraction_of_the_level(name: str) -> None:
-    """l may be a multiple of 2^-a; a tie misses by one such step, and no level makes up for it."""
+def test_a_tie_is_wrong_at_every_level(name: str) -> None:
+    """A tie misses by one step; no level makes up for it, be it a whole number or not."""
     s = odd_scene(name, silent_model(ODD[name]))
     inputs = s.infer()
-    table_bits = s.accuracy.widths.table_bits
-    spare = table_bits - split_widths(ODD[name].margin_bits, table_bits)[0]
-    step = pow(2, -spare, R)
-    for j in {0, 1, (1 << spare) // 2, (1 << spare) - 1, 1 << spare, R - 1}:
+    for level in (0, 1, R - 1, *FRACTIONS):
         forged = s.count(inputs, {0: 0})
-        forged["correctness/count/level"][0] = j * step % R
+        forged["correctness/count/level"][0] = level
         forged.fill()
         fill_fractions(forged, s)
         assert forged.failing() == ["range table/sum"]
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_fraction_of_a_level_helps_nobody_but_is_no_lie(name: str) -> None:
-    """The same levels pass where the sample IS correct: what refuses a tie is the tie."""
+def test_a_level_is_an_integer_even_where_the_sample_is_correct(name: str) -> None:
+    """Else logits could be fractions, and their errors no digits of a pack."""
     s = odd_scene(name)
-    table_bits = s.accuracy.widths.table_bits
-    spare = table_bits - split_widths(ODD[name].margin_bits, table_bits)[0]
-    level = ((1 << spare) - 1) * pow(2, -spare, R)
-    forged = s.count(s.infer(), {0: 0})
-    forged["correctness/count/level"][0] = (1 + level) % R
-    forged.fill()
-    fill_fractions(forged, s)
-    assert forged.failing() == []
+    for level in FRACTIONS:
+        forged = s.count(s.infer(), {0: 0})
+        forged["correctness/count/level"][0] = (1 + level) % R
+        forged.fill()
+        fill_fractions(forged, s)
+        assert forged.failing() == ["range table/sum"]
 
 
 @pytest.mark.parametrize("name", HIDDEN)
@@ -245,13 +251,17 @@ def test_ends_of_weights_and_biases(name: str, kind: str, value: int, accepted: 
     assert "weight table/sum" not in failing
 
 
-def test_half_a_point_of_bias_would_win_a_tie(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the unscaled lookup of the lowest limb makes a bias an integer."""
-    architecture = Architecture.mlp([2, 5], margin_bits=23)
+def test_half_a_point_of_bias_would_turn_a_quotient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the unscaled lookup of the lowest limb makes a bias an integer.
+
+    m b = 3/2 in place of 0 or 3; the remainder has room for the half.
+    """
+    architecture = Architecture.mlp([2, 1, 5], requant=Requant(shift=3, multiplier=3, q_bits=9))
 
     def attack() -> list[str]:
         accuracy = compile_accuracy(architecture, 4)
-        assert accuracy.widths.table_bits == 5, "else the lowest limb is as wide as the table"
+        assert BIAS_BITS % accuracy.choices.widths.table_bits, "else no limb is scaled"
+        assert accuracy.choices.widths.table_bits > 3, "else the remainder has no fraction"
         s = Scene(
             accuracy=accuracy,
             model=silent_model(architecture),
@@ -260,14 +270,18 @@ def test_half_a_point_of_bias_would_win_a_tie(monkeypatch: pytest.MonkeyPatch) -
             challenges=tuple(draw_scalars(Random(1), accuracy.n_challenges)),
         )
         half = pow(2, -1, R)
-        biases = [np.array([half, 0, 0, 0, 0], dtype=object)]
-        inputs = s.infer(biases=biases)
-        # The level of a counted sample is l = 3/4 + logit, of any other one more than all logits.
-        forged = s.count(inputs, {0: 0})
-        level = forged["correctness/count/level"]
-        level[0] = (half + 3 * pow(4, -1, R)) % R
-        level[1:] = (half + 1) % R
-        fill_fractions(forged, s)
+        biases = [np.array([half], dtype=object), s.model.biases[1]]
+
+        def alter(layer: int, step: dict[str, Tensor]) -> None:
+            step["q"][:], step["y"][:] = 0, 0
+            step["rem"][:] = (4 + 3 * half) % R  # m b + 2^(s-1)
+
+        forged = s.count(s.infer(biases=biases, alter=alter), {})
+        limbs = split_fractions(
+            forged["layer 0/biases"] - BIAS_MIN, BIAS_BITS, accuracy.choices.widths.table_bits
+        )
+        forged["layer 0/biases/range/limbs"] = limbs
+        forged.fill(keep={"layer 0/biases/range/limbs"})
         return forged.failing()
 
     assert attack() == ["range table/sum"]

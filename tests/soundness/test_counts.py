@@ -30,16 +30,18 @@ def test_counts_are_golden() -> None:
 
 
 def test_reach_of_the_mnist_circuit() -> None:
-    """At most 930 rows per sample for 784-128-10 at N = 1024, all under 2^20."""
+    """At most 610 rows per sample for 784-128-10 at N = 1024, all under 2^20."""
     report = compile_accuracy(*CIRCUITS["mlp-784-128-10 N=1024"]).explain()
-    assert report.rows_per_sample <= 930
+    assert report.rows_per_sample <= 610
     assert report.rows < 1 << 20
     assert report.lg_rows == 20
     assert sum(line.rows for line in report.lines) == report.rows
     assert sum(line.private_wires for line in report.lines) == report.wires["private"]
     per_sample = {(x.part, x.gadget): x.rows / report.n_samples for x in report.lines}
     assert per_sample["layer 0", "activation"] == 3 * 128  # rem, g * y, (q, y)
-    assert round(per_sample["correctness", "count"]) == 33
+    assert round(per_sample["layer 0", "linear"]) == 128 // 8 + 784 * 16 // 1024
+    assert round(per_sample["layer 1", "input"]) == round(128 / 9)
+    assert round(per_sample["correctness", "count"]) == 35
     assert report.tables["range"] == {"bits": 13}
     assert "2^12 would cost" in report.width_reason
 

@@ -18,18 +18,19 @@ from tests.support.detectors import committed_freedom, private_freedom, vacuous
 
 PART = "correctness/count"
 MARGIN_BITS = 3
+LEVEL_BITS = 4
 N_CLASSES = 3
 HALVES = range(-2, 5)  # levels -1, -1/2, ..., 2
 
 
-def build_count(*, n: int = 2, table_bits: int = 2) -> Circuit:
-    """Logits are public here; margins of 3 bits in a table of 2, so the low limb is scaled by 2."""
+def build_count(*, table_bits: int = 2, margin_bits: int = MARGIN_BITS) -> Circuit:
+    """Two samples, logits public; margins of 3 bits in a table of 2: the low limb is scaled."""
     system = System()
     s, claimed, label_sum = (system.public(name) for name in ("s", "claimed", "label sum"))
-    given, challenge = system.public("given", (n, N_CLASSES)), system.public("challenge")
+    given, challenge = system.public("given", (2, N_CLASSES)), system.public("challenge")
     ranges = RangeTable.build(system, "table", challenge, table_bits)
-    powers = system.powers("samples/powers/power", s, n)
-    logits = system.advice("logits", (n, N_CLASSES))
+    powers = system.powers("samples/powers/power", s, 2)
+    logits = system.advice("logits", (2, N_CLASSES))
     # On the A side, `given` has a place of its own; with C sides alone, no row would see a shift
     # of a sample's logits and level together, and the circuit would rightly be refused.
     system.require("logits/public/tie", a=given, b=LinearForm.constant(1), c=logits)
@@ -40,7 +41,8 @@ def build_count(*, n: int = 2, table_bits: int = 2) -> Circuit:
         powers=powers,
         label_sum=label_sum,
         claimed=claimed,
-        margin_bits=MARGIN_BITS,
+        margin_bits=margin_bits,
+        level_bits=LEVEL_BITS,
         ranges=ranges,
     )
     ranges.table.close()
@@ -54,6 +56,8 @@ def assign(
     hits: object,
     halves: list[int],
     rng: Random,
+    *,
+    margin_bits: int = MARGIN_BITS,
 ) -> Assignment:
     """Labels are y_n (0 = padding), levels are given in halves, the claim is the sum of hits."""
     given, hit = np.array(logits, dtype=object), np.array(hits, dtype=object)
@@ -72,7 +76,7 @@ def assign(
             f"{PART}/level": [h * pow(2, -1, R) % R for h in halves],
         },
     )
-    margins = np.array(halves, dtype=object)[:, None] - 2 * given - 2 + hit * (2 << MARGIN_BITS)
+    margins = np.array(halves, dtype=object)[:, None] - 2 * given - 2 + hit * (2 << margin_bits)
     limbs = f"{PART}/margin/limbs"
     # In halves a low limb of one bit, scaled, is margin mod 4 over 2: the rest is the high limb.
     if limbs in assignment.values:
@@ -131,15 +135,28 @@ def test_count_refuses_another_sum_and_other_labels(rng: Random) -> None:
     assert forged.failing() == [f"{PART}/labels"]
 
 
+def test_a_level_is_an_integer_of_its_range(rng: Random) -> None:
+    """Only so are logits bounded, which packs rely on; the logits follow, so margins agree."""
+    circuit = build_count(table_bits=4, margin_bits=4)
+    none = [0] * N_CLASSES
+    for level, accepted in ((-8, True), (7, True), (-9, False), (8, False), (1 << 60, False)):
+        logits = [[level - 1] * N_CLASSES, [0] * N_CLASSES]
+        forged = assign(circuit, logits, [1, 0], [none, none], [2 * level, 2], rng)
+        assert (forged.failing() == []) is accepted
+        assert accepted or forged.failing() == ["table/sum"]
+    half = assign(circuit, [[0] * N_CLASSES] * 2, [1, 0], [none, none], [3, 2], rng)
+    assert half.failing() == ["table/sum"]
+
+
 def test_count_is_neither_vacuous_nor_free_but_in_its_levels(rng: Random) -> None:
     """Levels may move between logits; to first order, lookups of different rows pin them."""
-    circuit = build_count(n=2, table_bits=3)
-    hits, halves = [[0, 0, 1], [0, 0, 0]], [8, 14]
+    circuit = build_count(table_bits=4, margin_bits=4)
+    logits, hits, halves = [[-1, 2, 4], [5, 3, -1]], [[0, 0, 1], [0, 0, 0]], [8, 12]
     draws = [
-        assign(circuit, [[-1, 2, 4], [1, 3, 5]], [3, 0], hits, halves, rng).complete()
+        assign(circuit, logits, [3, 0], hits, halves, rng, margin_bits=4).complete()
         for _ in range(circuit.r1cs.n_advice + 2)
     ]
-    assert assign(circuit, [[-1, 2, 4], [1, 3, 5]], [3, 0], hits, halves, rng).failing() == []
+    assert assign(circuit, logits, [3, 0], hits, halves, rng, margin_bits=4).failing() == []
     assert vacuous(circuit, rng) == []
     assert private_freedom(circuit, draws[0]) == 0
     assert committed_freedom(circuit, draws) == 0

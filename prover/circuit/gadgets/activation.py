@@ -1,7 +1,7 @@
 """Requantization and clamp: q = floor((m z + 2^(s-1)) / 2^s), y = clamp(q) (PROTOCOL 1 and 4.2).
 
-Four rows per activation: one for rem in [0, 2^s), two for the pair (q, y) in the clamp table, and
-one for the accumulator's share of the Freivalds sum (`linear.require_requantized`).
+Three rows per activation, one for rem in [0, 2^s) and two for the pair (q, y) in the clamp table,
+and one per pack for the accumulators' share of the Freivalds sum (`linear.require_requantized`).
 """
 
 from __future__ import annotations

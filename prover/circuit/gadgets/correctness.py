@@ -1,4 +1,4 @@
-"""Counting correct samples, with padding (PROTOCOL 4.3): 33 rows per sample at 10 classes."""
+"""Counting correct samples, with padding (PROTOCOL 4.3): 35 rows per sample at 10 classes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ def build_correctness(
     label_sum: LinearForm,
     claimed: LinearForm,
     margin_bits: int,
+    level_bits: int,
     ranges: RangeTable,
 ) -> None:
     """At least `claimed` of the samples have logit[label] > logit[c] for every other class c.
 
-    logits    : LinearForm[N, C], committed, integers below 2^47 in absolute value
+    logits    : LinearForm[N, C], committed; that they are the accumulators is for the linear layer
+                to say, which asks that they be bounded
+    margin_bits, level_bits : w and v; without a row more where they are full limbs of the table
     label_sum : public wire sum_n s^n y_n, y_n = label + 1, or 0 for padding; from the verifier's
                 labels
     claimed   : public wire k
@@ -31,9 +34,8 @@ def build_correctness(
                 and b_n y_n = sum_c (c + 1) e_nc makes it the label's class (never so for y_n = 0).
                 Then the margins say l_n <= logit[label], and l_n >= logit_c + 1 for the others.
                 A sample that is not counted asks of its logits only to lie within 2^w.
-    fractions : l_n is free, so a margin's low limb may be j/2^a. Still, with L = 2^a l_n,
-                    L <= 2^a logit[label] + 2^a - 1    and    L >= 2^a logit_c + 2^a
-                give logit_c < logit[label], both logits being integers.
+    bounds    : levels and margins are integers of their ranges whatever else holds, and hits are
+                bits: so logits are integers from -2^(v-1) - 2^w to 2^(v-1) + 2^w.
     """
     n, n_classes = logits.shape
     y = system.advice(f"{label}/label", (n,))
@@ -48,5 +50,14 @@ def build_correctness(
     terms = system.product(f"{label}/label term", powers, y)
     system.require(f"{label}/labels", c=terms.sum(0) - label_sum, why="labels are the verifier's")
     margins = level[:, None] - logits - 1 + hit * (1 << margin_bits)
-    ranges.require_range(f"{label}/margin", margins, margin_bits, why="the level splits the logits")
+    ranges.require_range(
+        f"{label}/margin", margins, margin_bits, exact=True, why="the level splits the logits"
+    )
+    ranges.require_range(
+        f"{label}/level range",
+        level + (1 << (level_bits - 1)),
+        level_bits,
+        exact=True,
+        why="bounded levels bound the logits, which are packed",
+    )
     system.require(f"{label}/count", c=counted.sum(0) - claimed)

@@ -120,7 +120,7 @@ def test_a_few_bytes_cannot_ask_for_much() -> None:
     deep = Architecture.mlp([2, 2, 2], requant=Requant(q_bits=24))
     shallow = compile_accuracy(Architecture.mlp([2, 2, 2], requant=Requant(q_bits=9)), 4)
     assert compute_sizes(deep, 4).n_rows == shallow.r1cs.n_rows + (1 << 24) - (1 << 9)
-    many = Architecture.mlp([6, 1, 3], requant=Requant(q_bits=9))
+    many = Architecture.mlp([6, 2, 3], requant=Requant(q_bits=9))
     assert compute_sizes(many, MAX_SAMPLES).n_rows > 20 * MAX_SAMPLES
     for architecture, n_samples in ((deep, 4), (many, MAX_SAMPLES)):
         assert len(architecture.encode()) < 500

@@ -1,0 +1,187 @@
+"""What the compiler of accuracy circuits chooses by cost: the range table's width, and packings.
+
+Both go together: a remainder that does not fill its limbs is looked up as a multiple of itself, so
+its layer's errors are counted in fractions, and packs hold fewer of them. Numbers only, from public
+ones: a verifier asks here as well, for which multipliers a circuit holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+from prover.circuit.gadgets.packing import (
+    PackingChoice,
+    RequantBound,
+    bound_logits,
+    choose_packing,
+)
+from prover.circuit.widths import (
+    RangeDemand,
+    WidthChoice,
+    count_table_rows,
+    fill_limbs,
+    split_widths,
+)
+from prover.model.layers import BIAS_BITS, PRODUCT_BITS, Requant
+from prover.model.network import Architecture
+
+_MAX_TABLE_BITS = 16
+_MAX_RANGE_BITS = 60  # of full limbs, so that no coefficient reaches 2^62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """The choices for one architecture and number of samples.
+
+    margin_bits, level_bits : of the correctness count, in full limbs
+    packings        : of each layer
+    max_multipliers : for each of `Architecture.multipliers` the greatest m that packs hold for
+    """
+
+    widths: WidthChoice
+    margin_bits: int
+    level_bits: int
+    packings: tuple[PackingChoice, ...]
+    max_multipliers: tuple[int, ...]
+
+
+@lru_cache(maxsize=256)
+def make_choices(architecture: Architecture, n_samples: int) -> Choices:
+    """The choices with the fewest rows, the narrower range table on a tie.
+
+    cost : some ten thousand additions a layer; remembered
+    """
+    plans = {
+        bits: _Plan(architecture, n_samples, bits)
+        for bits in range(1, _MAX_TABLE_BITS + 1)
+        if fill_limbs(_count_level_bits(architecture), bits) <= _MAX_RANGE_BITS
+    }
+    packings = {bits: tuple(plan.choose_packings()) for bits, plan in plans.items()}
+    widths = WidthChoice.cheapest(
+        {
+            bits: count_table_rows(plan.list_range_demands(), bits)
+            + sum(choice.n_rows for choice in packings[bits])
+            for bits, plan in plans.items()
+        },
+        rows_of="its lookups and all packs",
+    )
+    best = plans[widths.table_bits]
+    return Choices(
+        widths=widths,
+        margin_bits=best.margin_bits,
+        level_bits=best.level_bits,
+        packings=packings[widths.table_bits],
+        max_multipliers=tuple(best.find_multipliers(packings[widths.table_bits])),
+    )
+
+
+def _count_level_bits(architecture: Architecture) -> int:
+    """Of l + 2^(v-1), where l is a logit, or one more: |l| <= bound + 1."""
+    return (architecture.public_bounds[-1] + 1).bit_length() + 1
+
+
+def _has_channels(requant: Requant | None) -> bool:
+    """Whether outputs have multipliers of their own: then each has an equation of its own."""
+    return requant is not None and not isinstance(requant.multiplier, int)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What follows from the width of the range table."""
+
+    architecture: Architecture
+    n_samples: int
+    table_bits: int
+
+    @property
+    def margin_bits(self) -> int:
+        return fill_limbs(self.architecture.margin_bits, self.table_bits)
+
+    @property
+    def level_bits(self) -> int:
+        return fill_limbs(_count_level_bits(self.architecture), self.table_bits)
+
+    def list_range_demands(self) -> list[RangeDemand]:
+        """Every value that the shared range table has to serve."""
+        architecture, n = self.architecture, self.n_samples
+        n_biases = sum(map(prod, architecture.bias_shapes))
+        demands = [
+            RangeDemand(what="margin", count=n * architecture.n_classes, bits=self.margin_bits),
+            RangeDemand(what="level", count=n, bits=self.level_bits),
+            RangeDemand(what="bias", count=n_biases, bits=BIAS_BITS, exact=True),
+        ]
+        for index, layer in enumerate(architecture.layers):
+            if layer.requant is not None:
+                count, bits = n * prod(architecture.shapes[index + 1]), layer.requant.shift
+                demands.append(RangeDemand(what=f"remainder {index}", count=count, bits=bits))
+        return demands
+
+    def choose_packings(self) -> Iterator[PackingChoice]:
+        """The first layer's samples are weighed by the verifier, by plain powers."""
+        shapes = self.architecture.shapes
+        for index, layer in enumerate(self.architecture.layers):
+            rows = LinearRows(
+                n_samples=self.n_samples,
+                n_inputs=prod(shapes[index]),
+                n_outputs=prod(shapes[index + 1]),
+                public_input=index == 0,
+                requantized=layer.requant is not None,
+            )
+            yield choose_packing(
+                self._bound_errors(index, layer.requant),
+                rows.count,
+                n_samples=self.n_samples,
+                n_outputs=rows.n_outputs,
+                max_samples=1 if index == 0 else None,
+                max_outputs=1 if _has_channels(layer.requant) else None,
+            )
+
+    def find_multipliers(self, packings: tuple[PackingChoice, ...]) -> Iterator[int]:
+        """Within the packs; and |m z| stays below 2^47, as the integer model has it."""
+        for index, layer in enumerate(self.architecture.layers):
+            if layer.requant is not None:
+                bound = self._bound_requantization(index, layer.requant)
+                most = ((1 << PRODUCT_BITS) - 1) // bound.accumulator
+                most = min(most, bound.find_multiplier(packings[index].packing.limit))
+                yield from [most] * len(layer.requant.multipliers)
+
+    def _bound_errors(self, index: int, requant: Requant | None) -> int:
+        if requant is not None:
+            return self._bound_requantization(index, requant).compute(max(requant.multipliers))
+        return bound_logits(
+            accumulator=self.architecture.public_bounds[index],
+            level_bits=self.level_bits,
+            margin_bits=self.margin_bits,
+        )
+
+    def _bound_requantization(self, index: int, requant: Requant) -> RequantBound:
+        return RequantBound(
+            accumulator=self.architecture.public_bounds[index],
+            shift=requant.shift,
+            q_range=requant.q_range,
+            fraction_bits=self.table_bits - split_widths(requant.shift, self.table_bits)[0],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearRows:
+    """Shape of a linear layer, for the rows of `prover.circuit.gadgets.linear`.
+
+    public_input : the verifier has the samples and sums them up
+    """
+
+    n_samples: int
+    n_inputs: int
+    n_outputs: int
+    public_input: bool
+    requantized: bool
+
+    def count(self, samples: int, outputs: int) -> int:
+        """Rows with so many samples and outputs a pack."""
+        n_packs, n_groups = -(-self.n_samples // samples), -(-self.n_outputs // outputs)
+        equations = 2 if self.requantized else 1
+        rows = n_packs * n_groups + n_groups * (self.n_inputs + 1 + equations) + (samples > 1)
+        return rows if self.public_input else rows + (n_packs + 1) * self.n_inputs
