@@ -51,6 +51,7 @@ MAX_VALUES = 1 << 26  # that a layer makes of one sample
 MAX_CLASSES = 256  # labels are uint8
 MAX_MARGIN_BITS = 48
 _AT_ONCE = 1 << 11  # samples
+_MAX_NUMBERS = 1 << 21  # of all values of so many samples
 ARCHITECTURE_DOMAIN = b"zkpot architecture v2\x00"
 
 
@@ -334,8 +335,9 @@ class QuantizedModel:
 
         Some samples at a time: what happens on the way to them is not kept.
         """
-        starts = range(0, max(len(images), 1), _AT_ONCE)
-        return np.concatenate([self.trace(images[i : i + _AT_ONCE])[-1].z for i in starts])
+        step = max(1, min(_AT_ONCE, _MAX_NUMBERS // sum(map(_size, self.architecture.shapes))))
+        starts = range(0, max(len(images), 1), step)
+        return np.concatenate([self.trace(images[i : i + step])[-1].z for i in starts])
 
 
 def label_parameters(index: int, weights: T, biases: U) -> dict[str, T | U]:

@@ -16,7 +16,10 @@ from prover.circuit import public_inputs
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.public_inputs import compute_powers, compute_weighted_sums
 from prover.circuit.witness import solve_committed
+from prover.model.layers import Linear, Requant
 from prover.model.network import Architecture
+from prover.model.planes import Conv2d, Window
+from prover.model.pooling import Flatten, SumPool
 from prover.model.ranges import compute_ranges
 from tests.support.models import random_images, random_model
 
@@ -49,6 +52,25 @@ def test_inference_takes_less_than_the_bytes_of_its_samples() -> None:
     model = random_model(Architecture.mlp([16_384, 2]), np.random.default_rng(1))
     samples = draw_samples(3_000, 16_384)
     assert measure_peak(lambda: model.logits(samples)) < samples.nbytes
+
+
+def test_inference_of_large_planes_takes_few_samples_at_a_time() -> None:
+    """256 samples make 128 MiB of every array of the first layer, and a trace keeps five."""
+    window = Window(kernel=(3, 3), pads=(1, 1, 1, 1))
+    architecture = Architecture.of(
+        (1, 64, 64),
+        [
+            Conv2d(n_out=16, window=window, inputs=(0,), requant=Requant()),
+            SumPool(window=Window(kernel=(64, 64)), inputs=(1,)),
+            Flatten(inputs=(2,)),
+            Linear(n_out=2, inputs=(3,)),
+        ],
+    )
+    model = random_model(architecture, np.random.default_rng(1))
+    images = draw_samples(256, 64 * 64).reshape(256, 1, 64, 64)
+    logits: list[np.ndarray[tuple[int, ...], np.dtype[np.int64]]] = []
+    assert measure_peak(lambda: logits.append(model.logits(images))) < 200 * MIB
+    assert np.array_equal(logits[0][200:], model.logits(images[200:]))
 
 
 def test_padding_takes_no_memory() -> None:
