@@ -15,6 +15,9 @@ FederatedError, a `kernels.errors.ZkpotError`
 ├── BelowThreshold      a client's model gets too few samples right to count
 ├── OwnDataInvalid      a client's own samples do not fit the task
 ├── NetworkUnsupported  a client's own network is none that the task's circuit proves
+├── OnnxFileInvalid     bytes are no ONNX model that is read here
+├── OperatorUnsupported a node of an imported network has an operator that is none of ours
+├── GraphUnsupported    a node of an imported network is used in a way that no circuit states
 ├── ClientFolderInvalid a client's folder cannot be used
 ├── GenesisUnavailable  there is no genesis where one was asked for, or another one
 ├── NotAdmitted         the task does not let this client in
@@ -157,6 +160,42 @@ class NetworkUnsupported(FederatedError, ValueError):
     def __init__(self, what: str, supported: str) -> None:
         self.what, self.supported = what, supported
         super().__init__(f"the network {what}; this task proves {supported}")
+
+
+class OnnxFileInvalid(FederatedError, ValueError):
+    """The bytes are no ONNX model that is read here. what : the trouble; next_step : what to do"""
+
+    code = "onnx_file_invalid"
+
+    def __init__(self, what: str, next_step: str) -> None:
+        self.what, self.next_step = what, next_step
+        super().__init__(f"{what}; {next_step}")
+
+
+class OperatorUnsupported(FederatedError, ValueError):
+    """A node has an operator that is none of ours; names both, and lists those that are."""
+
+    code = "operator_unsupported"
+
+    def __init__(self, *, operator: str, node: str, supported: list[str]) -> None:
+        self.operator, self.node, self.supported = operator, node, supported
+        super().__init__(
+            f"the operator {operator} of node {node} is not supported; supported are "
+            f"{', '.join(supported)}; replace it in the network and export again"
+        )
+
+
+class GraphUnsupported(FederatedError, ValueError):
+    """A node of a supported operator is used in a way that no circuit states.
+
+    operator, node : which; what : the trouble; next_step : what to do
+    """
+
+    code = "graph_unsupported"
+
+    def __init__(self, *, operator: str, node: str, what: str, next_step: str) -> None:
+        self.operator, self.node, self.what, self.next_step = operator, node, what, next_step
+        super().__init__(f"{operator} of node {node} {what}; {next_step}")
 
 
 class ClientFolderInvalid(FederatedError):

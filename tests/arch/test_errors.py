@@ -52,6 +52,8 @@ ABSENT = {
     "zksnake",
     "ezkl",
     "onnx",
+    "onnxruntime",
+    "google",
 }
 """Of extras: a module that needs one that is not installed here is passed over."""
 SECRET = 123456789

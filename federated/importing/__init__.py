@@ -1,0 +1,1 @@
+"""Networks that others trained: ONNX files and torch modules become integer models."""

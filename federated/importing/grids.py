@@ -1,0 +1,207 @@
+"""Clamps and grids: Relu, Clip, QuantizeLinear and DequantizeLinear.
+
+A value is clamped and rounded where it is made: by the convolution, linear layer or addition
+before it, through max pools and flattening, which commute with both. Where others take the value
+as it was, a node of kind `requantize` of its own does it.
+
+A grid's numbers are the file's minus its zero point, so that 0 is 0: zeros around a plane are then
+zeros in the circuit, and accumulators need no correction. ReLU is the clamp of a zero point at the
+end of the integers' range.
+"""
+
+from __future__ import annotations
+
+from math import inf
+
+import numpy as np
+
+from federated.errors import OnnxFileInvalid
+from federated.importing.network import ENDLESS, ROUNDING, Grid, Node, intersect
+from federated.importing.tensors import Array
+from federated.importing.values import Constant, Op, Value, to_real
+from kernels.numpy_types import Float64Array
+
+_QDQ = "quantize with onnxruntime's quantize_static: QuantFormat.QDQ, QUInt8 or QInt8 activations"
+_TOLERANCE = 1e-6  # of equal scales: they are float32
+BYTE_TYPES = (np.dtype(np.uint8), np.dtype(np.int8))
+
+
+def clamp(op: Op, value: Value, low: float, high: float) -> Value:
+    """The value inside real bounds."""
+    if low > high or not low <= 0 <= high:
+        op.refuse(f"clamps to [{low:g}, {high:g}], which lacks 0", "clamp to a range with 0 in it")
+    maker = find_maker(value.node)
+    reach = maker.reach
+    if low <= reach[0] and reach[1] <= high:
+        return value
+    if maker.kind == "samples":
+        op.refuse("clamps the samples", "leave the samples as they are")
+    if _may_refine(value):
+        if maker.grid is not None:
+            maker.clamp = intersect(maker.clamp, maker.grid.ends)
+        maker.clamp = intersect(maker.clamp, (low, high))
+        return value
+    return value.of(_append(op, value, clamp=(low, high)))
+
+
+def relu(op: Op) -> Value:
+    return clamp(op, op.real(0), 0.0, inf)
+
+
+def clip(op: Op) -> Value:
+    """Bounds are inputs from opset 11 on."""
+    low, high = op.scalar(1), op.scalar(2)
+    return clamp(op, op.real(0), -inf if low is None else low, inf if high is None else high)
+
+
+def quantize(op: Op) -> Value | Constant:
+    """QuantizeLinear: of a value, rounding to a grid; of constants, their integers."""
+    scale, zero = _read_scale(op)
+    if isinstance(op.inputs[0], Constant):
+        return _quantize_constant(op, op.inputs[0], scale, zero)
+    value = op.real(0)
+    if scale.size != 1 or zero.size != 1 or zero.dtype not in BYTE_TYPES:
+        op.refuse(f"rounds values to {zero.dtype}, or channels apart", _QDQ)
+    ends, at_zero = np.iinfo(zero.dtype), int(zero.reshape(-1)[0])
+    grid = Grid(float(scale.reshape(-1)[0]), ends.min - at_zero, ends.max - at_zero)
+    return _as_integer(_round(op, value, grid), True)
+
+
+def dequantize(op: Op) -> Value | Constant:
+    """DequantizeLinear: of constants, the numbers with their integers; of a value, what it was."""
+    scale, zero = _read_scale(op)
+    if isinstance(op.inputs[0], Constant):
+        return _dequantize_constant(op, op.inputs[0], scale, zero)
+    value = op.value(0)
+    if not value.is_integer:
+        op.refuse("takes real numbers", "export it again")
+    grid = find_maker(value.node).grid
+    if grid is not None and find_maker(value.node).kind != "samples":
+        least = np.iinfo(zero.dtype).min - int(zero.reshape(-1)[0]) if zero.size == 1 else None
+        if scale.size != 1 or not _is_close(float(scale.reshape(-1)[0]), grid.scale):
+            op.refuse("has another scale than the values were quantized with", _QDQ)
+        if least != grid.least:
+            op.refuse("has another zero point than the values were quantized with", _QDQ)
+    return _as_integer(value, False)
+
+
+def find_maker(node: Node) -> Node:
+    """The node whose numbers these are: through max pools and flattening, which move them only."""
+    while node.kind in ("max_pool", "flatten"):
+        node = node.inputs[0]
+    return node
+
+
+def _may_refine(value: Value) -> bool:
+    """Whether nobody has seen the value as it was, all the way to a node that clamps and rounds."""
+    node = value.node
+    if value.is_shared:
+        return False
+    while node.kind in ("max_pool", "flatten"):
+        if not node.exclusive:
+            return False
+        node = node.inputs[0]
+    return node.kind in ROUNDING
+
+
+def _round(op: Op, value: Value, grid: Grid) -> Value:
+    maker = find_maker(value.node)
+    if maker.kind == "samples":
+        return value  # pixels are integers already
+    if maker.kind == "average_pool" and maker.inputs[0].reach != ENDLESS:
+        # Sums of integers are finer than the grid that the file rounds their means to.
+        low, high = maker.reach
+        if grid.ends[0] - grid.scale <= low and high <= grid.ends[1] + grid.scale:
+            return value
+    if maker.grid is not None and _is_within(maker.grid, grid):
+        return value
+    if maker.kind in ROUNDING and (maker.grid is None or _may_refine(value)):
+        if maker.grid is not None:
+            maker.clamp = intersect(maker.clamp, maker.grid.ends)
+        maker.grid = grid
+        return value
+    return value.of(_append(op, value, grid=grid))
+
+
+def _is_within(inner: Grid, outer: Grid) -> bool:
+    """Whether rounding to the outer grid changes nothing of the inner."""
+    same = _is_close(inner.scale, outer.scale)
+    return same and outer.least <= inner.least and inner.greatest <= outer.greatest
+
+
+def _is_close(a: float, b: float) -> bool:
+    return abs(a - b) <= _TOLERANCE * abs(b)
+
+
+def _append(
+    op: Op, value: Value, clamp: tuple[float, float] = ENDLESS, grid: Grid | None = None
+) -> Node:
+    return Node(
+        kind="requantize",
+        operator=op.operator,
+        name=op.name,
+        shape=value.node.shape,
+        inputs=(value.node,),
+        exclusive=not value.is_shared,
+        clamp=clamp,
+        grid=grid,
+    )
+
+
+def _as_integer(value: Value, is_integer: bool) -> Value:
+    return Value(
+        node=value.node,
+        axes=value.axes,
+        order=value.order,
+        pads=value.pads,
+        is_shared=value.is_shared,
+        is_integer=is_integer,
+    )
+
+
+def _read_scale(op: Op) -> tuple[Float64Array, Array]:
+    """Scale, positive, and zero point of the integers' type, of the same size."""
+    scale = to_real(op.constant(1).array)
+    found = op.find_constant(2)
+    if found is not None:
+        zero = found.array
+    elif isinstance(op.inputs[0], Constant) and op.inputs[0].array.dtype.kind in "iu":
+        zero = np.zeros(scale.shape, dtype=op.inputs[0].array.dtype)
+    else:
+        zero = np.zeros(scale.shape, dtype=np.uint8)
+    if scale.ndim > 1 or scale.size != zero.size or zero.dtype.kind not in "iu":
+        op.refuse("quantizes blocks, or to no integers", _QDQ)
+    if not (scale > 0).all():
+        raise OnnxFileInvalid(f"{op.name} has a scale that is not positive", "quantize it again")
+    return scale, zero
+
+
+def _along(op: Op, constant: Constant, scale: Float64Array) -> tuple[int, tuple[int, ...]]:
+    """The axis of scales per channel, and the shape that broadcasts them."""
+    array = constant.array
+    if scale.size == 1:
+        return 0, (1,) * array.ndim
+    axis = op.attribute("axis", 1)
+    axis += array.ndim if axis < 0 else 0
+    if not 0 <= axis < array.ndim or array.shape[axis] != scale.size:
+        raise OnnxFileInvalid(
+            f"{op.name} has scales for another shape than it takes", "quantize it again"
+        )
+    return axis, tuple(scale.size if i == axis else 1 for i in range(array.ndim))
+
+
+def _quantize_constant(op: Op, constant: Constant, scale: Float64Array, zero: Array) -> Constant:
+    _, shape = _along(op, constant, scale)
+    ends = np.iinfo(zero.dtype)
+    numbers = np.rint(to_real(constant.array) / scale.reshape(shape)) + zero.reshape(shape)
+    return Constant(np.clip(numbers, ends.min, ends.max).astype(zero.dtype))
+
+
+def _dequantize_constant(op: Op, constant: Constant, scale: Float64Array, zero: Array) -> Constant:
+    if constant.array.dtype != zero.dtype:
+        raise OnnxFileInvalid(
+            f"{op.name} has a zero point of another type than its integers", "quantize it again"
+        )
+    axis, shape = _along(op, constant, scale)
+    ints = constant.array.astype(np.int64) - zero.astype(np.int64).reshape(shape)
+    return Constant(ints * scale.reshape(shape), ints, scale.reshape(-1), axis)

@@ -1,0 +1,360 @@
+"""Integers of a network that its file has quantized: `QuantizedModel` with the file's own weights.
+
+A file's grid becomes a layer's requantization, its zero point the clamp. Rounding that the file
+does and the circuit need not is left out: of means, which stay sums, of branches, which stay
+accumulators, and of pixels, which are integers. So the integers are at least as fine as the
+file's, and decide like it but for near ties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import prod
+from typing import NoReturn
+
+import numpy as np
+
+from federated.errors import GraphUnsupported
+from federated.importing.network import (
+    Grid,
+    Network,
+    Node,
+    Samples,
+    Weight,
+    intersect,
+    is_uniform,
+    sort_nodes,
+)
+from federated.importing.rounding import (
+    Rounded,
+    choose_shift,
+    fit_biases,
+    fit_multipliers,
+    round_bias,
+    round_weight,
+)
+from kernels.numpy_types import Float64Array, Int8Array, Int32Array
+from prover.model.layers import (
+    DEFAULT_Q_BITS,
+    MAX_MULTIPLIER,
+    NO_PARAMETERS,
+    Interval,
+    Layer,
+    Linear,
+    Multiplier,
+    Requant,
+)
+from prover.model.network import Architecture, QuantizedModel
+from prover.model.planes import PIXEL_MAX, Conv2d
+from prover.model.pooling import Add, Flatten, MaxPool, SumPool
+from prover.model.ranges import compute_ranges, compute_start
+
+DEFAULT_SHIFT = 15
+ADD_SHIFT = 12
+LEAST_SKIP = 1 << 5  # a smaller multiple of a skip is too coarse: the sum gets a layer of its own
+MAX_Q_BITS = 24
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Imported:
+    """model : inside all ranges of the circuit; names : of the file's node, per layer;
+    notes : what was changed of the file's numbers"""
+
+    model: QuantizedModel
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def take_integers(network: Network, *, shift: int = DEFAULT_SHIFT) -> Imported:
+    """The integer model of a quantized network.
+
+    shift  : of requantizations; greater ones follow the file's scales more closely and cost rows
+    raises : GraphUnsupported; RangeExceeded (owner's eyes only), QuantizationOverflow,
+             ArchitectureInvalid when no circuit holds the network
+    """
+    builder = _Builder(network, shift)
+    for node in sort_nodes(network.logits):
+        builder.take(node)
+    return builder.finish()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Made:
+    """A value of the integer model: real = scale * integer; of samples, gain * integer + offset."""
+
+    number: int
+    scale: float = 1.0
+    gain: Float64Array | None = None
+    offset: Float64Array | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Taken:
+    """A layer's weights and biases as its integer input sees them, of this scale."""
+
+    weight: Weight
+    bias: Float64Array
+    scale: float
+    pad_values: tuple[int, ...] = ()
+
+
+class _Builder:
+    """Layers in their order, and which value of theirs each node makes."""
+
+    def __init__(self, network: Network, shift: int) -> None:
+        self._network, self._shift = network, shift
+        self._made: dict[int, _Made] = {}
+        self._layers: list[Layer] = []
+        self._weights: list[Int8Array] = []
+        self._biases: list[Int32Array] = []
+        self._names: list[str] = []
+        self._notes = list(network.notes)
+
+    def take(self, node: Node) -> None:
+        if isinstance(node, Samples):
+            made = _Made(0, gain=node.gain, offset=node.offset)
+        elif node.kind in ("conv", "linear"):
+            made = self._take_weighted(node)
+        elif node.kind in ("add", "requantize"):
+            inputs = node.inputs if node.kind == "add" else (node.inputs[0], node.inputs[0])
+            a, b = (self._of(node, each) for each in inputs)
+            share = 1.0 if node.kind == "add" else 0.5
+            made = self._add(node, a, b, _require_grid(node, node.grid), share=share)
+        else:
+            made = self._move(node)
+        self._made[id(node)] = made
+
+    def finish(self) -> Imported:
+        """Tables of quotients as wide as the worst cases, at least the default width."""
+        shape = self._network.samples.shape
+        layers = list(self._layers)
+        values = [compute_start(Architecture.of(shape, layers))]
+        for index, layer in enumerate(layers):
+            taken = [values[value] for value in layer.inputs]
+            z = layer.bounds(taken, self._weights[index], self._biases[index])
+            if layer.requant is not None:
+                q = layer.requant.bounds(z)
+                z = Interval(layer.requant.clamp(q.lo), layer.requant.clamp(q.hi))
+                layers[index] = _with_table(layer, q)
+            values.append(z)
+        model = QuantizedModel(
+            architecture=Architecture.of(shape, layers),
+            weights=tuple(self._weights),
+            biases=tuple(self._biases),
+        )
+        compute_ranges(model)
+        return Imported(model, tuple(self._names), tuple(self._notes))
+
+    # -- layers with parameters --------------------------------------------------------------------
+    def _take_weighted(self, node: Node) -> _Made:
+        taken = _take_input(node, self._made[id(node.inputs[0])])
+        is_last = node is self._network.logits
+        rounded, said = round_weight(taken.weight, one_scale=is_last)
+        if said is not None:
+            self._notes.append(f"{node.name}: {said}")
+        n = fit_biases(rounded, taken.bias, taken.scale, one_scale=is_last)
+        self._note_coarser(node, n, "biases of more than 24 bits")
+        if is_last:
+            unit = rounded.scale * taken.scale
+            return _Made(self._weigh(node, taken, rounded, None, unit, 0))
+        if len(node.inputs) == 1:
+            return self._requantize(node, taken, rounded, _require_grid(node, node.grid))
+        return self._take_skip(node, taken, rounded)
+
+    def _take_skip(self, node: Node, taken: _Taken, rounded: Rounded) -> _Made:
+        """A convolution that adds another value, in its accumulators where that is fine enough."""
+        skip = self._of(node, node.inputs[1])
+        excess = skip.scale / (rounded.scale * taken.scale * MAX_MULTIPLIER)
+        n = rounded.coarsen(np.maximum(excess, 1.0))
+        self._note_coarser(node, n, "skips of more than 15 bits")
+        if (skip.scale / (rounded.scale * taken.scale)).min() >= LEAST_SKIP:
+            return self._requantize(node, taken, rounded, _require_grid(node, node.grid), skip)
+        branch = replace_sum(node)
+        made = self._requantize(branch, taken, rounded, _require_grid(node, node.branch_grid))
+        return self._add(node, made, skip, _require_grid(node, node.grid), share=1.0)
+
+    def _requantize(
+        self, node: Node, taken: _Taken, rounded: Rounded, grid: Grid, skip: _Made | None = None
+    ) -> _Made:
+        shift = choose_shift(rounded.scale * taken.scale / grid.scale, self._shift)
+        multipliers, n = fit_multipliers(rounded, taken.scale / grid.scale * 2.0**shift)
+        self._note_coarser(node, n, "small multipliers")
+        if multipliers.min() < 1 or multipliers.max() > MAX_MULTIPLIER:
+            _refuse(node, "has scales too far apart", "quantize it again, with more samples")
+        unit = rounded.scale * taken.scale
+        multiplier = _join(multipliers)
+        # One multiplier makes its own grid, a little coarser than the file's, and exactly that.
+        exact = float(unit[0]) * 2.0**shift / multiplier if isinstance(multiplier, int) else None
+        scale = grid.scale if exact is None else exact
+        requant = _make_requant(node, grid, scale, shift, multiplier)
+        skips = 0 if skip is None else _join(np.rint(skip.scale / unit).astype(np.int64))
+        made = self._weigh(node, taken, rounded, requant, unit, skips, skip)
+        return _Made(made, scale)
+
+    def _weigh(
+        self,
+        node: Node,
+        taken: _Taken,
+        rounded: Rounded,
+        requant: Requant | None,
+        unit: Float64Array,
+        skip_scale: Multiplier,
+        skip: _Made | None = None,
+    ) -> int:
+        number = self._made[id(node.inputs[0])].number
+        n_out = len(rounded.ints)
+        layer: Layer
+        if node.kind == "conv":
+            assert node.window is not None
+            layer = Conv2d(
+                n_out=n_out,
+                window=node.window,
+                inputs=(number,) if skip is None else (number, skip.number),
+                requant=requant,
+                pad_values=taken.pad_values,
+                skip_scale=skip_scale,
+            )
+        else:
+            layer = Linear(n_out=n_out, inputs=(number,), requant=requant)
+        bias = round_bias(taken.bias, unit).astype(np.int32)
+        return self._append(node, layer, rounded.ints.astype(np.int8), bias)
+
+    # -- layers without ----------------------------------------------------------------------------
+    def _add(self, node: Node, a: _Made, b: _Made, grid: Grid, *, share: float) -> _Made:
+        """share : of each value in the sum"""
+        ratios = share * np.array([a.scale, b.scale]) / grid.scale
+        shift = choose_shift(ratios, ADD_SHIFT)
+        scales = np.rint(ratios * 2.0**shift).astype(np.int64)
+        if scales.min() < 1 or scales.max() > MAX_MULTIPLIER:
+            _refuse(node, "has scales too far apart", "quantize it again, with more samples")
+        layer = Add(
+            inputs=(a.number, b.number),
+            scales=(int(scales[0]), int(scales[1])),
+            requant=_make_requant(node, grid, grid.scale, shift, 1),
+        )
+        return _Made(self._append(node, layer), grid.scale)
+
+    def _move(self, node: Node) -> _Made:
+        """Pools and flattening."""
+        made = self._made[id(node.inputs[0])]
+        if node.kind == "flatten":
+            number = self._append(node, Flatten(inputs=(made.number,)))
+            if made.gain is None or made.offset is None:
+                return _Made(number, made.scale)
+            return _Made(number, gain=made.gain.reshape(-1), offset=made.offset.reshape(-1))
+        assert node.window is not None
+        x = self._of(node, node.inputs[0])
+        if node.kind == "max_pool":
+            layer: Layer = MaxPool(window=node.window, inputs=(x.number,))
+            return _Made(self._append(node, layer), x.scale)
+        layer = SumPool(window=node.window, inputs=(x.number,))
+        return _Made(self._append(node, layer), x.scale / prod(node.window.kernel))
+
+    def _of(self, node: Node, given: Node) -> _Made:
+        """A value that is none of the samples."""
+        made = self._made[id(given)]
+        if made.gain is not None:
+            _refuse(node, "takes the samples", "begin with a convolution or a linear layer")
+        return made
+
+    def _append(
+        self,
+        node: Node,
+        layer: Layer,
+        weight: Int8Array | None = None,
+        bias: Int32Array | None = None,
+    ) -> int:
+        self._layers.append(layer)
+        self._names.append(node.name)
+        self._weights.append(np.zeros(NO_PARAMETERS, np.int8) if weight is None else weight)
+        self._biases.append(np.zeros(NO_PARAMETERS, np.int32) if bias is None else bias)
+        return len(self._layers)
+
+    def _note_coarser(self, node: Node, n: int, why: str) -> None:
+        if n:
+            self._notes.append(f"{node.name}: weights of {n} channels are coarser, for {why}")
+
+
+def replace_sum(node: Node) -> Node:
+    """The convolution of a sum alone."""
+    return Node(
+        kind="conv",
+        operator=node.operator,
+        name=node.name,
+        shape=node.shape,
+        inputs=node.inputs[:1],
+        window=node.window,
+        weight=node.weight,
+        bias=node.bias,
+        grid=node.branch_grid,
+    )
+
+
+def _take_input(node: Node, made: _Made) -> _Taken:
+    """Parameters as the integer input sees them: of samples, with what pixels stand for."""
+    weight, bias = node.parameters
+    if made.gain is None or made.offset is None:
+        return _Taken(weight, bias, made.scale)
+    gain, offset = made.gain, made.offset
+    pad_values: tuple[int, ...] = ()
+    if node.kind == "conv":
+        if not is_uniform(gain, (1, 2)) or not is_uniform(offset, (1, 2)):
+            _refuse(node, "takes samples that differ by place", "normalize whole channels")
+        gain, offset = gain[:, :1, :1], offset[:, :1, :1]
+        pad_values = _find_pad_values(node, gain.reshape(-1), offset.reshape(-1))
+    shift = (weight.values * offset).reshape(len(bias), -1).sum(axis=1)
+    first = float(gain.reshape(-1)[0])
+    if first > 0 and (gain == first).all():
+        return _Taken(weight, bias + shift, first, pad_values)
+    return _Taken(Weight(weight.values * gain), bias + shift, 1.0, pad_values)
+
+
+def _find_pad_values(node: Node, gain: Float64Array, offset: Float64Array) -> tuple[int, ...]:
+    """The pixel of each channel that stands for zero, nearest; none where that is 0."""
+    assert node.window is not None
+    if not any(node.window.pads):
+        return ()
+    values = np.rint(-offset / gain)
+    if values.min() < 0 or values.max() > PIXEL_MAX:
+        _refuse(
+            node, "pads samples with zeros, which no pixel stands for", "normalize with the mean"
+        )
+    return tuple(int(v) for v in values) if values.any() else ()
+
+
+def _make_requant(
+    node: Node, grid: Grid, scale: float, shift: int, multiplier: Multiplier
+) -> Requant:
+    """Rounding to integers of this scale, clamped like the node."""
+    low, high = intersect(node.clamp, grid.ends)
+    least, greatest = (int(np.rint(end / scale)) for end in (low, high))
+    if least > 0 or greatest < max(1, least + 1):
+        _refuse(node, f"makes numbers from {least} to {greatest} steps", "quantize it again")
+    return Requant(
+        shift=shift, multiplier=multiplier, least=least, greatest=greatest, q_bits=MAX_Q_BITS
+    )
+
+
+def _with_table(layer: Layer, q: Interval) -> Layer:
+    """The layer with a table that holds these quotients."""
+    assert isinstance(layer, Conv2d | Linear | Add)
+    assert layer.requant is not None
+    n_bits = max(int(-q.lo.min() - 1).bit_length(), int(q.hi.max()).bit_length()) + 1
+    requant = replace(layer.requant, q_bits=min(max(DEFAULT_Q_BITS, n_bits), MAX_Q_BITS))
+    return replace(layer, requant=requant)
+
+
+def _join(numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Multiplier:
+    """One number where all are the same."""
+    found = tuple(int(n) for n in numbers)
+    return found[0] if len(set(found)) == 1 else found
+
+
+def _require_grid(node: Node, grid: Grid | None) -> Grid:
+    if grid is None:
+        _refuse(node, "is not quantized", "quantize every layer but the last (QuantizeLinear)")
+    return grid
+
+
+def _refuse(node: Node, what: str, next_step: str) -> NoReturn:
+    raise GraphUnsupported(operator=node.operator, node=node.name, what=what, next_step=next_step)
