@@ -19,8 +19,8 @@ from prover.model.presets import PRESETS, parse_architecture
 from prover.model.ranges import compute_ranges
 from tests.support.models import random_images, random_model
 
-SIGNED = Requant(shift=4, multiplier=3, least=-128, greatest=127)
-PER_CHANNEL = Requant(shift=6, multiplier=(3, 1, 7, 2))
+SIGNED = Requant(shift=4, multiplier=3, least=-128, greatest=127, q_bits=15)
+PER_CHANNEL = Requant(shift=6, multiplier=(3, 1, 7, 2), q_bits=15)
 
 NETWORK = Architecture.of(
     (2, 7, 6),
@@ -33,7 +33,7 @@ NETWORK = Architecture.of(
             n_out=4, window=Window(kernel=(3, 3), pads=(1, 1, 1, 1)),
             inputs=(1, 1), requant=SIGNED, skip_scale=(5, 1, 300, 2),
         ),
-        Add(inputs=(1, 2), scales=(3, 4), requant=Requant(shift=3)),
+        Add(inputs=(1, 2), scales=(3, 4), requant=Requant(shift=3, q_bits=15)),
         MaxPool(
             window=Window(kernel=(2, 3), stride=(1, 2), pads=(1, 1, 0, 1)), inputs=(3,)
         ),
