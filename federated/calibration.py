@@ -37,7 +37,7 @@ from prover.model.samples import shape_samples
 Progress = Callable[[str, int, int], None]
 
 N_CALIBRATION = 2048
-MAX_VALUES = 1 << 23
+MAX_VALUES = 1 << 22
 """Of one layer on all calibration samples: networks with large planes get fewer samples."""
 CANDIDATES = tuple(2.0 ** (i / 4) for i in range(-4, 25))
 """Weight scales to try, as multiples of the least that clips no weight: 2^-1 to 2^6."""
@@ -288,23 +288,29 @@ def _choose(job: _Job, tried: Iterator[Iterable[_Candidate]]) -> _Candidate:
 def _try(job: _Job, layer: Layer, scale: float, shifts: Sequence[int]) -> Iterator[_Candidate]:
     """The layer with weight scale S_w and each of the shifts, from the greatest on.
 
-    Raises RangeExceeded at the first whose quotients do not fit: those of smaller shifts are
-    greater.
+    Ends where clipping has come to lose more than another shift did: smaller ones clip more.
+    Raises RangeExceeded at the first whose quotients do not fit: smaller shifts have greater ones.
     """
     weight, bias = round_parameters(job.w, job.b, scale, job.taken[0].scale)
     requant = _requant_of(layer)
+    (multiplier,) = requant.multipliers
     z = _accumulate(layer, job.taken, weight, bias)
     interval = layer.bounds([state.interval for state in job.taken], weight, bias)
     target = np.maximum(job.target, 0.0) if is_relu(requant) else job.target
+    least_error = np.inf
     for shift in sorted(shifts, reverse=True):
         shifted = replace(requant, shift=shift)
         bounds = shifted.bounds(interval)
         q = require_quotients(job.index, bounds, shifted)
-        y = shifted.apply(z).y
+        y = np.clip((z * multiplier + (1 << (shift - 1))) >> shift, *shifted.y_range)
         made = with_requant(layer, shifted)
         y_scale = compute_output_scale(made, scale, [state.scale for state in job.taken])
         after = _State(y, y_scale, Interval(shifted.clamp(bounds.lo), shifted.clamp(bounds.hi)))
-        yield _Candidate(made, scale, float(np.mean((y * y_scale - target) ** 2)), q, after)
+        error = float(np.mean((y * y_scale - target) ** 2))
+        yield _Candidate(made, scale, error, q, after)
+        least_error = min(least_error, error)
+        if error > 2 * least_error:
+            return
 
 
 def _accumulate(

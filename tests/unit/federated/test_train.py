@@ -97,6 +97,32 @@ def test_train_and_quantize_commands(packaged_only: Path) -> None:
     assert found["architecture_digest"] == model.architecture.digest.hex()
 
 
+def test_commands_on_colours_and_convolutions(packaged_only: Path) -> None:
+    """A network of the literature by its name; what is rounded has shifts of its own."""
+    trained, out = packaged_only / "float.safetensors", packaged_only / "model.zkq"
+    on = ("--dataset", "cifar10", "--json")
+    command = ["train", "--arch", "lenet-small", "--epochs", "4", "--out", str(trained), *on]
+    result = RUNNER.invoke(build_app(), command)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert found["architecture"] == "lenet-small"
+    assert found["trained_on"] == "512 packaged samples"
+    assert found["accuracy"] > 0.15  # of ten classes
+    result = RUNNER.invoke(build_app(), ["quantize", str(trained), "--out", str(out), *on])
+    assert result.exit_code == 0, result.output
+    rounded = json.loads(result.stdout)
+    assert rounded["float_accuracy"] == found["accuracy"]
+    assert abs(rounded["accuracy"] - found["accuracy"]) <= 0.03
+    assert len(rounded["accuracy_by_layer"]) == 5
+    model = decode_model(out.read_bytes())
+    assert model.architecture.input_shape == (3, 32, 32)
+    assert sum(w.size for w in model.weights) == 74_730
+    assert all(x.requant.shift <= 12 for x in model.architecture.layers if x.requant)
+    # Digits do not fit it.
+    result = RUNNER.invoke(build_app(), ["quantize", str(trained), "--out", str(out)])
+    assert result.exit_code == 2
+
+
 def test_commands_say_what_is_wrong(packaged_only: Path) -> None:
     out = str(packaged_only / "out")
     noise = packaged_only / "noise"
