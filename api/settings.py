@@ -63,6 +63,7 @@ class Settings:
     fallback_backend: str = "cpu"  # takes over when `backend` fails
     device: int | None = None  # ordinal of a worker's GPU; one that no other worker has when unset
     key_cache_bytes: int = 8 << 30  # prepared keys in a worker's memory
+    memory_bytes: int | None = None  # of a worker or command; unset: nearly all there is
     keys_limit_bytes: int = 64 << 30  # keys on disk; then only circuits that have one are proven
     lease_ms: int = 60_000  # a task is another worker's after this without a renewal
     max_deliveries: int = 3  # then the job goes to the dead letters

@@ -125,6 +125,12 @@ class CircuitTooLarge(ArchitectureInvalid):
         )
 
 
+class DoesNotFit(ArchitectureInvalid):
+    """No proof for this network and these samples fits this machine; says what to change."""
+
+    code = "does_not_fit"
+
+
 class ModelFormatError(FormatError):
     """The bytes are no quantized model (.zkq); never carries a weight or a bias."""
 

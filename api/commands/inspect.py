@@ -12,12 +12,14 @@ from api.console.output import AsJson, emit_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
+
     from api.console.estimate import Estimate
     from prover.circuit.accuracy import AccuracyCircuit, CircuitReport
     from prover.circuit.norm import NormCircuit, NormReport
     from prover.circuit.sizes import CircuitSizes
-
-DEFAULT_SAMPLES = 1024
+    from prover.costs import Machine
+    from prover.plan import Plan
 
 
 def register(app: typer.Typer) -> None:
@@ -31,63 +33,86 @@ def inspect(
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Wires, rows and seconds per layer and gadget; reads no weight."""
-    import time
-
-    from api.console.estimate import estimate, measure_rates
+    """What proofs for a model take here, and each part of the circuit; reads no weight."""
+    from api.console.estimate import estimate
+    from api.console.machine import find_machine
     from api.console.refusals import load_backend, refusing
 
     with refusing(as_json=as_json):
-        sizes, compile_circuit = _plan(model, samples, norm)
-        device = load_backend(backend)
+        machine = find_machine(load_backend(backend))
+        sizes, plan, compile_circuit = _plan(model, samples, norm, machine)
         circuit = compile_circuit()
-        rates = measure_rates(device, time.perf_counter)
     report = circuit.explain()
-    expected = estimate(sizes, report.lines, rates)
+    expected = estimate(sizes, report.lines, machine)
     if as_json:
         emit_json(
             report.to_json()
             | {
                 "circuit_digest": circuit.digest.hex(),
+                "plan": None if plan is None else plan.to_json(),
                 "seconds": {
                     "total": expected.total_s,
                     "lines": list(expected.lines_s),
                     "padding": expected.padding_s,
                     "committed": expected.committed_s,
                 },
-                "rates_ns": rates.to_json(),
             }
         )
         return
-    _show(report, expected)
+    _show(report, plan, expected)
 
 
 def _plan(
-    model: str, samples: int | None, norm: str | None
-) -> tuple[CircuitSizes, Callable[[], AccuracyCircuit | NormCircuit]]:
-    """The sizes of the circuit that is asked for, and what compiles it."""
-    from api.console.model_files import require_architecture, require_norm_plan
+    model: str, samples: int | None, norm: str | None, machine: Machine
+) -> tuple[CircuitSizes, Plan | None, Callable[[], AccuracyCircuit | NormCircuit]]:
+    """The sizes of the circuit that is asked for, its plan, and what compiles it."""
+    from api.console.model_files import find_architecture, require_norm_plan
+    from api.console.refusals import meaning
     from prover.circuit.accuracy import compile_accuracy
     from prover.circuit.norm import compile_plan
-    from prover.circuit.sizes import compute_sizes
+    from prover.errors import ArchitectureInvalid
+    from prover.plan import USUAL_SAMPLES, plan_proofs
 
     if norm is None:
-        n_samples = samples or DEFAULT_SAMPLES
-        architecture = require_architecture(model, n_samples)
-        sizes = compute_sizes(architecture, n_samples)
-        return sizes, lambda: compile_accuracy(architecture, n_samples)
+        n_total, architecture = samples or USUAL_SAMPLES, find_architecture(model)
+        with meaning("--samples", ArchitectureInvalid):
+            plan = plan_proofs(architecture, n_total, machine, n_samples=samples)
+        return plan.sizes, plan, lambda: compile_accuracy(architecture, plan.n_samples)
     if samples is not None:
-        raise typer.BadParameter("give one of --samples and --norm")
-    plan = require_norm_plan(model, norm)
-    return plan.sizes, lambda: compile_plan(plan)
+        raise typer.BadParameter("give --samples or --norm, not both")
+    norm_plan = require_norm_plan(model, norm)
+    return norm_plan.sizes, None, lambda: compile_plan(norm_plan)
 
 
-def _show(report: CircuitReport | NormReport, expected: Estimate) -> None:
+def _show_plan(console: Console, plan: Plan) -> None:
+    from prover.plan import write_bytes, write_seconds
+
+    s, limit = plan.seconds, plan.memory_bytes
+    there = "" if limit is None else f" of {write_bytes(limit)}"
+    streamed = ", read from its file as it is used" if plan.streams else ""
+    proofs = f"{plan.n_shards} of up to {plan.n_samples} samples" if plan.n_shards > 1 else "1"
+    facts = {
+        "proofs": proofs,
+        "key": f"{write_bytes(plan.key.proving)}{streamed}; "
+        f"verifiers read {plan.key.verifying >> 10} KiB",
+        "memory": f"{write_bytes(plan.setup_bytes)} to make the key, "
+        f"{write_bytes(plan.prove_bytes)} to prove{there}",
+        "time": f"{write_seconds(s.compile + s.setup)} to make the key, once; "
+        f"{write_seconds(s.load)} to load it; {write_seconds(s.prove)} to prove, "
+        f"{write_seconds(s.verify)} to verify",
+    }
+    for name, value in facts.items():
+        console.print(f"{name}: {value}")
+
+
+def _show(report: CircuitReport | NormReport, plan: Plan | None, expected: Estimate) -> None:
     from rich.console import Console
     from rich.table import Table
 
     console = Console(markup=False, highlight=False)
     console.print(f"{report.subject}: {report.rows} rows of 2^{report.lg_rows}")
+    if plan is not None:
+        _show_plan(console, plan)
     wires = ", ".join(f"{n} {group}" for group, n in report.wires.items())
     console.print(f"wires: {wires}")
     console.print(f"range table: {report.width_reason}")
@@ -105,4 +130,4 @@ def _show(report: CircuitReport | NormReport, expected: Estimate) -> None:
     table.add_row("committed", "", "", "", f"{expected.committed_s:.2f}", "small values, cheap")
     table.add_row("total", "", str(1 << report.lg_rows), "", f"{expected.total_s:.2f}", "")
     console.print(table)
-    console.print("seconds are an estimate, from operations timed on this device just now")
+    console.print("seconds are an estimate, for a device as fast as this one is just now")

@@ -34,7 +34,7 @@ def prove(
     dataset: SamplesRef,
     out: Annotated[Path, typer.Option(help="File for the proof.", dir_okay=False)],
     shards: Annotated[
-        bool, typer.Option("--shards", help="Split the samples; one proof per shard, one file.")
+        bool, typer.Option("--shards", help="A file of shards, even where one proof is enough.")
     ] = False,
     claim: Annotated[
         int | None, typer.Option(min=0, help="Claim this many correct samples; default all.")
@@ -48,11 +48,15 @@ def prove(
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Prove a lower bound on the correct samples; the proof is verified before it is written."""
+    """Prove a lower bound on the correct samples; the proof is verified before it is written.
+
+    More samples than the key's circuit has are proven in shards, one file of proofs.
+    """
     import time
 
     from api.console.blinding import load_blinding, load_commitment
     from api.console.files import write_public
+    from api.console.machine import find_machine
     from api.console.occasion import parse_occasion
     from api.console.progress import show_steps
     from api.console.proving import ProverKit
@@ -60,13 +64,12 @@ def prove(
     from api.console.samples import load_reference
     from prover.pedersen.commitment import Committer
     from prover.pipeline import require_commitment
+    from prover.plan import plan_proofs
     from prover.shards import Container, split_shards
     from prover.wire.statement import Occasion
 
     if not out.parent.is_dir():
         raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
-    if shards and claim is not None:
-        raise typer.BadParameter("shards claim all their correct samples", param_hint="--claim")
     occasion = Occasion(
         **parse_occasion(
             chain=chain, task=task, round_index=round_index, height=height, client=client
@@ -77,9 +80,14 @@ def prove(
         device = load_backend(backend)
         samples = load_reference(dataset)
         committed, blinding = load_commitment(commitment), load_blinding(commitment)
-        kit = ProverKit.load(model, key, key_digest=key_digest)
+        machine = find_machine(device)
+        kit = ProverKit.load(model, key, key_digest=key_digest, machine=machine)
+        n_samples = kit.card.n_samples
         parts = split_shards(kit.accuracy.public_layout, samples.images, samples.labels)
-        _require_one(parts, kit.card.n_samples, len(samples.labels), sharded=shards)
+        shards = shards or len(parts) > 1
+        _require_container(parts, claim, sharded=shards)
+        plan = plan_proofs(kit.card.architecture, len(samples.labels), machine, n_samples=n_samples)
+        typer.echo(plan.describe(has_key=True), err=True)
         kit = kit.prepare(device)
         with show_steps() as progress:
             committer = Committer(kit.model.architecture.n_parameters, device, progress)
@@ -117,15 +125,12 @@ def prove(
     typer.echo(f"wrote {out} ({len(raw)} bytes, public)")
 
 
-def _require_one(parts: list[ShardInputs], n_samples: int, n_total: int, *, sharded: bool) -> None:
-    """Usage error unless the samples fit into one proof, or into one container of proofs."""
+def _require_container(parts: list[ShardInputs], claim: int | None, *, sharded: bool) -> None:
+    """Usage error for more shards than a container of proofs has, or a claim about shards."""
     from prover.shards import MAX_SHARDS
 
-    if len(parts) > 1 and not sharded:
-        raise typer.BadParameter(
-            f"{n_total} samples, and one proof under this key covers {n_samples}; add --shards",
-            param_hint="--dataset",
-        )
+    if sharded and claim is not None:
+        raise typer.BadParameter("shards claim all their correct samples", param_hint="--claim")
     if len(parts) > MAX_SHARDS:
         raise typer.BadParameter(
             f"{len(parts)} shards, limit {MAX_SHARDS}; take a key for more samples",

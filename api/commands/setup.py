@@ -14,6 +14,7 @@ from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from kernels.backend import Backend
     from prover.circuit.accuracy import AccuracyCircuit
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
     from prover.circuit.norm_plan import NormPlan
     from prover.keys.card import Card
     from prover.keys.halves import ProvingKey
+    from prover.keys.streamed import Keep
     from prover.model.network import Architecture
     from prover.progress import StageProgress
 
     Maker = Callable[
-        [Backend, StageProgress], tuple[AccuracyCircuit | NormCircuit, Card, ProvingKey]
+        [Backend, StageProgress, Keep], tuple[AccuracyCircuit | NormCircuit, Card, ProvingKey]
     ]
 
+BASES = "bases.partial"
+"""A file beside the key while it is made, where memory has no room for its bases."""
 WARNING = (
     "WARNING: a setup by one party. Whoever ran it could keep the trapdoor and forge proofs under "
     "this key, and no key shows whether that was done: who relies on its proofs relies on you, and "
@@ -47,7 +51,10 @@ def setup(
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Make a key, as its only party; of a model file only the public architecture is read."""
+    """Make a key, as its only party; of a model file only the public architecture is read.
+
+    Without --samples a proof covers 1,024, or as many as fit into this machine's memory.
+    """
     import time
     from textwrap import fill
 
@@ -65,10 +72,10 @@ def setup(
         )
     started = time.perf_counter()
     with refusing(as_json=as_json):
-        make = _plan(model, samples, norm)
         device = load_backend(backend)
-        with filling(out), show_steps() as progress:
-            circuit, card, key = make(device, progress)
+        make, keeping = _plan(model, samples, norm, device, out)
+        with filling(out), show_steps() as progress, keeping as keep:
+            circuit, card, key = make(device, progress, keep)
             save_key(key, out, card)
         n_bytes = sum(path.stat().st_size for path in out.iterdir())
     facts = _describe(card, circuit, key) | {
@@ -80,7 +87,9 @@ def setup(
         emit_json(facts)
         return
     typer.secho(fill(WARNING, 99), fg="red", bold=True)
-    subject = f"on {samples} samples" if norm is None else f"with updates bounded by {norm}"
+    subject = f"with updates bounded by {norm}"
+    if norm is None:
+        subject = f"on {facts['samples']} samples"
     typer.echo(
         f"key for {card.architecture.name} {subject}: {circuit.r1cs.n_rows} rows "
         f"(2^{key.lg_n}), {n_bytes >> 20} MiB, in {facts['setup_s']:.1f} s"
@@ -89,19 +98,37 @@ def setup(
     typer.echo(f"wrote {out} (public; verifiers need {VERIFYING_NAME} and {CARD_NAME} only)")
 
 
-def _plan(model: str, samples: int | None, norm: str | None) -> Maker:
-    """What makes the key that is asked for, once that is known to be a circuit."""
-    from api.console.model_files import require_architecture, require_norm_plan
+def _plan(
+    model: str, samples: int | None, norm: str | None, device: Backend, out: Path
+) -> tuple[Maker, AbstractContextManager[Keep]]:
+    """What makes the key that is asked for, once that is known to fit, and where its bases go."""
+    from contextlib import nullcontext
 
-    if samples is not None and norm is None:
-        return partial(_make_accuracy, require_architecture(model, samples), samples)
-    if samples is None and norm is not None:
-        return partial(_make_norm, require_norm_plan(model, norm))
-    raise typer.BadParameter("give one of --samples and --norm")
+    from api.console.machine import find_machine
+    from api.console.model_files import find_architecture, require_norm_plan
+    from api.console.refusals import meaning
+    from prover.errors import ArchitectureInvalid
+    from prover.keys.streamed import keep_in_memory, keeping_in_file
+    from prover.plan import USUAL_SAMPLES, plan_proofs
+
+    if norm is None:
+        n_total, architecture = samples or USUAL_SAMPLES, find_architecture(model)
+        with meaning("--samples", ArchitectureInvalid):
+            plan = plan_proofs(architecture, n_total, find_machine(device), n_samples=samples)
+        typer.echo(plan.describe(), err=True)
+        keeping = keeping_in_file(out / BASES) if plan.streams else nullcontext(keep_in_memory)
+        return partial(_make_accuracy, architecture, plan.n_samples), keeping
+    if samples is None:
+        return partial(_make_norm, require_norm_plan(model, norm)), nullcontext(keep_in_memory)
+    raise typer.BadParameter("give --samples or --norm, not both")
 
 
 def _make_accuracy(
-    architecture: Architecture, n_samples: int, backend: Backend, progress: StageProgress
+    architecture: Architecture,
+    n_samples: int,
+    backend: Backend,
+    progress: StageProgress,
+    keep: Keep,
 ) -> tuple[AccuracyCircuit, Card, ProvingKey]:
     """The circuit and a key under a fresh trapdoor, which is forgotten here."""
     from prover.circuit.accuracy import compile_accuracy
@@ -112,13 +139,17 @@ def _make_accuracy(
     accuracy = compile_accuracy(architecture, n_samples)
     progress("circuit", 1, 1)
     key = setup_accuracy(
-        accuracy, random_bytes=secrets.token_bytes, backend=backend, progress=progress
+        accuracy,
+        random_bytes=secrets.token_bytes,
+        backend=backend,
+        progress=progress,
+        keep=keep,
     )
     return accuracy, KeyCard.of(accuracy), key
 
 
 def _make_norm(
-    plan: NormPlan, backend: Backend, progress: StageProgress
+    plan: NormPlan, backend: Backend, progress: StageProgress, keep: Keep
 ) -> tuple[NormCircuit, Card, ProvingKey]:
     """`_make_accuracy` of bounds on updates."""
     from prover.circuit.norm import compile_plan
@@ -128,7 +159,9 @@ def _make_norm(
     progress("circuit", 0, 1)
     norm = compile_plan(plan)
     progress("circuit", 1, 1)
-    key = setup_norm(norm, random_bytes=secrets.token_bytes, backend=backend, progress=progress)
+    key = setup_norm(
+        norm, random_bytes=secrets.token_bytes, backend=backend, progress=progress, keep=keep
+    )
     return norm, UpdateCard.of(norm), key
 
 

@@ -11,7 +11,6 @@ import typer
 from api.console.refusals import meaning
 from kernels.machine import count_memory
 from prover.circuit.norm_plan import NormPlan, require_norm
-from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, BoundsInvalid, CircuitTooLarge, ModelFormatError
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.presets import parse_architecture
@@ -51,34 +50,26 @@ def read_architecture(path: Path) -> Architecture:
     return architecture
 
 
-def require_architecture(model: str, n_samples: int) -> Architecture:
-    """The architecture of a .zkq file, or of a name such as mlp-784-128-10.
-
-    A usage error for what is neither, and for a circuit with more rows than a key can have or than
-    this machine's memory holds.
-    Raises ModelFormatError, OSError for a file that is there but is no model.
-    """
-    architecture = _find_architecture(model)
-    with meaning("--samples", CircuitTooLarge):
-        require_circuit(architecture, n_samples, max_bytes=count_memory())
-    return architecture
-
-
 def require_norm_plan(model: str, bounds: str) -> NormPlan:
-    """The plan of a circuit of bounds on updates, from what `require_architecture` takes and the
+    """The plan of a circuit of bounds on updates, from what `find_architecture` takes and the
     text of --norm. Errors as there, and a usage error for bounds that are none."""
     names, parts = ("weight", "bias", "squares"), bounds.split(",")
     if len(parts) != len(names) or not all(p.isascii() and p.isdigit() for p in parts):
         raise typer.BadParameter(
             "bounds are three numbers, such as 8,2000,50000", param_hint="--norm"
         )
-    architecture = _find_architecture(model)
+    architecture = find_architecture(model)
     with meaning("--norm", BoundsInvalid, CircuitTooLarge):
         found = UpdateBounds(**dict(zip(names, map(int, parts), strict=True)))
         return require_norm(architecture, found, max_bytes=count_memory())
 
 
-def _find_architecture(model: str) -> Architecture:
+def find_architecture(model: str) -> Architecture:
+    """The architecture of a .zkq file, or of a name such as mlp-784-128-10 or lenet5.
+
+    A usage error for what is neither.
+    Raises ModelFormatError, OSError for a file that is there but is no model.
+    """
     path = Path(model)
     try:
         return read_architecture(path) if path.is_file() else parse_architecture(model)

@@ -34,7 +34,7 @@ KeyFolder = Annotated[
 ModelFile = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, help="A model of `zkpot quantize` (.zkq).")
 ]
-ModelOrName = Annotated[str, typer.Argument(help="A .zkq file, or a name such as mlp-784-128-10.")]
+ModelOrName = Annotated[str, typer.Argument(help="A .zkq file, or a name: mlp-784-128-10, lenet5.")]
 NSamples = Annotated[
     int | None, typer.Option("--samples", min=2, max=1 << 20, help="Samples that one proof covers.")
 ]

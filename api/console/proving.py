@@ -8,7 +8,8 @@ from pathlib import Path
 from api.console.model_files import load_model
 from kernels.backend import Backend
 from prover.circuit.accuracy import AccuracyCircuit
-from prover.circuit.sizes import compute_sizes
+from prover.circuit.sizes import CircuitSizes, compute_sizes
+from prover.costs import Machine
 from prover.errors import KeyMismatch
 from prover.groth16.prove import prepare
 from prover.keys.card import KeyCard
@@ -16,6 +17,7 @@ from prover.keys.folder import PROVING_NAME, load_proving_key, load_verifying_ha
 from prover.keys.halves import ProvingKey
 from prover.model.network import QuantizedModel
 from prover.pipeline import compile_for_key
+from prover.plan import must_stream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,10 +30,13 @@ class ProverKit:
     accuracy: AccuracyCircuit
 
     @classmethod
-    def load(cls, model: Path, key: Path, *, key_digest: bytes | None) -> ProverKit:
+    def load(
+        cls, model: Path, key: Path, *, key_digest: bytes | None, machine: Machine
+    ) -> ProverKit:
         """The cheap refusals first: the whole proving half is hashed when it is loaded.
 
         key_digest : of the key that it must be; None: whatever key lies there
+        machine    : whose memory says whether the key's bases stay in their file
         Raises FormatError, KeyMismatch, CircuitTooLarge, OSError.
         holds : a circuit is compiled only if it has the sizes of the key that lies there, whose
                 bytes are many times those of the matrices
@@ -45,8 +50,9 @@ class ProverKit:
                 f"(digest {card.architecture.digest.hex()[:16]}), the model is "
                 f"{loaded.architecture.name} (digest {loaded.architecture.digest.hex()[:16]})"
             )
-        proving = load_proving_key(key, verifying)
-        _require_sizes(proving, card)
+        sizes = compute_sizes(card.architecture, card.n_samples)
+        proving = load_proving_key(key, verifying, streams=must_stream(sizes, machine))
+        _require_sizes(proving, card, sizes)
         return cls(
             model=loaded,
             key=proving,
@@ -59,9 +65,8 @@ class ProverKit:
         return replace(self, key=prepare(self.key, backend))
 
 
-def _require_sizes(key: ProvingKey, card: KeyCard) -> None:
+def _require_sizes(key: ProvingKey, card: KeyCard, sizes: CircuitSizes) -> None:
     """KeyMismatch when the card's circuit has other sizes than the key, without compiling it."""
-    sizes = compute_sizes(card.architecture, card.n_samples)
     found = (key.lg_n, key.n_wires, key.linked, key.n_advice)
     if found != (sizes.lg_n, sizes.n_wires, (sizes.n_model,), sizes.n_advice):
         raise KeyMismatch(

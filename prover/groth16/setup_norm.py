@@ -8,6 +8,7 @@ from prover.groth16.setup import setup
 from prover.groth16.trapdoor import draw_trapdoor
 from prover.keys.card import UpdateCard
 from prover.keys.halves import ProvingKey
+from prover.keys.streamed import Keep, keep_in_memory
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
 
@@ -18,6 +19,7 @@ def setup_norm(
     random_bytes: RandomBytes,
     backend: Backend,
     progress: StageProgress | None = None,
+    keep: Keep = keep_in_memory,
 ) -> ProvingKey:
     """A key of compiled bounds: `setup` with a trapdoor that is drawn and forgotten here."""
     return setup(
@@ -28,4 +30,5 @@ def setup_norm(
         trapdoor=draw_trapdoor(random_bytes, n_linked=len(norm.r1cs.linked)),
         backend=backend,
         progress=progress,
+        keep=keep,
     )

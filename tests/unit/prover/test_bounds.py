@@ -9,12 +9,13 @@ from typing import NoReturn
 import numpy as np
 import pytest
 
-from api.console import model_files, proving
+from api.console import machine, proving
 from api.console.proving import ProverKit
 from kernels.backend import get_backend
 from prover import pipeline
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.public_inputs import MAX_SAMPLES
+from prover.costs import Machine, find_speeds
 from prover.errors import CircuitTooLarge, FormatError, KeyMismatch
 from prover.groth16.setup import setup_accuracy
 from prover.keys.card import KeyCard
@@ -30,6 +31,7 @@ from tests.support.tiny_circuits import seeded
 ARCHITECTURE = Architecture.mlp([6, 1, 3], requant=Requant(q_bits=9))
 N_SAMPLES = 4
 GIB = 1 << 30
+MACHINE = Machine(threads=1, memory_bytes=None, speeds_ns=find_speeds("scalar"))
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +67,14 @@ def test_a_card_that_asks_for_more_samples_than_the_key_has_is_not_compiled(
 ) -> None:
     """The key's own bytes bound what `commit` and `prove` compile."""
     write_card(folder, N_SAMPLES)
-    kit = ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None)
+    kit = ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None, machine=MACHINE)
     assert kit.accuracy.n_samples == N_SAMPLES
     monkeypatch.setattr(pipeline, "compile_accuracy", compile_nothing)
     monkeypatch.setattr(proving, "compile_for_key", compile_nothing)
     for n_samples in (N_SAMPLES + 1, MAX_SAMPLES):
         write_card(folder, n_samples)
         with pytest.raises(KeyMismatch):
-            ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None)
+            ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None, machine=MACHINE)
 
 
 def test_a_circuit_beyond_this_machine_is_not_compiled(
@@ -107,7 +109,7 @@ def test_names_that_ask_for_too_much_are_misuse(
     out = ["--out", tmp_path / "key"] if command == "setup" else []
     found = run(command, "mlp-784-128-10", "--samples", MAX_SAMPLES, *out)
     assert (found.exit_code, "the limit is 134217728" in found.output) == (2, True)
-    monkeypatch.setattr(model_files, "count_memory", lambda: GIB // 4)
+    monkeypatch.setattr(machine, "find_memory", lambda _: GIB // 4)
     found = run(command, "mlp-784-128-10", "--samples", 1024, *out)
     words = " ".join(found.output.replace("│", " ").split())
     assert (found.exit_code, "and there are 256 MiB" in words) == (2, True)

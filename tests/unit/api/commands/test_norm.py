@@ -131,10 +131,9 @@ def test_bounds_that_are_none_are_a_usage_error(norm: str, words: str, tmp_path:
 def test_a_circuit_is_of_samples_or_of_bounds(tmp_path: Path) -> None:
     both = ("--samples", 4, "--norm", TEXT)
     for arguments in (
-        ("setup", "mlp-6-3", "--out", tmp_path / "key"),
         ("setup", "mlp-6-3", *both, "--out", tmp_path / "key"),
         ("inspect", "mlp-6-3", *both),
     ):
         result = run(*arguments)
         assert result.exit_code == 2
-        assert "give one of --samples and --norm" in result.output
+        assert "give --samples or --norm, not both" in result.output

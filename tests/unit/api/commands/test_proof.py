@@ -97,7 +97,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, models: dict[str, QuantizedMo
     succeed("setup", desk / "model.zkq", "--samples", N_SAMPLES, "--out", desk / "key")
     for name in models:
         succeed("commit", desk / f"{name}.zkq", "--out", desk / f"{name}.commit")
-        shards = [*prove_arguments(desk, MANY, name), "--shards", "--out", desk / f"{name}.shards"]
+        shards = [*prove_arguments(desk, MANY, name), "--out", desk / f"{name}.shards"]
         succeed(*shards)
     succeed(*prove_arguments(desk), "--out", desk / "proof.zkp", *occasion_arguments())
     return desk
@@ -280,7 +280,7 @@ def test_prove_refuses_what_does_not_belong_together(desk: Path, tmp_path: Path)
         ("mnist", (), "such as mnist:test[0:1024]"),
         ("svhn:test[0:8]", (), "there are: mnist"),
         ("mnist:test[0:10001]", (), "has 10000 samples"),
-        ("mnist:test[0:9]", (), "add --shards"),
+        ("mnist:test[0:9]", ("--claim", "3"), "shards claim all"),
         (ONE, ("--claim", "3", "--shards"), "shards claim all"),
         (ONE, ("--client", "xyz"), "hexadecimal"),
         (ONE, ("--chain", ""), "1 to 64 bytes"),

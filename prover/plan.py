@@ -1,0 +1,244 @@
+"""What proofs will take, before anything starts: rows, key, memory, seconds, how many there are.
+
+    plan_proofs   model's architecture, number of samples, machine -> `Plan`
+
+Samples that one circuit cannot hold in this machine's memory are cut into shards, the fewest that
+fit; a key whose bases do not fit beside the rest stays in its file. What fits in no way is refused,
+with what to change. Pure: nothing is compiled, read or measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from prover.circuit.sizes import MAX_ROWS, CircuitSizes, compute_sizes
+from prover.costs import (
+    Machine,
+    count_compiling,
+    count_loading,
+    count_proving,
+    count_setup,
+    count_verifying,
+    measure_proving,
+    measure_setup,
+)
+from prover.errors import DoesNotFit
+from prover.keys.sizes import KeyBytes, count_key_bytes
+from prover.model.network import Architecture
+from prover.shards import MAX_SHARDS, count_shards
+
+MIN_SAMPLES = 2
+"""Of a circuit."""
+USUAL_SAMPLES = 1 << 10
+"""The most samples of a circuit that nobody asked otherwise for; more make more shards."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seconds:
+    """Of a first proof; what comes again, `prove` alone.
+
+    compile, setup : of circuit and key, once for all proofs under them
+    load           : of the key, once for each process
+    prove, verify  : of all shards, one after the other
+    """
+
+    compile: float
+    setup: float
+    load: float
+    prove: float
+    verify: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What proofs about all samples will take on one machine.
+
+    n_total, n_samples, n_shards : samples in all, samples of the circuit, proofs
+    streams     : whether the key's bases stay in their file
+    setup_bytes, prove_bytes, memory_bytes : memory at the most, and what there is; None: unknown
+    """
+
+    architecture: str
+    n_total: int
+    n_samples: int
+    n_shards: int
+    sizes: CircuitSizes
+    key: KeyBytes
+    streams: bool
+    setup_bytes: int
+    prove_bytes: int
+    memory_bytes: int | None
+    seconds: Seconds
+
+    @property
+    def peak_bytes(self) -> int:
+        """Memory at the most, of the key's making and of proofs."""
+        return max(self.setup_bytes, self.prove_bytes)
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, by the names that they have in answers and in `--json`."""
+        return {
+            "architecture": self.architecture,
+            "samples": self.n_total,
+            "samples_per_proof": self.n_samples,
+            "proofs": self.n_shards,
+            "rows": self.sizes.n_rows,
+            "lg_rows": self.sizes.lg_n,
+            "parameters": self.sizes.n_model,
+            "key_bytes": self.key.proving,
+            "verifying_key_bytes": self.key.verifying,
+            "key_streams": self.streams,
+            "setup_memory_bytes": self.setup_bytes,
+            "prove_memory_bytes": self.prove_bytes,
+            "memory_bytes": self.memory_bytes,
+            "seconds": asdict(self.seconds),
+        }
+
+    def describe(self, *, has_key: bool = False) -> str:
+        """One line for people, before the work begins; `has_key`: no key is made."""
+        s, proofs = self.seconds, ""
+        if self.n_shards > 1:
+            proofs = f"{self.n_shards} proofs of up to {self.n_samples} samples: "
+        streams = " read from its file as it is used" if self.streams else ""
+        times = [f"{write_seconds(s.compile + s.load + s.prove)} for the proof"]
+        if not has_key:
+            times.insert(0, f"{write_seconds(s.compile + s.setup)} for the key")
+        return (
+            f"{proofs}{self.sizes.n_rows} rows (2^{self.sizes.lg_n}), "
+            f"key of {write_bytes(self.key.proving)}{streams}, "
+            f"memory up to {write_bytes(self.prove_bytes if has_key else self.peak_bytes)}, "
+            f"about {', '.join(times)}"
+        )
+
+
+def plan_proofs(
+    architecture: Architecture,
+    n_total: int,
+    machine: Machine,
+    *,
+    n_samples: int | None = None,
+    most: int = USUAL_SAMPLES,
+    max_rows: int = MAX_ROWS,
+) -> Plan:
+    """The plan with the fewest shards that fits the machine.
+
+    n_total   : samples to prove, at least 1
+    n_samples : of the circuit; default as many as there are, up to `most` and what fits
+    raises    : ArchitectureInvalid as `compute_sizes`; DoesNotFit, with what to do about it
+    """
+
+    @cache
+    def consider(n: int) -> Plan:
+        return _plan(architecture, n_total, machine, n)
+
+    def fits(n: int) -> bool:
+        return not _find_lack(consider(n), max_rows)
+
+    wanted = n_samples or _share(n_total, most)
+    if fits(wanted):
+        return consider(wanted)
+    n_fitting = _find_most(fits, wanted - 1)
+    lack = _find_lack(consider(wanted), max_rows)
+    if n_fitting is None:
+        raise DoesNotFit(f"{lack}; {_advise(consider(MIN_SAMPLES), max_rows)}")
+    if n_samples is not None:
+        raise DoesNotFit(
+            f"{lack}; take fewer samples, up to {n_fitting} a proof: more are proven in shards"
+        )
+    return consider(_share(n_total, n_fitting))
+
+
+def _share(n_total: int, most: int) -> int:
+    """Samples of the largest of the fewest shards with at most so many."""
+    return max(MIN_SAMPLES, -(-n_total // count_shards(n_total, most)))
+
+
+def _find_most(fits: Callable[[int], bool], most: int) -> int | None:
+    """The greatest number up to `most` that fits, where a smaller one fits as well."""
+    least, found = MIN_SAMPLES, None
+    while least <= most:
+        middle = (least + most) // 2
+        if fits(middle):
+            least, found = middle + 1, middle
+        else:
+            most = middle - 1
+    return found
+
+
+def must_stream(sizes: CircuitSizes, machine: Machine) -> bool:
+    """Whether a key's bases do not fit beside the rest, and have to stay in their file."""
+    peak = max(measure_setup(sizes, streams=False), measure_proving(sizes, streams=False))
+    return machine.memory_bytes is not None and peak > machine.memory_bytes
+
+
+def _plan(architecture: Architecture, n_total: int, machine: Machine, n_samples: int) -> Plan:
+    sizes = compute_sizes(architecture, n_samples)
+    key, n_shards = count_key_bytes(sizes), count_shards(n_total, n_samples)
+    streams = must_stream(sizes, machine)
+    return Plan(
+        architecture=architecture.name,
+        n_total=n_total,
+        n_samples=n_samples,
+        n_shards=n_shards,
+        sizes=sizes,
+        key=key,
+        streams=streams,
+        setup_bytes=measure_setup(sizes, streams=streams),
+        prove_bytes=measure_proving(sizes, streams=streams),
+        memory_bytes=machine.memory_bytes,
+        seconds=Seconds(
+            compile=machine.time(count_compiling(sizes)),
+            setup=machine.time(count_setup(sizes, key)),
+            load=machine.time(count_loading(sizes, key)),
+            prove=n_shards * machine.time(count_proving(sizes)),
+            verify=n_shards * machine.time(count_verifying(sizes)),
+        ),
+    )
+
+
+# -- what does not fit -----------------------------------------------------------------------------
+
+
+def _find_lack(plan: Plan, max_rows: int) -> str | None:
+    """Why a plan cannot be followed; None when it can."""
+    sizes, what = plan.sizes, f"the circuit of {plan.architecture} on {plan.n_samples} samples"
+    if sizes.n_rows > max_rows:
+        return f"{what} has {sizes.n_rows} rows, and the limit is {max_rows}"
+    if plan.memory_bytes is not None and plan.peak_bytes > plan.memory_bytes:
+        needs, has = write_bytes(plan.peak_bytes), write_bytes(plan.memory_bytes)
+        return f"{what} takes {needs} of memory, and there are {has}"
+    if plan.n_shards > MAX_SHARDS:
+        return (
+            f"{plan.n_total} samples make {plan.n_shards} shards of {plan.n_samples}, and a proof "
+            f"has up to {MAX_SHARDS}"
+        )
+    return None
+
+
+def _advise(least: Plan, max_rows: int) -> str:
+    """What to change where no number of samples fits, by what most rows are for.
+
+    least : the plan of the smallest circuit
+    """
+    if _find_lack(least, max_rows) is None:
+        return "take fewer samples"
+    n_tables = sum(least.sizes.tables.values())
+    if n_tables > 2 * least.sizes.n_model:
+        return f"tables alone take {n_tables} rows: take smaller q_bits when you quantize"
+    return (
+        f"{least.sizes.n_model} parameters alone take {least.sizes.n_rows} rows: take a smaller "
+        "network, or more memory"
+    )
+
+
+def write_bytes(n: float) -> str:
+    """Bytes for people."""
+    return f"{n / (1 << 30):.1f} GiB" if n >= 1 << 30 else f"{n / (1 << 20):.0f} MiB"
+
+
+def write_seconds(s: float) -> str:
+    """Seconds for people."""
+    return f"{s / 60:.0f} min" if s >= 120 else f"{s:.0f} s" if s >= 10 else f"{s:.1f} s"
