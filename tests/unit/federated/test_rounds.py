@@ -18,9 +18,28 @@ from federated.float_model import encode_float_model
 from federated.local import LOCAL, improve, warm_up
 from federated.partition import split_by_label
 from federated.train import TrainSettings, augment, train
+from prover.model.layers import Linear, Requant
 from prover.model.network import Architecture
+from prover.model.planes import Conv2d, Window
+from prover.model.pooling import Flatten, SumPool
 
 ARCHITECTURE = Architecture.mlp([784, 64, 10])
+RESIDUAL = Architecture.of(
+    (1, 28, 28),
+    [
+        Conv2d(
+            n_out=4, window=Window(kernel=(5, 5), stride=(2, 2), pads=(2, 2, 1, 1)), inputs=(0,),
+            requant=Requant(),
+        ),
+        Conv2d(
+            n_out=4, window=Window(kernel=(3, 3), pads=(1, 1, 1, 1)), inputs=(1, 1),
+            requant=Requant(shift=8), skip_scale=64,
+        ),
+        SumPool(window=Window(kernel=(2, 2), stride=(2, 2)), inputs=(2,)),
+        Flatten(inputs=(3,)),
+        Linear(n_out=10, inputs=(4,)),
+    ],
+)  # fmt: skip
 N_PUBLIC = 500
 NOWHERE = Path("no-such-folder")
 
@@ -63,6 +82,17 @@ def test_the_mean_is_better_than_its_parts(outcomes: list[RoundOutcome]) -> None
     assert last.global_count == count_correct(
         last.global_model.rounded(), take("test", slice(0, 2048))
     )
+
+
+def test_networks_with_convolutions_learn_in_rounds(public: LabeledImages) -> None:
+    """By shifts and factors that the task has fixed: skips and pools average as all else does."""
+    clients = [take("train", slice(start, start + 700)) for start in (1000, 2000, 3000)]
+    test = take("test", slice(0, 512))
+    rounds = run_rounds(clients, public, test, architecture=RESIDUAL, n_rounds=2, progress=ignore)
+    first, second = rounds
+    assert first.global_model.architecture == RESIDUAL
+    assert second.global_count > 0.75 * 512
+    assert second.global_count > first.global_count
 
 
 def test_the_same_seed_makes_the_same_integers(public: LabeledImages) -> None:
