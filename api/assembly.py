@@ -14,6 +14,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
+from api.console.machine import find_memory
 from api.http.service import Service
 from api.http.verifier_pool import VerifierPool
 from api.queue.metrics import Meter
@@ -66,6 +67,7 @@ def build_worker(
         open_keys(settings),
         budget_bytes=settings.key_cache_bytes,
         random_bytes=secrets.token_bytes,
+        memory_bytes=find_memory(settings),
     )
     prover = TaskProver(store=open_store(settings), keys=keys, random_bytes=secrets.token_bytes)
     names = [settings.backend, settings.fallback_backend]

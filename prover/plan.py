@@ -168,16 +168,16 @@ def _find_most(fits: Callable[[int], bool], most: int) -> int | None:
     return found
 
 
-def must_stream(sizes: CircuitSizes, machine: Machine) -> bool:
+def must_stream(sizes: CircuitSizes, memory_bytes: int | None) -> bool:
     """Whether a key's bases do not fit beside the rest, and have to stay in their file."""
     peak = max(measure_setup(sizes, streams=False), measure_proving(sizes, streams=False))
-    return machine.memory_bytes is not None and peak > machine.memory_bytes
+    return memory_bytes is not None and peak > memory_bytes
 
 
 def _plan(architecture: Architecture, n_total: int, machine: Machine, n_samples: int) -> Plan:
     sizes = compute_sizes(architecture, n_samples)
     key, n_shards = count_key_bytes(sizes), count_shards(n_total, n_samples)
-    streams = must_stream(sizes, machine)
+    streams = must_stream(sizes, machine.memory_bytes)
     return Plan(
         architecture=architecture.name,
         n_total=n_total,

@@ -81,7 +81,7 @@ def prove(
         samples = load_reference(dataset)
         committed, blinding = load_commitment(commitment), load_blinding(commitment)
         machine = find_machine(device)
-        kit = ProverKit.load(model, key, key_digest=key_digest, machine=machine)
+        kit = ProverKit.load(model, key, key_digest=key_digest, memory_bytes=machine.memory_bytes)
         n_samples = kit.card.n_samples
         parts = split_shards(kit.accuracy.public_layout, samples.images, samples.labels)
         shards = shards or len(parts) > 1

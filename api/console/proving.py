@@ -9,7 +9,6 @@ from api.console.model_files import load_model
 from kernels.backend import Backend
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.sizes import CircuitSizes, compute_sizes
-from prover.costs import Machine
 from prover.errors import KeyMismatch
 from prover.groth16.prove import prepare
 from prover.keys.card import KeyCard
@@ -31,12 +30,12 @@ class ProverKit:
 
     @classmethod
     def load(
-        cls, model: Path, key: Path, *, key_digest: bytes | None, machine: Machine
+        cls, model: Path, key: Path, *, key_digest: bytes | None, memory_bytes: int | None
     ) -> ProverKit:
         """The cheap refusals first: the whole proving half is hashed when it is loaded.
 
         key_digest : of the key that it must be; None: whatever key lies there
-        machine    : whose memory says whether the key's bases stay in their file
+        memory_bytes : where they are too few, the key's bases stay in their file
         Raises FormatError, KeyMismatch, CircuitTooLarge, OSError.
         holds : a circuit is compiled only if it has the sizes of the key that lies there, whose
                 bytes are many times those of the matrices
@@ -51,7 +50,7 @@ class ProverKit:
                 f"{loaded.architecture.name} (digest {loaded.architecture.digest.hex()[:16]})"
             )
         sizes = compute_sizes(card.architecture, card.n_samples)
-        proving = load_proving_key(key, verifying, streams=must_stream(sizes, machine))
+        proving = load_proving_key(key, verifying, streams=must_stream(sizes, memory_bytes))
         _require_sizes(proving, card, sizes)
         return cls(
             model=loaded,

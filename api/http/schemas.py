@@ -19,6 +19,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,64}$")]
 HexBytes = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}){1,64}$")]
 Number = Annotated[int, Field(strict=True, ge=0, lt=MAX_NUMBER)]
+ArchitectureName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
 DatasetName = Annotated[
     str,
     StringConstraints(
@@ -26,6 +27,9 @@ DatasetName = Annotated[
         max_length=80,
     ),
 ]
+
+
+CircuitSamples = Annotated[int, Field(strict=True, ge=2, le=MAX_SAMPLES)]
 
 
 class Request(BaseModel):
@@ -82,8 +86,10 @@ class JobRequest(Request):
         description="built-in samples, or an id from POST /v1/datasets",
         examples=["mnist:test[0:1024]"],
     )
-    n_samples: Annotated[int, Field(strict=True, ge=2, le=MAX_SAMPLES)] = Field(
-        default=1024, description="samples of the circuit; a larger set is split into shards"
+    n_samples: CircuitSamples | None = Field(
+        default=None,
+        description="samples of the circuit, a larger set is split into shards; default as many as "
+        "there are, up to 1,024 and to what fits into a worker's memory",
     )
     commitment_id: Digest | None = Field(
         default=None, description="from POST /v1/commitments; otherwise a new commitment is made"
@@ -93,6 +99,54 @@ class JobRequest(Request):
         default=None, description="seconds from now after which the job fails as expired"
     )
     statement: StatementFields = StatementFields()
+
+
+class PlanRequest(Request):
+    """What a job would take: an uploaded model or the name of an architecture, and its samples."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"architecture": "mlp-784-128-10", "dataset": "mnist:test[0:256]"}]
+        }
+    )
+
+    model_id: Digest | None = Field(default=None, description="from POST /v1/models")
+    architecture: ArchitectureName | None = Field(
+        default=None, description="in place of a model: mlp-784-128-10, lenet5"
+    )
+    dataset: DatasetName
+    n_samples: CircuitSamples | None = None
+
+
+class PlanSeconds(Answer):
+    """Of a first proof, on one worker; under a key that it has in memory `prove` is all."""
+
+    compile: float
+    setup: float = Field(description="of the key, made once")
+    load: float
+    prove: float = Field(description="of all proofs, one after the other")
+    verify: float
+
+
+class PlanAnswer(Answer):
+    """What a job will take, before it starts."""
+
+    architecture: str
+    parameters: int
+    samples: int
+    samples_per_proof: int
+    proofs: int
+    rows: int
+    lg_rows: int
+    key_bytes: int
+    verifying_key_bytes: int
+    key_streams: bool = Field(description="whether the key is read from its file as it is used")
+    has_key: bool = Field(description="whether the key is there, so that none is made")
+    setup_memory_bytes: int
+    prove_memory_bytes: int
+    memory_bytes: int | None = Field(description="of the worker with the least")
+    worker: str | None = Field(description="that this is about; null: none is up")
+    seconds: PlanSeconds
 
 
 class ModelReceipt(Answer):

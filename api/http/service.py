@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import BinaryIO
 from redis.exceptions import RedisError
 
 from api.http.auth import Caller, Scope
+from api.http.planning import choose_machine, plan_job
 from api.http.problems import ApiProblem
 from api.http.schemas import (
     Circuit,
@@ -26,6 +28,8 @@ from api.http.schemas import (
     JobList,
     JobRequest,
     ModelReceipt,
+    PlanAnswer,
+    PlanRequest,
     ProofView,
     QueueView,
     VerifyAnswer,
@@ -47,20 +51,21 @@ from api.queue.jobs import (
     Priority,
 )
 from api.queue.queue import JobQueue
-from api.settings import MAX_PROOF_ROWS, MAX_TASKS_PER_JOB
+from api.settings import MAX_TASKS_PER_JOB
 from api.store.keyfolder import load_half
 from api.store.keyshelf import KeyShelf
 from api.store.private import PrivatePart
 from api.store.uploads import UploadKind, UploadStore, parse_samples
 from kernels.encoding import encode_g1
-from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
 from prover.keys.card import KeyCard
 from prover.keys.folder import CARD_NAME, VERIFYING_NAME
 from prover.model.network import Architecture
+from prover.model.presets import parse_architecture
 from prover.model.samples import flatten_samples, is_sample_shape
 from prover.model.zkq import decode_model
 from prover.pedersen.commitment import SecretCommitment
+from prover.plan import Plan
 from prover.shards import Container
 from prover.wire.dataset import shard_digest
 from prover.wire.envelope import Envelope
@@ -131,6 +136,14 @@ class Service:
         with refusing_callers():
             kept = self._store.put(caller.name, UploadKind.COMMITMENT, raw)
         return CommitmentReceipt(id=kept.id, d_w=d_w.hex(), expires_at=kept.expires_at)
+
+    def plan(self, caller: Caller, request: PlanRequest) -> PlanAnswer:
+        """What a job would take. ApiProblem: not_found, bad_dataset, refused, invalid_request."""
+        architecture = self._find_architecture(caller, request)
+        plan, worker = self._plan_samples(caller, architecture, request.dataset, request.n_samples)
+        cards = [(card.architecture, card.n_samples) for *_, card in self._list_cards()]
+        has_key = (architecture, plan.n_samples) in cards
+        return PlanAnswer.model_validate(plan.to_json() | {"worker": worker, "has_key": has_key})
 
     def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
         """Puts a job into the queue, once per idempotency key.
@@ -223,15 +236,8 @@ class Service:
 
     def list_circuits(self) -> CircuitList:
         """Circuits that have a key here."""
-        found = []
-        with refusing_callers():
-            digests = self._keys.list_circuits()
-        for digest in digests:
-            try:
-                key_digest, card = self._view_half(self._keys.find(digest))
-            except (FormatError, KeyMismatch, OSError):
-                continue  # half made, or by another version
-            found.append(
+        return CircuitList(
+            circuits=[
                 Circuit(
                     digest=digest,
                     architecture=card.architecture.name,
@@ -241,8 +247,9 @@ class Service:
                     verifying_key=f"/v1/circuits/{digest}/{VERIFYING_NAME}",
                     card=f"/v1/circuits/{digest}/{CARD_NAME}",
                 )
-            )
-        return CircuitList(circuits=found)
+                for digest, key_digest, card in self._list_cards()
+            ]
+        )
 
     def get_circuit_file(self, digest: str, name: str) -> bytes:
         """`verifying.key` or `circuit.json`, all that a verifier reads. ApiProblem not_found."""
@@ -272,32 +279,65 @@ class Service:
             architecture = self._decode_architecture(caller.name, request.model_id)
             if request.commitment_id is not None:
                 self._store.require(caller.name, UploadKind.COMMITMENT, request.commitment_id)
-            if _DIGEST.fullmatch(request.dataset):
-                self._store.require(caller.name, UploadKind.DATASET, request.dataset)
-            n_total, shape = self._measure_samples(caller.name, request.dataset)
+        plan, _ = self._plan_samples(caller, architecture, request.dataset, request.n_samples)
+        return AccuracyWork(
+            model_id=request.model_id,
+            dataset=request.dataset,
+            n_total=plan.n_total,
+            n_samples=plan.n_samples,
+            commitment_id=request.commitment_id,
+            **request.statement.model_dump(),
+        )
+
+    def _plan_samples(
+        self, caller: Caller, architecture: Architecture, dataset: str, n_samples: int | None
+    ) -> tuple[Plan, str | None]:
+        """The plan of a job on these samples, and the worker that it is for. ApiProblem."""
+        with refusing_callers():
+            if _DIGEST.fullmatch(dataset):
+                self._store.require(caller.name, UploadKind.DATASET, dataset)
+            n_total, shape = self._measure_samples(caller.name, dataset)
+            chosen = choose_machine(self._admin.list_workers(), self._queue.settings)
         if not is_sample_shape(shape, architecture.input_shape):
             raise ApiProblem(
                 "bad_dataset",
                 f"samples {list(shape)}, the model takes {list(architecture.input_shape)}",
             )
-        try:
-            require_circuit(architecture, request.n_samples, max_rows=MAX_PROOF_ROWS)
-        except ArchitectureInvalid as error:
-            raise ApiProblem("refused", str(error)) from None
-        if n_total > MAX_TASKS_PER_JOB * request.n_samples:
+        if n_samples is not None and n_total > MAX_TASKS_PER_JOB * n_samples:
             raise ApiProblem(
                 "refused",
                 f"{n_total} samples make more than {MAX_TASKS_PER_JOB} shards of at most "
-                f"{request.n_samples}: take more n_samples",
+                f"{n_samples}: take more n_samples",
             )
-        return AccuracyWork(
-            model_id=request.model_id,
-            dataset=request.dataset,
-            n_total=n_total,
-            n_samples=request.n_samples,
-            commitment_id=request.commitment_id,
-            **request.statement.model_dump(),
-        )
+        try:
+            plan = plan_job(architecture, n_total, n_samples, chosen.machine)
+        except ArchitectureInvalid as error:
+            raise ApiProblem("refused", str(error)) from None
+        return plan, chosen.worker
+
+    def _find_architecture(self, caller: Caller, request: PlanRequest) -> Architecture:
+        """That the request names. ApiProblem not_found, invalid_request."""
+        if (request.model_id is None) == (request.architecture is None):
+            raise ApiProblem("invalid_request", "give one of model_id and architecture")
+        if request.model_id is None:
+            try:
+                return parse_architecture(str(request.architecture))
+            except ArchitectureInvalid as error:
+                raise ApiProblem("invalid_request", str(error)) from None
+        with refusing_callers():
+            self._store.require(caller.name, UploadKind.MODEL, request.model_id)
+            return self._decode_architecture(caller.name, request.model_id)
+
+    def _list_cards(self) -> Iterator[tuple[str, bytes, KeyCard]]:
+        """Digest of the card, digest of the key, and card, of all keys that are whole."""
+        with refusing_callers():
+            digests = self._keys.list_circuits()
+        for digest in digests:
+            try:
+                key_digest, card = self._view_half(self._keys.find(digest))
+            except (FormatError, KeyMismatch, OSError):
+                continue  # half made, or by another version
+            yield digest, key_digest, card
 
     def _clear(self) -> None:
         """Private files of jobs that have ended go; if not now, then with the next call."""

@@ -47,6 +47,9 @@ class Heartbeat:
 
     seen_s_ago      : filled in when it is read
     gpu_utilization : in [0, 1]; None without a GPU
+    threads, memory_bytes : that its proofs may take; 0 and None: unknown
+    lanes, probe_s  : what it computes with, and `prover.costs.time_probe` there; empty and None
+                      until it has proven
     """
 
     worker: str
@@ -57,6 +60,10 @@ class Heartbeat:
     resident_bytes: int
     cached_bytes: int
     gpu_utilization: float | None = None
+    threads: int = 0
+    memory_bytes: int | None = None
+    lanes: str = ""
+    probe_s: float | None = None
     seen_s_ago: float = 0.0
 
 

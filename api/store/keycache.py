@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -26,10 +27,14 @@ from prover.keys.card import MAX_CARD_BYTES, KeyCard
 from prover.keys.folder import load_proving_key, save_key
 from prover.keys.halves import ProvingKey, list_bases
 from prover.keys.sizes import count_key_bytes
+from prover.keys.streamed import Keep, keep_in_memory, keeping_in_file
 from prover.model.network import Architecture
+from prover.plan import must_stream
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
 
+BASES = "bases.partial"
+"""Beside the parts of a key while it is made, where memory has no room for its bases."""
 T = TypeVar("T")
 
 
@@ -80,9 +85,13 @@ class KeyCache:
         *,
         budget_bytes: int,
         random_bytes: RandomBytes,
+        memory_bytes: int | None = None,
     ) -> None:
-        """budget_bytes : in memory"""
-        self.folder = folder
+        """budget_bytes : of keys that are kept in memory
+
+        memory_bytes : of the process; where they are too few, a key's bases stay in its file
+        """
+        self.folder, self._memory_bytes = folder, memory_bytes
         self._random_bytes = random_bytes
         self.memory: LeastRecent[object] = LeastRecent(budget_bytes)
 
@@ -98,15 +107,17 @@ class KeyCache:
             report("circuit", 0, 1)
             accuracy = compile_accuracy(architecture, n_samples, max_rows=MAX_PROOF_ROWS)
             report("circuit", 1, 1)
+            sizes = compute_sizes(architecture, n_samples)
+            streams = must_stream(sizes, self._memory_bytes)
             folder = self.folder.require(
                 KeyCard.of(accuracy).digest,
-                bound_key_bytes(compute_sizes(architecture, n_samples)),
-                lambda place: self._make(place, accuracy, backend, report),
+                bound_key_bytes(sizes),
+                lambda place: self._make(place, accuracy, backend, report, streams=streams),
                 report,
             )
             report("load key", 0, 1)
             verifying, _ = load_half(folder)
-            key = prepare(load_proving_key(folder, verifying), backend)
+            key = prepare(load_proving_key(folder, verifying, streams=streams), backend)
             report("load key", 1, 1)
             return ReadyKey(accuracy=accuracy, key=key, folder=folder), count_bytes(key)
 
@@ -121,11 +132,22 @@ class KeyCache:
         accuracy: AccuracyCircuit,
         backend: Backend,
         report: StageProgress,
+        *,
+        streams: bool,
     ) -> None:
-        key = setup_accuracy(
-            accuracy, random_bytes=self._random_bytes, backend=backend, progress=report
-        )
-        save_key(key, folder, KeyCard.of(accuracy))
+        with ExitStack() as stack:
+            keep: Keep = keep_in_memory
+            if streams:
+                folder.mkdir(parents=True, exist_ok=True)
+                keep = stack.enter_context(keeping_in_file(folder / BASES))
+            key = setup_accuracy(
+                accuracy,
+                random_bytes=self._random_bytes,
+                backend=backend,
+                progress=report,
+                keep=keep,
+            )
+            save_key(key, folder, KeyCard.of(accuracy))
 
 
 def bound_key_bytes(sizes: CircuitSizes) -> int:

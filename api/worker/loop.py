@@ -16,16 +16,19 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from api.console.machine import find_memory
 from api.errors import Abandoned, Audience, OwnerFull, RecordInvalid, describe
 from api.process.system import read_gpu_utilization, read_resident_bytes
 from api.queue.admin import Heartbeat, QueueAdmin
 from api.queue.jobs import Progress
 from api.queue.metrics import Meter
 from api.queue.queue import JobQueue, Lease, Standing
+from api.settings import share_threads
 from api.worker.devices import Devices
 from api.worker.reporting import TaskReport
 from api.worker.work import TaskProver, TaskResult
 from kernels.backend import Backend
+from prover.costs import time_probe
 
 BLOCK_MS = 1000
 """How long an idle worker waits for a task before it looks for lost ones."""
@@ -69,6 +72,8 @@ class Worker:
         self._changed = Event()  # what the heartbeat has to say
         self._swept_at = float("-inf")
         self._counted_hits = self._counted_misses = 0
+        self._lanes = ""
+        self._probe_s: float | None = None  # of the device, measured when it has proven
 
     def run(self) -> None:
         """Until `stop` is set and the task under way has ended."""
@@ -137,9 +142,12 @@ class Worker:
             return name
 
         def prove(backend: Backend) -> TaskResult:
-            return self.prover.prove(
+            result = self.prover.prove(
                 lease.spec, lease.task, backend=backend, report=report, agree=agree
             )
+            if self._probe_s is None:
+                self._attempt(lambda: self._time(backend), "device not timed")
+            return result
 
         log.info("task started", kind=lease.spec.kind)
         try:
@@ -205,6 +213,11 @@ class Worker:
             raise Abandoned(None)
         if self._standing is not Standing.HELD:
             raise Abandoned(self._standing)
+
+    def _time(self, backend: Backend) -> None:
+        """For plans of the jobs to come; its kernels have just been loaded."""
+        self._lanes = backend.info().lanes
+        self._probe_s = time_probe(backend, time.perf_counter)
 
     # -- between tasks
 
@@ -277,6 +290,10 @@ class Worker:
             resident_bytes=read_resident_bytes(),
             cached_bytes=self.prover.keys.memory.n_bytes,
             gpu_utilization=read_gpu_utilization(self.devices.current, self._gpu_address),
+            threads=share_threads(1),
+            memory_bytes=find_memory(self.queue.settings),
+            lanes=self._lanes,
+            probe_s=self._probe_s,
         )
 
     def _say_goodbye(self) -> None:

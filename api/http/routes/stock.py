@@ -24,6 +24,8 @@ from api.http.schemas import (
     CommitmentReceipt,
     DatasetReceipt,
     ModelReceipt,
+    PlanAnswer,
+    PlanRequest,
     QueueView,
     VerifyAnswer,
     VerifyRequest,
@@ -34,6 +36,7 @@ from prover.keys.folder import CARD_NAME, VERIFYING_NAME
 MAX_MODEL_BYTES = 1 << 26
 MAX_DATASET_BYTES = 1 << 27
 MAX_COMMITMENT_BYTES = 1 << 10
+MAX_PLAN_BYTES = 1 << 10
 MAX_VERIFY_BYTES = 1 << 23
 _OCTETS = "application/octet-stream"
 _Route = TypeVar("_Route", bound=Callable[..., Any])
@@ -89,6 +92,23 @@ async def put_commitment(request: Request, shell: ShellDep, caller: CallerDep) -
     """For proofs under a commitment made before: it hides the model from all but this service."""
     raw = await _read_octets(request)
     return await run_in_threadpool(shell.service.put_commitment, caller, raw)
+
+
+@router.post(
+    "/plan",
+    tags=["jobs"],
+    summary="What a job will take",
+    max_body_size=MAX_PLAN_BYTES,
+    responses={
+        **_GUARDS,
+        **document("not_found", "bad_dataset", "refused", "body_too_large"),
+        **document("malformed_request", "too_many_uploads"),
+    },
+)
+@SUBMITTERS
+def plan(body: PlanRequest, shell: ShellDep, caller: CallerDep) -> PlanAnswer:
+    """Rows, key, memory and seconds, before anything starts; nothing is kept of it."""
+    return shell.service.plan(caller, body)
 
 
 @router.get("/circuits", tags=["circuits"], summary="Circuits with a key", responses=_GUARDS)

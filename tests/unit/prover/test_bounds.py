@@ -15,7 +15,6 @@ from kernels.backend import get_backend
 from prover import pipeline
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.public_inputs import MAX_SAMPLES
-from prover.costs import Machine, find_speeds
 from prover.errors import CircuitTooLarge, FormatError, KeyMismatch
 from prover.groth16.setup import setup_accuracy
 from prover.keys.card import KeyCard
@@ -31,7 +30,6 @@ from tests.support.tiny_circuits import seeded
 ARCHITECTURE = Architecture.mlp([6, 1, 3], requant=Requant(q_bits=9))
 N_SAMPLES = 4
 GIB = 1 << 30
-MACHINE = Machine(threads=1, memory_bytes=None, speeds_ns=find_speeds("scalar"))
 
 
 @pytest.fixture(scope="module")
@@ -67,14 +65,14 @@ def test_a_card_that_asks_for_more_samples_than_the_key_has_is_not_compiled(
 ) -> None:
     """The key's own bytes bound what `commit` and `prove` compile."""
     write_card(folder, N_SAMPLES)
-    kit = ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None, machine=MACHINE)
+    kit = ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None, memory_bytes=None)
     assert kit.accuracy.n_samples == N_SAMPLES
     monkeypatch.setattr(pipeline, "compile_accuracy", compile_nothing)
     monkeypatch.setattr(proving, "compile_for_key", compile_nothing)
     for n_samples in (N_SAMPLES + 1, MAX_SAMPLES):
         write_card(folder, n_samples)
         with pytest.raises(KeyMismatch):
-            ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None, machine=MACHINE)
+            ProverKit.load(folder / "model.zkq", folder / "key", key_digest=None, memory_bytes=None)
 
 
 def test_a_circuit_beyond_this_machine_is_not_compiled(

@@ -40,7 +40,7 @@ def test_a_circuit_has_as_many_samples_as_are_asked_for(
 
 def test_samples_that_do_not_fit_are_cut_into_the_fewest_shards_that_do() -> None:
     whole = plan(1024)
-    limit = 700 << 20
+    limit = 480 << 20
     assert whole.peak_bytes > limit
     found = plan(1024, limit >> 20)
     assert found.n_shards > 1

@@ -1,0 +1,113 @@
+"""What a job will take, asked over HTTP; and the circuit that a job takes when it asks for none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from safetensors.numpy import save
+from starlette.testclient import TestClient
+
+from api.http.auth import LOCAL
+from api.http.planning import choose_machine
+from api.queue.admin import Heartbeat, QueueAdmin
+from api.settings import Settings
+from prover.circuit.sizes import compute_sizes
+from prover.costs import REFERENCE_NS, Unit
+from prover.model.presets import parse_architecture
+from tests.support.proving_service import make_samples
+from tests.support.still_service import ARCHITECTURE, MODEL, StillService
+
+MNIST = {"architecture": "mlp-784-128-10", "dataset": "mnist:test[0:256]"}
+WORKER = Heartbeat(
+    worker="w-1",
+    backend="cpu",
+    device="",
+    job_id=None,
+    draining=False,
+    resident_bytes=1,
+    cached_bytes=0,
+    threads=4,
+    memory_bytes=8 << 30,
+)
+
+
+def test_rows_key_memory_and_seconds_are_told(http: TestClient) -> None:
+    answer = http.post("/v1/plan", json=MNIST)
+    assert answer.status_code == 200
+    found = answer.json()
+    sizes = compute_sizes(parse_architecture(MNIST["architecture"]), 256)
+    assert found["rows"] == sizes.n_rows
+    assert (found["samples"], found["samples_per_proof"], found["proofs"]) == (256, 256, 1)
+    assert found["key_bytes"] > 64 * sizes.n_rows
+    assert found["prove_memory_bytes"] > found["key_bytes"]
+    assert all(seconds > 0 for seconds in found["seconds"].values())
+    assert not found["has_key"]
+
+
+def test_an_uploaded_model_and_uploaded_samples(http: TestClient, service: StillService) -> None:
+    request = service.make_request(n_samples=None)
+    body = {"model_id": request.model_id, "dataset": request.dataset}
+    found = http.post("/v1/plan", json=body).json()
+    assert (found["architecture"], found["samples_per_proof"]) == (ARCHITECTURE.name, 16)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "words"),
+    [
+        ({"architecture": "mlp-5-10"}, 422, "samples [784], the model takes [5]"),
+        ({"architecture": "transformer"}, 422, "or one of lenet5"),
+        ({"model_id": "0" * 64}, 422, "give one of"),
+        ({"model_id": "0" * 64, "architecture": None}, 404, "no model"),
+        ({"architecture": None}, 422, "give one of"),
+        ({"dataset": "mnist:test[0:20000]"}, 422, "10000"),
+        ({"n_samples": 1}, 422, "n_samples"),
+        ({"dataset": "mnist:train[0:6000]", "architecture": "mlp-784-9000-10"}, 422, "smaller"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(
+    http: TestClient, change: dict[str, object], status: int, words: str
+) -> None:
+    answer = http.post("/v1/plan", json=MNIST | change)
+    assert answer.status_code == status, answer.json()
+    assert words in answer.text
+
+
+def test_a_plan_is_for_the_worker_with_the_least_memory(
+    http: TestClient, service: StillService
+) -> None:
+    """A shard may come to any of them."""
+    admin = QueueAdmin(service.queue)
+    admin.beat(WORKER)
+    admin.beat(replace(WORKER, worker="w-2", memory_bytes=330 << 20))
+    admin.beat(replace(WORKER, worker="w-3", memory_bytes=1 << 20, draining=True))
+    found = http.post("/v1/plan", json=MNIST).json()
+    assert (found["worker"], found["memory_bytes"]) == ("w-2", 330 << 20)
+    assert found["proofs"] > 1
+    assert max(found["setup_memory_bytes"], found["prove_memory_bytes"]) <= 330 << 20
+    refused = http.post("/v1/plan", json=MNIST | {"n_samples": 256})
+    assert refused.status_code == 422
+    assert "take fewer samples" in refused.text
+
+
+def test_a_worker_that_was_timed_has_its_own_speed() -> None:
+    settings = Settings()
+    alone = choose_machine([], settings)
+    assert alone.worker is None
+    known = REFERENCE_NS["ifma"]
+    slow = replace(WORKER, lanes="ifma", probe_s=3e-9 * known[Unit.PROBE])
+    found = choose_machine([slow], settings)
+    assert found.machine.threads == 4
+    assert found.machine.speeds_ns[Unit.ADD_G1] == pytest.approx(3 * known[Unit.ADD_G1])
+    fast = choose_machine([WORKER], settings)
+    assert fast.machine.speeds_ns == known
+
+
+@pytest.mark.parametrize(("n", "n_samples", "shards"), [(5, 5, 1), (1, 2, 1), (2050, 684, 3)])
+def test_a_job_takes_a_circuit_of_its_samples(
+    service: StillService, n: int, n_samples: int, shards: int
+) -> None:
+    dataset = service.put_dataset(LOCAL, save(make_samples(n))).id
+    model_id = service.put_model(LOCAL, MODEL).id
+    job = service.put_job(model_id=model_id, dataset=dataset, n_samples=None)
+    assert (job.n_samples, job.shards) == (n_samples, shards)
