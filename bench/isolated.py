@@ -65,17 +65,18 @@ def memory_task(lg_n: int) -> Task[dict[str, Any]]:
 
 
 def run_child(
-    *arguments: str, cache_dir: Path | None = None, module: str = "bench.isolated"
+    *arguments: str,
+    cache_dir: Path | None = None,
+    module: str = "bench.isolated",
+    limit_s: int = CHILD_LIMIT_S,
 ) -> dict[str, Any]:
     """The JSON object that `python -m MODULE ARGUMENTS` prints.
 
-    Raises Unavailable with the last line of its errors if it fails.
+    Raises Unavailable with the last line of its errors if it fails, or if it takes longer.
     """
     place = [] if cache_dir is None else ["env", f"ZKPOT_CACHE_DIR={cache_dir}"]
     command = [*place, sys.executable, "-m", module, *arguments]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=CHILD_LIMIT_S, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise Unavailable(f"process ended with {done.returncode}: {last}")

@@ -11,6 +11,11 @@ def ezkl_python() -> str:
     return os.environ.get("EZKL_PYTHON") or sys.executable
 
 
+def jstprove_python() -> str:
+    """`$JSTPROVE_PYTHON`, the interpreter that has `jstprove` 2.1; default: this one."""
+    return os.environ.get("JSTPROVE_PYTHON") or sys.executable
+
+
 def child_environment(**changes: str) -> dict[str, str]:
     """The environment of this process with changes, for a program under measurement."""
     return {**os.environ, **changes}

@@ -1,4 +1,4 @@
-"""ezkl (halo2 with KZG): the same network in one proof of ten samples, in a process of its own.
+"""ezkl (halo2 with KZG): the same network in one proof of a batch, in a process of its own.
 
 `$EZKL_PYTHON` names the interpreter that has `ezkl` and `onnx`; default: the one that runs this.
 Measured: `ezkl.prove` alone, with keys and witness made before. It keeps weights private but binds
@@ -7,43 +7,24 @@ them to no commitment, which makes its statement weaker than ours.
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from bench.errors import Unavailable
+from bench.peers.children import Child
+from bench.peers.float_graph import take_surest, write_graph
 from bench.proving import AccuracyBench
 from bench.registry import Task
 from bench.scratch import Scratch
 from bench.settings import ezkl_python
-from kernels.numpy_types import Float32Array
 
 BATCH = 10
-PIXEL_MAX = 255
-WEIGHT_MAX = 127
-CHILD = Path(__file__).with_name("ezkl_child.py")
+N_CANDIDATES = 64  # among which are the samples it proves
 LIMIT_S = 900
 
 
 def prove_task(bench: AccuracyBench) -> Task[Any]:
-    """Seconds per sample. Raises Unavailable without ezkl; two or three minutes of setup."""
-    _require_ezkl()
-    scratch = Scratch()
-    images, labels = bench.samples(BATCH)
-    w0, b0, w1, b1 = float_network(bench)
-    np.savez(scratch.file("network.npz"), labels=labels, w0=w0, b0=b0, w1=w1, b1=b1)
-    pixels = (images.reshape(-1) / PIXEL_MAX).tolist()
-    scratch.file("input.json").write_text(json.dumps({"input_data": [pixels]}))
-    _run("setup", scratch)
-    expected = bench.count_correct(images, labels)
-
-    def run() -> dict[str, Any]:
-        result: dict[str, Any] = json.loads(_run("prove", scratch).splitlines()[-1])
-        return result
-
+    """Seconds per sample of one proof of BATCH samples. Raises Unavailable without ezkl."""
+    run, expected = prepare(bench, BATCH)
     return Task(
         run=run,
         answer=lambda r: [r["valid"], r["forged"], r["correct"] == expected],
@@ -52,36 +33,41 @@ def prove_task(bench: AccuracyBench) -> Task[Any]:
     )
 
 
-def float_network(bench: AccuracyBench) -> tuple[Float32Array, ...]:
-    """w0, b0, w1, b1 of the quantized model in real numbers, before rounding.
+def measure(bench: AccuracyBench, batch: int, least_bytes: int = 0) -> dict[str, Any]:
+    """One proof of `batch` samples: what `ezkl_child.py` prints, and the seconds of setup.
 
-    With x in [0, 1]: y/255 = relu(w0 x + b0); logits are divided by 255 * 127. What is the greatest
-    stays the greatest.
+    answers     : as `bench.proving.PROVEN`
+    least_bytes : of memory that it takes. Raises Unavailable without them, or without ezkl.
     """
-    model = bench.model
-    requant = model.architecture.layers[0].requant
-    assert requant is not None, "the first layer is hidden"
-    step = requant.multipliers[0] / (1 << requant.shift)
-    w0, w1 = (w.astype(np.float64) for w in model.weights)
-    b0, b1 = (b.astype(np.float64) for b in model.biases)
-    scaled = (w0 * step, b0 * step / PIXEL_MAX, w1 / WEIGHT_MAX, b1 / (PIXEL_MAX * WEIGHT_MAX))
-    return tuple(values.astype(np.float32) for values in scaled)
+    run, expected = prepare(bench, batch, least_bytes)
+    found = run()
+    return found | {"answers": [found["valid"], found["forged"], found["correct"] == expected]}
 
 
-def _require_ezkl() -> None:
-    words = [ezkl_python(), "-I", "-c", "import ezkl, onnx"]
-    try:
-        done = subprocess.run(words, capture_output=True, timeout=LIMIT_S, check=False)
-    except OSError as error:
-        raise Unavailable(f"$EZKL_PYTHON cannot be run: {error.strerror}") from error
-    if done.returncode:
-        raise Unavailable("ezkl or onnx is not installed (name an interpreter in $EZKL_PYTHON)")
+def prepare(
+    bench: AccuracyBench, batch: int, least_bytes: int = 0
+) -> tuple[Callable[[], dict[str, Any]], int]:
+    """(what makes a proof, how many of its samples are correct); minutes of setup."""
+    child = _find()
+    child.require(least_bytes)
+    scratch = Scratch()
+    images, labels = take_surest(bench.model, *bench.samples(N_CANDIDATES), batch)
+    write_graph(bench.model, images, labels, scratch.path)
+    child.run("onnx_child.py", str(scratch.path))
+    setup = child.run_json("ezkl_child.py", "setup", str(scratch.path))
+
+    def run() -> dict[str, Any]:
+        found = child.run_json("ezkl_child.py", "prove", str(scratch.path))
+        return found | {"setup_s": setup["seconds"], "key_bytes": setup["key_bytes"]}
+
+    return run, bench.count_correct(images, labels)
 
 
-def _run(step: str, scratch: Scratch) -> str:
-    words = [ezkl_python(), "-I", str(CHILD), step, str(scratch.path)]  # -I: this file is no `ezkl`
-    done = subprocess.run(words, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise Unavailable(f"ezkl {step} failed: {last}")
-    return done.stdout
+def _find() -> Child:
+    return Child(
+        name="ezkl",
+        setting="EZKL_PYTHON",
+        python=ezkl_python(),
+        packages=("ezkl", "onnx"),
+        limit_s=LIMIT_S,
+    )

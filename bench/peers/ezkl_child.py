@@ -1,15 +1,18 @@
 """Runs under the interpreter that has `ezkl` and `onnx`, apart from the project's own packages.
 
-    python ezkl_child.py setup FOLDER    network.npz, input.json -> keys and witness
-    python ezkl_child.py prove FOLDER    one proof; prints {seconds, valid, forged, correct}
+    python ezkl_child.py setup FOLDER    network.onnx, input.json -> keys, witness; {seconds,
+                                         key_bytes}
+    python ezkl_child.py prove FOLDER    one proof; prints {seconds, verify_s, proof_bytes,
+                                         peak_mib, valid, forged, correct}
 
-network.npz : w0, b0, w1, b1 (float32): relu(x w0^T + b0) w1^T + b1; labels, one per sample
-Weights are private, inputs and logits public: the visibility nearest to a committed model's.
+network.npz has the labels, one per sample. Weights are private, inputs and logits public: the
+visibility nearest to a committed model's.
 """
 
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -17,35 +20,12 @@ from time import perf_counter
 import numpy as np
 
 SCALE = 13
-OPSET = 13
+HEX = 2  # digits of a byte
 
 
-def export(folder: Path) -> None:
-    """network.onnx: two fully connected layers, written node by node."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    network = np.load(folder / "network.npz")
-    nodes = [
-        helper.make_node("Gemm", ["x", "w0", "b0"], ["h"], transB=1),
-        helper.make_node("Relu", ["h"], ["y"]),
-        helper.make_node("Gemm", ["y", "w1", "b1"], ["z"], transB=1),
-    ]
-    n_in, n_out, batch = network["w0"].shape[1], network["w1"].shape[0], len(network["labels"])
-    graph = helper.make_graph(
-        nodes,
-        "mlp",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, n_in])],
-        [helper.make_tensor_value_info("z", TensorProto.FLOAT, [batch, n_out])],
-        [numpy_helper.from_array(network[name], name) for name in ("w0", "b0", "w1", "b1")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    model.ir_version = 8
-    onnx.save(model, folder / "network.onnx")
-
-
-def setup(folder: Path) -> None:
-    """Settings, circuit, a local SRS, keys and the witness of input.json."""
+def setup(folder: Path) -> dict[str, object]:
+    """Settings, circuit, a local SRS, keys and the witness of input.json; seconds without those
+    of the SRS, which many circuits share."""
     import ezkl
 
     network, settings = str(folder / "network.onnx"), str(folder / "settings.json")
@@ -54,19 +34,23 @@ def setup(folder: Path) -> None:
     arguments.input_visibility = "public"
     arguments.param_visibility = "private"
     arguments.output_visibility = "public"
-    export(folder)
+    start = perf_counter()
     ezkl.gen_settings(network, settings, py_run_args=arguments)
     ezkl.calibrate_settings(data, network, settings, "resources", scales=[SCALE])
     ezkl.compile_circuit(network, circuit, settings)
     rows = json.loads((folder / "settings.json").read_text())["run_args"]["logrows"]
     srs = str(folder / "srs")
+    before_s = perf_counter() - start
     ezkl.gen_srs(srs, rows)
+    start = perf_counter()
     ezkl.setup(circuit, str(folder / "vk"), str(folder / "pk"), srs)
+    seconds = before_s + perf_counter() - start
     ezkl.gen_witness(data, circuit, str(folder / "witness.json"))
+    return {"seconds": seconds, "key_bytes": (folder / "pk").stat().st_size}
 
 
 def prove(folder: Path) -> dict[str, object]:
-    """Seconds of one proof; the verdicts on it and on the same proof for other logits."""
+    """Figures of one proof; the verdicts on it and on the same proof for other logits."""
     import ezkl
 
     proof, srs = folder / "proof.json", str(folder / "srs")
@@ -74,6 +58,7 @@ def prove(folder: Path) -> dict[str, object]:
     start = perf_counter()
     ezkl.prove(*paths, str(proof), srs)
     seconds = perf_counter() - start
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     made = json.loads(proof.read_text())
     logits = np.array(made["pretty_public_inputs"]["rescaled_outputs"][0], dtype=np.float64)
     labels = np.load(folder / "network.npz")["labels"]
@@ -81,9 +66,15 @@ def prove(folder: Path) -> dict[str, object]:
     made["instances"][0][-1] = made["instances"][0][0]
     forged = folder / "forged.json"
     forged.write_text(json.dumps(made))
+    start = perf_counter()
+    valid = verify(proof, folder)
+    verify_s = perf_counter() - start
     return {
         "seconds": seconds,
-        "valid": verify(proof, folder),
+        "verify_s": verify_s,
+        "proof_bytes": len(made["hex_proof"].removeprefix("0x")) // HEX,
+        "peak_mib": peak_kib / 1024,
+        "valid": valid,
         "forged": verify(forged, folder),
         "correct": correct,
     }
@@ -105,6 +96,6 @@ def verify(proof: Path, folder: Path) -> bool:
 
 if __name__ == "__main__":
     if sys.argv[1] == "setup":
-        setup(Path(sys.argv[2]))
+        print(json.dumps(setup(Path(sys.argv[2]))))
     else:
         print(json.dumps(prove(Path(sys.argv[2]))))

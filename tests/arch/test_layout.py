@@ -21,7 +21,13 @@ BACKEND_FILES = {"kernels/cpu/backend.py", "kernels/cuda/backend.py"}
 WRITER_FILE = "kernels/files.py"
 WRITING = {"write_text", "write_bytes", "mkstemp", "NamedTemporaryFile", "tofile"}
 # Folders that are thrown away, and a switch of the kernel.
-SCRATCH_FILES = {"bench/peers/ezkl.py", "bench/peers/ezkl_child.py", "bench/isolated.py"}
+SCRATCH_FILES = {
+    "bench/isolated.py",
+    "bench/peers/ezkl_child.py",
+    "bench/peers/float_graph.py",
+    "bench/peers/jstprove.py",
+    "bench/peers/jstprove_child.py",
+}
 # What becomes numba code that is not Python: one way to wrap it, and what takes whole arrays.
 WRAPPER_FILES = {"kernels/cpu/compile/emit.py", "kernels/cpu/compile/memory.py"}
 LOG_FILE = "consensus/disk/block_files.py"  # a full log of blocks gets another name

@@ -11,6 +11,7 @@ import pytest
 from bench.errors import Unavailable
 from bench.foreign import BINARY, DENSE, ForeignBench
 from bench.peers import ezkl, snarkjs
+from bench.peers.float_graph import PIXEL_MAX, make_graph
 from bench.proving import AccuracyBench, claim_one_less, randomize_again
 from bench.run import Outcome, run_case
 from bench.suites.proof import FULL, QUICK, Builder
@@ -108,8 +109,9 @@ def test_peers_that_are_absent_say_so(monkeypatch: pytest.MonkeyPatch, keys: Pat
 def test_network_of_the_peer_sees_the_same_digits() -> None:
     bench = AccuracyBench(2)
     images, labels = bench.samples(300)
-    w0, b0, w1, b1 = ezkl.float_network(bench)
-    y = np.maximum(images / ezkl.PIXEL_MAX @ w0.T + b0, 0)
+    tensors = make_graph(bench.model).tensors
+    w0, b0, w1, b1 = (tensors[name] for name in ("w0", "b0", "w1", "b1"))
+    y = np.maximum(images / PIXEL_MAX @ w0.T + b0, 0)
     classes = (y @ w1.T + b1).argmax(axis=1)
     assert abs(int((classes == labels).sum()) - bench.count_correct(images, labels)) <= 2
 
