@@ -29,7 +29,7 @@ DatasetName = Annotated[
 ]
 
 
-CircuitSamples = Annotated[int, Field(strict=True, ge=2, le=MAX_SAMPLES)]
+CircuitSamples = Annotated[int, Field(strict=True, ge=1, le=MAX_SAMPLES)]
 
 
 class Request(BaseModel):

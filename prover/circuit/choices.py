@@ -7,17 +7,19 @@ ones: a verifier asks here as well, for which multipliers a circuit holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
+from prover.circuit.affine import list_affine
 from prover.circuit.gadgets.packing import (
     PackingChoice,
     RequantBound,
     bound_logits,
     choose_packing,
 )
+from prover.circuit.positions import PositionShapes
 from prover.circuit.widths import (
     RangeDemand,
     WidthChoice,
@@ -37,15 +39,17 @@ class Choices:
     """The choices for one architecture and number of samples.
 
     margin_bits, level_bits : of the correctness count, in full limbs
-    packings        : of each layer
+    packings        : of each layer that multiplies by weights or adds, by its index
     max_multipliers : for each of `Architecture.multipliers` the greatest m that packs hold for
+    positions       : weights of the outputs of convolutions
     """
 
     widths: WidthChoice
     margin_bits: int
     level_bits: int
-    packings: tuple[PackingChoice, ...]
+    packings: Mapping[int, PackingChoice]
     max_multipliers: tuple[int, ...]
+    positions: PositionShapes
 
 
 @lru_cache(maxsize=256)
@@ -59,11 +63,11 @@ def make_choices(architecture: Architecture, n_samples: int) -> Choices:
         for bits in range(1, _MAX_TABLE_BITS + 1)
         if fill_limbs(_count_level_bits(architecture), bits) <= _MAX_RANGE_BITS
     }
-    packings = {bits: tuple(plan.choose_packings()) for bits, plan in plans.items()}
+    packings = {bits: dict(plan.choose_packings()) for bits, plan in plans.items()}
     widths = WidthChoice.cheapest(
         {
             bits: count_table_rows(plan.list_range_demands(), bits)
-            + sum(choice.n_rows for choice in packings[bits])
+            + sum(choice.n_rows for choice in packings[bits].values())
             for bits, plan in plans.items()
         },
         rows_of="its lookups and all packs",
@@ -75,17 +79,17 @@ def make_choices(architecture: Architecture, n_samples: int) -> Choices:
         level_bits=best.level_bits,
         packings=packings[widths.table_bits],
         max_multipliers=tuple(best.find_multipliers(packings[widths.table_bits])),
+        positions=PositionShapes.of(
+            (shape.sliding, packings[widths.table_bits][index].packing, shape.public_input)
+            for index, shape in list_affine(architecture, n_samples)
+            if shape.sliding is not None
+        ),
     )
 
 
 def _count_level_bits(architecture: Architecture) -> int:
     """Of l + 2^(v-1), where l is a logit, or one more: |l| <= bound + 1."""
     return (architecture.public_bounds[-1] + 1).bit_length() + 1
-
-
-def _has_channels(requant: Requant | None) -> bool:
-    """Whether outputs have multipliers of their own: then each has an equation of its own."""
-    return requant is not None and not isinstance(requant.multiplier, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,27 +123,21 @@ class _Plan:
                 demands.append(RangeDemand(what=f"remainder {index}", count=count, bits=bits))
         return demands
 
-    def choose_packings(self) -> Iterator[PackingChoice]:
-        """The first layer's samples are weighed by the verifier, by plain powers."""
-        shapes = self.architecture.shapes
-        for index, layer in enumerate(self.architecture.layers):
-            rows = LinearRows(
-                n_samples=self.n_samples,
-                n_inputs=prod(shapes[index]),
-                n_outputs=prod(shapes[index + 1]),
-                public_input=index == 0,
-                requantized=layer.requant is not None,
-            )
-            yield choose_packing(
-                self._bound_errors(index, layer.requant),
-                rows.count,
-                n_samples=self.n_samples,
-                n_outputs=rows.n_outputs,
-                max_samples=1 if index == 0 else None,
-                max_outputs=1 if _has_channels(layer.requant) else None,
+    def choose_packings(self) -> Iterator[tuple[int, PackingChoice]]:
+        """The samples themselves are weighed by the verifier, by plain powers."""
+        for index, shape in list_affine(self.architecture, self.n_samples):
+            yield (
+                index,
+                choose_packing(
+                    self._bound_errors(index, self.architecture.layers[index].requant),
+                    shape.count_rows,
+                    n_samples=1 if shape.public_input else self.n_samples,
+                    n_columns=shape.width,
+                    n_outputs=shape.n_outputs,
+                ),
             )
 
-    def find_multipliers(self, packings: tuple[PackingChoice, ...]) -> Iterator[int]:
+    def find_multipliers(self, packings: Mapping[int, PackingChoice]) -> Iterator[int]:
         """Within the packs; and |m z| stays below 2^47, as the integer model has it."""
         for index, layer in enumerate(self.architecture.layers):
             if layer.requant is not None:
@@ -164,24 +162,3 @@ class _Plan:
             q_range=requant.q_range,
             fraction_bits=self.table_bits - split_widths(requant.shift, self.table_bits)[0],
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinearRows:
-    """Shape of a linear layer, for the rows of `prover.circuit.gadgets.linear`.
-
-    public_input : the verifier has the samples and sums them up
-    """
-
-    n_samples: int
-    n_inputs: int
-    n_outputs: int
-    public_input: bool
-    requantized: bool
-
-    def count(self, samples: int, outputs: int) -> int:
-        """Rows with so many samples and outputs a pack."""
-        n_packs, n_groups = -(-self.n_samples // samples), -(-self.n_outputs // outputs)
-        equations = 2 if self.requantized else 1
-        rows = n_packs * n_groups + n_groups * (self.n_inputs + 1 + equations) + (samples > 1)
-        return rows if self.public_input else rows + (n_packs + 1) * self.n_inputs

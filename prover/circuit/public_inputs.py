@@ -3,7 +3,8 @@
 The circuit holds no dataset. Samples and labels enter through sums weighted by powers of the
 challenge s:
 
-    first layer   P_k = sum_n s^n x_nk       for each input k of the network
+    first layer   P_k = sum_n s^n x_nk       for each input k of the network; of a convolution
+                                             also over positions (`prover.circuit.sample_sums`)
     label sum     sum_n s^n y_n              y_n = label + 1; padding has x = 0 and y = 0
 
 Needs no compiled circuit, so a node verifies with an architecture and a key alone.
@@ -17,13 +18,12 @@ from math import prod
 from operator import mul
 
 import numpy as np
-import numpy.typing as npt
 
-from kernels.array import FrArray, ints_from_words, words_from_ints
+from kernels.array import FrArray
 from kernels.bn254 import R
-from kernels.integers import BLOCK_VALUES
 from kernels.numpy_types import UInt8Array
-from prover.circuit.choices import make_choices
+from prover.circuit.choices import Choices, make_choices
+from prover.circuit.sample_sums import SampleSums, compute_powers, compute_weighted_sums, sum_powers
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.model.network import Architecture
 from prover.model.samples import flatten_samples, shape_samples
@@ -34,11 +34,6 @@ ClampKind = tuple[tuple[int, int], tuple[int, int]]
 """(least and greatest q, least and greatest y): layers that agree share one clamp table."""
 
 MAX_SAMPLES = 1 << 20
-_LIMB_BITS = 32
-# Products this small stay on one thread in OpenBLAS: on a busy machine threads would wait longer
-# for each other than the product takes. With 8 limbs it is also at most 2^13 samples at a time.
-_MATMUL_TERMS = 1 << 16
-_EXACT_SAMPLES = 1 << 13  # of 8 bits, times limbs of 32: sums below 2^53
 
 
 def list_clamp_kinds(architecture: Architecture) -> tuple[ClampKind, ...]:
@@ -55,15 +50,27 @@ class PublicLayout:
     n_samples: int
 
     def __post_init__(self) -> None:
-        if not 2 <= self.n_samples <= MAX_SAMPLES:
-            raise ArchitectureInvalid(f"a circuit has 2 to {MAX_SAMPLES} samples")
+        if not 1 <= self.n_samples <= MAX_SAMPLES:
+            raise ArchitectureInvalid(f"a circuit has 1 to {MAX_SAMPLES} samples")
 
     @property
     def challenges(self) -> tuple[str, ...]:
         """Names of the challenges, in the order in which the transcript draws them."""
         n_clamps = len(list_clamp_kinds(self.architecture))
         clamps = [f"clamp {i}" for i in range(n_clamps)]
-        return ("s", "range", "weight", *(["pair"] if clamps else []), *clamps)
+        weights = (*(["s"] if self.n_samples > 1 else []), *self.choices.positions.axes)
+        return (*weights, "range", "weight", *(["pair"] if clamps else []), *clamps)
+
+    @property
+    def choices(self) -> Choices:
+        """What the compiler chose, which decides how sums are weighed."""
+        return make_choices(self.architecture, self.n_samples)
+
+    @property
+    def sums(self) -> SampleSums:
+        """What is summed up of samples."""
+        packing = self.choices.packings[self.architecture.entrance].packing
+        return SampleSums.of(self.architecture, packing)
 
     @property
     def blocks(self) -> Mapping[str, tuple[int, ...]]:
@@ -73,7 +80,7 @@ class PublicLayout:
             **({"multiplier": (n_hidden,)} if n_hidden else {}),
             **{f"challenge/{name}": () for name in self.challenges},
             "label sum": (),
-            "first layer": (prod(self.architecture.input_shape),),
+            "first layer": self.sums.depth,
         }
 
     @property
@@ -99,8 +106,20 @@ class PublicLayout:
         powers, first = self.compute_first(
             claimed=claimed, multipliers=multipliers, labels=labels, challenges=challenges
         )
-        sums = compute_weighted_sums(images.reshape(len(images), -1), powers)
-        return FrArray.from_ints([*first, *sums])
+        return FrArray.from_ints([*first, *self.compute_sums(images, powers, challenges)])
+
+    def compute_sums(
+        self, images: UInt8Array, powers: Sequence[int], challenges: Sequence[int]
+    ) -> list[int]:
+        """The public wires of the first layer, from the powers of `compute_first`."""
+        named = dict(zip(self.challenges, challenges, strict=True))
+        return self.sums.compute(
+            images,
+            powers,
+            total=sum_powers(named.get("s", 1), self.n_samples),
+            x=named.get("x", 1),
+            y=named.get("y", 1),
+        )
 
     def compute_first(
         self,
@@ -115,7 +134,8 @@ class PublicLayout:
         raises : ShapeMismatch for a number that does not fit; labels are `check_shard`'s business
         """
         self._check_numbers(claimed, multipliers, challenges, n_real=len(labels))
-        powers = compute_powers(challenges[0], len(labels))
+        s = challenges[0] if self.n_samples > 1 else 1
+        powers = compute_powers(s, len(labels))
         label_sum = sum(map(mul, (labels.astype(np.int64) + 1).tolist(), powers))
         return powers, [claimed, *multipliers, *challenges, label_sum]
 
@@ -143,7 +163,7 @@ class PublicLayout:
             raise ShapeMismatch(f"{len(self.challenges)} challenges, got {len(challenges)}")
         if not all(0 <= x < R for x in challenges):
             raise ShapeMismatch("a challenge is not a canonical scalar")
-        greatest = make_choices(self.architecture, self.n_samples).max_multipliers
+        greatest = self.choices.max_multipliers
         if len(multipliers) != len(greatest):
             raise ShapeMismatch(f"{len(greatest)} multipliers, got {len(multipliers)}")
         for m, most in zip(multipliers, greatest, strict=True):
@@ -191,9 +211,9 @@ class ShardInputs:
             challenges=challenges,
         )
 
-    def defer(self, statement: Statement, challenges: Sequence[int]) -> DeferredWires | None:
-        """The public wires as a call gives them, with the sums over samples left to
-        `combine_wires`: for batches.
+    def defer(self, statement: Statement, challenges: Sequence[int]) -> PublicWires | None:
+        """The public wires as a call gives them, for batches: with the sums over samples left to
+        `combine_wires`, where a linear layer takes them.
         """
         if not self._is_about(statement, challenges):
             return None
@@ -203,6 +223,10 @@ class ShardInputs:
             labels=self.labels,
             challenges=challenges,
         )
+        if self.layout.sums.sliding is not None:
+            # Weights of positions are the statement's own: sums over samples can't be shared.
+            sums = self.layout.compute_sums(self.images, powers, challenges)
+            return FrArray.from_ints([*first, *sums])
         return DeferredWires(self, powers, first)
 
     def _is_about(self, statement: Statement, challenges: Sequence[int]) -> bool:
@@ -259,46 +283,3 @@ def combine_wires(wires: Sequence[PublicWires], weights: Sequence[int]) -> list[
         start = len(totals) - len(tail)
         totals[start:] = [total + x for total, x in zip(totals[start:], tail, strict=True)]
     return totals
-
-
-def compute_powers(base: int, n: int) -> list[int]:
-    """1, base, ..., base^(n-1) mod r."""
-    powers = [1]
-    for _ in range(n - 1):
-        powers.append(powers[-1] * base % R)
-    return powers
-
-
-def compute_weighted_sums(samples: UInt8Array, weights: Sequence[int]) -> list[int]:
-    """sum_n weights_n * samples_nk mod r for every k.
-
-    samples : uint8[n, d]; weights : n scalars below r
-    holds   : weights are cut into 32-bit limbs; a limb's sum over at most 2^13 samples
-              is below 2^53, hence exact in float64, and the BLAS may add in any order; over all of
-              MAX_SAMPLES it is below 2^60, hence exact in int64
-    cost    : samples become doubles block by block, never all of them
-    """
-    limbs = words_from_ints(weights).view(np.uint32).T.astype(np.float64)
-    n, d = samples.shape
-    step = max(1, _MATMUL_TERMS // (len(limbs) * max(d, 1)))
-    height = max(step, min(_EXACT_SAMPLES, BLOCK_VALUES // max(d, 1)))
-    sums = np.zeros((len(limbs), d), dtype=np.int64)
-    for first in range(0, n, height):
-        exact = samples[first : first + height].astype(np.float64)
-        scales = limbs[:, first : first + height]
-        total = np.zeros((len(limbs), d))
-        for start in range(0, len(exact), step):
-            total += scales[:, start : start + step] @ exact[start : start + step]
-        sums += total.astype(np.int64)
-    return [total % R for total in _join_limbs(sums)]
-
-
-def _join_limbs(sums: npt.NDArray[np.int64]) -> list[int]:
-    """sum_i 2^(32 i) sums_ik for every k, from int64[8, d] of entries in [0, 2^62).
-
-    Limbs of even and of odd index, each below 2^64, make two integers without any carry.
-    """
-    unsigned = sums.astype(np.uint64)
-    even = ints_from_words(np.ascontiguousarray(unsigned[0::2].T))
-    odd = ints_from_words(np.ascontiguousarray(unsigned[1::2].T))
-    return [low + (high << _LIMB_BITS) for low, high in zip(even, odd, strict=True)]

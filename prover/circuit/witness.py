@@ -82,7 +82,9 @@ def _solve_committed(
 ) -> Committed:
     steps = _trace_padded(model, images, accuracy.n_samples, integers)
     inputs: dict[str, Int64Array] = {
-        label: integers.upload(tensor) for label, tensor in model.parameters.items()
+        label: integers.upload(tensor)
+        for label, tensor in model.parameters.items()
+        if tensor.size  # layers without parameters have no wires
     }
     inputs |= _solve_activations(steps)
     count, claimed = _solve_count(steps[-1].z, labels, claimed, integers)
@@ -234,14 +236,14 @@ def _solve_activations(steps: Sequence[LayerTrace]) -> dict[str, Int64Array]:
     """Advice of every layer, from the integer model's own trace."""
     inputs: dict[str, Int64Array] = {}
     for index, step in enumerate(steps):
-        n = len(step.z)
         if step.requant is None:
-            inputs[f"layer {index}/logits"] = step.z
+            if index == len(steps) - 1:
+                inputs[f"layer {index}/logits"] = step.z
             continue
         part = f"layer {index}/activation"
-        inputs[f"{part}/q"] = step.requant.q.reshape(n, -1)
-        inputs[f"{part}/rem"] = step.requant.rem.reshape(n, -1)
-        inputs[f"{part}/y"] = step.requant.y.reshape(n, -1)
+        inputs[f"{part}/q"] = step.requant.q
+        inputs[f"{part}/rem"] = step.requant.rem
+        inputs[f"{part}/y"] = step.requant.y
     return inputs
 
 

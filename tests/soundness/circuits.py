@@ -8,22 +8,30 @@ from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.presets import parse_architecture
+from tests.support.conv_nets import make_lenet
 
-SMALL = Requant(shift=10, multiplier=3, q_bits=9)
+RELU = Requant(shift=10, multiplier=3, q_bits=9)
 COLUMNS = ("rows", "public", "model", "advice", "private", "nnz_a", "nnz_b", "nnz_c", "digest")
 
 CIRCUITS: Mapping[str, tuple[Architecture, int]] = {
-    "mlp-6-4-3 N=4": (Architecture.mlp([6, 4, 3], requant=SMALL), 4),
-    "mlp-6-4-3 N=8": (Architecture.mlp([6, 4, 3], requant=SMALL), 8),
+    "mlp-6-4-3 N=4": (Architecture.mlp([6, 4, 3], requant=RELU), 4),
+    "mlp-6-4-3 N=8": (Architecture.mlp([6, 4, 3], requant=RELU), 8),
     "mlp-6-5-4-3 N=4, one layer without ReLU": (
         Architecture.mlp(
-            [6, 5, 4, 3], requant=[SMALL, Requant(shift=3, least=-128, greatest=127, q_bits=10)]
+            [6, 5, 4, 3], requant=[RELU, Requant(shift=3, least=-128, greatest=127, q_bits=10)]
         ),
         4,
     ),
     "mlp-784-10 N=16": (Architecture.mlp([784, 10]), 16),
     "mlp-784-128-10 N=1024": (parse_architecture("mlp-784-128-10"), 1024),
+    "cnn-2x7x6-3 N=1": (make_lenet(), 1),
+    "cnn-2x7x6-3 N=11": (make_lenet(), 11),
+    "lenet-small N=64": (parse_architecture("lenet-small"), 64),
+    "resnet20 N=1": (parse_architecture("resnet20"), 1),
 }
+
+SMALL = [name for name, (x, n) in CIRCUITS.items() if x.n_parameters * n < 10_000]
+"""For tests whose work grows faster than the circuit."""
 
 
 def count(accuracy: AccuracyCircuit) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from kernels.backend import get_backend
 from kernels.errors import BackendUnavailable
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.constraints import check_independence
-from prover.circuit.public_inputs import compute_powers
+from prover.circuit.sample_sums import compute_powers
 from prover.circuit.witness import check, solve_committed, solve_private
 from tests.soundness.circuits import CIRCUITS, count_all
 from tests.support.models import random_images, random_model

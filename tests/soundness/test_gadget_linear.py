@@ -9,15 +9,17 @@ import pytest
 
 from kernels.bn254 import R
 from prover.circuit.constraints import Circuit, System
-from prover.circuit.gadgets.activation import Activation
+from prover.circuit.gadgets.activation import Quotient
 from prover.circuit.gadgets.linear import (
     build_combinations,
     build_outputs,
     build_weight_sum,
     require_logits,
     require_requantized,
+    sum_outputs,
 )
 from prover.circuit.gadgets.packing import Packing
+from prover.circuit.linear_form import LinearForm
 from tests.support.assignments import Assignment, draw_scalars
 from tests.support.detectors import committed_freedom, private_freedom, vacuous
 
@@ -60,30 +62,29 @@ def build_layer(*, requantized: bool, packing: Packing = PACKINGS[0]) -> Circuit
         biases=biases,
         packing=packing,
     )
+
+    def sum_up(values: LinearForm) -> LinearForm:
+        return sum_outputs(
+            system, "layer/linear/output", values=values, powers=powers, packing=packing
+        )
+
     if requantized:
         m = system.public("m")
-        q, rem = system.advice("q", (N, D_OUT)), system.advice("rem", (N, D_OUT))
+        quotient = Quotient(system.advice("q", (N, D_OUT)), system.advice("rem", (N, D_OUT)))
         require_requantized(
             system,
             "layer/linear",
             outputs=outputs,
             multiplier=m,
-            powers=powers,
             weight_sum=weight_sum,
-            activation=Activation(q, rem, q),
+            rounded=sum_up(quotient.scale_back(SHIFT)),
+            n_outputs=D_OUT,
             shift=SHIFT,
             packing=packing,
         )
     else:
-        logits = system.advice("logits", (N, D_OUT))
-        require_logits(
-            system,
-            "layer/linear",
-            outputs=outputs,
-            powers=powers,
-            logits=logits,
-            packing=packing,
-        )
+        summed = sum_up(system.advice("logits", (N, D_OUT)))
+        require_logits(system, "layer/linear", outputs=outputs, summed=summed)
     return system.build({})
 
 

@@ -20,8 +20,9 @@ from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.choices import make_choices
 from prover.circuit.constraints import Circuit, System
 from prover.circuit.gadgets.activation import (
-    build_activation,
+    build_clamp,
     build_pair_table,
+    build_quotient,
     compute_clamp_rows,
 )
 from prover.circuit.gadgets.linear import (
@@ -29,6 +30,7 @@ from prover.circuit.gadgets.linear import (
     build_outputs,
     build_weight_sum,
     require_requantized,
+    sum_outputs,
 )
 from prover.circuit.gadgets.lookup import RangeTable
 from prover.circuit.gadgets.packing import Packing, RequantBound
@@ -87,24 +89,24 @@ def build(packing: Packing) -> Circuit:
         biases=biases,
         packing=packing,
     )
-    activation = build_activation(
+    label = "layer/activation"
+    quotient = build_quotient(system, label, shape=(N, D_OUT), shift=SHIFT, ranges=ranges)
+    build_clamp(system, label, q=quotient.q, q_min=Q_RANGE[0], clamp=clamp, g=g)
+    rounded = sum_outputs(
         system,
-        "layer/activation",
-        shape=(N, D_OUT),
-        shift=SHIFT,
-        q_min=Q_RANGE[0],
-        clamp=clamp,
-        g=g,
-        ranges=ranges,
+        "layer/linear/output",
+        values=quotient.scale_back(SHIFT),
+        powers=powers,
+        packing=packing,
     )
     require_requantized(
         system,
         "layer/linear",
         outputs=outputs,
         multiplier=m,
-        powers=powers,
         weight_sum=weight_sum,
-        activation=activation,
+        rounded=rounded,
+        n_outputs=D_OUT,
         shift=SHIFT,
         packing=packing,
     )
@@ -235,10 +237,10 @@ def compile_with(
 ) -> AccuracyCircuit:
     """The circuit with other packings than the compiler's."""
     choices = make_choices(architecture, n)
-    chosen = tuple(
-        replace(choice, packing=packing)
-        for choice, packing in zip(choices.packings, packings, strict=True)
-    )
+    chosen = {
+        index: replace(choice, packing=packing)
+        for (index, choice), packing in zip(choices.packings.items(), packings, strict=True)
+    }
     with monkeypatch.context() as patch:
         patch.setattr(
             "prover.circuit.accuracy.make_choices", lambda *_: replace(choices, packings=chosen)
@@ -254,7 +256,7 @@ def scene() -> Scene:
 def with_bits(scene: Scene, monkeypatch: pytest.MonkeyPatch, *bits: int) -> Scene:
     packings = [
         replace(choice.packing, bits=b)
-        for choice, b in zip(scene.accuracy.choices.packings, bits, strict=True)
+        for choice, b in zip(scene.accuracy.choices.packings.values(), bits, strict=True)
     ]
     accuracy = scene.accuracy
     return replace(
@@ -264,10 +266,10 @@ def with_bits(scene: Scene, monkeypatch: pytest.MonkeyPatch, *bits: int) -> Scen
 
 
 def test_the_scene_has_packs_of_samples_and_of_outputs(scene: Scene) -> None:
-    first, last = (choice.packing for choice in scene.accuracy.choices.packings)
+    first, last = (choice.packing for choice in scene.accuracy.choices.packings.values())
     assert (first.samples, first.outputs) == (1, 4)
-    assert (last.samples, last.outputs) == (2, 3)
-    for choice in scene.accuracy.choices.packings:
+    assert (last.samples, last.outputs) == (4, 2)
+    for choice in scene.accuracy.choices.packings.values():
         assert choice.packing.bits >= choice.error_bits
 
 

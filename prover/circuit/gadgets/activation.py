@@ -1,7 +1,7 @@
 """Requantization and clamp: q = floor((m z + 2^(s-1)) / 2^s), y = clamp(q) (PROTOCOL 1 and 4.2).
 
 Three rows per activation, one for rem in [0, 2^s) and two for the pair (q, y) in the clamp table,
-and one per pack for the accumulators' share of the Freivalds sum (`linear.require_requantized`).
+and one per pack for the accumulators' share of the Freivalds sum (`linear.sum_outputs`).
 """
 
 from __future__ import annotations
@@ -46,38 +46,42 @@ def build_pair_table(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Activation:
-    """Wires of one requantized layer, each of shape (N, d)."""
+class Quotient:
+    """Wires of a requantized layer, each of shape (N, ...): m z + 2^(s-1) = q 2^s + rem."""
 
     q: LinearForm
     rem: LinearForm
-    y: LinearForm
+
+    def scale_back(self, shift: int) -> LinearForm:
+        """q 2^s + rem."""
+        return self.q * (1 << shift) + self.rem
 
 
-def build_activation(
-    system: System,
-    label: str,
-    *,
-    shape: tuple[int, int],
-    shift: int,
-    q_min: int,
-    clamp: Table,
-    g: LinearForm,
-    ranges: RangeTable,
-) -> Activation:
-    """Advice q, rem, y with (q, y) in the clamp table and rem in [0, 2^shift).
+def build_quotient(
+    system: System, label: str, *, shape: tuple[int, ...], shift: int, ranges: RangeTable
+) -> Quotient:
+    """Advice q and rem with rem in [0, 2^shift), a multiple of a power of two in it at least.
+
+    q is for its caller to bound.
+    """
+    found = Quotient(system.advice(f"{label}/q", shape), system.advice(f"{label}/rem", shape))
+    ranges.require_range(f"{label}/remainder", found.rem, shift, why="0 <= rem < 2^shift")
+    return found
+
+
+def build_clamp(
+    system: System, label: str, *, q: LinearForm, q_min: int, clamp: Table, g: LinearForm
+) -> LinearForm:
+    """Advice y with (q, y) in the clamp table.
 
     holds : q is an integer of the table. Together with q 2^s + rem = m z + 2^(s-1), an equation of
             integers in q and z, rem is an integer as well, so its scaled lookup pins
             0 <= rem < 2^s, and (q, rem) is the one result of a division with remainder. Unscaled,
             rem could reach past 2^s and q would not be unique.
     """
-    q = system.advice(f"{label}/q", shape)
-    rem = system.advice(f"{label}/rem", shape)
-    y = system.advice(f"{label}/y", shape)
-    ranges.require_range(f"{label}/remainder", rem, shift, why="0 <= rem < 2^shift")
+    y = system.advice(f"{label}/y", q.shape)
     # y is small and often 0, hence on the B side; g * y is 0 wherever y is.
     part = system.product(f"{label}/clamp second", g, y, why="pairs need a challenge between them")
     index = q - q_min
     clamp.lookup(f"{label}/clamp", index + part, index=index, why="y = clamp(q)")
-    return Activation(q, rem, y)
+    return y

@@ -10,15 +10,17 @@ sum_o C^(p o) X_o over its outputs o:
     sum_m s^m [sum_i C^i Z_(p m + i)]  =  sum_k P_k [W_k] + (sum_n w_n) [b],    P_k = sum_n w_n A_nk
 
 Z is never a wire where it is requantized: m Z_nj = q_nj 2^s + rem_nj - 2^(s-1). What is in brackets
-is linear in committed wires, inner sums too: only packs cost a row.
+is linear in committed wires, inner sums too: only packs cost a row, and where all samples are in
+one pack, sums over samples cost none. A convolution is the same with more weights (`conv.py`).
 """
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from prover.circuit.constraints import System
-from prover.circuit.gadgets.activation import Activation
 from prover.circuit.gadgets.packing import Packing
 from prover.circuit.linear_form import LinearForm
 
@@ -33,13 +35,15 @@ def build_weight_sum(
 def build_combinations(
     system: System, label: str, *, powers: LinearForm, activations: LinearForm, packing: Packing
 ) -> LinearForm:
-    """P_k = sum_n w_n A_nk, one wire per k.
+    """sum_n w_n A_n, of the shape of one sample: wires, or a form where there is a single pack.
 
-    powers : LinearForm[N]; activations : LinearForm[N, d], committed
+    powers : LinearForm[N]; activations : LinearForm[N, ...], linear in committed wires
     """
-    # Full-size powers on the A side: they serve all products, which occur on the C side only.
     packs = packing.pack_samples(activations)
-    terms = system.product(f"{label}/term", powers[: packs.shape[0], None], packs)
+    if packs.shape[0] == 1:
+        return packs[0]
+    # Full-size powers on the A side: they serve all products, which occur on the C side only.
+    terms = system.product(f"{label}/term", _spread(powers, packs), packs)
     return system.total(f"{label}/sum", terms.sum(0))
 
 
@@ -53,7 +57,7 @@ def build_outputs(
     biases: LinearForm,
     packing: Packing,
 ) -> LinearForm:
-    """sum_k P_k [W_k] + (sum_n w_n) [b] for every group, as a form over private products.
+    """sum_k P_k [W_k] + (sum of all weights) [b] for every group, as a form over private products.
 
     inputs : P, LinearForm[d_in]; weights : LinearForm[d_out, d_in]; biases : LinearForm[d_out]
     """
@@ -63,55 +67,84 @@ def build_outputs(
     return products.sum(1) + shifted
 
 
+def sum_outputs(
+    system: System,
+    label: str,
+    *,
+    values: LinearForm,
+    powers: LinearForm,
+    packing: Packing,
+    grid: LinearForm | None = None,
+    why: str = "",
+) -> LinearForm:
+    """sum_m s^m [sum_i C^i values] for every group; over a plane, times the weights of positions.
+
+    values : LinearForm[N, d_out] or [N, d_out, height, width], linear in committed wires
+    grid   : x^i y^b of every row and block of columns; None where there is one position, or one
+             pack of all
+    """
+    packs = packing.pack_samples(values)
+    if len(values.shape) > 2:
+        packs = packing.pack_columns(packs, axis=3)
+    packs = packing.pack_outputs(packs, axis=1)
+    if grid is None:
+        packs = packs.reshape(packs.shape[:2])
+    is_committed = packs.shape[0] == 1
+    if is_committed:
+        sums = packs[0]
+    else:
+        terms = system.product(f"{label}/term", _spread(powers, packs), packs, why=why)
+        sums = terms.sum(0)
+    if grid is None:
+        return sums
+    if is_committed:
+        placed = system.product(f"{label}/placed", grid[None], sums, why=why)
+    else:
+        totals = system.total(f"{label}/sum", sums, why="keeps products off the A side")
+        placed = system.product(f"{label}/placed", totals, grid[None])
+    return placed.reshape((placed.shape[0], prod(placed.shape[1:]))).sum(1)
+
+
 def require_requantized(
     system: System,
     label: str,
     *,
     outputs: LinearForm,
     multiplier: LinearForm,
-    powers: LinearForm,
     weight_sum: LinearForm,
-    activation: Activation,
+    rounded: LinearForm,
+    n_outputs: int,
     shift: int,
     packing: Packing,
-    why: str = "",
 ) -> None:
-    """sum_m s^m [sum_i C^i (q 2^s + rem - 2^(s-1))] = m * outputs for every group.
+    """rounded - 2^(s-1) (sum of all weights) = m * outputs for every group.
 
-    holds : C is greater than every error, if weights, biases, activations, q and rem are in their
-            ranges and the multiplier is one that the packing holds for
+    rounded    : `sum_outputs` of q 2^s + rem
+    multiplier : m of all outputs, whose sums are packed; or one each, LinearForm[d_out], over sums
+                 that are not
+    holds      : C is greater than every error, if weights, biases, activations, q and rem are in
+                 their ranges and the multipliers are some that the packing holds for
     """
-    terms = _build_terms(
-        system, label, powers, activation.q * (1 << shift) + activation.rem, packing, why
-    )
     total = system.total(f"{label}/output", outputs, why="keeps products off the A side")
-    half = weight_sum[None] * np.full(activation.q.shape[1], 1 << (shift - 1), dtype=np.int64)
-    right = terms.sum(0) - packing.pack_outputs(half, axis=0)
-    system.require(f"{label}/equation", a=total, b=multiplier, c=right, why="m once per group")
+    half = weight_sum[None] * np.full(n_outputs, 1 << (shift - 1), dtype=np.int64)
+    right = rounded - packing.pack_outputs(half, axis=0)
+    if multiplier.shape == ():
+        system.require(f"{label}/equation", a=total, b=multiplier, c=right, why="m once per group")
+        return
+    scaled = system.product(f"{label}/scaled output", total, multiplier, why="m once per output")
+    system.require(f"{label}/equation", c=right - packing.pack_outputs(scaled, axis=0))
 
 
-def require_logits(
-    system: System,
-    label: str,
-    *,
-    outputs: LinearForm,
-    powers: LinearForm,
-    logits: LinearForm,
-    packing: Packing,
-    why: str = "",
-) -> None:
-    """sum_m s^m [sum_i C^i logit] = outputs for every group: the logits are the raw accumulators.
+def require_logits(system: System, label: str, *, outputs: LinearForm, summed: LinearForm) -> None:
+    """summed = outputs for every group: the logits are the raw accumulators.
 
-    logits : LinearForm[N, d_out], committed and bounded (`correctness.py`)
+    summed : `sum_outputs` of logits, committed and bounded (`correctness.py`)
     holds  : C is greater than every error
     """
-    terms = _build_terms(system, label, powers, logits, packing, why)
-    system.require(f"{label}/equation", c=terms.sum(0) - outputs)
+    system.require(f"{label}/equation", c=summed - outputs)
 
 
-def _build_terms(
-    system: System, label: str, powers: LinearForm, values: LinearForm, packing: Packing, why: str
-) -> LinearForm:
-    """s^m [sum_i C^i values], of shape (packs, groups)."""
-    packs = packing.pack_outputs(packing.pack_samples(values), axis=1)
-    return system.product(f"{label}/output term", powers[: packs.shape[0], None], packs, why=why)
+def _spread(powers: LinearForm, packs: LinearForm) -> LinearForm:
+    """The power of every pack, along the first of its axes."""
+    n, *others = packs.shape
+    return powers[:n].reshape((n, *(1 for _ in others)))

@@ -33,19 +33,21 @@ CAPACITY_BITS = 253
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """How a layer is packed: `samples` p and `outputs` po a pack, `bits` c of each digit.
+    """How a layer is packed: `samples` p, `columns` pw and `outputs` po a pack, `bits` c a digit.
 
+    columns : positions side by side of a convolution's output; its `outputs` are channels
     Raises ValueError when a pack does not fit into a field element.
     """
 
     samples: int = 1
+    columns: int = 1
     outputs: int = 1
     bits: int = CAPACITY_BITS
 
     def __post_init__(self) -> None:
-        if min(self.samples, self.outputs, self.bits) < 1:
-            raise ValueError("a packing is of at least one sample, output and bit")
-        if self.samples * self.outputs * self.bits > CAPACITY_BITS:
+        if min(self.samples, self.columns, self.outputs, self.bits) < 1:
+            raise ValueError("a packing is of at least one sample, column, output and bit")
+        if self.samples * self.columns * self.outputs * self.bits > CAPACITY_BITS:
             raise ValueError(f"a pack has at most {CAPACITY_BITS} bits")
 
     @property
@@ -57,6 +59,10 @@ class Packing:
         """Packs that n_samples samples make; the last one may be short."""
         return -(-n_samples // self.samples)
 
+    def count_blocks(self, width: int) -> int:
+        """Packs that a row of outputs makes; the last one may be short."""
+        return -(-width // self.columns)
+
     def count_groups(self, n_outputs: int) -> int:
         """Groups that n_outputs outputs make; the last one may be short."""
         return -(-n_outputs // self.outputs)
@@ -65,9 +71,13 @@ class Packing:
         """sum_i C^i form[p m + i] for every pack m: `axis` shrinks from N to `count_packs(N)`."""
         return _pack(form, axis, self.samples, self.bits)
 
+    def pack_columns(self, form: LinearForm, *, axis: int) -> LinearForm:
+        """sum_j C^(p j) form[pw b + j] for every block b: `axis` shrinks to `count_blocks`."""
+        return _pack(form, axis, self.columns, self.bits * self.samples)
+
     def pack_outputs(self, form: LinearForm, *, axis: int) -> LinearForm:
-        """sum_o C^(p o) form[po g + o] for every group g: `axis` shrinks to `count_groups`."""
-        return _pack(form, axis, self.outputs, self.bits * self.samples)
+        """sum_o C^(p pw o) form[po g + o] for every group g: `axis` shrinks to `count_groups`."""
+        return _pack(form, axis, self.outputs, self.bits * self.samples * self.columns)
 
     def sum_weights(self, powers: LinearForm, n_samples: int) -> LinearForm:
         """sum_n s^(n div p) C^(n mod p) over all samples, as a form over powers of s.
@@ -76,6 +86,21 @@ class Packing:
         """
         pack = np.arange(n_samples) // self.samples
         return powers[pack].shifted(np.arange(n_samples) % self.samples * self.bits).sum(0)
+
+    def spread_columns(self, grid: LinearForm, width: int) -> LinearForm:
+        """Weights of all positions of a plane, from those of its blocks: [height, width] of
+        [height, at least count_blocks(width)]."""
+        column = np.arange(width)
+        shifts = column % self.columns * (self.bits * self.samples)
+        return grid[:, column // self.columns].shifted(shifts)
+
+    def compute_column_weights(self, y: int, width: int) -> list[int]:
+        """y^(j div pw) C^(p (j mod pw)) mod r of every column."""
+        shift = self.bits * self.samples
+        return [
+            pow(y, j // self.columns, R) * (1 << shift * (j % self.columns)) % R
+            for j in range(width)
+        ]
 
     def compute_weights(self, s: int, n_samples: int) -> list[int]:
         """s^(n div p) C^(n mod p) mod r of every sample."""
@@ -153,44 +178,48 @@ class PackingChoice:
     def reason(self) -> str:
         """For people, in one line."""
         p = self.packing
-        if p.samples == p.outputs == 1:
+        if p.samples == p.columns == p.outputs == 1:
             return f"errors of {self.error_bits} bits: packs would save no row"
+        columns = f" x {p.columns} columns" if p.columns > 1 else ""
         return (
-            f"{p.samples} samples x {p.outputs} outputs a pack, {p.bits} bits each for errors of "
-            f"{self.error_bits}: {self.n_rows} rows, not {self.n_rows_unpacked}"
+            f"{p.samples} samples{columns} x {p.outputs} outputs a pack, {p.bits} bits each for "
+            f"errors of {self.error_bits}: {self.n_rows} rows, not {self.n_rows_unpacked}"
         )
 
 
 def choose_packing(
     bound: int,
-    count_rows: Callable[[int, int], int],
+    count_rows: Callable[[int, int, int], int],
     *,
     n_samples: int,
+    n_columns: int = 1,
     n_outputs: int,
-    max_samples: int | None = None,
-    max_outputs: int | None = None,
 ) -> PackingChoice:
-    """The packing with the fewest rows; fewer samples a pack on a tie, then fewer outputs.
+    """The packing with the fewest rows; fewer samples a pack on a tie, then columns, then outputs.
 
-    bound       : greatest |2^a e|
-    count_rows  : (p, po) -> rows of all that depends on them; must not grow with po
-    max_samples : 1 where the weights of samples are the verifier's plain powers
-    max_outputs : 1 where outputs have multipliers of their own
-    holds       : digits are as wide as their number lets them be, so a layer's circuit is the same
-                  for many bounds; `RequantBound.find_multiplier` says for which multipliers
+    bound      : greatest |2^a e|
+    count_rows : (p, pw, po) -> rows of all that depends on them; must not grow with po
+    n_samples  : that may share a pack: 1 where the verifier weighs them by plain powers
+    n_columns  : likewise, 1 where there is no plane
+    holds      : digits are as wide as their number lets them be, so a layer's circuit is the same
+                 for many bounds; `RequantBound.find_multiplier` says for which multipliers
     """
     error_bits = bound.bit_length()
     capacity = CAPACITY_BITS // error_bits
-    most = min(capacity, n_samples, max_samples or capacity)
     candidates = []
-    for p in range(1, most + 1):
-        po = min(capacity // p, n_outputs, max_outputs or capacity)
-        po = -(-n_outputs // -(-n_outputs // po))  # the fewest that make as few groups
-        candidates.append((count_rows(p, po), p, po))
-    n_rows, p, po = min(candidates)
+    for p in range(1, min(capacity, n_samples) + 1):
+        for pw in range(1, min(capacity // p, n_columns) + 1):
+            po = _level(n_outputs, min(capacity // (p * pw), n_outputs))
+            candidates.append((count_rows(p, pw, po), p, pw, po))
+    n_rows, p, pw, po = min(candidates)
     return PackingChoice(
-        packing=Packing(samples=p, outputs=po, bits=CAPACITY_BITS // (p * po)),
+        packing=Packing(samples=p, columns=pw, outputs=po, bits=CAPACITY_BITS // (p * pw * po)),
         error_bits=error_bits,
         n_rows=n_rows,
-        n_rows_unpacked=count_rows(1, 1),
+        n_rows_unpacked=count_rows(1, 1, 1),
     )
+
+
+def _level(n: int, size: int) -> int:
+    """The least size of groups that makes as few of n."""
+    return -(-n // -(-n // size))

@@ -12,9 +12,10 @@ from federated.float_model import FloatModel
 from kernels import integers
 from kernels.bn254 import R
 from kernels.integers import exact_matmul
-from prover.circuit import public_inputs
+from kernels.numpy_types import UInt8Array
+from prover.circuit import sample_sums
 from prover.circuit.accuracy import compile_accuracy
-from prover.circuit.public_inputs import compute_powers, compute_weighted_sums
+from prover.circuit.sample_sums import compute_powers, compute_weighted_sums
 from prover.circuit.witness import solve_committed
 from prover.model.layers import Linear, Requant
 from prover.model.network import Architecture
@@ -37,7 +38,7 @@ def measure_peak(call: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def draw_samples(n: int, d: int) -> public_inputs.UInt8Array:
+def draw_samples(n: int, d: int) -> UInt8Array:
     return np.random.default_rng(n).integers(0, 256, (n, d), dtype=np.uint8)
 
 
@@ -121,8 +122,8 @@ def test_blocks_of_a_product_are_the_product(
 
 @pytest.mark.parametrize("block", [1, 40, 1 << 20])
 def test_blocks_of_a_sum_are_the_sum(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(public_inputs, "BLOCK_VALUES", block)
-    monkeypatch.setattr(public_inputs, "_MATMUL_TERMS", 64)
+    monkeypatch.setattr(sample_sums, "BLOCK_VALUES", block)
+    monkeypatch.setattr(sample_sums, "_MATMUL_TERMS", 64)
     samples = draw_samples(23, 3)
     weights = compute_powers(R - 5, len(samples))
     expected = [

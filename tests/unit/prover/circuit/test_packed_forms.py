@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 from random import Random
 
 import numpy as np
@@ -15,6 +15,7 @@ from prover.circuit.csr import pack_rows, stack_rows
 from prover.circuit.gadgets.packing import (
     CAPACITY_BITS,
     Packing,
+    PackingChoice,
     RequantBound,
     bound_logits,
     choose_packing,
@@ -180,18 +181,28 @@ def test_bound_of_logits() -> None:
 
 
 def test_choice_is_the_cheapest_and_says_why() -> None:
-    def rows(p: int, po: int) -> int:
-        return -(-1000 // p) * -(-10 // po) + -(-1000 // p) * 50 + 500 * -(-10 // po)
+    def rows(p: int, pw: int, po: int) -> int:
+        packs, groups = -(-1000 // p), -(-10 // po)
+        return packs * -(-30 // pw) * groups + packs * 50 * (1 + 2 * (pw > 1)) + 500 * groups
 
-    choice = choose_packing((1 << 28) - 1, rows, n_samples=1000, n_outputs=10)
-    best = min(
-        (rows(p, po), p, po) for p in range(1, 10) for po in range(1, 10) if p * po <= 253 // 28
-    )
-    packing = choice.packing
-    assert (choice.n_rows, packing.samples) == best[:2]
-    assert packing.bits == 253 // (packing.samples * packing.outputs) >= 28
-    assert f"{choice.n_rows} rows, not {rows(1, 1)}" in choice.reason
-    first = choose_packing((1 << 28) - 1, rows, n_samples=1000, n_outputs=10, max_samples=1).packing
+    def choose(n_samples: int, n_columns: int) -> PackingChoice:
+        return choose_packing(
+            (1 << 28) - 1, rows, n_samples=n_samples, n_columns=n_columns, n_outputs=10
+        )
+
+    for n_columns in (1, 2, 30):
+        choice = choose(1000, n_columns)
+        best = min(
+            (rows(p, pw, po), p, pw)
+            for p, pw, po in product(range(1, 10), repeat=3)
+            if p * pw * po <= 253 // 28 and pw <= n_columns
+        )
+        packing = choice.packing
+        assert (choice.n_rows, packing.samples, packing.columns) == best
+        assert packing.bits == 253 // (packing.samples * packing.columns * packing.outputs) >= 28
+        assert f"{choice.n_rows} rows, not {rows(1, 1, 1)}" in choice.reason
+        assert ("columns" in choice.reason) == (packing.columns > 1)
+    first = choose(1, 1).packing
     assert (first.samples, first.outputs) == (1, 5)  # two groups, as nine outputs would make
     alone = choose_packing(1 << 200, rows, n_samples=1000, n_outputs=10)
     assert alone.packing == Packing()

@@ -133,7 +133,7 @@ def test_multipliers_may_not_reach_the_wrap() -> None:
             assert accepted
 
 
-@pytest.mark.parametrize("n_samples", [0, 1, (1 << 20) + 1])
+@pytest.mark.parametrize("n_samples", [0, (1 << 20) + 1])
 def test_number_of_samples_is_bounded(n_samples: int) -> None:
     with pytest.raises(ArchitectureInvalid):
         PublicLayout(ARCHITECTURE, n_samples)

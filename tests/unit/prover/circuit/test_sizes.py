@@ -18,7 +18,7 @@ from prover.groth16 import quotient
 from prover.keys import proving_file
 from prover.model.layers import MAX_DIMENSION, Requant
 from prover.model.network import MAX_LAYERS, MAX_MARGIN_BITS, Architecture
-from tests.soundness.circuits import CIRCUITS
+from tests.soundness.circuits import CIRCUITS, SMALL
 
 SLACK_BYTES = 4 << 20
 """Of the bound on memory, which small circuits do not come near."""
@@ -87,7 +87,7 @@ def compare(architecture: Architecture, n_samples: int) -> None:
     assert peak <= sizes.compile_bytes <= 1.5 * peak + slack
 
 
-@pytest.mark.parametrize("name", [name for name in CIRCUITS if "1024" not in name])
+@pytest.mark.parametrize("name", [*SMALL, "mlp-784-10 N=16"])
 def test_sizes_are_those_of_the_golden_circuits(name: str) -> None:
     compare(*CIRCUITS[name])
 
@@ -151,7 +151,7 @@ def test_memory_is_a_bound_of_its_own() -> None:
     assert isinstance(caught.value, ArchitectureInvalid)
 
 
-@pytest.mark.parametrize("n_samples", [-1, 0, 1, MAX_SAMPLES + 1])
+@pytest.mark.parametrize("n_samples", [-1, 0, MAX_SAMPLES + 1])
 def test_numbers_of_samples_without_a_circuit_are_refused(n_samples: int) -> None:
     with pytest.raises(ArchitectureInvalid, match="samples"):
         compute_sizes(Architecture.mlp([6, 4, 3]), n_samples)
