@@ -19,6 +19,7 @@ from prover.circuit.gadgets.packing import (
     bound_logits,
     choose_packing,
 )
+from prover.circuit.maxima import PoolChoice, choose_pools
 from prover.circuit.positions import PositionShapes
 from prover.circuit.widths import (
     RangeDemand,
@@ -29,6 +30,7 @@ from prover.circuit.widths import (
 )
 from prover.model.layers import BIAS_BITS, PRODUCT_BITS, Requant
 from prover.model.network import Architecture
+from prover.model.pooling import Add
 
 _MAX_TABLE_BITS = 16
 _MAX_RANGE_BITS = 60  # of full limbs, so that no coefficient reaches 2^62
@@ -40,6 +42,7 @@ class Choices:
 
     margin_bits, level_bits : of the correctness count, in full limbs
     packings        : of each layer that multiplies by weights or adds, by its index
+    pools           : of each max pool, by its index
     max_multipliers : for each of `Architecture.multipliers` the greatest m that packs hold for
     positions       : weights of the outputs of convolutions
     """
@@ -48,6 +51,7 @@ class Choices:
     margin_bits: int
     level_bits: int
     packings: Mapping[int, PackingChoice]
+    pools: Mapping[int, PoolChoice]
     max_multipliers: tuple[int, ...]
     positions: PositionShapes
 
@@ -59,7 +63,7 @@ def make_choices(architecture: Architecture, n_samples: int) -> Choices:
     cost : some ten thousand additions a layer; remembered
     """
     plans = {
-        bits: _Plan(architecture, n_samples, bits)
+        bits: _Plan(architecture, n_samples, bits, choose_pools(architecture, n_samples, bits))
         for bits in range(1, _MAX_TABLE_BITS + 1)
         if fill_limbs(_count_level_bits(architecture), bits) <= _MAX_RANGE_BITS
     }
@@ -68,6 +72,7 @@ def make_choices(architecture: Architecture, n_samples: int) -> Choices:
         {
             bits: count_table_rows(plan.list_range_demands(), bits)
             + sum(choice.n_rows for choice in packings[bits].values())
+            + sum(choice.n_rows for choice in plan.pools.values())
             for bits, plan in plans.items()
         },
         rows_of="its lookups and all packs",
@@ -78,6 +83,7 @@ def make_choices(architecture: Architecture, n_samples: int) -> Choices:
         margin_bits=best.margin_bits,
         level_bits=best.level_bits,
         packings=packings[widths.table_bits],
+        pools=best.pools,
         max_multipliers=tuple(best.find_multipliers(packings[widths.table_bits])),
         positions=PositionShapes.of(
             (shape.sliding, packings[widths.table_bits][index].packing, shape.public_input)
@@ -99,6 +105,7 @@ class _Plan:
     architecture: Architecture
     n_samples: int
     table_bits: int
+    pools: Mapping[int, PoolChoice]
 
     @property
     def margin_bits(self) -> int:
@@ -126,16 +133,26 @@ class _Plan:
     def choose_packings(self) -> Iterator[tuple[int, PackingChoice]]:
         """The samples themselves are weighed by the verifier, by plain powers."""
         for index, shape in list_affine(self.architecture, self.n_samples):
-            yield (
-                index,
-                choose_packing(
-                    self._bound_errors(index, self.architecture.layers[index].requant),
-                    shape.count_rows,
-                    n_samples=1 if shape.public_input else self.n_samples,
-                    n_columns=shape.width,
-                    n_outputs=shape.n_outputs,
-                ),
+            packing = choose_packing(
+                self._bound_errors(index, self.architecture.layers[index].requant),
+                shape.count_rows,
+                n_samples=1 if shape.public_input else self.n_samples,
+                n_columns=shape.width,
+                n_outputs=shape.n_outputs,
             )
+            yield index, packing
+        for index, layer in enumerate(self.architecture.layers):
+            if isinstance(layer, Add):
+                n = self.n_samples * prod(self.architecture.shapes[index + 1])
+                yield (
+                    index,
+                    choose_packing(
+                        self._bound_errors(index, layer.requant),
+                        lambda p, pw, po, n=n: -(-n // po),  # type: ignore[misc]
+                        n_samples=1,
+                        n_outputs=n,
+                    ),
+                )
 
     def find_multipliers(self, packings: Mapping[int, PackingChoice]) -> Iterator[int]:
         """Within the packs; and |m z| stays below 2^47, as the integer model has it."""
@@ -156,9 +173,21 @@ class _Plan:
         )
 
     def _bound_requantization(self, index: int, requant: Requant) -> RequantBound:
+        """With the quotients that a max pool admits in place of a table."""
+        least, greatest = requant.q_range
+        fraction_bits = self._count_fraction_bits(requant.shift)
+        for pool in self.pools.values():
+            if pool.source == index:
+                least -= 1 << pool.bits
+                of_quotients = self._count_fraction_bits(pool.bits) - requant.shift
+                fraction_bits = max(fraction_bits, of_quotients)
         return RequantBound(
             accumulator=self.architecture.public_bounds[index],
             shift=requant.shift,
-            q_range=requant.q_range,
-            fraction_bits=self.table_bits - split_widths(requant.shift, self.table_bits)[0],
+            q_range=(least, greatest),
+            fraction_bits=fraction_bits,
         )
+
+    def _count_fraction_bits(self, bits: int) -> int:
+        """a, if multiples of 2^-a pass a range of so many bits."""
+        return self.table_bits - split_widths(bits, self.table_bits)[0]

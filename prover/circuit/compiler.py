@@ -9,27 +9,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from prover.circuit.affine_layer import AffineLayer
-from prover.circuit.gadgets.activation import build_clamp, build_quotient
+from prover.circuit.gadgets.activation import Quotient, build_clamp, build_quotient
+from prover.circuit.gadgets.add import require_sums
 from prover.circuit.gadgets.correctness import build_correctness
-from prover.circuit.gadgets.pool import sum_windows
+from prover.circuit.gadgets.pool import require_maxima, sum_windows
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.shared import Shared
-from prover.errors import ArchitectureInvalid
 from prover.model.graph import trace_samples
 from prover.model.layers import Layer, Linear, Requant
 from prover.model.planes import Conv2d
-from prover.model.pooling import Flatten, SumPool
+from prover.model.pooling import Add, MaxPool, SumPool
 
 
 @dataclass(slots=True)
 class Compiler:
     """Adds layers to a circuit.
 
-    values : forms of what every layer makes; none for the samples, nor for logits
+    values    : forms of what every layer makes; none for the samples, for logits, and for
+                activations that a max pool takes as quotients
+    quotients : of the layers before such pools
     """
 
     shared: Shared
     values: list[LinearForm | None] = field(default_factory=lambda: [None])
+    quotients: dict[int, LinearForm] = field(default_factory=dict)
 
     def add_layers(self) -> None:
         """All layers in order, the count over the last one's logits with it."""
@@ -41,16 +44,18 @@ class Compiler:
         match layer:
             case Linear() | Conv2d():
                 return self._add_affine(index, layer)
+            case Add():
+                return self._add_sums(index, layer)
             case SumPool():
                 return sum_windows(self._value(layer.inputs[0]), layer.window)
-            case Flatten():
+            case MaxPool():
+                return self._add_maxima(index, layer)
+            case _:  # flattening
                 return self._value(layer.inputs[0]).reshape(self.shared.shape_of(index))
-            case _:
-                raise ArchitectureInvalid(f"no gadget for layers of kind {layer.kind!r}")
 
     def _value(self, number: int) -> LinearForm:
         value = self.values[number]
-        assert value is not None, "samples enter one layer, and logits none"
+        assert value is not None, "samples and quotients are for one layer, logits for none"
         return value
 
     def _add_affine(self, index: int, layer: Linear | Conv2d) -> LinearForm | None:
@@ -64,15 +69,74 @@ class Compiler:
         if layer.requant is None:
             self._add_count(index, affine, outputs)
             return None
-        quotient = build_quotient(
+        quotient = self._build_quotient(index, layer.requant)
+        affine.require_requantized(outputs, quotient, layer.requant)
+        return self._clamp_unless_fused(index, quotient, layer.requant)
+
+    def _add_sums(self, index: int, layer: Add) -> LinearForm | None:
+        (a, b), choice = map(self._value, layer.inputs), self.shared.choices.packings[index]
+        quotient = self._build_quotient(index, layer.requant)
+        require_sums(
+            self.shared.system,
+            f"layer {index}/add",
+            sums=a * layer.scales[0] + b * layer.scales[1],
+            multiplier=self.shared.multiplier_of(index),
+            quotient=quotient,
+            shift=layer.requant.shift,
+            packing=choice.packing,
+            why=choice.reason,
+        )
+        return self._clamp_unless_fused(index, quotient, layer.requant)
+
+    def _add_maxima(self, index: int, layer: MaxPool) -> LinearForm:
+        """The greatest activations of windows, or the clamps of their greatest quotients.
+
+        Quotients are bounded by the maximum and their difference to it, which `Choices` knows. That
+        difference may be a fraction j / 2^a, but helps nobody: since rem < 2^s, a quotient is
+        greater than t / 2^s - 1 for t = m z + 2^(s-1), and the maximum, an integer of the table
+        that is not less, is at least floor(t / 2^s). And it is one of the quotients: then that one
+        is an integer, hence the floor of its own t.
+        """
+        shared, taken = self.shared, layer.inputs[0]
+        if layer.window.area == 1:
+            return sum_windows(self._value(taken), layer.window)  # windows of one place
+        choice, label = shared.choices.pools[index], f"layer {index}/max"
+        values = self._value(taken) if choice.source is None else self.quotients[choice.source]
+        name = "y" if choice.source is None else "q"
+        maxima = shared.system.advice(f"{label}/{name}", shared.shape_of(index))
+        require_maxima(
+            shared.system,
+            label,
+            values=values,
+            maxima=maxima,
+            window=layer.window,
+            bits=choice.bits,
+            ranges=shared.ranges,
+            why=choice.reason,
+        )
+        if choice.source is None:
+            return maxima
+        requant = shared.architecture.layers[choice.source].requant
+        assert requant is not None
+        return self._clamp(label, maxima, requant)
+
+    def _build_quotient(self, index: int, requant: Requant) -> Quotient:
+        return build_quotient(
             self.shared.system,
             f"layer {index}/activation",
             shape=self.shared.shape_of(index),
-            shift=layer.requant.shift,
+            shift=requant.shift,
             ranges=self.shared.ranges,
         )
-        affine.require_requantized(outputs, quotient, layer.requant)
-        return self._clamp(f"layer {index}/activation", quotient.q, layer.requant)
+
+    def _clamp_unless_fused(
+        self, index: int, quotient: Quotient, requant: Requant
+    ) -> LinearForm | None:
+        """Activations; none where a max pool takes the quotients in their place."""
+        if any(pool.source == index for pool in self.shared.choices.pools.values()):
+            self.quotients[index] = quotient.q
+            return None
+        return self._clamp(f"layer {index}/activation", quotient.q, requant)
 
     def _clamp(self, label: str, q: LinearForm, requant: Requant) -> LinearForm:
         return build_clamp(

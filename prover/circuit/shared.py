@@ -135,6 +135,7 @@ class Shared:
             "margin_bits": choices.margin_bits,
             "level_bits": choices.level_bits,
             "packings": [[i, asdict(choice.packing)] for i, choice in choices.packings.items()],
+            "pools": [[i, choice.bits, choice.is_fused] for i, choice in choices.pools.items()],
             "shifts": [x.requant.shift for x in layers if x.requant is not None],
             "tables": {
                 "range": {"bits": choices.widths.table_bits},

@@ -86,7 +86,7 @@ def _solve_committed(
         for label, tensor in model.parameters.items()
         if tensor.size  # layers without parameters have no wires
     }
-    inputs |= _solve_activations(steps)
+    inputs |= _solve_activations(accuracy, steps, integers)
     count, claimed = _solve_count(steps[-1].z, labels, claimed, integers)
     values = solve_advice(accuracy.circuit, inputs | count, integers)
     r1cs = accuracy.r1cs
@@ -232,19 +232,38 @@ def _solve_block(circuit: Circuit, block: RowBlock, z: FrMont, backend: Backend)
             return backend.upload(backend.powers(base, block.size, first=base * base % R))
 
 
-def _solve_activations(steps: Sequence[LayerTrace]) -> dict[str, Int64Array]:
+def _solve_activations(
+    accuracy: AccuracyCircuit, steps: Sequence[LayerTrace], integers: Integers
+) -> dict[str, Int64Array]:
     """Advice of every layer, from the integer model's own trace."""
     inputs: dict[str, Int64Array] = {}
+    pools = accuracy.choices.pools
+    fused = {choice.source for choice in pools.values()}
     for index, step in enumerate(steps):
-        if step.requant is None:
-            if index == len(steps) - 1:
-                inputs[f"layer {index}/logits"] = step.z
-            continue
         part = f"layer {index}/activation"
-        inputs[f"{part}/q"] = step.requant.q
-        inputs[f"{part}/rem"] = step.requant.rem
-        inputs[f"{part}/y"] = step.requant.y
+        if step.requant is not None:
+            inputs |= {f"{part}/q": step.requant.q, f"{part}/rem": step.requant.rem}
+            if index not in fused:
+                inputs[f"{part}/y"] = step.requant.y
+        if index in pools:
+            inputs[f"layer {index}/max/y"] = step.z
+            source = pools[index].source
+            if source is not None:
+                inputs[f"layer {index}/max/q"] = _pool(accuracy, index, steps[source], integers)
+    inputs[f"layer {len(steps) - 1}/logits"] = steps[-1].z
     return inputs
+
+
+def _pool(
+    accuracy: AccuracyCircuit, index: int, source: LayerTrace, integers: Integers
+) -> Int64Array:
+    """The greatest quotients of the windows of a max pool."""
+    pool = accuracy.architecture.layers[index]
+    assert source.requant is not None
+    none = np.zeros(0)
+    return pool.accumulate(
+        [source.requant.q], none.astype(np.int8), none.astype(np.int32), integers
+    )
 
 
 def _solve_count(
