@@ -80,9 +80,10 @@ class Assignment:
             backend=backend or Reference(),
         )
 
-    def failing(self) -> list[str]:
+    def failing(self, backend: Backend | None = None) -> list[str]:
         """Labels of blocks with a failing row; empty = accepted."""
-        rows = find_failing_rows(self.circuit, self.complete(), Reference())
+        backend = backend or Reference()
+        rows = find_failing_rows(self.circuit, self.complete(backend), backend)
         return sorted({self.circuit.locate(int(row))[0] for row in rows})
 
     def _flat(self, group: Group) -> list[int]:

@@ -20,10 +20,8 @@ from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
 from tests.support.assignments import Assignment, Tensor, draw_scalars
+from tests.support.inference import Alter, Compute, infer
 from tests.support.models import random_images, random_model
-
-Alter = Callable[[int, dict[str, Tensor]], None]
-"""alter(layer, {"q", "rem", "y"}) changes a layer's advice in place; what follows uses it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +38,17 @@ class Scene:
     challenges: tuple[int, ...]
 
     @classmethod
-    def of(cls, *, seed: int = 5) -> Scene:
-        """6-4-3 with multiplier 3, four samples of which three are real."""
-        requant = Requant(shift=10, multiplier=3, q_bits=9)
-        architecture = Architecture.mlp([6, 4, 3], requant=requant)
+    def of(
+        cls, architecture: Architecture | None = None, *, n_samples: int = 4, seed: int = 5
+    ) -> Scene:
+        """All samples real but the last of several; by default 6-4-3 with multiplier 3."""
+        if architecture is None:
+            requant = Requant(shift=10, multiplier=3, q_bits=9)
+            architecture = Architecture.mlp([6, 4, 3], requant=requant)
         rng = np.random.default_rng(seed)
-        accuracy = compile_accuracy(architecture, 4)
+        accuracy = compile_accuracy(architecture, n_samples)
         model = random_model(architecture, rng)
-        images = random_images(architecture, 3, rng)
+        images = random_images(architecture, max(1, n_samples - 1), rng)
         labels = model.logits(images).argmax(axis=1).astype(np.uint8)
         labels[-1] = (labels[-1] + 1) % 3
         challenges = draw_scalars(Random(seed), accuracy.n_challenges)
@@ -81,28 +82,21 @@ class Scene:
         biases: Sequence[Any] | None = None,
         multipliers: Sequence[int] | None = None,
         alter: Alter | None = None,
+        compute: Compute | None = None,
     ) -> dict[str, Tensor]:
         """Committed inputs up to the logits, in integers of any size, with a lie in one place."""
         architecture = self.accuracy.architecture
-        weights, biases = weights or self.model.weights, biases or self.model.biases
-        multipliers = list(multipliers or architecture.multipliers)
         x = np.zeros((self.accuracy.n_samples, *architecture.input_shape), dtype=object)
         x[: len(self.labels)] = (self.images if images is None else images).astype(object)
-        inputs: dict[str, Tensor] = {}
-        for index, layer in enumerate(architecture.layers):
-            w = np.array(weights[index]).astype(object)
-            b = np.array(biases[index]).astype(object)
-            inputs |= {f"layer {index}/weights": w, f"layer {index}/biases": b}
-            z = x @ w.T + b
-            if layer.requant is None:
-                inputs[f"layer {index}/logits"] = z
-                continue
-            step = _requantize(z * multipliers.pop(0), layer.requant)
-            if alter is not None:
-                alter(index, step)
-            inputs |= {f"layer {index}/activation/{name}": v for name, v in step.items()}
-            x = step["y"]
-        return inputs
+        return infer(
+            self.accuracy,
+            x,
+            weights=weights or self.model.weights,
+            biases=biases or self.model.biases,
+            multipliers=multipliers or architecture.multipliers,
+            alter=alter,
+            compute=compute,
+        )
 
     def count(
         self,
@@ -142,16 +136,6 @@ class Forgery:
 
 
 Lie = Callable[[Scene], Forgery]
-
-
-def _requantize(t: Tensor, requant: Requant) -> dict[str, Tensor]:
-    """q, rem, y of m*z, in integers; m*z mod r where that is a small integer."""
-    t = t % R
-    t = np.where((t > R // 2).astype(bool), t - R, t) + (1 << (requant.shift - 1))
-    q = t // (1 << requant.shift)
-    low, high = requant.y_range
-    y = np.array([min(max(v, low), high) for v in q.reshape(-1)], dtype=object).reshape(q.shape)
-    return {"q": q, "rem": t - q * (1 << requant.shift), "y": y}
 
 
 def committed_weights_are_not_used(scene: Scene) -> Forgery:
