@@ -63,7 +63,7 @@ class AffineShape:
         if packing.columns == 1:
             return self.n_inputs
         columns = self.sliding.columns
-        height = len(self.sliding.rows.used)
+        height = self.sliding.rows.n_used
         return self.n_channels * height * columns.kernel * packing.count_blocks(columns.n_out)
 
     def count_columns(self, packing: Packing) -> int:

@@ -109,7 +109,7 @@ class AffineCounts(Counts):
             n_terms = 1
             key: Hashable = number
             if sliding is not None:
-                key = (number, sliding.rows.used.tobytes(), sliding.columns.used.tobytes())
+                key = (number, sliding.rows.used_key, sliding.columns.used_key)
             key = (key, *_weights_kind(packing))
             has_product = sliding is None or shape.count_cells(packing) > 1
             if key not in self._combinations:
@@ -136,7 +136,7 @@ class AffineCounts(Counts):
         assert sliding is not None
         is_committed = packing.count_packs(self.layout.n_samples) == 1
         height, width = int(sliding.rows.n_meetings.sum()), int(sliding.columns.n_meetings.sum())
-        used_rows = len(sliding.rows.used)
+        used_rows = sliding.rows.n_used
         if packing.columns > 1:
             n_blocks = packing.count_blocks(sliding.columns.n_out)
             n_numbers = shape.n_channels * used_rows * width * n_terms
@@ -148,10 +148,9 @@ class AffineCounts(Counts):
             self.define(n_positioned, c=1)
             self.nnz[1 if is_committed else 0] += n_numbers
             self.nnz[0 if is_committed else 1] += n_positioned
-            exponents = sliding.columns.exponents
-            across = (0, n_blocks) if n_blocks else (int(exponents[0]), int(exponents[-1]) + 1)
-            down = sliding.rows.exponents
-            span = (int(down[0]), int(down[-1]) + 1, *across)
+            top, bottom = sliding.rows.exponent_range
+            left, right = (0, n_blocks - 1) if n_blocks else sliding.columns.exponent_range
+            span = (top, bottom + 1, left, right + 1)
             (self.occurs.grid_in_a if is_committed else self.occurs.grid_in_b).append(span)
             n_entries = shape.n_channels * height * (sliding.columns.kernel * n_blocks or width)
         else:

@@ -88,7 +88,7 @@ class AffineLayer:
             return shared.system.total(f"{label}/inputs", combined) if is_committed else combined
         rows, columns = sliding.rows.used, sliding.columns.used
         used = value[:, :, rows[:, None], columns]
-        key = (number, rows.tobytes(), columns.tobytes())
+        key = (number, sliding.rows.used_key, sliding.columns.used_key)
         return build_window_sums(
             shared.system,
             label,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import prod
 
 from prover.circuit.affine import list_affine
@@ -28,8 +28,9 @@ from prover.circuit.widths import (
     fill_limbs,
     split_widths,
 )
-from prover.model.layers import BIAS_BITS, PRODUCT_BITS, Requant
+from prover.model.layers import BIAS_BITS, PRODUCT_BITS, Linear, Requant
 from prover.model.network import Architecture
+from prover.model.planes import Conv2d
 from prover.model.pooling import Add
 
 _MAX_TABLE_BITS = 16
@@ -67,7 +68,27 @@ def make_choices(architecture: Architecture, n_samples: int) -> Choices:
         for bits in range(1, _MAX_TABLE_BITS + 1)
         if fill_limbs(_count_level_bits(architecture), bits) <= _MAX_RANGE_BITS
     }
-    packings = {bits: dict(plan.choose_packings()) for bits, plan in plans.items()}
+    shapes = dict(list_affine(architecture, n_samples))
+
+    @cache
+    def choose(index: int, error_bits: int) -> PackingChoice:
+        """The samples themselves are weighed by the verifier, by plain powers."""
+        if index in shapes:
+            shape = shapes[index]
+            return choose_packing(
+                error_bits,
+                shape.count_rows,
+                n_samples=1 if shape.public_input else n_samples,
+                n_columns=shape.width,
+                n_outputs=shape.n_outputs,
+            )
+        n = n_samples * prod(architecture.shapes[index + 1])
+        return choose_packing(error_bits, lambda p, pw, po: -(-n // po), n_samples=1, n_outputs=n)
+
+    packings = {
+        bits: {i: choose(i, bound.bit_length()) for i, bound in plan.bound_errors().items()}
+        for bits, plan in plans.items()
+    }
     widths = WidthChoice.cheapest(
         {
             bits: count_table_rows(plan.list_range_demands(), bits)
@@ -87,7 +108,7 @@ def make_choices(architecture: Architecture, n_samples: int) -> Choices:
         max_multipliers=tuple(best.find_multipliers(packings[widths.table_bits])),
         positions=PositionShapes.of(
             (shape.sliding, packings[widths.table_bits][index].packing, shape.public_input)
-            for index, shape in list_affine(architecture, n_samples)
+            for index, shape in shapes.items()
             if shape.sliding is not None
         ),
     )
@@ -130,29 +151,14 @@ class _Plan:
                 demands.append(RangeDemand(what=f"remainder {index}", count=count, bits=bits))
         return demands
 
-    def choose_packings(self) -> Iterator[tuple[int, PackingChoice]]:
-        """The samples themselves are weighed by the verifier, by plain powers."""
-        for index, shape in list_affine(self.architecture, self.n_samples):
-            packing = choose_packing(
-                self._bound_errors(index, self.architecture.layers[index].requant),
-                shape.count_rows,
-                n_samples=1 if shape.public_input else self.n_samples,
-                n_columns=shape.width,
-                n_outputs=shape.n_outputs,
-            )
-            yield index, packing
-        for index, layer in enumerate(self.architecture.layers):
-            if isinstance(layer, Add):
-                n = self.n_samples * prod(self.architecture.shapes[index + 1])
-                yield (
-                    index,
-                    choose_packing(
-                        self._bound_errors(index, layer.requant),
-                        lambda p, pw, po, n=n: -(-n // po),  # type: ignore[misc]
-                        n_samples=1,
-                        n_outputs=n,
-                    ),
-                )
+    def bound_errors(self) -> Mapping[int, int]:
+        """The greatest |2^a e| of every layer that is packed, by its index."""
+        layers = self.architecture.layers
+        return {
+            index: self._bound_errors(index, layer.requant)
+            for index, layer in enumerate(layers)
+            if isinstance(layer, Linear | Conv2d | Add)
+        }
 
     def find_multipliers(self, packings: Mapping[int, PackingChoice]) -> Iterator[int]:
         """Within the packs; and |m z| stays below 2^47, as the integer model has it."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+import numpy as np
+
 from prover.circuit.affine import list_affine
 from prover.circuit.affine_counts import AffineCounts, Value, quotients_of
 from prover.circuit.gadgets.pool import MOST_IN_A_ROW
-from prover.circuit.maxima import group_outputs, list_windows
+from prover.circuit.maxima import count_alike
 from prover.circuit.occurrence import count_cells
 from prover.circuit.public_inputs import PublicLayout, list_clamp_kinds
 from prover.circuit.sliding import Sliding
@@ -89,15 +91,15 @@ class LayerCounts(AffineCounts):
             maxima = quotients_of(index)
         self.add_advice(maxima, n * self.layout.n_samples)
         sliding, n_several = Sliding.of(layer.window, shape), 0
-        for windows in list_windows(sliding):
-            n_windows, n_terms = n_planes * windows.n, 1 + taken.n_terms
-            if windows.n_places == 1:
+        for n_places, n_alike in count_alike(sliding):
+            n_windows, n_terms = n_planes * n_alike, 1 + taken.n_terms
+            if n_places == 1:
                 self.state(n_windows, c=n_terms)
                 self.occurs.in_c.add(maxima, n_windows, "alone")
                 self.occurs.in_c.add(taken.base, n_windows * taken.n_terms, "alone")
                 continue
-            self.require_range(n_windows * windows.n_places, choice.bits, terms=n_terms)
-            self._add_zero_product(n_windows, windows.n_places, n_terms)
+            self.require_range(n_windows * n_places, choice.bits, terms=n_terms)
+            self._add_zero_product(n_windows, n_places, n_terms)
             n_several += n_windows
         self.occurs.in_a.add(maxima, n_several)
         self.occurs.in_a.add(taken.base, n_planes * count_left(sliding) * taken.n_terms, index)
@@ -165,13 +167,12 @@ class LayerCounts(AffineCounts):
 def count_left(sliding: Sliding) -> int:
     """Numbers of a plane whose difference stands first in the product of some window, on the A
     side: one of each window, or half of a large one; at most, where such windows overlap."""
-    first: list[tuple[set[int], set[int]]] = []
+    n_first, n_alone = 1, 1
     for axis in (sliding.rows, sliding.columns):
-        alone, several = set[int](), set[int]()
-        for _, met in group_outputs(axis):
-            (several if met.shape[1] > 1 else alone).update(met[:, 0].tolist())
-        first.append((alone | several, alone - several))
-    (rows, lone_rows), (columns, lone_columns) = first
-    n_first = len(rows) * len(columns) - len(lone_rows) * len(lone_columns)
-    large = [x for x in list_windows(sliding) if x.n_places > MOST_IN_A_ROW]
-    return n_first + sum(x.n * (x.n_places // 2 - 1) for x in large)
+        seen, starts = axis.n_seen, np.arange(axis.n_out) * axis.stride - axis.pad
+        first = np.maximum(starts, 0)
+        several = np.unique(first[seen > 1])
+        n_first *= len(np.unique(first))
+        n_alone *= len(np.setdiff1d(first, several))
+    large = [(k, n) for k, n in count_alike(sliding) if k > MOST_IN_A_ROW]
+    return n_first - n_alone + sum(n * (k // 2 - 1) for k, n in large)

@@ -16,10 +16,14 @@ import numpy as np
 
 from kernels.numpy_types import Int64Array
 from prover.circuit.sliding import Axis, Sliding
-from prover.circuit.widths import RangeDemand
+from prover.circuit.widths import split_widths
+from prover.errors import ArchitectureInvalid
 from prover.model.layers import Layer, Requant
 from prover.model.network import Architecture
 from prover.model.pooling import MaxPool
+
+MAX_AREA = 1 << 12
+"""Of a window of a circuit: its differences are multiplied one after the other."""
 
 _CLAMP_ROWS = 2  # of an activation: a product and a lookup
 
@@ -100,6 +104,8 @@ def _choose(
 ) -> PoolChoice:
     taken = pool.inputs[0]
     shape = architecture.shapes[taken]
+    if pool.window.area > MAX_AREA:
+        raise ArchitectureInvalid(f"a max pool has windows of at most {MAX_AREA} numbers")
     sliding = Sliding.of(pool.window, shape)
     n_planes = n_samples * shape[0]
     n_windows, n_numbers = n_planes * prod(sliding.plane), n_samples * prod(shape)
@@ -135,12 +141,22 @@ def count_takers(layers: Sequence[Layer], value: int) -> int:
 
 def count_rows(sliding: Sliding, bits: int, table_bits: int) -> int:
     """Rows of the differences of one plane: in range, and one of each window zero."""
-    rows = 0
-    for windows in list_windows(sliding):
-        if windows.n_places == 1:
-            rows += windows.n
-            continue
-        n_differences = windows.n * windows.n_places
-        ranged = RangeDemand(what="differences", count=n_differences, bits=bits)
-        rows += ranged.count_lookups(table_bits) + n_differences - windows.n
-    return rows
+    n_lookups = len(split_widths(bits, table_bits))
+    rows, columns = sliding.rows.n_seen, sliding.columns.n_seen
+    n_differences = int(rows.sum()) * int(columns.sum())
+    n_alone = int((rows == 1).sum()) * int((columns == 1).sum())  # equal to the only number
+    n_windows = prod(sliding.plane)
+    return (n_lookups + 1) * n_differences - n_windows - (n_lookups - 1) * n_alone
+
+
+def count_alike(sliding: Sliding) -> Iterator[tuple[int, int]]:
+    """Numbers that windows of a plane meet, and how many windows meet so many."""
+    across = _count_values(sliding.columns)
+    for height, n_rows in _count_values(sliding.rows):
+        for width, n_columns in across:
+            yield height * width, n_rows * n_columns
+
+
+def _count_values(axis: Axis) -> list[tuple[int, int]]:
+    values, counts = np.unique(axis.n_seen, return_counts=True)
+    return list(zip(values.tolist(), counts.tolist(), strict=True))

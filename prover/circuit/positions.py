@@ -17,16 +17,16 @@ def grid_shape(sliding: Sliding, packing: Packing) -> tuple[int, int]:
 def input_shape(sliding: Sliding, packing: Packing) -> tuple[int, int]:
     """One more than the greatest exponents of the numbers that windows meet."""
     columns = sliding.columns
-    width = int(columns.exponents[-1]) + 1
+    width = columns.exponent_range[1] + 1
     if packing.columns > 1:
         width = packing.count_blocks(columns.n_out)
-    return int(sliding.rows.exponents[-1]) + 1, width
+    return sliding.rows.exponent_range[1] + 1, width
 
 
 def inverse_shape(sliding: Sliding, packing: Packing) -> tuple[int, int]:
     """One more than the greatest exponents of inverses."""
-    width = int(sliding.columns.inverses[-1]) + 1 if packing.columns == 1 else 1
-    return int(sliding.rows.inverses[-1]) + 1, width
+    width = sliding.columns.greatest_inverse + 1 if packing.columns == 1 else 1
+    return sliding.rows.greatest_inverse + 1, width
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ _COMPILE_LAYER_BYTES, _COMPILE_BYTES = 1 << 16, 1 << 21  # labels, blocks and fo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CircuitSizes:
-    """Counts of a compiled circuit, as its matrices have them.
+    """Counts of a compiled circuit, as its matrices have them. Entries and occurring wires are at
+    least those where windows of sums overlap, or pools leave numbers out.
 
     n_samples : 0 for a circuit that is about no samples
     n_public  : statement wires, without the constant one

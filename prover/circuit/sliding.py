@@ -11,6 +11,7 @@ there is a single output along an axis, all weights are 1.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,51 @@ class Axis:
     kernel: int
     stride: int
     pad: int
+
+    @property
+    def last(self) -> int:
+        """The last number that some output meets; the first one is 0, as pads are below kernels."""
+        return min(self.n - 1, (self.n_out - 1) * self.stride + self.kernel - 1 - self.pad)
+
+    @property
+    def n_used(self) -> int:
+        """Numbers that some output meets."""
+        return int(self.n_meetings.sum()) if self.stride > self.kernel else self.last + 1
+
+    @property
+    def used_key(self) -> Hashable:
+        """Of the same value, axes with the same key use the same numbers."""
+        return (self.stride, self.kernel, self.pad) if self.stride > self.kernel else self.last
+
+    @property
+    def exponent_range(self) -> tuple[int, int]:
+        """Least and greatest exponent of the weights of used numbers."""
+        if self.n_out == 1:
+            return 0, 0
+        return self.pad // self.stride, (self.last + self.pad) // self.stride
+
+    @property
+    def greatest_inverse(self) -> int:
+        """Greatest exponent of the inverses of places."""
+        return (self.kernel - 1) // self.stride if self.n_out > 1 else 0
+
+    @property
+    def n_meetings(self) -> Int64Array:
+        """How many numbers each place of the kernel meets."""
+        k = np.arange(self.kernel, dtype=np.int64)
+        first = np.maximum(0, -((k - self.pad) // self.stride))
+        last = np.minimum(self.n_out - 1, (self.n - 1 + self.pad - k) // self.stride)
+        found: Int64Array = np.maximum(last - first + 1, 0)
+        return found
+
+    @property
+    def n_seen(self) -> Int64Array:
+        """How many numbers each output meets."""
+        first = np.arange(self.n_out, dtype=np.int64) * self.stride - self.pad
+        found: Int64Array = np.minimum(first + self.kernel, self.n) - np.maximum(first, 0)
+        return found
+
+    # -- what follows has a number per number or meeting: for who compiles -------------------------
 
     @property
     def met(self) -> Int64Array:
@@ -73,15 +119,6 @@ class Axis:
         order = np.argsort(-inside, axis=1, kind="stable")[:, : int(inside.sum(axis=1).max())]
         return np.take_along_axis(index, order, axis=1), np.take_along_axis(inside, order, axis=1)
 
-    @property
-    def n_meetings(self) -> Int64Array:
-        """How many numbers each place of the kernel meets."""
-        k = np.arange(self.kernel, dtype=np.int64)
-        first = np.maximum(0, -((k - self.pad) // self.stride))
-        last = np.minimum(self.n_out - 1, (self.n - 1 + self.pad - k) // self.stride)
-        found: Int64Array = np.maximum(last - first + 1, 0)
-        return found
-
 
 @dataclass(frozen=True, slots=True)
 class Sliding:
@@ -108,7 +145,7 @@ class Sliding:
     @property
     def n_used(self) -> int:
         """Numbers of a channel that some window meets."""
-        return len(self.rows.used) * len(self.columns.used)
+        return self.rows.n_used * self.columns.n_used
 
 
 def slide_layer(architecture: Architecture, layer: Layer) -> Sliding | None:

@@ -8,7 +8,7 @@ from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.presets import parse_architecture
-from tests.support.conv_nets import make_lenet
+from tests.support.conv_nets import make_lenet, make_residual
 
 RELU = Requant(shift=10, multiplier=3, q_bits=9)
 COLUMNS = ("rows", "public", "model", "advice", "private", "nnz_a", "nnz_b", "nnz_c", "digest")
@@ -26,6 +26,8 @@ CIRCUITS: Mapping[str, tuple[Architecture, int]] = {
     "mlp-784-128-10 N=1024": (parse_architecture("mlp-784-128-10"), 1024),
     "cnn-2x7x6-3 N=1": (make_lenet(), 1),
     "cnn-2x7x6-3 N=11": (make_lenet(), 11),
+    "cnn-2x6x8-3 N=1": (make_residual(), 1),
+    "cnn-2x6x8-3 N=11": (make_residual(), 11),
     "lenet-small N=64": (parse_architecture("lenet-small"), 64),
     "resnet20 N=1": (parse_architecture("resnet20"), 1),
 }

@@ -188,7 +188,7 @@ class PackingChoice:
 
 
 def choose_packing(
-    bound: int,
+    error_bits: int,
     count_rows: Callable[[int, int, int], int],
     *,
     n_samples: int,
@@ -197,14 +197,13 @@ def choose_packing(
 ) -> PackingChoice:
     """The packing with the fewest rows; fewer samples a pack on a tie, then columns, then outputs.
 
-    bound      : greatest |2^a e|
+    error_bits : of the greatest |2^a e|
     count_rows : (p, pw, po) -> rows of all that depends on them; must not grow with po
     n_samples  : that may share a pack: 1 where the verifier weighs them by plain powers
     n_columns  : likewise, 1 where there is no plane
     holds      : digits are as wide as their number lets them be, so a layer's circuit is the same
                  for many bounds; `RequantBound.find_multiplier` says for which multipliers
     """
-    error_bits = bound.bit_length()
     capacity = CAPACITY_BITS // error_bits
     candidates = []
     for p in range(1, min(capacity, n_samples) + 1):

@@ -186,9 +186,7 @@ def test_choice_is_the_cheapest_and_says_why() -> None:
         return packs * -(-30 // pw) * groups + packs * 50 * (1 + 2 * (pw > 1)) + 500 * groups
 
     def choose(n_samples: int, n_columns: int) -> PackingChoice:
-        return choose_packing(
-            (1 << 28) - 1, rows, n_samples=n_samples, n_columns=n_columns, n_outputs=10
-        )
+        return choose_packing(28, rows, n_samples=n_samples, n_columns=n_columns, n_outputs=10)
 
     for n_columns in (1, 2, 30):
         choice = choose(1000, n_columns)
@@ -204,6 +202,6 @@ def test_choice_is_the_cheapest_and_says_why() -> None:
         assert ("columns" in choice.reason) == (packing.columns > 1)
     first = choose(1, 1).packing
     assert (first.samples, first.outputs) == (1, 5)  # two groups, as nine outputs would make
-    alone = choose_packing(1 << 200, rows, n_samples=1000, n_outputs=10)
+    alone = choose_packing(201, rows, n_samples=1000, n_outputs=10)
     assert alone.packing == Packing()
     assert "no row" in alone.reason

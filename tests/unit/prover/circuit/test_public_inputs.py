@@ -10,21 +10,19 @@ import pytest
 
 from kernels.array import FrArray
 from kernels.bn254 import R
-from prover.circuit.public_inputs import (
-    PublicLayout,
-    PublicWires,
-    ShardInputs,
-    combine_wires,
-    compute_powers,
-    compute_weighted_sums,
-)
+from kernels.numpy_types import UInt8Array
+from prover.circuit.gadgets.packing import Packing
+from prover.circuit.public_inputs import PublicLayout, PublicWires, ShardInputs, combine_wires
+from prover.circuit.sample_sums import compute_powers, compute_weighted_sums
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.model.layers import Linear, Requant
 from prover.model.network import Architecture
+from prover.model.planes import Conv2d, Window
 from prover.model.pooling import Flatten
 from prover.wire.dataset import shard_digest
 from prover.wire.statement import Statement
 from tests.support.assignments import draw_scalars
+from tests.support.inference import slide
 from tests.support.statements import make_statement as make
 
 ARCHITECTURE = Architecture.mlp(
@@ -216,3 +214,89 @@ def test_deferred_wires_are_of_the_shards_own_statements(rng: Random) -> None:
         assert inputs.defer(replace(statement, **change), challenges) is None  # type: ignore[arg-type]
     with pytest.raises(KeyMismatch):
         inputs.defer(statement, challenges[:-1])
+
+
+# -- windows of samples ----------------------------------------------------------------------------
+
+
+def sum_windows(
+    layer: Conv2d, images: UInt8Array, packing: Packing, n_samples: int, s: int, x: int, y: int
+) -> list[int]:
+    """sum_n s^n sum_ij x^i w_j of what each place of the kernel sees, by the definition."""
+    blank = np.zeros((n_samples - len(images), *images.shape[1:]), dtype=object)
+    whole = np.concatenate([images.astype(object), blank])
+    border = np.array(layer.pad_values or (0,) * images.shape[1], dtype=object)[:, None, None]
+    sums = {}
+    for place, seen in slide(whole, layer.window, border).items():
+        for n, c, i, j in np.ndindex(seen.shape):
+            block, digit = divmod(j, packing.columns)
+            weight = pow(s, n, R) * pow(x, i, R) * pow(y, block, R) << packing.bits * digit
+            sums[c, *place] = (sums.get((c, *place), 0) + weight * seen[n, c, i, j]) % R
+    return [sums[key] for key in sorted(sums)]
+
+
+WINDOWS = [
+    Window(kernel=(3, 3), pads=(1, 1, 1, 1)),
+    Window(kernel=(2, 3), stride=(3, 2), pads=(1, 0, 0, 2)),
+    Window(kernel=(1, 1), stride=(2, 3)),
+    Window(kernel=(4, 5)),
+    Window(kernel=(4, 5), pads=(3, 4, 3, 4)),
+]
+
+
+@pytest.mark.parametrize("n_samples", [1, 4])
+@pytest.mark.parametrize("pad_values", [(), (7, 0), (255, 1)])
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_window_sums_are_the_definition(
+    window: Window, pad_values: tuple[int, ...], n_samples: int, rng: Random
+) -> None:
+    """Slots without a sample see borders too; packs are the compiler's."""
+    layer = Conv2d(
+        n_out=3, window=window, inputs=(0,), requant=Requant(q_bits=9), pad_values=pad_values
+    )
+    layers = [layer, Flatten(inputs=(1,)), Linear(n_out=2, inputs=(2,))]
+    layout = PublicLayout(Architecture.of((2, 4, 5), layers), n_samples)
+    images = np.random.default_rng(1).integers(
+        0, 256, (max(1, n_samples - 1), 2, 4, 5), dtype=np.uint8
+    )
+    labels, challenges = np.zeros(len(images), dtype=np.uint8), draw_scalars(rng, 9)
+    challenges = challenges[: len(layout.challenges)]
+    named = dict(zip(layout.challenges, challenges, strict=True))
+    assert ("s" in named) == (n_samples > 1)
+    assert ("x" in named) == (window.output_plane((4, 5))[0] > 1)
+    expected = sum_windows(
+        layer,
+        images,
+        layout.choices.packings[0].packing,
+        n_samples,
+        *(named.get(name, 1) for name in "sxy"),
+    )
+    values = layout.compute(
+        claimed=0, multipliers=(1,), images=images, labels=labels, challenges=challenges
+    ).to_ints()
+    assert values[-len(expected) :] == expected
+    assert layout.blocks["first layer"] == (2, *window.kernel)
+
+
+def test_deferred_wires_of_convolutions_combine_to_the_same(rng: Random) -> None:
+    layer = Conv2d(n_out=3, window=WINDOWS[0], inputs=(0,), requant=Requant(q_bits=9))
+    layers = [layer, Flatten(inputs=(1,)), Linear(n_out=2, inputs=(2,))]
+    layout = PublicLayout(Architecture.of((2, 4, 5), layers), 3)
+    images = np.random.default_rng(1).integers(0, 256, (3, 2, 4, 5), dtype=np.uint8)
+    inputs = ShardInputs.of(layout, images, np.zeros(3, dtype=np.uint8))
+    whole: list[FrArray] = []
+    deferred: list[PublicWires] = []
+    for _ in range(3):
+        challenges = draw_scalars(rng, len(layout.challenges))
+        statement = replace(make_statement(inputs), multipliers=(1,))
+        found, later = inputs(statement, challenges), inputs.defer(statement, challenges)
+        assert found is not None
+        assert later is not None
+        whole.append(found)
+        deferred.append(later)
+    weights = [1, rng.getrandbits(128), rng.getrandbits(128)]
+    expected = [
+        sum(t * z for t, z in zip(weights, column, strict=True)) % R
+        for column in zip(*(w.to_ints() for w in whole), strict=True)
+    ]
+    assert [v % R for v in combine_wires(deferred, weights)] == expected

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -16,9 +16,12 @@ from prover.circuit.sizes import MAX_ROWS, CircuitSizes, compute_sizes, require_
 from prover.errors import ArchitectureInvalid, CircuitTooLarge, QuantizationOverflow
 from prover.groth16 import quotient
 from prover.keys import proving_file
-from prover.model.layers import MAX_DIMENSION, Requant
+from prover.model.layers import MAX_DIMENSION, Linear, Requant
 from prover.model.network import MAX_LAYERS, MAX_MARGIN_BITS, Architecture
+from prover.model.planes import Conv2d, Window
+from prover.model.pooling import Flatten, MaxPool, SumPool
 from tests.soundness.circuits import CIRCUITS, SMALL
+from tests.support.graphs import graphs
 
 SLACK_BYTES = 4 << 20
 """Of the bound on memory, which small circuits do not come near."""
@@ -102,6 +105,55 @@ def test_sizes_are_those_of_the_golden_circuits(name: str) -> None:
 def test_sizes_are_what_compiling_makes(circuit: tuple[Architecture, int]) -> None:
     assume(compute_sizes(*circuit).n_rows <= 30_000)
     compare(*circuit)
+
+
+@settings(max_examples=30)
+@given(graphs(), st.integers(1, 30))
+def test_sizes_are_what_compiling_makes_of_graphs(architecture: Architecture, n: int) -> None:
+    """Exactly, but for entries and occurring wires where sums overlap or pools skip numbers."""
+    sizes = compute_sizes(architecture, n)
+    assume(sizes.n_rows <= 30_000)
+    found = measure(compile_accuracy(architecture, n))
+    for entries, exact in zip(
+        (*sizes.nnz, *sizes.occurring, sizes.n_private_in_a),
+        (*found.nnz, *found.occurring, found.n_private_in_a),
+        strict=True,
+    ):
+        assert exact <= entries <= 1.5 * exact
+    assert found == replace(
+        sizes, nnz=found.nnz, occurring=found.occurring, n_private_in_a=found.n_private_in_a
+    )
+
+
+@pytest.mark.parametrize("kernel", [(1 << 12, 1 << 12), (3000, 4000)])
+def test_windows_without_end_cost_nothing_to_count(kernel: tuple[int, int]) -> None:
+    """A plane of 2^24 numbers: nothing of its size is allocated before it is refused."""
+    plane = Window(kernel=kernel, stride=(1, 2), pads=(kernel[0] - 1, 0, 5, 7))
+    layers = [
+        Conv2d(n_out=1, window=plane, inputs=(0,), requant=Requant(q_bits=9)),
+        SumPool(window=Window(kernel=(2, 2), stride=(3, 3)), inputs=(1,)),
+        MaxPool(window=Window(kernel=(64, 64), pads=(63, 63, 0, 0)), inputs=(2,)),
+        Conv2d(n_out=1, window=Window(kernel=(2, 1)), inputs=(3,), requant=Requant(q_bits=9)),
+        Flatten(inputs=(4,)),
+        Linear(n_out=2, inputs=(5,)),
+    ]
+    architecture = Architecture.of((1, 4200, 4200), layers)
+    tracemalloc.start()
+    with pytest.raises(CircuitTooLarge):
+        compile_accuracy(architecture, MAX_SAMPLES)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+
+
+def test_a_max_pool_has_no_window_without_end() -> None:
+    layers = [
+        Conv2d(n_out=1, window=Window(kernel=(1, 1)), inputs=(0,), requant=Requant(q_bits=9)),
+        MaxPool(window=Window(kernel=(64, 65)), inputs=(1,)),
+        Flatten(inputs=(2,)),
+        Linear(n_out=2, inputs=(3,)),
+    ]
+    with pytest.raises(ArchitectureInvalid, match="at most 4096 numbers"):
+        compute_sizes(Architecture.of((1, 65, 65), layers), 1)
 
 
 @pytest.mark.soak
