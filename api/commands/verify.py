@@ -15,13 +15,6 @@ if TYPE_CHECKING:
     from prover.keys.card import KeyCard
     from prover.keys.halves import VerifyingKey
 
-NOT_PROVEN = (
-    "how the weights were trained, on which data, or by whom",
-    "how the model does on any other sample; samples that were public may have been trained on",
-    "anything against who made the key: they could keep its trapdoor and forge proofs, so know its "
-    "digest from whom you trust",
-)
-
 
 def register(app: typer.Typer) -> None:
     app.command()(verify)
@@ -114,7 +107,7 @@ def _read_d_w(path: Path) -> bytes:
 
 def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) -> dict[str, Any]:
     from prover.wire.verdict import Verdict
-    from prover.wire.wording import describe_occasion
+    from prover.wire.wording import NOT_PROVEN, describe_occasion
 
     first = proven.statements[0]
     return {

@@ -252,16 +252,6 @@ class VerifyRequest(Request):
     dataset: DatasetName
 
 
-class VerifyAnswer(Answer):
-    """The verdict; `valid` or why not."""
-
-    verdict: str = Field(examples=["valid"])
-    n_real: int = 0
-    claimed_correct: int = 0
-    statements: list[StatementView] = Field(default_factory=list)
-    reason: str | None = None
-
-
 class Circuit(Answer):
     """A circuit with the multipliers of a task, that a key exists for on this service."""
 
@@ -272,6 +262,46 @@ class Circuit(Answer):
     key_digest: Digest = Field(description="sha256 of verifying.key, as statements name it")
     verifying_key: str = Field(description="path of the verifying half")
     card: str = Field(description="path of circuit.json, which verifiers read beside it")
+
+
+class ProofStated(Answer):
+    """What a proof says of itself, before it is verified."""
+
+    n_bytes: int
+    sha256: Digest
+    statements: list[StatementView] = Field(description="one per shard")
+    n_real: int
+    claimed_correct: int
+    circuit: Circuit | None = Field(description="whose key it names; null: there is none here")
+    sample_shape: list[int] | None = Field(description="that the circuit takes")
+
+
+class DatasetView(Answer):
+    """A built-in data set."""
+
+    name: str = Field(examples=["mnist"])
+    title: str
+    sample_shape: list[int]
+    n_classes: int
+    here: dict[str, int] = Field(description="samples of each split that are here")
+
+
+class DatasetList(Answer):
+    datasets: list[DatasetView]
+
+
+class VerifyAnswer(Answer):
+    """The verdict; `valid` or why not."""
+
+    verdict: str = Field(examples=["valid"])
+    architecture: str | None = Field(default=None, description="of the network that was proven")
+    not_proven: list[str] = Field(
+        default_factory=list, description="what a valid proof does not say"
+    )
+    n_real: int = 0
+    claimed_correct: int = 0
+    statements: list[StatementView] = Field(default_factory=list)
+    reason: str | None = None
 
 
 class CircuitList(Answer):

@@ -20,16 +20,18 @@ from api.http.auth import Caller, Scope
 from api.http.planning import choose_machine, plan_job
 from api.http.problems import ApiProblem
 from api.http.schemas import (
-    Circuit,
     CircuitList,
     CommitmentReceipt,
+    DatasetList,
     DatasetReceipt,
+    DatasetView,
     Job,
     JobList,
     JobRequest,
     ModelReceipt,
     PlanAnswer,
     PlanRequest,
+    ProofStated,
     ProofView,
     QueueView,
     VerifyAnswer,
@@ -39,7 +41,7 @@ from api.http.schemas import (
 from api.http.service_refusals import refusing_callers
 from api.http.verifier import load_circuit
 from api.http.verifier_pool import VerifierPool
-from api.http.views import view_proof
+from api.http.views import find_key_digest, view_circuit, view_proof, view_stated
 from api.queue.admin import QueueAdmin
 from api.queue.jobs import (
     AccuracyWork,
@@ -56,6 +58,7 @@ from api.store.keyfolder import load_half
 from api.store.keyshelf import KeyShelf
 from api.store.private import PrivatePart
 from api.store.uploads import UploadKind, UploadStore, parse_samples
+from federated.sources.datasets import DATASETS
 from kernels.encoding import encode_g1
 from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
 from prover.keys.card import KeyCard
@@ -236,20 +239,34 @@ class Service:
 
     def list_circuits(self) -> CircuitList:
         """Circuits that have a key here."""
-        return CircuitList(
-            circuits=[
-                Circuit(
-                    digest=digest,
-                    architecture=card.architecture.name,
-                    n_samples=card.n_samples,
-                    multipliers=list(card.architecture.multipliers),
-                    key_digest=key_digest.hex(),
-                    verifying_key=f"/v1/circuits/{digest}/{VERIFYING_NAME}",
-                    card=f"/v1/circuits/{digest}/{CARD_NAME}",
+        return CircuitList(circuits=[view_circuit(*found) for found in self._list_cards()])
+
+    def list_datasets(self) -> DatasetList:
+        """Built-in samples, and how many of them are here."""
+        return DatasetList(
+            datasets=[
+                DatasetView(
+                    name=one.name,
+                    title=one.title,
+                    sample_shape=list(one.sample_shape),
+                    n_classes=one.n_classes,
+                    here={split: self._store.count_here(one, split) for split in one.full},
                 )
-                for digest, key_digest, card in self._list_cards()
+                for one in DATASETS.values()
             ]
         )
+
+    def describe_stated(self, raw: bytes) -> ProofStated:
+        """What a proof says of itself. ApiProblem invalid_request for other bytes."""
+        named = find_key_digest(raw)
+        found = [one for one in self._list_cards() if one[1].hex() == named]
+        circuit, shape = None, None
+        if found:
+            circuit, shape = view_circuit(*found[0]), list(found[0][2].architecture.input_shape)
+        stated = view_stated(raw, circuit, shape)
+        if stated is None:
+            raise ApiProblem("invalid_request", "these bytes are no proof of this version")
+        return stated
 
     def get_circuit_file(self, digest: str, name: str) -> bytes:
         """`verifying.key` or `circuit.json`, all that a verifier reads. ApiProblem not_found."""

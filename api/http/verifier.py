@@ -33,6 +33,7 @@ from prover.errors import FormatError, KeyMismatch, ProverError
 from prover.judging import Proven, judge_file
 from prover.keys.card import KeyCard
 from prover.keys.halves import VerifyingKey
+from prover.wire.wording import NOT_PROVEN
 
 NICENESS = 10
 """On processors that all share, a verification takes what the answers to callers leave."""
@@ -70,6 +71,8 @@ class Verifier:
             return VerifyAnswer(verdict=outcome.code, reason=outcome.reason)
         return VerifyAnswer(
             verdict="valid",
+            architecture=card.architecture.name,
+            not_proven=list(NOT_PROVEN),
             n_real=outcome.n_samples,
             claimed_correct=outcome.n_correct,
             statements=[view_statement(s) for s in outcome.statements],

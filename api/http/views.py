@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 
-from api.http.schemas import ProofView, StatementView
+from api.http.schemas import Circuit, ProofStated, ProofView, StatementView
+from prover.keys.card import KeyCard
+from prover.keys.folder import CARD_NAME, VERIFYING_NAME
 from prover.shards import MAGIC, Container
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Statement
@@ -36,6 +38,43 @@ def view_proof(
     )
 
 
+def view_circuit(digest: str, key_digest: bytes, card: KeyCard) -> Circuit:
+    """A circuit that has a key, by the digest of its card."""
+    return Circuit(
+        digest=digest,
+        architecture=card.architecture.name,
+        n_samples=card.n_samples,
+        multipliers=list(card.architecture.multipliers),
+        key_digest=key_digest.hex(),
+        verifying_key=f"/v1/circuits/{digest}/{VERIFYING_NAME}",
+        card=f"/v1/circuits/{digest}/{CARD_NAME}",
+    )
+
+
+def view_stated(
+    raw: bytes, circuit: Circuit | None, sample_shape: list[int] | None
+) -> ProofStated | None:
+    """What any bytes state; None for those that are no proof."""
+    statements = _find_statements(raw)
+    if not statements:
+        return None
+    return ProofStated(
+        n_bytes=len(raw),
+        sha256=hashlib.sha256(raw).hexdigest(),
+        statements=[view_statement(s) for s in statements],
+        n_real=sum(s.n_real for s in statements),
+        claimed_correct=sum(s.claimed_correct for s in statements),
+        circuit=circuit,
+        sample_shape=sample_shape,
+    )
+
+
+def find_key_digest(raw: bytes) -> str | None:
+    """The verifying key that a proof names; None for bytes that are no proof."""
+    statements = _find_statements(raw)
+    return statements[0].verifying_key_digest.hex() if statements else None
+
+
 def view_statement(statement: Statement) -> StatementView:
     """Numbers as they are; names as text where they are text, all other bytes in hexadecimal."""
     values = statement.list_values()
@@ -46,7 +85,7 @@ def view_statement(statement: Statement) -> StatementView:
 
 
 def _find_statements(raw: bytes) -> list[Statement]:
-    """The statements of an envelope or a container that this service has made."""
+    """The statements of an envelope or a container; none of other bytes."""
     container = Container.decode(raw) if raw.startswith(MAGIC) else Container((raw,))
     envelopes = [] if container is None else [Envelope.decode(e) for e in container.envelopes]
     return [envelope.statement for envelope in envelopes if envelope is not None]

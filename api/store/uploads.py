@@ -29,8 +29,9 @@ from api.store.private import PrivateFiles, make_identity, read_chunks
 from consensus.content.folder import FolderObjects
 from consensus.content.interface import Found, Objects
 from consensus.errors import SealBroken
-from federated.data import DatasetRef, load_samples
+from federated.data import DatasetRef, count_here, load_samples
 from federated.errors import TensorFileInvalid
+from federated.sources.datasets import IdxDataset
 from federated.tensor_file import read_tensors
 from kernels.files import Chunk
 from kernels.numpy_types import UInt8Array
@@ -155,6 +156,10 @@ class UploadStore:
             return parse_samples(self.get(owner, UploadKind.DATASET, dataset))
         samples = load_samples(DatasetRef.parse(dataset), self._data_dir)
         return samples.images, samples.labels
+
+    def count_here(self, dataset: IdxDataset, split: str) -> int:
+        """How many of a built-in data set's samples are on this machine."""
+        return count_here(dataset, split, self._data_dir)
 
     def sweep(self) -> int:
         """Deletes what has expired, and what a process that was killed left; how many files."""

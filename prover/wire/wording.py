@@ -6,6 +6,14 @@ from typing import Any
 
 from prover.wire.statement import Statement
 
+NOT_PROVEN = (
+    "how the weights were trained, on which data, or by whom",
+    "how the model does on any other sample; samples that were public may have been trained on",
+    "anything against who made the key: they could keep its trapdoor and forge proofs, so know its "
+    "digest from whom you trust",
+)
+"""What nobody should read into a proof of accuracy that is valid."""
+
 
 def find_difference(statement: Statement, expected: dict[str, Any]) -> str | None:
     """The field in which a statement is for another occasion than expected, in words; else None."""

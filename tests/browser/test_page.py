@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from api.http.auth import LOCAL
 from api.http.chain.history import ChainHistory
@@ -18,13 +17,13 @@ from api.valkey.embedded import EmbeddedServer
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import Phase
 from consensus.wire.transactions import Refusal
+from tests.support.browsing import open_page
 from tests.support.histories import LAB, certify, grow
 from tests.support.queue_server import running_server
 from tests.support.serving import serve
 from tests.support.still_service import StillService, still_service
 
 pytestmark = pytest.mark.browser
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,6 @@ class Site:
         self.service.redis.hset(f"{queue.prefix}job:{self.job_id}", "spec", spec.encode())
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     with running_server(tmp_path) as server, still_service(tmp_path) as service:
@@ -69,15 +57,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def page(browser: Browser, site: Site) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda m: faults.append(m.text) if _is_fault(m) else None)
-    page.goto(site.url)
-    yield page
-    context.close()
-    assert faults == []
+    with open_page(browser, site.url) as page:
+        yield page
 
 
 def test_a_job_is_followed_live_to_its_proof(page: Page, site: Site) -> None:
@@ -203,11 +184,6 @@ def test_who_was_refused_is_shown_as_that(browser: Browser, site: Site) -> None:
 def test_a_service_without_a_chain_shows_none(page: Page) -> None:
     expect(page.locator("#health")).to_have_text(re.compile("idle|proving"))
     expect(page.locator("#chain")).to_be_hidden()
-
-
-def _is_fault(message: ConsoleMessage) -> bool:
-    """Errors of the page itself, not those that tell of a refused request."""
-    return message.type == "error" and not message.text.startswith("Failed to load resource")
 
 
 def _count_colours(png: bytes) -> int:

@@ -22,10 +22,12 @@ from api.http.routes.common import (
 from api.http.schemas import (
     CircuitList,
     CommitmentReceipt,
+    DatasetList,
     DatasetReceipt,
     ModelReceipt,
     PlanAnswer,
     PlanRequest,
+    ProofStated,
     QueueView,
     VerifyAnswer,
     VerifyRequest,
@@ -37,6 +39,7 @@ MAX_MODEL_BYTES = 1 << 26
 MAX_DATASET_BYTES = 1 << 27
 MAX_COMMITMENT_BYTES = 1 << 10
 MAX_PLAN_BYTES = 1 << 10
+MAX_PROOF_BYTES = 1 << 22
 MAX_VERIFY_BYTES = 1 << 23
 _OCTETS = "application/octet-stream"
 _Route = TypeVar("_Route", bound=Callable[..., Any])
@@ -92,6 +95,31 @@ async def put_commitment(request: Request, shell: ShellDep, caller: CallerDep) -
     """For proofs under a commitment made before: it hides the model from all but this service."""
     raw = await _read_octets(request)
     return await run_in_threadpool(shell.service.put_commitment, caller, raw)
+
+
+@router.get("/datasets", tags=["datasets"], summary="Built-in samples", responses=_GUARDS)
+@READERS
+def list_datasets(shell: ShellDep) -> DatasetList:
+    return shell.service.list_datasets()
+
+
+@router.post(
+    "/proofs",
+    tags=["proofs"],
+    summary="What a proof says",
+    max_body_size=MAX_PROOF_BYTES,
+    responses={
+        **_GUARDS,
+        **document("body_too_large", "unsupported_media_type", "malformed_request"),
+        **document("too_many_uploads"),
+    },
+    openapi_extra=_BODY,
+)
+@VERIFIERS
+async def describe_proof(request: Request, shell: ShellDep, caller: CallerDep) -> ProofStated:
+    """The statements in the bytes of a proof, and the circuit they are about; not verified here."""
+    raw = await _read_octets(request)
+    return await run_in_threadpool(shell.service.describe_stated, raw)
 
 
 @router.post(

@@ -4,6 +4,7 @@ import { formatAge, formatBytes, formatDataset, formatShare, isFinal } from "./f
 import { refreshChain } from "./chain.js";
 import { element, showFacts } from "./dom.js";
 import { readEvents } from "./events.js";
+import { setUpProving } from "./prove.js";
 
 const POLL_MS = 1000;
 const IDLE_POLL_MS = 5000;
@@ -66,7 +67,7 @@ function showJobs(jobs) {
     fillCard(button, job);
     return button.parentElement;
   });
-  const none = element("li", { className: "empty" }, "No jobs yet: POST /v1/jobs makes one.");
+  const none = element("li", { className: "empty" }, "No jobs yet: drop a model above.");
   const wanted = cards.length ? cards : [none];
   const same = wanted.length === list.children.length && wanted.every((c, i) => c === list.children[i]);
   if (same) return;
@@ -105,6 +106,12 @@ function fillCard(button, job) {
 function shareOf(job) {
   if (job.state === "done") return 1;
   return Math.min(1, Math.max(0, job.progress?.fraction ?? 0));
+}
+
+// A job that was just started: shown in the list and opened.
+async function openJob(id) {
+  await refresh();
+  await choose(id);
 }
 
 async function choose(id) {
@@ -276,4 +283,5 @@ $("key-form").addEventListener("submit", (event) => {
   $("key").value = "";
   refresh().catch(report);
 });
+setUpProving({ ask, openJob });
 poll();

@@ -16,4 +16,12 @@ export const formatDataset = (name) => (/^[0-9a-f]{64}$/.test(name) ? `${name.sl
 
 export const formatShare = (share) => `${Math.round(100 * share)} %`;
 
-export const formatBytes = (n) => (n < 10240 ? `${n} bytes` : `${(n / 1024).toFixed(0)} KiB`);
+export const formatBytes = (n) => {
+  if (n < 10240) return `${n} bytes`;
+  if (n < 10240 * 1024) return `${(n / 1024).toFixed(0)} KiB`;
+  const mib = n / (1024 * 1024);
+  return mib < 2048 ? `${mib.toFixed(0)} MiB` : `${(mib / 1024).toFixed(1)} GiB`;
+};
+
+/** What a span will take, no more exactly than it is known. */
+export const formatSpan = (s) => (s < 10 ? `${s.toFixed(1)} s` : formatAge(s));

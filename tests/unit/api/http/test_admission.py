@@ -126,7 +126,8 @@ def test_every_route_declares_who_may_use_it() -> None:
     assert len(routes) > 15
     for route in routes:
         assert isinstance(route, GuardedRoute)
-        writes = SUBMITTERS if route.path != "/v1/verify" else VERIFIERS
+        looks = route.path in ("/v1/verify", "/v1/proofs")
+        writes = VERIFIERS if looks else SUBMITTERS
         assert route.admission == (READERS if route.methods == {"GET"} else writes), route.path
 
 
@@ -189,5 +190,5 @@ def test_every_route_that_takes_a_body_limits_it() -> None:
         for r in routes
         if isinstance(r, APIRoute) and {"POST", "PUT"}.intersection(r.methods or ())
     ]
-    assert len(with_body) == 7
+    assert len(with_body) == 8
     assert all(r.max_body_size for r in with_body)

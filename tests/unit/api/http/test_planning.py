@@ -16,7 +16,8 @@ from prover.circuit.sizes import compute_sizes
 from prover.costs import REFERENCE_NS, Unit
 from prover.model.presets import parse_architecture
 from tests.support.proving_service import make_samples
-from tests.support.still_service import ARCHITECTURE, MODEL, StillService
+from tests.support.routes import OCTETS, expect_problem
+from tests.support.still_service import ARCHITECTURE, MODEL, PROOF, StillService
 
 MNIST = {"architecture": "mlp-784-128-10", "dataset": "mnist:test[0:256]"}
 WORKER = Heartbeat(
@@ -111,3 +112,18 @@ def test_a_job_takes_a_circuit_of_its_samples(
     model_id = service.put_model(LOCAL, MODEL).id
     job = service.put_job(model_id=model_id, dataset=dataset, n_samples=None)
     assert (job.n_samples, job.shards) == (n_samples, shards)
+
+
+def test_built_in_samples_are_listed(http: TestClient) -> None:
+    found = {one["name"]: one for one in http.get("/v1/datasets").json()["datasets"]}
+    assert found["mnist"]["here"] == {"train": 6000, "test": 2048}
+    assert found["cifar10"]["sample_shape"] == [3, 32, 32]
+
+
+def test_what_a_proof_states_is_told_unverified(http: TestClient) -> None:
+    """This one is under no key of the service, and proves nothing."""
+    found = http.post("/v1/proofs", content=PROOF, headers=OCTETS).json()
+    assert (found["n_real"], found["claimed_correct"]) == (64, 60)
+    assert (found["circuit"], found["sample_shape"]) == (None, None)
+    refused = http.post("/v1/proofs", content=b"noise", headers=OCTETS)
+    expect_problem(refused, 422, "invalid_request")
