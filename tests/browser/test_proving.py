@@ -178,10 +178,8 @@ def test_proving_fits_400_pixels(page: Page, model: Path, scheme: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     boxes = [page.locator(f"#{name}").bounding_box() for name in ("drop", "dataset", "count", "go")]
     assert all(box is not None and 0 <= box["x"] <= box["x"] + box["width"] <= 400 for box in boxes)
-    ground, ink = page.evaluate(
-        "[getComputedStyle(document.body).backgroundColor, getComputedStyle($('#go')).color]".replace(
-            "$(", "document.querySelector("
-        )
-    )
+    page_colour = "getComputedStyle(document.body).backgroundColor"
+    ink_colour = "getComputedStyle(document.querySelector('#go')).color"
+    ground, ink = page.evaluate(f"[{page_colour}, {ink_colour}]")
     assert (ground == "rgb(20, 23, 27)") == (scheme == "dark")
     assert ink == ("rgb(232, 232, 227)" if scheme == "dark" else "rgb(28, 31, 36)")
