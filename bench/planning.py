@@ -44,7 +44,7 @@ from prover.costs import measure_setup as measure_setup_room
 from prover.groth16.prove import prepare
 from prover.groth16.setup import setup_accuracy
 from prover.keys.card import KeyCard
-from prover.keys.folder import load_proving_key, load_verifying_half, save_key
+from prover.keys.folder import PROVING_NAME, load_proving_key, load_verifying_half, save_key
 from prover.keys.sizes import KeyBytes, count_key_bytes
 from prover.keys.streamed import Keep, keep_in_memory, keeping_in_file
 from prover.model.network import Architecture, QuantizedModel
@@ -58,12 +58,13 @@ OCCASION = Occasion(
     chain_id=b"bench", task_id=b"plan", round_index=0, commit_height=0, client_key=b"bench"
 )
 NETS = (
-    ("mlp-784-128-10", 256),
-    ("mlp-784-32-10", 512),
-    ("mlp-64-32-10", 1024),
-    ("mlp-784-64-32-10", 128),
+    ("mlp-784-128-10", 512),
+    ("mlp-64-32-10", 2048),
+    ("lenet5", 8),
+    ("lenet-small", 16),
 )
-"""Architectures and samples of circuits with 2^17 to 2^19 rows."""
+"""Architectures and samples of circuits with 2^18 to 2^19 rows."""
+QUICK_NETS = (("mlp-16-8-3", 16),)
 
 STAGES: Mapping[str, tuple[Unit, ...]] = {
     "compile": (Unit.COMPILE,),
@@ -95,10 +96,11 @@ STAGES: Mapping[str, tuple[Unit, ...]] = {
 
 
 class StageTimes:
-    """Seconds of each stage, as a `StageProgress`."""
+    """Seconds of each stage, as a `StageProgress`; n_rows : of the circuit that was compiled."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.n_rows = 0
         self._stage, self._since = "", perf_counter()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
@@ -120,6 +122,7 @@ def measure_setup(name: str, n_samples: int, folder: Path, *, streams: bool) -> 
             keep = stack.enter_context(keeping_in_file(folder.with_suffix(".bases")))
         times("compile", 0, 1)
         accuracy = compile_accuracy(architecture, n_samples)
+        times.n_rows = accuracy.r1cs.n_rows
         key = setup_accuracy(
             accuracy,
             random_bytes=secrets.token_bytes,
@@ -139,6 +142,7 @@ def measure_proof(name: str, n_samples: int, folder: Path, *, streams: bool) -> 
     backend = get_backend("cpu")
     times("compile", 0, 1)
     accuracy = compile_accuracy(architecture, n_samples)
+    times.n_rows = accuracy.r1cs.n_rows
     times("load", 0, 1)
     verifying, _ = load_verifying_half(folder)
     key = prepare(load_proving_key(folder, verifying, streams=streams), backend)
@@ -189,7 +193,12 @@ def main(arguments: Sequence[str]) -> None:
         case ["setup" | "prove" as mode, name, n_samples, folder, "whole" | "streamed" as kind]:
             measure = measure_setup if mode == "setup" else measure_proof
             times = measure(name, int(n_samples), Path(folder), streams=kind == "streamed")
-            found = {"stages_s": times.seconds, "peak_bytes": read_status_bytes("VmHWM")}
+            found = {
+                "stages_s": times.seconds,
+                "peak_bytes": read_status_bytes("VmHWM"),
+                "rows": times.n_rows,
+                "key_bytes": (Path(folder) / PROVING_NAME).stat().st_size,
+            }
             print(json.dumps(found))
         case ["fit"]:
             print_fit(*([Measured(name, n, kind) for name, n in NETS] for kind in (False, True)))

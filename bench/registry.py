@@ -96,6 +96,7 @@ class Suite:
 SUITES = {
     "kernels": "bench.suites.kernels:build_suite",
     "proof": "bench.suites.proof:build_suite",
+    "plan": "bench.suites.plan:build_suite",
     "cnn": "bench.suites.cnn:build_suite",
     "service": "bench.suites.service:build_suite",
     "consensus": "bench.suites.consensus:build_suite",

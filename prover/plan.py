@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from prover.circuit.sizes import MAX_ROWS, CircuitSizes, compute_sizes
@@ -30,8 +30,7 @@ from prover.keys.sizes import KeyBytes, count_key_bytes
 from prover.model.network import Architecture
 from prover.shards import MAX_SHARDS, count_shards
 
-MIN_SAMPLES = 2
-"""Of a circuit."""
+MIN_SAMPLES = 1
 USUAL_SAMPLES = 1 << 10
 """The most samples of a circuit that nobody asked otherwise for; more make more shards."""
 
@@ -130,42 +129,54 @@ def plan_proofs(
     raises    : ArchitectureInvalid as `compute_sizes`; DoesNotFit, with what to do about it
     """
 
-    @cache
     def consider(n: int) -> Plan:
         return _plan(architecture, n_total, machine, n)
 
-    def fits(n: int) -> bool:
-        return not _find_lack(consider(n), max_rows)
-
     wanted = n_samples or _share(n_total, most)
-    if fits(wanted):
-        return consider(wanted)
-    n_fitting = _find_most(fits, wanted - 1)
-    lack = _find_lack(consider(wanted), max_rows)
-    if n_fitting is None:
-        raise DoesNotFit(f"{lack}; {_advise(consider(MIN_SAMPLES), max_rows)}")
+    plan = consider(wanted)
+    lack = _find_lack(plan, max_rows)
+    if lack is None:
+        return plan
+    most_shards = min(count_shards(n_total, MIN_SAMPLES), MAX_SHARDS)
+    least = consider(_share_of(n_total, most_shards))
+    if wanted <= least.n_samples or _find_lack(least, max_rows) is not None:
+        raise DoesNotFit(f"{lack}; {_advise(least, max_rows)}")
     if n_samples is not None:
-        raise DoesNotFit(
-            f"{lack}; take fewer samples, up to {n_fitting} a proof: more are proven in shards"
+        fitting = _find_boundary(
+            lambda n: _find_lack(consider(n), max_rows) is None, least.n_samples, wanted
         )
-    return consider(_share(n_total, n_fitting))
+        raise DoesNotFit(
+            f"{lack}; take fewer samples, up to {fitting} a proof: more are proven in shards"
+        )
+
+    def fits(n_shards: int) -> bool:
+        return _find_lack(consider(_share_of(n_total, n_shards)), max_rows) is None
+
+    bad, good = plan.n_shards, min(2 * plan.n_shards, most_shards)
+    while good < most_shards and not fits(good):
+        bad, good = good, min(2 * good, most_shards)
+    return consider(_share_of(n_total, _find_boundary(fits, good, bad)))
 
 
 def _share(n_total: int, most: int) -> int:
     """Samples of the largest of the fewest shards with at most so many."""
-    return max(MIN_SAMPLES, -(-n_total // count_shards(n_total, most)))
+    return _share_of(n_total, count_shards(n_total, most))
 
 
-def _find_most(fits: Callable[[int], bool], most: int) -> int | None:
-    """The greatest number up to `most` that fits, where a smaller one fits as well."""
-    least, found = MIN_SAMPLES, None
-    while least <= most:
-        middle = (least + most) // 2
+def _share_of(n_total: int, n_shards: int) -> int:
+    """Samples of the largest of so many shards."""
+    return -(-n_total // n_shards)
+
+
+def _find_boundary(fits: Callable[[int], bool], good: int, bad: int) -> int:
+    """The number that fits and is nearest to one that does not, between one of each."""
+    while abs(good - bad) > 1:
+        middle = (good + bad) // 2
         if fits(middle):
-            least, found = middle + 1, middle
+            good = middle
         else:
-            most = middle - 1
-    return found
+            bad = middle
+    return good
 
 
 def must_stream(sizes: CircuitSizes, memory_bytes: int | None) -> bool:
@@ -174,8 +185,12 @@ def must_stream(sizes: CircuitSizes, memory_bytes: int | None) -> bool:
     return memory_bytes is not None and peak > memory_bytes
 
 
+_size = lru_cache(256)(compute_sizes)
+"""A circuit with many layers takes half a second, and is asked for again and again."""
+
+
 def _plan(architecture: Architecture, n_total: int, machine: Machine, n_samples: int) -> Plan:
-    sizes = compute_sizes(architecture, n_samples)
+    sizes = _size(architecture, n_samples)
     key, n_shards = count_key_bytes(sizes), count_shards(n_total, n_samples)
     streams = must_stream(sizes, machine.memory_bytes)
     return Plan(
@@ -224,7 +239,7 @@ def _advise(least: Plan, max_rows: int) -> str:
     least : the plan of the smallest circuit
     """
     if _find_lack(least, max_rows) is None:
-        return "take fewer samples"
+        return f"take {least.n_samples} samples a proof, or more"
     n_tables = sum(least.sizes.tables.values())
     if n_tables > 2 * least.sizes.n_model:
         return f"tables alone take {n_tables} rows: take smaller q_bits when you quantize"
