@@ -36,7 +36,7 @@ ModelFile = Annotated[
 ]
 ModelOrName = Annotated[str, typer.Argument(help="A .zkq file, or a name: mlp-784-128-10, lenet5.")]
 NSamples = Annotated[
-    int | None, typer.Option("--samples", min=2, max=1 << 20, help="Samples that one proof covers.")
+    int | None, typer.Option("--samples", min=1, max=1 << 20, help="Samples that one proof covers.")
 ]
 Norm = Annotated[
     str | None,

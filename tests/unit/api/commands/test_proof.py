@@ -137,7 +137,7 @@ def test_setup_reads_no_weight(desk: Path, tmp_path: Path) -> None:
     [
         ("absent.zkq", 8, "no file absent.zkq"),
         ("mlp-784", 8, "such as mlp-784-128-10"),
-        ("mlp-784-10", 1, "--samples"),
+        ("mlp-784-10", 0, "--samples"),
         ("mlp-784-9000-10", 1 << 20, "take fewer samples"),
     ],
 )

@@ -14,6 +14,8 @@ from kernels.backend import get_backend
 from prover.errors import KeyMismatch
 from prover.keys.card import KeyCard
 from prover.keys.folder import VERIFYING_NAME
+from prover.keys.halves import list_bases
+from prover.keys.streamed import StreamedBases
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.progress import silent
@@ -156,3 +158,22 @@ def test_a_key_in_the_folder_of_another_is_refused(tmp_path: Path) -> None:
         path.rename(own / path.name)
     with pytest.raises(KeyMismatch, match=f"rename the folder .* {theirs.name}"):
         get(tmp_path, 3)
+
+
+def test_a_key_that_memory_has_no_room_for_stays_in_its_file(tmp_path: Path) -> None:
+    """Made so, and used so; it is the same folder as any other key's."""
+    folder = tmp_path / "keys"
+    cache = KeyCache(
+        KeyFolder(folder), budget_bytes=1 << 30, random_bytes=seeded(1), memory_bytes=1
+    )
+    ready = cache.get(ARCHITECTURE, N_SAMPLES, get_backend("cpu"), silent)
+    assert all(isinstance(bases, StreamedBases) for bases in list_bases(ready.key))
+    assert sorted(path.name for path in ready.folder.iterdir()) == [
+        "circuit.json",
+        "lock",
+        "proving.key",
+        "verifying.key",
+    ]
+    whole = get(folder, 2)
+    assert whole.key.verifying.digest == ready.key.verifying.digest
+    assert not any(isinstance(bases, StreamedBases) for bases in list_bases(whole.key))
