@@ -38,7 +38,7 @@ _ENDPOINT = re.compile(
 _MAX_PORT = 65_535
 _MAX_KEY_FILE_BYTES = 256
 MAX_PROOF_ROWS = 1 << 22
-"""Rows of one proof; a worker needs about 1.4 GiB for each 2^20 of them."""
+"""Rows of one proof; what they take of memory is planned (`prover.plan`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """What keys and proofs cost, from the counts of a circuit: operations, seconds, memory.
 
 Each phase is counted in a few kinds of operations, as the kernels do them; a machine is known by
-the nanoseconds that it takes for one of each. `bench.planning` measures both sides.
+the nanoseconds that it takes for one of each. `bench.suites.planning` measures both sides.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ _PROVING_ROOM = {
     False: Room(start_mib=150, domain=7.7, wires=14.0),
     True: Room(start_mib=175, domain=0.0, wires=11.1),
 }
-"""By whether bases stay in their file; measured by `bench.planning`."""
+"""By whether bases stay in their file; measured by `bench.suites.planning`."""
 
 
 def measure_setup(sizes: CircuitSizes, *, streams: bool) -> int:
@@ -222,7 +222,7 @@ REFERENCE_NS: Mapping[str, Mapping[Unit, float]] = {
         Unit.PROBE: 1.7e7,
     },
 }
-"""By lanes: nanoseconds of one thread of a quiet machine, as `python -m bench.planning fit` found
+"""By lanes: nanoseconds of one thread of a quiet machine, as `python -m bench.suites.planning fit` found
 them."""
 
 _PROBE_TERMS, _PROBE_RUNS = 1 << 13, 3

@@ -3,6 +3,7 @@
 ProverError, a `kernels.errors.ZkpotError`
 ├── ArchitectureInvalid       a public description of a network cannot be meant
 │   ├── CircuitTooLarge       its circuit has more rows than a limit, or takes more memory
+│   ├── DoesNotFit            no proof for it fits a machine, in however many shards
 │   └── QuantizationOverflow  a layer can exceed its accumulator bound, whatever its weights
 ├── BoundsInvalid             bounds on updates that no circuit is for
 ├── DependentColumns          a circuit whose key would let statements or commitments be shifted
@@ -128,7 +129,7 @@ class CircuitTooLarge(ArchitectureInvalid):
 class DoesNotFit(ArchitectureInvalid):
     """No proof for this network and these samples fits this machine; says what to change."""
 
-    code = "does_not_fit"
+    code = "plan_refused"
 
 
 class ModelFormatError(FormatError):

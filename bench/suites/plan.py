@@ -2,7 +2,7 @@
 
 A value of 1 is a plan that came true, above 1 took more. Rows and bytes of the key are the answers:
 they are exact. The machine is timed just before, as commands do it, so other work on it shows less.
-`python -m bench.planning fit` prints the constants that fit best.
+`python -m bench.suites.planning fit` prints the constants that fit best.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import cache, partial
 from time import perf_counter
 from typing import Any
 
-from bench.planning import NETS, QUICK_NETS, Measured
 from bench.registry import BenchCase, Suite, Task
+from bench.suites.planning import NETS, QUICK_NETS, Measured
 from kernels.backend import get_backend
 from prover.costs import Machine, measure_proving, measure_setup, time_probe
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.planning import STAGES, Measured, fit_room, fit_speeds
+from bench.suites.planning import STAGES, Measured, fit_room, fit_speeds
 from prover.costs import Machine, Unit, measure_proving, measure_setup
 
 SHARE = 0.25

@@ -1,6 +1,6 @@
 """What keys and proofs really take, beside what `prover.plan` says before.
 
-`python -m bench.planning fit` measures every net of NETS, each phase in a process of its own, and
+`python -m bench.suites.planning fit` measures every net of NETS, each phase in a process of its own, and
 prints the speeds of `prover.costs` that fit best, then how far the plan is off with them. `setup`
 and `prove` are those processes: they print one JSON object.
 """
@@ -203,7 +203,7 @@ def main(arguments: Sequence[str]) -> None:
         case ["fit"]:
             print_fit(*([Measured(name, n, kind) for name, n in NETS] for kind in (False, True)))
         case _:
-            raise SystemExit("usage: python -m bench.planning fit")
+            raise SystemExit("usage: python -m bench.suites.planning fit")
 
 
 # -- what they found -------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class Measured:
                 str(self.n_samples),
                 str(folder),
                 kind,
-                module="bench.planning",
+                module="bench.suites.planning",
             )
             for mode in ("setup", "prove")
         }
