@@ -222,8 +222,8 @@ REFERENCE_NS: Mapping[str, Mapping[Unit, float]] = {
         Unit.PROBE: 1.7e7,
     },
 }
-"""By lanes: nanoseconds of one thread of a quiet machine, as `python -m bench.suites.planning fit` found
-them."""
+"""By lanes: nanoseconds of one thread of a quiet machine; `python -m bench.suites.planning fit`
+finds them."""
 
 _PROBE_TERMS, _PROBE_RUNS = 1 << 13, 3
 

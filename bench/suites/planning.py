@@ -1,8 +1,8 @@
 """What keys and proofs really take, beside what `prover.plan` says before.
 
-`python -m bench.suites.planning fit` measures every net of NETS, each phase in a process of its own, and
-prints the speeds of `prover.costs` that fit best, then how far the plan is off with them. `setup`
-and `prove` are those processes: they print one JSON object.
+`python -m bench.suites.planning fit` measures every net of NETS, each phase in a process of its
+own, and prints the speeds of `prover.costs` that fit best, then how far the plan is off with them.
+`setup` and `prove` are those processes: they print one JSON object.
 """
 
 from __future__ import annotations
