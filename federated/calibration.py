@@ -46,6 +46,8 @@ FREE_CANDIDATES = tuple(2.0 ** (i / 4) for i in range(-4, 7))
 FREE_SHIFTS = range(1, 13)
 FREE_ADDITIONS = tuple(2**k for k in range(4, 11))
 """Factors to try of what an addition takes first."""
+FREE_Q_BITS = 15
+"""At most, where tables are made as small as the worst cases of what was chosen allow."""
 MIN_Q_BITS = 9
 
 L = TypeVar("L", bound=Layer)
@@ -142,7 +144,8 @@ class _Work:
     """One calibration, layer by layer."""
 
     def __init__(self, architecture: Architecture, *, is_free: bool, headroom: float = 1.0) -> None:
-        self._arch, self._is_free, self._headroom = architecture, is_free, headroom
+        self._is_free, self._headroom = is_free, headroom
+        self._arch = _widen(architecture) if is_free else architecture
         self._layers: list[Layer] = []
         self._scales: list[float] = []
         self._quotients: list[tuple[int, int] | None] = []
@@ -256,6 +259,17 @@ class _Work:
             else with_requant(layer, replace(layer.requant, q_bits=bits[layer.requant.y_range]))
             for layer in self._layers
         ]
+
+
+def _widen(architecture: Architecture) -> Architecture:
+    """With the largest tables that are tried."""
+    layers = [
+        layer
+        if layer.requant is None
+        else with_requant(layer, replace(layer.requant, q_bits=FREE_Q_BITS))
+        for layer in architecture.layers
+    ]
+    return Architecture.of(architecture.input_shape, layers)
 
 
 def with_requant(layer: L, requant: Requant) -> L:
