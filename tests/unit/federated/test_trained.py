@@ -17,6 +17,7 @@ from prover.model.zkq import decode_model
 TRAINED = [
     ("mnist-mlp.zkq", "mlp-784-128-10", "mnist:test[0:2048]", 0.97),
     ("mnist-lenet5.zkq", "lenet5", "mnist:test[0:1024]", 0.99),
+    ("cifar10-lenet-small.zkq", "lenet-small", "cifar10:test[0:512]", 0.64),
 ]
 
 
