@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from federated.errors import GraphUnsupported, OnnxFileInvalid
+from federated.errors import FederatedError, GraphUnsupported, OnnxFileInvalid
 from federated.importing import grids, operators, shapes
 from federated.importing.folding import FOLDING, fold
 from federated.importing.names import show
@@ -126,7 +126,15 @@ class _Walk:
 
     def _take(self, proto: Any) -> None:
         op = Op(proto, tuple(self._find(name) for name in proto.input), self._model.opset)
-        made = self._apply(op)
+        try:
+            made = self._apply(op)
+        except FederatedError:
+            raise  # some are ValueErrors, too
+        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+            # NumPy's, of shapes: the checker looks at single nodes, and knows no shapes.
+            raise OnnxFileInvalid(
+                f"{op.operator} of node {op.name} does not fit its inputs", "export it again"
+            ) from error
         if isinstance(made, Constant):
             self._folded += made.array.size
             if self._folded > MAX_FOLDED:

@@ -8,13 +8,16 @@ file's, and decide like it but for near ties.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import NoReturn
 
 import numpy as np
 
+from federated.calibration import MIN_Q_BITS, with_requant
 from federated.errors import GraphUnsupported
+from federated.importing.entrance import take_samples
 from federated.importing.network import (
     Grid,
     Network,
@@ -22,7 +25,6 @@ from federated.importing.network import (
     Samples,
     Weight,
     intersect,
-    is_uniform,
     sort_nodes,
 )
 from federated.importing.rounding import (
@@ -35,28 +37,26 @@ from federated.importing.rounding import (
 )
 from kernels.numpy_types import Float64Array, Int8Array, Int32Array
 from prover.model.layers import (
-    DEFAULT_Q_BITS,
     MAX_MULTIPLIER,
     NO_PARAMETERS,
-    Interval,
     Layer,
     Linear,
     Multiplier,
     Requant,
 )
 from prover.model.network import Architecture, QuantizedModel
-from prover.model.planes import PIXEL_MAX, Conv2d
+from prover.model.planes import Conv2d
 from prover.model.pooling import Add, Flatten, MaxPool, SumPool
-from prover.model.ranges import compute_ranges, compute_start
+from prover.model.ranges import LayerRange, compute_ranges
 
-DEFAULT_SHIFT = 15
+DEFAULT_SHIFT = 16
 ADD_SHIFT = 12
 LEAST_SKIP = 1 << 5  # a smaller multiple of a skip is too coarse: the sum gets a layer of its own
 MAX_Q_BITS = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Imported:
+class Integers:
     """model : inside all ranges of the circuit; names : of the file's node, per layer;
     notes : what was changed of the file's numbers"""
 
@@ -65,7 +65,7 @@ class Imported:
     notes: tuple[str, ...]
 
 
-def take_integers(network: Network, *, shift: int = DEFAULT_SHIFT) -> Imported:
+def take_integers(network: Network, *, shift: int = DEFAULT_SHIFT) -> Integers:
     """The integer model of a quantized network.
 
     shift  : of requantizations; greater ones follow the file's scales more closely and cost rows
@@ -80,12 +80,11 @@ def take_integers(network: Network, *, shift: int = DEFAULT_SHIFT) -> Imported:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Made:
-    """A value of the integer model: real = scale * integer; of samples, gain * integer + offset."""
+    """A value of the integer model: real = scale * integer, but of samples."""
 
     number: int
     scale: float = 1.0
-    gain: Float64Array | None = None
-    offset: Float64Array | None = None
+    is_samples: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +111,7 @@ class _Builder:
 
     def take(self, node: Node) -> None:
         if isinstance(node, Samples):
-            made = _Made(0, gain=node.gain, offset=node.offset)
+            made = _Made(0, is_samples=True)
         elif node.kind in ("conv", "linear"):
             made = self._take_weighted(node)
         elif node.kind in ("add", "requantize"):
@@ -124,26 +123,17 @@ class _Builder:
             made = self._move(node)
         self._made[id(node)] = made
 
-    def finish(self) -> Imported:
-        """Tables of quotients as wide as the worst cases, at least the default width."""
+    def finish(self) -> Integers:
+        """With tables of quotients that the worst cases just fit."""
         shape = self._network.samples.shape
-        layers = list(self._layers)
-        values = [compute_start(Architecture.of(shape, layers))]
-        for index, layer in enumerate(layers):
-            taken = [values[value] for value in layer.inputs]
-            z = layer.bounds(taken, self._weights[index], self._biases[index])
-            if layer.requant is not None:
-                q = layer.requant.bounds(z)
-                z = Interval(layer.requant.clamp(q.lo), layer.requant.clamp(q.hi))
-                layers[index] = _with_table(layer, q)
-            values.append(z)
-        model = QuantizedModel(
-            architecture=Architecture.of(shape, layers),
-            weights=tuple(self._weights),
-            biases=tuple(self._biases),
-        )
-        compute_ranges(model)
-        return Imported(model, tuple(self._names), tuple(self._notes))
+        draft = self._build(Architecture.of(shape, self._layers))
+        layers = _shrink_tables(self._layers, compute_ranges(draft))
+        model = self._build(Architecture.of(shape, layers))
+        return Integers(model, tuple(self._names), tuple(self._notes))
+
+    def _build(self, architecture: Architecture) -> QuantizedModel:
+        weights, biases = tuple(self._weights), tuple(self._biases)
+        return QuantizedModel(architecture=architecture, weights=weights, biases=biases)
 
     # -- layers with parameters --------------------------------------------------------------------
     def _take_weighted(self, node: Node) -> _Made:
@@ -169,7 +159,7 @@ class _Builder:
         self._note_coarser(node, n, "skips of more than 15 bits")
         if (skip.scale / (rounded.scale * taken.scale)).min() >= LEAST_SKIP:
             return self._requantize(node, taken, rounded, _require_grid(node, node.grid), skip)
-        branch = replace_sum(node)
+        branch = _leave_sum(node)
         made = self._requantize(branch, taken, rounded, _require_grid(node, node.branch_grid))
         return self._add(node, made, skip, _require_grid(node, node.grid), share=1.0)
 
@@ -239,9 +229,7 @@ class _Builder:
         made = self._made[id(node.inputs[0])]
         if node.kind == "flatten":
             number = self._append(node, Flatten(inputs=(made.number,)))
-            if made.gain is None or made.offset is None:
-                return _Made(number, made.scale)
-            return _Made(number, gain=made.gain.reshape(-1), offset=made.offset.reshape(-1))
+            return replace(made, number=number)
         assert node.window is not None
         x = self._of(node, node.inputs[0])
         if node.kind == "max_pool":
@@ -253,7 +241,7 @@ class _Builder:
     def _of(self, node: Node, given: Node) -> _Made:
         """A value that is none of the samples."""
         made = self._made[id(given)]
-        if made.gain is not None:
+        if made.is_samples:
             _refuse(node, "takes the samples", "begin with a convolution or a linear layer")
         return made
 
@@ -275,7 +263,7 @@ class _Builder:
             self._notes.append(f"{node.name}: weights of {n} channels are coarser, for {why}")
 
 
-def replace_sum(node: Node) -> Node:
+def _leave_sum(node: Node) -> Node:
     """The convolution of a sum alone."""
     return Node(
         kind="conv",
@@ -293,33 +281,14 @@ def replace_sum(node: Node) -> Node:
 def _take_input(node: Node, made: _Made) -> _Taken:
     """Parameters as the integer input sees them: of samples, with what pixels stand for."""
     weight, bias = node.parameters
-    if made.gain is None or made.offset is None:
+    entered = take_samples(node)
+    if entered is None:
         return _Taken(weight, bias, made.scale)
-    gain, offset = made.gain, made.offset
-    pad_values: tuple[int, ...] = ()
-    if node.kind == "conv":
-        if not is_uniform(gain, (1, 2)) or not is_uniform(offset, (1, 2)):
-            _refuse(node, "takes samples that differ by place", "normalize whole channels")
-        gain, offset = gain[:, :1, :1], offset[:, :1, :1]
-        pad_values = _find_pad_values(node, gain.reshape(-1), offset.reshape(-1))
-    shift = (weight.values * offset).reshape(len(bias), -1).sum(axis=1)
-    first = float(gain.reshape(-1)[0])
-    if first > 0 and (gain == first).all():
-        return _Taken(weight, bias + shift, first, pad_values)
-    return _Taken(Weight(weight.values * gain), bias + shift, 1.0, pad_values)
-
-
-def _find_pad_values(node: Node, gain: Float64Array, offset: Float64Array) -> tuple[int, ...]:
-    """The pixel of each channel that stands for zero, nearest; none where that is 0."""
-    assert node.window is not None
-    if not any(node.window.pads):
-        return ()
-    values = np.rint(-offset / gain)
-    if values.min() < 0 or values.max() > PIXEL_MAX:
-        _refuse(
-            node, "pads samples with zeros, which no pixel stands for", "normalize with the mean"
-        )
-    return tuple(int(v) for v in values) if values.any() else ()
+    first = float(entered.gain.reshape(-1)[0])
+    if first > 0 and (entered.gain == first).all():
+        return _Taken(weight, bias + entered.shift, first, entered.pad_values)
+    values = Weight(weight.values * entered.gain)
+    return _Taken(values, bias + entered.shift, 1.0, entered.pad_values)
 
 
 def _make_requant(
@@ -335,13 +304,22 @@ def _make_requant(
     )
 
 
-def _with_table(layer: Layer, q: Interval) -> Layer:
-    """The layer with a table that holds these quotients."""
-    assert isinstance(layer, Conv2d | Linear | Add)
-    assert layer.requant is not None
-    n_bits = max(int(-q.lo.min() - 1).bit_length(), int(q.hi.max()).bit_length()) + 1
-    requant = replace(layer.requant, q_bits=min(max(DEFAULT_Q_BITS, n_bits), MAX_Q_BITS))
-    return replace(layer, requant=requant)
+def _shrink_tables(layers: Sequence[Layer], ranges: Sequence[LayerRange]) -> list[Layer]:
+    """The layers with the smallest table of quotients for all that clamp alike: a circuit has each
+    table once."""
+    bits: dict[tuple[int, int], int] = {}
+    for layer, worst in zip(layers, ranges, strict=True):
+        if layer.requant is not None and worst.q is not None:
+            ends = layer.requant.y_range
+            low, high = min(worst.q[0], ends[0]), max(worst.q[1], ends[1])
+            needed = max((-low - 1).bit_length(), high.bit_length()) + 1
+            bits[ends] = max(bits.get(ends, MIN_Q_BITS), needed)
+    return [
+        layer
+        if layer.requant is None
+        else with_requant(layer, replace(layer.requant, q_bits=bits[layer.requant.y_range]))
+        for layer in layers
+    ]
 
 
 def _join(numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> Multiplier:
