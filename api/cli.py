@@ -23,6 +23,7 @@ COMMANDS = (
     "bench",
     "data",
     "train",
+    "importing",
     "setup",
     "commit",
     "prove",
