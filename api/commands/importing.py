@@ -228,7 +228,11 @@ def _say_agreement(agreement: Agreement | None, compared: str | None) -> None:
         f"({agreement.share:.2%}{tied})"
     )
     typer.echo(f"right: {right:.2%} as integers, {right_file:.2%} as the file")
-    if agreement.share < LEAST_SHARE:
+    if agreement.n_file < LEAST_SHARE * n:
+        typer.echo(
+            f"onnxruntime itself, optimizing and not, has the same class on {agreement.n_file} only"
+        )
+    if agreement.n_same < min(LEAST_SHARE * n, agreement.n_file - (1 - LEAST_SHARE) * n):
         typer.secho(
             "WARNING: the integers differ from the file; see that --scale, --mean and --std are "
             "what it was trained with, or take a greater --shift",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -28,11 +29,14 @@ class Agreement:
 
     n_tied : of those they differ on, samples whose class of ours is one of several that the file
              gives the very same greatest number, as coarse logits do
+    n_file : how many onnxruntime itself puts into the same class with its optimizations and
+             without: of a network that is unsure no more can be asked for
     """
 
     n: int
     n_same: int
     n_tied: int
+    n_file: int
     n_right: int
     n_right_file: int
 
@@ -41,29 +45,49 @@ class Agreement:
         return self.n_same / self.n
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What onnxruntime answers, [N, n_classes] each: as it runs by default, and node by node."""
+
+    optimized: Float64Array
+    plain: Float64Array
+
+
 def compare(
-    logits: Int64Array, answers: Float64Array, labels: UInt8Array | Int64Array
+    logits: Int64Array,
+    answers: Answers,
+    labels: UInt8Array | Int64Array,
 ) -> Agreement:
-    """logits : of the integers, answers : of the file, both [N, n_classes]; labels : [N]"""
-    ours, theirs = logits.argmax(axis=1), answers.argmax(axis=1)
+    """logits : of the integers, [N, n_classes]; labels : [N]"""
+    ours, theirs = logits.argmax(axis=1), answers.optimized.argmax(axis=1)
     differs: BoolArray = ours != theirs
-    chosen = np.take_along_axis(answers, ours[:, None], axis=1)[:, 0]
+    chosen = np.take_along_axis(answers.optimized, ours[:, None], axis=1)[:, 0]
     return Agreement(
         n=len(labels),
         n_same=int((~differs).sum()),
-        n_tied=int((differs & (chosen == answers.max(axis=1))).sum()),
+        n_tied=int((differs & (chosen == answers.optimized.max(axis=1))).sum()),
+        n_file=int((theirs == answers.plain.argmax(axis=1)).sum()),
         n_right=int((ours == labels).sum()),
         n_right_file=int((theirs == labels).sum()),
     )
 
 
-def run_file(path: Path, samples: Samples, images: UInt8Array) -> Float64Array:
-    """The file's answers [N, n_classes] for uint8[N, ...] samples in our order.
+def run_file(path: Path, samples: Samples, images: UInt8Array) -> Answers:
+    """The file's answers for uint8[N, ...] samples in our order.
 
     Raises OnnxFileInvalid where onnxruntime does not run the file.
     """
+    levels = onnxruntime.GraphOptimizationLevel
+    return Answers(
+        optimized=_run(path, samples, images, levels.ORT_ENABLE_ALL),
+        plain=_run(path, samples, images, levels.ORT_DISABLE_ALL),
+    )
+
+
+def _run(path: Path, samples: Samples, images: UInt8Array, level: Any) -> Float64Array:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _QUIET
+    options.graph_optimization_level = level
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         (given,) = [x for x in session.get_inputs() if x.name not in _initializers(session)]

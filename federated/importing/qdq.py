@@ -39,6 +39,7 @@ from kernels.numpy_types import Float64Array, Int8Array, Int32Array
 from prover.model.layers import (
     MAX_MULTIPLIER,
     NO_PARAMETERS,
+    WEIGHT_MAX,
     Layer,
     Linear,
     Multiplier,
@@ -52,7 +53,7 @@ from prover.model.ranges import LayerRange, compute_ranges
 DEFAULT_SHIFT = 16
 ADD_SHIFT = 12
 LEAST_SKIP = 1 << 5  # a smaller multiple of a skip is too coarse: the sum gets a layer of its own
-MAX_Q_BITS = 24
+MAX_SHIFT, MAX_Q_BITS = 24, 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,7 +139,7 @@ class _Builder:
     # -- layers with parameters --------------------------------------------------------------------
     def _take_weighted(self, node: Node) -> _Made:
         taken = _take_input(node, self._made[id(node.inputs[0])])
-        is_last = node is self._network.logits
+        is_last = node is self._network.logits and node.grid is None
         rounded, said = round_weight(taken.weight, one_scale=is_last)
         if said is not None:
             self._notes.append(f"{node.name}: {said}")
@@ -147,9 +148,22 @@ class _Builder:
         if is_last:
             unit = rounded.scale * taken.scale
             return _Made(self._weigh(node, taken, rounded, None, unit, 0))
-        if len(node.inputs) == 1:
-            return self._requantize(node, taken, rounded, _require_grid(node, node.grid))
-        return self._take_skip(node, taken, rounded)
+        if len(node.inputs) > 1:
+            return self._take_skip(node, taken, rounded)
+        made = self._requantize(node, taken, rounded, _require_grid(node, node.grid))
+        if node is self._network.logits:
+            return _Made(self._choose_first(node, made.number))
+        return made
+
+    def _choose_first(self, node: Node, number: int) -> int:
+        """A last layer that copies logits of the file's own grid, where classes often tie: of these
+        the file's argmax takes the first, so each class is that much less than the one before."""
+        (n,) = node.shape
+        step = n if n <= WEIGHT_MAX else 1
+        bias = np.arange(n - 1, -1, -1) if n <= WEIGHT_MAX else np.zeros(n)
+        weight = step * np.eye(n)
+        layer = Linear(n_out=n, inputs=(number,))
+        return self._append(node, layer, weight.astype(np.int8), bias.astype(np.int32))
 
     def _take_skip(self, node: Node, taken: _Taken, rounded: Rounded) -> _Made:
         """A convolution that adds another value, in its accumulators where that is fine enough."""
@@ -166,7 +180,9 @@ class _Builder:
     def _requantize(
         self, node: Node, taken: _Taken, rounded: Rounded, grid: Grid, skip: _Made | None = None
     ) -> _Made:
-        shift = choose_shift(rounded.scale * taken.scale / grid.scale, self._shift)
+        # Of few classes remainders are few, and cheap however long they are.
+        most = MAX_SHIFT if node is self._network.logits else self._shift
+        shift = choose_shift(rounded.scale * taken.scale / grid.scale, most)
         multipliers, n = fit_multipliers(rounded, taken.scale / grid.scale * 2.0**shift)
         self._note_coarser(node, n, "small multipliers")
         if multipliers.min() < 1 or multipliers.max() > MAX_MULTIPLIER:
