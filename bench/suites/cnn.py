@@ -1,7 +1,7 @@
 """Suite `cnn`: networks whose proofs others have measured, ours and theirs in one table.
 
 Each network has a child process for its key and one for its proofs, so that memory is one
-process's; `bench.networks` says what they do. Peers prove the same network in the same run, in
+process's; `bench.nets.drawn` says what they do. Peers prove the same network in the same run, in
 processes of their own: ezkl one sample, jstprove one sample with maxima in place of averages. The
 suite draws `cnn.md`: rows, peers and what is published, each with its conditions, and who is ahead.
 """
@@ -16,13 +16,13 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from bench.errors import Unavailable
-from bench.head_to_head import write_table
 from bench.isolated import run_child
-from bench.networks import NetworkBench
+from bench.nets.drawn import NetworkBench
+from bench.nets.published import MLP
+from bench.nets.table import write_table
 from bench.peers import ezkl, jstprove
 from bench.peers.children import GIB
 from bench.proving import KEYS, PROVEN
-from bench.published import MLP
 from bench.registry import BenchCase, Row, Suite, Task
 from bench.suites.kernels import Engine
 
@@ -136,7 +136,7 @@ class Builder:
                 net.name,
                 str(net.samples),
                 str(self._keys),
-                module="bench.networks",
+                module="bench.nets.drawn",
                 limit_s=CHILD_LIMIT_S,
             )
         )

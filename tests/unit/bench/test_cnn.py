@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from bench.errors import Unavailable
-from bench.head_to_head import format_network, write_table
-from bench.networks import MISTAKES, NetworkBench, draw_model
+from bench.nets.drawn import MISTAKES, NetworkBench, draw_model
+from bench.nets.published import PUBLISHED
+from bench.nets.table import format_network, write_table
 from bench.peers import ezkl, jstprove
 from bench.peers.children import GIB, Child
 from bench.peers.float_graph import make_graph, take_maxima, take_surest, write_graph
-from bench.published import PUBLISHED
 from bench.registry import Row
 from bench.run import Outcome, run_case
 from bench.suites.cnn import FULL, QUICK, Builder, Net

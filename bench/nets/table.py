@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.published import PUBLISHED, UNKNOWN, Published
+from bench.nets.published import PUBLISHED, UNKNOWN, Published
 from bench.registry import Row
 from kernels.files import write_whole
 

@@ -3,7 +3,7 @@
 Weights are drawn so that activations fill their range; a label is what the network says, but for
 every fourth sample. Nobody could do more with trained weights: witnesses of both are as wide.
 
-`python -m bench.networks setup|prove NAME N FOLDER` does it in a process of its own, keys in the
+`python -m bench.nets.drawn setup|prove NAME N FOLDER` does it in a process of its own, keys in the
 folder, and prints one JSON object:
 
     setup   {answers, compile_s, setup_s, n_rows, n_parameters, key_bytes, peak_mib}
@@ -167,7 +167,7 @@ STEPS: dict[str, Callable[[NetworkBench], dict[str, Any]]] = {
 def main(arguments: list[str]) -> None:
     """Entry of the child process."""
     if len(arguments) != 4 or arguments[0] not in STEPS:
-        raise SystemExit("usage: python -m bench.networks setup|prove NAME N FOLDER")
+        raise SystemExit("usage: python -m bench.nets.drawn setup|prove NAME N FOLDER")
     step, name, n, folder = arguments
     print(json.dumps(STEPS[step](NetworkBench(name, int(n), Path(folder)))))
 
