@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ def plot_scaling(
     title: str,
     over: str = "lg_n",
     axis: str = "log2 n",
+    tells_powers: bool = False,
 ) -> Path:
     """Values over `params[over]`, one line per series with its spread.
 
     series : id prefix -> label; rows of other ids are left out
     axis   : what `over` is, in words
+    tells_powers : both axes are logarithmic, and each label tells the power of `over` by which its
+                   values grow over the last two places
     Raises Unavailable without matplotlib.
     """
     figure, axes = _subplots()
@@ -36,11 +40,14 @@ def plot_scaling(
         if not found:
             continue
         places, value, spread, units = zip(*found, strict=True)
-        axes.errorbar(
-            places, value, yerr=spread, marker="o", capsize=3, label=f"{label} ({units[0]})"
-        )
+        told = f"{label} ({units[0]})"
+        if tells_powers and len(places) > 1:
+            told += f", power {compute_power(places[-2:], value[-2:]):.2f}"
+        axes.errorbar(places, value, yerr=spread, marker="o", capsize=3, label=told)
     axes.set_xlabel(axis)
     axes.set_yscale("log")
+    if tells_powers:
+        axes.set_xscale("log", base=2)
     axes.set_title(title)
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
@@ -48,6 +55,11 @@ def plot_scaling(
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120, bbox_inches="tight")
     return path
+
+
+def compute_power(places: Sequence[float], values: Sequence[float]) -> float:
+    """p of value = c * place^p through the first and the last of the points."""
+    return log(values[-1] / values[0]) / log(places[-1] / places[0])
 
 
 def _subplots() -> tuple[Any, Any]:

@@ -98,6 +98,7 @@ SUITES = {
     "proof": "bench.suites.proof:build_suite",
     "plan": "bench.suites.plan:build_suite",
     "cnn": "bench.suites.cnn:build_suite",
+    "circuits": "bench.suites.circuits:build_suite",
     "service": "bench.suites.service:build_suite",
     "consensus": "bench.suites.consensus:build_suite",
     "growth": "bench.suites.growth:build_suite",

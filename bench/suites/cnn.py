@@ -25,6 +25,7 @@ from bench.peers.children import GIB
 from bench.proving import KEYS, PROVEN
 from bench.registry import BenchCase, Row, Suite, Task
 from bench.suites.kernels import Engine
+from prover.model.presets import parse_architecture
 
 Measured = dict[str, Any]
 Measure = Callable[[], Measured]
@@ -43,13 +44,17 @@ class Net:
     peers: dict[str, int]
 
 
+# LeNets: as many samples as 2^20 rows hold
 FULL = (
     Net(name=MLP, samples=64, peers={}),
-    Net(name="lenet5", samples=32, peers={"ezkl": 12 * GIB, "jstprove": 4 * GIB}),
-    Net(name="lenet-small", samples=32, peers={}),
-    Net(name="resnet20", samples=2, peers={}),
+    Net(name="lenet5", samples=44, peers={"ezkl": 12 * GIB, "jstprove": 4 * GIB}),
+    Net(name="lenet-small", samples=42, peers={}),
+    Net(name="resnet20", samples=1, peers={}),
 )
-QUICK = (Net(name="mlp-196-32-10", samples=8, peers={}),)
+QUICK = (
+    Net(name="mlp-196-32-10", samples=8, peers={}),
+    Net(name="lenet5", samples=2, peers={}),
+)
 
 
 class Figure(NamedTuple):
@@ -107,12 +112,20 @@ FIGURES = (
 
 
 class Builder:
-    """Makes the cases; each child runs once, for all rows that read it."""
+    """Makes the cases; each child runs once, for all rows that read it.
+
+    suite : the first word of ids
+    """
 
     def __init__(
-        self, nets: Sequence[Net], keys: Path = KEYS, run: Callable[..., Measured] = run_child
+        self,
+        nets: Sequence[Net],
+        keys: Path = KEYS,
+        run: Callable[..., Measured] = run_child,
+        *,
+        suite: str = "cnn",
     ) -> None:
-        self.nets, self._keys, self._run = nets, keys, run
+        self.nets, self._keys, self._run, self._suite = nets, keys, run, suite
 
     def cases(self) -> list[BenchCase]:
         """Every case, network by network."""
@@ -162,10 +175,11 @@ class Builder:
         read_peer = figure.read_peer
         is_proof = figure.step == "prove"
         return BenchCase(
-            id=f"cnn.{figure.name}.{net.name}.n{net.samples}",
+            id=f"{self._suite}.{figure.name}.{net.name}.n{net.samples}",
             params={
                 "model": net.name,
                 "samples": net.samples,
+                "parameters": parse_architecture(net.name).n_parameters,
                 "figure": figure.name,
                 **Engine().params(),
             },
