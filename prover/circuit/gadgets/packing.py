@@ -14,6 +14,7 @@ fit into digits of one field element, p samples and po outputs together:
 
 In place of s^n a sample has the weight s^(n div p) C^(n mod p), and what has constant coefficients
 is linear in wires, so only packs cost a row. A pack may be short: digits that are not there are 0.
+Columns of a convolution's output share packs alike, pw of them: then C^(i + p j + p pw o).
 """
 
 from __future__ import annotations
