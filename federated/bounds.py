@@ -16,7 +16,7 @@ from typing import Self
 
 from consensus.learning.aggregate import GlobalModel
 from kernels.backend import Backend
-from prover.circuit.norm import NormCircuit
+from prover.circuit.norm.circuit import NormCircuit
 from prover.groth16.prove import prepare
 from prover.keys.folder import load_proving_key, load_update_half
 from prover.keys.halves import ProvingKey

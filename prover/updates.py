@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.machine import count_memory
-from prover.circuit.norm import NormCircuit, compile_norm, solve_update
-from prover.circuit.norm_inputs import UpdateInputs
-from prover.circuit.norm_plan import require_norm
+from prover.circuit.norm.circuit import NormCircuit, compile_norm, solve_update
+from prover.circuit.norm.inputs import UpdateInputs
+from prover.circuit.norm.plan import require_norm
 from prover.errors import KeyMismatch
 from prover.groth16.commitment import Opening
 from prover.groth16.verify import verify_updates

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from api.console.estimate import Estimate
     from prover.circuit.accuracy import AccuracyCircuit, CircuitReport
-    from prover.circuit.norm import NormCircuit, NormReport
+    from prover.circuit.norm.circuit import NormCircuit, NormReport
     from prover.circuit.sizes import CircuitSizes
     from prover.costs import Machine
     from prover.plan import Plan
@@ -69,7 +69,7 @@ def _plan(
     from api.console.model_files import find_architecture, require_norm_plan
     from api.console.refusals import meaning
     from prover.circuit.accuracy import compile_accuracy
-    from prover.circuit.norm import compile_plan
+    from prover.circuit.norm.circuit import compile_plan
     from prover.errors import ArchitectureInvalid
     from prover.plan import USUAL_SAMPLES, plan_proofs
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from kernels.backend import Backend
     from prover.circuit.accuracy import AccuracyCircuit
-    from prover.circuit.norm import NormCircuit
-    from prover.circuit.norm_plan import NormPlan
+    from prover.circuit.norm.circuit import NormCircuit
+    from prover.circuit.norm.plan import NormPlan
     from prover.keys.card import Card
     from prover.keys.halves import ProvingKey
     from prover.keys.streamed import Keep
@@ -152,7 +152,7 @@ def _make_norm(
     plan: NormPlan, backend: Backend, progress: StageProgress, keep: Keep
 ) -> tuple[NormCircuit, Card, ProvingKey]:
     """`_make_accuracy` of bounds on updates."""
-    from prover.circuit.norm import compile_plan
+    from prover.circuit.norm.circuit import compile_plan
     from prover.groth16.setup_norm import setup_norm
     from prover.keys.card import UpdateCard
 

@@ -10,7 +10,7 @@ import typer
 
 from api.console.refusals import meaning
 from kernels.machine import count_memory
-from prover.circuit.norm_plan import NormPlan, require_norm
+from prover.circuit.norm.plan import NormPlan, require_norm
 from prover.errors import ArchitectureInvalid, BoundsInvalid, CircuitTooLarge, ModelFormatError
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.presets import parse_architecture

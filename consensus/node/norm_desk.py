@@ -12,8 +12,8 @@ from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import ChainState
 from consensus.wire.genesis import Task
 from consensus.wire.transactions import Proof
-from prover.circuit.norm_inputs import UpdateInputs
-from prover.circuit.norm_plan import NormPlan
+from prover.circuit.norm.inputs import UpdateInputs
+from prover.circuit.norm.plan import NormPlan
 from prover.groth16.verify import verify_updates
 from prover.keys.halves import VerifyingKey
 from prover.pedersen.commitment import Committer

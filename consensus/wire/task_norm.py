@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from consensus.errors import GenesisInvalid
-from prover.circuit.norm_plan import require_norm
+from prover.circuit.norm.plan import require_norm
 from prover.errors import ArchitectureInvalid, BoundsInvalid
 from prover.keys.card import UpdateCard
 from prover.model.network import Architecture

@@ -12,13 +12,13 @@ from typing import Any
 
 from kernels.array import FrArray
 from kernels.numpy_types import UInt8Array
-from prover.circuit.choices import Choices, make_choices
 from prover.circuit.compiler import Compiler
 from prover.circuit.constraints import Circuit, Group
 from prover.circuit.public_inputs import PublicLayout
 from prover.circuit.r1cs import R1CS
 from prover.circuit.shared import Shared
 from prover.circuit.sizes import MAX_ROWS, require_circuit
+from prover.circuit.sizing.choices import Choices, make_choices
 from prover.model.network import Architecture
 
 

@@ -6,13 +6,13 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from math import prod
 
-from prover.circuit.affine import AffineShape
-from prover.circuit.choices import Choices
 from prover.circuit.counting import Counts
-from prover.circuit.gadgets.packing import Packing
 from prover.circuit.occurrence import CommittedWires, Occurrence, Span
-from prover.circuit.positions import grid_shape, inverse_shape
 from prover.circuit.public_inputs import PublicLayout
+from prover.circuit.sizing.affine import AffineShape
+from prover.circuit.sizing.choices import Choices
+from prover.circuit.sizing.packing import Packing
+from prover.circuit.sizing.positions import grid_shape, inverse_shape
 from prover.model.layers import BIAS_BITS, Linear, Requant
 from prover.model.planes import Conv2d
 

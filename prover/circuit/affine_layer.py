@@ -15,11 +15,11 @@ from prover.circuit.gadgets.linear import (
     require_requantized,
     sum_outputs,
 )
-from prover.circuit.gadgets.packing import Packing
 from prover.circuit.linear_form import LinearForm
-from prover.circuit.positions import grid_shape
 from prover.circuit.shared import Shared
-from prover.circuit.sliding import Sliding, slide_layer
+from prover.circuit.sizing.packing import Packing
+from prover.circuit.sizing.positions import grid_shape
+from prover.circuit.sizing.sliding import Sliding, slide_layer
 from prover.model.layers import BIAS_BITS, BIAS_MIN, WEIGHT_MAX, Linear, Requant
 from prover.model.network import label_parameters
 from prover.model.planes import Conv2d

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from prover.circuit.widths import split_widths
+from prover.circuit.sizing.widths import split_widths
 
 
 @dataclass(slots=True, kw_only=True)

@@ -22,8 +22,8 @@ import numpy as np
 from kernels.array import FrArray
 from kernels.bn254 import R
 from kernels.numpy_types import UInt8Array
-from prover.circuit.choices import Choices, make_choices
 from prover.circuit.sample_sums import SampleSums, compute_powers, compute_weighted_sums, sum_powers
+from prover.circuit.sizing.choices import Choices, make_choices
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.model.network import Architecture
 from prover.model.samples import flatten_samples, shape_samples

@@ -22,8 +22,8 @@ from kernels.array import ints_from_words, words_from_ints
 from kernels.bn254 import R
 from kernels.integers import BLOCK_VALUES
 from kernels.numpy_types import UInt8Array
-from prover.circuit.gadgets.packing import Packing
-from prover.circuit.sliding import Sliding, slide_layer
+from prover.circuit.sizing.packing import Packing
+from prover.circuit.sizing.sliding import Sliding, slide_layer
 from prover.model.layers import Shape
 from prover.model.network import Architecture
 from prover.model.planes import Conv2d

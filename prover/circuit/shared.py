@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from prover.circuit.choices import Choices
 from prover.circuit.constraints import System
 from prover.circuit.gadgets.activation import build_pair_table, compute_clamp_rows
 from prover.circuit.gadgets.conv import Positions
 from prover.circuit.gadgets.linear import build_combinations, build_weight_sum
 from prover.circuit.gadgets.lookup import RangeTable, Table, build_integer_table
-from prover.circuit.gadgets.packing import Packing
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.public_inputs import ClampKind, PublicLayout, list_clamp_kinds
+from prover.circuit.sizing.choices import Choices
+from prover.circuit.sizing.packing import Packing
 from prover.model.layers import WEIGHT_MAX, Shape
 from prover.model.network import Architecture
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernels.backend import Backend
-from prover.circuit.norm import NormCircuit
+from prover.circuit.norm.circuit import NormCircuit
 from prover.groth16.setup import setup
 from prover.groth16.trapdoor import draw_trapdoor
 from prover.keys.card import UpdateCard

@@ -34,7 +34,7 @@ from kernels.cpu.words.power import power_fp
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
 from kernels.pairing import PreparedG2, pairing_product_is_one, prepare_g2
-from prover.circuit.norm_inputs import UpdateInputs
+from prover.circuit.norm.inputs import UpdateInputs
 from prover.circuit.public_inputs import PublicWires, combine_wires
 from prover.errors import KeyMismatch
 from prover.groth16.transcript import compute_challenges

@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from prover.circuit.norm_plan import NormPlan, plan_norm, require_norm
+from prover.circuit.norm.plan import NormPlan, plan_norm, require_norm
 from prover.circuit.public_inputs import PublicLayout
 from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid, FormatError, KeyMismatch
@@ -34,7 +34,7 @@ from prover.wire.kinds import DIGEST_BYTES
 
 if TYPE_CHECKING:
     from prover.circuit.accuracy import AccuracyCircuit
-    from prover.circuit.norm import NormCircuit
+    from prover.circuit.norm.circuit import NormCircuit
 
 VERSION = 3
 MAX_CARD_BYTES = 1 << 17

@@ -25,7 +25,7 @@ from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.gadgets.lookup import RangeTable
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.public_inputs import ShardInputs
-from prover.circuit.widths import split_widths
+from prover.circuit.sizing.widths import split_widths
 from prover.errors import FormatError, KeyMismatch, SelfCheckFailed
 from prover.groth16.transcript import compute_challenges
 from prover.groth16.verify import Claim, equations_hold, verify_batch

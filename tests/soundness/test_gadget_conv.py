@@ -18,10 +18,10 @@ from prover.circuit.gadgets.linear import (
     require_logits,
     sum_outputs,
 )
-from prover.circuit.gadgets.packing import Packing
 from prover.circuit.linear_form import LinearForm
-from prover.circuit.positions import PositionShapes, grid_shape
-from prover.circuit.sliding import Sliding
+from prover.circuit.sizing.packing import Packing
+from prover.circuit.sizing.positions import PositionShapes, grid_shape
+from prover.circuit.sizing.sliding import Sliding
 from prover.model.planes import Window
 from tests.support.assignments import Assignment, draw_scalars
 from tests.support.detectors import committed_freedom, private_freedom, vacuous

@@ -18,8 +18,8 @@ from prover.circuit.gadgets.linear import (
     require_requantized,
     sum_outputs,
 )
-from prover.circuit.gadgets.packing import Packing
 from prover.circuit.linear_form import LinearForm
+from prover.circuit.sizing.packing import Packing
 from tests.support.assignments import Assignment, draw_scalars
 from tests.support.detectors import committed_freedom, private_freedom, vacuous
 

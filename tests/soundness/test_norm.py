@@ -18,9 +18,15 @@ from kernels.bn254 import R
 from kernels.integers import to_scalars
 from kernels.reference import Reference
 from prover.circuit.constraints import Group, check_independence
-from prover.circuit.norm import SQUARES, NormCircuit, compile_norm, compile_plan, solve_update
-from prover.circuit.norm_plan import NormPlan, plan_norm, require_norm
-from prover.circuit.widths import WidthChoice
+from prover.circuit.norm.circuit import (
+    SQUARES,
+    NormCircuit,
+    compile_norm,
+    compile_plan,
+    solve_update,
+)
+from prover.circuit.norm.plan import NormPlan, plan_norm, require_norm
+from prover.circuit.sizing.widths import WidthChoice
 from prover.circuit.witness import check, solve_private
 from prover.errors import ArchitectureInvalid, CircuitTooLarge, ShapeMismatch, UpdateExceeds
 from prover.model.layers import MAX_DIMENSION

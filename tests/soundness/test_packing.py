@@ -17,7 +17,6 @@ import pytest
 
 from kernels.bn254 import R
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
-from prover.circuit.choices import make_choices
 from prover.circuit.constraints import Circuit, System
 from prover.circuit.gadgets.activation import (
     build_clamp,
@@ -33,9 +32,10 @@ from prover.circuit.gadgets.linear import (
     sum_outputs,
 )
 from prover.circuit.gadgets.lookup import RangeTable
-from prover.circuit.gadgets.packing import Packing, RequantBound
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.public_inputs import PublicLayout
+from prover.circuit.sizing.choices import make_choices
+from prover.circuit.sizing.packing import Packing, RequantBound
 from prover.errors import ShapeMismatch
 from prover.model.layers import Requant
 from prover.model.network import Architecture

@@ -15,8 +15,8 @@ from kernels.bn254 import R
 from kernels.encoding import encode_g1
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.constraints import Group
-from prover.circuit.norm import NormCircuit, compile_norm
-from prover.circuit.norm_inputs import UpdateInputs
+from prover.circuit.norm.circuit import NormCircuit, compile_norm
+from prover.circuit.norm.inputs import UpdateInputs
 from prover.circuit.public_inputs import ShardInputs
 from prover.errors import KeyMismatch, SelfCheckFailed, ShapeMismatch, UpdateExceeds
 from prover.groth16.commitment import Opening

@@ -14,7 +14,7 @@ from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.genesis import Task
 from consensus.wire.task_norm import TaskNorm
 from consensus.wire.transactions import Proof
-from prover.circuit.norm import NormCircuit, compile_norm
+from prover.circuit.norm.circuit import NormCircuit, compile_norm
 from prover.groth16.setup_norm import setup_norm
 from prover.keys.halves import ProvingKey
 from prover.model.network import QuantizedModel

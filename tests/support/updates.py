@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from kernels.numpy_types import Int64Array
-from prover.circuit.norm import SQUARES, NormCircuit, compile_norm
+from prover.circuit.norm.circuit import SQUARES, NormCircuit, compile_norm
 from prover.circuit.sizes import CircuitSizes
 from prover.model.network import Architecture, QuantizedModel, label_parameters
 from prover.model.update import UpdateBounds, compute_squares

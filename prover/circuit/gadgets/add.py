@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prover.circuit.constraints import System
 from prover.circuit.gadgets.activation import Quotient
-from prover.circuit.gadgets.packing import Packing
 from prover.circuit.linear_form import LinearForm
+from prover.circuit.sizing.packing import Packing
 
 
 def require_sums(

@@ -3,7 +3,7 @@
 Beside the weights w_n of samples (`linear.py`) an output at (i, j) has the weight x^i y^j, x and y
 challenges of their own: a sum of packed errors over samples and positions is a polynomial in s, x
 and y, and zero at random ones only if every error is. On the other side of the equation the weights
-move to the numbers that windows meet (`prover.circuit.sliding`). With T = sum_n w_n A[n]
+move to the numbers that windows meet (`prover.circuit.sizing.sliding`). With T = sum_n w_n A[n]
 
     sum_ij x^i y^j T[c, i t + ky - p, j t + kx - p]
         = x^-floor(ky/t) y^-floor(kx/t) * sum over what (ky, kx) meets of X[c,u,v]
@@ -28,10 +28,10 @@ import numpy as np
 
 from kernels.numpy_types import Int64Array
 from prover.circuit.constraints import System
-from prover.circuit.gadgets.packing import Packing
 from prover.circuit.linear_form import LinearForm
-from prover.circuit.positions import PositionShapes, inverse_shape
-from prover.circuit.sliding import Sliding
+from prover.circuit.sizing.packing import Packing
+from prover.circuit.sizing.positions import PositionShapes, inverse_shape
+from prover.circuit.sizing.sliding import Sliding
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,8 +21,8 @@ from math import prod
 import numpy as np
 
 from prover.circuit.constraints import System
-from prover.circuit.gadgets.packing import Packing
 from prover.circuit.linear_form import LinearForm
+from prover.circuit.sizing.packing import Packing
 
 
 def build_weight_sum(

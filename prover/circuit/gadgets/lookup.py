@@ -20,7 +20,7 @@ from kernels.numpy_types import Int64Array
 from prover.circuit.constraints import System
 from prover.circuit.derivations import Limbs, Multiplicities
 from prover.circuit.linear_form import LinearForm
-from prover.circuit.widths import split_widths
+from prover.circuit.sizing.widths import split_widths
 from prover.errors import TableCollision
 
 

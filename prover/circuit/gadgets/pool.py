@@ -5,8 +5,8 @@ from __future__ import annotations
 from prover.circuit.constraints import System
 from prover.circuit.gadgets.lookup import RangeTable
 from prover.circuit.linear_form import LinearForm
-from prover.circuit.maxima import list_windows
-from prover.circuit.sliding import Sliding
+from prover.circuit.sizing.maxima import list_windows
+from prover.circuit.sizing.sliding import Sliding
 from prover.model.planes import Window
 
 MOST_IN_A_ROW = 16

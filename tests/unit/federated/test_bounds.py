@@ -8,8 +8,8 @@ import pytest
 from consensus.learning.aggregate import ONE, GlobalModel
 from federated.bounds import UpdateProver
 from kernels.backend import get_backend
-from prover.circuit.norm import compile_norm
-from prover.circuit.norm_inputs import UpdateInputs
+from prover.circuit.norm.circuit import compile_norm
+from prover.circuit.norm.inputs import UpdateInputs
 from prover.errors import KeyMismatch, UpdateExceeds
 from prover.groth16.setup_norm import setup_norm
 from prover.groth16.verify import verify_updates

@@ -6,7 +6,7 @@ import pytest
 
 from prover.circuit.constraints import System
 from prover.circuit.gadgets.lookup import RangeTable, build_integer_table
-from prover.circuit.widths import RangeDemand, choose_table_bits, split_widths
+from prover.circuit.sizing.widths import RangeDemand, choose_table_bits, split_widths
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from kernels.array import SparseMatrix
 from kernels.bn254 import R
 from prover.circuit.constraints import System
 from prover.circuit.csr import pack_rows, stack_rows
-from prover.circuit.gadgets.packing import (
+from prover.circuit.linear_form import MAX_EXPONENT, LinearForm
+from prover.circuit.sizing.packing import (
     CAPACITY_BITS,
     Packing,
     PackingChoice,
@@ -20,7 +21,6 @@ from prover.circuit.gadgets.packing import (
     bound_logits,
     choose_packing,
 )
-from prover.circuit.linear_form import MAX_EXPONENT, LinearForm
 
 
 def read_rows(m: SparseMatrix) -> list[dict[int, int]]:

@@ -11,9 +11,9 @@ import pytest
 from kernels.array import FrArray
 from kernels.bn254 import R
 from kernels.numpy_types import UInt8Array
-from prover.circuit.gadgets.packing import Packing
 from prover.circuit.public_inputs import PublicLayout, PublicWires, ShardInputs, combine_wires
 from prover.circuit.sample_sums import compute_powers, compute_weighted_sums
+from prover.circuit.sizing.packing import Packing
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.model.layers import Linear, Requant
 from prover.model.network import Architecture

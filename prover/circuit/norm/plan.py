@@ -17,7 +17,7 @@ from kernels.array import FrArray
 from kernels.bn254 import R
 from prover.circuit.counting import Counts
 from prover.circuit.sizes import MAX_ROWS, CircuitSizes
-from prover.circuit.widths import RangeDemand, WidthChoice, choose_table_bits
+from prover.circuit.sizing.widths import RangeDemand, WidthChoice, choose_table_bits
 from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.model.layers import Linear
 from prover.model.network import Architecture

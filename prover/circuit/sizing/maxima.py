@@ -15,8 +15,8 @@ from math import prod
 import numpy as np
 
 from kernels.numpy_types import Int64Array
-from prover.circuit.sliding import Axis, Sliding
-from prover.circuit.widths import split_widths
+from prover.circuit.sizing.sliding import Axis, Sliding
+from prover.circuit.sizing.widths import split_widths
 from prover.errors import ArchitectureInvalid
 from prover.model.layers import Layer, Requant
 from prover.model.network import Architecture

@@ -23,7 +23,7 @@ from prover.circuit.accuracy import ReportLine, list_report_lines
 from prover.circuit.constraints import Circuit, Group, System
 from prover.circuit.gadgets.lookup import RangeTable, Table, build_integer_table
 from prover.circuit.linear_form import LinearForm
-from prover.circuit.norm_plan import KINDS, NormPlan, require_norm
+from prover.circuit.norm.plan import KINDS, NormPlan, require_norm
 from prover.circuit.r1cs import R1CS
 from prover.circuit.sizes import MAX_ROWS
 from prover.circuit.witness import solve_advice

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
-from prover.circuit.gadgets.packing import Packing
-from prover.circuit.positions import grid_shape, inverse_shape
-from prover.circuit.sliding import Sliding, slide_layer
+from prover.circuit.sizing.packing import Packing
+from prover.circuit.sizing.positions import grid_shape, inverse_shape
+from prover.circuit.sizing.sliding import Sliding, slide_layer
 from prover.model.layers import Linear
 from prover.model.network import Architecture
 from prover.model.planes import Conv2d

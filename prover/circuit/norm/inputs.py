@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kernels.array import FrArray, G1Array
-from prover.circuit.norm_plan import NormPlan
+from prover.circuit.norm.plan import NormPlan
 from prover.errors import ShapeMismatch
 from prover.model.network import QuantizedModel
 from prover.model.update import compute_origin_digest

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from prover.circuit.gadgets.packing import Packing
-from prover.circuit.sliding import Sliding
+from prover.circuit.sizing.packing import Packing
+from prover.circuit.sizing.sliding import Sliding
 
 
 def grid_shape(sliding: Sliding, packing: Packing) -> tuple[int, int]:

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from math import prod
 
-from prover.circuit.affine import list_affine
-from prover.circuit.gadgets.packing import (
+from prover.circuit.sizing.affine import list_affine
+from prover.circuit.sizing.maxima import PoolChoice, choose_pools
+from prover.circuit.sizing.packing import (
     PackingChoice,
     RequantBound,
     bound_logits,
     choose_packing,
 )
-from prover.circuit.maxima import PoolChoice, choose_pools
-from prover.circuit.positions import PositionShapes
-from prover.circuit.widths import (
+from prover.circuit.sizing.positions import PositionShapes
+from prover.circuit.sizing.widths import (
     RangeDemand,
     WidthChoice,
     count_table_rows,
