@@ -95,13 +95,13 @@ class LayerCounts(AffineCounts):
             n_windows, n_terms = n_planes * n_alike, 1 + taken.n_terms
             if n_places == 1:
                 self.state(n_windows, c=n_terms)
-                self.occurs.in_c.add(maxima, n_windows, "alone")
-                self.occurs.in_c.add(taken.base, n_windows * taken.n_terms, "alone")
+                self.occurs.in_c.add(maxima, n_windows, ("alone", index))
+                self.occurs.in_c.add(taken.base, n_windows * taken.n_terms, ("alone", index))
                 continue
             self.require_range(n_windows * n_places, choice.bits, terms=n_terms)
             self._add_zero_product(n_windows, n_places, n_terms)
             n_several += n_windows
-        self.occurs.in_a.add(maxima, n_several)
+        self.occurs.in_a.add(maxima, n_several, ("maxima", index))
         self.occurs.in_a.add(taken.base, n_planes * count_left(sliding) * taken.n_terms, index)
         if choice.source is None:
             return Value(index, n, 1, n)

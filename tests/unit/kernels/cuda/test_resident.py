@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,17 @@ import pytest
 from kernels.array import U64
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.msm.slices import CudaMsm
+from prover.circuit.accuracy import compile_accuracy
+from prover.circuit.witness import check, solve_committed, solve_private
 from prover.errors import ShapeMismatch
 from prover.groth16.prove import prepare
-from prover.model.network import is_correct
+from prover.model.network import Architecture, is_correct
 from tests.conformance.backends import build_backend
 from tests.support.accuracy_protocol import accuracy_key, run_job, scene
+from tests.support.assignments import draw_scalars
+from tests.support.conv_nets import make_lenet, make_residual
 from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.models import random_images, random_model
 from tests.support.skips import or_skip
 
 
@@ -76,6 +83,42 @@ def test_the_witness_stays_on_the_device(
     assert sum(device.uploads) < witness_bytes / 4
     assert sum(device.downloads) < 1000 < witness_bytes / 64
     assert max(device.sums) < 1 << 15
+
+
+@pytest.mark.parametrize("n_samples", [1, 11])
+@pytest.mark.parametrize("make", [make_lenet, make_residual])
+def test_every_kind_of_layer_gives_the_hosts_wires(
+    device: CopyMeter, make: Callable[[], Architecture], n_samples: int
+) -> None:
+    """Both phases, on a shard with a slot of padding; then the rows themselves."""
+    architecture = make()
+    accuracy, backend = (
+        compile_accuracy(architecture, n_samples),
+        CudaBackend(device, build_backend("cpu")),
+    )
+    rng = np.random.default_rng(3)
+    model = random_model(architecture, rng)
+    images = random_images(architecture, max(1, n_samples - 1), rng)
+    labels = model.logits(images).argmax(axis=1).astype(np.uint8)
+    expected = solve_committed(accuracy, model, images, labels)
+    found = solve_committed(accuracy, model, images, labels, integers=backend.integers)
+    assert device.holds(found.advice)
+    assert (device.to_host(found.advice) == expected.advice).all()
+    assert (device.to_host(found.model) == expected.model).all()
+    public = accuracy.public_inputs(
+        claimed=expected.claimed,
+        images=images,
+        labels=labels,
+        challenges=draw_scalars(Random(3), accuracy.n_challenges),
+    )
+    z = solve_private(
+        accuracy.circuit,
+        public=public,
+        model=found.model_scalars,
+        advice=found.advice_scalars,
+        backend=backend,
+    )
+    check(accuracy.circuit, z, backend)
 
 
 @pytest.mark.parametrize("n_classes", [2, 255, 256])
