@@ -125,7 +125,7 @@ def compile_accuracy(
 ) -> AccuracyCircuit:
     """The circuit for `n_samples` samples (padding allowed) of any dataset of the right shape.
 
-    raises : ArchitectureInvalid for a kind of layer without a gadget, or n_samples out of range;
+    raises : ArchitectureInvalid for a max pool of windows too large, or n_samples out of range;
              CircuitTooLarge for more than `max_rows` rows, before anything is allocated
     cost   : about a second per million rows; memory as `prover.circuit.sizes` says
     """

@@ -85,7 +85,9 @@ class AffineLayer:
         is_committed = self.packing.count_packs(shared.layout.n_samples) == 1
         if sliding is None:
             combined = shared.combine(label, number, value, self.packing)
-            return shared.system.total(f"{label}/inputs", combined) if is_committed else combined
+            if not is_committed:
+                return combined
+            return shared.system.total(f"{label}/inputs", combined, why="all samples in one pack")
         rows, columns = sliding.rows.used, sliding.columns.used
         used = value[:, :, rows[:, None], columns]
         key = (number, sliding.rows.used_key, sliding.columns.used_key)
@@ -133,6 +135,7 @@ class AffineLayer:
             weights=weights.reshape((weights.shape[0], prod(weights.shape[1:]))),
             biases=biases,
             packing=self.column_packing,
+            why=self.why,
         )
         return outputs if skip is None else outputs + self._sum_skip(skip)
 
@@ -170,5 +173,4 @@ class AffineLayer:
             powers=self.shared.powers,
             packing=packing or self.packing,
             grid=self.grid,
-            why=self.why,
         )

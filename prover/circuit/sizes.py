@@ -106,7 +106,7 @@ def require_circuit(
 def compute_sizes(architecture: Architecture, n_samples: int) -> CircuitSizes:
     """What `compile_accuracy` makes of the same arguments, in some ten thousand additions a layer.
 
-    raises : ArchitectureInvalid for n_samples out of range
+    raises : ArchitectureInvalid for a max pool of windows too large, or n_samples out of range
     """
     counts = LayerCounts.of(PublicLayout(architecture, n_samples))
     a, b, c = counts.nnz

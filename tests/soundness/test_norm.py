@@ -34,6 +34,7 @@ from prover.model.network import Architecture
 from prover.model.presets import parse_architecture
 from prover.model.update import BIAS_UNIT, MAX_BIAS_CHANGE, MAX_SQUARES, UpdateBounds
 from tests.support.assignments import draw_scalars
+from tests.support.conv_nets import make_residual
 from tests.support.detectors import committed_freedom, private_freedom, vacuous
 from tests.support.updates import (
     BOUNDS,
@@ -275,3 +276,26 @@ def test_another_shape_is_refused() -> None:
         with pytest.raises(ShapeMismatch, match="an update must be int64"):
             solve_update(norm, update)  # type: ignore[arg-type]
     assert issubclass(CircuitTooLarge, ArchitectureInvalid)
+
+
+def test_networks_of_all_kinds_of_layers_have_bounds(rng: Random) -> None:
+    """Layers without parameters are none of it; kernels are weights like others."""
+    architecture = make_residual()
+    n = architecture.n_parameters
+    norm = compile_norm(architecture, UpdateBounds(weight=4, bias=9, squares=6 * n))
+    assert asdict(measure_norm(norm)) == asdict(norm.plan.sizes)
+    update = np.random.default_rng(2).integers(-2, 3, n)
+    solved = solve_update(norm, update)
+    public = norm.plan.compute_public(draw(norm, rng))
+    z = solve_private(
+        norm.circuit,
+        public=public,
+        model=to_scalars(solved.update),
+        advice=to_scalars(solved.advice),
+        backend=Reference(),
+    )
+    check(norm.circuit, z, Reference())
+    first = architecture.weight_shapes[0]
+    update[int(np.prod(first)) - 1] = 5
+    with pytest.raises(UpdateExceeds):
+        solve_update(norm, update)

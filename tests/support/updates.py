@@ -36,7 +36,8 @@ def split_update(architecture: Architecture, update: list[int]) -> dict[str, lis
     for index, of_layer in enumerate(shapes):
         for label, shape in label_parameters(index, *of_layer).items():
             end = at + int(np.prod(shape))
-            parts[label], at = update[at:end], end
+            if end > at:  # layers without parameters have no wires
+                parts[label], at = update[at:end], end
     return parts
 
 

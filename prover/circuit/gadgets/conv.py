@@ -103,13 +103,15 @@ def build_window_sums(
     if has_grid:
         weights = positions.grid[rows.exponents[:, None], exponents][None]
         sides = (weights, numbers) if is_committed else (numbers, weights)
-        numbers = system.product(f"{label}/positioned", *sides)
+        numbers = system.product(
+            f"{label}/positioned", *sides, why="weights of positions, whatever the kernel"
+        )
     row_index, row_kept = rows.windows
     kept = row_kept[:, None, :, None] * column_kept[None, :, None, :]
     met = numbers[:, row_index[:, None, :, None], column_index[None, :, None, :]] * kept[None]
     sums = met.reshape((*met.shape[:3], prod(met.shape[3:]))).sum(3)
     # On the C side alone, so that as few wires as there are places have one on the A side.
-    totals = system.total(f"{label}/window", sums)
+    totals = system.total(f"{label}/window", sums, why="one sum for each place of the kernel")
     if inverse_shape(sliding, packing) == (1, 1):
         return totals
     column_inverses = sliding.columns.inverses * (packing.columns == 1)

@@ -43,7 +43,9 @@ def build_combinations(
     if packs.shape[0] == 1:
         return packs[0]
     # Full-size powers on the A side: they serve all products, which occur on the C side only.
-    terms = system.product(f"{label}/term", _spread(powers, packs), packs)
+    terms = system.product(
+        f"{label}/term", _spread(powers, packs), packs, why="what a layer takes, once a pack"
+    )
     return system.total(f"{label}/sum", terms.sum(0))
 
 
@@ -56,13 +58,14 @@ def build_outputs(
     weights: LinearForm,
     biases: LinearForm,
     packing: Packing,
+    why: str = "",
 ) -> LinearForm:
     """sum_k P_k [W_k] + (sum of all weights) [b] for every group, as a form over private products.
 
     inputs : P, LinearForm[d_in]; weights : LinearForm[d_out, d_in]; biases : LinearForm[d_out]
     """
     grouped = packing.pack_outputs(weights, axis=0)
-    products = system.product(f"{label}/weight term", inputs[None, :], grouped)
+    products = system.product(f"{label}/weight term", inputs[None, :], grouped, why=why)
     shifted = system.product(f"{label}/bias term", weight_sum, packing.pack_outputs(biases, axis=0))
     return products.sum(1) + shifted
 
@@ -75,7 +78,6 @@ def sum_outputs(
     powers: LinearForm,
     packing: Packing,
     grid: LinearForm | None = None,
-    why: str = "",
 ) -> LinearForm:
     """sum_m s^m [sum_i C^i values] for every group; over a plane, times the weights of positions.
 
@@ -93,12 +95,12 @@ def sum_outputs(
     if is_committed:
         sums = packs[0]
     else:
-        terms = system.product(f"{label}/term", _spread(powers, packs), packs, why=why)
+        terms = system.product(f"{label}/term", _spread(powers, packs), packs)
         sums = terms.sum(0)
     if grid is None:
         return sums
     if is_committed:
-        placed = system.product(f"{label}/placed", grid[None], sums, why=why)
+        placed = system.product(f"{label}/placed", grid[None], sums)
     else:
         totals = system.total(f"{label}/sum", sums, why="keeps products off the A side")
         placed = system.product(f"{label}/placed", totals, grid[None])

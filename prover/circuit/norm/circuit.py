@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -112,8 +113,7 @@ def compile_norm(
 ) -> NormCircuit:
     """The circuit of bounds on updates.
 
-    raises : ArchitectureInvalid for a kind of layer without a gadget; CircuitTooLarge for more than
-             `max_rows` rows, before anything is allocated
+    raises : CircuitTooLarge for more than `max_rows` rows, before anything is allocated
     cost   : two rows per parameter, and the tables
     """
     return compile_plan(require_norm(architecture, bounds, max_rows=max_rows))
@@ -149,6 +149,8 @@ def _add_parameters(
     for index, of_layer in enumerate(shapes):
         labels = label_parameters(index, *of_layer)
         for kind, (label, shape) in zip(KINDS, labels.items(), strict=True):
+            if not prod(shape):
+                continue  # of a layer without parameters
             change = system.model(label, shape)
             _require_bound(
                 f"{label}/bound", change, getattr(plan.bounds, kind), ranges, tables.get(kind)

@@ -18,8 +18,7 @@ from kernels.bn254 import R
 from prover.circuit.counting import Counts
 from prover.circuit.sizes import MAX_ROWS, CircuitSizes
 from prover.circuit.sizing.widths import RangeDemand, WidthChoice, choose_table_bits
-from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
-from prover.model.layers import Linear
+from prover.errors import KeyMismatch, ShapeMismatch
 from prover.model.network import Architecture
 from prover.model.update import UpdateBounds
 
@@ -119,13 +118,7 @@ def _count_bits(bound: int) -> int:
 
 
 def plan_norm(architecture: Architecture, bounds: UpdateBounds) -> NormPlan:
-    """The plan with the fewest rows; tables rather than limbs on a tie.
-
-    Raises ArchitectureInvalid for a kind of layer without a gadget.
-    """
-    for layer in architecture.layers:
-        if not isinstance(layer, Linear):
-            raise ArchitectureInvalid(f"no gadget for layers of kind {layer.kind!r}")
+    """The plan with the fewest rows; tables rather than limbs on a tie."""
     counts = {
         "weight": sum(map(prod, architecture.weight_shapes)),
         "bias": sum(map(prod, architecture.bias_shapes)),
@@ -165,7 +158,7 @@ def require_norm(
     """The plan of a circuit that may be compiled.
 
     max_bytes : of memory that there is for compiling; None: as much as it takes
-    raises    : ArchitectureInvalid as `plan_norm`; CircuitTooLarge
+    raises    : CircuitTooLarge
     """
     plan = plan_norm(architecture, bounds)
     plan.sizes.require_fit(architecture.name, 0, max_rows=max_rows, max_bytes=max_bytes)
