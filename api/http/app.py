@@ -38,6 +38,8 @@ MAX_STREAMS_PER_CALLER = 64
 MAX_VERIFICATIONS = 16
 """Under way or waiting for one of the pool's processes."""
 MAX_VERIFICATIONS_PER_CALLER = 4
+MAX_IMPORTS = 2
+MAX_IMPORTS_PER_CALLER = 1
 MAX_BODIES_BYTES = 2 << 30
 """Of all bodies under way: in memory, or of snarkjs files on the disk."""
 MAX_BODIES_BYTES_PER_CALLER = 1 << 30
@@ -82,6 +84,7 @@ def build_app(
             total=MAX_VERIFICATIONS,
             per_caller=MAX_VERIFICATIONS_PER_CALLER,
         ),
+        imports=Places("too_many_uploads", total=MAX_IMPORTS, per_caller=MAX_IMPORTS_PER_CALLER),
         bodies=Shares(
             "too_many_uploads", total=MAX_BODIES_BYTES, per_caller=MAX_BODIES_BYTES_PER_CALLER
         ),

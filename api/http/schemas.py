@@ -32,6 +32,9 @@ DatasetName = Annotated[
 CircuitSamples = Annotated[int, Field(strict=True, ge=1, le=MAX_SAMPLES)]
 
 
+PixelText = Annotated[str, StringConstraints(pattern=r"^[0-9eE+., -]{1,128}$")]
+
+
 class Request(BaseModel):
     """Bodies are JSON objects of exactly these members, numbers finite and of their own type."""
 
@@ -157,6 +160,13 @@ class ModelReceipt(Answer):
     n_parameters: int
     n_bytes: int
     expires_at: float = Field(description="seconds since 1970; then the model is deleted")
+
+
+class ImportReceipt(ModelReceipt):
+    """A model that was made of an ONNX file, stored as one that was uploaded."""
+
+    is_calibrated: bool = Field(description="on samples; else by the file's own int8 and scales")
+    notes: list[str] = Field(description="what was changed of the file's numbers")
 
 
 class DatasetReceipt(Answer):

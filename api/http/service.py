@@ -17,6 +17,8 @@ from typing import BinaryIO
 from redis.exceptions import RedisError
 
 from api.http.auth import Caller, Scope
+from api.http.importer import MAX_SAMPLES as MAX_CALIBRATION
+from api.http.importer import PixelNumbers, import_onnx
 from api.http.planning import choose_machine, plan_job
 from api.http.problems import ApiProblem
 from api.http.schemas import (
@@ -25,6 +27,7 @@ from api.http.schemas import (
     DatasetList,
     DatasetReceipt,
     DatasetView,
+    ImportReceipt,
     Job,
     JobList,
     JobRequest,
@@ -118,6 +121,21 @@ class Service:
             n_parameters=architecture.n_parameters,
             n_bytes=kept.n_bytes,
             expires_at=kept.expires_at,
+        )
+
+    def import_model(
+        self, caller: Caller, raw: bytes, pixels: PixelNumbers, dataset: str
+    ) -> ImportReceipt:
+        """Stores the model of an ONNX file. ApiProblem, ProverError.
+
+        dataset : whose first samples the scales of a float network are found on
+        """
+        with refusing_callers():
+            images, _ = self._store.load_samples(caller.name, dataset)
+        made = import_onnx(raw, pixels, images[:MAX_CALIBRATION])
+        receipt = self.put_model(caller, made.raw)
+        return ImportReceipt(
+            **receipt.model_dump(), is_calibrated=made.is_calibrated, notes=list(made.notes)
         )
 
     def put_dataset(self, caller: Caller, raw: bytes) -> DatasetReceipt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -158,6 +159,30 @@ def test_what_does_not_fit_is_said_before_it_starts(
     (tmp_path / "other.zkq").write_bytes(MODEL)
     page.locator("#file").set_input_files(tmp_path / "other.zkq")
     expect(page.locator("#plan-note")).to_contain_text("the model takes [4]")
+
+
+def test_an_onnx_network_is_imported_then_planned(page: Page, tmp_path: Path) -> None:
+    sketch = onnx_sketch().Sketch(1, 1, 28, 28)
+    hidden = sketch("Relu", sketch.gemm(sketch("Flatten", "x"), 4, 784))
+    (tmp_path / "net.onnx").write_bytes(sketch.raw(sketch.gemm(hidden, 10, 4)))
+    page.locator("#file").set_input_files(tmp_path / "net.onnx")
+    expect(page.locator("#subject")).to_have_text("net.onnx")
+    expect(page.locator("#count")).to_be_hidden()
+    page.locator("#std").fill("0.5")
+    page.locator("#go").click()
+    expect(page.locator("#subject")).to_contain_text("3,190 parameters", timeout=PATIENCE_MS)
+    expect(page.locator("#plan")).to_contain_text("rows")
+    expect(page.locator("#go")).to_have_text("Start the proof")
+    expect(page.locator("#std")).to_be_hidden()
+    (tmp_path / "noise.onnx").write_bytes(b"noise")
+    page.locator("#file").set_input_files(tmp_path / "noise.onnx")
+    page.locator("#go").click()
+    expect(page.locator("#said")).to_contain_text("noise.onnx: ", timeout=PATIENCE_MS)
+    expect(page.locator("#said")).to_have_class("bad")
+
+
+def onnx_sketch() -> ModuleType:
+    return pytest.importorskip("tests.support.onnx_sketch", reason="the extra `onnx` is missing")
 
 
 @pytest.mark.parametrize(("name", "raw"), [("x.zkp", b"noise"), ("x.zkq", b"zkpotQM\0noise")])

@@ -38,6 +38,7 @@ class Shell:
     rates: RateLimits
     streams: Places
     verifications: Places
+    imports: Places
     bodies: Shares  # bytes that are being received or worked on
     chain: ChainHistory | None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from anyio import to_thread
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from api.http.importer import PixelNumbers, parse_numbers
 from api.http.problems import ApiProblem, document
 from api.http.routes.common import (
     READERS,
@@ -23,8 +24,11 @@ from api.http.schemas import (
     CircuitList,
     CommitmentReceipt,
     DatasetList,
+    DatasetName,
     DatasetReceipt,
+    ImportReceipt,
     ModelReceipt,
+    PixelText,
     PlanAnswer,
     PlanRequest,
     ProofStated,
@@ -74,6 +78,38 @@ async def put_model(request: Request, shell: ShellDep, caller: CallerDep) -> Mod
     """The bytes of a .zkq file. Only you can use it; it is deleted after its time to live."""
     raw = await _read_octets(request)
     return await run_in_threadpool(shell.service.put_model, caller, raw)
+
+
+@_upload("/models/onnx", "Import an ONNX network", tag="models", max_bytes=MAX_MODEL_BYTES)
+@SUBMITTERS
+async def import_model(
+    request: Request,
+    shell: ShellDep,
+    caller: CallerDep,
+    dataset: Annotated[DatasetName, Query(description="to find a float network's scales on")],
+    scale: Annotated[float | None, Query(gt=0, allow_inf_nan=False)] = None,
+    mean: Annotated[PixelText, Query()] = "0",
+    std: Annotated[PixelText, Query()] = "1",
+) -> ImportReceipt:
+    """The bytes of an ONNX file that is given (scale * pixel - mean) / std, by default pixels from
+    0 to 1. Int8 networks (QDQ) keep their own scales."""
+    try:
+        pixels = PixelNumbers(scale=scale, mean=parse_numbers(mean), std=parse_numbers(std))
+    except ValueError:
+        raise ApiProblem("invalid_request", "mean and std are numbers, one or by channel") from None
+    if any(n <= 0 for n in pixels.std):
+        raise ApiProblem("invalid_request", "deviations are greater than 0")
+    raw = await _read_octets(request)
+    with shell.imports.hold(caller.name):
+        return await to_thread.run_sync(
+            shell.service.import_model,
+            caller,
+            raw,
+            pixels,
+            dataset,
+            abandon_on_cancel=True,
+            limiter=shell.imports.threads,
+        )
 
 
 @_upload("/datasets", "Upload samples", tag="datasets", max_bytes=MAX_DATASET_BYTES)

@@ -6,6 +6,7 @@ import { formatBytes, formatShare, formatSpan } from "./format.js";
 const MODEL_MAGIC = "zkpotQM";
 const MAX_FILE_BYTES = 1 << 26;
 const USUAL_SAMPLES = 256;
+const CALIBRATED = 1024;
 const TYPING_MS = 250;
 const OCTETS = { "Content-Type": "application/octet-stream" };
 const $ = (id) => document.getElementById(id);
@@ -24,20 +25,57 @@ export function setUpProving({ ask, openJob }) {
     try {
       if (file.size > MAX_FILE_BYTES) throw new Error(`more than ${formatBytes(MAX_FILE_BYTES)}`);
       const bytes = new Uint8Array(await file.arrayBuffer());
-      const found = isModel(bytes) ? await takeModel(bytes) : await takeProof(bytes);
+      const found = await (isModel(bytes) ? takeModel(bytes) : takeOther(file.name, bytes));
       state.file = { ...found, name: file.name };
       await offerDatasets();
       say("");
       $("choice").hidden = false;
-      await (state.file.model ? showPlan() : verify());
-      if (state.file.model) $("dataset").focus();
+      if (state.file.model) await showPlan();
+      if (state.file.proof) await verify();
+      else $("dataset").focus();
     } catch (error) {
       say(`${file.name}: ${error.message}`, true);
     }
   }
 
+  const takeOther = (name, bytes) => (name.endsWith(".onnx") ? takeOnnx(name, bytes) : takeProof(bytes));
+
   async function takeModel(bytes) {
-    const model = await post("/v1/models", bytes, OCTETS);
+    return offerModel(await post("/v1/models", bytes, OCTETS));
+  }
+
+  // It is imported when the data set for its scales is chosen.
+  function takeOnnx(name, bytes) {
+    $("choice").classList.add("import");
+    $("subject").textContent = name;
+    $("go").textContent = "Import";
+    $("count").value = USUAL_SAMPLES;
+    return { onnx: bytes };
+  }
+
+  async function importOnnx() {
+    $("go").disabled = true;
+    say(`imports ${state.file.name}, which may take a minute`);
+    try {
+      const [chosen] = $("dataset").selectedOptions;
+      const [name] = chosen.value.split(":");
+      const query = new URLSearchParams({
+        dataset: `${name}:train[0:${Math.min(CALIBRATED, chosen.dataset.train)}]`,
+        mean: $("mean").value,
+        std: $("std").value,
+      });
+      const model = await post(`/v1/models/onnx?${query}`, state.file.onnx, OCTETS);
+      state.file = { ...offerModel(model), name: state.file.name };
+      say(model.notes.join("; "));
+      await showPlan();
+    } catch (error) {
+      say(`${state.file.name}: ${error.message}`, true);
+      $("go").disabled = false;
+    }
+  }
+
+  function offerModel(model) {
+    $("choice").classList.remove("import");
     $("subject").textContent = `${model.architecture}, ${model.n_parameters.toLocaleString("en")} parameters`;
     $("count").value = USUAL_SAMPLES;
     $("go").textContent = "Start the proof";
@@ -59,6 +97,7 @@ export function setUpProving({ ask, openJob }) {
         const option = element("option", { value: `${one.name}:${split}` });
         option.textContent = `${one.title}, ${split}: ${one.here[split]} samples here`;
         option.dataset.most = one.here[split];
+        option.dataset.train = one.here.train;
         return option;
       }),
     );
@@ -164,6 +203,7 @@ export function setUpProving({ ask, openJob }) {
 
   function reset() {
     $("choice").hidden = $("verdict").hidden = true;
+    $("choice").classList.remove("import");
     $("plan-note").textContent = "";
     showFacts($("plan"), []);
     $("go").disabled = false;
@@ -185,6 +225,7 @@ export function setUpProving({ ask, openJob }) {
   $("choice").addEventListener("submit", (event) => {
     event.preventDefault();
     if (state.file.model) start();
+    else if (state.file.onnx) importOnnx();
     else verify(readDataset()).catch((error) => say(error.message, true));
   });
   const over = (is) => $("drop").classList.toggle("over", is);
