@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from safetensors.numpy import save
 from starlette.testclient import TestClient
 
 from api.http.auth import LOCAL
 from api.http.planning import choose_machine
+from api.http.schemas import PlanRequest, VerifyRequest
 from api.queue.admin import Heartbeat, QueueAdmin
 from api.settings import Settings
 from prover.circuit.sizes import compute_sizes
 from prover.costs import REFERENCE_NS, Unit
 from prover.model.presets import parse_architecture
-from tests.support.proving_service import make_samples
+from prover.model.zkq import encode_model
+from tests.support.models import random_model
+from tests.support.proving_service import make_samples, work
 from tests.support.routes import OCTETS, expect_problem
 from tests.support.still_service import ARCHITECTURE, MODEL, PROOF, StillService
 
@@ -127,3 +131,31 @@ def test_what_a_proof_states_is_told_unverified(http: TestClient) -> None:
     assert (found["circuit"], found["sample_shape"]) == (None, None)
     refused = http.post("/v1/proofs", content=b"noise", headers=OCTETS)
     expect_problem(refused, 422, "invalid_request")
+
+
+@pytest.mark.slow
+def test_a_network_with_convolutions_goes_every_way(service: StillService) -> None:
+    """Planned, proven by a worker under a key that it makes, and verified: samples come as rows."""
+    architecture = parse_architecture("lenet5")
+    raw = encode_model(random_model(architecture, np.random.default_rng(6)))
+    model_id = service.put_model(LOCAL, raw).id
+    dataset = "mnist:test[0:2]"
+    plan = service.plan(LOCAL, PlanRequest(model_id=model_id, dataset=dataset))
+    assert (plan.architecture, plan.samples_per_proof, plan.has_key) == (
+        architecture.name,
+        2,
+        False,
+    )
+    job = service.put_job(model_id=model_id, dataset=dataset, n_samples=None)
+    work(service)
+    proof = service.describe_proof(LOCAL, job.id)
+    assert proof.circuit is not None
+    stated = service.describe_stated(service.get_proof(LOCAL, job.id))
+    assert stated.sample_shape == [1, 28, 28]
+    answer = service.verify(
+        LOCAL,
+        VerifyRequest(proof_base64=proof.proof_base64, circuit=proof.circuit, dataset=dataset),
+    )
+    assert (answer.verdict, answer.n_real) == ("valid", 2)
+    assert answer.claimed_correct == proof.claimed_correct
+    assert service.plan(LOCAL, PlanRequest(architecture="lenet5", dataset=dataset)).has_key
