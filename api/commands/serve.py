@@ -111,6 +111,7 @@ def up(
     """Run the whole service on this machine, and start what ends before its time again."""
     from threading import Event
 
+    from api.console.machine import find_memory
     from api.console.queue_access import keep_server, read_settings
     from api.console.refusals import naming_device
     from api.process.program import PROGRAM
@@ -127,7 +128,10 @@ def up(
     options += [f"--name={other}" for other in name or ()]
     device = ["--backend", backend] if backend else []
     with naming_device():
-        n_threads = share_threads(workers)
+        shares = [f"ZKPOT_THREADS={share_threads(workers)}"]
+    memory = find_memory(settings)
+    if memory is not None and settings.memory_bytes is None:
+        shares.append(f"ZKPOT_MEMORY_BYTES={max(1, memory // workers)}")
     stop = Event()
     stop_on_signals(stop)
 
@@ -141,7 +145,7 @@ def up(
                 *(
                     Command(
                         name=f"worker {index + 1}",
-                        argv=["env", f"ZKPOT_THREADS={n_threads}", *PROGRAM, "worker", *device],
+                        argv=["env", *shares, *PROGRAM, "worker", *device],
                         grace_s=settings.drain_s + WORKER_GRACE_S,
                         niceness=WORKER_NICENESS,
                     )

@@ -70,7 +70,7 @@ def test_an_api_that_is_told_to_stop_ends_with_0(number: signal.Signals, tmp_pat
     ("n_workers", "wanted", "n_threads"),
     [(1, "", 8), (3, "", 2), (16, "", 1), (2, "3", 3), (4, "3", 2)],
 )
-def test_workers_share_the_processors(
+def test_workers_share_processors_and_memory(
     n_workers: int, wanted: str, n_threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No more than the setting allows each; 16 threads on 8 processors would only wait."""
@@ -82,6 +82,7 @@ def test_workers_share_the_processors(
     monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("ZKPOT_THREADS", wanted)
     monkeypatch.setattr("api.settings.count_processors", lambda: 8)
+    monkeypatch.setattr("api.console.machine.find_memory", lambda _: 1000)
     monkeypatch.setattr(Supervisor, "__init__", keep)
     monkeypatch.setattr(Supervisor, "run", lambda *_: True)
     monkeypatch.setattr("api.console.queue_access.keep_server", lambda *_, **__: nullcontext())
@@ -90,3 +91,5 @@ def test_workers_share_the_processors(
     assert done.exit_code == 0, done.output
     workers = [one.argv for one in kept if one.name.startswith("worker")]
     assert [argv[:2] for argv in workers] == [["env", f"ZKPOT_THREADS={n_threads}"]] * n_workers
+    memory = f"ZKPOT_MEMORY_BYTES={1000 // n_workers}"
+    assert [argv[2] for argv in workers] == [memory] * n_workers
