@@ -95,7 +95,8 @@ export function setUpProving({ ask, openJob }) {
     const options = datasets.flatMap((one) =>
       ["test", "train"].map((split) => {
         const option = element("option", { value: `${one.name}:${split}` });
-        option.textContent = `${one.title}, ${split}: ${one.here[split]} samples here`;
+        option.textContent = `${one.name}:${split}, ${one.here[split].toLocaleString("en")} here`;
+        option.title = one.title;
         option.dataset.most = one.here[split];
         option.dataset.train = one.here.train;
         return option;
