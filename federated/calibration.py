@@ -37,7 +37,7 @@ from prover.model.samples import shape_samples
 Progress = Callable[[str, int, int], None]
 
 N_CALIBRATION = 2048
-MAX_VALUES = 1 << 22
+MAX_VALUES = 1 << 20
 """Of one layer on all calibration samples: networks with large planes get fewer samples."""
 CANDIDATES = tuple(2.0 ** (i / 4) for i in range(-4, 25))
 """Weight scales to try, as multiples of the least that clips no weight: 2^-1 to 2^6."""

@@ -16,7 +16,7 @@ from prover.model.samples import shape_samples
 
 MAX_DROP = 0.05
 """Of accuracy, as integers against float; a greater one is told."""
-MAX_BY_LAYER = 512
+MAX_BY_LAYER = 256
 """Samples on which networks with convolutions are looked at layer by layer."""
 _MANY_ZEROS = 0.9
 
