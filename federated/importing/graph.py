@@ -176,7 +176,7 @@ def _make_samples(
         axes, ours = (1, 2, 0), (shape[2], shape[0], shape[1])
     scale = pixels.scale if pixels.scale is not None else (1.0 if is_byte else 1 / 255)
     mean, std = (_per_channel(numbers, ours) for numbers in (pixels.mean, pixels.std))
-    gain, offset = scale / std, -mean / std
+    gain, offset = scale / std, (0.0 - mean) / std
     samples = Samples(
         operator="input",
         name="samples",

@@ -107,11 +107,12 @@ def _may_refine(value: Value) -> bool:
 def _round(op: Op, value: Value, grid: Grid) -> Value:
     maker = find_maker(value.node)
     if maker.kind == "samples":
-        return value  # pixels are integers already
-    if maker.kind == "average_pool" and maker.inputs[0].reach != ENDLESS:
-        # Sums of integers are finer than the grid that the file rounds their means to.
+        maker.grid = maker.grid or grid  # for the record: pixels are integers already
+        return value
+    if maker.kind == "average_pool" and maker.grid is None and maker.inputs[0].reach != ENDLESS:
         low, high = maker.reach
         if grid.ends[0] - grid.scale <= low and high <= grid.ends[1] + grid.scale:
+            maker.grid = grid
             return value
     if maker.grid is not None and _is_within(maker.grid, grid):
         return value

@@ -74,7 +74,8 @@ class Node:
     shape          : of one sample, planes as (channels, height, width)
     exclusive      : nobody else takes the first input's value
     clamp          : real bounds, before rounding
-    grid           : of what it makes, where the file says so
+    grid           : of what it makes, where the file says so; of samples and means, which may stay
+                     as they are, with all of it inside
     branch_grid    : of what a convolution makes before its second input is added
     """
 

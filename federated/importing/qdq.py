@@ -1,16 +1,16 @@
 """Integers of a network that its file has quantized: `QuantizedModel` with the file's own weights.
 
-A file's grid becomes a layer's requantization, its zero point the clamp. Rounding that the file
-does and the circuit need not is left out: of means, which stay sums, of branches, which stay
-accumulators, and of pixels, which are integers. So the integers are at least as fine as the
-file's, and decide like it but for near ties.
+A file's grid becomes a layer's requantization, its zero point the clamp. Pixels are integers
+already and are not rounded again. Two more roundings of the file cost rows and change little, and
+a lean model leaves them out: that of a residual branch, which then stays in accumulators, and that
+of means, which then stay sums. Means of small windows always do: the file rounds their many halves
+to even, which a circuit does not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import NoReturn
 
 import numpy as np
@@ -46,13 +46,13 @@ from prover.model.layers import (
     Requant,
 )
 from prover.model.network import Architecture, QuantizedModel
-from prover.model.planes import Conv2d
+from prover.model.planes import PIXEL_MAX, Conv2d
 from prover.model.pooling import Add, Flatten, MaxPool, SumPool
 from prover.model.ranges import LayerRange, compute_ranges
 
 DEFAULT_SHIFT = 16
-ADD_SHIFT = 12
 LEAST_SKIP = 1 << 5  # a smaller multiple of a skip is too coarse: the sum gets a layer of its own
+LEAST_ROUNDED = 1 << 5  # numbers of a mean that is rounded
 MAX_SHIFT, MAX_Q_BITS = 24, 24
 
 
@@ -66,14 +66,17 @@ class Integers:
     notes: tuple[str, ...]
 
 
-def take_integers(network: Network, *, shift: int = DEFAULT_SHIFT) -> Integers:
+def take_integers(
+    network: Network, *, shift: int = DEFAULT_SHIFT, is_lean: bool = False
+) -> Integers:
     """The integer model of a quantized network.
 
-    shift  : of requantizations; greater ones follow the file's scales more closely and cost rows
-    raises : GraphUnsupported; RangeExceeded (owner's eyes only), QuantizationOverflow,
-             ArchitectureInvalid when no circuit holds the network
+    shift   : of requantizations; greater ones follow the file's scales more closely and cost rows
+    is_lean : with fewer roundings than the file
+    raises  : GraphUnsupported; RangeExceeded (owner's eyes only), QuantizationOverflow,
+              ArchitectureInvalid when no circuit holds the network
     """
-    builder = _Builder(network, shift)
+    builder = _Builder(network, shift, is_lean=is_lean)
     for node in sort_nodes(network.logits):
         builder.take(node)
     return builder.finish()
@@ -101,8 +104,8 @@ class _Taken:
 class _Builder:
     """Layers in their order, and which value of theirs each node makes."""
 
-    def __init__(self, network: Network, shift: int) -> None:
-        self._network, self._shift = network, shift
+    def __init__(self, network: Network, shift: int, *, is_lean: bool) -> None:
+        self._network, self._shift, self._is_lean = network, shift, is_lean
         self._made: dict[int, _Made] = {}
         self._layers: list[Layer] = []
         self._weights: list[Int8Array] = []
@@ -113,6 +116,7 @@ class _Builder:
     def take(self, node: Node) -> None:
         if isinstance(node, Samples):
             made = _Made(0, is_samples=True)
+            self._note_clamped(node)
         elif node.kind in ("conv", "linear"):
             made = self._take_weighted(node)
         elif node.kind in ("add", "requantize"):
@@ -166,13 +170,19 @@ class _Builder:
         return self._append(node, layer, weight.astype(np.int8), bias.astype(np.int32))
 
     def _take_skip(self, node: Node, taken: _Taken, rounded: Rounded) -> _Made:
-        """A convolution that adds another value, in its accumulators where that is fine enough."""
+        """A convolution that adds another value: in its accumulators where that is fine enough and
+        the file does not round in between, or need not."""
         skip = self._of(node, node.inputs[1])
+        if node.branch_grid is not None and not self._is_lean:
+            return self._add_apart(node, taken, rounded, skip)
         excess = skip.scale / (rounded.scale * taken.scale * MAX_MULTIPLIER)
         n = rounded.coarsen(np.maximum(excess, 1.0))
         self._note_coarser(node, n, "skips of more than 15 bits")
         if (skip.scale / (rounded.scale * taken.scale)).min() >= LEAST_SKIP:
             return self._requantize(node, taken, rounded, _require_grid(node, node.grid), skip)
+        return self._add_apart(node, taken, rounded, skip)
+
+    def _add_apart(self, node: Node, taken: _Taken, rounded: Rounded, skip: _Made) -> _Made:
         branch = _leave_sum(node)
         made = self._requantize(branch, taken, rounded, _require_grid(node, node.branch_grid))
         return self._add(node, made, skip, _require_grid(node, node.grid), share=1.0)
@@ -229,7 +239,7 @@ class _Builder:
     def _add(self, node: Node, a: _Made, b: _Made, grid: Grid, *, share: float) -> _Made:
         """share : of each value in the sum"""
         ratios = share * np.array([a.scale, b.scale]) / grid.scale
-        shift = choose_shift(ratios, ADD_SHIFT)
+        shift = choose_shift(ratios, self._shift)
         scales = np.rint(ratios * 2.0**shift).astype(np.int64)
         if scales.min() < 1 or scales.max() > MAX_MULTIPLIER:
             _refuse(node, "has scales too far apart", "quantize it again, with more samples")
@@ -252,7 +262,11 @@ class _Builder:
             layer: Layer = MaxPool(window=node.window, inputs=(x.number,))
             return _Made(self._append(node, layer), x.scale)
         layer = SumPool(window=node.window, inputs=(x.number,))
-        return _Made(self._append(node, layer), x.scale / prod(node.window.kernel))
+        area = node.window.area
+        means = _Made(self._append(node, layer), x.scale / area)
+        if node.grid is None or self._is_lean or area < LEAST_ROUNDED:
+            return means
+        return self._add(node, means, means, node.grid, share=0.5)
 
     def _of(self, node: Node, given: Node) -> _Made:
         """A value that is none of the samples."""
@@ -273,6 +287,20 @@ class _Builder:
         self._weights.append(np.zeros(NO_PARAMETERS, np.int8) if weight is None else weight)
         self._biases.append(np.zeros(NO_PARAMETERS, np.int32) if bias is None else bias)
         return len(self._layers)
+
+    def _note_clamped(self, samples: Samples) -> None:
+        """Says so where the file cuts off pixels, which the integers take whole."""
+        if samples.grid is None:
+            return
+        ends = samples.offset, samples.offset + PIXEL_MAX * samples.gain
+        reach = float(np.minimum(*ends).min()), float(np.maximum(*ends).max())
+        low, high = samples.grid.ends
+        step = samples.grid.scale
+        if reach[0] < low - step or high + step < reach[1]:
+            self._notes.append(
+                f"the file clamps its samples to [{low:.3g}, {high:.3g}], and pixels reach from "
+                f"{reach[0]:.3g} to {reach[1]:.3g}, which the integers take whole"
+            )
 
     def _note_coarser(self, node: Node, n: int, why: str) -> None:
         if n:

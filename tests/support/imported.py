@@ -27,9 +27,9 @@ def _make(node: Node, taken: list[Float64Array], images: UInt8Array) -> Float64A
     if node.kind in ("max_pool", "average_pool"):
         assert node.window is not None
         seen = see(x, node.window, -np.inf)
-        return seen.max(axis=-1) if node.kind == "max_pool" else seen.mean(axis=-1)
-    z = _accumulate(node, taken)
-    z = np.clip(z, *node.clamp)
+        z = seen.max(axis=-1) if node.kind == "max_pool" else seen.mean(axis=-1)
+    else:
+        z = np.clip(_accumulate(node, taken), *node.clamp)
     if node.grid is None:
         return z
     return node.grid.scale * np.clip(

@@ -157,6 +157,16 @@ def test_pools(operator: str) -> None:
     assert kinds == ["conv2d", pool, "conv2d", "sum_pool", "flatten", "linear"]
 
 
+@pytest.mark.parametrize("is_lean", [False, True])
+def test_means_of_many_numbers_are_rounded_as_in_the_file(is_lean: bool) -> None:
+    s, x = samples(3, 8, 8)
+    x = s.quantized(s("Relu", s.qconv(x, 5, 3)), STEP)
+    x = s.quantized(s("GlobalAveragePool", x), STEP)
+    integers = require_close(s, s.logits(x, 5), is_lean=is_lean)
+    kinds = [layer.kind for layer in integers.model.architecture.layers]
+    assert kinds == ["conv2d", "sum_pool", *([] if is_lean else ["add"]), "flatten", "linear"]
+
+
 def draw_residual(s: Quantized, x: str, step: float) -> str:
     stem = s.quantized(s("Relu", s.qconv(x, 5, 3)), step)
     branch = s.quantized(s("Relu", s.qconv(stem, 5, 5, pads=[1, 1, 1, 1])), STEP)
@@ -164,9 +174,16 @@ def draw_residual(s: Quantized, x: str, step: float) -> str:
     return s.quantized(s("Relu", s("Add", branch, stem)), 2 * STEP)
 
 
-def test_a_residual_is_a_skip() -> None:
+def test_a_residual_is_rounded_as_in_the_file() -> None:
     s, x = samples(3, 8, 8)
     integers = require_close(s, s.logits(draw_residual(s, x, STEP), 180))
+    assert len(layers_of(integers, Add)) == 1
+    assert not any(conv.has_skip for conv in layers_of(integers, Conv2d))
+
+
+def test_a_residual_of_a_lean_model_is_a_skip() -> None:
+    s, x = samples(3, 8, 8)
+    integers = require_close(s, s.logits(draw_residual(s, x, STEP), 180), is_lean=True)
     conv = layers_of(integers, Conv2d)[2]
     assert conv.has_skip
     assert min(conv.skip_scales) >= 32
@@ -181,7 +198,7 @@ def test_a_skip_that_would_be_too_coarse_is_an_addition() -> None:
     branch = s.quantized(s("Relu", s.qconv(stem, 5, 5, pads=[1, 1, 1, 1])), 0.01)
     branch = s("Conv", branch, s("DequantizeLinear", weight, *grid), pads=[1, 1, 1, 1])
     total = s.quantized(s("Relu", s("Add", s.quantized(branch, STEP, 128), stem)), STEP)
-    integers = require_close(s, s.logits(total, 180))
+    integers = require_close(s, s.logits(total, 180), is_lean=True)
     assert not any(conv.has_skip for conv in layers_of(integers, Conv2d))
     assert len(layers_of(integers, Add)) == 1
 
@@ -204,6 +221,14 @@ def test_another_rounding_of_samples_is_left_out() -> None:
     s = Quantized(1, 3, 8, 8)
     x = s.quantized(s("Relu", s.qconv(s.quantized("x", 1 / 127, 0, np.int8), 5, 3)), STEP)
     require_close(s, s.logits(x, 180))
+
+
+def test_samples_that_the_file_clamps_are_noted() -> None:
+    s = Quantized(1, 3, 8, 8)
+    x = s.quantized(s("Relu", s.qconv(s.quantized("x", 0.9 / 255), 5, 3)), STEP)
+    integers = require_close(s, s.logits(x, 180))
+    said = "clamps its samples to [0, 0.9], and pixels reach from 0 to 1"
+    assert any(said in note for note in integers.notes)
 
 
 def test_a_mean_is_padded_with_its_pixel() -> None:
