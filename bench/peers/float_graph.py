@@ -27,7 +27,10 @@ from prover.model.pooling import Add, Flatten, MaxPool, SumPool
 
 PIXEL_MAX = 255
 WEIGHT_MAX = 127
-GEMM = {"alpha": 1.0, "beta": 1.0, "transB": 1}  # written out: jstprove knows no defaults
+# Written out, all of them: jstprove knows no defaults.
+GEMM: dict[str, Any] = {"alpha": 1.0, "beta": 1.0, "transB": 1}
+CONV: dict[str, Any] = {"dilations": [1, 1], "group": 1}
+MAX_POOL: dict[str, Any] = {"dilations": [1, 1], "ceil_mode": 0}
 Channels = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -82,14 +85,14 @@ def _add_layer(
             if any(layer.pad_values):
                 raise Unavailable("a border that is not zero has no node in ONNX")
             window = _window(layer.window)
-            _add_product(graph, index, layer, values, scales, weights, op="Conv", **window)
+            _add_product(graph, index, layer, values, scales, weights, op="Conv", **CONV, **window)
             return _output_scale(layer, scales[0])
         case SumPool():
             window = _window(layer.window)
             graph.add("AveragePool", values, output, **window)
             return scales[0] * layer.window.area
         case MaxPool():
-            graph.add("MaxPool", values, output, **_window(layer.window))
+            graph.add("MaxPool", values, output, **MAX_POOL, **_window(layer.window))
             return scales[0]
         case Flatten():
             graph.add("Flatten", values, output, axis=1)

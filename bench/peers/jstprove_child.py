@@ -22,7 +22,7 @@ LIMIT_S = 1200
 
 
 def call(folder: Path, step: str, *options: str) -> tuple[str, float]:
-    """(the last line that a failed step prints, else "", the seconds that it tells)."""
+    """(the last error that a failed step prints, else "", the seconds that it tells)."""
     done = subprocess.run(
         [*CALL, step, *options],
         cwd=folder,
@@ -33,8 +33,8 @@ def call(folder: Path, step: str, *options: str) -> tuple[str, float]:
     )
     printed = (done.stdout + done.stderr).strip()
     told = TAKEN.findall(printed)
-    errors = [line for line in printed.splitlines() if line.startswith("Error")] or ["no message"]
-    failure = errors[-1] if done.returncode else ""
+    last = " ".join(printed.rpartition("Error")[2].split()) or "no message"
+    failure = last if done.returncode else ""
     return failure, float(told[-1]) if told else 0.0
 
 

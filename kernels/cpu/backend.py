@@ -42,7 +42,7 @@ class CpuBackend(HostArrays):
         threads: int | None = None,
         grain_ns: int = GRAIN_NS,
     ) -> None:
-        self._lanes = choose_lanes(lanes or os.environ.get("ZKPOT_LANES") or "auto")
+        self._lanes = find_lanes(lanes)
         self._pool = Pool(threads or choose_threads(), grain_ns=grain_ns)
 
     @cached_property
@@ -181,6 +181,14 @@ class CpuBackend(HostArrays):
     def are_all_in_subgroup_g2(self, points: G2Array, random_bytes: Callable[[int], bytes]) -> bool:
         """All points at once; see `kernels.cpu.msm.membership`."""
         return membership.are_all_in_subgroup_g2(self._g2, points, random_bytes)
+
+
+def find_lanes(wanted: str | None = None) -> str:
+    """The name of the lanes wanted, or of `$ZKPOT_LANES`, or the first that the host has.
+
+    Raises BackendUnavailable when the host lacks what they need.
+    """
+    return choose_lanes(wanted or os.environ.get("ZKPOT_LANES") or "auto")
 
 
 def choose_threads(wanted: str | None = None, n_processors: int | None = None) -> int:

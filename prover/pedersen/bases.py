@@ -19,7 +19,7 @@ import numpy as np
 from kernels.array import U64, G1Array
 from kernels.backend import Progress
 from kernels.cpu.compile.jit import private_directory
-from kernels.cpu.words.svdw import UNIFORM_BYTES, map_to_g1
+from kernels.cpu.words.svdw import UNIFORM_BYTES, Roots, map_to_g1
 from kernels.files import PRIVATE, write_whole
 from kernels.hash_to_curve import expand_message_xmd
 from prover.progress import StageProgress, silent
@@ -29,7 +29,7 @@ INDEX_BYTES = 8
 CHUNK = 4096  # bases of one file, 256 KiB
 STAGE = "bases of commitments"
 
-_BASE_NS = 45_000  # of one derivation, for the pool to go by
+_BASE_NS = 15_000  # of one derivation, for the pool to go by
 _PIECE = 4096  # bases between two reports
 _POINT_BYTES = 64
 _CHECKSUM_BYTES = 32
@@ -39,21 +39,23 @@ _STATE = hashlib.sha256(DOMAIN + b"|points of 64 bytes|1").hexdigest()[:24]
 def derive_bases(start: int, stop: int, progress: Progress | None = None) -> G1Array:
     """h_start to h_(stop - 1), computed: a pure function, the same everywhere.
 
-    cost : about 40 us of a processor each, 4 s for the 101,771 of an mlp-784-128-10, on all threads
+    cost : about 15 us of a processor each on IFMA, of which Python hashes for 4
     Raises ValueError unless 0 <= start <= stop <= 2^64.
     """
     if not 0 <= start <= stop <= 1 << 8 * INDEX_BYTES:
         raise ValueError(f"bases {start} to {stop}: expected 0 <= start <= stop <= 2^64")
-    from kernels.cpu.backend import choose_threads  # here: a node that derives none stays light
+    # Here: a node that derives none stays light.
+    from kernels.cpu.backend import choose_threads, find_lanes
+    from kernels.cpu.msm.roots import make_roots
     from kernels.cpu.pool import Pool
 
     out = G1Array.zeros(stop - start)
-    pool = Pool(choose_threads())
+    pool, roots = Pool(choose_threads()), make_roots(find_lanes())
     done = 0
 
     def part(first: int, last: int) -> None:
         out.data[done + first : done + last] = _hash_indices(
-            start + done + first, start + done + last
+            start + done + first, start + done + last, roots
         )
 
     while done < len(out):
@@ -65,13 +67,13 @@ def derive_bases(start: int, stop: int, progress: Progress | None = None) -> G1A
     return out
 
 
-def _hash_indices(start: int, stop: int) -> U64:
+def _hash_indices(start: int, stop: int, roots: Roots) -> U64:
     """The points of these indices, on one thread."""
     uniform = (
         expand_message_xmd(i.to_bytes(INDEX_BYTES, "little"), DOMAIN, UNIFORM_BYTES)
         for i in range(start, stop)
     )
-    return map_to_g1(b"".join(uniform)).data
+    return map_to_g1(b"".join(uniform), roots).data
 
 
 def load_bases(n_wires: int, progress: StageProgress = silent) -> G1Array:

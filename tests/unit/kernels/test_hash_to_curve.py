@@ -3,10 +3,16 @@ vectors, and the batched one by the one for a single message."""
 
 from __future__ import annotations
 
+from random import Random
+
+import numpy as np
 import pytest
 
-from kernels.bn254 import P
-from kernels.cpu.words.svdw import UNIFORM_BYTES
+from kernels.array import words_from_ints
+from kernels.bn254 import MONT_BITS, P
+from kernels.cpu.lanes.choice import choose_lanes
+from kernels.cpu.msm.roots import make_roots
+from kernels.cpu.words.svdw import UNIFORM_BYTES, take_roots
 from kernels.cpu.words.svdw import map_to_g1 as map_all_to_g1
 from kernels.hash_to_curve import expand_message_xmd, hash_to_field, hash_to_g1, map_to_g1
 from kernels.reference import add_g1, is_on_curve_g1
@@ -183,3 +189,23 @@ def test_every_number_of_48_bytes_is_mapped_like_its_residue() -> None:
 def test_bytes_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="no multiple of 96"):
         map_all_to_g1(bytes(95))
+
+
+@pytest.mark.parametrize("lanes", [choose_lanes(), "scalar", "ifma-emulated"])
+def test_roots_in_lanes_are_those_on_words(lanes: str, rng: Random) -> None:
+    """Squares, others, 0, 1 and p - 1, in numbers that fill no block."""
+    roots = make_roots(lanes)
+    edges = [0, 1, P - 1, 2, 4]
+    for n in (1, 5, 8, 23):
+        values = (edges + [rng.randrange(P) for _ in range(n)])[-n:] if n > 5 else edges[:n]
+        words = words_from_ints([(v << MONT_BITS) % P for v in values])
+        expected = [(pow(v, (P + 1) // 4, P) << MONT_BITS) % P for v in values]
+        for found in (roots(words), take_roots(words)):
+            assert np.array_equal(found, words_from_ints(expected))
+    assert roots(words[:0]).shape == (0, 4)
+
+
+@pytest.mark.parametrize("lanes", [choose_lanes(), "scalar", "ifma-emulated"])
+def test_points_are_the_same_whoever_takes_the_roots(lanes: str) -> None:
+    uniform = b"".join(expand_message_xmd(bytes([i]), RFC_DOMAIN, UNIFORM_BYTES) for i in range(20))
+    assert map_all_to_g1(uniform, make_roots(lanes)).equals(map_all_to_g1(uniform))
