@@ -6,10 +6,22 @@ can be completed. `verify` sees nothing but the envelope and the verifier's own 
 
 from __future__ import annotations
 
+import numpy as np
+
+from prover.circuit.public_inputs import ShardInputs
+from prover.groth16.setup import setup_accuracy
 from prover.groth16.verify import verify, verify_batch
 from prover.wire.verdict import Verdict
-from tests.support.accuracy_protocol import accuracy_key, prove_assignment, scene, shard_inputs
-from tests.support.forgeries import FORGERIES
+from tests.support.accuracy_protocol import (
+    accuracy_key,
+    backend,
+    prove_assignment,
+    scene,
+    shard_inputs,
+)
+from tests.support.assignments import Tensor
+from tests.support.conv_nets import make_residual
+from tests.support.forgeries import FORGERIES, Scene
 from tests.support.tiny_circuits import seeded
 
 
@@ -45,5 +57,43 @@ def test_every_forgery_is_refused() -> None:
     )
     accepted = [f.lie for f, v in zip(forgeries, verdicts[::2], strict=True) if v is Verdict.VALID]
     assert accepted == []
+    assert set(verdicts[::2]) == {Verdict.PAIRING_FAILED}
+    assert set(verdicts[1::2]) == {Verdict.VALID}
+
+
+def test_every_lie_about_a_graph_of_layers_is_refused() -> None:
+    """One of each kind; between them honest proofs, whose window sums the verifier makes itself."""
+    s = Scene.of(make_residual(), n_samples=2)
+    key = setup_accuracy(s.accuracy, random_bytes=seeded(72), backend=backend())
+    inputs = s.infer()
+
+    def swap(layer: int, step: dict[str, Tensor]) -> None:
+        if layer == 2:
+            for name in step:
+                step[name] = step[name][:, [1, 0, 2]]
+
+    def lower(layer: int, step: dict[str, Tensor]) -> None:
+        if layer == 5:
+            step["y"][0, 0, 0, 0] += 1
+
+    multipliers = list(s.accuracy.architecture.multipliers)
+    multipliers[1:3] = multipliers[2:0:-1]
+    lies = [
+        s.infer(images=np.roll(s.images, 1, axis=3)),
+        s.infer(alter=swap),
+        s.infer(alter=lower),
+        s.infer(multipliers=multipliers),
+    ]
+    raws = [
+        prove_assignment(s.count(wires, {}), claimed=0, seed=200 + i, about=(s, key))
+        for i, lie in enumerate(lies)
+        for wires in (lie, inputs)
+    ]
+    verdicts = verify_batch(
+        raws,
+        key=key.verifying,
+        public_inputs=ShardInputs.of(s.accuracy.public_layout, s.images, s.labels),
+        random_bytes=seeded(3),
+    )
     assert set(verdicts[::2]) == {Verdict.PAIRING_FAILED}
     assert set(verdicts[1::2]) == {Verdict.VALID}

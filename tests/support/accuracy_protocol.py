@@ -90,16 +90,28 @@ def run_job(
     )
 
 
-def prove_assignment(assignment: Assignment, *, claimed: int, seed: int) -> bytes:
-    """An envelope for committed wires that may be a lie: everything else is done by the book."""
-    s, key, source = scene(), accuracy_key(), seeded(seed)
+def prove_assignment(
+    assignment: Assignment,
+    *,
+    claimed: int,
+    seed: int,
+    about: tuple[Scene, ProvingKey] | None = None,
+) -> bytes:
+    """An envelope for committed wires that may be a lie: everything else is done by the book.
+
+    about : by default the scene and its key
+    """
+    s, key = about or (scene(), accuracy_key())
+    source = seeded(seed)
     blinding, rho_a = draw_blinding(source), draw_scalar(source)
     wires = assignment.scalars(Group.MODEL)
-    commitment = ModelCommitment(d=committer().commit(wires, blinding.rho))
+    commit = committer() if about is None else Committer(len(wires), backend())
+    commitment = ModelCommitment(d=commit.commit(wires, blinding.rho))
+    inputs = ShardInputs.of(s.accuracy.public_layout, s.images, s.labels)
     linked = link_groups(key, [Opening(wires=wires, rho=blinding.rho)], source, backend())
     d_a = commit_advice(key, assignment.scalars(Group.ADVICE), rho_a, backend())
     statement = build_statement(
-        s.accuracy, key, shard_inputs(), OCCASION, commitment, shard_index=0, claimed=claimed
+        s.accuracy, key, inputs, OCCASION, commitment, shard_index=0, claimed=claimed
     )
     challenges = compute_challenges(
         statement.encode(),

@@ -19,7 +19,7 @@ from prover.keys import proving_file
 from prover.model.layers import MAX_DIMENSION, Linear, Requant
 from prover.model.network import MAX_LAYERS, MAX_MARGIN_BITS, Architecture
 from prover.model.planes import Conv2d, Window
-from prover.model.pooling import Flatten, MaxPool, SumPool
+from prover.model.pooling import Add, Flatten, MaxPool, SumPool
 from tests.soundness.circuits import CIRCUITS, SMALL
 from tests.support.graphs import graphs
 
@@ -107,8 +107,23 @@ def test_sizes_are_what_compiling_makes(circuit: tuple[Architecture, int]) -> No
     compare(*circuit)
 
 
+LONE_MAXIMA = Architecture.of(
+    (1, 3, 1),
+    [
+        Conv2d(n_out=1, window=Window(kernel=(1, 1)), inputs=(0,), requant=Requant(q_bits=9)),
+        Add(inputs=(1, 1), scales=(2, 2), requant=Requant(shift=2, q_bits=12)),
+        MaxPool(window=Window(kernel=(3, 1), pads=(0, 0, 2, 0)), inputs=(2,)),
+        MaxPool(window=Window(kernel=(2, 2), stride=(2, 2), pads=(1, 1, 1, 0)), inputs=(3,)),
+        Flatten(inputs=(4,)),
+        Linear(n_out=2, inputs=(5,)),
+    ],
+)
+"""Two pools in a row, each with windows that meet one number: one's maximum is the other's."""
+
+
 @settings(max_examples=30)
 @given(graphs(), st.integers(1, 30))
+@example(LONE_MAXIMA, 8)
 def test_sizes_are_what_compiling_makes_of_graphs(architecture: Architecture, n: int) -> None:
     """Exactly, but for entries and occurring wires where sums overlap or pools skip numbers."""
     sizes = compute_sizes(architecture, n)
