@@ -10,12 +10,15 @@ from consensus.wire.genesis import Task
 from federated.client import ProofOrder
 from federated.errors import ProvingFailed
 from kernels.backend import Backend
+from kernels.machine import count_memory
 from prover.circuit.accuracy import AccuracyCircuit
+from prover.circuit.sizes import compute_sizes
 from prover.errors import SelfCheckFailed, UnsatisfiedConstraint
 from prover.groth16.prove import prepare
 from prover.keys.folder import VERIFYING_NAME, load_proving_key, load_verifying_half
 from prover.keys.halves import ProvingKey
 from prover.pipeline import compile_for_key, prove_job
+from prover.plan import must_stream
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes
 
@@ -48,11 +51,14 @@ class OwnProver:
     ) -> OwnProver:
         """With the key of a folder of `zkpot setup`. Raises KeyMismatch for any key but the task's,
         FormatError, OSError.
+        holds : where this machine's memory has no room for the key's bases, they stay in their file
         """
         verifying, card = load_verifying_half(folder, expected_digest=task.verifying_key_digest)
         require_task_key(task, verifying)
         accuracy = compile_for_key(card, verifying)
-        key = prepare(load_proving_key(folder, verifying), backend)
+        sizes = compute_sizes(card.architecture, card.n_samples)
+        streams = must_stream(sizes, count_memory())
+        key = prepare(load_proving_key(folder, verifying, streams=streams), backend)
         return cls(accuracy, key, random_bytes=random_bytes, backend=backend, progress=progress)
 
     def prove(self, order: ProofOrder) -> bytes:
