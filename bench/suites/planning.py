@@ -285,8 +285,10 @@ def fit_speeds(nets: Sequence[Measured], threads: int) -> dict[Unit, float]:
     speeds[Unit.COLUMN] = _divide(columns, threads)
     loads = [(net.key.bases / 64, _rest_of_load(net, speeds)) for net in nets]
     slope, least = np.polyfit([n for n, _ in loads], [s for _, s in loads], deg=1)
+    if least < 0:  # no start takes less than nothing: then all is for points
+        slope, least = sum(n * s for n, s in loads) / sum(n * n for n, _ in loads), 0.0
     speeds[Unit.POINT] = max(0.0, float(slope)) * threads * 1e9
-    speeds[Unit.START] = max(0.0, float(least)) * 1e9
+    speeds[Unit.START] = float(least) * 1e9
     speeds[Unit.PROBE] = time_probe(get_backend("cpu"), perf_counter) * 1e9
     return {unit: speeds[unit] for unit in Unit}
 
