@@ -18,6 +18,9 @@ TRAINED = [
     ("mnist-mlp.zkq", "mlp-784-128-10", "mnist:test[0:2048]", 0.97),
     ("mnist-lenet5.zkq", "lenet5", "mnist:test[0:1024]", 0.99),
     ("cifar10-lenet-small.zkq", "lenet-small", "cifar10:test[0:512]", 0.64),
+    pytest.param(
+        *("cifar10-resnet20.zkq", "resnet20", "cifar10:test[0:64]", 0.8), marks=pytest.mark.slow
+    ),
 ]
 
 
