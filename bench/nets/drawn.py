@@ -28,7 +28,7 @@ from bench.proving import KEYS, AccuracyBench, decode
 from kernels.backend import Backend, get_backend
 from kernels.numpy_types import Float64Array, Int8Array, Int64Array, UInt8Array
 from prover.keys.folder import save_key
-from prover.model.layers import WEIGHT_MAX, Layer, Shape
+from prover.model.layers import DEFAULT_SHIFT, WEIGHT_MAX, Layer, Range, Requant, Shape
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.presets import parse_architecture
 
@@ -36,6 +36,8 @@ SEED = 784
 SPREAD = 60.0  # of a quotient before it is clamped to [0, 255]
 LOGIT_SPREAD = 40.0  # of the last layer's weights
 N_DRAWN = 16  # samples that weights are scaled by
+MARGIN = 0.8  # of the table of quotients that the worst samples may reach
+SHIFTS = {"resnet20": 8}  # narrow and deep: by the default one its signal would die out
 MISTAKES = 4  # one label in so many is wrong
 WARM_UP = "mlp-4-3-2"
 N_PROOFS = 3
@@ -52,8 +54,9 @@ def draw_model(architecture: Architecture, seed: int = SEED) -> QuantizedModel:
     )
     for layer, weight_shape, bias_shape in shapes:
         taken = [values[value] for value in layer.inputs]
+        x_range = architecture.value_ranges[layer.inputs[0]]
         drawn = rng.standard_normal(weight_shape)
-        w = _round_weights(drawn * _choose_spread(layer, weight_shape, taken[0]))
+        w = _round_weights(drawn * _choose_spread(layer, weight_shape, taken[0], x_range))
         b = np.zeros(bias_shape, dtype=np.int32)
         z = layer.accumulate(taken, w, b)
         values.append(z if layer.requant is None else layer.requant.apply(z).y)
@@ -62,15 +65,20 @@ def draw_model(architecture: Architecture, seed: int = SEED) -> QuantizedModel:
     return QuantizedModel(architecture=architecture, weights=tuple(weights), biases=tuple(biases))
 
 
-def _choose_spread(layer: Layer, shape: Shape, x: Int64Array) -> float:
-    """Of the weights of a layer, so that its quotients spread by SPREAD."""
+def _choose_spread(layer: Layer, shape: Shape, x: Int64Array, x_range: Range) -> float:
+    """Of the weights of a layer, so that its quotients spread by SPREAD, or by as much as lets no
+    quotient of any samples leave its table."""
     if len(shape) < 2:
         return 0.0
     if layer.requant is None:
         return LOGIT_SPREAD
     size = float(np.sqrt((x.astype(np.float64) ** 2).mean())) or 1.0
-    wanted = SPREAD * (1 << layer.requant.shift) / max(layer.requant.multipliers)
-    return wanted / (size * float(np.sqrt(np.prod(shape[1:]))))
+    step = (1 << layer.requant.shift) / max(layer.requant.multipliers)
+    n_terms, (low, high) = float(np.prod(shape[1:])), x_range
+    # Normal weights have a mean size of 0.8; where x >= 0 the worst samples take those of one sign.
+    worst = n_terms * max(-low, high) * (0.8 if low < 0 else 0.4)
+    most = MARGIN * layer.requant.q_range[1] * step / worst
+    return min(SPREAD * step / (size * float(np.sqrt(n_terms))), most)
 
 
 def _round_weights(w: Float64Array) -> Int8Array:
@@ -99,7 +107,8 @@ class NetworkBench(AccuracyBench):
 
     @cached_property
     def model(self) -> QuantizedModel:
-        return draw_model(parse_architecture(self.name))
+        requant = Requant(shift=SHIFTS.get(self.name, DEFAULT_SHIFT))
+        return draw_model(parse_architecture(self.name, requant=requant))
 
     def samples(self, n: int) -> tuple[UInt8Array, UInt8Array]:
         """n samples; the network is right about all but every fourth, the first among the right."""
