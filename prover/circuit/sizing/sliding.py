@@ -47,8 +47,12 @@ class Axis:
 
     @property
     def used_key(self) -> Hashable:
-        """Of the same value, axes with the same key use the same numbers."""
-        return (self.stride, self.kernel, self.pad) if self.stride > self.kernel else self.last
+        """Of the same value, axes with the same key use the same numbers.
+
+        The pad behind the last number says, by n_out, whether one more output meets some.
+        """
+        has_gaps = self.stride > self.kernel
+        return (self.stride, self.kernel, self.pad, self.n_out) if has_gaps else self.last
 
     @property
     def exponent_range(self) -> tuple[int, int]:
