@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kernels.array import FrMont
 from kernels.bn254 import R
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.constraints import Circuit, System
@@ -40,7 +41,7 @@ from prover.errors import ShapeMismatch
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from tests.support.assignments import Assignment, Tensor, draw_scalars
-from tests.support.detectors import private_freedom, vacuous
+from tests.support.detectors import committed_freedom, private_freedom, vacuous
 from tests.support.forgeries import Scene
 
 N, D_OUT, SHIFT, Q_BITS, TABLE_BITS = 3, 3, 2, 4, 3
@@ -366,3 +367,14 @@ def test_multipliers_end_where_the_packs_do(shift: int) -> None:
     ask(min(most, (1 << 15) - 1))
     with pytest.raises(ShapeMismatch, match="multiplier"):
         ask(most + 1)
+
+
+def test_the_detector_of_freedom_reads_the_coefficients_of_packs() -> None:
+    """Two rows that say the same of two wires: the second is 2^20 times the first."""
+    system = System()
+    first, second = system.advice("first", ()), system.advice("second", ())
+    pack = first + second.shifted(200)
+    system.require("pack", c=pack)
+    system.require("pack again", c=pack * (1 << 20))
+    circuit = system.build({})
+    assert committed_freedom(circuit, [FrMont.from_ints([1, 0, 0])]) == 1

@@ -104,6 +104,7 @@ def _jacobian(r1cs: R1CS, z: FrMont) -> list[Row]:
 
 
 def _rows(m: SparseMatrix) -> list[Row]:
-    ends = m.indptr.tolist()
-    cols, coeffs = m.cols.tolist(), m.coeffs.tolist()
+    ends, wide = m.indptr.tolist(), m.wide.to_ints()
+    cols = m.cols.tolist()
+    coeffs = [c if c < m.WIDE else wide[c - m.WIDE] for c in m.coeffs.tolist()]
     return [dict(zip(cols[i:j], coeffs[i:j], strict=True)) for i, j in pairwise(ends)]
