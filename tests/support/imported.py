@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from federated.importing.network import Network, Node, Samples, sort_nodes
+from federated.importing.network import Grid, Network, Node, Samples, sort_nodes
 from kernels.numpy_types import Float64Array, UInt8Array
 from prover.model.planes import Window
 
@@ -30,11 +30,7 @@ def _make(node: Node, taken: list[Float64Array], images: UInt8Array) -> Float64A
         z = seen.max(axis=-1) if node.kind == "max_pool" else seen.mean(axis=-1)
     else:
         z = np.clip(_accumulate(node, taken), *node.clamp)
-    if node.grid is None:
-        return z
-    return node.grid.scale * np.clip(
-        np.rint(z / node.grid.scale), node.grid.least, node.grid.greatest
-    )
+    return _round(z, node.grid)
 
 
 def _accumulate(node: Node, taken: list[Float64Array]) -> Float64Array:
@@ -50,7 +46,13 @@ def _accumulate(node: Node, taken: list[Float64Array]) -> Float64Array:
     windows = see(x, node.window, 0.0)  # N, C, H', W', area
     kernel = weight.values.reshape(*weight.values.shape[:2], -1)
     z: Float64Array = np.einsum("nchwk,ock->nohw", windows, kernel) + bias[:, None, None]
-    return z + taken[1] if len(taken) > 1 else z
+    return _round(z, node.branch_grid) + taken[1] if len(taken) > 1 else z
+
+
+def _round(z: Float64Array, grid: Grid | None) -> Float64Array:
+    if grid is None:
+        return z
+    return grid.scale * np.clip(np.rint(z / grid.scale), grid.least, grid.greatest)
 
 
 def see(x: Float64Array, window: Window, border: float) -> Float64Array:
