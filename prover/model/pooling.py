@@ -16,6 +16,7 @@ from prover.model.layers import (
     MAX_DIMENSION,
     MAX_MULTIPLIER,
     NO_PARAMETERS,
+    PRODUCT_BITS,
     Interval,
     Range,
     Requant,
@@ -133,7 +134,7 @@ class MaxPool(_Plain):
         x = values[0]
         height, width = self.window.output_plane(x.shape[2:])
         z: Int64Array = integers.zeros((*x.shape[:2], height, width))
-        z += np.iinfo(np.int32).min
+        z -= 1 << PRODUCT_BITS  # less than any number of a layer, sums of large windows included
         for ky, kx in self.window.places():
             outs, rows = self.window.meet(0, ky, x.shape[2], height)
             across, columns = self.window.meet(1, kx, x.shape[3], width)

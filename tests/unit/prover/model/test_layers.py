@@ -158,6 +158,30 @@ def test_any_convolution_is_its_definition(architecture: Architecture, seed: int
     )
 
 
+def test_a_maximum_of_sums_may_be_less_than_any_int32() -> None:
+    """Sums of sums, of 129,600 activations of -32767: the greatest of one is itself."""
+    requant = Requant(shift=1, least=-32767, greatest=0, q_bits=17)
+    layers: list[Layer] = [
+        Conv2d(n_out=1, window=Window(kernel=(1, 1)), inputs=(0,), requant=requant)
+    ]
+    layers += [
+        SumPool(window=Window(kernel=(k, k)), inputs=(i,)) for i, k in enumerate((8, 5, 3, 3), 1)
+    ]
+    layers += [
+        MaxPool(window=Window(kernel=(2, 2), pads=(1, 1, 0, 0)), inputs=(5,)),
+        Flatten(inputs=(6,)),
+        Linear(n_out=2, inputs=(7,)),
+    ]
+    architecture = Architecture.of((1, 16, 16), layers)
+    drawn = random_model(architecture, np.random.default_rng(1))
+    weights = (np.full((1, 1, 1, 1), -127, dtype=np.int8), *drawn.weights[1:])
+    biases = (np.full(1, -(1 << 16), dtype=np.int32), *drawn.biases[1:])
+    model = QuantizedModel(architecture=architecture, weights=weights, biases=biases)
+    trace = model.trace(np.zeros((1, 1, 16, 16), dtype=np.uint8))
+    assert trace[4].y.item() == trace[5].y.item() == -32767 * (8 * 5 * 3 * 3) ** 2
+    assert compute_ranges(model)[5].z[1] < -(1 << 31)
+
+
 def test_samples_are_computed_some_at_a_time() -> None:
     """More than fit the unrolled windows at once, and each as it is alone."""
     generator = np.random.default_rng(4)
