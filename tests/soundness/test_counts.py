@@ -16,6 +16,7 @@ from kernels.errors import BackendUnavailable
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.constraints import check_independence
 from prover.circuit.sample_sums import compute_powers
+from prover.circuit.sizes import compute_sizes
 from prover.circuit.witness import check, solve_committed, solve_private
 from tests.soundness.circuits import CIRCUITS, count_all
 from tests.support.models import random_images, random_model
@@ -44,6 +45,20 @@ def test_reach_of_the_mnist_circuit() -> None:
     assert round(per_sample["correctness", "count"]) == 35
     assert report.tables["range"] == {"bits": 13}
     assert "2^12 would cost" in report.width_reason
+
+
+def test_reach_of_convolutional_networks() -> None:
+    """At most 30,000 rows per sample for the LeNet of CIFAR-10, 1.2 million for ResNet-20."""
+    lenet, resnet = (compute_sizes(*CIRCUITS[x]) for x in ("lenet-small N=64", "resnet20 N=1"))
+    assert lenet.n_rows <= 30_000 * lenet.n_samples
+    assert (resnet.n_samples, resnet.n_rows <= 1_200_000) == (1, True)
+    circuit = compile_accuracy(*CIRCUITS["cnn-2x6x8-3 N=1"])
+    reasons = {(x.part, x.gadget): x.why for x in circuit.explain().lines}
+    assert "columns x" in reasons["layer 2", "conv2d"]
+    assert "fused with the clamp" in reasons["layer 1", "max"]
+    assert "plain: others take its input" in reasons["layer 5", "max"]
+    assert "outputs a pack" in reasons["layer 4", "add"]
+    assert all(why for (part, gadget), why in reasons.items() if gadget in ("conv2d", "input"))
 
 
 @pytest.mark.slow
