@@ -28,7 +28,7 @@ from prover.errors import ArchitectureInvalid, KeyMismatch, ShapeMismatch
 from prover.model.network import Architecture
 from prover.model.samples import flatten_samples, shape_samples
 from prover.wire.dataset import shard_digest
-from prover.wire.statement import MAX_MULTIPLIER, Statement
+from prover.wire.statement import MAX_MULTIPLIER, MAX_MULTIPLIERS, Statement
 
 ClampKind = tuple[tuple[int, int], tuple[int, int]]
 """(least and greatest q, least and greatest y): layers that agree share one clamp table."""
@@ -52,6 +52,11 @@ class PublicLayout:
     def __post_init__(self) -> None:
         if not 1 <= self.n_samples <= MAX_SAMPLES:
             raise ArchitectureInvalid(f"a circuit has 1 to {MAX_SAMPLES} samples")
+        if len(self.architecture.multipliers) > MAX_MULTIPLIERS:
+            raise ArchitectureInvalid(
+                f"a statement has at most {MAX_MULTIPLIERS} multipliers, the network "
+                f"{len(self.architecture.multipliers)}: take one for all channels of a layer"
+            )
 
     @property
     def challenges(self) -> tuple[str, ...]:

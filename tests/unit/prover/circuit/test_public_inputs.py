@@ -20,7 +20,7 @@ from prover.model.network import Architecture
 from prover.model.planes import Conv2d, Window
 from prover.model.pooling import Flatten
 from prover.wire.dataset import shard_digest
-from prover.wire.statement import Statement
+from prover.wire.statement import MAX_MULTIPLIERS, Statement
 from tests.support.assignments import draw_scalars
 from tests.support.inference import slide
 from tests.support.statements import make_statement as make
@@ -135,6 +135,24 @@ def test_multipliers_may_not_reach_the_wrap() -> None:
 def test_number_of_samples_is_bounded(n_samples: int) -> None:
     with pytest.raises(ArchitectureInvalid):
         PublicLayout(ARCHITECTURE, n_samples)
+
+
+def test_no_circuit_has_more_multipliers_than_a_statement() -> None:
+    """Else a key would be made whose proofs no envelope can name."""
+
+    def make_net(n: int) -> Architecture:
+        requant = Requant(multiplier=(1,) * n)
+        return Architecture.of(
+            (2,),
+            [
+                Linear(n_out=n, inputs=(0,), requant=requant),
+                Linear(n_out=2, inputs=(1,)),
+            ],
+        )
+
+    assert PublicLayout(make_net(MAX_MULTIPLIERS), 1).n_public > MAX_MULTIPLIERS
+    with pytest.raises(ArchitectureInvalid, match="1025"):
+        PublicLayout(make_net(MAX_MULTIPLIERS + 1), 1)
 
 
 def test_shard_answers_only_for_its_own_statement() -> None:
