@@ -121,9 +121,24 @@ LONE_MAXIMA = Architecture.of(
 """Two pools in a row, each with windows that meet one number: one's maximum is the other's."""
 
 
+def make_pools_behind_pools() -> Architecture:
+    """The first makes its last row of single numbers, the second its first: other wires in C."""
+    requant = Requant(shift=17, q_bits=9)
+    layers = [
+        Conv2d(n_out=3, window=Window(kernel=(1, 1)), inputs=(0,), requant=requant),
+        MaxPool(window=Window(kernel=(3, 1), pads=(0, 0, 2, 0)), inputs=(1,)),
+        MaxPool(window=Window(kernel=(3, 1), pads=(2, 0, 0, 0)), inputs=(2,)),
+        Add(inputs=(3, 1), scales=(1, 1), requant=Requant(shift=5, q_bits=10)),
+        Flatten(inputs=(4,)),
+        Linear(n_out=2, inputs=(5,)),
+    ]
+    return Architecture.of((1, 2, 1), layers)
+
+
 @settings(max_examples=30)
 @given(graphs(), st.integers(1, 30))
 @example(LONE_MAXIMA, 8)
+@example(make_pools_behind_pools(), 13)
 def test_sizes_are_what_compiling_makes_of_graphs(architecture: Architecture, n: int) -> None:
     """Exactly, but for entries and occurring wires where sums overlap or pools skip numbers."""
     sizes = compute_sizes(architecture, n)
