@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DatasetName = Annotated[str, typer.Option(help="A data set: mnist or cifar10.")]
 Architectures = Annotated[
     str,
-    typer.Option(help="Widths, such as mlp-784-128-10, or lenet5, lenet-small, resnet20."),
+    typer.Option(help="Widths, such as mlp-784-128-10, or lenet5, lenet-small, resnet20, vgg11."),
 ]
 
 

@@ -9,7 +9,7 @@ from prover.errors import ArchitectureInvalid
 from prover.model.layers import Layer, Linear, Requant
 from prover.model.network import Architecture
 from prover.model.planes import Conv2d, Window
-from prover.model.pooling import Flatten, SumPool
+from prover.model.pooling import Flatten, MaxPool, SumPool
 
 DEFAULT_SKIP_SCALE = 128
 """Of residual networks before they are quantized: the scales of a model decide."""
@@ -126,8 +126,21 @@ def _resnet20(requant: Requant) -> Architecture:
     return Architecture.of((3, 32, 32), chain.layers)
 
 
+def _vgg11(requant: Requant) -> Architecture:
+    """VGG-11 (Simonyan and Zisserman 2015, configuration A) for CIFAR-10, one linear layer."""
+    chain = _Chain(requant)
+    same = Window(kernel=(3, 3), pads=(1, 1, 1, 1))
+    for channels in ((64,), (128,), (256, 256), (512, 512), (512, 512)):
+        for n_out in channels:
+            chain.conv(n_out, same)
+        chain.layers.append(MaxPool(window=_HALF, inputs=(chain.last,)))
+    chain.classify(10)
+    return Architecture.of((3, 32, 32), chain.layers)
+
+
 PRESETS: Mapping[str, Callable[[Requant], Architecture]] = {
     "lenet5": _lenet5,
     "lenet-small": _lenet_small,
     "resnet20": _resnet20,
+    "vgg11": _vgg11,
 }

@@ -226,7 +226,8 @@ def test_bounds_of_a_convolution_are_attained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "n_weights"), [("lenet5", 61_470), ("lenet-small", 74_730), ("resnet20", 270_896)]
+    ("name", "n_weights"),
+    [("lenet5", 61_470), ("lenet-small", 74_730), ("resnet20", 270_896), ("vgg11", 9_222_848)],
 )
 def test_presets(name: str, n_weights: int) -> None:
     architecture = parse_architecture(name)
