@@ -54,6 +54,7 @@ from kernels.files import PRIVATE, write_whole
 from kernels.numpy_types import UInt8Array
 from prover.errors import KeyMismatch
 from prover.model.network import QuantizedModel, is_correct
+from prover.model.samples import shape_samples
 from prover.model.zkq import decode_model, encode_model
 from prover.pedersen.commitment import Committer as PedersenCommitter
 from prover.pedersen.commitment import SecretCommitment, draw_blinding
@@ -355,7 +356,8 @@ class Client:
     def _prove(self, state: ChainState, secrets: RoundSecrets) -> bytes:
         images, labels = draw_shard(state, self._blobs)
         task = state.genesis.task
-        count = int(is_correct(secrets.model.logits(images), labels).sum())
+        shaped = shape_samples(images, secrets.model.architecture.input_shape)
+        count = int(is_correct(secrets.model.logits(shaped), labels).sum())
         if count < task.threshold:
             raise BelowThreshold(count, task.n_samples, task.threshold)
         return self._prover.prove(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.samples import SamplePool
 from consensus.learning.steps import STEPS
 from consensus.wire.transactions import Commit, Proof, Register, Transaction
 from federated.attacks import ForgingProver, LyingProver, make_up, raise_claim, state_own, take_over
@@ -342,6 +344,24 @@ def test_a_prover_that_gives_up_is_heard(lab: ProvenLab, tmp_path: Path) -> None
                 occasion=describe_occasion(state, lab.client(0)),
             )
         )
+
+
+class Columns(ProvenLab):
+    """A pool whose samples have another shape than the network takes, with the same numbers."""
+
+    @cached_property
+    def pool(self) -> SamplePool:
+        rows = super().pool
+        return SamplePool.of(images=rows.images[:, :, None], labels=rows.labels)
+
+
+def test_samples_of_the_pool_are_shaped_for_the_network(tmp_path: Path) -> None:
+    """As those of a network with planes are, whose pool is flat."""
+    lab = Columns()
+    clients = [make_client(lab, i, tmp_path, prover=Refusing()) for i in range(3)]
+    state = run_until(lab, clients, Phase.PROVE)
+    with pytest.raises(ProvingFailed, match="16 samples"):
+        clients[0].act(state)
 
 
 def test_only_the_tasks_architecture_is_committed_to(lab: ProvenLab) -> None:
