@@ -42,9 +42,9 @@ from tests.support.learning import Lab, ProvenLab, commitment_of, model_of
 from tests.support.memory_blobs import MemoryBlobs
 from tests.support.tiny_circuits import seeded
 
-HONEST, LIAR, FORGER = range(3)
+HONEST, FORGER, LIAR = range(3)  # the model of 1 is at times right all over, and cannot lie
 OTHERS = (3, 4)  # honest, too: a sum is of three at least
-ROLES = (Role.HONEST, Role.LIAR, Role.FORGER, Role.HONEST, Role.HONEST)
+ROLES = (Role.HONEST, Role.FORGER, Role.LIAR, Role.HONEST, Role.HONEST)
 Ledger = list[FinalBlock]
 
 
@@ -162,7 +162,7 @@ def test_a_true_story(lab: ProvenLab, story: Story) -> None:
     assert len(story.rounds) == 2
     for told in story.rounds:
         assert told.leader == "client 1"
-        honest, liar, forger, *others = told.parts.values()
+        honest, forger, liar, *others = told.parts.values()
         assert all(part.proven == part.measured and part.entered for part in others)
         assert honest.proven == honest.measured == story.n_samples  # the labels are its model's
         assert liar.claimed is not None
@@ -211,9 +211,9 @@ def test_a_chain_that_does_not_hold_is_noticed(
     ("change", "words"),
     [
         (lambda p: [replace(p[0], models={0: model_of(1), 1: model_of(0)}), *p[1:]], "honest"),
-        (lambda p: [*p[:2], replace(p[2], role=Role.HONEST), *p[3:]], "honest"),
-        (lambda p: [p[0], replace(p[1], sent={1: p[1].sent[1]}), *p[2:]], "claimed more"),
-        (lambda p: [p[0], replace(p[1], sent=p[0].sent), *p[2:]], "claimed more"),
+        (lambda p: [p[0], replace(p[1], role=Role.HONEST), *p[2:]], "honest"),
+        (lambda p: [*p[:2], replace(p[2], sent={1: p[2].sent[1]}), *p[3:]], "claimed more"),
+        (lambda p: [*p[:2], replace(p[2], sent=p[0].sent), *p[3:]], "claimed more"),
         (lambda p: [replace(p[0], role=Role.FORGER), *p[1:]], "forged"),
     ],
 )
