@@ -20,6 +20,7 @@ ApiError, a `kernels.errors.ZkpotError`
 ├── ServiceRefused       the service answered with a problem (`api.client.http`)
 ├── ServiceGone          the service has not answered for a while
 ├── DemoFailed           the demonstration cannot go on
+├── DemoUnknown          there is no such demonstration
 └── ApiProblem           a route refuses (`api.http.problems`, where its code has a status)
 
 `describe` is the only place where it is decided what may be told: commands, the HTTP service and
@@ -202,6 +203,12 @@ class DemoFailed(ApiError):
     """The demonstration cannot go on; says why, and what to do."""
 
     code = "demo_failed"
+
+
+class DemoUnknown(ApiError, ValueError):
+    """There is no demonstration of this kind or size; names those that there are."""
+
+    code = "demo_unknown"
 
 
 # -- what is told ----------------------------------------------------------------------------------

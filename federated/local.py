@@ -21,11 +21,15 @@ LEAST_SIDE = 8
 
 
 def warm_up(
-    public: LabeledImages, architecture: Architecture, progress: Progress
+    public: LabeledImages,
+    architecture: Architecture,
+    progress: Progress,
+    *,
+    settings: TrainSettings = WARM_UP,
 ) -> tuple[FloatModel, TaskScales]:
-    """What a task starts with: a model that has seen public samples once, and scales from it."""
-    settings = _fit_shift(WARM_UP, architecture.input_shape)
-    model = train(public.images, public.labels, architecture, settings, progress)
+    """What a task starts with: a model of public samples, and scales from it."""
+    fitting = _fit_shift(settings, architecture.input_shape)
+    model = train(public.images, public.labels, architecture, fitting, progress)
     return model, find_scales(model, public.images, progress, architecture=architecture)
 
 

@@ -1,4 +1,4 @@
-"""`zkpot demo`: the main job: clients learn, prove and elect who leads, on real digits."""
+"""`zkpot demo`: the main job: clients learn, prove and elect who leads, on real images."""
 
 from __future__ import annotations
 
@@ -13,11 +13,29 @@ if TYPE_CHECKING:
     from api.demo.stage import Plan
     from api.demo.story import Story
     from api.settings import Settings
+    from kernels.backend import Backend
+    from prover.costs import Machine
 
 HOST = "127.0.0.1"
 PICTURE, FOLDER = "accuracy.png", "demo"
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 takes any free one.")]
+DatasetName = Annotated[str, typer.Option(help="What clients learn: mnist or cifar10.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        help="mlp-784-48-10 (default) or lenet5 on mnist, lenet-small on cifar10.",
+        show_default=False,
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        help="Of a proof; default: 512, or 256 of a LeNet, or fewer where those do not fit.",
+        show_default=False,
+    ),
+]
 Stay = Annotated[bool, typer.Option("--stay", help="Leave the page up until interrupted.")]
 
 
@@ -25,35 +43,52 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
-def demo(port: Port = 0, stay: Stay = False, as_json: AsJson = False) -> None:
-    """Five clients, of whom one lies and one forges, and four validators learn real digits.
+def demo(
+    dataset: DatasetName = "mnist",
+    model: Model = None,
+    samples: Samples = None,
+    port: Port = 0,
+    stay: Stay = False,
+    as_json: AsJson = False,
+) -> None:
+    """Five clients, of whom one lies and one forges, and four validators learn real images.
 
     Real training, proofs and votes on this machine. Exit code 1 if anything in the story is untrue.
     """
     from api.console.queue_access import read_settings
 
     try:
-        from api.demo.stage import Plan
+        from api.demo import plans
     except ModuleNotFoundError as error:
         refuse(
             f"training needs {error.name}: pip install 'zkpot[federated]'",
             code="missing_package",
             as_json=as_json,
         )
-    stage_and_run(Plan(), read_settings(), port=port, stay=stay, as_json=as_json)
+    from api.console.refusals import meaning
+    from api.errors import DemoUnknown
+
+    settings = read_settings()
+    with meaning("--dataset and --model", DemoUnknown):
+        plan = plans.choose(dataset, model, settings.data_dir)
+    stage_and_run(plan, settings, samples=samples, port=port, stay=stay, as_json=as_json)
 
 
-def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_json: bool) -> None:
-    """The demonstration of this size, under the settings' data directory."""
+def stage_and_run(
+    plan: Plan, settings: Settings, *, samples: int | None, port: int, stay: bool, as_json: bool
+) -> None:
+    """The demonstration of this plan, as large as fits, under the settings' data directory."""
     from threading import Event
 
     from rich.console import Console
 
     from api.console.progress import show_steps
     from api.console.queue_access import keep_server
-    from api.console.refusals import load_backend, refusing
+    from api.console.refusals import load_backend, meaning, refusing
+    from api.demo.plans import describe, fit
     from api.demo.run import holding, run, set_up_in
     from api.demo.show import draw_picture, show_story, to_json
+    from api.errors import DemoUnknown
     from api.process.supervisor import stop_on_signals
 
     port = choose_port(HOST, port, as_json=as_json)  # before the work, not after it
@@ -79,6 +114,10 @@ def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_j
 
     with refusing(as_json=as_json), holding(folder):
         device = load_backend(settings.backend)
+        with meaning("--samples", DemoUnknown):
+            plan, proofs = fit(plan, _find_room(device, settings), n_samples=samples)
+        for line in (*describe(plan), proofs.describe()):
+            say(line)
         with show_steps() as report:
             stage = set_up_in(folder, plan, settings.data_dir, device, report)
         stop_on_signals(stop)
@@ -98,3 +137,15 @@ def stage_and_run(plan: Plan, settings: Settings, *, port: int, stay: bool, as_j
             )
     if not stories[0].is_true:
         raise typer.Exit(REFUSED)
+
+
+def _find_room(device: Backend, settings: Settings) -> Machine:
+    """The machine as the process sees it that proves: half of the memory, where none was set."""
+    from dataclasses import replace
+
+    from api.console.machine import find_machine
+
+    machine = find_machine(device, settings)
+    if settings.memory_bytes or machine.memory_bytes is None:
+        return machine
+    return replace(machine, memory_bytes=machine.memory_bytes // 2)

@@ -22,7 +22,7 @@ from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
-from consensus.wire.genesis import Genesis
+from consensus.wire.genesis import Genesis, Task
 from consensus.wire.transactions import Proof, Transaction
 from federated.attacks import ForgingProver, LyingProver
 from federated.client import Client, Learn, ProofOrder, Prover, SecretStore, make_committer
@@ -84,7 +84,7 @@ class Feed:
             self._changed.wait_for(lambda: self._state.height > height, timeout_s)
             return self._state
 
-    def wait_for_proof(self, learning_round: int) -> Envelope | None:
+    def wait_for_proof(self, learning_round: int, timeout_s: float) -> Envelope | None:
         """A final proof of this round, as soon as there is one; None when it ends without."""
 
         def is_over() -> bool:
@@ -93,7 +93,7 @@ class Feed:
             return not proving or any(p.learning_round == learning_round for p in self._proofs)
 
         with self._changed:
-            self._changed.wait_for(is_over, STALL_S)
+            self._changed.wait_for(is_over, timeout_s)
             known = [p for p in self._proofs if p.learning_round == learning_round]
         return Envelope.decode(known[0].envelope) if known else None
 
@@ -149,7 +149,7 @@ def cast(stage: Stage, feed: Feed, backend: Backend) -> list[Actor]:
             secrets=SecretStore(folder, stage.genesis),
             learn=_make_learner(stage, index, training),
             commit=make_committer(task, random_bytes=secrets.token_bytes, backend=backend),
-            prover=_choose_prover(role, prover, feed, task.verifying_key_digest),
+            prover=_choose_prover(role, prover, feed, task),
             random_bytes=secrets.token_bytes,
             backend=backend,
         )
@@ -171,17 +171,20 @@ def _make_learner(stage: Stage, index: int, training: Lock) -> Learn:
                 scales=stage.scales,
                 seed=stage.plan.seed + learning_round * len(stage.own) + index,
                 progress=lambda what, done, total: None,
+                settings=stage.plan.local,
             )
 
     return learn
 
 
-def _choose_prover(role: Role, own: Prover, feed: Feed, key_digest: bytes) -> Prover:
+def _choose_prover(role: Role, own: Prover, feed: Feed, task: Task) -> Prover:
     """The forger makes its proof up in one round and takes another client's in the next."""
 
     def steal() -> Envelope | None:
         learning_round = feed.state.learning_round
-        return feed.wait_for_proof(learning_round) if learning_round % 2 else None
+        if learning_round % 2 == 0:
+            return None
+        return feed.wait_for_proof(learning_round, task.prove_ms / 1000)
 
     match role:
         case Role.HONEST:
@@ -189,7 +192,11 @@ def _choose_prover(role: Role, own: Prover, feed: Feed, key_digest: bytes) -> Pr
         case Role.LIAR:
             return LyingProver(own, extra=LIE)
         case Role.FORGER:
-            return ForgingProver(steal, key_digest=key_digest, random_bytes=secrets.token_bytes)
+            return ForgingProver(
+                steal,
+                key_digest=task.verifying_key_digest,
+                random_bytes=secrets.token_bytes,
+            )
 
 
 def perform(stage: Stage, feed: Feed, actors: list[Actor], stop: Event, report: Report) -> None:

@@ -137,6 +137,7 @@ def _play(
             search=lambda hidden: _search(stage, settings, redis, hidden),
             random_bytes=secrets.token_bytes,
             report=report,
+            subject=f"{stage.plan.model} on {stage.plan.dataset}",
         )
     finally:
         redis.close()

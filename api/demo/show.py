@@ -11,14 +11,28 @@ from rich.markup import escape
 from rich.table import Table
 
 from api.demo.story import Part, Round, Story
+from consensus.wire.genesis import LEAST_SAMPLES
 from kernels.files import replacing
 from prover.wire.verdict import Verdict
+
+FEW = (
+    f"fewer than {LEAST_SAMPLES}: counts of so few tell on single samples; the genesis of this "
+    "chain says that it allows them (allow_few_samples)"
+)
+"""What is said of such proofs."""
 
 
 def show_story(story: Story, console: Console) -> None:
     """A table per round, the global model's way, and every check."""
     for number, told in enumerate(story.rounds, start=1):
         console.print(_make_table(story, number, told))
+    console.print(
+        f"{story.subject}, {story.n_samples} samples a proof, of which {story.threshold} "
+        f"({story.threshold / story.n_samples:.1%}) have to be correct",
+        soft_wrap=True,
+    )
+    if story.n_samples < LEAST_SAMPLES:
+        console.print(f"  {FEW}", soft_wrap=True)
     console.print(f"Global model, on all {story.n_pool} test samples:")
     for number, told in enumerate(story.rounds, start=1):
         console.print(f"  after round {number}: {told.global_count / story.n_pool:.2%}")
@@ -67,6 +81,9 @@ def to_json(story: Story) -> dict[str, Any]:
         "height": story.height,
         "n_samples": story.n_samples,
         "n_pool": story.n_pool,
+        "subject": story.subject,
+        "threshold": story.threshold,
+        "allow_few_samples": story.n_samples < LEAST_SAMPLES,
         "rounds": [
             {
                 "leader": told.leader,
@@ -94,7 +111,10 @@ def to_json(story: Story) -> dict[str, Any]:
 
 
 def draw_picture(story: Story, path: Path) -> None:
-    """Accuracy by round: proven of each client, claimed in vain, and the global model's."""
+    """Accuracy by round: proven of each client, claimed in vain, asked for, and the global model's.
+
+    The title names model and data set.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -112,6 +132,9 @@ def draw_picture(story: Story, path: Path) -> None:
         axes.plot(numbers, claimed, "x", label=f"{name}, claimed and refused")
     whole = [told.global_count / story.n_pool for told in story.rounds]
     axes.plot(numbers, whole, "s-", color="black", linewidth=2, label="global model, all samples")
+    least = story.threshold / story.n_samples
+    axes.axhline(least, color="gray", linestyle=":", label="least that counts")
+    axes.set_title(f"{story.subject}, {story.n_samples} samples a proof")
     axes.set_xlabel("learning round")
     axes.set_ylabel("accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

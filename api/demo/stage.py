@@ -14,12 +14,13 @@ from api.store.keyfolder import KeyFolder
 from consensus.content.blobs import FileBlobs
 from consensus.disk.development import BLOBS, create_chain
 from consensus.learning.samples import SamplePool
-from consensus.wire.genesis import Genesis, Task, Timeouts, set_phases
+from consensus.wire.genesis import LEAST_SAMPLES, Genesis, Task, Timeouts, set_phases
 from federated.data import DatasetRef, LabeledImages, load_samples
 from federated.float_model import FloatModel
-from federated.local import warm_up
+from federated.local import LOCAL, WARM_UP, warm_up
 from federated.partition import split_by_label
 from federated.task_scales import TaskScales, quantize_for_task
+from federated.train import TrainSettings
 from kernels.backend import Backend
 from prover.model.network import Architecture
 from prover.model.presets import parse_architecture
@@ -42,23 +43,45 @@ class Role(StrEnum):
 class Plan:
     """The size of the demonstration; the default one proves in 2^18 rows.
 
-    train, test   : references of real samples that are packaged; the test set is the pool
-    n_public      : first samples of `train`, which everyone has; clients share the rest
-    concentration : of the split by classes, see `federated.partition`
+    dataset, model : their names; the data set's is the task's
+    least_percent  : of a proof's samples, correct ones of a proof that counts
+    train, test    : references of real samples that are here; the test set is the pool
+    n_public       : first samples of `train`, which everyone has; clients share the rest
+    n_least        : own samples of a client, at least
+    concentration  : of the split by classes, see `federated.partition`
+    warm_up, local : how the start is trained, and how clients train in a round
+    memory_bytes   : of the process that proves for all; None: as much as it takes
     """
 
+    dataset: str = "mnist"
+    model: str = "mlp-784-48-10"
     architecture: Architecture = field(default_factory=lambda: parse_architecture("mlp-784-48-10"))
     n_samples: int = 512
+    least_percent: int = 50
     train: str = "mnist:train[0:6000]"
     test: str = "mnist:test[0:2048]"
     n_public: int = 500
+    n_least: int = 200
     concentration: float = 0.5
+    warm_up: TrainSettings = WARM_UP
+    local: TrainSettings = LOCAL
     seed: int = 1
     n_validators: int = 4
     roles: tuple[Role, ...] = (Role.HONEST, Role.HONEST, Role.HONEST, Role.LIAR, Role.FORGER)
     n_rounds: int = 3
     block_ms: int = 1000
     phase_ms: int = 120_000  # who is silent for so long is not waited for any more
+    memory_bytes: int | None = None
+
+    @property
+    def threshold(self) -> int:
+        """Least count of a proof that counts."""
+        return max(1, self.n_samples * self.least_percent // 100)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether proofs are of fewer samples than a task's usually have to be."""
+        return self.n_samples < LEAST_SAMPLES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,11 +116,14 @@ def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: R
         n_clients=len(plan.roles),
         concentration=plan.concentration,
         seed=plan.seed,
-        least=200,
+        least=plan.n_least,
     )
-    start, scales = warm_up(public, plan.architecture, report)
+    start, scales = warm_up(public, plan.architecture, report, settings=plan.warm_up)
     keys = KeyCache(
-        KeyFolder(data_dir / "keys"), budget_bytes=1 << 33, random_bytes=secrets.token_bytes
+        KeyFolder(data_dir / "keys"),
+        budget_bytes=1 << 33,
+        random_bytes=secrets.token_bytes,
+        memory_bytes=plan.memory_bytes,
     )
     ready = keys.get(plan.architecture, plan.n_samples, backend, report)
     _try_proof(plan, ready, start, scales, test, backend, report)
@@ -184,18 +210,19 @@ def _make_task(
 ) -> Task:
     pool = SamplePool.of(images=test.images, labels=test.labels)
     return Task(
-        task_id=b"mnist",
+        task_id=plan.dataset.encode(),
         architecture=plan.architecture,
         circuit_digest=ready.accuracy.digest,
         verifying_key_digest=blobs.put(ready.key.verifying.encode()),
         sealed=False,
         pools=(blobs.put(pool.encode()),),
         n_samples=plan.n_samples,
-        threshold=plan.n_samples // 2,
+        threshold=plan.threshold,
         margin=None,
         n_rounds=plan.n_rounds,
         n_expected=len(plan.roles),
         collusion=1,
         **set_phases(plan.phase_ms),
+        allow_few_samples=plan.is_small,
         scales=scales.to_lists(),
     )

@@ -84,10 +84,17 @@ class Claim:
 
 @dataclass(slots=True)
 class Story:
-    """What happened, and what was checked about it. n_samples : of a shard; n_pool : of the pool"""
+    """What happened, and what was checked about it.
+
+    n_samples : of a shard; n_pool : of the pool
+    subject   : model and data set, for people
+    threshold : least count of a proof that counts; 0: not known
+    """
 
     n_samples: int
     n_pool: int
+    subject: str = ""
+    threshold: int = 0
     height: int = 0
     rounds: list[Round] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
@@ -125,15 +132,23 @@ def tell(
     search: Callable[[Sequence[Secret]], Searched],
     random_bytes: RandomBytes,
     report: Report,
+    subject: str = "",
 ) -> Story:
     """The story of a chain from its validators' ledgers. Raises BlobUnavailable, PoolInvalid.
 
     validators : what each validator holds itself, to read
     search     : looks for clients' secrets in all that others hold
+    subject    : model and data set, for people
     """
     task = genesis.task
     pool = SamplePool.parse(blobs.get(task.get_pool(0)))
-    story = Story(n_samples=task.n_samples, n_pool=len(pool.labels), height=len(ledgers[0]))
+    story = Story(
+        n_samples=task.n_samples,
+        n_pool=len(pool.labels),
+        subject=subject,
+        threshold=task.threshold,
+        height=len(ledgers[0]),
+    )
     hashes = {tuple(final.block.hash for final in ledger) for ledger in ledgers}
     story.check(
         f"{len(ledgers)} validators have the same {story.height} blocks",

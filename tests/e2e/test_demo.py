@@ -20,13 +20,15 @@ PROGRAM = Path(sys.executable).parent / "zkpot"
 LIMIT_S = 1100
 
 
-def zkpot(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def zkpot(
+    data_dir: Path, *arguments: str, limit_s: float = LIMIT_S
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [PROGRAM, *arguments],
         env={**os.environ, "ZKPOT_DATA_DIR": str(data_dir)},
         capture_output=True,
         text=True,
-        timeout=LIMIT_S,
+        timeout=limit_s,
         check=False,
     )
 

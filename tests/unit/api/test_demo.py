@@ -404,8 +404,8 @@ def test_proofs_are_waited_for_while_they_can_come() -> None:
     proof = lab.prove(0, state)
     feed = StubFeed([state])
     feed._proofs.append(proof)
-    assert feed.wait_for_proof(0) == Envelope.decode(proof.envelope)
-    assert feed.wait_for_proof(1) is None  # of a round that is not under way
+    assert feed.wait_for_proof(0, 60) == Envelope.decode(proof.envelope)
+    assert feed.wait_for_proof(1, 60) is None  # of a round that is not under way
 
 
 def test_one_demonstration_at_a_time(tmp_path: Path) -> None:
