@@ -8,11 +8,10 @@ from math import prod
 import numpy as np
 
 from prover.circuit.affine_counts import AffineCounts, Value, quotients_of
-from prover.circuit.gadgets.pool import MOST_IN_A_ROW
 from prover.circuit.occurrence import count_cells
 from prover.circuit.public_inputs import PublicLayout, list_clamp_kinds
 from prover.circuit.sizing.affine import list_affine
-from prover.circuit.sizing.maxima import count_alike
+from prover.circuit.sizing.maxima import MOST_IN_A_ROW, count_alike
 from prover.circuit.sizing.sliding import Sliding
 from prover.model.graph import trace_samples
 from prover.model.layers import WEIGHT_MAX, Linear

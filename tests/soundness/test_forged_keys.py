@@ -134,7 +134,7 @@ def test_a_key_written_anew_for_another_card_is_another_key(name: str, folder: P
         KeyCard.of(accuracy()).encode() + b"\n",
         KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":16.0'),
         KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":true'),
-        KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":1'),
+        KeyCard.of(accuracy()).encode().replace(b'"n_samples":16', b'"n_samples":0'),
         KeyCard.of(accuracy()).encode().replace(b'"version":3', b'"version":1'),
         KeyCard.of(accuracy()).encode().replace(b'"version":3', b'"version":3.0'),
         KeyCard.of(accuracy()).encode().replace(b"{", b'{"origin":"multi-party ceremony",', 1),

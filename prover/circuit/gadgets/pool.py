@@ -5,12 +5,9 @@ from __future__ import annotations
 from prover.circuit.constraints import System
 from prover.circuit.gadgets.lookup import RangeTable
 from prover.circuit.linear_form import LinearForm
-from prover.circuit.sizing.maxima import list_windows
+from prover.circuit.sizing.maxima import MOST_IN_A_ROW, list_windows
 from prover.circuit.sizing.sliding import Sliding
 from prover.model.planes import Window
-
-MOST_IN_A_ROW = 16
-"""Factors that are multiplied one after the other; of more, pairs first."""
 
 
 def sum_windows(values: LinearForm, window: Window) -> LinearForm:

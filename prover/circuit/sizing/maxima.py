@@ -25,6 +25,9 @@ from prover.model.pooling import MaxPool
 MAX_AREA = 1 << 12
 """Of a window of a circuit: its differences are multiplied one after the other."""
 
+MOST_IN_A_ROW = 16
+"""Factors that are multiplied one after the other; of more, pairs first."""
+
 _CLAMP_ROWS = 2  # of an activation: a product and a lookup
 
 

@@ -54,9 +54,9 @@ def proving(lab: ProvenLab) -> ChainState:
 
 @pytest.fixture(scope="module")
 def lie(lab: ProvenLab, proving: ChainState) -> Proof:
-    """Client 1 claims one more than it has proven."""
-    deal = lab.prove(1, proving).deal
-    return lab.wrap(1, raise_claim(lab.make_envelope(1, proving), extra=1), deal=deal)
+    """Client 2, whose model errs on the draw, claims one more than it has proven."""
+    deal = lab.prove(2, proving).deal
+    return lab.wrap(2, raise_claim(lab.make_envelope(2, proving), extra=1), deal=deal)
 
 
 def refuse(i: int, state: ChainState) -> Refusal:
@@ -175,7 +175,7 @@ def test_a_proposer_prefers_the_valid_proof(
     lab: ProvenLab, proving: ChainState, lie: Proof
 ) -> None:
     desk = make_desk(lab)
-    honest = lab.prove(1, proving)
+    honest = lab.prove(2, proving)
     for tx in (lie, honest):
         assert desk.add_transaction(proving, tx) is None
     assert desk.judge_pending(proving) == [honest]

@@ -209,13 +209,13 @@ def test_streams_that_are_emptied_are_filled_again(make_net: NetMaker, after: in
 
 
 class FalseClients(Net):
-    """Client 1 claims a sample more than it proved; client 2 sends a proof of nothing."""
+    """Client 2 claims a sample more than it proved; client 1 sends a proof of nothing."""
 
     def list_due(self, chain: ChainState) -> list[Transaction]:
         due = super().list_due(chain)
         if chain.phase is not Phase.PROVE:
             return due
-        lie, forgery = (tx for tx in due[1:3] if isinstance(tx, Proof))
+        forgery, lie = (tx for tx in due[1:3] if isinstance(tx, Proof))
         envelope = Envelope.decode(lie.envelope)
         assert envelope is not None
         more = envelope.statement.claimed_correct + 1
@@ -223,8 +223,8 @@ class FalseClients(Net):
         empty = replace(envelope, statement=self._statement_of(forgery), proof=bytes(224))
         t = chain.learning_round
         return [
-            self.lab.wrap(1, lied, t, lie.deal),
-            self.lab.wrap(2, empty, t, forgery.deal),
+            self.lab.wrap(2, lied, t, lie.deal),
+            self.lab.wrap(1, empty, t, forgery.deal),
             due[0],
             *due[3:],
         ]
