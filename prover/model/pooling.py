@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -28,11 +29,26 @@ from prover.model.layers import (
 from prover.model.planes import Window, require_plane, window_from_manifest
 
 
-class _Bare:
-    """What layers without parameters have in common."""
+class _Bare(ABC):
+    """What layers without parameters have in common: none decreases where a number grows."""
 
     __slots__ = ()
     kind: ClassVar[str]
+
+    @abstractmethod
+    def accumulate(
+        self,
+        values: Sequence[Int64Array],
+        weight: Int8Array,
+        bias: Int32Array,
+        integers: Integers = HOST,
+    ) -> Int64Array:
+        """As `Layer.accumulate`."""
+
+    def bounds(self, x: Sequence[Interval], weight: Int8Array, bias: Int32Array) -> Interval:
+        ends = [[part.lo[None] for part in x], [part.hi[None] for part in x]]
+        lo, hi = (self.accumulate(end, weight, bias)[0] for end in ends)
+        return Interval(lo, hi)
 
     def weight_shape(self, shapes: Sequence[Shape]) -> Shape:
         return NO_PARAMETERS
@@ -50,9 +66,23 @@ class _Plain(_Bare):
     def requant(self) -> Requant | None:
         return None
 
+    def public_range(self, shapes: Sequence[Shape], ranges: Sequence[Range]) -> Range:
+        return ranges[0]
+
+
+class _Pool(_Plain):
+    """Layers that slide a window over planes."""
+
+    __slots__ = ()
+    window: Window
+
+    def output_shape(self, shapes: Sequence[Shape]) -> Shape:
+        require_plane(self.kind, shapes[0])
+        return (shapes[0][0], *self.window.output_plane(shapes[0][1:]))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SumPool(_Plain):
+class SumPool(_Pool):
     """The sum of each window: average pooling whose factor goes into the next scale. No pads."""
 
     kind: ClassVar[str] = "sum_pool"
@@ -63,10 +93,6 @@ class SumPool(_Plain):
         require_ints("sum_pool inputs", self.inputs, 1, 0, MAX_DIMENSION)
         if any(self.window.pads):
             raise ArchitectureInvalid("sum_pool has no pads")
-
-    def output_shape(self, shapes: Sequence[Shape]) -> Shape:
-        require_plane(self.kind, shapes[0])
-        return (shapes[0][0], *self.window.output_plane(shapes[0][1:]))
 
     def accumulate(
         self,
@@ -83,10 +109,6 @@ class SumPool(_Plain):
             _, columns = self.window.meet(1, kx, x.shape[3], width)
             z += x[:, :, rows, columns]
         return z
-
-    def bounds(self, x: Sequence[Interval], weight: Int8Array, bias: Int32Array) -> Interval:
-        lo, hi = (self.accumulate([end[None]], weight, bias)[0] for end in (x[0].lo, x[0].hi))
-        return Interval(lo, hi)
 
     def public_range(self, shapes: Sequence[Shape], ranges: Sequence[Range]) -> Range:
         low, high = ranges[0]
@@ -110,7 +132,7 @@ class SumPool(_Plain):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaxPool(_Plain):
+class MaxPool(_Pool):
     """The greatest number of each window; padded places take no part."""
 
     kind: ClassVar[str] = "max_pool"
@@ -119,10 +141,6 @@ class MaxPool(_Plain):
 
     def __post_init__(self) -> None:
         require_ints("max_pool inputs", self.inputs, 1, 0, MAX_DIMENSION)
-
-    def output_shape(self, shapes: Sequence[Shape]) -> Shape:
-        require_plane(self.kind, shapes[0])
-        return (shapes[0][0], *self.window.output_plane(shapes[0][1:]))
 
     def accumulate(
         self,
@@ -141,13 +159,6 @@ class MaxPool(_Plain):
             part = z[:, :, outs, across]
             z[:, :, outs, across] = np.maximum(part, x[:, :, rows, columns])
         return z
-
-    def bounds(self, x: Sequence[Interval], weight: Int8Array, bias: Int32Array) -> Interval:
-        lo, hi = (self.accumulate([end[None]], weight, bias)[0] for end in (x[0].lo, x[0].hi))
-        return Interval(lo, hi)
-
-    def public_range(self, shapes: Sequence[Shape], ranges: Sequence[Range]) -> Range:
-        return ranges[0]
 
     def to_manifest(self) -> dict[str, Any]:
         return {
@@ -189,12 +200,6 @@ class Flatten(_Plain):
     ) -> Int64Array:
         return values[0].reshape(len(values[0]), -1)
 
-    def bounds(self, x: Sequence[Interval], weight: Int8Array, bias: Int32Array) -> Interval:
-        return Interval(x[0].lo.reshape(-1), x[0].hi.reshape(-1))
-
-    def public_range(self, shapes: Sequence[Shape], ranges: Sequence[Range]) -> Range:
-        return ranges[0]
-
     def to_manifest(self) -> dict[str, Any]:
         return {"inputs": list(self.inputs), "kind": self.kind}
 
@@ -234,10 +239,6 @@ class Add(_Bare):
         integers: Integers = HOST,
     ) -> Int64Array:
         return values[0] * self.scales[0] + values[1] * self.scales[1]
-
-    def bounds(self, x: Sequence[Interval], weight: Int8Array, bias: Int32Array) -> Interval:
-        lo = self.accumulate([x[0].lo, x[1].lo], weight, bias)
-        return Interval(lo, self.accumulate([x[0].hi, x[1].hi], weight, bias))
 
     def public_range(self, shapes: Sequence[Shape], ranges: Sequence[Range]) -> Range:
         (a, b), (c, d) = ranges
