@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -62,17 +62,26 @@ class Architecture:
     Layers take the values that layers before them make (`prover.model.graph`). Linear layers,
     convolutions and additions requantize; the last layer's accumulators are the logits.
     margin_bits : w of the correctness count: differences of two logits lie in (-2^w, 2^w)
+    shapes      : of one sample of every value: the samples, then what each layer makes
+    z_ranges    : per layer the least and greatest z of any weights that the circuit accepts
     raises      : ArchitectureInvalid; QuantizationOverflow when a layer could reach |m*z| >= 2^47
+
+    Shapes and ranges follow from the rest. They are asked for hundreds of times per circuit, so
+    they are computed once.
     """
 
     input_shape: Shape
     layers: tuple[Layer, ...]
     margin_bits: int
+    shapes: tuple[Shape, ...] = field(init=False, repr=False, compare=False)
+    z_ranges: tuple[Range, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._check_sizes()
         require_graph(self.layers)
-        shapes = self.shapes
+        shapes = compute_shapes(self.input_shape, self.layers)
+        object.__setattr__(self, "shapes", shapes)
+        object.__setattr__(self, "z_ranges", compute_accumulator_ranges(self.layers, shapes))
         if any(_size(shape) > MAX_VALUES for shape in shapes):
             raise ArchitectureInvalid(f"a layer makes more than {MAX_VALUES} numbers of a sample")
         self._check_products()
@@ -143,11 +152,6 @@ class Architecture:
         return f"cnn-{sample}-{self.n_classes}-{self.n_parameters}"
 
     @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """Shape of one sample of every value: the samples, then what each layer makes."""
-        return compute_shapes(self.input_shape, self.layers)
-
-    @property
     def weight_shapes(self) -> tuple[Shape, ...]:
         shapes = self.shapes
         return tuple(x.weight_shape([shapes[v] for v in x.inputs]) for x in self.layers)
@@ -160,17 +164,16 @@ class Architecture:
     @property
     def value_ranges(self) -> tuple[Range, ...]:
         """Least and greatest number of every value; without requantization those of z."""
-        z = compute_accumulator_ranges(self.layers, self.shapes)
         made = [
-            bounds if x.requant is None else x.requant.y_range
-            for x, bounds in zip(self.layers, z, strict=True)
+            z if x.requant is None else x.requant.y_range
+            for x, z in zip(self.layers, self.z_ranges, strict=True)
         ]
         return (INPUT_RANGE, *made)
 
     @property
     def public_bounds(self) -> tuple[int, ...]:
         """Per layer the greatest |z| of any weights and biases the circuit accepts."""
-        return tuple(map(largest, compute_accumulator_ranges(self.layers, self.shapes)))
+        return tuple(map(largest, self.z_ranges))
 
     @property
     def entrance(self) -> int:
