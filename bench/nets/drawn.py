@@ -28,7 +28,7 @@ from bench.proving import KEYS, AccuracyBench, decode
 from kernels.backend import Backend, get_backend
 from kernels.numpy_types import Float64Array, Int8Array, Int64Array, UInt8Array
 from prover.keys.folder import save_key
-from prover.model.layers import DEFAULT_SHIFT, WEIGHT_MAX, Layer, Range, Requant, Shape
+from prover.model.layers import WEIGHT_MAX, Layer, Range, Requant, Shape
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.presets import parse_architecture
 
@@ -37,7 +37,9 @@ SPREAD = 60.0  # of a quotient before it is clamped to [0, 255]
 LOGIT_SPREAD = 40.0  # of the last layer's weights
 N_DRAWN = 16  # samples that weights are scaled by
 MARGIN = 0.8  # of the table of quotients that the worst samples may reach
-SHIFTS = {"resnet20": 8}  # narrow and deep: by the default one its signal would die out
+# By the default rescaling the signal of a narrow, deep network would die out, and that of one with
+# thousands of terms a sum, whose worst samples are far from any that it sees.
+REQUANTS = {"resnet20": Requant(shift=8), "vgg11": Requant(q_bits=15)}
 MISTAKES = 4  # one label in so many is wrong
 WARM_UP = "mlp-4-3-2"
 N_PROOFS = 3
@@ -107,7 +109,7 @@ class NetworkBench(AccuracyBench):
 
     @cached_property
     def model(self) -> QuantizedModel:
-        requant = Requant(shift=SHIFTS.get(self.name, DEFAULT_SHIFT))
+        requant = REQUANTS.get(self.name, Requant())
         return draw_model(parse_architecture(self.name, requant=requant))
 
     def samples(self, n: int) -> tuple[UInt8Array, UInt8Array]:

@@ -59,15 +59,18 @@ _BINARY = {"content": {_OCTETS: {"schema": {"type": "string", "format": "binary"
 _BODY = {"requestBody": {"required": True, **_BINARY}}
 
 
-def _upload(path: str, summary: str, *, tag: str, max_bytes: int) -> Callable[[_Route], _Route]:
-    """A route that takes the bytes of a file, at most so many, and answers with a receipt."""
+def _upload(
+    path: str, summary: str, *, tag: str, max_bytes: int, problems: tuple[str, ...] = ()
+) -> Callable[[_Route], _Route]:
+    """A route that takes the bytes of a file, at most so many, and answers with a receipt, or with
+    a problem that uploads have, or one of `problems`."""
     return router.post(
         path,
         status_code=201,
         tags=[tag],
         summary=summary,
         max_body_size=max_bytes,
-        responses=_UPLOAD,
+        responses={**_UPLOAD, **document(*problems)},
         openapi_extra=_BODY,
     )
 
@@ -80,7 +83,13 @@ async def put_model(request: Request, shell: ShellDep, caller: CallerDep) -> Mod
     return await run_in_threadpool(shell.service.put_model, caller, raw)
 
 
-@_upload("/models/onnx", "Import an ONNX network", tag="models", max_bytes=MAX_MODEL_BYTES)
+@_upload(
+    "/models/onnx",
+    "Import an ONNX network",
+    tag="models",
+    max_bytes=MAX_MODEL_BYTES,
+    problems=("not_found",),
+)
 @SUBMITTERS
 async def import_model(
     request: Request,
