@@ -21,7 +21,7 @@ settings.load_profile("deterministic")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--seeds", type=int, default=200, help="simulated runs of the consensus, of each size"
+        "--seeds", type=int, default=150, help="simulated runs of the consensus, of each size"
     )
 
 

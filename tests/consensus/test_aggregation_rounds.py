@@ -33,7 +33,7 @@ from tests.consensus.aggregation_rounds import (
 )
 
 N_QUICK = 100
-CHUNK = 100
+CHUNK = 50
 SOME = [c for k in range(COLLUSION + 1) for c in combinations(range(N_CLIENTS), k)]
 
 
