@@ -10,29 +10,20 @@ All of it is exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from operator import mul
 
 import numpy as np
-import numpy.typing as npt
 
-from kernels.array import ints_from_words, words_from_ints
+from kernels.array import FrArray
 from kernels.bn254 import R
-from kernels.integers import BLOCK_VALUES
-from kernels.numpy_types import UInt8Array
+from kernels.cpu.words.weighted_sums import compute_powers, gather_sums, sum_bytes
+from kernels.numpy_types import Int64Array, UInt8Array
 from prover.circuit.sizing.packing import Packing
-from prover.circuit.sizing.sliding import Sliding, slide_layer
+from prover.circuit.sizing.sliding import Axis, Sliding, slide_layer
 from prover.model.layers import Shape
 from prover.model.network import Architecture
 from prover.model.planes import Conv2d
-
-_LIMB_BITS = 32
-# Products this small stay on one thread in OpenBLAS: on a busy machine threads would wait longer
-# for each other than the product takes. With 8 limbs it is also at most 2^13 samples at a time.
-_MATMUL_TERMS = 1 << 16
-_EXACT_SAMPLES = 1 << 13  # of 8 bits, times limbs of 32: sums below 2^53
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,57 +53,35 @@ class SampleSums:
         return prod(self.depth)
 
     def compute(
-        self, samples: UInt8Array, weights: Sequence[int], *, total: int, x: int, y: int
-    ) -> list[int]:
-        """Every P mod r, in the order of the layer's weights.
+        self, samples: UInt8Array, weights: FrArray, *, total: int, x: int, y: int
+    ) -> FrArray:
+        """Every P, in the order of the layer's weights, shape [n_sums].
 
-        samples : uint8[n, *shape]; weights : of each sample, below r
+        samples : uint8[n, *shape]; weights : of each sample, shape [n]
         total   : the sum of the weights of all slots, those without a sample included
-        cost    : the sums of weighted samples, then a few multiplications per number and row of
-                  the kernel
+        cost    : the sums of weighted samples, then a product per number and row of the kernel
         """
-        sums = compute_weighted_sums(samples.reshape(len(samples), -1), weights)
+        sums = sum_bytes(samples.reshape(len(samples), -1), weights)
         if self.sliding is None:
             return sums
-        _, height, width = samples.shape[1:]
-        size = height * width
-        borders = [v * total % R for v in self.pad_values or (0,) * self.depth[0]]
-        by_x = compute_powers(x, self.sliding.rows.n_out)
-        by_y = self.packing.compute_column_weights(y, self.sliding.columns.n_out)
-        found = []
-        for c, border in enumerate(borders):
-            plane = sums[c * size : (c + 1) * size]
-            found += _slide(plane, self.sliding, border, by_x, by_y)
-        return found
+        rows, columns = self.sliding.rows, self.sliding.columns
+        borders = FrArray.from_ints(v * total for v in self.pad_values or (0,) * self.depth[0])
+        # One row and one column more, which stand for all that lies outside.
+        plane = np.empty((len(borders), rows.n + 1, columns.n + 1, FrArray.WORDS), dtype=np.uint64)
+        plane[:] = borders.data[:, None, None]
+        plane[:, :-1, :-1] = sums.data.reshape(-1, rows.n, columns.n, FrArray.WORDS)
+        by_x = compute_powers(x, rows.n_out)
+        by_y = FrArray.from_ints(self.packing.compute_column_weights(y, columns.n_out))
+        # Rows first: what a row of the kernel meets, summed up by rows, is one such row.
+        lines = gather_sums(FrArray(plane), _find_met(rows), by_x)
+        lines = FrArray(lines.data.reshape(-1, columns.n + 1, 1, FrArray.WORDS))
+        return FrArray(gather_sums(lines, _find_met(columns), by_y).data.reshape(-1, FrArray.WORDS))
 
 
-def _slide(
-    plane: Sequence[int], sliding: Sliding, border: int, by_x: Sequence[int], by_y: Sequence[int]
-) -> list[int]:
-    """sum_ij by_x[i] by_y[j] plane[i t + ky - p, j t + kx - p] mod r at every place of the kernel.
-
-    Rows first: what a row of the kernel meets, summed up by rows, is one padded row.
-    """
-    rows, columns = sliding.rows, sliding.columns
-    outside = [border] * columns.n
-    lines = [plane[u * columns.n : (u + 1) * columns.n] for u in range(rows.n)]
-    edge = border * sum(by_x) % R
-    found = []
-    for met in rows.met.tolist():
-        taken = [lines[u] if 0 <= u < rows.n else outside for u in met]
-        line = [sum(map(mul, numbers, by_x)) % R for numbers in zip(*taken, strict=True)]
-        for places in columns.met.tolist():
-            numbers = [line[v] if 0 <= v < columns.n else edge for v in places]
-            found.append(sum(map(mul, numbers, by_y)) % R)
-    return found
-
-
-def compute_powers(base: int, n: int) -> list[int]:
-    """1, base, ..., base^(n-1) mod r."""
-    powers = [1]
-    for _ in range(n - 1):
-        powers.append(powers[-1] * base % R)
-    return powers
+def _find_met(axis: Axis) -> Int64Array:
+    """The number that each output meets at each place, `axis.n` for one outside: [kernel, n_out]"""
+    met = axis.met
+    return np.where((met >= 0) & (met < axis.n), met, axis.n)
 
 
 def sum_powers(base: int, n: int) -> int:
@@ -120,38 +89,3 @@ def sum_powers(base: int, n: int) -> int:
     if base == 1:
         return n
     return (pow(base, n, R) - 1) * pow(base - 1, -1, R) % R
-
-
-def compute_weighted_sums(samples: UInt8Array, weights: Sequence[int]) -> list[int]:
-    """sum_n weights_n * samples_nk mod r for every k.
-
-    samples : uint8[n, d]; weights : n scalars below r
-    holds   : weights are cut into 32-bit limbs; a limb's sum over at most 2^13 samples
-              is below 2^53, hence exact in float64, and the BLAS may add in any order; over all of
-              MAX_SAMPLES it is below 2^60, hence exact in int64
-    cost    : samples become doubles block by block, never all of them
-    """
-    limbs = words_from_ints(weights).view(np.uint32).T.astype(np.float64)
-    n, d = samples.shape
-    step = max(1, _MATMUL_TERMS // (len(limbs) * max(d, 1)))
-    height = max(step, min(_EXACT_SAMPLES, BLOCK_VALUES // max(d, 1)))
-    sums = np.zeros((len(limbs), d), dtype=np.int64)
-    for first in range(0, n, height):
-        exact = samples[first : first + height].astype(np.float64)
-        scales = limbs[:, first : first + height]
-        total = np.zeros((len(limbs), d))
-        for start in range(0, len(exact), step):
-            total += scales[:, start : start + step] @ exact[start : start + step]
-        sums += total.astype(np.int64)
-    return [total % R for total in _join_limbs(sums)]
-
-
-def _join_limbs(sums: npt.NDArray[np.int64]) -> list[int]:
-    """sum_i 2^(32 i) sums_ik for every k, from int64[8, d] of entries in [0, 2^62).
-
-    Limbs of even and of odd index, each below 2^64, make two integers without any carry.
-    """
-    unsigned = sums.astype(np.uint64)
-    even = ints_from_words(np.ascontiguousarray(unsigned[0::2].T))
-    odd = ints_from_words(np.ascontiguousarray(unsigned[1::2].T))
-    return [low + (high << _LIMB_BITS) for low, high in zip(even, odd, strict=True)]

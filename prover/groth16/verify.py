@@ -212,7 +212,7 @@ def equations_hold(
     )
     public = combine_wires([claim.public for claim in claims], r)
     of_own = [weight for weight in r for _ in range(key.n_linked)]
-    combined = FrArray.from_ints([sum(r), *public, *of_own])
+    combined = FrArray.concat([FrArray.from_ints([sum(r)]), public, FrArray.from_ints(of_own)])
     g1 = [
         neg_g1(mul_g1(FrArray.from_ints(r), a)),
         _sum(key.alpha, [sum(r)]),

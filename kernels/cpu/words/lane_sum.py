@@ -69,12 +69,22 @@ def _reduce_all(out: int, lanes: Int64Array, factors: int, modulus: U64, n: int)
         fr_add(out + 32 * e, low, high)
 
 
+def reduce_lanes(lanes: Int64Array) -> FrArray:
+    """sum_i 2^(32 i) lanes_ei mod r for every element e, shape [n].
+
+    lanes : int64[n * LANES], LANES for each element, below 2^62 in absolute value
+    """
+    n = len(lanes) // LANES
+    out = np.empty((n, 4), dtype=np.uint64)
+    _reduce_all(out.ctypes.data, lanes, _FACTORS.ctypes.data, _MODULUS, n)
+    return FrArray(out)
+
+
 class LaneSum:
     """A sum of n elements, at first zero. Not for use by two threads at once."""
 
     def __init__(self, n: int) -> None:
         self._lanes = np.zeros(n * LANES, dtype=np.int64)
-        self._n = n
 
     def add(self, stream: npt.NDArray[np.uint32], *, sign: int) -> None:
         """Adds sign (1 or -1) times a stream: uint32[12 n], little-endian words."""
@@ -84,6 +94,4 @@ class LaneSum:
 
     def reduce(self) -> FrArray:
         """The sum mod r, shape [n]."""
-        out = np.empty((self._n, 4), dtype=np.uint64)
-        _reduce_all(out.ctypes.data, self._lanes, _FACTORS.ctypes.data, _MODULUS, self._n)
-        return FrArray(out)
+        return reduce_lanes(self._lanes)

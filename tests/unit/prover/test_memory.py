@@ -11,11 +11,10 @@ import pytest
 from federated.float_model import FloatModel
 from kernels import integers
 from kernels.bn254 import R
+from kernels.cpu.words.weighted_sums import compute_powers, sum_bytes
 from kernels.integers import exact_matmul
 from kernels.numpy_types import UInt8Array
-from prover.circuit import sample_sums
 from prover.circuit.accuracy import compile_accuracy
-from prover.circuit.sample_sums import compute_powers, compute_weighted_sums
 from prover.circuit.witness import solve_committed
 from prover.model.layers import Linear, Requant
 from prover.model.network import Architecture
@@ -45,7 +44,7 @@ def draw_samples(n: int, d: int) -> UInt8Array:
 def test_sums_of_a_shard_take_less_than_its_bytes() -> None:
     samples = draw_samples(2_000, 16_384)
     powers = compute_powers(3**90 % R, len(samples))
-    peak = measure_peak(lambda: compute_weighted_sums(samples, powers))
+    peak = measure_peak(lambda: sum_bytes(samples, powers))
     assert peak < samples.nbytes  # as doubles they were eight times as much
 
 
@@ -118,18 +117,6 @@ def test_blocks_of_a_product_are_the_product(
     assert np.array_equal(exact_matmul(x, weight), expected)
     if n:
         assert np.array_equal(exact_matmul(x[0], weight), expected[0])
-
-
-@pytest.mark.parametrize("block", [1, 40, 1 << 20])
-def test_blocks_of_a_sum_are_the_sum(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample_sums, "BLOCK_VALUES", block)
-    monkeypatch.setattr(sample_sums, "_MATMUL_TERMS", 64)
-    samples = draw_samples(23, 3)
-    weights = compute_powers(R - 5, len(samples))
-    expected = [
-        sum(w * int(x) for w, x in zip(weights, column, strict=True)) % R for column in samples.T
-    ]
-    assert compute_weighted_sums(samples, weights) == expected
 
 
 def test_padding_is_the_zero_sample() -> None:
