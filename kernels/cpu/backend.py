@@ -12,7 +12,7 @@ from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress
 from kernels.cpu.compile.jit import cache_directory
 from kernels.cpu.lanes.choice import choose_lanes
-from kernels.cpu.msm import equal_scalars, membership
+from kernels.cpu.msm import membership, short_scalars
 from kernels.cpu.msm.fixed_base import FixedBase
 from kernels.cpu.msm.pippenger import Msm, PreparedBases
 from kernels.cpu.msm.scaling import scale_g1
@@ -212,4 +212,4 @@ def _sum(msm: Msm, scalars: FrArray, bases: object, progress: Progress | None) -
         raise TypeError(f"bases prepared by another backend: {type(bases).__name__}")
     if len(scalars.shape) != 1:
         raise ValueError(f"MSM: expected scalars of shape [n], got {list(scalars.shape)}")
-    return equal_scalars.run(msm, scalars, bases, progress).reshape(1, -1)
+    return short_scalars.run(msm, scalars, bases, progress).reshape(1, -1)

@@ -9,15 +9,12 @@ A sample decides whether it is worth while; what it says changes the cost and ne
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from kernels.array import U64, FrArray
 from kernels.backend import Progress
 from kernels.bn254 import R
 from kernels.cpu.compile.jit import kernel
-from kernels.cpu.lanes.interface import aligned_words
 from kernels.cpu.msm.digits import magnitude
 from kernels.cpu.msm.pippenger import Entries, Msm, PreparedBases
 from kernels.numpy_types import BoolArray, Int32Array, Int64Array, UInt32Array
@@ -168,7 +165,7 @@ def merge_equal_scalars(
     finite = buckets.present[:n_groups] != 0
     sums = buckets.sums[: n_groups * msm.words].reshape(-1, msm.words)[finite]
     merged = np.concatenate([words[kept[:n_kept]], values[:n_groups][finite]])
-    return FrArray(merged), _take(msm, bases, kept[:n_kept], sums)
+    return FrArray(merged), msm.take(bases, kept[:n_kept], sums)
 
 
 def is_worth_while(scalars: U64) -> bool:
@@ -195,13 +192,3 @@ def _leaders(msm: Msm, scalars: U64, bases: PreparedBases) -> tuple[Int32Array, 
 
     msm.pool.each([(index,) for index in range(n_parts)], part)
     return leaders, sizes
-
-
-def _take(msm: Msm, bases: PreparedBases, kept: Int64Array, sums: U64) -> PreparedBases:
-    """The bases that are kept, then the sums: packed records, all finite."""
-    n, words = len(kept) + len(sums), msm.words
-    table = aligned_words((n + msm.lanes.width) * words)
-    rows = table[: n * words].reshape(n, words)
-    rows[: len(kept)] = bases.table[: len(bases) * words].reshape(-1, words)[kept]
-    rows[len(kept) :] = sums
-    return replace(bases, table=table, infinite=np.zeros(n, np.bool_))

@@ -155,6 +155,15 @@ class Msm:
             double_bases(self, table, j * n, (j + 1) * n, window * n_sets)
         return PreparedBases(table, infinite, self.degree, n_tables, window, n_sets)
 
+    def take(self, bases: PreparedBases, kept: Int64Array, extra: U64) -> PreparedBases:
+        """The bases at `kept`, then more packed records, [k, words]: all finite, no multiples."""
+        n, words = len(kept) + len(extra), self.words
+        table = aligned_words((n + self.lanes.width) * words)
+        rows = table[: n * words].reshape(n, words)
+        rows[: len(kept)] = bases.table[: len(bases) * words].reshape(-1, words)[kept]
+        rows[len(kept) :] = extra
+        return PreparedBases(table, np.zeros(n, np.bool_), self.degree, 1, 0, 0)
+
     # -- the sum ---------------------------------------------------------------------------------
     def run(self, scalars: FrArray, bases: PreparedBases, progress: Progress | None = None) -> U64:
         """The sum as 2^256-Montgomery affine words, uint64[8 d]; zeros for infinity.
@@ -186,7 +195,7 @@ class Msm:
 
     def plan(self, scalars: U64, bases: PreparedBases) -> Plan | None:
         """How these scalars are cut into digits; None if all are zero (or their base is)."""
-        lengths = self._lengths(scalars, bases.infinite)
+        lengths = self.lengths(scalars, bases.infinite)
         longest = int(np.flatnonzero(lengths)[-1]) if lengths.any() else 0
         if longest == 0:
             return None
@@ -201,7 +210,11 @@ class Msm:
         join(results, found, n_sets, c, out)
         return out
 
-    def _lengths(self, scalars: U64, infinite: BoolArray) -> Int64Array:
+    def lengths(self, scalars: U64, infinite: BoolArray) -> Int64Array:
+        """int64[257]: how many finite bases have a scalar s with min(s, r - s) of b bits.
+
+        Raises ValueError if a scalar is not canonical.
+        """
         parts: list[Int64Array] = []
 
         def part(first: int, last: int) -> None:
