@@ -1,4 +1,4 @@
-"""Integers of the witness on a device: inference, lookups, gather and scatter (numba.cuda kernels).
+"""Integers of the witness on a device: inference, lookups and gathering, a thread each.
 
 The definition is `kernels.integers.HOST`; here are the same integers, computed where they are
 needed next. Everything is exact: the caller's architecture keeps |m z| below 2^47. Arrays of values
@@ -72,16 +72,6 @@ def _build_gather(jit: Jit, atomic_add: AtomicAdd) -> Body:
     return body
 
 
-def _build_scatter(jit: Jit, atomic_add: AtomicAdd) -> Body:
-    def body(i: Any, target: Any, index: Any, values: Any) -> None:
-        """target[index[i], k] = values[i, k]; one thread per word."""
-        words = target.shape[1]
-        record, k = i // words, i % words
-        target[np.int64(index[record]), k] = values[record, k]
-
-    return body
-
-
 def _build_scalars(jit: Jit, atomic_add: AtomicAdd) -> Body:
     def body(i: Any, values: Any, out: Any) -> None:
         """out[i] = values[i] mod r. For x < 0: r - |x|, in which only the lowest word differs."""
@@ -98,12 +88,20 @@ def _build_scalars(jit: Jit, atomic_add: AtomicAdd) -> Body:
     return body
 
 
-_accumulate = PerThread(_build_accumulate)
-_round = PerThread(_build_round)
-_count = PerThread(_build_count)
-_gather = PerThread(_build_gather)
-_scatter = PerThread(_build_scatter)
-_scalars = PerThread(_build_scalars)
+_accumulate = PerThread(
+    "accumulate",
+    _build_accumulate,
+    "uint8[:,:], int8[:,:], int32[:], int64[:,:]",
+    "int64[:,:], int8[:,:], int32[:], int64[:,:]",
+)
+_round = PerThread(
+    "round_values",
+    _build_round,
+    "int64[:], int64, int64, int64, int64, int64[:], int64[:], int64[:]",
+)
+_count = PerThread("count_lookups", _build_count, "int64[:], uint32[:,:]")
+_gather = PerThread("gather", _build_gather, "uint64[:,:], uint32[:], uint64[:,:]")
+_scalars = PerThread("small_scalars", _build_scalars, "int64[:], uint64[:,:]")
 
 
 def multiply(device: Device, x: Array, weight: Int8Array, bias: Int32Array) -> Array:
@@ -143,15 +141,10 @@ def count_lookups(device: Device, index: Array, n_rows: int) -> Array:
 
 
 def gather(device: Device, source: Array, index: Array) -> Array:
-    """source[index], uint64[n, w] for index int64[n] below len(source)."""
+    """source[index], uint64[n, w] for index uint32[n] below len(source)."""
     out = device.empty((len(index), source.shape[1]), source.dtype)
     _gather(device, out.size, source, index, out)
     return out
-
-
-def scatter(device: Device, target: Array, index: Array, values: Array) -> None:
-    """target[index] = values, for distinct indices."""
-    _scatter(device, values.size, target, index, values)
 
 
 def small_scalars(device: Device, values: Array) -> Array:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -52,15 +53,18 @@ def read_costs(log: str) -> dict[str, Cost]:
 
 def build_cubin(source: Source, arch: str) -> Cubin:
     """Compiled once for all processes of a run, with its log: compiling takes seconds."""
-    identity = repr((source.digest, arch, compiler_version()))
-    key = hashlib.sha256(identity.encode()).hexdigest()[:24]
-    code, log = (
-        build_directory() / f"{source.name}-{arch}-{key}.{kind}" for kind in ("bin", "log")
-    )
+    identity = source.digest, arch, compiler_version()
+    return keep_cubin(f"{source.name}-{arch}", identity, lambda: compile_cubin(source, arch))
+
+
+def keep_cubin(name: str, identity: tuple[str, ...], make: Callable[[], Cubin]) -> Cubin:
+    """What `make` returns, or returned in another process for this identity."""
+    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:24]
+    code, log = (build_directory() / f"{name}-{key}.{kind}" for kind in ("bin", "log"))
     with code.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be compiling the same
         if not log.exists():
-            cubin = compile_cubin(source, arch)
+            cubin = make()
             for path, content in ((code, cubin.code), (log, cubin.log.encode())):
                 with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
                     file.write(content)

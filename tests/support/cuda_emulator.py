@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kernels.cuda.launch.runtime import Dim, Module, check_launch
+from kernels.cuda.launch.per_thread import Form, PerThread, run_on_host
+from kernels.cuda.launch.runtime import Dim, Module, Threads, check_launch
 from kernels.cuda.launch.source import Source, load_source, read_source
 from kernels.errors import BackendUnavailable, DeviceError
 from kernels.private_folder import make_private_folder
@@ -108,7 +109,6 @@ class EmulatedDevice:
 
     name = "emulated"
     xp: Any = np
-    emulated = True
     n_processors = 2
 
     def __init__(self, *, reversed_order: bool = False, memory_bytes: int = 1 << 30) -> None:
@@ -131,6 +131,9 @@ class EmulatedDevice:
             source = load_source(name)
             self._modules[name] = EmulatedModule(source, self.reversed_order, guarded=True)
         return self._modules[name]
+
+    def load_threads(self, kernel: PerThread, form: Form) -> Threads:
+        return partial(run_on_host, kernel)
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Filled with noise: a GPU does not clear its memory."""

@@ -37,7 +37,7 @@ class FakeArray:
 
     def __init__(self, host: npt.NDArray[Any]) -> None:
         self.host, self.shape, self.dtype, self.flags = host, host.shape, host.dtype, host.flags
-        self.size = host.size
+        self.size, self.ndim = host.size, host.ndim
 
 
 class FakeCupy:

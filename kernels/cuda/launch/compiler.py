@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def compile_cubin(source: Source, arch: str) -> Cubin:
 
     Raises BackendUnavailable without the compiler's packages, DeviceError if it refuses the source.
     """
-    with _needing_packages():
+    with needing_packages():
         from cuda.core import Program, ProgramOptions
     log = io.StringIO()
     try:
@@ -51,7 +51,7 @@ def compile_cubin(source: Source, arch: str) -> Cubin:
 
 def compiler_version() -> str:
     """What else than source and architecture decides the code. Raises BackendUnavailable."""
-    with _needing_packages():
+    with needing_packages():
         from cuda import core
         from cuda.bindings import nvrtc
 
@@ -59,9 +59,19 @@ def compiler_version() -> str:
     return f"nvrtc {major}.{minor} {core.__version__} {sorted(OPTIONS.items())}"
 
 
+def linker_version() -> str:
+    """What links PTX to machine code. Raises BackendUnavailable."""
+    with needing_packages():
+        from cuda import core
+        from cuda.bindings import nvjitlink
+
+        major, minor = nvjitlink.version()  # loads the library
+    return f"nvjitlink {major}.{minor} {core.__version__} {OPTIONS['ptxas_options']}"
+
+
 @contextlib.contextmanager
-def _needing_packages() -> Iterator[None]:
-    """Whatever keeps the compiler from being loaded, as BackendUnavailable."""
+def needing_packages() -> Iterator[None]:
+    """Whatever keeps a compiler from being loaded, as BackendUnavailable."""
     try:
         yield
     except Exception as error:
@@ -72,24 +82,32 @@ def _needing_packages() -> Iterator[None]:
 
 
 def load_cubin(source: Source, arch: str, directory: Path | None = None) -> bytes:
-    """The module's machine code, from the cache if it is there.
+    """The module's machine code, from the cache if it is there; see `keep_code`."""
+    identity = source.digest, arch, compiler_version()
+    name = f"{source.name}-{arch}"
+    return keep_code(name, identity, lambda: compile_cubin(source, arch).code, directory)
+
+
+def keep_code(
+    name: str, identity: tuple[str, ...], make: Callable[[], bytes], directory: Path | None
+) -> bytes:
+    """What `make` returns, or what it returned before for this identity.
 
     directory : default that of `kernels.cpu.compile.jit.cache_directory`, which only this user can
                 write
-    holds     : an entry's name is a digest of source, architecture and compiler, and it carries its
-                own checksum: one that is stale, truncated or altered is never loaded
+    holds     : an entry's name has a digest of the identity, and it carries its own checksum: one
+                that is stale, truncated or altered is never loaded
     """
     directory = directory or cache_directory()
     if directory is None:
-        return compile_cubin(source, arch).code
-    identity = repr((source.digest, arch, compiler_version()))
-    digest = hashlib.sha256(identity.encode()).hexdigest()[:32]
-    path = directory / f"{source.name}-{arch}-{digest}.cubin"
+        return make()
+    digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:32]
+    path = directory / f"{name}-{digest}.cubin"
     with contextlib.suppress(OSError):
         raw = path.read_bytes()
         if hashlib.sha256(raw[_CHECKSUM_BYTES:]).digest() == raw[:_CHECKSUM_BYTES]:
             return raw[_CHECKSUM_BYTES:]
-    code = compile_cubin(source, arch).code
+    code = make()
     with contextlib.suppress(OSError):  # a full disk costs the next process a compilation
         write_whole(path, [hashlib.sha256(code).digest(), code], mode=PRIVATE, is_cache=True)
     return code

@@ -1,7 +1,7 @@
 """`CupyDevice`: one GPU through cupy. The only module that imports cupy.
 
 One order: every launch, copy and release of memory goes to the device's default stream, which is
-also that of numba.cuda and of cupy's own functions. So memory that is dropped while a kernel still
+also that of cupy's own functions. So memory that is dropped while a kernel still
 reads it is handed out again only behind that kernel. Copies go through two pinned buffers: while
 one travels, the processor fills or empties the other.
 """
@@ -21,8 +21,10 @@ import numpy.typing as npt
 from kernels.cpu.compile.jit import lend_directory
 from kernels.cuda.launch.compiler import load_cubin
 from kernels.cuda.launch.faults import explain
-from kernels.cuda.launch.runtime import Array, Dim, check_launch
+from kernels.cuda.launch.per_thread import BLOCK, Form, PerThread
+from kernels.cuda.launch.runtime import Array, Dim, check_launch, grid_for
 from kernels.cuda.launch.source import Source, load_source
+from kernels.cuda.launch.threads import lay_out, load_threads
 from kernels.errors import BackendUnavailable
 from kernels.numpy_types import UInt8Array
 from kernels.versions import find_version
@@ -32,6 +34,7 @@ MEMORY_SHARE = 0.9  # of what is free when the device is opened
 PLAIN_SHARED_BYTES = 48 << 10  # more must be asked for
 
 LoadCubin = Callable[[Source, str], bytes]
+LoadThreads = Callable[[PerThread, Form, str], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +105,6 @@ def load_cupy() -> Any:
 class CupyDevice:
     """See `kernels.cuda.launch.runtime.Device`."""
 
-    emulated = False
-
     def __init__(
         self,
         cupy: Any,
@@ -112,10 +113,12 @@ class CupyDevice:
         memory_bytes: int | None = None,
         synchronous: bool = False,
         load: LoadCubin = load_cubin,
+        load_ahead: LoadThreads = load_threads,
     ) -> None:
         self.xp, self.ordinal, self.synchronous = cupy, ordinal, synchronous
         self._faults = _fault_types(cupy)
         self._load, self._modules, self._lock = load, dict[str, CupyModule](), Lock()
+        self._load_ahead, self._threads = load_ahead, dict[tuple[str, str], CupyThreads]()
         try:
             n_devices = int(cupy.cuda.runtime.getDeviceCount())
             if not 0 <= ordinal < n_devices:
@@ -159,10 +162,21 @@ class CupyDevice:
     def load_code(self, source: Source) -> Any:
         """cupy's module of a source."""
         with self.active():
-            code = self._load(source, self.arch)
-            module = self.xp.cuda.function.Module()
-            module.load(code)
-            return module
+            return self._load_module(self._load(source, self.arch))
+
+    def load_threads(self, kernel: PerThread, form: Form) -> CupyThreads:
+        """See `kernels.cuda.launch.runtime.Device.load_threads`."""
+        key = kernel.name, form.text
+        if key not in self._threads:
+            with self._lock, self.active():
+                module = self._load_module(self._load_ahead(kernel, form, self.arch))
+                self._threads[key] = CupyThreads(self, module.get_function(kernel.name))
+        return self._threads[key]
+
+    def _load_module(self, code: bytes) -> Any:
+        module = self.xp.cuda.function.Module()
+        module.load(code)
+        return module
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Not cleared."""
@@ -258,6 +272,20 @@ class CupyKernel:
             self._function(grid, block, tuple(args), shared_mem=shared_bytes)
             if self.device.synchronous:
                 self.device.synchronize()
+
+
+class CupyThreads:
+    """See `kernels.cuda.launch.runtime.Threads`."""
+
+    def __init__(self, device: CupyDevice, function: Any) -> None:
+        self._device, self._function = device, function
+
+    def __call__(self, n: int, arguments: tuple[Any, ...], /) -> None:
+        grid, block = grid_for(n, BLOCK), (BLOCK, 1, 1)
+        with self._device.active():
+            self._function(grid, block, lay_out(n, arguments), shared_mem=0)
+            if self._device.synchronous:
+                self._device.synchronize()
 
 
 class _Staging:

@@ -1,82 +1,115 @@
-"""numba.cuda kernels of one shape: the same Python function for every index, one thread each.
+"""Kernels of one shape: the same Python function for every index, one thread each.
 
-On a GPU the function is compiled by numba.cuda; on the emulated device by numba for the host, index
-after index. Both compile the same source, so what the tests run is what a GPU runs. (Under
-NUMBA_ENABLE_CUDASIM=1 numba.cuda itself runs it, in Python.)
+For a GPU numba.cuda compiles the function ahead, without a driver (`kernels.cuda.launch.threads`),
+and the code is launched as that of the CUDA C++ kernels is; for the emulated device numba compiles
+it for the host, index after index. Both compile the same source, so what the tests run is what a
+GPU runs. (Under NUMBA_ENABLE_CUDASIM=1 numba.cuda's simulator runs it, in Python.)
 
 A function is written for both: all arithmetic in int64, no arrays of its own, no barriers, and
 atomics only through the function that it is built with:
 
-    def build(atomic_add):            # atomic_add(array, index, amount) -> value before
+    def build(jit, atomic_add):       # atomic_add(array, index, amount) -> value before
         def body(i, counts, values):  # thread i
             atomic_add(counts, values[i], 1)
         return body
 
-    count = PerThread(build)
+    count = PerThread("count", build, "uint32[:], int64[:]")
     count(device, n, counts, values)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import cuda, njit  # the simulator finds `cuda` among a function's globals
-from numba.core import config
+from numba import njit
 
-from kernels.cuda.launch.faults import explain
-from kernels.cuda.launch.runtime import Device, ceil_div
+from kernels.cuda.launch.runtime import Device
 
 BLOCK = 256
-VERSIONS = ("numba-cuda", "numba", "numpy")
-"""Packages that must know each other."""
-
-# Small grids are what small inputs need: a warning at each such launch tells nobody anything.
-config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+INTEGER = "int64"
+_ARGUMENT = re.compile(r"^([a-z]+\d+)(\[:(?:,:)*\])?$")
 
 Body = Callable[..., None]
 AtomicAdd = Callable[[Any, Any, Any], Any]
 Jit = Callable[[Any], Any]
 Build = Callable[[Jit, AtomicAdd], Body]
+Key = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Types of a kernel's arguments.
+
+    text : as numba writes them, "uint32[:,:], int64": arrays, C-contiguous, and integers
+    key  : the name of each type and its dimensions; 0 for an integer
+    """
+
+    text: str
+    key: Key
+
+    @classmethod
+    def parse(cls, text: str) -> Form:
+        """Raises ValueError for anything but arrays and `int64`."""
+        key = []
+        for argument in text.split(", "):
+            match = _ARGUMENT.match(argument)
+            if match is None or (match[2] is None and argument != INTEGER):
+                raise ValueError(f"{argument!r} is no type of an argument")
+            key.append((match[1], len((match[2] or "").split(",")) if match[2] else 0))
+        return cls(text, tuple(key))
 
 
 class PerThread:
     """A kernel: `kernel(device, n, *arguments)` runs its function for 0 <= i < n.
 
-    arguments : arrays of the device, C-contiguous, and Python ints (int64 in the kernel)
+    forms     : types of arguments that it is compiled for
+    arguments : arrays of the device, C-contiguous, and Python ints (int64 in the kernel); TypeError
+                for those of no form
     errors    : DeviceError; what fails later on the GPU is reported by the device's next copy
     """
 
-    def __init__(self, build: Build) -> None:
-        self._build = build
+    def __init__(self, name: str, build: Build, *forms: str) -> None:
+        self.name, self.build = name, build
+        self.forms = {form.key: form for form in map(Form.parse, forms)}
 
     def __call__(self, device: Device, n: int, *arguments: Any) -> None:
-        if not all(isinstance(a, int) or device.holds(a) for a in arguments):
-            raise TypeError("a kernel's arguments are arrays of its device and integers")
-        if n == 0:
-            return
-        if device.emulated:
-            self._on_host(np.int64(n), *map(_plain, arguments))
-            return
-        with numba_faults():
-            launch_on_gpu(self._on_gpu, n, [_foreign(a) for a in arguments])
+        form = self._find_form(device, arguments)
+        if n > 0:
+            device.load_threads(self, form)(n, arguments)
+
+    def _find_form(self, device: Device, arguments: tuple[Any, ...]) -> Form:
+        key = []
+        for argument in arguments:
+            if isinstance(argument, int):
+                key.append((INTEGER, 0))
+            elif device.holds(argument) and argument.flags.c_contiguous:
+                key.append((argument.dtype.name, argument.ndim))
+            else:
+                raise TypeError(
+                    f"{self.name}: arguments are whole arrays of the kernel's device and integers"
+                )
+        form = self.forms.get(tuple(key))
+        if form is None:
+            shown = ", ".join(f"{name}[{dimensions}]" for name, dimensions in key)
+            raise TypeError(f"{self.name}: not compiled for {shown}")
+        return form
 
     @cached_property
-    def _on_host(self) -> Any:
-        body = njit(self._build(njit, plain_add))
+    def on_host(self) -> Callable[..., None]:
+        """The form for the emulated device: `on_host(n, *arguments)`, of NumPy's arrays."""
+        body = njit(self.build(njit, plain_add))
 
         def run(n: Any, *arguments: Any) -> None:
             for i in range(n):
                 body(i, *arguments)
 
-        return njit(run)
-
-    @cached_property
-    def _on_gpu(self) -> Any:
-        return compile_for_gpu(self._build)
+        compiled: Callable[..., None] = njit(run)
+        return compiled
 
 
 @njit
@@ -87,47 +120,7 @@ def plain_add(array: Any, index: Any, amount: Any) -> Any:
     return before
 
 
-def compile_for_gpu(build: Build) -> Any:
-    """The kernel `(n, (arguments))` of numba.cuda. Works under the CUDA simulator as well.
-
-    A tuple because numba.cuda launches no kernel with `*arguments`: it would drop all but one.
-    """
-
-    @cuda.jit(device=True)
-    def atomic_add(array: Any, index: Any, amount: Any) -> Any:
-        return cuda.atomic.add(array, index, amount)
-
-    body = cuda.jit(device=True)(build(cuda.jit(device=True), atomic_add))
-
-    @cuda.jit
-    def run(n: Any, arguments: tuple[Any, ...]) -> None:
-        i = cuda.grid(1)
-        if i < n:
-            body(i, *arguments)
-
-    return run
-
-
-def launch_on_gpu(kernel: Any, n: int, arguments: list[Any], block: int = BLOCK) -> None:
-    """Start n threads on CUDA's default stream, the one that cupy uses."""
-    kernel[ceil_div(n, block), block](np.int64(n), tuple(arguments))
-
-
-@contextmanager
-def numba_faults() -> Iterator[None]:
-    """Every fault of numba.cuda as a DeviceError that tells what failed, and no values."""
-    try:
-        yield
-    except Exception as error:  # numba has no common class for errors of driver and compiler
-        raise explain("numba.cuda", error, versions=VERSIONS) from error
-
-
-def _plain(argument: Any) -> Any:
-    return np.int64(argument) if isinstance(argument, int) else np.asarray(argument)
-
-
-def _foreign(argument: Any) -> Any:
-    """cupy's memory as numba's array, without waiting: both work in the same stream."""
-    if isinstance(argument, int):
-        return np.int64(argument)
-    return cuda.as_cuda_array(argument, sync=False)
+def run_on_host(kernel: PerThread, n: int, arguments: tuple[Any, ...]) -> None:
+    """The kernel on arrays that NumPy reads."""
+    plain = (np.int64(a) if isinstance(a, int) else np.asarray(a) for a in arguments)
+    kernel.on_host(np.int64(n), *plain)

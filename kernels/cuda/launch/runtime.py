@@ -29,10 +29,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from kernels.cuda.launch.per_thread import Form, PerThread
 
 Dim = tuple[int, int, int]
 Array = Any
@@ -57,6 +60,14 @@ class Module(Protocol):
         ...
 
 
+class Threads(Protocol):
+    """A `kernels.cuda.launch.per_thread.PerThread` kernel, compiled."""
+
+    def __call__(self, n: int, arguments: tuple[Any, ...], /) -> None:
+        """Start n >= 1 threads on arguments of its form. Raises DeviceError."""
+        ...
+
+
 class Copy(Protocol):
     """A copy under way beside the device's other work."""
 
@@ -75,9 +86,6 @@ class Device(Protocol):
     def xp(self) -> Any:
         """numpy or cupy."""
         ...
-
-    @property
-    def emulated(self) -> bool: ...
 
     @property
     def n_processors(self) -> int:
@@ -100,6 +108,10 @@ class Device(Protocol):
 
     def load_module(self, name: str) -> Module:
         """`src/NAME.cu`, compiled (or taken from the cache) at the first call."""
+        ...
+
+    def load_threads(self, kernel: PerThread, form: Form) -> Threads:
+        """The kernel for arguments of a form, compiled (or taken from the cache) at the first."""
         ...
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array: ...

@@ -1,4 +1,4 @@
-"""Scalars to signed digits, digits to entries sorted by bucket: numba.cuda kernels.
+"""Scalars to signed digits, digits to entries sorted by bucket: a thread per scalar.
 
 A scalar s becomes min(s, r - s) with a sign, and that becomes W signed digits of c bits, lowest
 first (`kernels.cuda.msm.plan`). Nothing is stored of them but what the sort needs; they are cheap
@@ -156,9 +156,15 @@ def _build_digits(jit: Jit, atomic_add: AtomicAdd, place: bool) -> Body:
     return body
 
 
-_count_lengths = PerThread(_build_count_lengths)
-_count_digits = PerThread(lambda jit, add: _build_digits(jit, add, False))
-_place_entries = PerThread(lambda jit, add: _build_digits(jit, add, True))
+_DIGITS = (
+    "uint32[:,:], uint8[:], int64, int64, int64, int64, int64, int64, "
+    "uint32[:], uint32[:,:], uint32[:,:]"
+)
+_count_lengths = PerThread(
+    "count_lengths", _build_count_lengths, "uint32[:,:], uint8[:], uint32[:,:]"
+)
+_count_digits = PerThread("count_digits", lambda jit, add: _build_digits(jit, add, False), _DIGITS)
+_place_entries = PerThread("place_entries", lambda jit, add: _build_digits(jit, add, True), _DIGITS)
 
 
 def count_lengths(device: Device, scalars: Array, infinite: Array) -> list[int]:

@@ -17,6 +17,7 @@ from kernels.backend import get_backend
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.launch import device as module
 from kernels.cuda.launch.device import CupyDevice, open_device
+from kernels.cuda.launch.per_thread import BLOCK, PerThread
 from kernels.errors import BackendUnavailable, DeviceError, SettingInvalid
 from kernels.reference import Reference
 from tests.support.fake_cupy import (
@@ -45,7 +46,13 @@ def device(cupy: FakeCupy) -> CupyDevice:
 
 
 def open_fake(cupy: FakeCupy, ordinal: int = 1, **options: Any) -> CupyDevice:
-    return CupyDevice(cupy, ordinal, load=lambda source, arch: arch.encode(), **options)
+    return CupyDevice(
+        cupy,
+        ordinal,
+        load=lambda source, arch: arch.encode(),
+        load_ahead=lambda kernel, form, arch: f"{kernel.name} {form.text} {arch}".encode(),
+        **options,
+    )
 
 
 def test_it_says_what_it_is(device: CupyDevice, cupy: FakeCupy) -> None:
@@ -136,6 +143,21 @@ def test_launches_name_their_arguments_and_their_device(device: CupyDevice, cupy
         kernel((1, 1, 1), (256, 1, 1), (out, out, n), shared_bytes=1 << 20)
     with pytest.raises(TypeError, match="256 at most"):
         kernel((1, 1, 1), (512, 1, 1), (out, out, n))
+    assert cupy.current == []
+
+
+def test_kernels_of_numba_are_launched_as_all_others(device: CupyDevice, cupy: FakeCupy) -> None:
+    kernel = PerThread("fill", lambda jit, add: pytest.fail("built"), "int64[:,:], int64")
+    out = device.empty((2, 3), np.int64)
+    for n in (300, 0):  # the second time it is loaded, and for nothing it is not launched
+        kernel(device, n, out, 7)
+    assert cupy.loaded == [b"fill int64[:,:], int64 sm_90"]
+    arguments = (300, 0, 0, 6, 8, out, 2, 3, 24, 8, 7)
+    assert cupy.launched == [("fill", (2, 1, 1), (BLOCK, 1, 1), arguments, 0, 1)]
+    cupy.fail_launch = CUDADriverError("refused")
+    with pytest.raises(DeviceError, match="cupy, launch: CUDADriverError: refused"):
+        kernel(device, 1, out, 7)
+    assert cupy.loaded == [b"fill int64[:,:], int64 sm_90"]
     assert cupy.current == []
 
 

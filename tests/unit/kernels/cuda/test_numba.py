@@ -1,4 +1,4 @@
-"""numba.cuda kernels: under the CUDA simulator, and in host form against what defines them."""
+"""A thread per index: under the CUDA simulator, and in host form against what defines it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import pytest
 from kernels.array import FrArray
 from kernels.cuda import witness
 from kernels.cuda.integers import Constants, DeviceIntegers
-from kernels.cuda.launch.per_thread import PerThread, compile_for_gpu, numba_faults
+from kernels.cuda.launch.per_thread import Form, PerThread
+from kernels.cuda.launch.threads import numba_faults
 from kernels.cuda.msm import digits
 from kernels.cuda.witness import count_lookups
 from kernels.errors import DeviceError, ShapeError
@@ -104,17 +105,12 @@ def test_multiplicities(device: EmulatedDevice, n_rows: int) -> None:
     assert (found == np.bincount(inside, minlength=n_rows)).all()
 
 
-def test_gather_and_scatter_are_inverse(device: EmulatedDevice) -> None:
+def test_gathered_records(device: EmulatedDevice) -> None:
     rng = np.random.default_rng(1)
     source = rng.integers(0, 1 << 63, (50, 4), dtype=np.uint64)
-    index = rng.permutation(50)[:20]
+    index = rng.permutation(50)[:20].astype(np.uint32)
     picked = witness.gather(device, device.asarray(source), device.asarray(index))
     assert (picked == source[index]).all()
-    target = device.zeros((50, 4), np.uint64)
-    witness.scatter(device, target, device.asarray(index), picked)
-    expected = np.zeros_like(source)
-    expected[index] = source[index]
-    assert (target == expected).all()
 
 
 def test_small_scalars(device: EmulatedDevice) -> None:
@@ -170,6 +166,21 @@ def test_versions_that_disagree_are_named() -> None:
     assert f"numba {numba.__version__}, numpy {np.__version__})" in str(refused.value)
 
 
-def test_a_small_grid_is_no_matter_of_a_warning() -> None:
-    """Warnings are errors here."""
-    assert compile_for_gpu(lambda jit, add: lambda i: None)[1, 32]
+def test_arguments_of_no_form_are_refused(device: EmulatedDevice) -> None:
+    def build(jit: object, add: object) -> Any:
+        return lambda i, out, value: None
+
+    kernel, whole = PerThread("tiny", build, "uint32[:,:], int64"), device.zeros((4, 4), np.uint32)
+    kernel(device, 4, whole, 1)
+    for other in (whole.reshape(-1), whole.view(np.int32)):
+        with pytest.raises(TypeError, match=r"^tiny: not compiled for u?int32\[\d\], int64\[0\]"):
+            kernel(device, 4, other, 1)
+    for wrong in (whole[:, :2], device.to_host(whole), np.uint32(1), None):
+        with pytest.raises(TypeError, match=r"^tiny: arguments are whole arrays"):
+            kernel(device, 4, wrong, 1)
+
+
+@pytest.mark.parametrize("text", ["", "int32", "uint8[]", "uint8[:], uint8", "Array[:]"])
+def test_forms_are_arrays_and_integers(text: str) -> None:
+    with pytest.raises(ValueError, match="no type"):
+        Form.parse(text)
