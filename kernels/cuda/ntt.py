@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,10 +15,38 @@ from kernels.cuda.launch.runtime import Array, Device
 from kernels.cuda.plan import ELEMENT_BYTES, INNER_ROOTS, LG_TILE, NttPlan, ntt_of_rows, plan_ntt
 from kernels.cuda.pointwise import powers
 
-SCALE_IN, SCALE_OUT, FACTOR_OUT, REVERSED_OUT = 1, 2, 4, 8  # as in src/ntt.cu
+SCALE_IN, SCALE_OUT, REVERSED_OUT = 1, 2, 4  # as in src/ntt.cu
 TABLE_SHARE = 4  # tables are kept while together they take at most 1/4 of the memory
 
 _Key = tuple[int, int, int]  # base, length, first
+_INNER = root_of_unity(LG_TILE), INNER_ROOTS, 1
+
+
+class Factors(NamedTuple):
+    """What one pass multiplies by. tables: those of `roots` and `scale`, None where unread."""
+
+    options: int
+    tables: tuple[_Key | None, _Key | None]
+
+
+@lru_cache(maxsize=256)
+def choose_factors(lg_n: int, n_passes: int, i: int, inverse: bool, shift: int) -> Factors:
+    """The factors of pass i. An inverse has its 1/n in the last roots if it has no other place.
+
+    shift : 0 < shift < r
+    holds : together at most two tables of n elements, for `NttPlan.table_bytes`
+    """
+    n, first, last = 1 << lg_n, i == 0, i == n_passes - 1
+    start = pow(n, -1, R) if inverse and last else 1
+    scale: _Key | None = None
+    options = REVERSED_OUT if inverse and last else 0
+    if inverse and shift != 1:
+        if last:
+            options, scale = options | SCALE_OUT, (pow(shift, -1, R), n, start)
+        start = 1
+    elif first and (shift != 1 or start != 1):  # the shift, or 1/n where one pass has no roots
+        options, scale = options | SCALE_IN, (shift, n, start)
+    return Factors(options, (None if first else (root_of_unity(lg_n), n, start), scale))
 
 
 class Ntt:
@@ -51,43 +81,28 @@ class Ntt:
         if rows == 0 or lg_n == 0:  # one element is its own transform
             return a.copy()
         plan = ntt_of_rows(lg_n, rows, self._lg_tile)
-        roots = self._table(root_of_unity(lg_n), n)
-        inner = self._table(root_of_unity(LG_TILE), INNER_ROOTS)
-        first, last, scale = self._scale(n, inverse, shift)
+        inner = self._table(_INNER)
         kernel = self.device.load_module("ntt").kernel("ntt_pass")
         buffers = [self.device.empty(a.shape, np.uint64) for _ in range(plan.n_buffers - 1)]
         source = a
         for i, step in enumerate(plan.passes):
-            options = (first if i == 0 else 0) | (last if i == len(plan.passes) - 1 else 0)
+            factors = choose_factors(lg_n, len(plan.passes), i, inverse, shift)
+            roots, scale = (inner if k is None else self._table(k) for k in factors.tables)
             target = buffers[i % len(buffers)]
-            sizes = (options, lg_n, step.lg_l, step.lg_r, step.lg_columns)
+            sizes = (factors.options, lg_n, step.lg_l, step.lg_r, step.lg_columns)
             words = tuple(np.uint32(v) for v in sizes)
-            kernel(
-                step.grid,
-                step.block,
-                (target, source, roots, inner, roots if scale is None else scale, *words),
-                shared_bytes=step.shared_bytes,
-            )
+            arguments = (target, source, roots, inner, scale, *words)
+            kernel(step.grid, step.block, arguments, shared_bytes=step.shared_bytes)
             source = target
             if report is not None:
                 report(i + 1, len(plan.passes))
         return source
 
-    def _scale(self, n: int, inverse: bool, shift: int) -> tuple[int, int, Array | None]:
-        """Options of the first and of the last pass, and the table they read."""
-        if not inverse:
-            return (SCALE_IN, 0, self._table(shift, n)) if shift != 1 else (0, 0, None)
-        start = pow(n, -1, R)
-        if shift == 1:
-            return 0, FACTOR_OUT | REVERSED_OUT, self._table(1, 1, start)
-        return 0, SCALE_OUT | REVERSED_OUT, self._table(pow(shift, -1, R), n, start)
-
-    def _table(self, base: int, n: int, first: int = 1) -> Array:
+    def _table(self, key: _Key) -> Array:
         """first * base^i for i < n, kept; the least recently used ones make room."""
-        key = base, n, first
         with self._lock:
             if key not in self._tables:
-                self._tables[key] = powers(self.device, base, n, first)
+                self._tables[key] = powers(self.device, *key)
             self._tables.move_to_end(key)
             while len(self._tables) > 1 and self._table_bytes() > self._table_limit():
                 self._tables.popitem(last=False)

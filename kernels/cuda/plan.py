@@ -13,9 +13,10 @@ from kernels.cuda.launch.runtime import Dim, ceil_div
 from kernels.errors import DoesNotFit
 
 ELEMENT_BYTES = 32
-LG_TILE = 10  # elements of a block of a transform: 2^10 fill 32 kB of shared memory
+LG_TILE = 10  # elements of a block of a transform: 2^10 fill 36 kB of shared memory
+LG_HELD = 3  # elements that a thread of a transform has in registers, as in src/ntt.cu
 MAX_GRID_Y = (1 << 16) - 1
-INNER_ROOTS = 1 << (LG_TILE - 1)
+INNER_ROOTS = 1 << LG_TILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class NttPass:
 
     @property
     def shared_bytes(self) -> int:
-        return ELEMENT_BYTES << (self.lg_r + self.lg_columns)
+        """The block's elements, and a gap of one behind every eight."""
+        return (ELEMENT_BYTES << (self.lg_r + self.lg_columns)) // 8 * 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class NttPlan:
 
     @property
     def table_bytes(self) -> int:
-        """Roots of unity, powers of the shift, and the roots inside a block."""
+        """Roots of unity, powers of the shift or the roots over n, and the roots inside a block."""
         return ELEMENT_BYTES * ((2 << self.lg_n) + INNER_ROOTS)
 
     @property
@@ -82,11 +84,10 @@ def plan_ntt(lg_n: int, n_rows: int, memory_bytes: int) -> NttPlan:
 def ntt_of_rows(lg_n: int, rows: int, lg_tile: int = LG_TILE) -> NttPlan:
     """The passes of these rows in one go, in blocks of 2^lg_tile elements (tests take less)."""
     passes, lg_l = [], 0
+    lg_block = max(min(lg_tile, lg_n), LG_HELD)
+    grid, block = (1 << max(lg_n - lg_block, 0), rows, 1), (1 << (lg_block - LG_HELD), 1, 1)
     for lg_r in split_radices(lg_n, lg_tile):
-        lg_columns = min(lg_tile - lg_r, lg_n - lg_r)
-        lg_block = lg_r + lg_columns
-        grid = (1 << (lg_n - lg_block), rows, 1)
-        passes.append(NttPass(lg_l, lg_r, lg_columns, grid, (1 << (lg_block - 1), 1, 1)))
+        passes.append(NttPass(lg_l, lg_r, lg_block - lg_r, grid, block))
         lg_l += lg_r
     return NttPlan(lg_n, rows, tuple(passes))
 

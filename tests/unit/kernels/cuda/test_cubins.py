@@ -12,6 +12,7 @@ import pytest
 from kernels.cuda.launch import compiler
 from kernels.cuda.launch.compiler import Cubin, compile_cubin, compiler_version, load_cubin
 from kernels.cuda.launch.source import list_modules, load_source, parse_source, read_source
+from kernels.cuda.plan import ntt_of_rows
 from kernels.errors import DeviceError
 from tests.support.cuda_cubins import (
     build_cubin,
@@ -34,7 +35,7 @@ REGISTERS = {  # most per thread
     "g1_add": 104,
     "g1_double": 96,
     "g2_accumulate": 208,
-    "ntt_pass": 64,
+    "ntt_pass": 128,  # eight elements, and a product of one of them
     "mul_all": 48,
     "chain_products": 56,
     "chain_inverses": 56,
@@ -46,8 +47,13 @@ WIDE = {  # most wide multiply-adds; a product has 128 pairs of a low and a high
     "fp2_mul": 384,
     "mul_all": 130,
     "dot_all": 130,
+    "ntt_pass": 13 * 122,  # the places of products in its code
 }
 PRODUCT_INSTRUCTIONS = 220  # of fp_mul as a whole; with 64-bit accumulators there were 552
+SHARED_BYTES = {
+    "sm_80": 164 << 10,
+    "sm_90": 228 << 10,
+}  # of a processor; each block takes 1 kB more
 COMPILE_SECONDS = 60  # of all modules, one architecture
 
 
@@ -106,6 +112,17 @@ def test_wide_multiply_adds(module: str, kernel: str, limit: int, arch: str) -> 
 def test_instructions_of_a_product(arch: str) -> None:
     counts = instructions("budget", arch)["fp_mul"]
     assert 128 < counts.total() <= PRODUCT_INSTRUCTIONS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_blocks_of_a_transform_that_are_resident(arch: str) -> None:
+    """Four blocks, so that the products of some hide the loads and barriers of others."""
+    (step,) = {(p.block[0], p.shared_bytes) for p in ntt_of_rows(24, 1).passes}
+    n_threads, shared_bytes = step
+    registers = read_costs(build("ntt", arch).log)["ntt_pass"].registers
+    assert 4 * n_threads * -(-registers // 8) * 8 <= 1 << 16
+    assert 4 * (shared_bytes + (1 << 10)) <= SHARED_BYTES[arch]
 
 
 @pytest.mark.slow

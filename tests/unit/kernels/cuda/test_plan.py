@@ -24,6 +24,7 @@ from kernels.errors import DoesNotFit
 
 LENGTHS = range(TWO_ADICITY + 1)
 MAX_THREADS, MAX_SHARED_BYTES, MAX_GRID_X = 512, 48 << 10, (1 << 31) - 1
+HELD = 8  # elements of a thread
 
 
 @pytest.mark.parametrize("lg_tile", range(1, LG_TILE + 1))
@@ -37,12 +38,13 @@ def test_passes_cover_every_length(lg_n: int, lg_tile: int) -> None:
         lg_l += step.lg_r
         lg_block = step.lg_r + step.lg_columns
         assert step.lg_columns >= 0
-        assert lg_block <= lg_n
-        assert step.grid == (1 << (lg_n - lg_block), 3, 1)
+        assert 1 << lg_block >= HELD
+        assert lg_block <= lg_n or 1 << lg_block == HELD
+        assert step.grid == (-(-(1 << lg_n) >> lg_block), 3, 1)
         assert step.grid[0] <= MAX_GRID_X
-        assert step.block == (1 << (lg_block - 1), 1, 1)
+        assert step.block == ((1 << lg_block) // HELD, 1, 1)
         assert step.block[0] <= MAX_THREADS
-        assert step.shared_bytes == ELEMENT_BYTES << lg_block
+        assert step.shared_bytes == ELEMENT_BYTES * ((1 << lg_block) + (1 << lg_block) // 8)
         assert step.shared_bytes <= MAX_SHARED_BYTES
     assert lg_l == lg_n
 
@@ -80,10 +82,10 @@ def test_rows_are_as_many_as_fit(lg_n: int) -> None:
 
 
 def test_footprint_of_known_sizes() -> None:
-    """In elements: tables 2n + 512; input, output, and one buffer between passes."""
+    """In elements: tables 2n + 1024; input, output, and one buffer between passes."""
     for lg_n, buffers in ((0, 2), (10, 2), (11, 3), (20, 3), (21, 3), (28, 3)):
         n = 1 << lg_n
-        assert ntt_of_rows(lg_n, 2).footprint == 32 * (2 * n + 512 + 2 * buffers * n)
+        assert ntt_of_rows(lg_n, 2).footprint == 32 * (2 * n + 1024 + 2 * buffers * n)
 
 
 @pytest.mark.parametrize(("lg_n", "n_rows"), [(-1, 1), (TWO_ADICITY + 1, 1), (3, -1)])

@@ -66,7 +66,9 @@ def test_tables_are_kept_and_make_room(make_device: MakeDevice, rng: Random) -> 
     expected = ntt.run(a, shift=GENERATOR).copy()
     full = len(ntt._tables)
     ntt.run(a, shift=GENERATOR)
-    assert len(ntt._tables) == full == 3
+    assert (
+        len(ntt._tables) == full == 2
+    )  # one pass: the roots inside a block, and the shift's powers
     device.memory_bytes = 1 << 12  # a quarter of it holds 32 elements
     assert (ntt.run(a, shift=GENERATOR) == expected).all()
     assert len(ntt._tables) == 1
