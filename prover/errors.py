@@ -15,6 +15,7 @@ ProverError, a `kernels.errors.ZkpotError`
 ├── SelfCheckFailed           a proof that was made does not verify; it is not published
 ├── ShapeMismatch             samples or tensors do not fit the architecture
 ├── UnsatisfiedConstraint     the witness does not solve the circuit
+├── RecipeInvalid             a description of training that no step can follow
 ├── RangeExceeded             a model's own numbers leave a range of the circuit; owner's eyes only
 ├── UpdateExceeds             a model changed more than its task allows; owner's eyes only
 ├── TableCollision            two rows of a lookup table are the same
@@ -90,6 +91,12 @@ class BoundsInvalid(ProverError, ValueError):
     code = "bounds_invalid"
 
 
+class RecipeInvalid(ProverError, ValueError):
+    """A public description of training is malformed, or its numbers could wrap around."""
+
+    code = "recipe_invalid"
+
+
 class CircuitTooLarge(ArchitectureInvalid):
     """The circuit of a network is not compiled: it has too many rows, or would not fit in memory.
 
@@ -145,12 +152,13 @@ class ShapeMismatch(ProverError):
 
 
 class RangeExceeded(ProverError):
-    """A number of this model, at worst over all inputs, leaves a range that the circuit proves.
+    """A number of this model leaves a range that the circuit proves: at worst over all inputs, or
+    in a step of its training.
 
     Its text and `value` tell about private weights: they stay with the model's owner.
 
     layer     : index of the layer
-    quantity  : "weight", "bias", "quotient" or "logit margin"
+    quantity  : such as "weight", "bias", "quotient" or "logit margin"
     value     : the offending (worst-case) value, private
     bound     : least and greatest allowed value, public
     next_step : what the owner can do about it

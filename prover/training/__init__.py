@@ -1,0 +1,1 @@
+"""Integer SGD: what a step of training is, exactly (PROTOCOL 4.6)."""
