@@ -128,7 +128,7 @@ def prove_job(
         key,
         statement,
         inputs,
-        opening=opening,
+        openings=[opening],
         advice=advice,
         random_bytes=random_bytes,
         backend=backend,

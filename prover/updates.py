@@ -88,7 +88,7 @@ def prove_update(
         key,
         statement,
         inputs,
-        opening=opening,
+        openings=[opening],
         advice=advice,
         random_bytes=random_bytes,
         backend=backend,

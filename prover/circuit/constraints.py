@@ -36,7 +36,7 @@ class Group(IntEnum):
     """Wire groups in the order of their columns (PROTOCOL section 3)."""
 
     PUBLIC = 0
-    MODEL = 1
+    LINKED = 1  # of all commitments, one after the other
     ADVICE = 2
     PRIVATE = 3
 
@@ -153,6 +153,7 @@ class System:
     _rows: list[_Rows] = field(default_factory=list)
     _hints: list[tuple[WireBlock, Derivation]] = field(default_factory=list)
     _lookups: list[Lookup] = field(default_factory=list)
+    _linked: dict[str, int] = field(default_factory=dict)  # sizes of the groups, in their order
     _n_rows: int = 0
 
     def public(self, label: str, shape: tuple[int, ...] = ()) -> LinearForm:
@@ -160,8 +161,16 @@ class System:
         return self._allocate(label, Group.PUBLIC, shape)[1]
 
     def model(self, label: str, shape: tuple[int, ...]) -> LinearForm:
-        """Wires under the model commitment."""
-        return self._allocate(label, Group.MODEL, shape)[1]
+        """Wires under the commitment of a circuit that has a single one."""
+        return self.linked("model", label, shape)
+
+    def linked(self, group: str, label: str, shape: tuple[int, ...]) -> LinearForm:
+        """Wires under the commitment of a group; all of one group before those of the next."""
+        if group in self._linked and group != [*self._linked][-1]:
+            raise ValueError(f"wires of the linked group {group!r} after those of another one")
+        block, form = self._allocate(label, Group.LINKED, shape)
+        self._linked[group] = self._linked.get(group, 0) + block.size
+        return form
 
     def advice(
         self,
@@ -231,10 +240,9 @@ class System:
         """The finished circuit. Raises DependentColumns (see `check_independence`)."""
         starts = np.concatenate([[0], np.cumsum(self._sizes)]).astype(np.int64)
         a, b, c = (self._emit(side, starts) for side in range(3))
-        n_model = self._sizes[Group.MODEL]
         r1cs = R1CS(
             n_public=self._sizes[Group.PUBLIC] - 1,
-            linked=(n_model,) if n_model else (),
+            linked=tuple(size for size in self._linked.values() if size),
             n_advice=self._sizes[Group.ADVICE],
             n_private=self._sizes[Group.PRIVATE],
             a=a,

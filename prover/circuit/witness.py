@@ -133,7 +133,7 @@ def solve_advice(
     committed = {
         label: block
         for label, block in circuit.wire_blocks.items()
-        if block.group in (Group.MODEL, Group.ADVICE)
+        if block.group in (Group.LINKED, Group.ADVICE)
     }
     if set(inputs) != set(committed) - hinted:
         raise ShapeMismatch(f"expected inputs {sorted(set(committed) - hinted)}")

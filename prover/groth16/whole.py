@@ -1,6 +1,6 @@
 """A whole proof, from the wires that are fixed before the challenges to its points.
 
-commit      D_A under a blinding of its own; D' and pi of the linked group
+commit      D_A under a blinding of its own; D' and pi of each linked group
 challenges  from statement | D' and pi | D_A; public wires as verifiers compute them
 witness 2   products and inverses
 prove       quotient, A, B, C
@@ -8,7 +8,7 @@ prove       quotient, A, B, C
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -43,23 +43,23 @@ def prove_statement(
     statement: S,
     public_inputs: Callable[[S, list[int]], FrArray | None],
     *,
-    opening: Opening,
+    openings: Sequence[Opening],
     advice: FrArray,
     random_bytes: RandomBytes,
     backend: Backend,
     stages: Stages,
 ) -> WholeProof:
-    """A proof of a statement about one linked group.
+    """A proof of a statement about committed wires.
 
     public_inputs : as verifiers have them; the statement must be one that they answer
-    opening       : of the commitment that verifiers link the group to
+    openings      : of the commitments that verifiers link the groups to, in their order
     advice        : scalars of the advice wires
     raises        : KeyMismatch, UnsatisfiedConstraint where a table is met at its challenge
     """
     with stages.stage("commit"):
         rho_a = draw_scalar(random_bytes)
         d_a = commit_advice(key, advice, rho_a, backend)
-        linked = link_groups(key, [opening], random_bytes, backend)
+        linked = link_groups(key, openings, random_bytes, backend)
 
     with stages.stage("challenges"):
         challenges = compute_challenges(
@@ -71,9 +71,8 @@ def prove_statement(
         assert public is not None, "the statement was built from these inputs"
 
     with stages.stage("witness 2"):
-        z = solve_private(
-            circuit, public=public, model=opening.wires, advice=advice, backend=backend
-        )
+        wires = backend.concat([opening.wires for opening in openings])
+        z = solve_private(circuit, public=public, model=wires, advice=advice, backend=backend)
 
     with stages.stage("prove"):
         points = compute_points(

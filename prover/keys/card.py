@@ -45,10 +45,12 @@ class Card(ABC):
     """What every card says; a kind of circuit adds one field of its own.
 
     FIELD : its name; WORDS : what it says, for people
+    N_LINKED : commitments that a statement of the circuit is about
     """
 
     FIELD: ClassVar[str]
     WORDS: ClassVar[str]
+    N_LINKED: ClassVar[int] = 1
     architecture: Architecture
     circuit_digest: bytes
 
@@ -82,7 +84,7 @@ class Card(ABC):
         """
         if self.digest != key.card_digest:
             raise KeyMismatch(f"the key names another architecture, or {self.WORDS}")
-        has_groups = key.n_linked == 1 and key.has_advice
+        has_groups = key.n_linked == self.N_LINKED and key.has_advice
         if (
             self.circuit_digest != key.circuit_digest
             or self.public_sizes != (key.n_public, key.n_challenges)

@@ -40,7 +40,7 @@ def test_solver_agrees_with_the_slow_one(scene: Scene) -> None:
     committed = solve_committed(scene.accuracy, scene.model, scene.images, scene.labels)
     honest = scene.count(scene.infer(), scene.honest_hits())
     assert committed.claimed == scene.n_correct
-    assert honest.scalars(Group.MODEL).equals(to_scalars(committed.model))
+    assert honest.scalars(Group.LINKED).equals(to_scalars(committed.model))
     assert honest.scalars(Group.ADVICE).equals(to_scalars(committed.advice))
 
 

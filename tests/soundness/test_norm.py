@@ -70,7 +70,7 @@ def test_the_solver_finds_the_same_wires(tabled: tuple[str, ...], rng: Random) -
     solved = solve_update(norm, np.array(HONEST, dtype=np.int64))
     honest = assign_update(norm, HONEST, challenges)
     update, advice = to_scalars(solved.update), to_scalars(solved.advice)
-    assert honest.scalars(Group.MODEL).equals(update)
+    assert honest.scalars(Group.LINKED).equals(update)
     assert honest.scalars(Group.ADVICE).equals(advice)
     public = norm.plan.compute_public(challenges)
     assert public.equals(FrArray.from_ints(challenges))

@@ -173,10 +173,12 @@ def forge(
         norm_key(),
         client.statement,
         inputs(),
-        opening=Opening(
-            wires=FrArray.from_ints([d % R for d in update]),
-            rho=client.blinding.rho if rho is None else rho,
-        ),
+        openings=[
+            Opening(
+                wires=FrArray.from_ints([d % R for d in update]),
+                rho=client.blinding.rho if rho is None else rho,
+            )
+        ],
         advice=forged.scalars(Group.ADVICE),
         random_bytes=seeded(3),
         backend=BACKEND,

@@ -104,7 +104,7 @@ def prove_assignment(
     s, key = about or (scene(), accuracy_key())
     source = seeded(seed)
     blinding, rho_a = draw_blinding(source), draw_scalar(source)
-    wires = assignment.scalars(Group.MODEL)
+    wires = assignment.scalars(Group.LINKED)
     commit = committer() if about is None else Committer(len(wires), backend())
     commitment = ModelCommitment(d=commit.commit(wires, blinding.rho))
     inputs = ShardInputs.of(s.accuracy.public_layout, s.images, s.labels)

@@ -75,7 +75,7 @@ class Assignment:
         return solve_private(
             self.circuit,
             public=self.scalars(Group.PUBLIC),
-            model=self.scalars(Group.MODEL),
+            model=self.scalars(Group.LINKED),
             advice=self.scalars(Group.ADVICE),
             backend=backend or Reference(),
         )
@@ -92,7 +92,7 @@ class Assignment:
 
     def _read(self, form: LinearForm) -> npt.NDArray[np.int64]:
         """Small values as signed integers; -1 for what is no small integer, which fits no table."""
-        flat = [1, *(v for g in (Group.PUBLIC, Group.MODEL, Group.ADVICE) for v in self._flat(g))]
+        flat = [1, *(v for g in (Group.PUBLIC, Group.LINKED, Group.ADVICE) for v in self._flat(g))]
         wires, coeffs, _ = form.terms()
         known = np.array(flat, dtype=object)[wires]
         sums = np.asarray((known * coeffs.astype(object)).sum(axis=-1), dtype=object)

@@ -250,7 +250,7 @@ def solve_update(
     at = 0
     with integers.active():
         for label, block in norm.circuit.wire_blocks.items():
-            if block.group == Group.MODEL:
+            if block.group == Group.LINKED:
                 part = update[at : at + block.size].reshape(block.shape)
                 inputs[label] = integers.upload(np.ascontiguousarray(part))
                 at += block.size

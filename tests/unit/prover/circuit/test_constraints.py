@@ -159,7 +159,32 @@ def test_columns_follow_the_groups() -> None:
     assert starts["model"] == slice(5, 7)
     assert starts["advice"] == slice(7, 10)
     assert starts["a/b/private"] == slice(10, 13)
-    assert circuit.wire_blocks["model"].group is Group.MODEL
+    assert circuit.wire_blocks["model"].group is Group.LINKED
+
+
+def test_linked_groups_follow_each_other() -> None:
+    """Each has a commitment of its own; blocks of one group lie side by side."""
+
+    def build(second: str) -> Circuit:
+        system = System()
+        parts = [
+            system.linked(group, label, (n,))
+            for group, label, n in (("before", "a", 2), ("before", "b", 1), (second, "c", 4))
+        ]
+        for i, part in enumerate(parts):
+            system.require(f"a/b/{i}", a=part)
+        return system.build({})
+
+    circuit = build("after")
+    assert circuit.r1cs.linked == (3, 4)
+    assert [x.start for x in circuit.r1cs.linked_groups] == [1, 4]
+    assert circuit.columns(circuit.wire_blocks["c"]) == circuit.r1cs.linked_groups[1]
+    assert circuit.digest != build("before").digest
+    system = System()
+    system.linked("before", "a", (1,))
+    system.linked("after", "b", (1,))
+    with pytest.raises(ValueError, match="'before' after those of another"):
+        system.linked("before", "c", (1,))
 
 
 def test_digest_covers_matrices_labels_groups_and_parameters() -> None:

@@ -49,7 +49,7 @@ def check_graph(architecture: Architecture, n: int, n_real: int, seed: int) -> N
     honest = scene.count(inputs, {})
     assert honest.failing(backend()) == []
     committed = solve_committed(scene.accuracy, scene.model, scene.images, scene.labels, claimed=0)
-    assert honest.scalars(Group.MODEL).equals(to_scalars(committed.model))
+    assert honest.scalars(Group.LINKED).equals(to_scalars(committed.model))
     assert honest.scalars(Group.ADVICE).equals(to_scalars(committed.advice))
     draw = Random(seed)
     # A weight may meet zeros only; every other number has one right value.
