@@ -100,7 +100,7 @@ class RecipeInvalid(ProverError, ValueError):
 class CircuitTooLarge(ArchitectureInvalid):
     """The circuit of a network is not compiled: it has too many rows, or would not fit in memory.
 
-    n_samples       : 0 for a circuit that is about no samples
+    n_samples       : 0 where `name` says all of what the circuit is of
     n_rows, n_bytes : what it has, and what compiling takes at the most; max_bytes None: any
     """
 
@@ -123,9 +123,7 @@ class CircuitTooLarge(ArchitectureInvalid):
             what = f"{n_rows} rows, which take {n_bytes >> 20} MiB to compile, and there are "
             what += f"{max_bytes >> 20} MiB"
         if n_samples == 0:
-            super().__init__(
-                f"the circuit of bounds on updates of {name} has {what}; take a smaller network"
-            )
+            super().__init__(f"the circuit of {name} has {what}; take a smaller network")
             return
         super().__init__(
             f"the circuit of {name} on {n_samples} samples has {what}; take fewer samples "

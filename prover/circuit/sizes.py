@@ -72,7 +72,7 @@ class CircuitSizes:
     ) -> None:
         """CircuitTooLarge for more rows, or more memory to compile in; None: as much as it takes.
 
-        n_samples : of the circuit, 0 where it has none
+        n_samples : of the circuit, 0 where `name` says all of what it is of
         """
         too_much = max_bytes is not None and self.compile_bytes > max_bytes
         if self.n_rows > max_rows or too_much:

@@ -49,11 +49,13 @@ class Assignment:
 
         keep : labels of advice that the forger chose otherwise
         """
+        known = self._known()
         for hint in self.circuit.hints:
             if hint.block.label in keep:
                 continue
-            solved = hint.derivation.solve(self._read, HOST).astype(object)
-            self.values[hint.block.label] = solved.reshape(hint.block.shape)
+            solved = hint.derivation.solve(lambda form: _evaluate(form, known), HOST)
+            self.values[hint.block.label] = solved.astype(object).reshape(hint.block.shape)
+            known[self.circuit.columns(hint.block)] = solved.astype(object).reshape(-1) % R
 
     def copy(self) -> Assignment:
         return Assignment(self.circuit, deepcopy(self.values))
@@ -90,14 +92,18 @@ class Assignment:
         blocks = [b for b in self.circuit.wire_blocks.values() if b.group == group]
         return [int(v) % R for b in blocks for v in self.values[b.label].reshape(-1)]
 
-    def _read(self, form: LinearForm) -> npt.NDArray[np.int64]:
-        """Small values as signed integers; -1 for what is no small integer, which fits no table."""
-        flat = [1, *(v for g in (Group.PUBLIC, Group.LINKED, Group.ADVICE) for v in self._flat(g))]
-        wires, coeffs, _ = form.terms()
-        known = np.array(flat, dtype=object)[wires]
-        sums = np.asarray((known * coeffs.astype(object)).sum(axis=-1), dtype=object)
-        small = [_as_small(int(v)) for v in sums.reshape(-1)]
-        return np.array(small, dtype=np.int64).reshape(form.shape)
+    def _known(self) -> Tensor:
+        """The constant one, public and committed wires, in the order of their columns."""
+        groups = (Group.PUBLIC, Group.LINKED, Group.ADVICE)
+        return np.array([1, *(v for g in groups for v in self._flat(g))], dtype=object)
+
+
+def _evaluate(form: LinearForm, known: Tensor) -> npt.NDArray[np.int64]:
+    """Small values as signed integers; -1 for what is no small integer, which fits no table."""
+    wires, coeffs, _ = form.terms()
+    sums = np.asarray((known[wires] * coeffs.astype(object)).sum(axis=-1), dtype=object)
+    small = [_as_small(int(v)) for v in sums.reshape(-1)]
+    return np.array(small, dtype=np.int64).reshape(form.shape)
 
 
 def _as_small(value: int) -> int:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from random import Random
 from typing import Any
 
 import numpy as np
 
 from kernels.numpy_types import Int64Array, UInt8Array
+from prover.circuit.training.step import StepCircuit
+from prover.errors import RangeExceeded
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.training.loss import EXP_TABLE
 from prover.training.masters import split_masters
 from prover.training.recipe import TrainingRecipe
+from prover.training.step import StepTrace, train_step
+from tests.support.assignments import Assignment, draw_scalars
 
 
 def make_recipe(widths: list[int], **numbers: Any) -> TrainingRecipe:
@@ -93,3 +99,37 @@ def step_slowly(
                 ]
     flat = [x for w, b in sums for x in [*(y for row in w for y in row), *b]]
     return [m - recipe.rate * g for m, g in zip(masters, flat, strict=True)]
+
+
+# -- circuits --------------------------------------------------------------------------------------
+
+
+def make_small_recipe(widths: list[int], **numbers: Any) -> TrainingRecipe:
+    """A recipe whose circuit has few rows: small tables, of quotients above all."""
+    requant = Requant(shift=8, q_bits=9 if len(widths) < 4 else 10)
+    return make_recipe(widths, **{"requant": requant, "master_bits": 12} | numbers)
+
+
+def draw_step(
+    recipe: TrainingRecipe, rng: np.random.Generator, n: int | None = None, most: int = 30
+) -> StepTrace:
+    """A step that leaves no range: random masters and samples, drawn again until one does not."""
+    for _ in range(100):
+        try:
+            return train_step(recipe, draw_masters(recipe, rng, most), *draw_batch(recipe, rng, n))
+        except RangeExceeded:
+            continue
+    raise AssertionError("no step of a hundred stays in its ranges")
+
+
+def assign_step(
+    step: StepCircuit,
+    wires: Mapping[str, Any],
+    rng: Random,
+    *,
+    n_real: int,
+) -> Assignment:
+    """Any integers mod r as the wires of a step, with limbs and multiplicities that fit them."""
+    challenges = draw_scalars(rng, step.n_challenges)
+    named = {f"challenge/{n}": c for n, c in zip(step.plan.challenges, challenges, strict=True)}
+    return Assignment.of(step.circuit, {"n_real": n_real, **named, **wires})

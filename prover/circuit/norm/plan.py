@@ -161,5 +161,7 @@ def require_norm(
     raises    : CircuitTooLarge
     """
     plan = plan_norm(architecture, bounds)
-    plan.sizes.require_fit(architecture.name, 0, max_rows=max_rows, max_bytes=max_bytes)
+    plan.sizes.require_fit(
+        f"bounds on updates of {architecture.name}", 0, max_rows=max_rows, max_bytes=max_bytes
+    )
     return plan
