@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -19,6 +18,9 @@ from kernels.reference import Reference
 from prover.circuit.constraints import Circuit, Group
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.witness import find_failing_rows, solve_private
+
+COMMITTED = (Group.PUBLIC, Group.LINKED, Group.ADVICE)
+_SMALL = 1 << 31  # two such numbers have a product below 2^62
 
 Tensor = npt.NDArray[Any]
 """dtype object: integers, taken mod r, in the shape of a block of wires."""
@@ -49,16 +51,17 @@ class Assignment:
 
         keep : labels of advice that the forger chose otherwise
         """
-        known = self._known()
+        known = _Known([1, *(v for g in COMMITTED for v in self._flat(g))])
         for hint in self.circuit.hints:
-            if hint.block.label in keep:
+            label = hint.block.label
+            if label in keep:
                 continue
-            solved = hint.derivation.solve(lambda form: _evaluate(form, known), HOST)
-            self.values[hint.block.label] = solved.astype(object).reshape(hint.block.shape)
-            known[self.circuit.columns(hint.block)] = solved.astype(object).reshape(-1) % R
+            solved = hint.derivation.solve(known.read, HOST).astype(object)
+            self.values[label] = solved.reshape(hint.block.shape)
+            known.write(self.circuit.columns(hint.block), solved.reshape(-1).tolist())
 
     def copy(self) -> Assignment:
-        return Assignment(self.circuit, deepcopy(self.values))
+        return Assignment(self.circuit, {k: tensor.copy() for k, tensor in self.values.items()})
 
     def __getitem__(self, label: str) -> Tensor:
         return self.values[label]
@@ -92,18 +95,33 @@ class Assignment:
         blocks = [b for b in self.circuit.wire_blocks.values() if b.group == group]
         return [int(v) % R for b in blocks for v in self.values[b.label].reshape(-1)]
 
-    def _known(self) -> Tensor:
-        """The constant one, public and committed wires, in the order of their columns."""
-        groups = (Group.PUBLIC, Group.LINKED, Group.ADVICE)
-        return np.array([1, *(v for g in groups for v in self._flat(g))], dtype=object)
 
+class _Known:
+    """Values of the wires that come before the private ones, small ones as 64-bit integers."""
 
-def _evaluate(form: LinearForm, known: Tensor) -> npt.NDArray[np.int64]:
-    """Small values as signed integers; -1 for what is no small integer, which fits no table."""
-    wires, coeffs, _ = form.terms()
-    sums = np.asarray((known[wires] * coeffs.astype(object)).sum(axis=-1), dtype=object)
-    small = [_as_small(int(v)) for v in sums.reshape(-1)]
-    return np.array(small, dtype=np.int64).reshape(form.shape)
+    def __init__(self, values: list[int]) -> None:
+        n = len(values)
+        self._values = np.zeros(n, dtype=object)
+        self._small, self._is_large = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.bool_)
+        self.write(slice(0, n), values)
+
+    def write(self, columns: slice, values: list[int]) -> None:
+        centred = [(v + R // 2) % R - R // 2 for v in values]
+        large = [abs(v) >= _SMALL for v in centred]
+        self._values[columns], self._is_large[columns] = centred, large
+        self._small[columns] = [0 if x else v for v, x in zip(centred, large, strict=True)]
+
+    def read(self, form: LinearForm) -> npt.NDArray[np.int64]:
+        """Small values as signed integers; -1 for what is no small integer, which fits no table."""
+        wires, coeffs, _ = form.terms()
+        n_terms = wires.shape[-1]
+        wires, coeffs = wires.reshape(-1, n_terms), coeffs.reshape(-1, n_terms)
+        slow = self._is_large[wires].any(axis=1)
+        slow |= n_terms * np.abs(coeffs).max(axis=1, initial=0) >= _SMALL
+        found: npt.NDArray[np.int64] = (self._small[wires] * coeffs).sum(axis=1)
+        sums = (self._values[wires[slow]] * coeffs[slow].astype(object)).sum(axis=1)
+        found[slow] = [_as_small(int(v)) for v in sums]
+        return found.reshape(form.shape)
 
 
 def _as_small(value: int) -> int:
