@@ -24,84 +24,16 @@ from kernels.cuda.launch.runtime import Dim, Module, Threads, check_launch
 from kernels.cuda.launch.source import Source, load_source, read_source
 from kernels.errors import BackendUnavailable, DeviceError
 from kernels.private_folder import make_private_folder
+from tests.support.cuda_meter import METER
+from tests.support.emulated_array import (
+    EmulatedArray,
+    refuse_device_array,
+    refuse_host_arrays,
+)
 
 HEADER = Path(__file__).resolve().with_suffix(".hpp")
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-U_FORTIFY_SOURCE")
 _QUIET = ("-Wno-unused-function", "-Wno-unknown-pragmas")
-
-
-IN_CUPY = frozenset(
-    {"argwhere", "concatenate", "cumsum", "flatnonzero", "take_along_axis", "zeros_like"}
-)  # looked up in cupy 14.2
-
-
-class EmulatedArray(np.ndarray[Any, Any]):
-    """An array of the device, which meets host arrays no more than cupy's does: numbers of its type
-    it takes, arrays and their items it refuses, and functions that cupy has not."""
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        if ufunc is not np.equal:  # tests compare
-            _refuse_host_arrays(ufunc.__name__, (*inputs, *options.values()))
-        _refuse_wide_numbers(inputs)
-        return _emulated(getattr(ufunc, method)(*_plain(inputs), **_plain(options)))
-
-    def __array_function__(self, func: Any, types: Any, args: Any, options: Any) -> Any:
-        if func.__name__ not in IN_CUPY:
-            raise TypeError(f"{func.__name__}: not known to be a function of cupy")
-        _refuse_host_arrays(func.__name__, (*args, *options.values()))
-        return _emulated(func(*_plain(args), **_plain(options)))
-
-    def __getitem__(self, key: Any) -> Any:
-        _refuse_host_arrays("getitem", key if isinstance(key, tuple) else (key,))
-        return _emulated(_plain(self)[_plain(key)])
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        _refuse_host_arrays("setitem", key if isinstance(key, tuple) else (key,))
-        _refuse_host_arrays("setitem", (value,))
-        _plain(self)[_plain(key)] = _plain(value)
-
-
-def _refuse_host_arrays(what: str, arguments: Any) -> None:
-    for argument in arguments:
-        if isinstance(argument, list | tuple):
-            _refuse_host_arrays(what, argument)
-        elif isinstance(argument, np.ndarray) and not isinstance(argument, EmulatedArray):
-            raise TypeError(f"{what}: an array of the host meets one of the device")
-
-
-def _refuse_device_array(host: Any) -> None:
-    """NumPy cannot read cupy's arrays."""
-    if isinstance(host, EmulatedArray):
-        raise TypeError("an array of the device is no array of the host")
-
-
-def _refuse_wide_numbers(inputs: Any) -> None:
-    """cupy stores a Python int in the type of the array that it meets, comparisons included."""
-    types = {x.dtype.type for x in inputs if isinstance(x, np.ndarray) and x.dtype.kind in "iu"}
-    for number in inputs:
-        if type(number) is int:
-            for integer in types:
-                integer(number)  # OverflowError
-
-
-def _plain(value: Any) -> Any:
-    """The same without the guard."""
-    if isinstance(value, EmulatedArray):
-        return value.view(np.ndarray)
-    if isinstance(value, list | tuple):
-        return type(value)(map(_plain, value))
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    return value
-
-
-def _emulated(value: Any) -> Any:
-    """Results of the device's arrays are the device's, single numbers as well."""
-    if isinstance(value, tuple):
-        return tuple(map(_emulated, value))
-    if isinstance(value, np.ndarray | np.generic):
-        return np.asarray(value).view(EmulatedArray)
-    return value
 
 
 class EmulatedDevice:
@@ -133,24 +65,29 @@ class EmulatedDevice:
         return self._modules[name]
 
     def load_threads(self, kernel: PerThread, form: Form) -> Threads:
-        return partial(run_on_host, kernel)
+        return partial(_run_threads, kernel)
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Filled with noise: a GPU does not clear its memory."""
+        METER.allocations += 1
         array = np.empty(shape, dtype)
         array.view(np.uint8 if array.ndim else array.dtype).fill(0xA5)
         return array.view(EmulatedArray)
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        METER.note("zeros")
         return np.zeros(shape, dtype).view(EmulatedArray)
 
     def asarray(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        _refuse_device_array(host)
+        refuse_device_array(host)
+        METER.allocations += 1
+        METER.uploads.append(host.nbytes)
         return np.array(host, order="C", copy=True).view(EmulatedArray)
 
     def copy_aside(self, target: npt.NDArray[Any], host: npt.NDArray[Any]) -> LateCopy:
         """Noise until somebody waits."""
-        _refuse_device_array(host)
+        refuse_device_array(host)
+        METER.uploads.append(host.nbytes)
         target.view(np.uint8).fill(0xA5)
         copy = LateCopy(self, target, host.copy())
         self.under_way.append(copy)
@@ -160,10 +97,12 @@ class EmulatedDevice:
         return isinstance(array, EmulatedArray)
 
     def to_host(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        METER.bring_down(array.nbytes)
         return np.array(array, order="C", copy=True, subok=False)
 
     def synchronize(self) -> None:
         """Every launch has ended when it returns."""
+        METER.synchronizations += 1
         for copy in tuple(self.under_way):
             copy.wait()
 
@@ -230,7 +169,9 @@ class EmulatedKernel:
     ) -> None:
         check_launch(self.name, self.module.source.kernels[self.name], grid, block, args)
         if self.module.guarded:
-            _refuse_host_arrays(self.name, args)
+            refuse_host_arrays(self.name, args)
+        if 0 not in grid:
+            METER.launches[self.name] += 1
         function = getattr(self.module.library, f"launch_{self.name}")
         function.restype = ctypes.c_char_p
         cells = [_cell(argument) for argument in args]
@@ -248,6 +189,11 @@ class EmulatedKernel:
             )
         if fault is not None:
             raise DeviceError(f"{self.name}: {fault.decode()}")
+
+
+def _run_threads(kernel: PerThread, n: int, arguments: tuple[Any, ...]) -> None:
+    METER.launches[kernel.name] += 1
+    run_on_host(kernel, n, arguments)
 
 
 def _cell(argument: Any) -> ctypes.c_uint64 | ctypes.c_uint32:

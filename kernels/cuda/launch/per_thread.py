@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from kernels.cpu.compile.jit import kernel as keep_compiled
 from kernels.cuda.launch.runtime import Device
 
 BLOCK = 256
@@ -108,8 +109,9 @@ class PerThread:
             for i in range(n):
                 body(i, *arguments)
 
-        compiled: Callable[..., None] = njit(run)
-        return compiled
+        return keep_compiled(
+            run, key=f"{self.build.__module__}.{self.build.__qualname__} {self.name}"
+        )
 
 
 @njit

@@ -12,6 +12,7 @@ from kernels.cuda.launch.source import list_modules, load_source, parse_source
 from kernels.errors import BackendUnavailable, DeviceError
 from tests.support import cuda_emulator
 from tests.support.cuda_emulator import EmulatedDevice, EmulatedModule, load_probe
+from tests.support.cuda_meter import metered
 from tests.support.skips import or_skip
 
 
@@ -145,6 +146,29 @@ def test_what_cupy_cannot_do_is_refused(device: EmulatedDevice) -> None:
         device.asarray(mine)
     with pytest.raises(TypeError, match="apply_over_axes"):
         np.apply_over_axes(np.sum, mine, 0)
+
+
+def test_what_a_device_would_do_is_counted(device: EmulatedDevice) -> None:
+    host = np.arange(4, dtype=np.uint64)
+    kernel = device.load_module("pointwise").kernel("add_all")
+    with metered() as counts:
+        mine, out = device.asarray(host), device.empty((4,), np.uint64)
+        element = np.uint64(1)
+        kernel((1, 1, 1), (4, 1, 1), (out, mine, mine, element))
+        kernel((0, 1, 1), (4, 1, 1), (out, mine, mine, element))
+        mine[1:][:2].reshape(-1)  # views are free
+        mine[mine.astype(np.int64)] += mine
+        np.cumsum(mine, out=out)
+        int(np.flatnonzero(device.zeros((3,), np.int64) >= 0)[0])
+        device.to_host(mine)
+        device.synchronize()
+    assert counts.launches == {"add_all": 1}
+    operations = ["astype", "take", "add", "put", "cumsum", "zeros", "greater_equal", "flatnonzero"]
+    assert counts.operations == dict.fromkeys(operations, 1)
+    assert counts.allocations == 7  # `+=`, `put` and `out` take none
+    assert counts.synchronizations == 4
+    assert counts.uploads == [32]
+    assert counts.downloads == [8, 32]
 
 
 def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

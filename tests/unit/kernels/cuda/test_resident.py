@@ -23,8 +23,18 @@ from tests.support.accuracy_protocol import accuracy_key, run_job, scene
 from tests.support.assignments import draw_scalars
 from tests.support.conv_nets import make_lenet, make_residual
 from tests.support.cuda_emulator import EmulatedDevice
+from tests.support.cuda_meter import metered
 from tests.support.models import random_images, random_model
 from tests.support.skips import or_skip
+
+OF_A_PROOF = {  # most, of the scene's network under a warm key: see `tests.support.cuda_meter`
+    "launches": 266,
+    "operations": 555,
+    "allocations": 777,
+    "synchronizations": 65,
+    "uploads": 46,
+    "downloads": 49,
+}
 
 
 class CopyMeter(EmulatedDevice):
@@ -55,7 +65,7 @@ def test_the_witness_stays_on_the_device(
     device: CopyMeter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What goes up once a key is warm: samples, model, public wires. What comes down: numbers, and
-    of each MSM a few hundred points whatever its length."""
+    of each MSM a few hundred points whatever its length. Launches and the rest keep to a budget."""
     s, backend = scene(), CudaBackend(device, build_backend("cpu"))
     run = CudaMsm.run
 
@@ -72,7 +82,8 @@ def test_the_witness_stays_on_the_device(
         device.uploads.clear()
         device.downloads.clear()
         device.sums.clear()
-        mine = run_job(key=key, device=backend, seed=seed)
+        with metered() as counts:
+            mine = run_job(key=key, device=backend, seed=seed)
         assert mine.envelope == run_job(seed=seed).envelope
     witness_bytes = 32 * s.accuracy.r1cs.n_wires
     public_bytes = 32 * (1 + s.accuracy.r1cs.n_public)
@@ -83,6 +94,15 @@ def test_the_witness_stays_on_the_device(
     assert sum(device.uploads) < witness_bytes / 4
     assert sum(device.downloads) < 1000 < witness_bytes / 64
     assert max(device.sums) < 1 << 15
+    spent = {
+        "launches": counts.launches.total(),
+        "operations": counts.operations.total(),
+        "allocations": counts.allocations,
+        "synchronizations": counts.synchronizations,
+        "uploads": len(counts.uploads),
+        "downloads": len(counts.downloads),
+    }
+    assert {name: n for name, n in spent.items() if n > OF_A_PROOF[name]} == {}
 
 
 @pytest.mark.parametrize("n_samples", [1, 11])
