@@ -20,6 +20,7 @@ from prover.costs import (
     count_compiling,
     count_loading,
     count_proving,
+    count_rereading,
     count_setup,
     count_verifying,
     measure_proving,
@@ -193,6 +194,7 @@ def _plan(architecture: Architecture, n_total: int, machine: Machine, n_samples:
     sizes = _size(architecture, n_samples)
     key, n_shards = count_key_bytes(sizes), count_shards(n_total, n_samples)
     streams = must_stream(sizes, machine.memory_bytes)
+    reading_s = machine.time(count_rereading(key)) if streams else 0.0
     return Plan(
         architecture=architecture.name,
         n_total=n_total,
@@ -208,7 +210,7 @@ def _plan(architecture: Architecture, n_total: int, machine: Machine, n_samples:
             compile=machine.time(count_compiling(sizes)),
             setup=machine.time(count_setup(sizes, key)),
             load=machine.time(count_loading(sizes, key)),
-            prove=n_shards * machine.time(count_proving(sizes)),
+            prove=n_shards * (machine.time(count_proving(sizes)) + reading_s),
             verify=n_shards * machine.time(count_verifying(sizes)),
         ),
     )

@@ -34,6 +34,7 @@ from prover.costs import (
     count_compiling,
     count_loading,
     count_proving,
+    count_rereading,
     count_setup,
     count_verifying,
     measure_matrices,
@@ -249,20 +250,27 @@ class Measured:
         found = self.found[mode]["stages_s"]
         return float(sum(found.get(stage, 0.0) for stage in stages or STAGES))
 
+    def time_proof(self) -> float:
+        """Seconds of a proof under a key that is at hand, not verified."""
+        return self.add_up("prove") - self.add_up("prove", "compile", "load", "verify")
+
     def list_work(self) -> Iterable[tuple[Work, float]]:
         """Each phase with the seconds that it took."""
         sizes, key = self.sizes, self.key
-        proving = self.add_up("prove") - self.add_up("prove", "compile", "load", "verify")
         yield count_compiling(sizes), self.add_up("setup", "compile")
         yield count_setup(sizes, key), self.add_up("setup") - self.add_up("setup", "compile")
         yield count_loading(sizes, key), self.add_up("prove", "load")
-        yield count_proving(sizes), proving
+        again = count_rereading(key) if self.streams else {}
+        yield {**count_proving(sizes), **again}, self.time_proof()
         yield count_verifying(sizes), self.add_up("prove", "verify")
 
 
-def fit_speeds(nets: Sequence[Measured], threads: int) -> dict[Unit, float]:
+def fit_speeds(
+    nets: Sequence[Measured], streamed: Sequence[Measured], threads: int
+) -> dict[Unit, float]:
     """Nanoseconds of a thread for each kind of operation, from the stages that consist of it.
 
+    streamed : the same nets with their bases in a file; what a proof takes longer is for reading
     What a stage of two kinds takes is that of the kind known by another one, and the rest; a load
     is a start and its points.
     """
@@ -289,6 +297,11 @@ def fit_speeds(nets: Sequence[Measured], threads: int) -> dict[Unit, float]:
         slope, least = sum(n * s for n, s in loads) / sum(n * n for n, _ in loads), 0.0
     speeds[Unit.POINT] = max(0.0, float(slope)) * threads * 1e9
     speeds[Unit.START] = float(least) * 1e9
+    slower = [
+        (net.key.bases, from_file.time_proof() - net.time_proof())
+        for net, from_file in zip(nets, streamed, strict=True)
+    ]
+    speeds[Unit.REREAD] = _divide(slower, 1)
     speeds[Unit.PROBE] = time_probe(get_backend("cpu"), perf_counter) * 1e9
     return {unit: speeds[unit] for unit in Unit}
 
@@ -343,7 +356,7 @@ def print_fit(whole: Sequence[Measured], streamed: Sequence[Measured]) -> None:
                 f"{mode}: {streams}: Room(start_mib={room.start_mib:.0f}, "
                 f"domain={room.domain:.1f}, wires={room.wires:.1f}),"
             )
-    speeds = fit_speeds(whole, info.n_threads)
+    speeds = fit_speeds(whole, streamed, info.n_threads)
     print(f'"{info.lanes}": {{')
     for unit, ns in speeds.items():
         print(f"    Unit.{unit.name}: {ns:.4g},")

@@ -30,9 +30,9 @@ def test_a_plan_says_what_then_happens(name: str, n_samples: int, streams: bool)
         assert found["peak_bytes"] == pytest.approx(measure(net.sizes, streams=streams), rel=SHARE)
 
 
-def make_net(name: str, n_samples: int, machine: Machine) -> Measured:
+def make_net(name: str, n_samples: int, machine: Machine, *, streams: bool = False) -> Measured:
     """A net that took what this machine takes."""
-    net = Measured(name, n_samples)
+    net = Measured(name, n_samples, streams)
     net.found = {"setup": {"stages_s": {}}, "prove": {"stages_s": {}}}
     works = [work for work, _ in net.list_work()]
     known, first = list(STAGES.items()), [*STAGES].index("load")
@@ -42,7 +42,7 @@ def make_net(name: str, n_samples: int, machine: Machine) -> Measured:
     ):
         stages = net.found[mode]["stages_s"]
         for unit, n in (pair for work in phases for pair in work.items()):
-            stage = next(stage for stage, units in own if unit in units)
+            stage = next((stage for stage, units in own if unit in units), "C")  # reads its bases
             share = 0.5 if stage == "save" else 1.0  # the other half is hashed beside the stages
             stages[stage] = stages.get(stage, 0.0) + share * machine.time({unit: n})
     return net
@@ -51,10 +51,15 @@ def make_net(name: str, n_samples: int, machine: Machine) -> Measured:
 def test_speeds_are_found_from_stages_that_consist_of_them() -> None:
     speeds = {unit: 10.0 * (i + 1) for i, unit in enumerate(Unit)}
     machine = Machine(threads=3, memory_bytes=None, speeds_ns=speeds)
-    nets = [make_net(name, n, machine) for name, n in (("mlp-6-4-3", 8), ("mlp-9-5-2", 40))]
-    found = fit_speeds(nets, 3)
+    kinds = (("mlp-6-4-3", 8), ("mlp-9-5-2", 40))
+    nets, streamed = (
+        [make_net(name, n, machine, streams=streams) for name, n in kinds]
+        for streams in (False, True)
+    )
+    found = fit_speeds(nets, streamed, 3)
     assert set(found) == set(Unit)
-    for unit in (Unit.ADD_G1, Unit.ADD_G2, Unit.FIXED_G2, Unit.LINK, Unit.BUTTERFLY, Unit.WIRE):
+    plain = (Unit.ADD_G1, Unit.ADD_G2, Unit.FIXED_G2, Unit.LINK, Unit.BUTTERFLY, Unit.WIRE)
+    for unit in (*plain, Unit.REREAD):
         assert found[unit] == pytest.approx(speeds[unit])
 
 
