@@ -65,19 +65,29 @@ def _pop(e: Emitter, inverse: Value, row: Value, running: Value) -> None:
     e.store(running, products(e, FP.field, [(running, e.at(row, 4))]))
 
 
-def _common_addition(e: Emitter, out: Value, p: Value, q: Value, inverse: Value) -> None:
-    """out = p + q with inverse = 1 / (x_q - x_p)."""
+def _common_additions(e: Emitter, *operands: Value) -> None:
+    """out = p + q with inverse = 1 / (x_q - x_p), for every (out, p, q, inverse) in turn.
+
+    Each step of all sums before the next step: one of a single sum waits for the one before.
+    """
     f = FP.field
-    slope, fall = e.temp(4), e.temp(4)
-    (x_p, y_p), (x_q, y_q) = ((e.load(a), e.load(e.at(a, 4))) for a in (p, q))
-    e.store(slope, difference(e, f, y_q, y_p))
-    e.store(slope, products(e, f, [(slope, inverse)]))
-    x = products(e, f, [(slope, slope)])
-    x = difference(e, f, difference(e, f, x, x_p), x_q)
-    e.store(fall, difference(e, f, x_p, x))
-    y = difference(e, f, products(e, f, [(slope, fall)]), y_p)
-    e.store(out, x)
-    e.store(e.at(out, 4), y)
+    jobs = [operands[i : i + 4] for i in range(0, len(operands), 4)]
+    ends = [[(e.load(a), e.load(e.at(a, 4))) for a in (p, q)] for _, p, q, _ in jobs]
+    slopes, falls = [e.temp(4) for _ in jobs], [e.temp(4) for _ in jobs]
+    for slope, ((_, y_p), (_, y_q)) in zip(slopes, ends, strict=True):
+        e.store(slope, difference(e, f, y_q, y_p))
+    for slope, (_, _, _, inverse) in zip(slopes, jobs, strict=True):
+        e.store(slope, products(e, f, [(slope, inverse)]))
+    squares = [products(e, f, [(slope, slope)]) for slope in slopes]
+    for (out, *_), square, fall, ((x_p, _), (x_q, _)) in zip(
+        jobs, squares, falls, ends, strict=True
+    ):
+        x = difference(e, f, difference(e, f, square, x_p), x_q)
+        e.store(fall, difference(e, f, x_p, x))
+        e.store(out, x)
+    ys = [products(e, f, [pair]) for pair in zip(slopes, falls, strict=True)]
+    for (out, *_), y, ((_, y_p), _) in zip(jobs, ys, ends, strict=True):
+        e.store(e.at(out, 4), difference(e, f, y, y_p))
 
 
 is_zero8 = Function("is_zero8", "p", _is_zero8).intrinsic()
@@ -85,8 +95,12 @@ fp_set_one = Routine("fp.set_one", "p", _set_one).intrinsic()
 push = Routine(f"{FP.tag}.batch_push", "pp", _push).intrinsic()
 pop = Routine(f"{FP.tag}.batch_pop", "ppp", _pop).intrinsic()
 difference_of_x = Function("fp.difference_of_x", "ppp", _difference_of_x).intrinsic()
-common_addition = Routine(f"{FP.tag}.common_addition", "pppp", _common_addition).intrinsic()
+common_addition = Routine(f"{FP.tag}.common_addition", "pppp", _common_additions).intrinsic()
+two_common_additions = Routine(
+    f"{FP.tag}.two_common_additions", "pppppppp", _common_additions
+).intrinsic()
 
+_ROW = 72  # bytes of a row of work
 _ADD, _DOUBLE, _LEFT, _RIGHT, _ZERO = range(5)
 
 
@@ -105,9 +119,12 @@ def _denominator(out: int, p: int, q: int) -> int:
 
 
 @kernel(signature="void(uintp, uintp, uintp, uintp, int64)")
-def _finish_rare_addition(out: int, p: int, q: int, inverse: int, case: int) -> None:
-    """out = p + q when one is infinite, both are equal or they are opposite."""
+def _finish_addition(out: int, p: int, q: int, inverse: int, case: int) -> None:
+    """out = p + q; rare cases: one is infinite, both are equal or they are opposite."""
     slope, x, y = stack(4), stack(4), stack(4)
+    if case == _ADD:
+        common_addition(out, p, q, inverse)
+        return
     if case in (_LEFT, _RIGHT):
         source = p if case == _LEFT else q
         copy(out, source)
@@ -135,27 +152,42 @@ def batch_add(pairs: U64, n: int, work: U64) -> None:
     """out = left + right for n pairs; complete; one inversion in all.
 
     pairs : rows (out, left, right) of addresses; no output is an operand of another row
-    work  : uint64[>= n, 9]
+    work  : uint64[>= n + 2, 9], rows of a product of denominators before, of the pair's own
+            denominator, and of its case. The pairs with even and with odd k have products of their
+            own, since the next factor of one waits for the last
     """
-    running, inverse, base = stack(4), stack(4), work.ctypes.data
-    fp_set_one(running)
+    base, inverses, running = work.ctypes.data, stack(8), stack(8)
+    fp_set_one(base)
+    fp_set_one(base + _ROW)
     for k in range(n):
-        row, case = base + 72 * k, _ADD
+        row, case = base + _ROW * k, _ADD
         if not difference_of_x(row + 32, pairs[k, 1], pairs[k, 2]):
             case = _denominator(row + 32, pairs[k, 1], pairs[k, 2])
         store_word(row + 64, case)
-        push(row, running)
-    fp_inverse(running, running)
-    for k in range(n - 1, -1, -1):
-        row = base + 72 * k
-        pop(inverse, row, running)
-        case = int(load_word(row + 64))
-        if case == _ADD:
-            common_addition(pairs[k, 0], pairs[k, 1], pairs[k, 2], inverse)
+        fp_mul(row + 2 * _ROW, row, row + 32)
+    last, before = base + _ROW * (n + 1), base + _ROW * n
+    fp_mul(inverses, last, before)
+    fp_inverse(inverses, inverses)
+    fp_mul(running, before, inverses)
+    fp_mul(running + 32, last, inverses)
+    k = n - 1
+    while k > 0:
+        row, other = base + _ROW * k, base + _ROW * (k - 1)
+        pop(inverses, row, running)
+        pop(inverses + 32, other, running + 32)
+        (to, p, q), (to2, p2, q2) = pairs[k], pairs[k - 1]
+        case, case2 = int(load_word(row + 64)), int(load_word(other + 64))
+        if case == _ADD and case2 == _ADD:
+            two_common_additions(to, p, q, inverses, to2, p2, q2, inverses + 32)
         else:
-            _finish_rare_addition(pairs[k, 0], pairs[k, 1], pairs[k, 2], inverse, case)
+            _finish_addition(to, p, q, inverses, case)
+            _finish_addition(to2, p2, q2, inverses + 32, case2)
+        k -= 2
+    if k == 0:
+        pop(inverses, base, running)
+        _finish_addition(pairs[0, 0], pairs[0, 1], pairs[0, 2], inverses, int(load_word(base + 64)))
 
 
 def addition_workspace() -> tuple[U64, U64]:
     """The pairs and the work of `batch_add` for up to CHUNK additions."""
-    return np.empty((CHUNK, 3), dtype=np.uint64), np.empty((CHUNK, 9), dtype=np.uint64)
+    return np.empty((CHUNK, 3), dtype=np.uint64), np.empty((CHUNK + 2, 9), dtype=np.uint64)

@@ -253,6 +253,24 @@ def test_addition_across_batches(rng: Random) -> None:
     assert shifted[:-1].equals(points[1:])
 
 
+@pytest.mark.parametrize("n", range(8))
+def test_rare_sums_stand_anywhere_in_a_batch(n: int, rng: Random) -> None:
+    """Every pattern of common, equal, opposite and infinite pairs, in batches of odd and even
+    length."""
+    k = rng.randrange(2, R)
+    kinds = [(k, 5), (k, k), (k, R - k), (0, k), (k, 0), (0, 0), (3, 7)]
+    patterns = [[rng.choice(kinds) for _ in range(n)] for _ in range(30)]
+    patterns += [[kinds[0]] * n, [kinds[1]] * n]
+    points = {m: g1(m) for m in {x for pair in kinds for x in pair}}
+    sums = {pair: g1(sum(pair) % R) for pair in kinds}
+    for pattern in patterns:
+        left = G1Array.concat([G1Array.zeros(0), *(points[a] for a, _ in pattern)])
+        right = G1Array.concat([G1Array.zeros(0), *(points[b] for _, b in pattern)])
+        expected = G1Array.concat([G1Array.zeros(0), *(sums[pair] for pair in pattern)])
+        assert add_g1(left, right).equals(expected)
+        assert add_g1(neg_g1(left), neg_g1(right)).equals(neg_g1(expected))
+
+
 SCALARS: dict[str, Callable[[Random, int], list[int]]] = {
     "zero": lambda rng, n: [0] * n,
     "one": lambda rng, n: [1] * n,
