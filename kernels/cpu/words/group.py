@@ -317,7 +317,10 @@ def _mul_all(out: int, scalars: int, points: int, n: int) -> None:
     for i in range(n):
         for k in range(3):  # zero words: infinity
             fp_sub(t + 32 * k, points, points)
-        for bit in range(255, -1, -1):
+        top = 3
+        while top > 0 and load_word(scalars + 32 * i + 8 * top) == 0:
+            top -= 1
+        for bit in range(64 * top + 63, -1, -1):
             g1_double(t)
             word = load_word(scalars + 32 * i + 8 * (bit >> 6))
             if (word >> np.uint64(bit & 63)) & np.uint64(1):
