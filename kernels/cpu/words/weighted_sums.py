@@ -13,10 +13,11 @@ import numpy.typing as npt
 from numba import types
 
 from kernels.array import U64, FrArray
+from kernels.cpu.compile.emit import Emitter, Routine, Value
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import stack
 from kernels.cpu.words.lane_sum import LANES, reduce_lanes
-from kernels.cpu.words.scalar64 import fr_add, fr_mul, fr_to_mont
+from kernels.cpu.words.scalar64 import FR, fr_add, fr_mul, fr_to_mont, products
 from kernels.errors import ShapeError
 from kernels.numpy_types import Int64Array, UInt8Array
 
@@ -78,21 +79,36 @@ def _weigh_bytes(lanes: U64, rows: UInt8Array, limbs: npt.NDArray[np.uint32]) ->
                     to[k] += a * np.uint64(p[k])
 
 
+def _two_products(e: Emitter, out: Value, a: Value, b: Value, c: Value, d: Value) -> None:
+    """out = a b + c d, reduced once."""
+    e.store(out, products(e, FR.field, [(a, b), (c, d)]))
+
+
+two_products = Routine(f"{FR.tag}.two_products", "ppppp", _two_products).intrinsic()
+
+
 @kernel(signature="void(uintp, uintp, uintp, int64[:,::1], int64, int64, int64)")
 def _gather(
     out: int, values: int, weights: int, index: Int64Array, n_outer: int, n: int, n_inner: int
 ) -> None:
     """out[a, r, b] = sum_i weights[i] values[a, index[r, i], b], into zeros."""
-    factors = np.empty((index.shape[1], 4), dtype=np.uint64)
+    n_terms = index.shape[1]
+    factors = np.empty((n_terms, 4), dtype=np.uint64)
     at, term = factors.ctypes.data, stack(4)
-    for i in range(index.shape[1]):
+    for i in range(n_terms):
         fr_to_mont(at + 32 * i, weights + 32 * i)
     for a in range(n_outer):
         for r in range(index.shape[0]):
             for b in range(n_inner):
-                for i in range(index.shape[1]):
-                    place = (a * n + index[r, i]) * n_inner + b
-                    fr_mul(term, values + 32 * place, at + 32 * i)
+                for i in range(0, n_terms - 1, 2):
+                    first = values + 32 * ((a * n + index[r, i]) * n_inner + b)
+                    second = values + 32 * ((a * n + index[r, i + 1]) * n_inner + b)
+                    two_products(term, first, at + 32 * i, second, at + 32 * i + 32)
+                    fr_add(out, out, term)
+                if n_terms & 1:
+                    last = n_terms - 1
+                    place = values + 32 * ((a * n + index[r, last]) * n_inner + b)
+                    fr_mul(term, place, at + 32 * last)
                     fr_add(out, out, term)
                 out += 32
 
