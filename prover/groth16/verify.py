@@ -212,11 +212,11 @@ def equations_hold(
     )
     public = combine_wires([claim.public for claim in claims], r)
     of_own = [weight for weight in r for _ in range(key.n_linked)]
-    combined = FrArray.concat([FrArray.from_ints([sum(r)]), public, FrArray.from_ints(of_own)])
+    of_key = key.public_bases.sum(FrArray.concat([FrArray.from_ints([sum(r)]), public]))
     g1 = [
         neg_g1(mul_g1(FrArray.from_ints(r), a)),
         _sum(key.alpha, [sum(r)]),
-        small_msm_g1(combined, G1Array.concat([key.public, own])),
+        add_g1(of_key, _sum(own, of_own)),
         _sum(c, r),
         _sum(d_a, r),
     ]
@@ -235,7 +235,7 @@ def verify_plain(key: VerifyingKey, public: FrArray, points: Groth16Points) -> V
     """
     if public.shape != (key.n_public,):
         return Verdict.WRONG_STATEMENT
-    statement = small_msm_g1(FrArray.concat([FrArray.from_ints([1]), public]), key.public)
+    statement = key.public_bases.sum(FrArray.concat([FrArray.from_ints([1]), public]))
     none = G1Array.zeros(1)  # D_A
     g1 = [neg_g1(points.a), key.alpha, statement, points.c, none]
     return Verdict.VALID if _product_is_one(g1, points.b, key) else Verdict.PAIRING_FAILED

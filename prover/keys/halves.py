@@ -29,6 +29,7 @@ import numpy as np
 
 from kernels.array import G1Array, G2Array
 from kernels.backend import FixedG1, FixedG2
+from kernels.cpu.words.fixed_msm import FixedBases
 from kernels.numpy_types import UInt32Array
 from kernels.pairing import PreparedG2, prepare_g2
 from prover.circuit.r1cs import cut_groups
@@ -129,6 +130,11 @@ class VerifyingKey(Document):
         return prepare_g2(
             G2Array.concat([self.beta, self.gamma, self.delta, self.delta_a, self.links])
         )
+
+    @cached_property
+    def public_bases(self) -> FixedBases:
+        """`public` as bases of the sum that every check takes."""
+        return FixedBases(self.public)
 
     def require_digest(self, expected: bytes | None) -> None:
         """KeyMismatch for another key than the expected one; None expects nothing."""

@@ -28,9 +28,14 @@ def window_bits(n: int) -> int:
     return min(range(2, 13), key=lambda c: (R.bit_length() // c + 1) * (n + (1 << c)))
 
 
-@kernel(signature="void(int64[:,::1], int64[::1], uintp, int64, int64)")
-def _sort_digits(digits: Int64Array, starts: Int64Array, scalars: int, n: int, c: int) -> None:
-    """digits[w, i] signed; starts[b + 1] becomes the number of entries of bucket b."""
+@kernel(signature="void(int64[:,::1], int64[::1], uintp, int64, int64, int64)")
+def _sort_digits(
+    digits: Int64Array, starts: Int64Array, scalars: int, n: int, c: int, step: int
+) -> None:
+    """digits[w, i] signed; starts[b + 1] becomes the number of entries of bucket b.
+
+    step : from the buckets of a window to those of the next
+    """
     half = 1 << (c - 1)
     for i in range(n):
         carry = 0
@@ -45,21 +50,30 @@ def _sort_digits(digits: Int64Array, starts: Int64Array, scalars: int, n: int, c
             digit -= carry * 2 * half
             digits[w, i] = digit
             if digit != 0:
-                starts[w * half + abs(digit)] += 1
+                starts[w * step + abs(digit)] += 1
 
 
-@kernel(signature="void(uint64[::1], int64[:,::1], int64[::1], uintp, uintp, int64)")
+@kernel(signature="void(uint64[::1], int64[:,::1], int64[::1], uintp, uintp, int64, int64)")
 def _fill_buckets(
-    entries: U64, digits: Int64Array, ends: Int64Array, points: int, opposites: int, c: int
+    entries: U64,
+    digits: Int64Array,
+    ends: Int64Array,
+    points: int,
+    opposites: int,
+    step: int,
+    row: int,
 ) -> None:
-    """Addresses of +-P_i, bucket by bucket; ends[b] runs from the start of bucket b to its end."""
-    half = 1 << (c - 1)
+    """Addresses of +-P_i, bucket by bucket; ends[b] runs from the start of bucket b to its end.
+
+    row : from the points of a window to those of the next
+    """
     for w in range(digits.shape[0]):
         for i in range(digits.shape[1]):
             digit = digits[w, i]
             if digit != 0:
-                bucket = w * half + abs(digit) - 1
-                entries[ends[bucket]] = (points if digit > 0 else opposites) + 64 * i
+                bucket = w * step + abs(digit) - 1
+                at = 64 * (w * row + i)
+                entries[ends[bucket]] = (points if digit > 0 else opposites) + at
                 ends[bucket] += 1
 
 
@@ -147,6 +161,46 @@ def _join_windows(out: int, sums: U64, c: int) -> None:
     g1_to_affine(out, t)
 
 
+class Buckets:
+    """Buckets of signed windows, each with the sum of its points or with none.
+
+    table     : uint64[n_windows, n, 8], the points of each window; or uint64[1, n, 8], the same
+                points for all windows, which then have buckets of their own
+    opposites : the same of their negatives
+    """
+
+    def __init__(self, scalars: FrArray, table: U64, opposites: U64, c: int) -> None:
+        n, n_windows, half = len(scalars), R.bit_length() // c + 1, 1 << (c - 1)
+        step, row, n_rows = (half, 0, n_windows) if len(table) == 1 else (0, n, 1)
+        digits = np.empty((n_windows, n), dtype=np.int64)
+        starts = np.zeros(n_rows * half + 1, dtype=np.int64)
+        _sort_digits(digits, starts, scalars.data.ctypes.data, n, c, step)
+        counts = starts[1:].copy()
+        ends = np.cumsum(starts)[:-1].copy()
+        entries = np.empty(int(counts.sum()), dtype=np.uint64)
+        points = table.ctypes.data, opposites.ctypes.data
+        _fill_buckets(entries, digits, ends, *points, step, row)
+        self._entries, self._buckets = entries, np.stack([ends - counts, counts], axis=1)
+        self._points = table, opposites  # entries are addresses in them, or in the pool
+        self._pool = np.empty((len(entries) // 2 + 1, 8), dtype=np.uint64)
+        self._workspace = addition_workspace()
+        active = np.flatnonzero(counts > 1)
+        n_active, fresh = len(active), self._pool.ctypes.data
+        while n_active:
+            n_active = _halve_buckets(
+                entries, self._buckets, active, n_active, fresh, *self._workspace
+            )
+            fresh = 0
+
+    def fold(self, size: int) -> U64:
+        """Rows of `size` buckets: sums[0, v] = sum_j j bucket(v, j), j from 1; and sums[1, v] their
+        sum without weights; uint64[3, n_rows + 1, 8].
+        """
+        sums = np.zeros((3, len(self._buckets) // size + 1, 8), dtype=np.uint64)
+        _fold_buckets(sums, self._entries, self._buckets, size, *self._workspace)
+        return sums
+
+
 def small_msm_g1(scalars: FrArray, bases: G1Array) -> G1Array:
     """sum s_i P_i as a G1Array of length 1; any length incl. 0; bases on the curve incl. infinity.
 
@@ -154,28 +208,9 @@ def small_msm_g1(scalars: FrArray, bases: G1Array) -> G1Array:
     """
     if bases.data.ndim != 2 or scalars.shape != bases.shape:
         raise ShapeError(f"small_msm_g1: {list(scalars.shape)} scalars, {list(bases.shape)} bases")
-    n = len(bases)
-    c = window_bits(n)
-    half, n_windows = 1 << (c - 1), R.bit_length() // c + 1
-    digits = np.empty((n_windows, n), dtype=np.int64)
-    starts = np.zeros(n_windows * half + 1, dtype=np.int64)
-    _sort_digits(digits, starts, scalars.data.ctypes.data, n, c)
-    counts = starts[1:].copy()
-    ends = np.cumsum(starts)[:-1].copy()
-    opposites = neg_g1(bases)
-    entries = np.empty(int(counts.sum()), dtype=np.uint64)
-    points = bases.data.ctypes.data, opposites.data.ctypes.data
-    _fill_buckets(entries, digits, ends, *points, c)
-    pool = np.empty((len(entries) // 2 + 1, 8), dtype=np.uint64)
-    workspace = addition_workspace()
-    buckets = np.stack([ends - counts, counts], axis=1)
-    active = np.flatnonzero(counts > 1)
-    n_active, fresh = len(active), pool.ctypes.data
-    while n_active:
-        n_active = _halve_buckets(entries, buckets, active, n_active, fresh, *workspace)
-        fresh = 0
-    sums = np.zeros((3, n_windows + 1, 8), dtype=np.uint64)
-    _fold_buckets(sums, entries, buckets, half, *workspace)
+    c = window_bits(len(bases))
+    opposites = neg_g1(bases).data
+    buckets = Buckets(scalars, bases.data[None], opposites[None], c)
     out = np.empty((1, 8), dtype=np.uint64)
-    _join_windows(out.ctypes.data, sums, c)
+    _join_windows(out.ctypes.data, buckets.fold(1 << (c - 1)), c)
     return G1Array(out)
