@@ -14,7 +14,7 @@ import numpy as np
 from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import R
 from kernels.reference import Reference
-from prover.circuit.constraints import Circuit
+from prover.circuit.constraints import Circuit, Rule
 from prover.circuit.r1cs import R1CS
 from prover.circuit.witness import find_failing_rows
 
@@ -30,6 +30,40 @@ def vacuous(circuit: Circuit, rng: Random) -> list[str]:
     failing = find_failing_rows(circuit, FrMont.from_ints(values), Reference())
     holding = np.setdiff1d(np.arange(circuit.r1cs.n_rows), failing)
     return sorted({circuit.locate(int(row))[0] for row in holding})
+
+
+def undetermined(circuit: Circuit) -> list[str]:
+    """Labels of blocks with a row that does not define its private wire by wires before it.
+
+    Where there is none, committed wires and challenges leave one candidate for the private wires,
+    whatever is committed, but for denominators that are zero: the Jacobian is triangular, with ones
+    and denominators on its diagonal.
+    """
+    sides = [_rows(m) for m in circuit.r1cs.matrices]
+    found, new = [], circuit.r1cs.private.start
+    for block in circuit.row_blocks:
+        if block.defines is None:
+            continue
+        first = new
+        for row in range(block.start, block.stop):
+            before = new if block.rule is Rule.POWERS else first
+            if not _defines(block.rule, new, before, [side[row] for side in sides]):
+                found.append(block.label)
+            new += 1
+        if circuit.columns(block.defines) != slice(first, new):
+            found.append(block.label)
+    return list(dict.fromkeys(found)) if new == circuit.r1cs.n_wires else ["wires without a row"]
+
+
+def _defines(rule: Rule | None, new: int, before: int, sides: list[Row]) -> bool:
+    """Whether a row says what wire `new` is, by wires whose columns are less than `before`."""
+    alone = sides[0 if rule is Rule.QUOTIENT else 2]
+    others = [{c for c, v in side.items() if v % R and c != new} for side in sides]
+    if sum(new in side for side in sides) != 1 or max(set().union(*others), default=0) >= before:
+        return False
+    if rule is Rule.TOTAL:
+        return (alone.get(new, 0) + 1) % R == 0
+    return alone == {new: 1}
 
 
 def private_freedom(circuit: Circuit, z: FrMont) -> int:
