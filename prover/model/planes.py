@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Any, ClassVar
 
@@ -84,18 +85,20 @@ class Window:
         """Every (row, column) of the kernel."""
         return ((ky, kx) for ky in range(self.kernel[0]) for kx in range(self.kernel[1]))
 
-    def meet(self, axis: int, place: int, n: int, n_out: int) -> tuple[slice, slice]:
-        """Where one place of the kernel meets the plane along an axis: outputs, and the numbers
-        that they meet there.
+    def meet(
+        self, axis: int, place: int, n: int, n_out: int, begin: int = 0
+    ) -> tuple[slice, slice]:
+        """Where one place of the kernel meets the plane along an axis: outputs, counted from
+        `begin`, and the numbers that they meet there.
 
-        axis : 0 for rows, 1 for columns; n, n_out : length of the plane and of the output
+        axis : 0 for rows, 1 for columns; n : length of the plane; outputs : from `begin` to n_out
         """
         stride, pad = self.stride[axis], self.pads[axis]
-        first = max(0, -(-(pad - place) // stride))
-        last = min(n_out - 1, (n - 1 + pad - place) // stride)
+        first = max(begin, -(-(pad - place) // stride))
+        last = max(first - 1, min(n_out - 1, (n - 1 + pad - place) // stride))
         start = first * stride + place - pad
         stop = last * stride + place - pad + 1
-        return slice(first, last + 1), slice(start, max(start, stop), stride)
+        return slice(first - begin, last + 1 - begin), slice(start, max(start, stop), stride)
 
 
 def require_plane(kind: str, shape: Shape) -> None:
@@ -107,24 +110,31 @@ def require_plane(kind: str, shape: Shape) -> None:
 
 
 def unroll(
-    x: Int64Array, window: Window, integers: Integers, pad_values: Sequence[int] = ()
+    x: Int64Array,
+    window: Window,
+    integers: Integers,
+    pad_values: Sequence[int] = (),
+    *,
+    rows: range,
+    columns: range,
 ) -> Int64Array:
-    """What each window sees, int64[N, H', W', C * area], of x[N, C, H, W].
+    """What each window sees, int64[N, rows, columns, C * area], of x[N, C, H, W].
 
-    pad_values : of each channel; none: zeros
+    pad_values    : of each channel; none: zeros
+    rows, columns : of the output
     """
     n, channels, *plane = x.shape
-    height, width = window.output_plane(plane)
-    seen: Int64Array = integers.zeros((n, height, width, channels, *window.kernel))
+    shape = (n, len(rows), len(columns), channels, *window.kernel)
+    seen: Int64Array = integers.zeros(shape)
     if any(pad_values):
         values = np.array(pad_values, dtype=np.int64)[:, None, None]
         seen += integers.upload(values)
     for ky, kx in window.places():
-        rows, from_rows = window.meet(0, ky, plane[0], height)
-        columns, from_columns = window.meet(1, kx, plane[1], width)
+        to_rows, from_rows = window.meet(0, ky, plane[0], rows.stop, rows.start)
+        to_columns, from_columns = window.meet(1, kx, plane[1], columns.stop, columns.start)
         part = x[:, :, from_rows, from_columns]
-        seen[:, rows, columns, :, ky, kx] = part.transpose(0, 2, 3, 1)
-    return seen.reshape(n, height, width, -1)
+        seen[:, to_rows, to_columns, :, ky, kx] = part.transpose(0, 2, 3, 1)
+    return seen.reshape(*shape[:3], -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,17 +275,31 @@ class Conv2d:
     def _convolve(
         self, x: Int64Array, weight: Int8Array, bias: Int32Array, integers: Integers
     ) -> Int64Array:
-        """z of x[N, C, H, W], some samples at a time: windows are unrolled."""
-        shape = (self.n_out, *self.window.output_plane(x.shape[2:]))
-        z: Int64Array = integers.zeros((len(x), *shape))
+        """z of x[N, C, H, W], some samples at a time, or parts of one: windows are unrolled."""
+        plane = self.window.output_plane(x.shape[2:])
+        z: Int64Array = integers.zeros((len(x), self.n_out, *plane))
         flat = weight.reshape(self.n_out, -1)
-        step = max(1, _AT_ONCE // max(1, prod(shape[1:]) * flat.shape[1]))
-        for start in range(0, len(x), step):
-            part = x[start : start + step]
-            seen = unroll(part, self.window, integers, self.pad_values)
+        for part, rows, columns in _cut((len(x), *plane), _AT_ONCE // flat.shape[1]):
+            taken = x[part.start : part.stop]
+            seen = unroll(taken, self.window, integers, self.pad_values, rows=rows, columns=columns)
             made = integers.multiply(seen.reshape(-1, flat.shape[1]), flat, bias)
-            z[start : start + step] = made.reshape(len(part), *shape[1:], -1).transpose(0, 3, 1, 2)
+            made = made.reshape(*seen.shape[:3], -1).transpose(0, 3, 1, 2)
+            z[part.start : part.stop, :, rows.start : rows.stop, columns.start : columns.stop] = (
+                made
+            )
         return z
+
+
+def _cut(shape: Sequence[int], most: int) -> Iterator[tuple[range, ...]]:
+    """Boxes that make up a box of this shape, each of at most so many places, or of one."""
+    steps = []
+    for axis, n in enumerate(shape):
+        steps.append(min(n, max(1, most // prod(shape[axis + 1 :]))))
+    sides = (
+        [range(i, min(i + step, n)) for i in range(0, n, step)] if n else []
+        for n, step in zip(shape, (max(1, step) for step in steps), strict=True)
+    )
+    return product(*sides)
 
 
 def window_from_manifest(fields: Mapping[str, Any]) -> Window:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from kernels.numpy_types import Int64Array
 from prover.errors import ArchitectureInvalid, ProverError
+from prover.model import planes
 from prover.model.layers import Interval, Layer, Linear, Requant
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.planes import Conv2d, Window
@@ -344,3 +346,27 @@ def test_samples_may_be_flattened_first() -> None:
     assert network.entrance == 1
     generator = np.random.default_rng(7)
     require_definition(random_model(network, generator), random_images(network, 2, generator))
+
+
+@pytest.mark.parametrize("at_once", [1, 40, 200, 3000])
+def test_windows_are_unrolled_in_parts(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    model, images = random_model(NETWORK, rng), random_images(NETWORK, 5, rng)
+    whole = model.trace(images)
+    monkeypatch.setattr(planes, "_AT_ONCE", at_once)
+    for before, now in zip(whole, model.trace(images), strict=True):
+        assert (before.z == now.z).all()
+
+
+def test_a_wide_kernel_takes_little_memory() -> None:
+    """All windows at once would be 94 MB: 64 * 64 places of 3 * 31 * 31 numbers."""
+    window = Window(kernel=(31, 31), pads=(15,) * 4)
+    layer = Conv2d(n_out=1, window=window, inputs=(0,), requant=None)
+    x, weight = np.ones((1, 3, 64, 64), dtype=np.int64), np.ones((1, 3, 31, 31), dtype=np.int8)
+    tracemalloc.start()
+    z = layer.accumulate([x], weight, np.zeros(1, dtype=np.int32))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert int(z[0, 0, 32, 32]) == 3 * 31 * 31
+    assert int(z[0, 0, 0, 0]) == 3 * 16 * 16
+    assert peak < 75 << 20
