@@ -16,7 +16,14 @@ from federated.importing.tensors import Array, read_tensor
 from federated.importing.values import Constant, Op
 
 MAX_GROWN = 1 << 20  # numbers that an operator may make of fewer
+MAX_CONCATENATED = 1 << 26
 
+_T = onnx.TensorProto
+_CASTS = (
+    *(_T.FLOAT, _T.FLOAT16, _T.DOUBLE, _T.BOOL),
+    *(_T.INT8, _T.INT16, _T.INT32, _T.INT64),
+    *(_T.UINT8, _T.UINT16, _T.UINT32, _T.UINT64),
+)
 _ARITHMETIC: Mapping[str, Any] = {
     "Add": np.add,
     "Sub": np.subtract,
@@ -65,17 +72,29 @@ def _arithmetic(op: Op) -> Constant:
     if op.operator == "Div" and a.dtype.kind in "iu":
         if not b.all():
             op.refuse("divides by zero", "export it again")
-        return Constant(np.asarray(np.floor_divide(a, b)))
+        return Constant(np.asarray(_divide_integers(a, b)))
     return Constant(np.asarray(_ARITHMETIC[op.operator](a, b)))
 
 
+def _divide_integers(a: Array, b: Array) -> Array:
+    """Towards zero, as the standard has it and NumPy has not."""
+    quotient: Array = np.floor_divide(a, b)
+    return quotient + ((quotient < 0) & (quotient * b != a)).astype(quotient.dtype)
+
+
 def _cast(op: Op) -> Constant:
-    kind = onnx.helper.tensor_dtype_to_np_dtype(op.attribute("to", 0))
-    return Constant(op.constant(0).array.astype(np.float32 if kind.kind not in "fiub" else kind))
+    told = op.attribute("to", 0)
+    if told == onnx.TensorProto.BFLOAT16:
+        return Constant(op.constant(0).array.astype(np.float32))
+    if told not in _CASTS:
+        op.refuse("casts to what is no type of numbers that is read here", "cast to float32")
+    return Constant(op.constant(0).array.astype(onnx.helper.tensor_dtype_to_np_dtype(told)))
 
 
 def _concat(op: Op) -> Constant:
     parts = [op.constant(i).array for i in range(len(op.inputs))]
+    if sum(part.size for part in parts) > MAX_CONCATENATED:
+        op.refuse(f"makes more than {MAX_CONCATENATED} numbers", "take a smaller network")
     return Constant(np.concatenate(parts, axis=op.attribute("axis", 0)))
 
 

@@ -7,7 +7,7 @@ dynamic batch axis are then constants, and are folded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +16,18 @@ import numpy as np
 from federated.errors import FederatedError, GraphUnsupported, OnnxFileInvalid
 from federated.importing import grids, operators, shapes
 from federated.importing.folding import FOLDING, fold
-from federated.importing.names import show
+from federated.importing.names import shorten, show
 from federated.importing.network import Network, Node, Samples, Weight
 from federated.importing.onnx_file import OnnxModel, name_operator
+from federated.importing.tensors import Array
 from federated.importing.values import Constant, Op, Value, count
 from prover.model.layers import MAX_DIMENSION, Shape
+from prover.model.network import MAX_CLASSES, MAX_LAYERS, MAX_PARAMETERS
 
-MAX_FOLDED = 1 << 28  # numbers of all constants that are computed
+MAX_SAMPLE = 1 << 22  # numbers of one sample
+MAX_MADE = 1 << 24  # numbers that a layer makes of it
+MAX_FOLDED, FOLDED_PER_NUMBER = 1 << 24, 8  # numbers that are computed of those the file holds
+MAX_TOUCHED = 1 << 28  # numbers of values and weights that arithmetic goes through
 _BYTE, _REALS = 2, (1, 10, 11)  # uint8; float32, float16, float64
 _GIVE = "export the network with one input of samples, of fixed height and width"
 
@@ -60,6 +65,7 @@ RULES: Mapping[str, Callable[[Op], Value | Constant]] = {
 
 SUPPORTED = frozenset(RULES) | frozenset(FOLDING)
 _OF_CONSTANTS = ("QuantizeLinear", "DequantizeLinear", "Shape")
+_ARITHMETIC = ("Add", "BatchNormalization", "Div", "Mul", "Sub")
 _AFTER_SOFTMAX = ("Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Dropout")
 
 
@@ -91,7 +97,8 @@ class _Walk:
         }
         readers = Counter(name for node in graph.node for name in node.input)
         self._readers = readers + Counter(output.name for output in graph.output)
-        self._folded = 0
+        self._rounded = _find_rounded(graph)
+        self._budget = _Budget(model.constants.values())
         self._samples = self._enter(pixels)
 
     def run(self) -> Network:
@@ -119,7 +126,11 @@ class _Walk:
             raise OnnxFileInvalid("its input is no tensor of real numbers or uint8", _GIVE)
         dims = [dim.dim_value for dim in kind.shape.dim]
         if not 2 <= len(dims) <= 4 or any(not 1 <= n <= MAX_DIMENSION for n in dims[1:]):
-            raise OnnxFileInvalid(f"its input has the shape {dims}", _GIVE)
+            raise OnnxFileInvalid(shorten(f"its input has the shape {dims}"), _GIVE)
+        if count(tuple(dims[1:])) > MAX_SAMPLE:
+            raise OnnxFileInvalid(
+                f"its samples have more than {MAX_SAMPLE} numbers", "take smaller samples"
+            )
         samples, axes = _make_samples(tuple(dims[1:]), pixels, is_byte=kind.elem_type == _BYTE)
         self._known[inputs[0].name] = Value(samples, axes=axes)
         return samples
@@ -130,15 +141,14 @@ class _Walk:
             made = self._apply(op)
         except FederatedError:
             raise  # some are ValueErrors, too
-        except (ValueError, IndexError, TypeError, ArithmeticError) as error:
+        except (ValueError, LookupError, TypeError, ArithmeticError) as error:
             # NumPy's, of shapes: the checker looks at single nodes, and knows no shapes.
             raise OnnxFileInvalid(
                 f"{op.operator} of node {op.name} does not fit its inputs", "export it again"
             ) from error
-        if isinstance(made, Constant):
-            self._folded += made.array.size
-            if self._folded > MAX_FOLDED:
-                raise OnnxFileInvalid("its constants grow too large", "let the exporter fold them")
+        self._budget.charge(op, made)
+        if isinstance(made, Value) and proto.input[0] in self._rounded:
+            made = replace(made, is_shared=True)
         if not proto.output or proto.output[0] in self._known:
             raise OnnxFileInvalid(f"{op.name} makes what is there already", "export it again")
         self._known[proto.output[0]] = made
@@ -161,9 +171,68 @@ class _Walk:
         if name not in self._known:
             raise OnnxFileInvalid(f"nothing makes {show(name)}", "export it again")
         found = self._known[name]
-        if isinstance(found, Value) and self._readers[name] > 1:
+        if isinstance(found, Value) and self._readers[name] > 1 and name not in self._rounded:
             return replace(found, is_shared=True)
         return found
+
+
+def _find_rounded(graph: Any) -> set[str]:
+    """Names of what several nodes take, all of them to round it alike: nobody takes it unrounded.
+
+    Quantizers may give each layer behind a value a rounding of its own (DedicatedQDQPair).
+    """
+    ways: dict[str, list[tuple[Any, ...] | None]] = {}
+    for node in graph.node:
+        how = None
+        if name_operator(node) == "QuantizeLinear":
+            attributes = (each.SerializeToString() for each in node.attribute)
+            how = (*node.input[1:3], *attributes)
+        for place, name in enumerate(node.input):
+            ways.setdefault(name, []).append(how if place == 0 else None)
+    made = {output.name for output in graph.output}
+    return {
+        name
+        for name, found in ways.items()
+        if len(found) > 1 and len(set(found)) == 1 and None not in found and name not in made
+    }
+
+
+class _Budget:
+    """What a walk may make, so that a small file takes little memory and time."""
+
+    def __init__(self, constants: Iterable[Array]) -> None:
+        self._room = MAX_FOLDED + FOLDED_PER_NUMBER * sum(array.size for array in constants)
+        self._made: dict[int, Node] = {}
+        self._n_parameters = self._touched = 0
+
+    def charge(self, op: Op, made: Value | Constant) -> None:
+        """Raises OnnxFileInvalid, GraphUnsupported where it is too much."""
+        if isinstance(made, Value):
+            self._charge_value(op, made.node)
+            return
+        size = made.array.size
+        self._room += FOLDED_PER_NUMBER * size if op.operator == "Constant" else -size
+        if self._room < 0:
+            raise OnnxFileInvalid("its constants grow too large", "let the exporter fold them")
+
+    def _charge_value(self, op: Op, node: Node) -> None:
+        n_made, n_weights = count(node.shape), 0 if node.weight is None else node.weight.values.size
+        if not 1 <= n_made <= MAX_MADE:
+            op.refuse(f"makes {list(node.shape)}", f"make 1 to {MAX_MADE} numbers of a sample")
+        if id(node) not in self._made:
+            self._made[id(node)] = node
+            self._n_parameters += n_weights
+        if len(self._made) > MAX_LAYERS or self._n_parameters > MAX_PARAMETERS:
+            raise OnnxFileInvalid(
+                f"it has more than {MAX_LAYERS} layers or {MAX_PARAMETERS} weights",
+                "take a smaller network",
+            )
+        if op.operator in _ARITHMETIC:
+            self._touched += n_made + n_weights
+        if self._touched > MAX_TOUCHED:
+            raise OnnxFileInvalid(
+                "its arithmetic goes through too many numbers", "let the exporter fold constants"
+            )
 
 
 def _make_samples(
@@ -211,6 +280,8 @@ def _finish(found: Value) -> tuple[Node, list[str]]:
     if operators.is_final(node) and order is None:
         return node, []
     n = count(node.shape)
+    if n > MAX_CLASSES:
+        raise OnnxFileInvalid(f"it has {n} classes", f"take up to {MAX_CLASSES} classes")
     if len(node.shape) > 1:
         flat = Node("flatten", "Flatten", "of the output", (n,), (node,))
         if found.axes != (0, 1, 2) and max(node.shape) != n:

@@ -11,14 +11,17 @@ end of the integers' range.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
+from typing import Any
 
 import numpy as np
+import onnx
 
 from federated.errors import OnnxFileInvalid
 from federated.importing.network import ENDLESS, ROUNDING, Grid, Node, intersect
 from federated.importing.tensors import Array
-from federated.importing.values import Constant, Op, Value, to_real
+from federated.importing.values import Constant, Op, Quantizer, Value, to_real
 from kernels.numpy_types import Float64Array
 
 _QDQ = "quantize with onnxruntime's quantize_static: QuantFormat.QDQ, QUInt8 or QInt8 activations"
@@ -62,9 +65,8 @@ def quantize(op: Op) -> Value | Constant:
     value = op.real(0)
     if scale.size != 1 or zero.size != 1 or zero.dtype not in BYTE_TYPES:
         op.refuse(f"rounds values to {zero.dtype}, or channels apart", _QDQ)
-    ends, at_zero = np.iinfo(zero.dtype), int(zero.reshape(-1)[0])
-    grid = Grid(float(scale.reshape(-1)[0]), ends.min - at_zero, ends.max - at_zero)
-    return _as_integer(_round(op, value, grid), True)
+    quantizer = Quantizer(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), zero.dtype)
+    return replace(_round(op, value, quantizer.grid), quantizer=quantizer)
 
 
 def dequantize(op: Op) -> Value | Constant:
@@ -73,16 +75,14 @@ def dequantize(op: Op) -> Value | Constant:
     if isinstance(op.inputs[0], Constant):
         return _dequantize_constant(op, op.inputs[0], scale, zero)
     value = op.value(0)
-    if not value.is_integer:
+    made = value.quantizer
+    if made is None:
         op.refuse("takes real numbers", "export it again")
-    grid = find_maker(value.node).grid
-    if grid is not None and find_maker(value.node).kind != "samples":
-        least = np.iinfo(zero.dtype).min - int(zero.reshape(-1)[0]) if zero.size == 1 else None
-        if scale.size != 1 or not _is_close(float(scale.reshape(-1)[0]), grid.scale):
-            op.refuse("has another scale than the values were quantized with", _QDQ)
-        if least != grid.least:
-            op.refuse("has another zero point than the values were quantized with", _QDQ)
-    return _as_integer(value, False)
+    if scale.size != 1 or not _is_close(float(scale.reshape(-1)[0]), made.scale):
+        op.refuse("has another scale than the values were quantized with", _QDQ)
+    if zero.dtype != made.kind or int(zero.reshape(-1)[0]) != made.zero:
+        op.refuse("has another zero point than the values were quantized with", _QDQ)
+    return replace(value, quantizer=None)
 
 
 def find_maker(node: Node) -> Node:
@@ -116,7 +116,7 @@ def _round(op: Op, value: Value, grid: Grid) -> Value:
             return value
     if maker.grid is not None and _is_within(maker.grid, grid):
         return value
-    if maker.kind in ROUNDING and (maker.grid is None or _may_refine(value)):
+    if _may_refine(value):
         if maker.grid is not None:
             maker.clamp = intersect(maker.clamp, maker.grid.ends)
         maker.grid = grid
@@ -149,32 +149,29 @@ def _append(
     )
 
 
-def _as_integer(value: Value, is_integer: bool) -> Value:
-    return Value(
-        node=value.node,
-        axes=value.axes,
-        order=value.order,
-        pads=value.pads,
-        is_shared=value.is_shared,
-        is_integer=is_integer,
-    )
-
-
 def _read_scale(op: Op) -> tuple[Float64Array, Array]:
     """Scale, positive, and zero point of the integers' type, of the same size."""
     scale = to_real(op.constant(1).array)
     found = op.find_constant(2)
-    if found is not None:
-        zero = found.array
-    elif isinstance(op.inputs[0], Constant) and op.inputs[0].array.dtype.kind in "iu":
-        zero = np.zeros(scale.shape, dtype=op.inputs[0].array.dtype)
-    else:
-        zero = np.zeros(scale.shape, dtype=np.uint8)
+    zero = np.zeros(scale.shape, dtype=_find_kind(op)) if found is None else found.array
     if scale.ndim > 1 or scale.size != zero.size or zero.dtype.kind not in "iu":
         op.refuse("quantizes blocks, or to no integers", _QDQ)
     if not (scale > 0).all():
         raise OnnxFileInvalid(f"{op.name} has a scale that is not positive", "quantize it again")
     return scale, zero
+
+
+def _find_kind(op: Op) -> np.dtype[Any]:
+    """The type of integers without a zero point: what is dequantized has one; of what is quantized
+    the file may say it, from opset 21 on."""
+    given = op.inputs[0]
+    if op.operator == "QuantizeLinear":
+        told = op.attribute("output_dtype", 0)
+        return onnx.helper.tensor_dtype_to_np_dtype(told) if told else np.dtype(np.uint8)
+    if isinstance(given, Value):
+        return np.dtype(np.uint8) if given.quantizer is None else given.quantizer.kind
+    assert given is not None
+    return given.array.dtype
 
 
 def _along(op: Op, constant: Constant, scale: Float64Array) -> tuple[int, tuple[int, ...]]:

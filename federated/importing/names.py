@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 MAX_SHOWN = 80
+MAX_SAID = 300
 
 
 def to_text(name: str | bytes) -> str:
     """A string of a file; protobuf hands on bytes where they are no UTF-8."""
     return name if isinstance(name, str) else name.decode("utf-8", "replace")
+
+
+def shorten(text: str) -> str:
+    """A text of a line or a few: files may have lists of any length."""
+    return text if len(text) <= MAX_SAID else text[: MAX_SAID - 3] + "..."
 
 
 def show(name: str | bytes) -> str:

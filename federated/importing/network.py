@@ -40,6 +40,11 @@ class Grid:
         """Least and greatest real number."""
         return self.scale * self.least, self.scale * self.greatest
 
+    @property
+    def is_one_sided(self) -> bool:
+        """Whether it clamps as a ReLU does: quantizers leave those out, and let the grid do it."""
+        return self.least == 0 or self.greatest == 0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weight:

@@ -10,12 +10,14 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from federated.errors import OnnxFileInvalid, OperatorUnsupported
+from federated.importing.fields import MAX_FIELDS, count_fields
 from federated.importing.names import show
 from federated.importing.tensors import Array, read_tensor
 
 MAX_FILE_BYTES = 1 << 29
 MAX_NODES = 1 << 13
 MAX_TENSORS = 1 << 14
+MAX_NAMES = 1 << 16  # that nodes take and make
 MIN_OPSET = 11
 STANDARD_DOMAINS = ("", "ai.onnx")
 
@@ -52,7 +54,12 @@ def parse_onnx(raw: bytes, supported: frozenset[str], folder: Path | None = None
     """
     if len(raw) > MAX_FILE_BYTES:
         raise OnnxFileInvalid(f"it is larger than {MAX_FILE_BYTES} bytes", "take a smaller network")
+    n_fields = count_fields(raw, onnx.ModelProto.DESCRIPTOR)
+    if n_fields is not None and n_fields > MAX_FIELDS:
+        raise OnnxFileInvalid(f"it has more than {MAX_FIELDS} fields", "take a smaller network")
     try:
+        if n_fields is None:
+            raise DecodeError("no message")
         model = onnx.ModelProto.FromString(raw)
     except (DecodeError, ValueError) as error:
         raise OnnxFileInvalid("it is no ONNX file, or it is cut off", "export it again") from error
@@ -90,6 +97,10 @@ def _require_form(model: Any) -> None:
     if len(graph.node) > MAX_NODES or len(graph.initializer) > MAX_TENSORS:
         raise OnnxFileInvalid(
             f"it has more than {MAX_NODES} nodes or {MAX_TENSORS} tensors", "take a smaller network"
+        )
+    if sum(len(node.input) + len(node.output) for node in graph.node) > MAX_NAMES:
+        raise OnnxFileInvalid(
+            f"its nodes take more than {MAX_NAMES} values", "take a smaller network"
         )
     if graph.sparse_initializer:
         raise OnnxFileInvalid("it holds sparse tensors", "export it with dense weights")

@@ -134,6 +134,11 @@ def affine(op: Op, value: Value, gain: Float64Array, offset: Float64Array) -> Va
     fits = is_uniform(gain, rest) and is_uniform(offset, rest)
     if not node.is_bare or value.is_shared or not fits:
         op.refuse("follows no convolution or linear layer that it could be folded into", _SIMPLER)
+    if node.grid is not None and node.grid.is_one_sided:
+        op.refuse(
+            "follows a ReLU that the quantizer left to the rounding",
+            "fold batch normalizations into convolutions before you quantize",
+        )
     weight, bias = node.parameters
     gain, offset = (array.reshape(len(array), -1)[:, 0] for array in (gain, offset))
     node.weight, node.bias = weight.scaled(gain), bias * gain + offset
@@ -218,8 +223,9 @@ def _read_weight(constant: Constant) -> Weight:
 def _read_bias(op: Op, constant: Constant | None, n_out: int) -> Float64Array:
     if constant is None:
         return np.zeros(n_out)
-    if constant.array.size not in (1, n_out):
-        op.refuse(f"has {constant.array.size} biases for {n_out} channels", "export it again")
+    shape = constant.array.shape
+    if shape[-1:] not in ((), (1,), (n_out,)) or prod(shape[:-1]) != 1:
+        op.refuse(f"has biases {list(shape)} for {n_out} channels", "export it again")
     return np.broadcast_to(to_real(constant.array).reshape(-1), (n_out,)).copy()
 
 
@@ -244,6 +250,8 @@ def _read_window(
         op.refuse(f"has strides {strides}", "take positive strides of height and width")
     pads = op.int_list("pads", [0, 0, 0, 0])
     how = op.attribute("auto_pad", "NOTSET")
+    if how != "NOTSET" and any(pads):
+        op.refuse("has both pads and auto_pad", "leave one of the two out")
     if how in ("SAME_UPPER", "SAME_LOWER"):
         padded = [n + around[i] + around[i + 2] for i, n in enumerate(plane)]
         pads = _pad_to_same(padded, kernel, strides, upper=how == "SAME_UPPER")

@@ -53,6 +53,7 @@ from prover.model.ranges import LayerRange, compute_ranges
 DEFAULT_SHIFT = 16
 LEAST_SKIP = 1 << 5  # a smaller multiple of a skip is too coarse: the sum gets a layer of its own
 LEAST_ROUNDED = 1 << 5  # numbers of a mean that is rounded
+COARSE = 2.5  # steps of a file that rounds pixels to more than halves of them
 MAX_SHIFT, MAX_Q_BITS = 24, 24
 
 
@@ -116,7 +117,7 @@ class _Builder:
     def take(self, node: Node) -> None:
         if isinstance(node, Samples):
             made = _Made(0, is_samples=True)
-            self._note_clamped(node)
+            self._note_roundings(node)
         elif node.kind in ("conv", "linear"):
             made = self._take_weighted(node)
         elif node.kind in ("add", "requantize"):
@@ -173,7 +174,7 @@ class _Builder:
         """A convolution that adds another value: in its accumulators where that is fine enough and
         the file does not round in between, or need not."""
         skip = self._of(node, node.inputs[1])
-        if node.branch_grid is not None and not self._is_lean:
+        if node.branch_grid is not None and (node.branch_grid.is_one_sided or not self._is_lean):
             return self._add_apart(node, taken, rounded, skip)
         excess = skip.scale / (rounded.scale * taken.scale * MAX_MULTIPLIER)
         n = rounded.coarsen(np.maximum(excess, 1.0))
@@ -288,14 +289,19 @@ class _Builder:
         self._biases.append(np.zeros(NO_PARAMETERS, np.int32) if bias is None else bias)
         return len(self._layers)
 
-    def _note_clamped(self, samples: Samples) -> None:
-        """Says so where the file cuts off pixels, which the integers take whole."""
+    def _note_roundings(self, samples: Samples) -> None:
+        """Says so where the file rounds pixels or cuts them off, which the integers take whole."""
         if samples.grid is None:
             return
         ends = samples.offset, samples.offset + PIXEL_MAX * samples.gain
         reach = float(np.minimum(*ends).min()), float(np.maximum(*ends).max())
         low, high = samples.grid.ends
-        step = samples.grid.scale
+        step, apart = samples.grid.scale, float(np.abs(samples.gain).max())
+        if step > COARSE * apart:
+            self._notes.append(
+                f"the file rounds its samples to steps of {step:.3g}, and pixels are {apart:.3g} "
+                "apart, which the integers take whole"
+            )
         if reach[0] < low - step or high + step < reach[1]:
             self._notes.append(
                 f"the file clamps its samples to [{low:.3g}, {high:.3g}], and pixels reach from "

@@ -100,7 +100,7 @@ def transpose(op: Op) -> Value:
 
 def pad(op: Op) -> Value:
     """Zeros around a plane, which the convolution after it takes as its own."""
-    value = op.value(0)
+    value = op.real(0)
     if op.attribute("mode", "constant") != "constant" or (op.scalar(2) or 0) != 0:
         op.refuse("pads with something else than zeros", "pad with zeros")
     rank = len(value.shape)
@@ -160,7 +160,8 @@ def set_shape(op: Op, value: Value, new: Shape) -> Value:
             ):
                 return replace(value, axes=axes)
     node = value.node
-    if isinstance(node, Samples) and value.is_plain and not value.is_shared and len(new) <= 4:
+    if _is_as_given(node) and value.is_plain and not value.is_shared and len(new) <= 4:
+        assert isinstance(node, Samples)
         node.shape = new[1:]
         node.gain, node.offset = node.gain.reshape(new[1:]), node.offset.reshape(new[1:])
         node.file_axes = tuple(range(len(new) - 1))
@@ -168,6 +169,11 @@ def set_shape(op: Op, value: Value, new: Shape) -> Value:
     op.refuse(
         f"makes {list(new)} of {list(value.shape)}", "reshape planes to vectors only (Flatten)"
     )
+
+
+def _is_as_given(node: Node) -> bool:
+    """Whether these are samples whose numbers the file has in our order."""
+    return isinstance(node, Samples) and list(node.file_axes) == sorted(node.file_axes)
 
 
 def _has_our_order(value: Value) -> bool:

@@ -11,11 +11,14 @@ import numpy as np
 import onnx
 
 from federated.errors import GraphUnsupported, OnnxFileInvalid
-from federated.importing.network import Node
+from federated.importing.names import shorten
+from federated.importing.network import Grid, Node
 from federated.importing.onnx_file import name_node, name_operator
 from federated.importing.tensors import Array
 from kernels.numpy_types import Float64Array, Int64Array
 from prover.model.layers import Shape
+
+MAX_INTS = 64  # of a shape, axes, pads
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +40,20 @@ class Constant:
         return Constant(self.array.transpose(axes), ints, self.scale, list(axes).index(self.axis))
 
 
+@dataclass(frozen=True, slots=True)
+class Quantizer:
+    """How a value's integers were made: rint(real / scale) + zero, clamped to this type."""
+
+    scale: float
+    zero: int
+    kind: np.dtype[Any]
+
+    @property
+    def grid(self) -> Grid:
+        ends = np.iinfo(self.kind)
+        return Grid(self.scale, int(ends.min) - self.zero, int(ends.max) - self.zero)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
     """One value of the network, as the file names it; of one sample, so its first axis is 1.
@@ -45,7 +62,7 @@ class Value:
     axes        : of a plane as the file has it, among ours (channels, height, width)
     order       : of a vector, the file's index of each of our numbers; None where they agree
     pads        : rows and columns of zeros around it that the next convolution has to take
-    is_integer  : it was quantized, and not dequantized yet
+    quantizer   : of a value that was quantized, and not dequantized yet
     is_softmax  : the file has a softmax of it: nothing but the output may follow
     """
 
@@ -54,7 +71,7 @@ class Value:
     axes: tuple[int, ...] = (0, 1, 2)
     order: Int64Array | None = None
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    is_integer: bool = False
+    quantizer: Quantizer | None = None
     is_softmax: bool = False
 
     @property
@@ -95,7 +112,7 @@ class Op:
 
     def refuse(self, what: str, next_step: str) -> NoReturn:
         raise GraphUnsupported(
-            operator=self.operator, node=self.name, what=what, next_step=next_step
+            operator=self.operator, node=self.name, what=shorten(what), next_step=next_step
         )
 
     def value(self, index: int) -> Value:
@@ -112,7 +129,7 @@ class Op:
     def real(self, index: int) -> Value:
         """Input `index` as a value of real numbers."""
         found = self.value(index)
-        if found.is_integer:
+        if found.quantizer is not None:
             self.refuse(
                 "computes with quantized numbers", "quantize in the QDQ format: QuantFormat.QDQ"
             )
@@ -138,9 +155,10 @@ class Op:
         found = self.find_constant(index)
         if found is None:
             return None
-        if found.array.dtype.kind not in "iu" or found.array.ndim > 1:
-            self.refuse(f"needs integers as its input {index}", "export it again")
-        return [int(n) for n in found.array.reshape(-1)]
+        array = found.array
+        if array.dtype.kind not in "iu" or array.ndim > 1 or array.size > MAX_INTS:
+            self.refuse(f"needs a few integers as its input {index}", "export it again")
+        return [int(n) for n in array.reshape(-1)]
 
     def scalar(self, index: int) -> float | None:
         """The number of a constant input; None where it is left out."""
