@@ -12,48 +12,71 @@ const OCTETS = { "Content-Type": "application/octet-stream" };
 const $ = (id) => document.getElementById(id);
 
 export function setUpProving({ ask, openJob }) {
-  const state = { file: null, asked: 0, timer: 0 };
+  const state = { file: null, asked: 0, taken: 0, timer: 0 };
 
   const post = async (path, body, headers) =>
     (await ask(path, { method: "POST", body, headers })).json();
   const postJson = (path, value) =>
     post(path, JSON.stringify(value), { "Content-Type": "application/json" });
 
-  async function take(file) {
+  // What is asked about a file is over when another one is taken: answers that come later are not shown.
+  function follow() {
+    const taken = state.taken;
+    return () => taken === state.taken;
+  }
+
+  async function takeFiles([file, ...more]) {
+    if (!file) return;
     reset();
+    if (more.length) say("one file at a time, please", true);
+    else await take(file, follow());
+  }
+
+  async function take(file, isCurrent) {
     say(`reads ${file.name}`);
     try {
+      if (file.size === 0) throw new Error("it is empty");
       if (file.size > MAX_FILE_BYTES) throw new Error(`more than ${formatBytes(MAX_FILE_BYTES)}`);
       const bytes = new Uint8Array(await file.arrayBuffer());
-      const found = await (isModel(bytes) ? takeModel(bytes) : takeOther(file.name, bytes));
+      const found = await askAbout(file.name, bytes);
+      const datasets = await (await ask("/v1/datasets")).json();
+      if (!isCurrent()) return;
       state.file = { ...found, name: file.name };
-      await offerDatasets();
+      offerFile(state.file);
+      offerDatasets(datasets.datasets);
       say("");
       $("choice").hidden = false;
       if (state.file.model) await showPlan();
+      if (!isCurrent()) return;
       if (state.file.proof) await verify();
       else $("dataset").focus();
     } catch (error) {
-      say(`${file.name}: ${error.message}`, true);
+      if (isCurrent()) say(`${file.name}: ${error.message}`, true);
     }
   }
 
-  const takeOther = (name, bytes) => (name.endsWith(".onnx") ? takeOnnx(name, bytes) : takeProof(bytes));
-
-  async function takeModel(bytes) {
-    return offerModel(await post("/v1/models", bytes, OCTETS));
+  // An ONNX network is imported when the data set for its scales is chosen.
+  async function askAbout(name, bytes) {
+    if (isModel(bytes)) return { model: await post("/v1/models", bytes, OCTETS) };
+    if (name.toLowerCase().endsWith(".onnx")) return { onnx: bytes };
+    return { proof: await post("/v1/proofs", bytes, OCTETS), bytes };
   }
 
-  // It is imported when the data set for its scales is chosen.
-  function takeOnnx(name, bytes) {
+  function offerFile(file) {
+    if (file.model) offerModel(file.model);
+    else if (file.onnx) offerOnnx(file.name);
+    else offerProof(file.proof);
+  }
+
+  function offerOnnx(name) {
     $("choice").classList.add("import");
     $("subject").textContent = name;
     $("go").textContent = "Import";
     $("count").value = USUAL_SAMPLES;
-    return { onnx: bytes };
   }
 
   async function importOnnx() {
+    const isCurrent = follow();
     $("go").disabled = true;
     say(`imports ${state.file.name}, which may take a minute`);
     try {
@@ -65,10 +88,13 @@ export function setUpProving({ ask, openJob }) {
         std: $("std").value,
       });
       const model = await post(`/v1/models/onnx?${query}`, state.file.onnx, OCTETS);
-      state.file = { ...offerModel(model), name: state.file.name };
+      if (!isCurrent()) return;
+      state.file = { model, name: state.file.name };
+      offerModel(model);
       say(model.notes.join("; "));
       await showPlan();
     } catch (error) {
+      if (!isCurrent()) return;
       say(`${state.file.name}: ${error.message}`, true);
       $("go").disabled = false;
     }
@@ -79,19 +105,15 @@ export function setUpProving({ ask, openJob }) {
     $("subject").textContent = `${model.architecture}, ${model.n_parameters.toLocaleString("en")} parameters`;
     $("count").value = USUAL_SAMPLES;
     $("go").textContent = "Start the proof";
-    return { model };
   }
 
-  async function takeProof(bytes) {
-    const proof = await post("/v1/proofs", bytes, OCTETS);
+  function offerProof(proof) {
     $("subject").textContent = `a proof of ${formatBytes(proof.n_bytes)}`;
     $("count").value = proof.n_real;
     $("go").textContent = "Verify";
-    return { proof, bytes };
   }
 
-  async function offerDatasets() {
-    const { datasets } = await (await ask("/v1/datasets")).json();
+  function offerDatasets(datasets) {
     const options = datasets.flatMap((one) =>
       ["test", "train"].map((split) => {
         const option = element("option", { value: `${one.name}:${split}` });
@@ -152,6 +174,7 @@ export function setUpProving({ ask, openJob }) {
 
   // Without a choice yet: the first of the data sets that the proof is true of, else the first.
   async function verify(chosen = null) {
+    const isCurrent = follow();
     const { proof, bytes } = state.file;
     if (!proof.circuit) {
       showVerdict({
@@ -169,6 +192,7 @@ export function setUpProving({ ask, openJob }) {
     for (const dataset of names) {
       say(`verifies on ${dataset}`);
       answer = await postJson("/v1/verify", { proof_base64, circuit: proof.circuit.digest, dataset });
+      if (!isCurrent()) return;
       if (answer.verdict === "valid") {
         $("dataset").value = dataset.split("[")[0];
         say("");
@@ -209,6 +233,7 @@ export function setUpProving({ ask, openJob }) {
     showFacts($("plan"), []);
     $("go").disabled = false;
     state.asked += 1;
+    state.taken += 1;
   }
 
   function changed() {
@@ -217,9 +242,9 @@ export function setUpProving({ ask, openJob }) {
   }
 
   $("file").addEventListener("change", () => {
-    const [file] = $("file").files;
+    const files = [...$("file").files];
     $("file").value = ""; // the same file again is a change again
-    if (file) take(file);
+    takeFiles(files);
   });
   $("dataset").addEventListener("change", changed);
   $("count").addEventListener("input", changed);
@@ -238,8 +263,7 @@ export function setUpProving({ ask, openJob }) {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     over(false);
-    const [file] = event.dataTransfer.files;
-    if (file) take(file);
+    takeFiles(event.dataTransfer.files);
   });
 }
 
