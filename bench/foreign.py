@@ -27,9 +27,9 @@ from prover.circuit.r1cs import R1CS
 from prover.formats.json_io import write_vkey
 from prover.formats.wtns import write_wtns
 from prover.formats.zkey import Zkey, read_zkey, write_zkey
+from prover.groth16.plain import verify_plain
 from prover.groth16.setup import setup_plain
 from prover.groth16.trapdoor import draw_trapdoor
-from prover.groth16.verify import verify_plain
 from prover.keys.halves import VerifyingKey
 from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict

@@ -224,7 +224,7 @@ REFERENCE_NS: Mapping[str, Mapping[Unit, float]] = {
         Unit.WIRE: 182,
         Unit.BYTE: 1.32,
         Unit.PUBLIC: 19700,
-        Unit.START: 0,
+        Unit.START: 1e7,
         Unit.REREAD: 3,
         Unit.PROBE: 1.25e7,
     },

@@ -17,8 +17,8 @@ from kernels.array import FrArray
 from kernels.backend import Backend
 from prover.errors import KeyMismatch, SelfCheckFailed
 from prover.formats.zkey import Zkey
+from prover.groth16.plain import verify_plain
 from prover.groth16.prove import compute_points
-from prover.groth16.verify import verify_plain
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Groth16Points

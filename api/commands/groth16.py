@@ -155,7 +155,7 @@ def verify(
     """Exit with 0 for a valid proof, with 1 and the reason for any other."""
     from api.console.refusals import refusing
     from prover.formats.json_io import read_proof, read_public, read_vkey
-    from prover.groth16.verify import verify_plain
+    from prover.groth16.plain import verify_plain
     from prover.wire.verdict import Verdict
 
     with refusing(as_json=as_json):

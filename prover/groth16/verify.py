@@ -33,14 +33,14 @@ from kernels.cpu.words.group import add_g1, mul_g1, neg_g1
 from kernels.cpu.words.power import power_fp
 from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.encoding import Refused, decode_g1
-from kernels.pairing import PreparedG2, pairing_product_is_one, prepare_g2
 from prover.circuit.norm.inputs import UpdateInputs
 from prover.circuit.public_inputs import PublicWires, combine_wires
 from prover.errors import KeyMismatch
+from prover.groth16.plain import product_is_one
 from prover.groth16.transcript import compute_challenges
 from prover.keys.halves import VerifyingKey
 from prover.randomness import RandomBytes, draw_weight
-from prover.wire.envelope import FAULTS, AnyEnvelope, AnyStatement, Envelope, Groth16Points, Proof
+from prover.wire.envelope import FAULTS, AnyEnvelope, AnyStatement, Envelope, Proof
 from prover.wire.statement import Statement
 from prover.wire.update import UpdateEnvelope
 from prover.wire.verdict import Verdict
@@ -222,30 +222,7 @@ def equations_hold(
     ]
     for group in range(key.n_linked):
         g1 += _weigh_links(claims, group, [draw_weight(random_bytes) for _ in claims])
-    return _product_is_one(g1, G2Array.concat([claim.proof.b for claim in claims]), key)
-
-
-def verify_plain(key: VerifyingKey, public: FrArray, points: Groth16Points) -> Verdict:
-    """The verdict on a proof of plain Groth16: VALID, PAIRING_FAILED, or WRONG_STATEMENT for
-    another number of public inputs.
-
-    key    : without committed groups, as the readers of `prover.formats` make it
-    points : in their groups, as those readers leave them
-    It is the first equation, which alone asks for no weight, hence for no randomness.
-    """
-    if public.shape != (key.n_public,):
-        return Verdict.WRONG_STATEMENT
-    statement = key.public_bases.sum(FrArray.concat([FrArray.from_ints([1]), public]))
-    none = G1Array.zeros(1)  # D_A
-    g1 = [neg_g1(points.a), key.alpha, statement, points.c, none]
-    return Verdict.VALID if _product_is_one(g1, points.b, key) else Verdict.PAIRING_FAILED
-
-
-def _product_is_one(g1: Sequence[G1Array], b: G2Array, key: VerifyingKey) -> bool:
-    """The product of pairings with every B, then with the fixed points of the key, in order."""
-    return pairing_product_is_one(
-        G1Array.concat(g1), PreparedG2.concat([prepare_g2(b), key.fixed_lines])
-    )
+    return product_is_one(g1, G2Array.concat([claim.proof.b for claim in claims]), key)
 
 
 def _sum(points: G1Array, scalars: Sequence[int]) -> G1Array:

@@ -153,6 +153,15 @@ def test_node_is_light(root: Path, tmp_path: Path) -> None:
     assert [m for m in result["modules"] if is_heavy(m)] == []
 
 
+def test_proving_under_foreign_keys_loads_no_circuits(tmp_path: Path) -> None:
+    """A small key's proof takes less time than they would take to load."""
+    result = import_clean(["prover.foreign", "prover.formats.zkey"], tmp_path)
+    assert "prover.groth16.prove" in result["modules"]
+    circuits = ("prover.circuit.", "prover.model.", "prover.pedersen.", "pydantic")
+    loaded = [m for m in result["modules"] if m.startswith(circuits)]
+    assert loaded == ["prover.circuit.r1cs"]
+
+
 def test_heavy_modules_would_be_seen(tmp_path: Path) -> None:
     result = import_clean(["kernels.cpu.lanes.choice", "bench.registry"], tmp_path)
     heavy = {m for m in result["modules"] if is_heavy(m)}

@@ -27,7 +27,7 @@ from prover.formats.json_io import (
 from prover.formats.r1cs import read_r1cs
 from prover.formats.wtns import read_wtns, write_wtns
 from prover.formats.zkey import read_zkey
-from prover.groth16.verify import verify_plain
+from prover.groth16.plain import verify_plain
 from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
 from tests.support.commands import run

@@ -26,7 +26,8 @@ from kernels.array import FrArray
 from prover.circuit.public_inputs import PublicLayout, ShardInputs
 from prover.formats.json_io import read_proof, read_vkey
 from prover.formats.wtns import write_wtns
-from prover.groth16.verify import verify_batch, verify_plain
+from prover.groth16.plain import verify_plain
+from prover.groth16.verify import verify_batch
 from prover.keys.folder import load_verifying_key
 from prover.keys.halves import VerifyingKey
 from prover.model.presets import parse_architecture

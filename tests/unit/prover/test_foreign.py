@@ -19,10 +19,10 @@ from prover.formats.json_io import read_proof, read_public, read_vkey
 from prover.formats.r1cs import read_r1cs
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import Zkey, read_zkey
+from prover.groth16.plain import verify_plain
 from prover.groth16.prove import prepare
 from prover.groth16.setup import setup_plain
 from prover.groth16.trapdoor import Trapdoor, draw_trapdoor
-from prover.groth16.verify import verify_plain
 from prover.keys.halves import VerifyingKey, list_bases
 from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict

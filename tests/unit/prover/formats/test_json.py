@@ -19,7 +19,7 @@ from prover.formats.json_io import (
     read_vkey,
     write_vkey,
 )
-from prover.groth16.verify import verify_plain
+from prover.groth16.plain import verify_plain
 from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
 from tests.support.foreign import CIRCUITS, VECTORS, outside_g2, vector
