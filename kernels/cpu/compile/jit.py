@@ -29,14 +29,14 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias, TypeVar, cast, overload
+from typing import Any, TypeAlias, TypeVar, cast, overload
 
 import llvmlite
 import llvmlite.binding as llvm
 import numba
 from numba.core import sigutils, types
 from numba.core.caching import _Cache
-from numba.core.codegen import CPUCodegen
+from numba.core.codegen import CPUCodegen, JITCodeLibrary
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.cpu import CPUContext
@@ -182,6 +182,60 @@ def _prune(base: Path, *, keep: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+class _StoredLibrary(JITCodeLibrary):  # type: ignore[misc]  # numba ships no types
+    """Machine code from the cache, and bitcode, parsed when a kernel that calls it is compiled."""
+
+    def load(self, code: bytes, bitcode: bytes, names: set[str]) -> None:
+        """names : of what the code defines and others may ask for"""
+        self._bitcode, self._shared_module = bitcode, None
+        self.enable_object_caching()
+        self._set_compiled_object(code)
+        self._finalize_final_module()
+        self.codegen._engine._defined_symbols |= names
+
+    def _get_module_for_linking(self) -> llvm.ModuleRef:
+        if self._shared_module is None:
+            self._shared_module = llvm.parse_bitcode(self._bitcode)
+        return self._shared_module
+
+
+def _rebuild(
+    target: CPUContext,
+    stored: tuple[str, str, tuple[bytes, bytes]],
+    described: Any,
+    environment: Any,
+    *others: Any,
+) -> CompileResult:
+    """What `CompileResult._reduce` took apart, less the environments of all that the kernel calls.
+
+    Those hold what numba's own functions print or box; to rebuild them imports modules, and to list
+    the functions of the bitcode asks LLVM for each: three quarters of the time that a kernel took
+    to load.
+    """
+    name, _, (code, bitcode) = stored
+    library = _StoredLibrary(target.codegen(), name)
+    names = (described.llvm_func_name, described.llvm_cpython_wrapper_name, described.env_name)
+    library.load(code, bitcode, set(names))
+    signature, is_objectmode, lifted, annotation, reload_init = others
+    return CompileResult(
+        target_context=target,
+        typing_context=target.typing_context,
+        library=library,
+        environment=environment,
+        entry_point=target.get_executable(library, described, environment),
+        fndesc=described,
+        type_annotation=annotation,
+        signature=signature,
+        objectmode=is_objectmode,
+        lifted=lifted,
+        typing_error=None,
+        call_helper=None,
+        metadata=None,
+        reload_init=reload_init,
+        referenced_envs=(),
+    )
+
+
 class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
     """One checked file per compiled overload of one kernel."""
 
@@ -233,8 +287,9 @@ class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
         checksum, payload = raw[:_CHECKSUM_BYTES], raw[_CHECKSUM_BYTES:]
         if hashlib.sha256(payload).digest() != checksum:
             return None
-        # numba's own format for compiled code; read from a private directory, after the checksum.
-        return CompileResult._rebuild(target_context, *pickle.loads(payload))
+        # read from a private directory, after the checksum
+        library, described = pickle.loads(payload)
+        return _rebuild(target_context, library, *described)
 
     def save_overload(self, sig: Arguments, data: CompileResult) -> None:
         """Store a compile result; if the disk refuses, the next process compiles again."""
@@ -244,7 +299,8 @@ class _KernelCache(_Cache):  # type: ignore[misc]  # numba ships no types
         if data.library.has_dynamic_globals or any(not part.can_cache for part in data.lifted):
             warnings.warn(f"kernel {self._name} cannot be cached", NumbaWarning, stacklevel=2)
             return
-        payload = dumps(data._reduce())
+        library, *described, _environments = data._reduce()
+        payload = dumps((library, described))
         with contextlib.suppress(OSError):
             path.parent.mkdir(mode=0o700, exist_ok=True)
             checksum = hashlib.sha256(payload).digest()

@@ -175,9 +175,9 @@ def is_worth_while(scalars: U64) -> bool:
         return False
     sample = scalars[np.arange(min(SAMPLE, n)) * n // min(SAMPLE, n)]
     is_long = sample[:, 1:].any(axis=1) & (sample[:, 2:] != _R_HIGH).any(axis=1)
-    long = np.ascontiguousarray(sample[is_long])
-    n_different = len(np.unique(long.view("V32")))
-    return (len(long) - n_different) * LEAST_SHARE >= len(sample)
+    raw = sample[is_long].tobytes()
+    long = [raw[at : at + 32] for at in range(0, len(raw), 32)]
+    return (len(long) - len(set(long))) * LEAST_SHARE >= len(sample)
 
 
 def _leaders(msm: Msm, scalars: U64, bases: PreparedBases) -> tuple[Int32Array, Int32Array]:

@@ -16,6 +16,7 @@ from kernels.cpu.compile.jit import kernel
 
 PROBE = """
 import json, sys
+import numpy as np
 from kernels.cpu.compile.jit import cache_directory, kernel
 
 def shifted(by):
@@ -28,13 +29,16 @@ one, two = shifted(1), shifted(2)
 
 @kernel
 def both(x):
-    return one(x) * 1000 + two(x)
+    pair = np.empty(2, np.int64)
+    pair[0], pair[1] = one(x), two(x)
+    return pair[0] * 1000 + pair[1]
 
 known = {"one": one, "two": two, "both": both}
 values = [known[name](10) for name in sys.argv[1:]]
 counts = [(sum(f.stats.cache_hits.values()), sum(f.stats.cache_misses.values()))
           for f in known.values()]
-imported = "numba.np.npyimpl" in sys.modules  # of what only a compilation needs
+needed = ("numba.np.npyimpl", "numba.np.arrayobj")  # by compilations only
+imported = any(name in sys.modules for name in needed)
 print(json.dumps({"values": values, "directory": str(cache_directory()), "imported": imported,
                   "hits": sum(h for h, _ in counts), "compiled": sum(m for _, m in counts)}))
 """
