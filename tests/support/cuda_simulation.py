@@ -12,19 +12,13 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from kernels.array import FrArray
-from kernels.bn254 import R
 from kernels.cuda import witness
 from kernels.cuda.launch.entry import build_entry
 from kernels.cuda.launch.per_thread import PerThread
 from kernels.cuda.launch.runtime import ceil_div
-from kernels.cuda.msm import digits
-from kernels.cuda.msm.plan import Budget, TableChoice, count_histograms, plan_pass
 from tests.support.cuda_emulator import EmulatedDevice
 
 BLOCK = 4
-SCALARS = [0, 1, R - 1, R - 200, 77, (R - 1) // 2, (R + 1) // 2, 1 << 200, 5]
-INFINITE = np.array([0, 0, 0, 0, 0, 0, 0, 0, 1], dtype=np.uint8)
 
 
 class Hosted(EmulatedDevice):
@@ -50,28 +44,6 @@ def agree(kernel: PerThread, n: int, arguments: list[Any], outputs: list[int]) -
         forms.append([mine[k] for k in outputs])
     changed = any((f != arguments[k]).any() for f, k in zip(forms[0], outputs, strict=True))
     return changed and all((a == b).all() for a, b in zip(*forms, strict=True))
-
-
-def digit_cases() -> dict[str, bool]:
-    limbs, n = digits.scalar_limbs(FrArray.from_ints(SCALARS).data), len(SCALARS)
-    histograms = np.zeros((count_histograms(n), 257), np.uint32)
-    lengths = [0] * 254
-    lengths[253] = n
-    plan = plan_pass(
-        n, 1, lengths, tables=TableChoice(c=7, n_sets=5, n_tables=8),
-        budget=Budget(work_bytes=1 << 30, n_processors=1),
-    )  # fmt: skip
-    common = [limbs, INFINITE, 3, n + 3, plan.c, plan.n_windows, plan.n_sets, 1]
-    counters = np.zeros(plan.n_counters, np.uint32)
-    ranks = np.zeros((plan.n_windows, n), np.uint32)
-    spots = np.arange(plan.n_counters, dtype=np.uint32) * 3  # room for the few that share a bucket
-    entries = np.zeros((4 * plan.n_counters, 2), np.uint32)
-    nothing = np.zeros((1, 2), np.uint32)
-    return {
-        "count_lengths": agree(digits._count_lengths, n, [limbs, INFINITE, histograms], [2]),
-        "count_digits": agree(digits._count_digits, n, [*common, counters, ranks, nothing], [8]),
-        "place_entries": agree(digits._place_entries, n, [*common, spots, ranks, entries], [10]),
-    }
 
 
 def witness_cases() -> dict[str, bool]:
@@ -100,7 +72,7 @@ def witness_cases() -> dict[str, bool]:
 def main() -> None:
     if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
         raise SystemExit("the CUDA simulator is not on")
-    cases = digit_cases() | witness_cases()
+    cases = witness_cases()
     print(*sorted(name for name, same in cases.items() if same))
 
 

@@ -1,170 +1,36 @@
-"""Scalars to signed digits, digits to entries sorted by bucket: a thread per scalar.
-
-A scalar s becomes min(s, r - s) with a sign, and that becomes W signed digits of c bits, lowest
-first (`kernels.cuda.msm.plan`). Nothing is stored of them but what the sort needs; they are cheap
-to compute again. Scalars are uint32[n, 8], the limbs of canonical FrArray words.
-
-The sort is a counting sort in one atomic pass: `count_digits` keeps the rank of each digit in its
-bucket, `place_entries` adds the bucket's offset. On a GPU the order inside a bucket may differ from
-run to run; a sum of points does not depend on it.
-"""
+"""Scalars to signed digits, digits to references sorted by bucket: plans around `src/sort.cu`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kernels.bn254 import R
-from kernels.cuda.launch.per_thread import AtomicAdd, Body, Jit, PerThread
-from kernels.cuda.launch.runtime import Array, Device
-from kernels.cuda.msm.plan import GROUP, N_LENGTHS, SCALAR_BITS, MsmPlan, count_histograms
+from kernels.cuda.launch.runtime import Array, Device, ceil_div
+from kernels.cuda.msm.plan import N_LENGTHS, SCALAR_BITS, SORT_BLOCK, MsmPlan
 
-_LIMB = (1 << 32) - 1
-
-
-def _limbs(value: int) -> Any:
-    return np.array([value >> (32 * i) & _LIMB for i in range(8)], dtype=np.int64)
+_HISTOGRAMS = 8  # in the shared memory of a block of count_lengths
+_BLOCKS_PER_PROCESSOR = 8
+_WORD = 4
 
 
-ORDER, HALF, MINUS_ONE = _limbs(R), _limbs((R - 1) // 2), _limbs(R - 1)
+@dataclass(frozen=True, slots=True, eq=False)
+class SortedDigits:
+    """The nonzero digits of some scalars, by bucket.
+
+    references : uint32[>= n_entries], record << 1 | negate; those of bucket b from offsets[b] on
+    offsets    : uint32[> plan.n_sums]; those up to offsets[n_sums] = n_entries count
+    """
+
+    references: Array
+    offsets: Array
+    n_entries: int
 
 
 def scalar_limbs(scalars: Array) -> Any:
     """uint64[n, 4], C-contiguous, of host or device as uint32[n, 8], lowest limb first."""
     return scalars.view(np.uint32).reshape(-1, 8)
-
-
-def _is_negative(scalars: Any, i: Any) -> Any:
-    """Whether s > (r - 1) / 2, so that r - s is the lesser."""
-    for k in range(7, -1, -1):
-        limb = np.int64(scalars[i, k])
-        if limb != HALF[k]:
-            return limb > HALF[k]
-    return False
-
-
-def _unit(scalars: Any, i: Any) -> Any:
-    """1 for s = 1, -1 for s = r - 1, else 0."""
-    plus, minus = True, True
-    for k in range(8):
-        limb = np.int64(scalars[i, k])
-        plus = plus and limb == (1 if k == 0 else 0)
-        minus = minus and limb == MINUS_ONE[k]
-    return 1 if plus else (-1 if minus else 0)
-
-
-def _build_count_lengths(jit: Jit, atomic_add: AtomicAdd) -> Body:
-    is_negative = jit(_is_negative)
-
-    def body(i: Any, scalars: Any, infinite: Any, histograms: Any) -> None:
-        """histograms[i mod copies, b] += 1, b = bits of min(s, r - s), of finite bases.
-
-        For s > r the difference wraps round to 2^256 + r - s: more than SCALAR_BITS bits.
-        """
-        if infinite[i] != 0:
-            return
-        negative = is_negative(scalars, i)
-        borrow = np.int64(0)
-        top, bits = np.int64(0), np.int64(0)  # the highest limb that is not zero
-        for k in range(8):
-            limb = np.int64(scalars[i, k])
-            if negative:
-                limb = ORDER[k] - limb - borrow
-                borrow = np.int64(1) if limb < 0 else np.int64(0)
-                limb += borrow << 32
-            if limb != 0:
-                top, bits = limb, np.int64(32 * k)
-        while top != 0:
-            top >>= 1
-            bits += 1
-        atomic_add(histograms, (i % histograms.shape[0], bits), 1)
-
-    return body
-
-
-def _build_digits(jit: Jit, atomic_add: AtomicAdd, place: bool) -> Body:
-    """`count_digits`, or `place_entries` if `place`: both walk over the same digits."""
-    is_negative, unit = jit(_is_negative), jit(_unit)
-
-    def put(
-        counters: Any, ranks: Any, entries: Any, w: Any, i: Any, counter: Any, bucket: Any, ref: Any
-    ) -> None:
-        if place:
-            at = np.int64(counters[counter]) + np.int64(ranks[w, i])
-            entries[at, 0] = bucket
-            entries[at, 1] = ref
-        else:
-            ranks[w, i] = atomic_add(counters, counter, 1)
-
-    put = jit(put)
-
-    def body(
-        i: Any,
-        scalars: Any,
-        infinite: Any,
-        first: Any,
-        stride: Any,
-        c: Any,
-        n_windows: Any,
-        n_sets: Any,
-        spread: Any,
-        counters: Any,
-        ranks: Any,
-        entries: Any,
-    ) -> None:
-        if infinite[i] != 0:
-            return
-        n_groups = (scalars.shape[0] + GROUP - 1) // GROUP
-        half = np.int64(1) << (c - 1)
-        one = unit(scalars, i)
-        if one != 0:
-            sign = np.int64(1) if one < 0 else np.int64(0)
-            ref = (first + i) * 2 + sign
-            put(counters, ranks, entries, 0, i, i // GROUP, n_sets * half, ref)
-            return
-        negative = is_negative(scalars, i)
-        mask = 2 * half - 1
-        buffer, n_bits, limb_at = np.int64(0), np.int64(0), np.int64(0)
-        borrow, carry = np.int64(0), np.int64(0)
-        for w in range(n_windows):
-            if n_bits < c and limb_at < 8:
-                limb = np.int64(scalars[i, limb_at])
-                if negative:
-                    limb = ORDER[limb_at] - limb - borrow
-                    borrow = np.int64(1) if limb < 0 else np.int64(0)
-                    limb += borrow << 32
-                buffer |= limb << n_bits
-                n_bits += 32
-                limb_at += 1
-            digit = (buffer & mask) + carry
-            buffer >>= c
-            n_bits -= c
-            carry = np.int64(0)
-            if digit > half:
-                digit -= 2 * half
-                carry = np.int64(1)
-            if digit != 0:
-                sign = np.int64(1) if negative else np.int64(0)
-                if digit < 0:
-                    digit, sign = -digit, 1 - sign
-                bucket = (w % n_sets) * half + digit - 1
-                ref = ((w // n_sets) * stride + first + i) * 2 + sign
-                counter = n_groups + bucket * spread + i % spread
-                put(counters, ranks, entries, w, i, counter, bucket, ref)
-
-    return body
-
-
-_DIGITS = (
-    "uint32[:,:], uint8[:], int64, int64, int64, int64, int64, int64, "
-    "uint32[:], uint32[:,:], uint32[:,:]"
-)
-_count_lengths = PerThread(
-    "count_lengths", _build_count_lengths, "uint32[:,:], uint8[:], uint32[:,:]"
-)
-_count_digits = PerThread("count_digits", lambda jit, add: _build_digits(jit, add, False), _DIGITS)
-_place_entries = PerThread("place_entries", lambda jit, add: _build_digits(jit, add, True), _DIGITS)
 
 
 def count_lengths(device: Device, scalars: Array, infinite: Array) -> list[int]:
@@ -173,9 +39,12 @@ def count_lengths(device: Device, scalars: Array, infinite: Array) -> list[int]:
     scalars  : uint32[n, 8]; infinite : uint8[n]
     raises   : ValueError if a scalar is not below r
     """
-    histograms = device.zeros((count_histograms(len(scalars)), N_LENGTHS), np.uint32)
-    _count_lengths(device, len(scalars), scalars, infinite, histograms)
-    lengths = device.to_host(histograms.sum(axis=0)).tolist()
+    histogram = device.zeros((N_LENGTHS,), np.uint32)
+    n = len(scalars)
+    n_blocks = min(ceil_div(n, SORT_BLOCK), _BLOCKS_PER_PROCESSOR * device.n_processors)
+    arguments = (histogram, scalars, infinite, np.uint64(n))
+    _launch(device, "count_lengths", n_blocks, arguments, _HISTOGRAMS * N_LENGTHS)
+    lengths = device.to_host(histogram).tolist()
     if any(lengths[SCALAR_BITS + 1 :]):
         raise ValueError("MSM: a scalar is not below the group order r")
     return [int(n) for n in lengths]
@@ -183,21 +52,54 @@ def count_lengths(device: Device, scalars: Array, infinite: Array) -> list[int]:
 
 def sort_entries(
     device: Device, scalars: Array, infinite: Array, plan: MsmPlan, *, first: int, stride: int
-) -> tuple[Array, int]:
-    """The nonzero digits as entries (bucket, reference), uint32[>= m, 2], and their number m.
+) -> SortedDigits:
+    """The nonzero digits' references, sorted by bucket; scalars +-1 go into the last bucket.
 
-    Sorted by bucket: first the scalars +-1, which all go into the last bucket (`plan.n_sums` - 1).
     Digit w of scalar i refers to table record (w // n_sets) * stride + first + i.
     """
-    counters = device.zeros((plan.n_counters,), np.uint32)
-    ranks = device.empty((plan.n_windows, plan.n), np.uint32)
-    sizes = (plan.c, plan.n_windows, plan.n_sets, plan.spread)
-    digits = (scalars, infinite, first, stride, *sizes)
-    nothing = device.empty((1, 2), np.uint32)
-    _count_digits(device, plan.n, *digits, counters, ranks, nothing)
-    offsets = device.zeros((plan.n_counters + 1,), np.uint32)
-    device.xp.cumsum(counters, dtype=np.uint32, out=offsets[1:])
-    n_entries = int(device.to_host(offsets[-1:])[0])
+    n_parts, per_block = plan.n_parts, plan.scalars_per_block(device.n_processors)
+    n_blocks = ceil_div(plan.n, per_block)
+    part_sizes = device.zeros((n_parts,), np.uint32)
+    part_bases = device.empty((n_blocks, n_parts), np.uint32)
+    source = scalars, infinite, np.uint64(plan.n), np.uint32(per_block)
+    digits = _words(plan.c, plan.n_windows, plan.n_sets, plan.lg_places, n_parts)
+    _launch(device, "count_parts", n_blocks, (part_sizes, part_bases, *source, *digits), n_parts)
+    starts = _scan(device, part_sizes, device.zeros((1,), np.uint32))
+    n_entries = int(device.to_host(starts[-1:])[0])
+
     entries = device.empty((max(n_entries, 1), 2), np.uint32)
-    _place_entries(device, plan.n, *digits, offsets, ranks, entries)
-    return entries, n_entries
+    arguments = (entries, starts, part_bases, *source, *_words(first, stride), *digits)
+    _launch(device, "place_parts", n_blocks, arguments, n_parts)
+
+    n_places, n_chunks = 1 << plan.lg_places, ceil_div(n_entries, plan.entries_per_block)
+    sizes = device.zeros((n_parts * n_places,), np.uint32)
+    bases = device.empty((n_chunks + n_parts, n_places), np.uint32)
+    chunks = (np.uint64(n_entries), *_words(plan.entries_per_block, plan.lg_places, n_parts))
+    arguments = (sizes, bases, entries, starts, *chunks)
+    _launch(device, "count_buckets", n_chunks, arguments, n_places)
+    offsets = _scan(device, sizes, starts)
+    references = device.empty((max(n_entries, 1),), np.uint32)
+    arguments = (references, offsets, bases, entries, starts, *chunks)
+    _launch(device, "place_buckets", n_chunks, arguments, n_places)
+    return SortedDigits(references, offsets, n_entries)
+
+
+def _scan(device: Device, counts: Array, starts: Array) -> Array:
+    """Sums of the counts before each, uint32[n + 1]; starts: a word a row, and maybe one more."""
+    n_rows = max(len(starts) - 1, 1)
+    out = device.empty((len(counts) + 1,), np.uint32)
+    arguments = (out, counts, starts, np.uint32(len(counts) // n_rows))
+    _launch(device, "scan_rows", n_rows, arguments, SORT_BLOCK)
+    return out
+
+
+def _words(*values: int) -> tuple[np.uint32, ...]:
+    return tuple(np.uint32(v) for v in values)
+
+
+def _launch(
+    device: Device, name: str, n_blocks: int, arguments: tuple[object, ...], n_shared: int
+) -> None:
+    """n_shared: words of shared memory."""
+    kernel = device.load_module("sort").kernel(name)
+    kernel((n_blocks, 1, 1), (SORT_BLOCK, 1, 1), arguments, shared_bytes=_WORD * n_shared)

@@ -18,9 +18,12 @@ from kernels.errors import DoesNotFit
 
 SCALAR_BITS = 253  # of min(s, r - s)
 MIN_WINDOW, MAX_WINDOW = 2, 22
-GROUP = 256  # scalars +-1 are counted in groups of so many neighbours: no counter gets more
-MAX_SPREAD = 64
-MAX_COUNTERS = 1 << 22  # of all buckets, unless there are more buckets
+SORT_BLOCK = 256  # threads of a block that sorts
+MAX_SCALARS = 4096  # of such a block
+SORT_BLOCKS = 8  # of them for each processor, while they get no more
+MIN_LG_PLACES = 8  # fewer buckets in a part are worth no sort of their own
+PER_PLACE = 8  # entries of a block for each bucket of a part, at least
+MIN_ENTRIES = 1 << 13  # of a block, then
 MERGE = 16  # partial sums per thread of a merge
 MIN_SLICE, MAX_SLICE = 8, 128  # entries per thread
 THREADS_PER_PROCESSOR = 512  # resident ones, with up to 128 registers each
@@ -59,25 +62,41 @@ class MsmPlan:
         return 1 << (self.c - 1)
 
     @property
-    def n_groups(self) -> int:
-        """Counters for scalars +-1."""
-        return ceil_div(self.n, GROUP)
-
-    @property
-    def spread(self) -> int:
-        """Counters per bucket, taken in turn: equal scalars wait for each other the less."""
-        most = min(MAX_COUNTERS // (self.n_sets * self.n_buckets), self.n // 64, MAX_SPREAD)
-        return 1 << max(most.bit_length() - 1, 0)
-
-    @property
-    def n_counters(self) -> int:
-        """Counters of the sort: first those of +-1, then those of the buckets, set by set."""
-        return self.n_groups + self.n_sets * self.n_buckets * self.spread
-
-    @property
     def n_sums(self) -> int:
         """Bucket sums, set by set, and behind them the sum of the bases with +-1."""
         return self.n_sets * self.n_buckets + 1
+
+    @property
+    def lg_places(self) -> int:
+        """2^lg_places neighbouring buckets are a part: about as many as there are parts."""
+        bits = (self.n_sums - 1).bit_length()
+        return max(ceil_div(bits, 2), min(bits, MIN_LG_PLACES))
+
+    @property
+    def n_parts(self) -> int:
+        """Parts, which entries are sorted by first."""
+        return ceil_div(self.n_sums, 1 << self.lg_places)
+
+    @property
+    def entries_per_block(self) -> int:
+        """Of a block that sorts by buckets: so many that its counters are a small part of it."""
+        return max(MIN_ENTRIES, PER_PLACE << self.lg_places)
+
+    def scalars_per_block(self, n_processors: int) -> int:
+        """Of a block that sorts by parts: long runs of a part, yet work for every processor."""
+        wanted = ceil_div(self.n, SORT_BLOCKS * n_processors)
+        return min(ceil_div(wanted, SORT_BLOCK) * SORT_BLOCK, MAX_SCALARS)
+
+    def sort_bytes(self, n_processors: int) -> list[int]:
+        """The arrays of the sort, at most."""
+        n_blocks = ceil_div(self.n, self.scalars_per_block(n_processors))
+        n_rows = ceil_div(self.max_entries, self.entries_per_block) + self.n_parts
+        padded = self.n_parts << self.lg_places  # buckets
+        return [
+            *[4 * self.n_parts, 4 * self.n_parts + 4, 4 * n_blocks * self.n_parts],
+            *[8 * self.max_entries + 8, 4 * self.max_entries + 4],
+            *[4 * padded, 4 * padded + 4, 4 * n_rows << self.lg_places],
+        ]
 
     @property
     def max_entries(self) -> int:
@@ -90,20 +109,14 @@ class MsmPlan:
         pieces = 2 * ceil_div(entries, choose_slice(entries, n_processors))
         sizes = [
             32 * self.n,  # scalars
-            (4 * count_histograms(self.n) + 8) * N_LENGTHS,
-            *[4 * entries, 8 * entries + 8],  # ranks, entries
-            *[4 * self.n_counters, 4 * self.n_counters + 4],
+            4 * N_LENGTHS,
+            *self.sort_bytes(n_processors),
             self.n_sums * point,
             *[pieces * (point + 4)] * 2,  # two levels of merges, the upper one shorter
             2 * self.n_sums * point,  # results of two steps of the reduction
             (self.n_sets * self.c + 1) * (point + point // 2 + point // 4),
         ]
         return sum(ceil_div(size, ALIGNMENT) * ALIGNMENT for size in sizes) + N_SMALL * ALIGNMENT
-
-
-def count_histograms(n: int) -> int:
-    """Copies of the histogram of lengths: so many that threads seldom meet."""
-    return min(max(n // 16, 1), 1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

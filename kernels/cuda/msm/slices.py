@@ -1,7 +1,7 @@
 """Multi-scalar multiplication on a device: sum_i s_i P_i by buckets, in slices of equal length.
 
-1. Scalars to signed digits, digits to entries sorted by bucket (`kernels.cuda.msm.digits`). Zeros
-   leave no entry; scalars +-1 leave one, in a bucket of their own; small scalars few.
+1. Scalars to signed digits, digits to entries sorted by bucket (`src/sort.cu`). Zeros leave no
+   entry; scalars +-1 leave one, in a bucket of their own; small scalars few.
 2. Each thread sums a slice of the entries; buckets that cross the ends of slices are merged in
    slices again (`src/msm.cuh`), so equal scalars are no slower than random ones.
 3. Running sums over short chunks bring sum_b (b + 1) B_b of each set down to a few points.
@@ -31,7 +31,7 @@ from kernels.cuda.msm.bases import (
     normalize_points,
     prepare_bases,
 )
-from kernels.cuda.msm.digits import count_lengths, scalar_limbs, sort_entries
+from kernels.cuda.msm.digits import SortedDigits, count_lengths, scalar_limbs, sort_entries
 from kernels.cuda.msm.plan import (
     MERGE,
     Budget,
@@ -133,25 +133,26 @@ class CudaMsm:
             start_next()
             return np.zeros(8 * self.degree, np.uint64)
         plan = plan_pass(n, self.degree, lengths, tables=tables, budget=budget)
-        entries, n_entries = sort_entries(
+        entries = sort_entries(
             device, limbs, source.infinite, plan, first=source.first, stride=source.stride
         )
         reached(1)
-        sums = self._sum_buckets(entries, n_entries, source.table, plan)
+        sums = self._sum_buckets(entries, source.table, plan)
         start_next()
         reached(2)
         return self._weigh(sums, plan)
 
-    def _sum_buckets(self, entries: Array, n_entries: int, table: Array, plan: MsmPlan) -> Array:
+    def _sum_buckets(self, entries: SortedDigits, table: Array, plan: MsmPlan) -> Array:
         """The sum of every bucket, uint64[n_sums, 16 degree] (XYZZ; zeros for an empty bucket)."""
-        device = self.device
+        device, n_entries = self.device, entries.n_entries
         sums = device.zeros((plan.n_sums, 16 * self.degree), np.uint64)
         length = choose_slice(n_entries, device.n_processors)
         n_slices = ceil_div(n_entries, length)
         buckets, pieces = self._new_pieces(n_slices)
-        arguments = (
-            sums, buckets, pieces, entries, table, np.uint64(n_entries), np.uint32(length)
-        )  # fmt: skip
+        arguments: tuple[object, ...] = (
+            *(sums, buckets, pieces, entries.references, entries.offsets, table),
+            *(np.uint64(n_entries), np.uint32(plan.n_sums), np.uint32(length)),
+        )
         self._launch("sum_entries", n_slices, SUM_BLOCK, arguments)
         for n_threads in plan_merges(n_slices):
             above = self._new_pieces(n_threads)

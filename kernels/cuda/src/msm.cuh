@@ -1,8 +1,8 @@
 // Multi-scalar multiplication over F (Fp: G1, Fp2: G2): what follows once the digits are sorted.
 //
-// An entry is one nonzero digit: the bucket that it goes to and a reference to its base, both u32.
-// Entries of one bucket are neighbours. Each thread sums a slice of equally many entries, so one
-// bucket with all entries (equal scalars) is as quick as many small ones. A bucket that lies inside
+// An entry is one nonzero digit: a reference to its base, sorted by bucket (sort.cu); the offsets
+// say where each bucket begins. Each thread sums a slice of equally many entries, so one bucket with
+// all entries (equal scalars) is as quick as many small ones. A bucket that lies inside
 // a slice is done; the sum of one that crosses an end of the slice is a piece, which `merge_pieces`
 // adds to its neighbours, again slice by slice, until one slice is left.
 //
@@ -15,11 +15,6 @@
 #include "curve.cuh"
 
 constexpr u32 NO_BUCKET = 0xffffffff;
-
-struct alignas(8) Entry {
-    u32 bucket;
-    u32 reference;  // record of the table << 1 | (the digit is negative)
-};
 
 // Asks for the cache lines of a record that will be read soon. (Kept in registers until then, it
 // would take them from the addition.)
@@ -40,14 +35,14 @@ template <class F> struct Pieces {
     Xyzz<F> *sums;
 };
 
-// Where a thread's sums go. `before` and `after`: the buckets that begin before its slice or go on
-// after it, else NO_BUCKET.
+// Where a thread's sum goes. `before` and `after`: whether the bucket begins before its slice or goes
+// on after it.
 template <class F>
-ZK_DEVICE void put_sum(Xyzz<F> *sums, const Pieces<F> &pieces, u32 before, u32 after, u32 bucket,
+ZK_DEVICE void put_sum(Xyzz<F> *sums, const Pieces<F> &pieces, bool before, bool after, u32 bucket,
                        const Xyzz<F> &sum) {
     Xyzz<F> *target = &sums[bucket];
-    if (bucket == before || bucket == after) {
-        u64 piece = 2 * zk_thread() + (bucket == before ? 0 : 1);
+    if (before || after) {
+        u64 piece = 2 * zk_thread() + (before ? 0 : 1);
         pieces.buckets[piece] = bucket;
         target = &pieces.sums[piece];
     }
@@ -59,32 +54,51 @@ template <class F> ZK_DEVICE void clear_pieces(const Pieces<F> &pieces) {
     pieces.buckets[2 * zk_thread() + 1] = NO_BUCKET;
 }
 
+// The bucket that entry `at` is in, of those from `low` on: offsets[low] <= at < offsets[n_sums].
+ZK_DEVICE u32 find_bucket(const u32 *offsets, u32 low, u32 n_sums, u32 at) {
+    while (n_sums - low > 1) {
+        const u32 middle = low + (n_sums - low) / 2;
+        if (offsets[middle] <= at) {
+            low = middle;
+        } else {
+            n_sums = middle;
+        }
+    }
+    return low;
+}
+
 // Grid: one thread per slice. sums[bucket] of every bucket inside a slice, pieces of the others.
 // What is cheap to find again is not kept: registers are short.
+//
+// offsets : bucket b < n_sums has the references offsets[b] ... offsets[b + 1] - 1 of n_entries
 template <class F>
-ZK_DEVICE void sum_entries(Xyzz<F> *sums, Pieces<F> pieces, const Entry *entries,
-                           const Affine<F> *table, u64 n_entries, u32 length) {
+ZK_DEVICE void sum_entries(Xyzz<F> *sums, Pieces<F> pieces, const u32 *references,
+                           const u32 *offsets, const Affine<F> *table, u64 n_entries, u32 n_sums,
+                           u32 length) {
     if (zk_thread() * length >= n_entries) return;
     clear_pieces(pieces);
-    const Entry *first = entries + zk_thread() * length;
-    u64 left = n_entries - zk_thread() * length;
-    u32 n = left < length ? (u32)left : length;
-    Entry entry = first[0];
+    u32 at = (u32)zk_thread() * length;
+    const u32 last = n_entries - at < length ? (u32)n_entries : at + length;
+    u32 bucket = find_bucket(offsets, 0, n_sums, at), end = offsets[bucket + 1];
+    u32 reference = references[at];
     Xyzz<F> sum = Xyzz<F>::infinity();
-    ZK_NO_UNROLL for (u32 i = 0; i < n; i++) {
-        u32 bucket = entry.bucket;
-        Affine<F> point = table[entry.reference >> 1];
-        if (entry.reference & 1) point = -point;
-        if (i + 1 < n) {
-            entry = first[i + 1];
-            prefetch(&table[entry.reference >> 1]);
+    while (at < last) {
+        Affine<F> point = table[reference >> 1];
+        if (reference & 1) point = -point;
+        at++;
+        if (at < last) {
+            reference = references[at];
+            prefetch(&table[reference >> 1]);
         }
         sum = sum.add_mixed(point);
-        if (i + 1 == n || entry.bucket != bucket) {
-            u32 before = first > entries ? first[-1].bucket : NO_BUCKET;
-            u32 after = first + n < entries + n_entries ? first[n].bucket : NO_BUCKET;
-            put_sum(sums, pieces, before, after, bucket, sum);
+        if (at == last || at == end) {
+            const bool before = offsets[bucket] < (u32)zk_thread() * length;
+            put_sum(sums, pieces, before, end > last, bucket, sum);
             sum = Xyzz<F>::infinity();
+            if (at == last) return;
+            bucket++;
+            if (offsets[bucket + 1] <= at) bucket = find_bucket(offsets, bucket, n_sums, at);
+            end = offsets[bucket + 1];
         }
     }
 }
@@ -114,7 +128,9 @@ ZK_DEVICE void merge_pieces(Xyzz<F> *sums, Pieces<F> above, Pieces<F> below, u64
         u32 here = i < last ? below.buckets[i] : NO_BUCKET;
         if (here == NO_BUCKET && i < last) continue;
         if (here != bucket) {
-            if (bucket != NO_BUCKET) put_sum(sums, above, ends[0], ends[1], bucket, sum);
+            if (bucket != NO_BUCKET) {
+                put_sum(sums, above, bucket == ends[0], bucket == ends[1], bucket, sum);
+            }
             bucket = here;
             sum = Xyzz<F>::infinity();
         }

@@ -4,9 +4,10 @@
 #include "msm.cuh"
 
 ZK_KERNEL(256) g2_sum_entries(G2Xyzz *sums, u32 *piece_buckets, G2Xyzz *piece_sums,
-                                const Entry *entries, const G2Affine *table, u64 n_entries,
-                                u32 length) {
-    sum_entries(sums, {piece_buckets, piece_sums}, entries, table, n_entries, length);
+                                const u32 *references, const u32 *offsets, const G2Affine *table,
+                                u64 n_entries, u32 n_sums, u32 length) {
+    sum_entries(sums, {piece_buckets, piece_sums}, references, offsets, table, n_entries, n_sums,
+                length);
 }
 ZK_EXPORT(g2_sum_entries)
 

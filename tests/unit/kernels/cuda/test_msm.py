@@ -5,6 +5,7 @@ Values are judged by tests/conformance; here is what a small sum does not reach.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ import pytest
 
 from kernels.array import FrArray
 from kernels.bn254 import R
+from kernels.cuda.launch.runtime import ceil_div
+from kernels.cuda.msm import plan as msm_plan
 from kernels.cuda.msm.bases import CudaBases, find_infinite
-from kernels.cuda.msm.digits import count_lengths, scalar_limbs, sort_entries
+from kernels.cuda.msm.digits import SortedDigits, count_lengths, scalar_limbs, sort_entries
 from kernels.cuda.msm.plan import (
     SCALAR_BITS,
     Budget,
+    MsmPlan,
     TableChoice,
     choose_slice,
     fixed_bytes,
@@ -53,28 +57,28 @@ def device() -> MeteredDevice:
 # -- digits and their order ------------------------------------------------------------------------
 
 
-def read_entries(entries: Any, n_entries: int, plan: Any, n: int, first: int, stride: int) -> Any:
-    """Scalars as the entries spell them; the entries must be sorted and refer to known records."""
-    values, last, seen = [0] * n, None, set()
-    for bucket, reference in entries[:n_entries].tolist():
-        if bucket != last:
-            assert bucket not in seen
-            seen.add(bucket)
-            last = bucket
-        table, i = divmod((reference >> 1) - first, stride)
-        assert 0 <= i < n
-        assert 0 <= table < plan.n_tables
+def read_digits(found: SortedDigits, plan: MsmPlan, n: int, first: int, stride: int) -> list[int]:
+    """Scalars as the references spell them, which must be sorted and refer to known records."""
+    values = [0] * n
+    offsets = found.offsets.tolist()
+    assert offsets[0] == 0
+    assert offsets[plan.n_sums] == found.n_entries
+    for bucket, (start, end) in enumerate(pairwise(offsets[: plan.n_sums + 1])):
         window, digit = divmod(bucket, plan.n_buckets)
-        weight = (digit + 1) << plan.c * (table * plan.n_sets + window)
-        if bucket == plan.n_sums - 1:
-            weight = 1
-        values[i] += -weight if reference & 1 else weight
+        for reference in found.references[start:end].tolist():
+            table, i = divmod((reference >> 1) - first, stride)
+            assert 0 <= i < n
+            assert 0 <= table < plan.n_tables
+            weight = (digit + 1) << plan.c * (table * plan.n_sets + window)
+            if bucket == plan.n_sums - 1:
+                weight = 1
+            values[i] += -weight if reference & 1 else weight
     return values
 
 
 @pytest.mark.parametrize("tables", [None, TableChoice(c=7, n_sets=5, n_tables=8)], ids=str)
 @pytest.mark.parametrize("name", [*SCALARS, "every edge"])
-def test_entries_spell_the_scalars(
+def test_references_spell_the_scalars(
     device: MeteredDevice, name: str, tables: TableChoice | None
 ) -> None:
     scalars = EDGES if name == "every edge" else draw_scalars(name, 200)
@@ -90,17 +94,37 @@ def test_entries_spell_the_scalars(
     if not any(lengths[1:]):
         return
     plan = plan_pass(n, 1, lengths, tables=tables, budget=AMPLE)
-    entries, n_entries = sort_entries(device, limbs, marks, plan, first=11, stride=300)
-    values = read_entries(entries, n_entries, plan, n, 11, 300)
+    found = sort_entries(device, limbs, marks, plan, first=11, stride=300)
+    values = read_digits(found, plan, n, 11, 300)
     for s, value, is_infinite in zip(scalars, values, infinite, strict=True):
         assert value == (0 if is_infinite else min(s, s - R, key=abs))
 
 
 def test_a_scalar_that_is_not_canonical_is_refused(device: MeteredDevice) -> None:
-    for bad in (R + 1, R + (1 << 200), (1 << 256) - 1):
+    for bad in (R, R + 1, R + (1 << 200), (1 << 256) - 1):
         words = np.array([[bad >> 64 * i & (1 << 64) - 1 for i in range(4)]], dtype=np.uint64)
         with pytest.raises(ValueError, match="group order"):
             count_lengths(device, device.asarray(scalar_limbs(words)), device.zeros((1,), np.uint8))
+
+
+@pytest.mark.parametrize("reversed_order", [False, True], ids=["forwards", "backwards"])
+@pytest.mark.parametrize("name", ["full", "all equal", "one"])
+def test_sorting_by_many_parts_and_blocks(
+    monkeypatch: pytest.MonkeyPatch, name: str, reversed_order: bool
+) -> None:
+    """Parts in several blocks, blocks with several parts, parts without entries."""
+    monkeypatch.setattr(msm_plan, "MIN_LG_PLACES", 1)
+    monkeypatch.setattr(msm_plan, "MIN_ENTRIES", 40)
+    monkeypatch.setattr(msm_plan, "PER_PLACE", 1)
+    device, scalars = open_device(reversed_order=reversed_order), draw_scalars(name, 700)
+    limbs = device.asarray(scalar_limbs(FrArray.from_ints(scalars).data))
+    marks = device.zeros((700,), np.uint8)
+    plan = plan_pass(700, 1, count_lengths(device, limbs, marks), tables=None, budget=AMPLE)
+    assert ceil_div(700, plan.scalars_per_block(device.n_processors)) == 3
+    assert plan.n_parts > 1
+    found = sort_entries(device, limbs, marks, plan, first=0, stride=700)
+    assert found.n_entries > 2 * plan.entries_per_block
+    assert read_digits(found, plan, 700, 0, 700) == [min(s, s - R, key=abs) for s in scalars]
 
 
 # -- sums ------------------------------------------------------------------------------------------

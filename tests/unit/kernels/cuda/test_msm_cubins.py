@@ -40,6 +40,14 @@ REGISTERS = {  # most per thread
         "g2_normalize_points": 184,
         "g2_multiply_base": 248,
     },
+    "sort": {
+        "count_lengths": 32,
+        "count_parts": 32,
+        "place_parts": 32,
+        "scan_rows": 40,
+        "count_buckets": 32,
+        "place_buckets": 32,
+    },
     "sparse": {"multiply_segments": 80, "add_segments": 32},
 }
 SPILLING = {"g2_reduce_step"}  # two running sums of G2 are 128 registers before any work

@@ -6,7 +6,6 @@ import pytest
 
 from kernels.cuda.msm import plan as msm_plan
 from kernels.cuda.msm.plan import (
-    GROUP,
     MAX_ENTRIES,
     MAX_RECORDS,
     MAX_WINDOW,
@@ -19,7 +18,6 @@ from kernels.cuda.msm.plan import (
     choose_tables,
     choose_window,
     count_buffers,
-    count_histograms,
     fixed_bytes,
     plan_chunks,
     plan_longest,
@@ -33,6 +31,7 @@ from kernels.errors import DoesNotFit
 SIZES = [*range(1, 40), 100, 255, 256, 257, 1000, *((1 << k) + d for k in range(12, 29) for d in (-1, 0, 1))]  # fmt: skip  # noqa: E501
 MEMORY = [1 << k for k in range(20, 38, 2)]
 H100, SMALL = 132, 2
+MAX_SHARED_BYTES = 48 << 10
 
 
 def lengths_of(*bits: int) -> list[int]:
@@ -128,17 +127,23 @@ def test_windows_hold_the_carry(c: int) -> None:
         assert 1 <= plan.n_tables <= tables.n_tables
 
 
-def test_counters_and_sums() -> None:
+@pytest.mark.parametrize("n_processors", [1, SMALL, H100])
+def test_parts_and_blocks_of_the_sort(n_processors: int) -> None:
     budget = Budget(work_bytes=1 << 62, n_processors=1)
+    wide = TableChoice(c=MAX_WINDOW, n_sets=SCALAR_BITS // MAX_WINDOW + 1, n_tables=1)
     for n in SIZES:
-        plan = plan_pass(n, 1, lengths_of(1, 17, 253), tables=None, budget=budget)
-        assert (plan.n_groups - 1) * GROUP < n <= plan.n_groups * GROUP
-        assert plan.n_counters == plan.n_groups + plan.n_sets * plan.n_buckets * plan.spread
-        assert plan.spread in (1, 2, 4, 8, 16, 32, 64)
-        assert plan.spread == 1 or plan.n_counters <= msm_plan.MAX_COUNTERS + plan.n_groups
-        assert plan.spread > 1 or n < 128 or plan.n_sets * plan.n_buckets > 1 << 21
-        assert plan.n_sums == plan.n_sets * plan.n_buckets + 1
-        assert 1 <= count_histograms(n) <= 1024
+        for tables in (None, wide):
+            plan = plan_pass(n, 1, lengths_of(1, 17, 253), tables=tables, budget=budget)
+            assert plan.n_sums == plan.n_sets * plan.n_buckets + 1
+            places = 1 << plan.lg_places
+            assert (plan.n_parts - 1) * places < plan.n_sums <= plan.n_parts * places
+            assert 4 * max(plan.n_parts, places) <= MAX_SHARED_BYTES
+            assert plan.entries_per_block >= 8 * places
+            per_block = plan.scalars_per_block(n_processors)
+            assert per_block % msm_plan.SORT_BLOCK == 0
+            assert 0 < per_block <= msm_plan.MAX_SCALARS
+            counters = 4 * plan.n_parts * -(-n // per_block)  # less than a bit a digit and bucket
+            assert counters <= 4 * plan.n_sums + n * plan.n_windows * 4
 
 
 def test_small_scalars_take_wide_digits_and_long_ones_many() -> None:

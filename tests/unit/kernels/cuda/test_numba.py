@@ -18,7 +18,6 @@ from kernels.cuda import witness
 from kernels.cuda.integers import Constants, DeviceIntegers
 from kernels.cuda.launch.per_thread import Form, PerThread
 from kernels.cuda.launch.threads import numba_faults
-from kernels.cuda.msm import digits
 from kernels.cuda.witness import count_lookups
 from kernels.errors import DeviceError, ShapeError
 from kernels.integers import to_scalars
@@ -34,12 +33,7 @@ def device() -> EmulatedDevice:
 
 
 def test_every_kernel_under_the_simulator(root: Path) -> None:
-    kernels = {
-        name
-        for module in (digits, witness)
-        for name, value in vars(module).items()
-        if isinstance(value, PerThread)
-    }
+    kernels = {name for name, value in vars(witness).items() if isinstance(value, PerThread)}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.support.cuda_simulation"],
         cwd=root,
