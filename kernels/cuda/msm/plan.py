@@ -284,6 +284,33 @@ def plan_merges(n_slices: int) -> list[int]:
     return levels
 
 
+LEAST_REDUCED = 1 << 16  # sums, of which each bit of their index is worth half a sum of all
+LG_LIST_BLOCK = 7  # threads of a block that sums lists
+PER_LIST_THREAD = 8  # elements of such a thread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListStep:
+    """n elements of every list become n_after by `sum_lists`."""
+
+    n: int
+    n_after: int
+    per_thread: int
+    lg_block: int
+
+
+def plan_lists(n: int) -> list[ListStep]:
+    """Steps from lists of n elements to single sums, at least one."""
+    steps: list[ListStep] = []
+    while n > 1 or not steps:
+        lg_block = min(LG_LIST_BLOCK, max(n - 1, 1).bit_length() - 1)
+        n_after = ceil_div(n, PER_LIST_THREAD << lg_block)
+        per_thread = ceil_div(n, n_after << lg_block)
+        steps.append(ListStep(n=n, n_after=n_after, per_thread=per_thread, lg_block=lg_block))
+        n = n_after
+    return steps
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReductionStep:
     """n partial sums per set become n / 2^lg_chunk; their weighted sums count 2^exponent."""
@@ -298,14 +325,16 @@ class ReductionStep:
 
 
 def plan_reduction(n_buckets: int, n_sets: int) -> list[ReductionStep]:
-    """Steps from n_buckets = 2^(c-1) sums per set to one.
+    """Steps from n_buckets = 2^(c-1) >= 2 sums per set to less than LEAST_REDUCED in all.
 
-    Long chunks need the fewest additions, chunks of two the least time on an idle device.
+    Long chunks need the fewest additions, short ones the least time on an idle device. There is at
+    least one step: what follows, `plan_lists`, weights the first of its sums by 0.
     """
-    steps, n, exponent = [], n_buckets, 0
-    while n > 1:
+    steps: list[ReductionStep] = []
+    n, exponent = n_buckets, 0
+    while n > 1 and (not steps or n * n_sets >= LEAST_REDUCED):
         busy = n * n_sets
-        wanted = 3 if busy >= 1 << 18 else 2 if busy >= 1 << 16 else 1
+        wanted = 3 if busy >= 4 * LEAST_REDUCED else 2 if busy >= LEAST_REDUCED else 1
         lg_chunk = min(wanted, n.bit_length() - 1)
         steps.append(ReductionStep(n=n, lg_chunk=lg_chunk, exponent=exponent))
         exponent += lg_chunk

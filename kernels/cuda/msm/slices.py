@@ -4,7 +4,8 @@
    entry; scalars +-1 leave one, in a bucket of their own; small scalars few.
 2. Each thread sums a slice of the entries; buckets that cross the ends of slices are merged in
    slices again (`src/msm.cuh`), so equal scalars are no slower than random ones.
-3. Running sums over short chunks bring sum_b (b + 1) B_b of each set down to a few points.
+3. Running sums over short chunks make sum_b (b + 1) B_b of each set shorter; of what is left, the
+   sums over each bit of the index are plain sums of many threads. A few points remain.
 4. The host weights those by powers of two (`kernels.cpu.msm.join`): a chain of 254 doublings, for
    which a GPU is slow.
 
@@ -39,6 +40,7 @@ from kernels.cuda.msm.plan import (
     TableChoice,
     choose_slice,
     plan_chunks,
+    plan_lists,
     plan_merges,
     plan_pass,
     plan_reduction,
@@ -183,7 +185,11 @@ class CudaMsm:
             grid = (ceil_div(step.n_after, BLOCK), k + 1, plan.n_sets)
             kernel(grid, (BLOCK, 1, 1), (lists_out, plain_out, lists, plain, *sizes))
             lists, plain = lists_out, plain_out
-        n_points = plan.n_sets * len(steps) + 1
+        last = steps[-1]
+        exponents = [step.exponent for step in steps]
+        exponents += range(last.exponent + last.lg_chunk, plan.c - 1)
+        lists = self._sum_lists(lists, plain, len(exponents))
+        n_points = plan.n_sets * len(exponents) + 1
         points = device.empty((n_points, words), np.uint64)
         points[:-1] = lists.reshape(-1, words)
         points[-1] = sums[-1]
@@ -192,10 +198,28 @@ class CudaMsm:
         normalize_points(self.module, self.degree, affine, products, points, n_points, 1)
         host = device.to_host(affine)
         results = np.zeros((plan.n_sets, plan.c, words // 2), np.uint64)
-        exponents = [step.exponent for step in steps]
-        results[:, exponents] = host[:-1].reshape(plan.n_sets, len(steps), -1)
+        results[:, exponents] = host[:-1].reshape(plan.n_sets, len(exponents), -1)
         results[0, plan.c - 1] = host[-1]  # the place of weight 1
         return self._join(results.reshape(plan.n_sets * plan.c, -1), plan.n_sets, plan.c)
+
+    def _sum_lists(self, lists: Array, weighted: Array, n_out: int) -> Array:
+        """The sum of every list, and T_j of every bit j of the weighted ones: see `sum_lists`.
+
+        lists    : [n_sets, n_lists, n] points; weighted : [n_sets, n], n = 2^(n_out - n_lists)
+        returns  : [n_sets, n_out, 1] points
+        """
+        n_sets, n_lists, n, words = lists.shape
+        for step in plan_lists(n):
+            out = self.device.empty((n_sets, n_out, step.n_after, words), np.uint64)
+            sizes = (step.n, n_lists, step.per_thread, step.lg_block)
+            self.module.kernel(f"g{self.degree}_sum_lists")(
+                (step.n_after, n_out, n_sets),
+                (1 << step.lg_block, 1, 1),
+                (out, lists, weighted, *(np.uint32(size) for size in sizes)),
+                shared_bytes=words * 8 << step.lg_block,
+            )
+            lists, n_lists = out, n_out
+        return lists
 
     def _join(self, results: U64, n_sets: int, c: int) -> U64:
         """sum_s 2^(c s) (R_(s,c-1) + sum_l 2^l R_(s,l)), l < c - 1, for affine records R."""

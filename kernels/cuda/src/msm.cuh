@@ -178,6 +178,45 @@ ZK_DEVICE void reduce_step(Xyzz<F> *lists_out, Xyzz<F> *sums_out, const Xyzz<F> 
     if (weighted) sums_out[set * n_after + t] = running;
 }
 
+// Plain sums of lists, and those that weight a last one: sum_t t S_t = sum_j 2^j T_j, T_j the sum of
+// all S_t whose t has bit j. Each block sums a share of one list; blocks' sums are lists again.
+//
+// Grid: x over blocks, y over n_lists + n_bits sums, z over sets. A thread adds `per_thread` elements
+// at most, then its block's threads join in halves; blockDim.x = 2^lg_block, shared memory has a
+// point for each thread. Barriers: a half is stored before it is added.
+// lists    : [n_sets, n_lists, n]    weighted : [n_sets, n] if n_bits, which is lg n
+// out      : [n_sets, n_lists + n_bits, gridDim.x]
+template <class F>
+ZK_DEVICE void sum_lists(Xyzz<F> *out, const Xyzz<F> *lists, const Xyzz<F> *weighted, u32 n,
+                         u32 n_lists, u32 per_thread, u32 lg_block) {
+    Xyzz<F> *shared = zk_shared<Xyzz<F>>();
+    const bool plain = blockIdx.y < n_lists;
+    const u32 bit = blockIdx.y - n_lists, size = plain ? n : n / 2;
+    const Xyzz<F> *in =
+        plain ? lists + ((u64)blockIdx.z * n_lists + blockIdx.y) * n : weighted + (u64)blockIdx.z * n;
+    Xyzz<F> sum = Xyzz<F>::infinity();
+    ZK_NO_UNROLL for (u32 k = 0; k < per_thread + lg_block; k++) {
+        const Xyzz<F> *other;
+        bool adds;
+        if (k < per_thread) {
+            u32 i = (u32)zk_thread() + k * (u32)zk_n_threads();
+            adds = i < size;
+            if (!plain) i = (i >> bit) << (bit + 1) | 1u << bit | (i & ((1u << bit) - 1));
+            other = &in[i];
+        } else {
+            const u32 half = blockDim.x >> (k - per_thread + 1);
+            if (threadIdx.x >= half && threadIdx.x < 2 * half) shared[threadIdx.x] = sum;
+            ZK_BARRIER();
+            adds = threadIdx.x < half;
+            other = &shared[threadIdx.x + half];
+        }
+        if (adds) sum = sum.add(*other);
+    }
+    if (threadIdx.x == 0) {
+        out[((u64)blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x] = sum;
+    }
+}
+
 // Grid: one thread per point. out[i] = 2^n_doublings in[i].
 template <class F>
 ZK_DEVICE void double_points(Xyzz<F> *out, const Affine<F> *in, u64 n, u32 n_doublings) {

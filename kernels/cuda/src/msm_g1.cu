@@ -25,6 +25,12 @@ ZK_KERNEL(256) g1_reduce_step(G1Xyzz *lists_out, G1Xyzz *sums_out, const G1Xyzz 
 }
 ZK_EXPORT(g1_reduce_step)
 
+ZK_KERNEL(128) g1_sum_lists(G1Xyzz *out, const G1Xyzz *lists, const G1Xyzz *weighted, u32 n,
+                              u32 n_lists, u32 per_thread, u32 lg_block) {
+    sum_lists(out, lists, weighted, n, n_lists, per_thread, lg_block);
+}
+ZK_EXPORT(g1_sum_lists)
+
 ZK_KERNEL(256) g1_double_points(G1Xyzz *out, const G1Affine *in, u64 n, u32 n_doublings) {
     double_points(out, in, n, n_doublings);
 }

@@ -25,6 +25,12 @@ ZK_KERNEL(256) g2_reduce_step(G2Xyzz *lists_out, G2Xyzz *sums_out, const G2Xyzz 
 }
 ZK_EXPORT(g2_reduce_step)
 
+ZK_KERNEL(128) g2_sum_lists(G2Xyzz *out, const G2Xyzz *lists, const G2Xyzz *weighted, u32 n,
+                              u32 n_lists, u32 per_thread, u32 lg_block) {
+    sum_lists(out, lists, weighted, n, n_lists, per_thread, lg_block);
+}
+ZK_EXPORT(g2_sum_lists)
+
 ZK_KERNEL(256) g2_double_points(G2Xyzz *out, const G2Affine *in, u64 n, u32 n_doublings) {
     double_points(out, in, n, n_doublings);
 }

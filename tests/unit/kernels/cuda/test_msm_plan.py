@@ -20,6 +20,7 @@ from kernels.cuda.msm.plan import (
     count_buffers,
     fixed_bytes,
     plan_chunks,
+    plan_lists,
     plan_longest,
     plan_merges,
     plan_pass,
@@ -213,5 +214,21 @@ def test_reduction_steps(c: int) -> None:
             assert (step.n, step.exponent) == (n, exponent)
             assert 1 <= step.lg_chunk <= 3
             n, exponent = step.n_after, exponent + step.lg_chunk
-        assert (n, exponent) == (1, c - 1)
-        assert len({step.exponent for step in steps}) == len(steps)
+        assert steps
+        assert n == 1 or n * n_sets < msm_plan.LEAST_REDUCED
+        assert exponent + (n.bit_length() - 1) == c - 1  # the bits of what is left
+        assert len(steps) <= 1 or steps[-1].n * n_sets >= msm_plan.LEAST_REDUCED
+
+
+def test_lists_end_with_one_sum() -> None:
+    for n in (*range(1, 3000), *(1 << k for k in range(12, 21))):
+        steps, left = plan_lists(n), n
+        for step in steps:
+            assert step.n == left
+            threads = step.n_after << step.lg_block
+            assert 1 << step.lg_block <= 128
+            assert threads * (step.per_thread - 1) < left <= threads * step.per_thread
+            assert step.per_thread <= msm_plan.PER_LIST_THREAD
+            left = step.n_after
+        assert left == 1
+        assert len(steps) <= 1 + (n > 1024) + (n > 1 << 20)
