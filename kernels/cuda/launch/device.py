@@ -1,9 +1,8 @@
 """`CupyDevice`: one GPU through cupy. The only module that imports cupy.
 
 One order: every launch, copy and release of memory goes to the device's default stream, which is
-also that of cupy's own functions. So memory that is dropped while a kernel still
-reads it is handed out again only behind that kernel. Copies go through two pinned buffers: while
-one travels, the processor fills or empties the other.
+also that of cupy's own functions. So memory that is dropped while a kernel still reads it is handed
+out again only behind that kernel.
 """
 
 from __future__ import annotations
@@ -24,12 +23,11 @@ from kernels.cuda.launch.faults import explain
 from kernels.cuda.launch.per_thread import BLOCK, Form, PerThread
 from kernels.cuda.launch.runtime import Array, Dim, check_launch, grid_for
 from kernels.cuda.launch.source import Source, load_source
+from kernels.cuda.launch.staging import Staging
 from kernels.cuda.launch.threads import lay_out, load_threads
 from kernels.errors import BackendUnavailable
-from kernels.numpy_types import UInt8Array
 from kernels.versions import find_version
 
-STAGING_BYTES = 8 << 20  # of each pinned buffer
 MEMORY_SHARE = 0.9  # of what is free when the device is opened
 PLAIN_SHARED_BYTES = 48 << 10  # more must be asked for
 
@@ -130,7 +128,7 @@ class CupyDevice:
                 free, _ = cupy.cuda.runtime.memGetInfo()
                 self.memory_bytes = memory_bytes or int(MEMORY_SHARE * free)
                 self._pool.set_limit(size=self.memory_bytes)
-                self._staging, self._staging_aside = _Staging(cupy), _Staging(cupy)
+                self._staging, self._staging_aside = Staging(cupy), Staging(cupy)
                 self._aside = cupy.cuda.Stream(non_blocking=True)
         except self._faults as error:
             raise BackendUnavailable(f"CUDA device {ordinal} cannot be used: {error}") from error
@@ -286,65 +284,6 @@ class CupyThreads:
             self._function(grid, block, lay_out(n, arguments), shared_mem=0)
             if self._device.synchronous:
                 self._device.synchronize()
-
-
-class _Staging:
-    """Copies in pieces through two pinned buffers; one thread at a time."""
-
-    def __init__(self, cupy: Any) -> None:
-        self._cupy = cupy
-        memories = [cupy.cuda.alloc_pinned_memory(STAGING_BYTES) for _ in range(2)]
-        self._buffers = [np.frombuffer(m, np.uint8, STAGING_BYTES) for m in memories]
-        self._events = [cupy.cuda.Event(disable_timing=True) for _ in range(2)]
-
-    def upload(self, array: Array, host: npt.NDArray[Any]) -> None:
-        with self._whole():
-            self._upload(array, _bytes_of(host))
-
-    def download(self, host: npt.NDArray[Any], array: Array) -> None:
-        with self._whole():
-            self._download(_bytes_of(host), array)
-
-    @contextmanager
-    def _whole(self) -> Iterator[None]:
-        """Who is interrupted waits for what has started: a copy that no event follows would meet
-        the next one in its buffer."""
-        try:
-            yield
-        except BaseException:
-            self._cupy.cuda.get_current_stream().synchronize()
-            raise
-
-    def _upload(self, array: Array, raw: UInt8Array) -> None:
-        for turn, start in enumerate(range(0, raw.size, STAGING_BYTES)):
-            buffer, event = self._buffers[turn % 2], self._events[turn % 2]
-            piece = raw[start : start + STAGING_BYTES]
-            event.synchronize()  # the buffer's last copy has left; an event never recorded is over
-            buffer[: piece.size] = piece
-            (array.data + start).copy_from_host_async(buffer.ctypes.data, piece.size)
-            event.record()
-
-    def _download(self, raw: UInt8Array, array: Array) -> None:
-        starts = list(range(0, raw.size, STAGING_BYTES))
-        for turn in range(len(starts) + 1):
-            if turn < len(starts):
-                buffer, event = self._buffers[turn % 2], self._events[turn % 2]
-                size = min(STAGING_BYTES, raw.size - starts[turn])
-                event.synchronize()  # an upload may still be reading the buffer
-                (array.data + starts[turn]).copy_to_host_async(buffer.ctypes.data, size)
-                event.record()
-            if turn > 0:
-                self._events[(turn - 1) % 2].synchronize()
-                start = starts[turn - 1]
-                piece = raw[start : start + STAGING_BYTES]
-                piece[:] = self._buffers[(turn - 1) % 2][: piece.size]
-        if not starts:
-            self._cupy.cuda.get_current_stream().synchronize()
-
-
-def _bytes_of(host: npt.NDArray[Any]) -> UInt8Array:
-    """The array's own memory."""
-    return host.reshape(-1).view(np.uint8)
 
 
 def _fault_types(cupy: Any) -> tuple[type[BaseException], ...]:

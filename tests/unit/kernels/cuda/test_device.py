@@ -15,7 +15,7 @@ import pytest
 from kernels.array import FrMont
 from kernels.backend import get_backend
 from kernels.cuda.backend import CudaBackend
-from kernels.cuda.launch import device as module
+from kernels.cuda.launch import staging
 from kernels.cuda.launch.device import CupyDevice, open_device
 from kernels.cuda.launch.per_thread import BLOCK, PerThread
 from kernels.errors import BackendUnavailable, DeviceError, SettingInvalid
@@ -32,7 +32,7 @@ BUFFER = 64  # bytes, instead of megabytes
 
 @pytest.fixture(autouse=True)
 def _small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STAGING_BYTES", BUFFER)
+    monkeypatch.setattr(staging, "PIECE_BYTES", BUFFER)
 
 
 @pytest.fixture
@@ -64,7 +64,9 @@ def test_it_says_what_it_is(device: CupyDevice, cupy: FakeCupy) -> None:
     assert info.lanes == "Fake GPU"
 
 
+AROUND = staging.N_BUFFERS * BUFFER // 8  # where buffers serve again
 SIZES = [0, 1, 2, *range(7, 10), *range(15, 18), *range(23, 26), 100]  # 8-byte words
+SIZES += [AROUND - 1, AROUND, AROUND + 1, AROUND + 8, 2 * AROUND + 9, 1000]
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -94,13 +96,14 @@ def test_a_copy_aside_is_there_once_waited_for(cupy: FakeCupy, n: int) -> None:
     assert (device.to_host(target) == host).all()
 
 
+@pytest.mark.parametrize("n", [8, AROUND + 1])
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_an_interrupted_copy_does_not_meet_the_next_one(
-    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch, way: str
+    cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch, way: str, n: int
 ) -> None:
     """Stopped before the event that guards the buffer: the next copy finds the buffer free."""
     device = open_fake(cupy, memory_bytes=1 << 20)
-    first, second = np.arange(8, dtype=np.uint64), np.arange(8, 16, dtype=np.uint64)
+    first, second = np.arange(n, dtype=np.uint64), np.arange(n, 2 * n, dtype=np.uint64)
     array = device.asarray(second)
     copy = partial(device.asarray, first) if way == "up" else partial(device.to_host, array)
 
