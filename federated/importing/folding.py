@@ -79,7 +79,8 @@ def _arithmetic(op: Op) -> Constant:
 def _divide_integers(a: Array, b: Array) -> Array:
     """Towards zero, as the standard has it and NumPy has not."""
     quotient: Array = np.floor_divide(a, b)
-    return quotient + ((quotient < 0) & (quotient * b != a)).astype(quotient.dtype)
+    quotient += ((quotient < 0) & (quotient * b != a)).astype(quotient.dtype)
+    return quotient
 
 
 def _cast(op: Op) -> Constant:
