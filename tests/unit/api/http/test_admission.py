@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Send
 from starlette.types import Scope as Scopes
 
 from api.http import app as app_module
+from api.http import service as service_module
 from api.http.app import build_app
 from api.http.auth import Caller, KeyRing, Scope, make_key
 from api.http.routes import chain as routes_chain
@@ -23,7 +24,7 @@ from api.http.routes import stock as routes_stock
 from api.http.routes.common import READERS, SUBMITTERS, VERIFIERS, GuardedRoute, make_router
 from api.http.schemas import ModelReceipt
 from tests.support.routes import BASE_URL, OCTETS, expect_problem, make_http, make_ring
-from tests.support.still_service import MODEL, StillService
+from tests.support.still_service import DATASET, MODEL, StillService
 
 
 @pytest.mark.parametrize(
@@ -137,6 +138,32 @@ def test_a_route_that_declares_nothing_cannot_be_made() -> None:
 
     with pytest.raises(KeyError, match="admission"):
         make_router("/v1").get("/new")(ask)
+
+
+def test_what_others_uploaded_is_not_there(
+    service: StillService,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Neither for a plan nor for an import, which starts no process for it; no log has a key."""
+    monkeypatch.setattr(service_module, "import_onnx", None)
+    alice = Caller(name="alice", scopes=frozenset({Scope.JOBS}))
+    model, dataset = service.put_model(alice, MODEL).id, service.put_dataset(alice, DATASET).id
+    key, line = make_key("bob", [Scope.JOBS], Random(8).randbytes)
+    (tmp_path / "keys").write_text(line)
+    bob = {"Authorization": f"Bearer {key}"}
+    with make_http(service, keys=KeyRing.load(tmp_path / "keys")) as http:
+        for asked in (
+            {"model_id": model, "dataset": "mnist:test[0:8]"},
+            {"architecture": "mlp-4-3-2", "dataset": dataset},
+        ):
+            expect_problem(http.post("/v1/plan", json=asked, headers=bob), 404, "not_found")
+        for name in (dataset, model, "0" * 64):
+            path = f"/v1/models/onnx?dataset={name}"
+            answer = http.post(path, content=b"noise", headers=OCTETS | bob)
+            expect_problem(answer, 404, "not_found")
+    assert key not in caplog.text
 
 
 def test_keys_scopes_and_owners(service: StillService, tmp_path: Path) -> None:
