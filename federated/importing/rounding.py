@@ -100,10 +100,16 @@ def fit_multipliers(rounded: Rounded, factor: float) -> tuple[Int64Array, int]:
     wanted = factor * rounded.scale
     if _is_constant(wanted):
         n = rounded.coarsen(np.maximum(LEAST_MULTIPLIER / wanted, 1.0))
-        return np.floor(factor * rounded.scale * (1 + 1e-9)).astype(np.int64), n
+        return _to_multipliers(np.floor(factor * rounded.scale * (1 + 1e-9))), n
     exact = np.maximum(np.ceil(wanted), 2 * LEAST_MULTIPLIER)
     n = rounded.coarsen(np.where(wanted < EXACT_BELOW, exact / wanted, 1.0))
-    return np.rint(factor * rounded.scale).astype(np.int64), n
+    return _to_multipliers(np.rint(factor * rounded.scale)), n
+
+
+def _to_multipliers(numbers: Float64Array) -> Int64Array:
+    """As integers; what no multiplier is, and may be no integer either, stays none."""
+    found: Int64Array = np.minimum(numbers, MAX_MULTIPLIER + 1).astype(np.int64)
+    return found
 
 
 def _is_constant(scale: Float64Array) -> bool:

@@ -130,6 +130,16 @@ def test_integers_are_not_padded_with_what_is_no_zero_of_theirs() -> None:
         s.network(head(s, s.conv(s("DequantizeLinear", x, *grid), 5, 5)))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("weight", [0.0, 3e38])
+def test_scales_beyond_all_integers_are_refused(weight: float) -> None:
+    s = Sketch(1, 12)
+    made = s("Gemm", s.quantized("x", 1 / 255), s.const(np.full((12, 6), weight)), name="it")
+    network = s.network(s.gemm(s.quantized(made, 1e-38), 4, 6))
+    with pytest.raises(GraphUnsupported, match="Gemm of node 'it' has scales too far apart"):
+        take_integers(network)
+
+
 # -- shapes and constants ----------------------------------------------------------------------
 def test_samples_of_another_order_take_no_other_shape() -> None:
     s = Sketch(1, 6, 5, 3)  # channels last, as far as shapes tell
