@@ -16,6 +16,11 @@ def jstprove_python() -> str:
     return os.environ.get("JSTPROVE_PYTHON") or sys.executable
 
 
+def rapidsnark_prover() -> str:
+    """`$RAPIDSNARK_PROVER`, the program `prover` of rapidsnark; default: one of its name."""
+    return os.environ.get("RAPIDSNARK_PROVER") or "rapidsnark"
+
+
 def child_environment(**changes: str) -> dict[str, str]:
     """The environment of this process with changes, for a program under measurement."""
     return {**os.environ, **changes}

@@ -109,7 +109,7 @@ class Builder:
 
     def __init__(self, sizes: Sizes, engine: Engine | None = None, keys: Path = KEYS) -> None:
         self.sizes, self.engine = sizes, engine or Engine()
-        parts = proof.Sizes(sizes.samples, sizes.large, sizes.dense, with_peers=False)
+        parts = proof.Sizes(sizes.samples, sizes.large, sizes.dense, (), with_peers=False)
         self.proofs = proof.Builder(
             parts, keys, make_backend=self.engine.backend, max_bytes=QUERY_TABLE_BYTES
         )

@@ -2,7 +2,8 @@
 
 Every time is of proofs that an independent check accepts, and refuses for a false statement. Keys
 are on disk, caches warm. Lanes and threads stand in `params`. Peers run in the same run: ezkl on
-the same network, ten samples in one proof; snarkjs on the same key and witness.
+the same network, ten samples in one proof; snarkjs and rapidsnark on the same key and witness. Of
+rapidsnark it is always a process from start to end, beside our processes and our warm proofs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 from bench.errors import Unavailable
 from bench.foreign import BINARY, DENSE, ForeignBench
 from bench.isolated import MIB, run_child
-from bench.peers import ezkl, snarkjs
+from bench.peers import ezkl, rapidsnark, snarkjs
 from bench.program import PROGRAM
 from bench.proving import KEYS, PROVEN, AccuracyBench, decode, randomize_again
 from bench.registry import BenchCase, Suite, Task
@@ -39,16 +40,19 @@ Maker = Callable[[], Task[Any]]
 
 
 class Sizes(NamedTuple):
-    """Samples per proof, samples of the large test set, rows of foreign circuits, peers."""
+    """Samples per proof, samples of the large test set, rows of foreign circuits (of the largest,
+    of others), peers.
+    """
 
     samples: int
     large: int
     foreign_lg: int
+    smaller_lg: tuple[int, ...]
     with_peers: bool
 
 
-FULL = Sizes(samples=1024, large=10_000, foreign_lg=18, with_peers=True)
-QUICK = Sizes(samples=32, large=96, foreign_lg=12, with_peers=False)
+FULL = Sizes(samples=1024, large=10_000, foreign_lg=18, smaller_lg=(14, 16), with_peers=True)
+QUICK = Sizes(samples=32, large=96, foreign_lg=12, smaller_lg=(8, 10), with_peers=False)
 
 
 class Builder:
@@ -72,6 +76,11 @@ class Builder:
         lg_n = sizes.foreign_lg
         self.dense = ForeignBench(DENSE, lg_n, keys, make_backend=make_backend)
         self.binary = ForeignBench(BINARY, lg_n, keys, make_backend=make_backend)
+        self.smaller = [
+            ForeignBench(kind, lg_n, keys, make_backend=make_backend)
+            for lg_n in sizes.smaller_lg
+            for kind in (DENSE, BINARY)
+        ]
         self.n = sizes.samples
 
     @cached_property
@@ -269,34 +278,35 @@ class Builder:
     # -- foreign keys ----------------------------------------------------------------------------
     def foreign(self) -> list[BenchCase]:
         lg_n = self.sizes.foreign_lg
-        return [
-            self.foreign_case(self.dense, f"dense.lg{lg_n}", self.warm(self.dense), {}),
-            self.foreign_case(
-                self.dense,
-                f"dense.lg{lg_n}.process",
-                partial(process_task, self.dense),
-                {"snarkjs": partial(snarkjs.prove_task, self.dense)},
-            ),
-            self.foreign_case(
-                self.dense, f"dense.lg{lg_n}.new_key.process", partial(new_key_task, self.dense), {}
-            ),
-            self.foreign_case(
-                self.binary, f"binary.lg{lg_n}.process", partial(process_task, self.binary), {}
-            ),
-            self.foreign_case(self.binary, f"binary.lg{lg_n}", self.warm(self.binary), {}),
-            self.foreign_case(
-                self.dense,
-                f"dense.lg{lg_n}.tables",
-                self.warm(self.dense, max_bytes=TABLE_BYTES << lg_n),
-                {},
-            ),
+        rapid: dict[ForeignBench, dict[str, Maker]] = {
+            b: {"rapidsnark": partial(rapidsnark.prove_task, b)} for b in self.foreign_keys()
+        }
+        dense, binary = self.dense, self.binary
+        both: dict[str, Maker] = {**rapid[dense], "snarkjs": partial(snarkjs.prove_task, dense)}
+        tables = self.warm(dense, max_bytes=TABLE_BYTES << lg_n)
+        cases = [
+            self.foreign_case(dense, "", self.warm(dense), rapid[dense]),
+            self.foreign_case(dense, ".process", partial(process_task, dense), both),
+            self.foreign_case(dense, ".new_key.process", partial(new_key_task, dense), {}),
+            self.foreign_case(binary, ".process", partial(process_task, binary), rapid[binary]),
+            self.foreign_case(binary, "", self.warm(binary), rapid[binary]),
+            self.foreign_case(dense, ".tables", tables, {}),
         ]
+        for bench in self.smaller:
+            process = partial(process_task, bench)
+            cases.append(self.foreign_case(bench, ".process", process, rapid[bench]))
+            cases.append(self.foreign_case(bench, "", self.warm(bench), rapid[bench]))
+        return cases
+
+    def foreign_keys(self) -> list[ForeignBench]:
+        """Every foreign key of the suite."""
+        return [self.dense, self.binary, *self.smaller]
 
     def foreign_case(
         self, bench: ForeignBench, suffix: str, make: Maker, peers: dict[str, Maker]
     ) -> BenchCase:
         return BenchCase(
-            id=f"proof.foreign.{suffix}",
+            id=f"proof.foreign.{bench.kind}.lg{bench.lg_n}{suffix}",
             params={"witness": bench.kind, "lg_rows": bench.lg_n, **self.engine},
             unit="s",
             make=make,

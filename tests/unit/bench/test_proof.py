@@ -10,7 +10,7 @@ import pytest
 
 from bench.errors import Unavailable
 from bench.foreign import BINARY, DENSE, ForeignBench
-from bench.peers import ezkl, snarkjs
+from bench.peers import ezkl, rapidsnark, snarkjs
 from bench.peers.float_graph import PIXEL_MAX, make_graph
 from bench.proving import AccuracyBench, claim_one_less, randomize_again
 from bench.run import Outcome, run_case
@@ -47,7 +47,7 @@ def test_quick_suite_has_the_same_kinds_without_peers() -> None:
     quick, full = Builder(QUICK).cases(), Builder(FULL).cases()
     assert [c.unit for c in quick] == [c.unit for c in full]
     assert not any(c.peers for c in quick)
-    assert {name for c in full for name in c.peers} == {"ezkl", "snarkjs"}
+    assert {name for c in full for name in c.peers} == {"ezkl", "rapidsnark", "snarkjs"}
 
 
 @pytest.mark.parametrize("kind", [DENSE, BINARY])
@@ -73,7 +73,7 @@ def test_a_renewed_key_is_new_and_as_good(keys: Path, tmp_path: Path) -> None:
 
 
 def test_foreign_cases_have_rows(keys: Path) -> None:
-    build = Builder(QUICK._replace(foreign_lg=LG_N), keys)
+    build = Builder(QUICK._replace(foreign_lg=LG_N, smaller_lg=()), keys)
     outcome = Outcome()
     cases = [case for case in build.foreign() if not case.id.endswith(".process")]
     rows = [run_case(case, outcome, budget_s=0.0) for case in cases]
@@ -89,12 +89,12 @@ def test_proof_of_another_public_input_gets_no_time(keys: Path) -> None:
             other = FrArray.from_ints([x + 1 for x in public.to_ints()])
             return super().judge(other, proof)
 
-    build = Builder(QUICK._replace(foreign_lg=LG_N), keys)
+    build = Builder(QUICK._replace(foreign_lg=LG_N, smaller_lg=()), keys)
     bench = Careless(DENSE, LG_N, keys)
     outcome = Outcome()
-    case = build.foreign_case(bench, "dense", build.warm(bench), {})
+    case = build.foreign_case(bench, "", build.warm(bench), {})
     assert run_case(case, outcome, budget_s=0.0) is None
-    assert outcome.wrong == ["proof.foreign.dense: wrong answer, so no time"]
+    assert outcome.wrong == [f"proof.foreign.dense.lg{LG_N}: wrong answer, so no time"]
 
 
 def test_peers_that_are_absent_say_so(monkeypatch: pytest.MonkeyPatch, keys: Path) -> None:
@@ -104,6 +104,9 @@ def test_peers_that_are_absent_say_so(monkeypatch: pytest.MonkeyPatch, keys: Pat
     monkeypatch.setenv("PATH", str(keys))
     with pytest.raises(Unavailable, match="node and npm not found"):
         snarkjs.prove_task(ForeignBench(DENSE, LG_N, keys))
+    monkeypatch.setenv("RAPIDSNARK_PROVER", str(keys / "no-prover"))
+    with pytest.raises(Unavailable, match=r"\$RAPIDSNARK_PROVER cannot be run"):
+        rapidsnark.prove_task(ForeignBench(DENSE, LG_N, keys)).run()
 
 
 def test_network_of_the_peer_sees_the_same_digits() -> None:
