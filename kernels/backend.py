@@ -19,6 +19,7 @@ from kernels.numpy_types import BoolArray, UInt32Array
 
 Scalars = TypeVar("Scalars", FrArray, FrMont)
 Progress = Callable[[int, int], None]
+Rows = tuple[int, int]  # first <= i < last
 """progress(done, total) in units of one call's work: never decreasing, last with done == total."""
 
 
@@ -84,6 +85,14 @@ class Backend(Protocol):
         """a[index] for a of shape [n]; the index is a constant (of a key) and may be kept.
 
         Raises IndexError for an index that is not below n.
+        """
+        ...
+
+    def put(self, target: FrMont, places: UInt32Array, values: FrMont) -> None:
+        """target[places] = values, for distinct places, a constant as in `take`; both arrays are
+        where this backend computes, or both on the host.
+
+        Raises IndexError for a place that is not below len(target), ShapeError for other lengths.
         """
         ...
 
@@ -170,8 +179,9 @@ class Backend(Protocol):
         ...
 
     # -- sparse ----------------------------------------------------------------------------------
-    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: tuple[int, int] | None = None) -> FrMont:
-        """m z over F_r; with `rows` only the entries first <= i < last of it."""
+    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: Sequence[Rows] | None = None) -> FrMont:
+        """m z over F_r; with `rows`, ranges first <= i < last, only those entries, range after
+        range."""
         ...
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kernels.array import FrArray, FrMont
 from kernels.backend import Scalars
+from kernels.errors import ShapeError
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import UInt32Array
 
@@ -34,3 +35,15 @@ class HostArrays:
 
     def take(self, a: FrArray, index: UInt32Array) -> FrArray:
         return FrArray(a.data[index])
+
+    def put(self, target: FrMont, places: UInt32Array, values: FrMont) -> None:
+        require_places(target, places, values)
+        target.data[places] = values.data
+
+
+def require_places(target: FrMont, places: UInt32Array, values: FrMont) -> None:
+    """Raises ShapeError unless there is a value for each place, IndexError for one too far."""
+    if values.shape != places.shape:
+        raise ShapeError(f"put: {list(values.shape)} values for {list(places.shape)} places")
+    if len(places) and int(places.max()) >= len(target):
+        raise IndexError(f"put: place {int(places.max())} of {len(target)}")

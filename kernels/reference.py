@@ -23,7 +23,7 @@ from kernels.array import (
     SparseMatrix,
     ints_from_words,
 )
-from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress
+from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress, Rows
 from kernels.bn254 import B1, B2, TWO_ADICITY, P, R, root_of_unity
 from kernels.errors import ShapeError
 from kernels.host import HostArrays
@@ -307,10 +307,12 @@ class Reference(HostArrays):
         return bool(self.is_in_subgroup_g2(points).all())
 
     # -- sparse ------------------------------------------------------------------------------------
-    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: tuple[int, int] | None = None) -> FrMont:
+    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: Sequence[Rows] | None = None) -> FrMont:
         if z.shape != (m.n_cols,):
             raise ShapeError(f"matvec: {m.n_cols} columns times a vector of shape {list(z.shape)}")
-        m = m if rows is None else m.rows(*rows)
+        if rows is not None:
+            parts = [self.matvec(m.rows(*part), z) for part in rows]
+            return FrMont.concat([FrMont.zeros(0), *parts])
         vector, wide = z.to_ints(), m.wide.to_ints()
         sums = []
         for start, end in zip(m.indptr[:-1], m.indptr[1:], strict=True):

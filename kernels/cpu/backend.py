@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
-from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress
+from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress, Rows
 from kernels.cpu.compile.jit import cache_directory
 from kernels.cpu.lanes.choice import choose_lanes
 from kernels.cpu.msm import membership, short_scalars
@@ -103,9 +103,11 @@ class CpuBackend(HostArrays):
         """sum a_i b_i mod r."""
         return pointwise.dot(self._pool, a, b)
 
-    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: tuple[int, int] | None = None) -> FrMont:
+    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: Sequence[Rows] | None = None) -> FrMont:
         """m z, or some of its rows."""
-        return sparse.matvec(self._pool, m if rows is None else m.rows(*rows), z)
+        parts = [m] if rows is None else [m.rows(*part) for part in rows]
+        products = [sparse.matvec(self._pool, part, z) for part in parts]
+        return products[0] if len(products) == 1 else FrMont.concat([FrMont.zeros(0), *products])
 
     # -- transforms --------------------------------------------------------------------------------
     def ntt(

@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
-from kernels.backend import Backend, BackendInfo, FixedG1, FixedG2, Progress, Scalars
+from kernels.backend import Backend, BackendInfo, FixedG1, FixedG2, Progress, Rows, Scalars
 from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
 from kernels.cpu.backend import CpuBackend
 from kernels.cuda import pointwise
@@ -27,8 +27,9 @@ from kernels.cuda.msm.slices import CudaMsm
 from kernels.cuda.ntt import Ntt
 from kernels.cuda.plan import ELEMENT_BYTES, inversion_footprint
 from kernels.cuda.sparse import CudaSparse
-from kernels.cuda.witness import gather
+from kernels.cuda.witness import gather, scatter
 from kernels.errors import DoesNotFit, SettingInvalid, ShapeError
+from kernels.host import require_places
 from kernels.integers import Integers
 from kernels.numpy_types import BoolArray, UInt32Array
 
@@ -153,6 +154,15 @@ class CudaBackend:
             raise IndexError(f"take: index {int(index.max())} of {len(a)} scalars")
         return FrArray(gather(self.device, a.data, self._constants(index)))
 
+    @on_device
+    def put(self, target: FrMont, places: UInt32Array, values: FrMont) -> None:
+        """target[places] = values. Raises IndexError: a device would write whatever lies behind."""
+        require_places(target, places, values)
+        if self.device.holds(target.data):
+            scatter(self.device, target.data, self._constants(places), values.data)
+        else:
+            target.data[places] = values.data
+
     def _there_and_back(self, run: Callable[[Array], Array], words: U64) -> U64:
         return self.device.to_host(run(self.device.asarray(words)))
 
@@ -227,9 +237,10 @@ class CudaBackend:
         ) % R  # fmt: skip
 
     @on_device
-    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: tuple[int, int] | None = None) -> FrMont:
+    def matvec(self, m: SparseMatrix, z: FrMont, *, rows: Sequence[Rows] | None = None) -> FrMont:
         """m z, or some of its rows."""
-        out = self._sparse.multiply(m, self._resident(z.data), rows or (0, m.n_rows))
+        ranges = ((0, m.n_rows),) if rows is None else tuple(rows)
+        out = self._sparse.multiply(m, self._resident(z.data), ranges)
         return FrMont(self._beside(z.data, out))
 
     # -- transforms --------------------------------------------------------------------------------

@@ -72,6 +72,16 @@ def _build_gather(jit: Jit, atomic_add: AtomicAdd) -> Body:
     return body
 
 
+def _build_scatter(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, target: Any, index: Any, values: Any) -> None:
+        """target[index[i], k] = values[i, k]; one thread per word."""
+        words = target.shape[1]
+        record, k = i // words, i % words
+        target[np.int64(index[record]), k] = values[record, k]
+
+    return body
+
+
 def _build_scalars(jit: Jit, atomic_add: AtomicAdd) -> Body:
     def body(i: Any, values: Any, out: Any) -> None:
         """out[i] = values[i] mod r. For x < 0: r - |x|, in which only the lowest word differs."""
@@ -101,6 +111,7 @@ _round = PerThread(
 )
 _count = PerThread("count_lookups", _build_count, "int64[:], uint32[:,:]")
 _gather = PerThread("gather", _build_gather, "uint64[:,:], uint32[:], uint64[:,:]")
+_scatter = PerThread("scatter", _build_scatter, "uint64[:,:], uint32[:], uint64[:,:]")
 _scalars = PerThread("small_scalars", _build_scalars, "int64[:], uint64[:,:]")
 
 
@@ -145,6 +156,11 @@ def gather(device: Device, source: Array, index: Array) -> Array:
     out = device.empty((len(index), source.shape[1]), source.dtype)
     _gather(device, out.size, source, index, out)
     return out
+
+
+def scatter(device: Device, target: Array, index: Array, values: Array) -> None:
+    """target[index] = values, for distinct index uint32[n] below len(target)."""
+    _scatter(device, values.size, target, index, values)
 
 
 def small_scalars(device: Device, values: Array) -> Array:

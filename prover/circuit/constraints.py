@@ -108,7 +108,7 @@ class Lookup:
     n_rows: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Circuit:
     """A complete circuit: matrices, block tables, and what the owner needs to solve it.
 

@@ -18,8 +18,9 @@ from kernels.bn254 import R
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int64Array, UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit
-from prover.circuit.constraints import Circuit, Group, RowBlock, Rule, WireBlock
+from prover.circuit.constraints import Circuit, Group, Rule, WireBlock
 from prover.circuit.linear_form import LinearForm
+from prover.circuit.steps import Step, plan_steps
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
 from prover.model.layers import RequantTrace
 from prover.model.network import LayerTrace, QuantizedModel, is_correct
@@ -184,9 +185,8 @@ def _solve_private(
     r1cs, one = circuit.r1cs, FrArray.from_ints([1])
     known = backend.to_mont(backend.upload(backend.concat([one, public, model, advice])))
     z = FrMont(backend.stack([known], r1cs.n_wires).data[0])
-    for block in circuit.row_blocks:
-        if block.rule is not None and block.defines is not None:
-            z.data[circuit.columns(block.defines)] = _solve_block(circuit, block, z, backend).data
+    for step in plan_steps(circuit):
+        backend.put(z, step.places, _solve_step(circuit, step, z, backend))
     return z
 
 
@@ -207,29 +207,43 @@ def find_failing_rows(circuit: Circuit, z: FrMont, backend: Backend) -> Int64Arr
     return np.flatnonzero(different).astype(np.int64)
 
 
-def _solve_block(circuit: Circuit, block: RowBlock, z: FrMont, backend: Backend) -> FrMont:
-    """Values of the wires that a block of rows defines; they are still zero in z."""
-    r1cs, rows = circuit.r1cs, (block.start, block.stop)
+def _solve_step(circuit: Circuit, step: Step, z: FrMont, backend: Backend) -> FrMont:
+    """Values of the wires that a step defines; they are still zero in z."""
+    r1cs = circuit.r1cs
 
     def times(matrix: SparseMatrix) -> FrMont:
-        return backend.matvec(matrix, z, rows=rows)
+        return backend.matvec(matrix, z, rows=step.rows)
 
-    match block.rule:
+    match step.rule:
         case Rule.PRODUCT:
             return backend.mul(times(r1cs.a), times(r1cs.b))
         case Rule.QUOTIENT:
+            divisors = times(r1cs.b)
             try:
-                inverse = backend.batch_inverse(times(r1cs.b))
+                inverse = backend.batch_inverse(divisors)
             except ZeroDivisionError:
-                index = (0,) * len(block.shape)
-                raise UnsatisfiedConstraint(label=block.label, index=index, n_failing=1) from None
+                label, index = _find_zero(step, divisors, backend)
+                raise UnsatisfiedConstraint(label=label, index=index, n_failing=1) from None
             return backend.mul(times(r1cs.c), inverse)
         case Rule.TOTAL:
             return times(r1cs.c)
         case _:
-            first = backend.matvec(r1cs.b, z, rows=(block.start, block.start + 1))
+            (block,) = step.blocks
+            first = backend.matvec(r1cs.b, z, rows=((block.start, block.start + 1),))
             base = backend.download(backend.from_mont(first)).to_ints()[0]
             return backend.upload(backend.powers(base, block.size, first=base * base % R))
+
+
+def _find_zero(step: Step, divisors: FrMont, backend: Backend) -> tuple[str, tuple[int, ...]]:
+    """The label of the first block with a divisor that is zero, and an index without meaning:
+    where it is says which value met a challenge."""
+    is_zero = ~backend.download(divisors).data.any(axis=-1)
+    at = int(np.argmax(is_zero))
+    for block in step.blocks:
+        if at < block.size:
+            return block.label, (0,) * len(block.shape)
+        at -= block.size
+    raise AssertionError("one of the blocks has it")
 
 
 def _solve_activations(

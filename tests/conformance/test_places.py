@@ -112,10 +112,28 @@ def test_some_rows_of_a_product(backend: Backend) -> None:
     for first, last in ((0, 5), (1, 4), (2, 3), (4, 5), (3, 3)):
         expected = FrMont(whole.data[first:last].reshape(-1, 4))
         for vector in (z, backend.upload(z)):
-            found = backend.matvec(m, vector, rows=(first, last))
+            found = backend.matvec(m, vector, rows=[(first, last)])
             assert same(backend, found, expected)
+    for ranges in (((0, 2), (3, 5)), ((3, 5), (1, 3)), ((4, 5), (2, 2), (0, 1)), ()):
+        parts = [whole.data[first:last].reshape(-1, 4) for first, last in ranges]
+        expected = FrMont(np.concatenate([FrMont.zeros(0).data, *parts]))
+        assert same(backend, backend.matvec(m, z, rows=ranges), expected)
     with pytest.raises(ShapeError):
         backend.matvec(m, backend.upload(mont(random_field(4))))
+
+
+def test_values_are_put_where_they_belong(backend: Backend) -> None:
+    values, places = mont(random_field(3)), np.array([4, 0, 2], dtype=np.uint32)
+    expected = FrMont.zeros(6)
+    expected.data[places] = values.data
+    for move in (lambda a: a, backend.upload):
+        target = move(FrMont.zeros(6))
+        backend.put(target, places, move(values))
+        assert same(backend, target, expected)
+        with pytest.raises(IndexError):
+            backend.put(target, places + np.uint32(2), move(values))
+        with pytest.raises(ShapeError):
+            backend.put(target, places[:2], move(values))
 
 
 @pytest.mark.parametrize("prepared", [False, True])

@@ -65,6 +65,7 @@ def witness_cases() -> dict[str, bool]:
         "round": agree(witness._round, 6, [z, 10, 37, 0, 255, blank, blank, blank], [5, 6, 7]),
         "count": agree(witness._count, 7, [index, np.zeros((2, 5), np.uint32)], [1]),
         "gather": agree(witness._gather, 12, [records, places, room[:3]], [2]),
+        "scatter": agree(witness._scatter, 12, [room, places, records[:3]], [0]),
         "scalars": agree(witness._scalars, 5, [small, room], [1]),
     }
 

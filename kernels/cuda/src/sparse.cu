@@ -45,10 +45,10 @@ struct Sum {
 
 constexpr u64 WIDE = (u64)1 << 62;
 
-// Grid: one thread per segment k, entries starts[k] to starts[k + 1].
+// Grid: one thread per segment k, entries starts[k] <= i < ends[k].
 // z, wide, out : Montgomery form, canonical. coefficients: int64 as words; from 2^62 on (as signed
 // numbers) they are places in `wide`.
-ZK_KERNEL(256) multiply_segments(Fr *out, const u64 *starts, const u32 *columns,
+ZK_KERNEL(256) multiply_segments(Fr *out, const u64 *starts, const u64 *ends, const u32 *columns,
                                  const u64 *coefficients, const Fr *z, const Fr *wide,
                                  u64 n_segments) {
     u64 k = zk_thread();
@@ -56,7 +56,8 @@ ZK_KERNEL(256) multiply_segments(Fr *out, const u64 *starts, const u32 *columns,
     Sum positive, negative;
     positive.clear();
     negative.clear();
-    for (u64 i = starts[k]; i < starts[k + 1]; i++) {
+    const u64 end = ends[k];
+    for (u64 i = starts[k]; i < end; i++) {
         u64 c = coefficients[i];
         Fr element = z[columns[i]];
         bool is_negative = c >> 63;

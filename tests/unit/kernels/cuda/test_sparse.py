@@ -75,12 +75,25 @@ def test_pieces_respect_their_bound() -> None:
 
 def multiply(sparse: CudaSparse, m: SparseMatrix, z: FrMont) -> FrMont:
     vector = sparse.device.asarray(z.data)
-    return FrMont(sparse.device.to_host(sparse.multiply(m, vector, (0, m.n_rows))))
+    return FrMont(sparse.device.to_host(sparse.multiply(m, vector, ((0, m.n_rows),))))
 
 
 def test_extreme_sums_over_long_rows() -> None:
     z = [R - 1] * 5
     assert multiply(open_sparse(), build(LONG, 5), mont(z)).equals(product(LONG, z))
+
+
+@pytest.mark.parametrize("memory_bytes", [1 << 30, 20_000], ids=["kept", "travelling"])
+def test_some_rows_of_a_long_product(memory_bytes: int) -> None:
+    sparse, z = open_sparse(memory_bytes), random_field(5)
+    rows: Rows = [[], *LONG, [], [(0, 1)]]
+    matrix, whole = build(rows, 5), product(rows, z).data
+    vector = sparse.device.asarray(mont(z).data)
+    for ranges in (((0, 2), (3, 7)), ((2, 3), (0, 1), (5, 6), (1, 2)), ((6, 7), (4, 4), (2, 3))):
+        expected = np.concatenate([whole[first:last] for first, last in ranges])
+        for _ in range(2):
+            found = sparse.multiply(matrix, vector, ranges)
+            assert (sparse.device.to_host(found) == expected).all()
 
 
 def test_a_matrix_larger_than_the_device() -> None:

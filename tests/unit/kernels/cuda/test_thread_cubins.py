@@ -36,6 +36,7 @@ REGISTERS = {  # most per thread
     "round_values": 32,
     "count_lookups": 32,
     "gather": 32,
+    "scatter": 32,
     "small_scalars": 24,
 }
 COMPILE_SECONDS = 15  # of the longest one
