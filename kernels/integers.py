@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from kernels.array import FrArray
 from kernels.bn254 import R
-from kernels.numpy_types import Int8Array, Int32Array, Int64Array
+from kernels.numpy_types import Int8Array, Int32Array, Int64Array, UInt32Array
 
 MAX_SMALL = 1 << 62
 BLOCK_VALUES = 1 << 20
@@ -36,8 +36,25 @@ class Rounding:
     greatest: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class IntegerRows:
+    """Rows of small integers, constants of a circuit: entries starts[i] to starts[i + 1] - 1.
+
+    starts : int64[n + 1]; columns : uint32[m]; coefficients : int64[m]
+    """
+
+    starts: Int64Array
+    columns: UInt32Array
+    coefficients: Int64Array
+
+
 class Integers(Protocol):
     """Where int64 arrays live and what computes on them."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether every call is an errand to a device: a few large ones beat many."""
+        ...
 
     def active(self) -> AbstractContextManager[None]:
         """What a thread does with these arrays, operators and NumPy functions, it does inside."""
@@ -66,6 +83,10 @@ class Integers(Protocol):
         """(q, rem, y) of every value, in the shape of z; |m z| < 2^47."""
         ...
 
+    def combine(self, values: Any, rows: IntegerRows) -> Any:
+        """Rows times values: sum_k coefficients[k] values[columns[k]], int64[n]; rows are kept."""
+        ...
+
     def count_lookups(self, index: Any, n_rows: int) -> Any:
         """How often each row of a table is looked up, int64[n_rows]; what lies outside is not."""
         ...
@@ -77,6 +98,8 @@ class Integers(Protocol):
 
 class HostIntegers:
     """NumPy's integers."""
+
+    is_remote = False
 
     def active(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -97,6 +120,11 @@ class HostIntegers:
         q = quotient(z, how)
         rem = z * how.multiplier + (1 << (how.shift - 1)) - (q << how.shift)
         return q, rem, np.clip(q, how.least, how.greatest)
+
+    def combine(self, values: Int64Array, rows: IntegerRows) -> Int64Array:
+        totals = np.cumsum(np.append(0, values[rows.columns] * rows.coefficients))
+        found: Int64Array = totals[rows.starts[1:]] - totals[rows.starts[:-1]]
+        return found
 
     def count_lookups(self, index: Int64Array, n_rows: int) -> Int64Array:
         inside = index[(index >= 0) & (index < n_rows)]

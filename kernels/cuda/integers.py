@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kernels.array import FrArray
 from kernels.cuda import witness
 from kernels.cuda.launch.runtime import Array, Device
-from kernels.integers import Rounding
+from kernels.integers import IntegerRows, Rounding
 from kernels.numpy_types import Int8Array, Int32Array
 
 
@@ -37,6 +37,8 @@ class Constants:
 class DeviceIntegers:
     """Integers on one device; its arrays are the device's."""
 
+    is_remote = True
+
     def __init__(self, device: Device, constants: Constants) -> None:
         self._device, self._constants = device, constants
 
@@ -59,6 +61,12 @@ class DeviceIntegers:
     def requantize(self, z: Array, how: Rounding) -> tuple[Array, Array, Array]:
         with self._device.active():
             return witness.requantize(self._device, z, how)
+
+    def combine(self, values: Array, rows: IntegerRows) -> Array:
+        with self._device.active():
+            keep = self._constants
+            constants = keep(rows.starts), keep(rows.columns), keep(rows.coefficients)
+            return witness.combine(self._device, values, *constants)
 
     def count_lookups(self, index: Array, n_rows: int) -> Array:
         with self._device.active():

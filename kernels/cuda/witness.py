@@ -52,6 +52,17 @@ def _build_round(jit: Jit, atomic_add: AtomicAdd) -> Body:
     return body
 
 
+def _build_combine(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, starts: Any, columns: Any, coefficients: Any, values: Any, out: Any) -> None:
+        """out[i] = sum_k coefficients[k] values[columns[k]], starts[i] <= k < starts[i + 1]."""
+        total = np.int64(0)
+        for k in range(starts[i], starts[i + 1]):
+            total += coefficients[k] * values[np.int64(columns[k])]
+        out[i] = total
+
+    return body
+
+
 def _build_count(jit: Jit, atomic_add: AtomicAdd) -> Body:
     def body(i: Any, index: Any, counts: Any) -> None:
         """counts[i mod copies, index[i]] += 1 for indices of the table."""
@@ -109,6 +120,7 @@ _round = PerThread(
     _build_round,
     "int64[:], int64, int64, int64, int64, int64[:], int64[:], int64[:]",
 )
+_combine = PerThread("combine", _build_combine, "int64[:], uint32[:], int64[:], int64[:], int64[:]")
 _count = PerThread("count_lookups", _build_count, "int64[:], uint32[:,:]")
 _gather = PerThread("gather", _build_gather, "uint64[:,:], uint32[:], uint64[:,:]")
 _scatter = PerThread("scatter", _build_scatter, "uint64[:,:], uint32[:], uint64[:,:]")
@@ -138,6 +150,16 @@ def requantize(device: Device, z: Array, how: Rounding) -> tuple[Array, Array, A
         device, len(flat), flat, how.shift, how.multiplier, how.least, how.greatest, q, rem, y
     )  # fmt: skip
     return q.reshape(z.shape), rem.reshape(z.shape), y.reshape(z.shape)
+
+
+def combine(
+    device: Device, values: Array, starts: Array, columns: Array, coefficients: Array
+) -> Array:
+    """See `kernels.integers.Integers.combine`; all on the device."""
+    n = len(starts) - 1
+    out = device.empty((n,), np.int64)
+    _combine(device, n, starts, columns, coefficients, values, out)
+    return out
 
 
 def count_lookups(device: Device, index: Array, n_rows: int) -> Array:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
+import numpy as np
+
 from kernels.integers import Integers
 from kernels.numpy_types import Int64Array
 from prover.circuit.linear_form import LinearForm
@@ -18,6 +20,11 @@ Rename = Callable[[Int64Array], Int64Array]
 
 class Derivation(Protocol):
     """How the owner fills a block of advice."""
+
+    @property
+    def forms(self) -> tuple[LinearForm, ...]:
+        """What it reads."""
+        ...
 
     def solve(self, read: Read, integers: Integers) -> Int64Array:
         """Its values, in the shape of the block, where `integers` computes."""
@@ -36,6 +43,10 @@ class Limbs:
     shifts: Int64Array
     bits: int
 
+    @property
+    def forms(self) -> tuple[LinearForm, ...]:
+        return (self.value,)
+
     def solve(self, read: Read, integers: Integers) -> Int64Array:
         shifted: Int64Array = read(self.value)[..., None] >> integers.keep(self.shifts)
         return shifted & ((1 << self.bits) - 1)
@@ -51,10 +62,13 @@ class Multiplicities:
     indices: tuple[LinearForm, ...]
     n_rows: int
 
+    @property
+    def forms(self) -> tuple[LinearForm, ...]:
+        return self.indices
+
     def solve(self, read: Read, integers: Integers) -> Int64Array:
-        counts: Int64Array = integers.zeros((self.n_rows,))
-        for form in self.indices:
-            counts += integers.count_lookups(read(form).reshape(-1), self.n_rows)
+        index = [read(form).reshape(-1) for form in self.indices]
+        counts: Int64Array = integers.count_lookups(np.concatenate(index), self.n_rows)
         return counts
 
     def renamed(self, name: Rename) -> Self:

@@ -19,7 +19,7 @@ from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int64Array, UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.constraints import Circuit, Group, Rule, WireBlock
-from prover.circuit.linear_form import LinearForm
+from prover.circuit.reading import ReadingPlan, Together, plan_reading, read_one_by_one
 from prover.circuit.steps import Step, plan_steps
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
 from prover.model.layers import RequantTrace
@@ -146,11 +146,17 @@ def solve_advice(
             raise ShapeMismatch(f"{block.label!r} has shape {list(block.shape)}")
         values[circuit.columns(block)] = tensor.reshape(-1)
 
-    def read(form: LinearForm) -> Int64Array:
-        return form.evaluate(lambda columns: values[integers.keep(columns)], integers)
-
     for label, tensor in inputs.items():
         write(committed[label], tensor)
+    plan = plan_reading(circuit) if integers.is_remote else None
+    if plan is not None:
+        for batch, hints in plan.hints:
+            together = Together(batch, values, integers)
+            for hint in hints:
+                write(hint.block, hint.derivation.solve(together, integers))
+        _check_lookups(circuit, plan, values, integers)
+        return values
+    read = read_one_by_one(values, integers)
     for hint in circuit.hints:
         write(hint.block, hint.derivation.solve(read, integers))
     for lookup in circuit.lookups:
@@ -160,6 +166,25 @@ def solve_advice(
             place = tuple(int(i) for i in outside[0])
             raise UnsatisfiedConstraint(label=lookup.label, index=place, n_failing=len(outside))
     return values
+
+
+def _check_lookups(
+    circuit: Circuit, plan: ReadingPlan, values: Int64Array, integers: Integers
+) -> None:
+    """UnsatisfiedConstraint for the first lookup outside its table; all are read together."""
+    if not circuit.lookups:
+        return
+    index = Together(plan.lookups, values, integers).found
+    outside = np.flatnonzero((index < 0) | (index >= integers.keep(plan.limits)))
+    if len(outside) == 0:
+        return
+    for lookup in circuit.lookups:
+        found = plan.lookups.places[id(lookup.index)]
+        n_failing = int(((outside >= found.start) & (outside < found.stop)).sum())
+        if n_failing:
+            where = np.unravel_index(int(outside[0]) - found.start, lookup.index.shape)
+            place = tuple(int(i) for i in where)
+            raise UnsatisfiedConstraint(label=lookup.label, index=place, n_failing=n_failing)
 
 
 def solve_private(

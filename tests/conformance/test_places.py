@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -11,7 +12,7 @@ from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.backend import Backend
 from kernels.bn254 import G1, G2, GENERATOR, R
 from kernels.errors import ShapeError
-from kernels.integers import HOST, MAX_SMALL, Rounding, to_scalars
+from kernels.integers import HOST, MAX_SMALL, IntegerRows, Rounding, to_scalars
 from kernels.reference import mul_g1, mul_g2
 from tests.conformance.inputs import mont, random_field
 from tests.support.tiny_circuits import sparse
@@ -120,6 +121,25 @@ def test_some_rows_of_a_product(backend: Backend) -> None:
         assert same(backend, backend.matvec(m, z, rows=ranges), expected)
     with pytest.raises(ShapeError):
         backend.matvec(m, backend.upload(mont(random_field(4))))
+
+
+def test_rows_of_small_integers(backend: Backend, rng: Random) -> None:
+    integers = backend.integers
+    values = np.array([rng.randrange(-1000, 1000) for _ in range(9)])
+    lengths = [3, 0, 1, 40, 0]
+    columns = np.array([rng.randrange(9) for _ in range(sum(lengths))], dtype=np.uint32)
+    factors = np.array([rng.randrange(-(1 << 40), 1 << 40) for _ in range(sum(lengths))])
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    rows = IntegerRows(starts=starts, columns=columns, coefficients=factors)
+    expected = [
+        sum(int(f) * int(values[c]) for c, f in zip(columns[a:b], factors[a:b], strict=True))
+        for a, b in pairwise(starts)
+    ]
+    with integers.active():
+        for _ in range(2):
+            found = integers.to_scalars(integers.combine(integers.upload(values), rows))
+            assert backend.download(found).to_ints() == [x % R for x in expected]
+    assert min(expected) < 0 < max(expected)
 
 
 def test_values_are_put_where_they_belong(backend: Backend) -> None:

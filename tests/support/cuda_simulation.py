@@ -56,6 +56,8 @@ def witness_cases() -> dict[str, bool]:
     index = np.array([0, 4, 1, 1, -1, 5, 4], dtype=np.int64)
     records = rng.integers(0, 1 << 63, (5, 4), dtype=np.uint64)
     places = np.array([3, 0, 4], dtype=np.uint32)
+    rows = np.array([0, 2, 2, 5]), np.array([4, 0, 1, 1, 3], dtype=np.uint32)
+    factors, five = rng.integers(-9, 9, 5), rng.integers(-1000, 1000, 5)
     small = np.array([0, 1, -1, (1 << 62) - 1, 1 - (1 << 62)], dtype=np.int64)
     room = np.zeros((5, 4), np.uint64)
     return {
@@ -63,6 +65,7 @@ def witness_cases() -> dict[str, bool]:
             witness._accumulate, 6, [x, weight, bias, np.zeros((3, 2), np.int64)], [3]
         ),
         "round": agree(witness._round, 6, [z, 10, 37, 0, 255, blank, blank, blank], [5, 6, 7]),
+        "combine": agree(witness._combine, 3, [*rows, factors, five, blank[:3]], [4]),
         "count": agree(witness._count, 7, [index, np.zeros((2, 5), np.uint32)], [1]),
         "gather": agree(witness._gather, 12, [records, places, room[:3]], [2]),
         "scatter": agree(witness._scatter, 12, [room, places, records[:3]], [0]),

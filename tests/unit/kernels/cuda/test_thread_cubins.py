@@ -35,6 +35,7 @@ REGISTERS = {  # most per thread
     "accumulate": 56,
     "round_values": 32,
     "count_lookups": 32,
+    "combine": 40,
     "gather": 32,
     "scatter": 32,
     "small_scalars": 24,
