@@ -86,7 +86,7 @@ def verify_batch(
     Raises KeyMismatch only when `public_inputs` answers for another circuit than the key's.
     """
     admitted = [admit(Envelope.decode(x), key=key, public_inputs=public_inputs) for x in raws]
-    return _judge_admitted(admitted, key=key, random_bytes=random_bytes)
+    return judge_admitted(admitted, key=key, random_bytes=random_bytes)
 
 
 def verify_updates(
@@ -103,7 +103,7 @@ def verify_updates(
         admit(UpdateEnvelope.decode(x), key=key, public_inputs=inputs, origins=inputs.commitment)
         for x in raws
     ]
-    return _judge_admitted(admitted, key=key, random_bytes=random_bytes)
+    return judge_admitted(admitted, key=key, random_bytes=random_bytes)
 
 
 def verify_all(
@@ -172,7 +172,7 @@ def admit(
     return Claim(public=public, commitments=commitments, proof=proof)
 
 
-def _judge_admitted(
+def judge_admitted(
     admitted: Sequence[Claim | Verdict], *, key: VerifyingKey, random_bytes: RandomBytes
 ) -> list[Verdict]:
     """Verdicts as they are; of claims, whether they hold."""

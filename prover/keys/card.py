@@ -6,7 +6,8 @@ compute the public wires and a prover can compile the circuit again:
     architecture    manifest of `Architecture`, with the task's multipliers
     circuit_digest  hexadecimal, as in verifying.key
     n_samples       samples of an accuracy circuit
-    bounds          manifest of `UpdateBounds`, of a circuit of bounds on updates; one of the two
+    bounds          manifest of `UpdateBounds`, of a circuit of bounds on updates
+    training, export  numbers of a recipe (`prover.keys.training_card`); one of the four
     version         3
 
 One canonical JSON encoding (sorted keys, no spaces) and a line end. Its sha256 stands in

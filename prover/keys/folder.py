@@ -81,16 +81,22 @@ def load_verifying_half(
 
     Raises as `load_verifying_key` and `load_card`.
     """
-    key = load_verifying_key(directory, expected_digest=expected_digest)
-    return key, load_card(directory, key)
+    return load_half(directory, KeyCard, expected_digest=expected_digest)
 
 
 def load_update_half(
     directory: Path, *, expected_digest: bytes | None = None
 ) -> tuple[VerifyingKey, UpdateCard]:
     """`load_verifying_half` of a key of bounds on updates."""
+    return load_half(directory, UpdateCard, expected_digest=expected_digest)
+
+
+def load_half(
+    directory: Path, kind: type[C], *, expected_digest: bytes | None = None
+) -> tuple[VerifyingKey, C]:
+    """`load_verifying_half` of a key whose circuit is of the kind that this card describes."""
     key = load_verifying_key(directory, expected_digest=expected_digest)
-    return key, _load_card(directory, key, UpdateCard)
+    return key, _load_card(directory, key, kind)
 
 
 def load_proving_key(directory: Path, key: VerifyingKey, *, streams: bool = False) -> ProvingKey:

@@ -144,10 +144,12 @@ def test_effects_would_be_seen(then: str, field: str, tmp_path: Path) -> None:
 
 
 def test_node_is_light(root: Path, tmp_path: Path) -> None:
-    """With the commitments that it adds up and opens, whose sums have a backend of its own."""
+    """With the commitments that it adds up and opens, whose sums have a backend of its own; and
+    with the verifier of training."""
     modules = [
         name for room in ("consensus", "prover/pedersen") for name in list_modules(root, room)
     ]
+    modules += ["prover.groth16.verify_training", "prover.keys.training_card"]
     result = import_clean(modules, tmp_path)
     assert result["missing"] == []
     assert [m for m in result["modules"] if is_heavy(m)] == []

@@ -1,0 +1,99 @@
+"""What proofs of training are about, and how they travel: as `prover.wire.update` for bounds.
+
+    statement = field list: "step", protocol version, occasion, verifying key, t, n_real,
+                D_M(t), D_M(t+1), D_X
+    statement = field list: "export", protocol version, occasion, verifying key, D_M, D_W
+    envelope  = "zkpotstp" or "zkpotexp" | version, 2 bytes | length of the statement, 4 bytes |
+                statement | proof
+
+The recipe stands in the card that the verifying key names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from prover.wire.envelope import FIXED_BYTES, LEAST_PROOF_BYTES, LINK_BYTES
+from prover.wire.kinds import NUMBER_BYTES, Bytes, Count, Digest, PointBytes
+from prover.wire.records import BARE, Record, encode_fields, header
+from prover.wire.statement import PROTOCOL_VERSION, Occasion
+
+MAX_TRAINING_BYTES = 2048  # the longest statement and the rest, with room
+STEP_LINKS, EXPORT_LINKS = 3, 2
+_VERSION = PROTOCOL_VERSION.to_bytes(NUMBER_BYTES, "little")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStatement(Record):
+    """The masters behind `after` are one step of SGD from those behind `before`, on `data`.
+
+    verifying_key_digest : covers the circuit, its tables and limb widths; its card has the recipe
+    step                 : t, which step of the round it is
+    n_real               : samples of the batch that are no padding
+    before, after, data  : D_M(t), D_M(t+1), D_X, compressed
+    """
+
+    HEADER: ClassVar[bytes] = encode_fields([b"step", _VERSION])
+    occasion: Annotated[Occasion, BARE]
+    verifying_key_digest: Digest
+    step: Count
+    n_real: Count
+    before: PointBytes
+    after: PointBytes
+    data: PointBytes
+
+    @property
+    def commitments(self) -> tuple[bytes, ...]:
+        """Those of the linked groups, in their order."""
+        return (self.before, self.after, self.data)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportStatement(Record):
+    """The model behind `model` is the int8 model of the masters behind `masters`.
+
+    verifying_key_digest : covers the circuit; its card has the recipe
+    masters, model       : D_M, D_W, compressed
+    """
+
+    HEADER: ClassVar[bytes] = encode_fields([b"export", _VERSION])
+    occasion: Annotated[Occasion, BARE]
+    verifying_key_digest: Digest
+    masters: PointBytes
+    model: PointBytes
+
+    @property
+    def commitments(self) -> tuple[bytes, ...]:
+        """Those of the linked groups, in their order."""
+        return (self.masters, self.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEnvelope(Record):
+    """A statement and the bytes of its proof. The points are checked by `Proof.decode`."""
+
+    HEADER: ClassVar[bytes] = header(b"zkpotstp", 1)
+    MAX_BYTES: ClassVar[int] = MAX_TRAINING_BYTES
+    statement: StepStatement
+    proof: Annotated[bytes, Bytes(LEAST_PROOF_BYTES + STEP_LINKS * LINK_BYTES), BARE]
+
+    @property
+    def committed(self) -> bytes:
+        """What of the proof is fixed before its challenges."""
+        return self.proof[FIXED_BYTES:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportEnvelope(Record):
+    """A statement and the bytes of its proof. The points are checked by `Proof.decode`."""
+
+    HEADER: ClassVar[bytes] = header(b"zkpotexp", 1)
+    MAX_BYTES: ClassVar[int] = MAX_TRAINING_BYTES
+    statement: ExportStatement
+    proof: Annotated[bytes, Bytes(LEAST_PROOF_BYTES + EXPORT_LINKS * LINK_BYTES), BARE]
+
+    @property
+    def committed(self) -> bytes:
+        """What of the proof is fixed before its challenges."""
+        return self.proof[FIXED_BYTES:]

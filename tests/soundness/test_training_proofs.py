@@ -1,0 +1,567 @@
+"""Training through whole proofs: a chain of steps and its export, and every way to break it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kernels.array import G1Array
+from kernels.backend import get_backend
+from kernels.encoding import encode_g1
+from kernels.numpy_types import Int64Array
+from prover.circuit.constraints import check_independence
+from prover.circuit.training.export import ExportCircuit, compile_export, list_export_wires
+from prover.circuit.training.inputs import Drawn, ExportInputs, StepInputs, Trajectory
+from prover.circuit.training.step import StepCircuit, compile_step
+from prover.circuit.training.witness import solve_step
+from prover.errors import (
+    CircuitTooLarge,
+    FormatError,
+    KeyMismatch,
+    RangeExceeded,
+    SelfCheckFailed,
+    UnsatisfiedConstraint,
+)
+from prover.groth16.commitment import Opening
+from prover.groth16.setup_training import setup_export, setup_step
+from prover.groth16.verify_training import verify_exports, verify_steps, verify_trajectory
+from prover.groth16.whole import prove_statement
+from prover.keys.folder import load_half, load_proving_key, save_key
+from prover.keys.halves import ProvingKey
+from prover.keys.training_card import ExportCard, StepCard
+from prover.model.network import QuantizedModel
+from prover.pedersen.commitment import Committer, SecretCommitment, draw_blinding
+from prover.progress import Stages, silent
+from prover.steps import (
+    PUBLIC,
+    ProvedExport,
+    ProvedStep,
+    commit_values,
+    compile_export_for_key,
+    compile_step_for_key,
+    prove_export,
+    prove_step,
+)
+from prover.training.masters import export, start
+from prover.training.recipe import TrainingRecipe
+from prover.training.step import StepTrace, train_step
+from prover.wire.envelope import Proof
+from prover.wire.statement import Occasion
+from prover.wire.training import ExportEnvelope, StepEnvelope
+from prover.wire.update import UpdateEnvelope
+from prover.wire.verdict import Verdict
+from tests.support.assignments import Assignment, draw_scalars
+from tests.support.detectors import vacuous
+from tests.support.tiny_circuits import seeded
+from tests.support.training import draw_batch, make_small_recipe
+
+BACKEND = get_backend("cpu")
+OCCASION = Occasion(
+    chain_id=b"chain", task_id=b"task", round_index=1, commit_height=2, client_key=b"client"
+)
+N_STEPS = 3
+VALID, FAILED = Verdict.VALID, Verdict.PAIRING_FAILED
+
+
+@cache
+def recipe() -> TrainingRecipe:
+    return make_small_recipe([4, 3, 2])
+
+
+@cache
+def step_circuit() -> StepCircuit:
+    return compile_step(recipe())
+
+
+@cache
+def export_circuit() -> ExportCircuit:
+    return compile_export(recipe())
+
+
+@cache
+def step_key() -> ProvingKey:
+    return setup_step(step_circuit(), random_bytes=seeded(5), backend=BACKEND)
+
+
+@cache
+def export_key() -> ProvingKey:
+    return setup_export(export_circuit(), random_bytes=seeded(6), backend=BACKEND)
+
+
+@cache
+def committer() -> Committer:
+    return Committer(max(step_circuit().r1cs.linked), BACKEND)
+
+
+@cache
+def public_model() -> QuantizedModel:
+    """The round's global model."""
+    rng = np.random.default_rng(4)
+    shapes = zip(
+        recipe().architecture.weight_shapes, recipe().architecture.bias_shapes, strict=True
+    )
+    weights, biases = zip(
+        *((rng.integers(-30, 31, w), 128 * rng.integers(-3, 4, b)) for w, b in shapes), strict=True
+    )
+    return QuantizedModel(
+        architecture=recipe().architecture,
+        weights=tuple(w.astype(np.int8) for w in weights),
+        biases=tuple(b.astype(np.int32) for b in biases),
+    )
+
+
+def commit(values: Int64Array, seed: int) -> SecretCommitment:
+    return commit_values(values, draw_blinding(seeded(seed)), committer())
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a client, with the commitments to what it starts from, ends at and is on."""
+
+    t: int
+    trace: StepTrace
+    before: SecretCommitment
+    after: SecretCommitment
+    data: SecretCommitment
+    occasion: Occasion = OCCASION
+
+    def prove(self, seed: int | None = None, **change: Any) -> ProvedStep:
+        ticks = count()
+        given = {
+            "t": self.t,
+            "occasion": self.occasion,
+            "before": self.before,
+            "after": self.after,
+            "data": self.data,
+        } | change
+        return prove_step(
+            step_circuit(),
+            step_key(),
+            self.trace,
+            random_bytes=seeded(self.t + 1 if seed is None else seed),
+            backend=BACKEND,
+            clock=lambda: float(next(ticks)),
+            **given,
+        )
+
+    @cached_property
+    def proven(self) -> ProvedStep:
+        return self.prove()
+
+    @property
+    def drawn(self) -> Drawn:
+        return Drawn(data=encode_g1(self.data.public.d), n_real=self.trace.batch.n_real)
+
+
+def train(masters: Int64Array, before: SecretCommitment, sizes: list[int], seed: int) -> list[Step]:
+    """Steps one after the other, on batches of these sizes."""
+    rng, found = np.random.default_rng(seed), []
+    for t, n in enumerate(sizes):
+        trace = train_step(recipe(), masters, *draw_batch(recipe(), rng, n))
+        after = commit(trace.after, 100 * seed + t)
+        data = commit(trace.batch.wires, 100 * seed + 50 + t)
+        found.append(Step(t, trace, before, after, data))
+        masters, before = trace.after, after
+    return found
+
+
+@cache
+def chain() -> tuple[Step, ...]:
+    """Steps on one sample, all but one, and a whole batch, from the public model."""
+    masters = start(recipe(), public_model())
+    return tuple(train(masters, commit_values(masters, PUBLIC, committer()), [1, 3, 4], seed=1))
+
+
+def expect(steps: tuple[Step, ...] | list[Step], **change: Any) -> Trajectory:
+    """What the chain asks of a client whose batches were drawn in this order."""
+    public = commit_values(start(recipe(), public_model()), PUBLIC, committer())
+    expected = Trajectory(
+        occasion=OCCASION,
+        start=encode_g1(public.public.d),
+        batches=tuple(step.drawn for step in steps),
+    )
+    return replace(expected, **change)
+
+
+def judge(raws: list[bytes], expected: Trajectory) -> tuple[Verdict, int | None]:
+    return verify_trajectory(
+        raws,
+        key=step_key().verifying,
+        inputs=StepInputs(plan=step_circuit().plan),
+        expected=expected,
+        random_bytes=seeded(9),
+    )
+
+
+def judge_each(*raws: bytes) -> list[Verdict]:
+    return verify_steps(
+        raws,
+        key=step_key().verifying,
+        inputs=StepInputs(plan=step_circuit().plan),
+        random_bytes=seeded(9),
+    )
+
+
+@pytest.fixture(scope="module")
+def raws() -> list[bytes]:
+    return [step.proven.envelope for step in chain()]
+
+
+def restate(raw: bytes, **change: Any) -> bytes:
+    envelope = StepEnvelope.decode(raw)
+    assert envelope is not None
+    return replace(envelope, statement=replace(envelope.statement, **change)).encode()
+
+
+# -- what passes -----------------------------------------------------------------------------------
+
+
+def test_a_chain_of_steps_from_the_public_model_passes(raws: list[bytes]) -> None:
+    assert judge_each(*raws) == [VALID] * N_STEPS
+    assert judge(raws, expect(chain())) == (VALID, None)
+    envelope = StepEnvelope.decode(raws[0])
+    assert envelope is not None
+    assert len(envelope.proof) == 352
+    assert set(chain()[0].proven.timings_s) == {
+        *("witness 1", "commit", "challenges", "witness 2", "prove", "verify")
+    }
+
+
+def test_no_steps_at_all_are_a_trajectory_of_none() -> None:
+    assert judge([], expect([])) == (VALID, None)
+
+
+# -- the chain -------------------------------------------------------------------------------------
+
+
+def test_steps_in_another_order_are_refused(raws: list[bytes]) -> None:
+    expected = expect(chain())
+    for order, broken in (([1, 0, 2], 0), ([0, 2, 1], 1), ([0, 0, 1], 1)):
+        found = judge([raws[i] for i in order], expected)
+        assert found == (Verdict.WRONG_STATEMENT, broken)
+
+
+def test_a_missing_or_further_step_is_refused(raws: list[bytes]) -> None:
+    assert judge(raws[:2], expect(chain())) == (Verdict.WRONG_STATEMENT, 2)
+    assert judge(raws[1:], expect(chain())) == (Verdict.WRONG_STATEMENT, 0)
+    assert judge(raws, expect(chain()[:2])) == (Verdict.WRONG_STATEMENT, 2)
+
+
+def test_another_batch_than_drawn_is_refused(raws: list[bytes]) -> None:
+    """Two batches exchanged; the same one twice; the right one, said to have fewer samples."""
+    first, second, third = (step.drawn for step in chain())
+    for batches, broken in (
+        ((second, first, third), 0),
+        ((first, first, third), 1),
+        ((first, second, replace(third, n_real=3)), 2),
+    ):
+        expected = replace(expect(chain()), batches=batches)
+        assert judge(raws, expected) == (Verdict.WRONG_STATEMENT, broken)
+
+
+def test_another_start_is_refused(raws: list[bytes]) -> None:
+    """Masters that are not the public model's, or theirs under a blinding."""
+    masters = start(recipe(), public_model())
+    for other in (commit(masters, 3), commit(masters + 1, 4)):
+        expected = expect(chain(), start=encode_g1(other.public.d))
+        assert judge(raws, expected) == (Verdict.WRONG_STATEMENT, 0)
+
+
+def test_masters_exchanged_between_steps_are_refused(raws: list[bytes]) -> None:
+    """D_M' of step 0 is not D_M of step 1: both steps hold, the chain does not."""
+    other = train(chain()[0].trace.after + 1, commit(chain()[0].trace.after + 1, 8), [3], seed=2)
+    jumped = other[0].prove(t=1)
+    assert judge_each(jumped.envelope) == [VALID]
+    expected = expect([chain()[0], other[0], chain()[2]])
+    found = judge([raws[0], jumped.envelope, raws[2]], expected)
+    assert found == (Verdict.WRONG_STATEMENT, 1)
+    said = restate(jumped.envelope, before=encode_g1(chain()[0].after.public.d))
+    assert judge_each(said) == [FAILED]
+
+
+@pytest.mark.parametrize("t", [0, 2])
+def test_a_step_of_another_number_is_refused(t: int, raws: list[bytes]) -> None:
+    """Said to be it, and proven under it: the number is in the statement."""
+    assert judge_each(restate(raws[1], step=t)) == [FAILED]
+    moved = chain()[1].prove(t=t).envelope
+    assert judge_each(moved) == [VALID]
+    assert judge([raws[0], moved, raws[2]], expect(chain())) == (Verdict.WRONG_STATEMENT, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"client_key": b"thief"}, {"chain_id": b"other"}, {"round_index": 2}, {"commit_height": 3}],
+)
+def test_a_step_on_another_occasion_is_refused(change: dict[str, Any], raws: list[bytes]) -> None:
+    occasion = replace(OCCASION, **change)
+    assert judge_each(restate(raws[0], occasion=occasion)) == [FAILED]
+    assert judge(raws, expect(chain(), occasion=occasion)) == (Verdict.WRONG_STATEMENT, 0)
+
+
+# -- statements that the witness does not fit ------------------------------------------------------
+
+
+def forge(step: Step, trace: StepTrace) -> bytes:
+    """A proof of the step's statement over the wires of any trace, nothing checked."""
+    solved = solve_step(step_circuit(), trace)
+    secrets = (step.before, step.after, step.data)
+    ticks = count()
+    whole = prove_statement(
+        step_circuit().circuit,
+        step_key(),
+        step.proven.statement,
+        StepInputs(plan=step_circuit().plan),
+        openings=[
+            Opening(wires=wires, rho=secret.blinding.rho)
+            for wires, secret in zip(solved.linked_scalars, secrets, strict=True)
+        ],
+        advice=solved.advice_scalars,
+        random_bytes=seeded(3),
+        backend=BACKEND,
+        stages=Stages(clock=lambda: float(next(ticks)), report=silent),
+    )
+    return StepEnvelope(statement=step.proven.statement, proof=whole.proof.encode()).encode()
+
+
+def test_a_forger_of_the_right_witness_is_none() -> None:
+    assert judge_each(forge(chain()[0], chain()[0].trace)) == [VALID]
+
+
+def test_one_more_in_a_weight_does_not_verify() -> None:
+    """Committed to, claimed and used: the circuit alone refuses it."""
+    step = chain()[0]
+    moved = step.trace.after.copy()
+    moved[3] += 1
+    lie = replace(step.trace, after=moved)
+    with pytest.raises(UnsatisfiedConstraint, match="gradient/equation"):
+        step.__class__(0, lie, step.before, commit(moved, 7), step.data).prove()
+
+
+def test_wires_that_are_not_committed_to_do_not_verify() -> None:
+    """A true step of other masters, or on other data, under the commitments of this one."""
+    step = chain()[0]
+    rng = np.random.default_rng(7)
+    images, labels = draw_batch(recipe(), rng, 1)
+    other_data = train_step(recipe(), step.trace.before, images, labels)
+    batch = step.trace.batch
+    other_masters = train_step(
+        recipe(),
+        step.trace.before + 2,
+        batch.images[: batch.n_real],
+        (batch.y[: batch.n_real] - 1).astype(np.uint8),
+    )
+    for trace in (other_data, other_masters):
+        assert judge_each(forge(step, trace)) == [FAILED]
+
+
+def test_links_of_other_groups_do_not_serve(raws: list[bytes]) -> None:
+    """D' and pi of masters before, in the place of those after; each point of another proof."""
+    envelope = StepEnvelope.decode(raws[0])
+    assert envelope is not None
+    mine, theirs = Proof.decode(envelope.proof), Proof.decode(chain()[0].prove(77).envelope[-352:])
+    assert isinstance(mine, Proof)
+    assert isinstance(theirs, Proof)
+    order = [1, 0, 2]
+    swapped = replace(
+        mine, own=G1Array(mine.own.data[order]), links=G1Array(mine.links.data[order])
+    )
+    mixed = [
+        replace(mine, **{name: getattr(theirs, name)})
+        for name in ("a", "b", "c", "own", "links", "d_a")
+    ]
+    forged = [replace(envelope, proof=proof.encode()).encode() for proof in (swapped, *mixed)]
+    assert judge_each(*forged) == [FAILED] * 7
+    statement = envelope.statement
+    crossed = restate(raws[0], before=statement.after, after=statement.before)
+    assert judge_each(crossed) == [FAILED]
+
+
+def test_other_numbers_of_real_samples_are_refused(raws: list[bytes]) -> None:
+    assert judge_each(restate(raws[0], n_real=2)) == [FAILED]
+    for n_real in (0, recipe().batch_size + 1):
+        assert judge_each(restate(raws[0], n_real=n_real)) == [Verdict.WRONG_STATEMENT]
+
+
+def test_other_bytes_and_keys_are_refused(raws: list[bytes]) -> None:
+    assert judge_each(restate(raws[0], verifying_key_digest=bytes(32))) == [Verdict.WRONG_KEY]
+    assert judge_each(b"zkpotupd" + raws[0][8:], raws[0][:-1], b"") == [Verdict.MALFORMED] * 3
+    assert UpdateEnvelope.decode(raws[0]) is None
+    assert judge([raws[0], b"?", raws[2]], expect(chain())) == (Verdict.MALFORMED, 1)
+    bent = raws[1][:-32] + b"\xff" * 32  # D_A as no point
+    assert judge([raws[0], bent, raws[2]], expect(chain()))[1] == 1
+
+
+def test_one_false_proof_fails_a_trajectory(raws: list[bytes]) -> None:
+    other = chain()[1].prove(t=0).envelope
+    mixed = StepEnvelope.decode(raws[1])
+    assert mixed is not None
+    false = replace(mixed, proof=other[-352:]).encode()
+    assert judge([raws[0], false, raws[2]], expect(chain())) == (FAILED, None)
+    assert judge([raws[0][:-352] + other[-352:]], expect(chain()[:1])) == (FAILED, 0)
+
+
+# -- what the prover refuses -----------------------------------------------------------------------
+
+
+def test_what_does_not_belong_together_is_refused() -> None:
+    step = chain()[0]
+    for change in ({"before": step.after}, {"data": chain()[1].data}):
+        with pytest.raises(SelfCheckFailed):
+            step.prove(**change)
+    other = compile_step(make_small_recipe([4, 3, 2], rate=2))
+    key = setup_step(other, random_bytes=seeded(5), backend=BACKEND)
+    with pytest.raises(KeyMismatch, match="another circuit than a training step of mlp-4-3-2"):
+        compile_step_for_key(StepCard.of(step_circuit()), key.verifying)
+    assert compile_step_for_key(StepCard.of(other), key.verifying).digest == other.digest
+
+
+# -- exports ---------------------------------------------------------------------------------------
+
+
+def prove_last(**change: Any) -> ProvedExport:
+    last = chain()[-1]
+    ticks = count()
+    given = {
+        "masters": last.trace.after,
+        "of_masters": last.after,
+        "of_model": commit(export(recipe(), last.trace.after).wires, 21),
+    } | change
+    return prove_export(
+        export_circuit(),
+        export_key(),
+        given.pop("masters"),
+        occasion=OCCASION,
+        random_bytes=seeded(8),
+        backend=BACKEND,
+        clock=lambda: float(next(ticks)),
+        **given,
+    )
+
+
+def judge_exports(*raws: bytes) -> list[Verdict]:
+    return verify_exports(
+        raws,
+        key=export_key().verifying,
+        inputs=ExportInputs(plan=export_circuit().plan),
+        random_bytes=seeded(9),
+    )
+
+
+def restate_export(raw: bytes, **change: Any) -> bytes:
+    envelope = ExportEnvelope.decode(raw)
+    assert envelope is not None
+    return replace(envelope, statement=replace(envelope.statement, **change)).encode()
+
+
+def test_the_export_of_the_last_masters_passes() -> None:
+    """Its D_M is the D_M(t+1) of the last step, its D_W what accuracy is proven of."""
+    proven = prove_last()
+    assert judge_exports(proven.envelope) == [VALID]
+    assert proven.statement.masters == chain()[-1].proven.statement.after
+    assert len(proven.envelope[-288:]) == 288
+    wrong = [
+        restate_export(proven.envelope, masters=chain()[0].proven.statement.after),
+        restate_export(proven.envelope, model=proven.statement.masters),
+        restate_export(proven.envelope, occasion=replace(OCCASION, round_index=2)),
+    ]
+    assert judge_exports(*wrong) == [FAILED] * 3
+    assert judge_exports(restate_export(proven.envelope, verifying_key_digest=bytes(32))) == [
+        Verdict.WRONG_KEY
+    ]
+    assert judge_exports(chain()[0].proven.envelope) == [Verdict.MALFORMED]
+
+
+def test_the_export_of_other_masters_is_refused() -> None:
+    """Of the public model; of the last masters under the commitment to another model."""
+    masters = start(recipe(), public_model())
+    with pytest.raises(SelfCheckFailed):
+        prove_last(masters=masters)
+    with pytest.raises(SelfCheckFailed):
+        prove_last(of_model=commit(public_model().wires, 22))
+
+
+def test_masters_beyond_their_range_have_no_export() -> None:
+    """A step may end at such masters; then the chain is at its end."""
+    masters = chain()[-1].trace.after.copy()
+    masters[0] = recipe().master_range[1] + 1
+    with pytest.raises(RangeExceeded, match="layer 0: master weight"):
+        prove_last(masters=masters)
+
+
+@pytest.mark.parametrize(
+    ("label", "by"),
+    [
+        ("model/layer 0/weights", 1),
+        ("model/layer 1/weights", -1),
+        ("model/layer 0/biases", 1),
+        ("model/layer 0/biases", 128),
+        ("layer 0/biases/seen", 1),
+        ("masters/layer 1/weights", 1 << 12),
+        ("masters/layer 0/biases", -(1 << 12)),
+    ],
+)
+def test_an_export_with_any_number_changed_is_refused(label: str, by: int, rng: Random) -> None:
+    """By less than a rounding a master may move: it is the model's all the same."""
+    circuit = export_circuit()
+    wires = {
+        name: np.array(values, dtype=object)
+        for name, values in list_export_wires(circuit, chain()[-1].trace.after).items()
+    }
+    challenges = draw_scalars(rng, circuit.n_challenges)
+    named = {f"challenge/{n}": c for n, c in zip(circuit.plan.challenges, challenges, strict=True)}
+    assert Assignment.of(circuit.circuit, named | wires).failing(BACKEND) == []
+    wires[label].reshape(-1)[0] += by
+    assert Assignment.of(circuit.circuit, named | wires).failing(BACKEND)
+
+
+def test_the_export_circuit_passes_the_detectors(rng: Random) -> None:
+    circuit = export_circuit()
+    check_independence(circuit.r1cs)
+    assert vacuous(circuit.circuit, rng) == []
+    sizes, r1cs = circuit.plan.sizes, circuit.r1cs
+    found = (sizes.n_rows, sizes.n_public, sizes.n_model, sizes.n_advice, sizes.n_private)
+    assert found == (r1cs.n_rows, r1cs.n_public, r1cs.n_linked, r1cs.n_advice, r1cs.n_private)
+    assert sizes.nnz == tuple(m.nnz for m in r1cs.matrices)
+    for most, m in zip(sizes.occurring, r1cs.matrices, strict=True):
+        assert most >= len(np.unique(m.cols))
+    report = circuit.explain()
+    assert sum(line.rows for line in report.lines) == report.rows == sizes.n_rows
+    with pytest.raises(CircuitTooLarge, match="an export of mlp-4-3-2 has"):
+        compile_export(recipe(), max_rows=100)
+
+
+def test_folders_of_keys_say_their_recipe(tmp_path: Path) -> None:
+    """Cards are read, compared and pinned like others; none is taken for another kind."""
+    cards = (StepCard.of(step_circuit()), ExportCard.of(export_circuit()))
+    for card, key, other in ((cards[0], step_key(), cards[1]), (cards[1], export_key(), cards[0])):
+        folder = tmp_path / card.FIELD
+        save_key(key, folder, card)
+        verifying, found = load_half(folder, type(card))
+        assert found == card
+        assert found.recipe == recipe()
+        assert load_proving_key(folder, verifying).linked == key.linked
+        with pytest.raises(KeyMismatch):
+            save_key(key, folder, other)
+        with pytest.raises(FormatError, match=f"with {other.FIELD}"):
+            type(other).decode(card.encode())
+        for bent in (card.encode().replace(b'"rate":1', b'"rate":0'), card.encode()[:-1]):
+            with pytest.raises(FormatError):
+                type(card).decode(bent)
+        faster = type(card).decode(card.encode().replace(b'"rate":1', b'"rate":2'))
+        with pytest.raises(KeyMismatch, match="another recipe of training"):
+            faster.require_key(verifying)
+
+
+def test_keys_of_exports_belong_to_their_recipe() -> None:
+    other = compile_export(make_small_recipe([4, 3, 2], master_bits=13))
+    key = setup_export(other, random_bytes=seeded(5), backend=BACKEND)
+    with pytest.raises(KeyMismatch, match="another circuit than an export of mlp-4-3-2"):
+        compile_export_for_key(ExportCard.of(export_circuit()), key.verifying)
+    assert compile_export_for_key(ExportCard.of(other), key.verifying).digest == other.digest
