@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
-from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.circuit.accuracy import compile_accuracy
+from prover.circuit.r1cs import R1CS
+from prover.circuit.training.export import compile_export
+from prover.circuit.training.step import compile_step
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.presets import parse_architecture
+from prover.training.recipe import TrainingRecipe
 from tests.support.conv_nets import make_lenet, make_residual
+from tests.support.training import make_small_recipe
 
 RELU = Requant(shift=10, multiplier=3, q_bits=9)
 COLUMNS = ("rows", "public", "model", "advice", "private", "nnz_a", "nnz_b", "nnz_c", "digest")
@@ -36,9 +42,29 @@ SMALL = [name for name, (x, n) in CIRCUITS.items() if x.n_parameters * n < 10_00
 """For tests whose work grows faster than the circuit."""
 
 
-def count(accuracy: AccuracyCircuit) -> tuple[object, ...]:
+class Compiled(Protocol):
+    """A compiled circuit of any kind."""
+
+    @property
+    def r1cs(self) -> R1CS: ...
+
+    @property
+    def digest(self) -> bytes: ...
+
+
+def compile_training() -> Iterator[tuple[str, Compiled]]:
+    """Training steps and exports: a small one, one that is deep, and the one of MNIST."""
+    mnist = TrainingRecipe(architecture=parse_architecture("mlp-784-128-10"))
+    yield "step mlp-6-5-3 B=4", compile_step(make_small_recipe([6, 5, 3]))
+    yield "step mlp-4-6-5-2 B=9", compile_step(make_small_recipe([4, 6, 5, 2], batch_size=9))
+    yield "step mlp-784-128-10 B=64", compile_step(mnist)
+    yield "export mlp-6-5-3", compile_export(make_small_recipe([6, 5, 3]))
+    yield "export mlp-784-128-10", compile_export(mnist)
+
+
+def count(circuit: Compiled) -> tuple[object, ...]:
     """The values of COLUMNS; the digest says whether anything else changed, so that keys expire."""
-    r1cs = accuracy.r1cs
+    r1cs = circuit.r1cs
     return (
         r1cs.n_rows,
         r1cs.n_public,
@@ -48,7 +74,7 @@ def count(accuracy: AccuracyCircuit) -> tuple[object, ...]:
         r1cs.a.nnz,
         r1cs.b.nnz,
         r1cs.c.nnz,
-        accuracy.digest.hex()[:16],
+        circuit.digest.hex()[:16],
     )
 
 
@@ -58,4 +84,5 @@ def count_all() -> list[tuple[str, ...]]:
     for name, (architecture, n_samples) in CIRCUITS.items():
         counts = count(compile_accuracy(architecture, n_samples))
         lines.append((name, *map(str, counts)))
+    lines += [(name, *map(str, count(circuit))) for name, circuit in compile_training()]
     return lines
