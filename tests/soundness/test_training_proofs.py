@@ -1,182 +1,59 @@
-"""Training through whole proofs: a chain of steps and its export, and every way to break it."""
+"""Training steps through whole proofs: a chain of them, and every way to break it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from dataclasses import replace
 from itertools import count
-from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
 from kernels.array import G1Array
-from kernels.backend import get_backend
 from kernels.encoding import encode_g1
-from kernels.numpy_types import Int64Array
-from prover.circuit.constraints import check_independence
-from prover.circuit.training.export import ExportCircuit, compile_export, list_export_wires
-from prover.circuit.training.inputs import Drawn, ExportInputs, StepInputs, Trajectory
-from prover.circuit.training.step import StepCircuit, compile_step
+from prover.circuit.training.inputs import StepInputs, Trajectory
+from prover.circuit.training.step import compile_step
 from prover.circuit.training.witness import solve_step
 from prover.errors import (
-    CircuitTooLarge,
-    FormatError,
     KeyMismatch,
-    RangeExceeded,
     SelfCheckFailed,
     UnsatisfiedConstraint,
 )
 from prover.groth16.commitment import Opening
-from prover.groth16.setup_training import setup_export, setup_step
-from prover.groth16.verify_training import verify_exports, verify_steps, verify_trajectory
+from prover.groth16.setup_training import setup_step
+from prover.groth16.verify_training import verify_steps, verify_trajectory
 from prover.groth16.whole import prove_statement
-from prover.keys.folder import load_half, load_proving_key, save_key
-from prover.keys.halves import ProvingKey
-from prover.keys.training_card import ExportCard, StepCard
-from prover.model.network import QuantizedModel
-from prover.pedersen.commitment import Committer, SecretCommitment, draw_blinding
+from prover.keys.training_card import StepCard
 from prover.progress import Stages, silent
 from prover.steps import (
     PUBLIC,
-    ProvedExport,
-    ProvedStep,
     commit_values,
-    compile_export_for_key,
     compile_step_for_key,
-    prove_export,
-    prove_step,
 )
-from prover.training.masters import export, start
-from prover.training.recipe import TrainingRecipe
+from prover.training.masters import start
 from prover.training.step import StepTrace, train_step
 from prover.wire.envelope import Proof
-from prover.wire.statement import Occasion
-from prover.wire.training import ExportEnvelope, StepEnvelope
+from prover.wire.training import StepEnvelope
 from prover.wire.update import UpdateEnvelope
 from prover.wire.verdict import Verdict
-from tests.support.assignments import Assignment, draw_scalars
-from tests.support.detectors import vacuous
 from tests.support.tiny_circuits import seeded
 from tests.support.training import draw_batch, make_small_recipe
-
-BACKEND = get_backend("cpu")
-OCCASION = Occasion(
-    chain_id=b"chain", task_id=b"task", round_index=1, commit_height=2, client_key=b"client"
+from tests.support.trajectories import (
+    BACKEND,
+    FAILED,
+    N_STEPS,
+    OCCASION,
+    VALID,
+    Step,
+    chain,
+    commit,
+    committer,
+    public_model,
+    recipe,
+    step_circuit,
+    step_key,
+    train,
 )
-N_STEPS = 3
-VALID, FAILED = Verdict.VALID, Verdict.PAIRING_FAILED
-
-
-@cache
-def recipe() -> TrainingRecipe:
-    return make_small_recipe([4, 3, 2])
-
-
-@cache
-def step_circuit() -> StepCircuit:
-    return compile_step(recipe())
-
-
-@cache
-def export_circuit() -> ExportCircuit:
-    return compile_export(recipe())
-
-
-@cache
-def step_key() -> ProvingKey:
-    return setup_step(step_circuit(), random_bytes=seeded(5), backend=BACKEND)
-
-
-@cache
-def export_key() -> ProvingKey:
-    return setup_export(export_circuit(), random_bytes=seeded(6), backend=BACKEND)
-
-
-@cache
-def committer() -> Committer:
-    return Committer(max(step_circuit().r1cs.linked), BACKEND)
-
-
-@cache
-def public_model() -> QuantizedModel:
-    """The round's global model."""
-    rng = np.random.default_rng(4)
-    shapes = zip(
-        recipe().architecture.weight_shapes, recipe().architecture.bias_shapes, strict=True
-    )
-    weights, biases = zip(
-        *((rng.integers(-30, 31, w), 128 * rng.integers(-3, 4, b)) for w, b in shapes), strict=True
-    )
-    return QuantizedModel(
-        architecture=recipe().architecture,
-        weights=tuple(w.astype(np.int8) for w in weights),
-        biases=tuple(b.astype(np.int32) for b in biases),
-    )
-
-
-def commit(values: Int64Array, seed: int) -> SecretCommitment:
-    return commit_values(values, draw_blinding(seeded(seed)), committer())
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step of a client, with the commitments to what it starts from, ends at and is on."""
-
-    t: int
-    trace: StepTrace
-    before: SecretCommitment
-    after: SecretCommitment
-    data: SecretCommitment
-    occasion: Occasion = OCCASION
-
-    def prove(self, seed: int | None = None, **change: Any) -> ProvedStep:
-        ticks = count()
-        given = {
-            "t": self.t,
-            "occasion": self.occasion,
-            "before": self.before,
-            "after": self.after,
-            "data": self.data,
-        } | change
-        return prove_step(
-            step_circuit(),
-            step_key(),
-            self.trace,
-            random_bytes=seeded(self.t + 1 if seed is None else seed),
-            backend=BACKEND,
-            clock=lambda: float(next(ticks)),
-            **given,
-        )
-
-    @cached_property
-    def proven(self) -> ProvedStep:
-        return self.prove()
-
-    @property
-    def drawn(self) -> Drawn:
-        return Drawn(data=encode_g1(self.data.public.d), n_real=self.trace.batch.n_real)
-
-
-def train(masters: Int64Array, before: SecretCommitment, sizes: list[int], seed: int) -> list[Step]:
-    """Steps one after the other, on batches of these sizes."""
-    rng, found = np.random.default_rng(seed), []
-    for t, n in enumerate(sizes):
-        trace = train_step(recipe(), masters, *draw_batch(recipe(), rng, n))
-        after = commit(trace.after, 100 * seed + t)
-        data = commit(trace.batch.wires, 100 * seed + 50 + t)
-        found.append(Step(t, trace, before, after, data))
-        masters, before = trace.after, after
-    return found
-
-
-@cache
-def chain() -> tuple[Step, ...]:
-    """Steps on one sample, all but one, and a whole batch, from the public model."""
-    masters = start(recipe(), public_model())
-    return tuple(train(masters, commit_values(masters, PUBLIC, committer()), [1, 3, 4], seed=1))
 
 
 def expect(steps: tuple[Step, ...] | list[Step], **change: Any) -> Trajectory:
@@ -420,148 +297,3 @@ def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(KeyMismatch, match="another circuit than a training step of mlp-4-3-2"):
         compile_step_for_key(StepCard.of(step_circuit()), key.verifying)
     assert compile_step_for_key(StepCard.of(other), key.verifying).digest == other.digest
-
-
-# -- exports ---------------------------------------------------------------------------------------
-
-
-def prove_last(**change: Any) -> ProvedExport:
-    last = chain()[-1]
-    ticks = count()
-    given = {
-        "masters": last.trace.after,
-        "of_masters": last.after,
-        "of_model": commit(export(recipe(), last.trace.after).wires, 21),
-    } | change
-    return prove_export(
-        export_circuit(),
-        export_key(),
-        given.pop("masters"),
-        occasion=OCCASION,
-        random_bytes=seeded(8),
-        backend=BACKEND,
-        clock=lambda: float(next(ticks)),
-        **given,
-    )
-
-
-def judge_exports(*raws: bytes) -> list[Verdict]:
-    return verify_exports(
-        raws,
-        key=export_key().verifying,
-        inputs=ExportInputs(plan=export_circuit().plan),
-        random_bytes=seeded(9),
-    )
-
-
-def restate_export(raw: bytes, **change: Any) -> bytes:
-    envelope = ExportEnvelope.decode(raw)
-    assert envelope is not None
-    return replace(envelope, statement=replace(envelope.statement, **change)).encode()
-
-
-def test_the_export_of_the_last_masters_passes() -> None:
-    """Its D_M is the D_M(t+1) of the last step, its D_W what accuracy is proven of."""
-    proven = prove_last()
-    assert judge_exports(proven.envelope) == [VALID]
-    assert proven.statement.masters == chain()[-1].proven.statement.after
-    assert len(proven.envelope[-288:]) == 288
-    wrong = [
-        restate_export(proven.envelope, masters=chain()[0].proven.statement.after),
-        restate_export(proven.envelope, model=proven.statement.masters),
-        restate_export(proven.envelope, occasion=replace(OCCASION, round_index=2)),
-    ]
-    assert judge_exports(*wrong) == [FAILED] * 3
-    assert judge_exports(restate_export(proven.envelope, verifying_key_digest=bytes(32))) == [
-        Verdict.WRONG_KEY
-    ]
-    assert judge_exports(chain()[0].proven.envelope) == [Verdict.MALFORMED]
-
-
-def test_the_export_of_other_masters_is_refused() -> None:
-    """Of the public model; of the last masters under the commitment to another model."""
-    masters = start(recipe(), public_model())
-    with pytest.raises(SelfCheckFailed):
-        prove_last(masters=masters)
-    with pytest.raises(SelfCheckFailed):
-        prove_last(of_model=commit(public_model().wires, 22))
-
-
-def test_masters_beyond_their_range_have_no_export() -> None:
-    """A step may end at such masters; then the chain is at its end."""
-    masters = chain()[-1].trace.after.copy()
-    masters[0] = recipe().master_range[1] + 1
-    with pytest.raises(RangeExceeded, match="layer 0: master weight"):
-        prove_last(masters=masters)
-
-
-@pytest.mark.parametrize(
-    ("label", "by"),
-    [
-        ("model/layer 0/weights", 1),
-        ("model/layer 1/weights", -1),
-        ("model/layer 0/biases", 1),
-        ("model/layer 0/biases", 128),
-        ("layer 0/biases/seen", 1),
-        ("masters/layer 1/weights", 1 << 12),
-        ("masters/layer 0/biases", -(1 << 12)),
-    ],
-)
-def test_an_export_with_any_number_changed_is_refused(label: str, by: int, rng: Random) -> None:
-    """By less than a rounding a master may move: it is the model's all the same."""
-    circuit = export_circuit()
-    wires = {
-        name: np.array(values, dtype=object)
-        for name, values in list_export_wires(circuit, chain()[-1].trace.after).items()
-    }
-    challenges = draw_scalars(rng, circuit.n_challenges)
-    named = {f"challenge/{n}": c for n, c in zip(circuit.plan.challenges, challenges, strict=True)}
-    assert Assignment.of(circuit.circuit, named | wires).failing(BACKEND) == []
-    wires[label].reshape(-1)[0] += by
-    assert Assignment.of(circuit.circuit, named | wires).failing(BACKEND)
-
-
-def test_the_export_circuit_passes_the_detectors(rng: Random) -> None:
-    circuit = export_circuit()
-    check_independence(circuit.r1cs)
-    assert vacuous(circuit.circuit, rng) == []
-    sizes, r1cs = circuit.plan.sizes, circuit.r1cs
-    found = (sizes.n_rows, sizes.n_public, sizes.n_model, sizes.n_advice, sizes.n_private)
-    assert found == (r1cs.n_rows, r1cs.n_public, r1cs.n_linked, r1cs.n_advice, r1cs.n_private)
-    assert sizes.nnz == tuple(m.nnz for m in r1cs.matrices)
-    for most, m in zip(sizes.occurring, r1cs.matrices, strict=True):
-        assert most >= len(np.unique(m.cols))
-    report = circuit.explain()
-    assert sum(line.rows for line in report.lines) == report.rows == sizes.n_rows
-    with pytest.raises(CircuitTooLarge, match="an export of mlp-4-3-2 has"):
-        compile_export(recipe(), max_rows=100)
-
-
-def test_folders_of_keys_say_their_recipe(tmp_path: Path) -> None:
-    """Cards are read, compared and pinned like others; none is taken for another kind."""
-    cards = (StepCard.of(step_circuit()), ExportCard.of(export_circuit()))
-    for card, key, other in ((cards[0], step_key(), cards[1]), (cards[1], export_key(), cards[0])):
-        folder = tmp_path / card.FIELD
-        save_key(key, folder, card)
-        verifying, found = load_half(folder, type(card))
-        assert found == card
-        assert found.recipe == recipe()
-        assert load_proving_key(folder, verifying).linked == key.linked
-        with pytest.raises(KeyMismatch):
-            save_key(key, folder, other)
-        with pytest.raises(FormatError, match=f"with {other.FIELD}"):
-            type(other).decode(card.encode())
-        for bent in (card.encode().replace(b'"rate":1', b'"rate":0'), card.encode()[:-1]):
-            with pytest.raises(FormatError):
-                type(card).decode(bent)
-        faster = type(card).decode(card.encode().replace(b'"rate":1', b'"rate":2'))
-        with pytest.raises(KeyMismatch, match="another recipe of training"):
-            faster.require_key(verifying)
-
-
-def test_keys_of_exports_belong_to_their_recipe() -> None:
-    other = compile_export(make_small_recipe([4, 3, 2], master_bits=13))
-    key = setup_export(other, random_bytes=seeded(5), backend=BACKEND)
-    with pytest.raises(KeyMismatch, match="another circuit than an export of mlp-4-3-2"):
-        compile_export_for_key(ExportCard.of(export_circuit()), key.verifying)
-    assert compile_export_for_key(ExportCard.of(other), key.verifying).digest == other.digest

@@ -93,9 +93,9 @@ def solve_wires(
             label: integers.upload(np.ascontiguousarray(values)) for label, values in wires.items()
         }
         values = solve_advice(circuit, inputs, integers)
-    r1cs = circuit.r1cs
-    return CommittedWires(
-        linked=tuple(values[group] for group in r1cs.linked_groups),
-        advice=values[r1cs.advice],
-        integers=integers,
-    )
+        r1cs = circuit.r1cs
+        return CommittedWires(
+            linked=tuple(values[group] for group in r1cs.linked_groups),
+            advice=values[r1cs.advice],
+            integers=integers,
+        )

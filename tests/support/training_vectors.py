@@ -1,0 +1,51 @@
+"""What `training_v1.json` of `tests/vectors` holds: seeds are in `tests/support/trajectories.py`.
+
+`python -m tests.support.training_vectors` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from prover.keys.training_card import StepCard
+from prover.training.masters import export, start
+from tests.support.trajectories import chain, public_model, recipe, step_circuit, step_key
+
+TRAINING = Path(__file__).resolve().parent.parent / "vectors" / "training_v1.json"
+
+
+def make_training() -> dict[str, Any]:
+    """A recipe, the steps of a chain number by number, and the envelopes that prove them."""
+    return {
+        "recipe": recipe().to_manifest(),
+        "recipe_digest": recipe().digest.hex(),
+        "start": start(recipe(), public_model()).tolist(),
+        "steps": [
+            {
+                "images": step.trace.batch.images[: step.trace.batch.n_real].tolist(),
+                "labels": (step.trace.batch.y[: step.trace.batch.n_real] - 1).tolist(),
+                "batch_wires": step.trace.batch.wires.tolist(),
+                "logits": step.trace.logits.tolist(),
+                "delta": step.trace.loss.delta.tolist(),
+                "after": step.trace.after.tolist(),
+                "statement": step.proven.statement.encode().hex(),
+                "envelope": step.proven.envelope.hex(),
+            }
+            for step in chain()
+        ],
+        "export": export(recipe(), chain()[-1].trace.after).wires.tolist(),
+        "card": StepCard.of(step_circuit()).encode().decode("ascii"),
+        "verifying_key": step_key().verifying.encode().hex(),
+    }
+
+
+def encode(value: dict[str, Any]) -> str:
+    """One line for each of what a reader looks for."""
+    lines = [f"  {json.dumps(name)}: {json.dumps(part)}" for name, part in value.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    TRAINING.write_text(encode(make_training()), encoding="ascii")
