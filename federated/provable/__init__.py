@@ -1,0 +1,1 @@
+"""Training that is proven: recipes, committed batches, trajectories (PROTOCOL 4.6)."""
