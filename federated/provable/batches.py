@@ -1,0 +1,208 @@
+"""A client's samples as numbered batches, and the commitments that say so before any beacon.
+
+    D_X,b = Pedersen commitment to batch b's wires (`prover.training.batch`) under a blinding of
+            its own
+
+Samples are shuffled once, by the owner's own randomness, so that folders sorted by class make
+batches of all classes; the private file has them in that order. All batches are full but the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+
+from federated.data import LabeledImages
+from federated.provable.files import read_bounded
+from kernels.array import FrArray, G1Array
+from kernels.numpy_types import UInt8Array
+from prover.errors import FormatError
+from prover.model.layers import MAX_DIMENSION
+from prover.model.network import Architecture
+from prover.pedersen.commitment import Committer
+from prover.progress import StageProgress, silent
+from prover.randomness import RandomBytes, draw_scalar
+from prover.training.batch import count_batch_wires, make_batch
+from prover.training.recipe import TrainingRecipe
+from prover.wire.array_kinds import Array, Points, Scalars
+from prover.wire.kinds import Digest, Number
+from prover.wire.records import Document, header
+
+PUBLIC_NAME, SECRET_NAME = "batches.commit", "batches.secret"
+STAGE = "commitments to batches"
+MAX_BATCHES = 1 << 16
+MAX_PIXEL_BYTES = 1 << 31
+_NEXT_STEP = "commit the data again with `zkpot data commit`"
+_WORD_BYTES = 8
+
+Bytewise = Annotated[UInt8Array, Array("uint8")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BatchCommitments(Document):
+    """The public half: D_X,b of every batch, in the order of their numbers.
+
+    n_in       : values of a sample; n_classes : labels are below
+    batch_size : samples of a batch; the last has as many or fewer, which is not shown
+    """
+
+    HEADER: ClassVar[bytes] = header(b"zkpotdat", 1)
+    MAX_BYTES: ClassVar[int] = 1 << 22
+    NAME: ClassVar[str] = "file of committed batches"
+    NEXT_STEP: ClassVar[str] = _NEXT_STEP
+    n_in: Annotated[int, Number(1, MAX_DIMENSION)]
+    n_classes: Annotated[int, Number(2, 256)]
+    batch_size: Annotated[int, Number(*TrainingRecipe.LIMITS["batch_size"])]
+    d: Annotated[G1Array, Points(G1Array, 1, MAX_BATCHES)]
+
+    @property
+    def digest(self) -> bytes:
+        """sha256 of the file: by which trajectories and secrets name it."""
+        return hashlib.sha256(self.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class BatchSecret(Document):
+    """The private half: samples in their order, and the blinding of each batch's commitment.
+
+    commitments : digest of the public half
+    """
+
+    HEADER: ClassVar[bytes] = header(b"zkpotdas", 1)
+    MAX_BYTES: ClassVar[int] = MAX_PIXEL_BYTES + (1 << 27)
+    NAME: ClassVar[str] = "secret of committed batches"
+    NEXT_STEP: ClassVar[str] = _NEXT_STEP
+    commitments: Digest
+    rho: Annotated[FrArray, Scalars(1, MAX_BATCHES)] = field(repr=False)
+    pixels: Bytewise = field(repr=False)
+    labels: Bytewise = field(repr=False)
+
+    def check_whole(self) -> None:
+        self.require(len(self.labels) > 0, "has no samples")
+        self.require(len(self.pixels) <= MAX_PIXEL_BYTES, f"has over {MAX_PIXEL_BYTES} bytes")
+        self.require(len(self.pixels) % len(self.labels) == 0, "has not one sample for each label")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class CommittedBatches:
+    """Numbered batches with their commitments: both files of a folder, which belong together."""
+
+    public: BatchCommitments
+    secret: BatchSecret
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.secret.labels)
+
+    @property
+    def n_batches(self) -> int:
+        return len(self.public.d)
+
+    def get_samples(self, number: int) -> tuple[UInt8Array, UInt8Array]:
+        """Images uint8[n, n_in] and labels uint8[n] of a batch, without padding."""
+        size = self.public.batch_size
+        labels = self.secret.labels
+        images = self.secret.pixels.reshape(len(labels), -1)
+        return images[number * size : (number + 1) * size], labels[number * size :][:size]
+
+    def get_blinding(self, number: int) -> int:
+        """rho of D_X,b. Secret."""
+        return self.secret.rho[number : number + 1].to_ints()[0]
+
+    def require_recipe(self, recipe: TrainingRecipe) -> None:
+        """Raises FormatError unless the recipe takes such batches."""
+        found = (self.public.n_in, self.public.n_classes, self.public.batch_size)
+        wanted = (recipe.widths[0], recipe.widths[-1], recipe.batch_size)
+        if found != wanted:
+            raise FormatError(
+                f"it has batches of {found[2]} samples of {found[0]} values and {found[1]} "
+                f"classes, and the recipe takes {wanted[2]} of {wanted[0]} and {wanted[1]}",
+                where="committed batches",
+                next_step="commit the data again with another --batch or --arch",
+            )
+
+
+def commit_batches(
+    samples: LabeledImages,
+    *,
+    n_classes: int,
+    batch_size: int,
+    random_bytes: RandomBytes,
+    committer: Committer,
+    progress: StageProgress = silent,
+) -> CommittedBatches:
+    """Shuffles the samples, cuts them into batches, and commits to each under a fresh blinding.
+
+    random_bytes : of the system, for whom samples are secrets
+    committer    : of `count_wires` values, or more
+    cost         : one sum over the wires a batch; of 8 bits, so most are free where pixels are 0
+    raises       : ShapeMismatch
+    """
+    words = np.frombuffer(random_bytes(_WORD_BYTES * len(samples)), dtype="<u8")
+    shuffled = samples.take(np.argsort(words, kind="stable").astype(np.int64))
+    recipe = _describe(shuffled.images.shape[1], n_classes, batch_size)
+    starts = range(0, len(shuffled), batch_size)
+    rho = [draw_scalar(random_bytes) for _ in starts]
+    points = []
+    for number, (at, blinding) in enumerate(zip(starts, rho, strict=True)):
+        wires = make_batch(
+            recipe,
+            shuffled.images[at : at + batch_size],
+            shuffled.labels[at : at + batch_size],
+        ).wires
+        points.append(committer.commit(wires, blinding))
+        progress(STAGE, number + 1, len(starts))
+    public = BatchCommitments(
+        n_in=recipe.widths[0],
+        n_classes=n_classes,
+        batch_size=batch_size,
+        d=G1Array.concat(points),
+    )
+    secret = BatchSecret(
+        commitments=public.digest,
+        rho=FrArray.from_ints(rho),
+        pixels=shuffled.images.reshape(-1),
+        labels=shuffled.labels,
+    )
+    return CommittedBatches(public=public, secret=secret)
+
+
+def count_wires(n_in: int, n_classes: int, batch_size: int) -> int:
+    """How many values the commitment to a batch is to."""
+    return count_batch_wires(_describe(n_in, n_classes, batch_size))
+
+
+def load_commitments(folder: Path) -> BatchCommitments:
+    """The public half alone. Raises FormatError, OSError."""
+    path = folder / PUBLIC_NAME
+    raw = read_bounded(path, BatchCommitments.MAX_BYTES)
+    return BatchCommitments.decode(raw, where=str(path))
+
+
+def load_batches(folder: Path) -> CommittedBatches:
+    """Both files of a folder. Raises FormatError, also when they are not of each other; OSError."""
+    public, path = load_commitments(folder), folder / SECRET_NAME
+    secret = BatchSecret.decode(read_bounded(path, BatchSecret.MAX_BYTES), where=str(path))
+    n_batches = -(-len(secret.labels) // public.batch_size)
+    belongs = (
+        secret.commitments == public.digest
+        and len(secret.rho) == len(public.d) == n_batches
+        and len(secret.pixels) == public.n_in * len(secret.labels)
+        and int(secret.labels.max()) < public.n_classes
+    )
+    if not belongs:
+        raise FormatError(
+            f"it is not the secret of {PUBLIC_NAME} beside it",
+            where=str(path),
+            next_step=_NEXT_STEP,
+        )
+    return CommittedBatches(public=public, secret=secret)
+
+
+def _describe(n_in: int, n_classes: int, batch_size: int) -> TrainingRecipe:
+    """A recipe of one layer: of a recipe, batches see the two ends and their size alone."""
+    return TrainingRecipe(architecture=Architecture.mlp([n_in, n_classes]), batch_size=batch_size)
