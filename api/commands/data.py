@@ -1,11 +1,13 @@
-"""`zkpot data`: which data sets there are, what a reference names, fetching; by sha256."""
+"""`zkpot data`: which data sets there are, what a reference names, fetching; committing to one."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from api.console.options import BackendName
 from api.console.output import AsJson, emit_json
 
 
@@ -14,6 +16,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_all)
     group.command()(fetch)
     group.command()(show)
+    group.command()(commit)
     app.add_typer(group, name="data")
 
 
@@ -97,3 +100,75 @@ def show(
     else:
         for key, value in found.items():
             typer.echo(f"{key:8} {value}")
+
+
+def commit(
+    data: Annotated[
+        str, typer.Argument(help="A folder of images by class, an .npz file, or a name: mnist.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the commitments and their secret.")],
+    arch: Annotated[
+        str, typer.Option(help="The network they will train: how many values and classes.")
+    ] = "mlp-784-128-10",
+    batch: Annotated[int, typer.Option(min=1, max=1024, help="Samples of a batch.")] = 64,
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Shuffle samples into numbered batches and commit to each, before any order is drawn; samples
+    and blindings are kept beside the commitments, readable by you only."""
+    import secrets
+
+    from api.console.files import create_private, filling, write_public
+    from api.console.output import refuse
+    from api.console.progress import show_steps
+    from api.console.refusals import load_backend, meaning, refusing
+    from federated.joining.own_data import load_own_data
+    from federated.provable.batches import PUBLIC_NAME, SECRET_NAME, commit_batches, count_wires
+    from federated.settings import Settings
+    from prover.errors import ArchitectureInvalid
+    from prover.model.presets import parse_architecture
+    from prover.pedersen.commitment import Committer
+
+    for path in (out / PUBLIC_NAME, out / SECRET_NAME):
+        if path.exists():
+            refuse(
+                f"{path} exists, and without its secret a commitment is lost: choose another --out",
+                code="file_exists",
+                as_json=as_json,
+            )
+    with meaning("--arch", ArchitectureInvalid):
+        architecture = parse_architecture(arch)
+    with refusing(as_json=as_json):
+        device = load_backend(backend)
+        samples = load_own_data(data, architecture, Settings.from_environment().data_dir)
+        width, n_classes = samples.images.shape[1], architecture.n_classes
+        with show_steps() as progress:
+            committer = Committer(count_wires(width, n_classes, batch), device, progress)
+            batches = commit_batches(
+                samples,
+                n_classes=n_classes,
+                batch_size=batch,
+                random_bytes=secrets.token_bytes,
+                committer=committer,
+                progress=progress,
+            )
+        # The secret first: a commitment without one must never exist.
+        with filling(out, SECRET_NAME):
+            create_private(out / SECRET_NAME, batches.secret.encode())
+            write_public(out / PUBLIC_NAME, batches.public.encode())
+    found = {
+        "out": str(out),
+        "batches": batches.n_batches,
+        "batch_size": batch,
+        "samples": batches.n_samples,
+        "digest": batches.public.digest.hex(),
+    }
+    if as_json:
+        emit_json(found)
+        return
+    typer.echo(f"{found['samples']} samples in {found['batches']} batches of up to {batch}")
+    typer.echo(f"digest {found['digest']}")
+    typer.echo(f"wrote {out / PUBLIC_NAME} (public: tells nothing of the samples)")
+    typer.echo(
+        f"wrote {out / SECRET_NAME} (private: readable by you only; keep it, proving needs it)"
+    )

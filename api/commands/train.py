@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.console.options import BackendName
 from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
@@ -28,20 +29,68 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="File for the trained float model.")],
+    out: Annotated[
+        Path, typer.Option(help="File for the trained float model; with --provable a new folder.")
+    ],
     dataset: DatasetName = "mnist",
     arch: Architectures = "mlp-784-128-10",
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the samples.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same model.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Same seed, same model.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Of PyTorch; more serve large networks.")] = 1,
+    provable: Annotated[
+        bool, typer.Option("--provable", help="In exact integers, whose every step can be proven.")
+    ] = False,
+    batches: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, file_okay=False, help="Of --provable: a folder of `zkpot data commit`."
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of --provable: so many, in place of --epochs.")
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Of --provable: a public .zkq model to start from; default: drawn from --seed.",
+        ),
+    ] = None,
+    backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Train a float network on the training split; report its accuracy on the test split."""
+    """Train a float network on the training split; report its accuracy on the test split.
+
+    With --provable: train on committed batches, and keep every step with its commitment.
+    """
     from api.console.files import write_private
     from api.console.progress import show_steps
 
     _require_folder(out)
     architecture = _parse_architecture(arch)
+    if provable:
+        from api.console.provable import TrainRequest, train_provably
+
+        if batches is None:
+            raise typer.BadParameter("--provable takes --batches", param_hint="--batches")
+        train_provably(
+            TrainRequest(
+                out=out,
+                dataset=dataset,
+                architecture=architecture,
+                batches=batches,
+                start=start,
+                seed=seed,
+                epochs=epochs,
+                steps=steps,
+                backend=backend,
+            ),
+            as_json=as_json,
+        )
+        return
+    if batches or steps or start:
+        raise typer.BadParameter("--batches, --steps and --start are of --provable")
     fit, test = _load_splits(dataset, as_json=as_json)
     _require_fit(architecture, fit, dataset)
     try:

@@ -1,0 +1,138 @@
+"""`zkpot data commit` and `zkpot train --provable`, on packaged digits; no PyTorch."""
+
+from __future__ import annotations
+
+import json
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from federated.provable.batches import load_batches
+from federated.provable.trajectory import load_trajectory
+from prover.model.zkq import decode_model, encode_model
+from prover.training.draws import draw_start, order_batches
+from tests.support.commands import run
+
+ARCH = "mlp-784-8-10"
+
+
+@pytest.fixture(autouse=True)
+def _packaged_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No fetched data, whatever this machine has."""
+    monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path / "no-data"))
+
+
+def succeed(*arguments: object) -> dict[str, Any]:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def refuse(code: str, *arguments: object) -> str:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 1, result.output
+    found = json.loads(result.stdout)
+    assert found["refused"] == code, found
+    return str(found["reason"])
+
+
+def misuse(words: str, *arguments: object) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2, result.output
+    assert words in " ".join(result.output.replace("│", " ").split())
+
+
+def is_private(path: Path) -> bool:
+    return stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Committed batches of 200 packaged digits: 6 of 32 samples and one of 8."""
+    folder = tmp_path_factory.mktemp("data") / "batches"
+    data = "mnist:train[0:200]"
+    result = run("data", "commit", data, "--arch", ARCH, "--batch", 32, "--out", folder)
+    assert result.exit_code == 0, result.output
+    assert "200 samples in 7 batches of up to 32" in result.stdout
+    assert "private: readable by you only" in result.stdout
+    return folder
+
+
+def train(folder: Path, out: Path, *more: object) -> list[object]:
+    return ["train", "--provable", "--arch", ARCH, "--batches", folder, "--out", out, *more]
+
+
+def test_batches_are_committed_and_kept(folder: Path, tmp_path: Path) -> None:
+    batches = load_batches(folder)
+    assert (batches.n_batches, batches.n_samples, batches.public.batch_size) == (7, 200, 32)
+    assert is_private(folder / "batches.secret")
+    assert not is_private(folder / "batches.commit")
+    again = ["data", "commit", "mnist", "--out", folder]
+    assert "without its secret" in refuse("file_exists", *again)
+    misuse("mlp-784-128-10", "data", "commit", "mnist", "--arch", "none", "--out", tmp_path)
+    refuse("bad_data", "data", "commit", "cifar10", "--arch", ARCH, "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+def test_own_arrays_are_committed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    images, labels = rng.integers(0, 256, (9, 28, 28), dtype=np.uint8), np.arange(9)
+    np.savez(tmp_path / "own.npz", images=images, labels=labels)
+    out = tmp_path / "out"
+    found = succeed("data", "commit", tmp_path / "own.npz", "--batch", 4, "--out", out)
+    assert (found["samples"], found["batches"]) == (9, 3)
+    assert load_batches(out).public.digest.hex() == found["digest"]
+
+
+def test_a_trajectory_and_its_model_are_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    out = tmp_path / "out"
+    # Batches of 32, and the recipe's own are of 64: the folder decides.
+    found = succeed(*train(folder, out, "--steps", 9, "--seed", 3))
+    committed, batches = load_trajectory(out), load_batches(folder)
+    recipe = committed.trajectory.get_recipe()
+    model = decode_model((out / "model.zkq").read_bytes())
+    assert encode_model(committed.trajectory.export()) == encode_model(model)
+    first = draw_start(recipe, (3).to_bytes(8, "little"))
+    assert (out / "start.zkq").read_bytes() == encode_model(first)
+    order = order_batches((3).to_bytes(8, "little"), n_batches=7, n_steps=9)
+    assert committed.public.numbers.tolist() == order.tolist()
+    assert committed.public.batches == batches.public.digest
+    assert (found["steps"], found["digest"]) == (9, committed.public.digest.hex())
+    assert found["recipe_digest"] == recipe.digest.hex()
+    assert found["tested_on"] == "2048 packaged samples"
+    for name in ("trajectory", "trajectory.blindings", "model.zkq"):
+        assert is_private(out / name), name
+    assert "without its blindings" in refuse("file_exists", *train(folder, out))
+
+
+def test_more_steps_from_the_model_before_do_better(folder: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    result = run(*train(folder, one, "--steps", 2))
+    assert result.exit_code == 0, result.output
+    assert "for 2 steps in exact integers, on 7 committed batches" in result.stdout
+    first = float(result.stdout.split("accuracy ")[1].split("%")[0]) / 100
+    found = succeed(*train(folder, two, "--epochs", 8, "--start", one / "model.zkq"))
+    assert found["steps"] == 56
+    assert (two / "start.zkq").read_bytes() == (one / "model.zkq").read_bytes()
+    assert found["accuracy"] > first + 0.1
+
+
+def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    misuse("--batches", "train", "--provable", "--out", out)
+    misuse("of --provable", "train", "--steps", 3, "--out", out)
+    misuse("not both", *train(folder, out, "--steps", 3, "--epochs", 1))
+    wider = ["train", "--provable", "--arch", "mlp-100-10", "--batches", folder, "--out", out]
+    assert "--batch or --arch" in refuse("bad_format", *wider)
+    lenet = ["train", "--provable", "--arch", "lenet5", "--batches", folder, "--out", out]
+    assert "linear layers" in refuse("recipe_invalid", *lenet)
+    assert "65536" in refuse("shape_mismatch", *train(folder, out, "--steps", 70_000))
+    assert not out.exists()
