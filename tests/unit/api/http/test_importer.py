@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,3 +101,21 @@ def test_numbers_are_one_or_one_for_each_channel() -> None:
     for text in ("", "nan", "1,,2", "1e999"):
         with pytest.raises(ValueError, match=r"number|float"):
             parse_numbers(text)
+
+
+def test_the_process_gets_no_secret(file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = ("ZKPOT_STORE_KEY", "ZKPOT_REDIS_URL", "AWS_SECRET_ACCESS_KEY")
+    for name in secrets:
+        monkeypatch.setenv(name, "secret")
+    given: list[dict[str, str]] = []
+    run = importer.subprocess.run
+
+    def record(*arguments: Any, **how: Any) -> Any:
+        given.append(dict(os.environ if how.get("env") is None else how["env"]))
+        return run(*arguments, **how)
+
+    monkeypatch.setattr(importer.subprocess, "run", record)
+    assert import_onnx(file, PixelNumbers(), IMAGES).is_calibrated
+    assert len(given) == 1
+    assert "PATH" in given[0]
+    assert "secret" not in given[0].values()
