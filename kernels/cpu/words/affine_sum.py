@@ -175,7 +175,8 @@ def batch_add(pairs: U64, n: int, work: U64) -> None:
         row, other = base + _ROW * k, base + _ROW * (k - 1)
         pop(inverses, row, running)
         pop(inverses + 32, other, running + 32)
-        (to, p, q), (to2, p2, q2) = pairs[k], pairs[k - 1]
+        to, p, q = pairs[k, 0], pairs[k, 1], pairs[k, 2]
+        to2, p2, q2 = pairs[k - 1, 0], pairs[k - 1, 1], pairs[k - 1, 2]
         case, case2 = int(load_word(row + 64)), int(load_word(other + 64))
         if case == _ADD and case2 == _ADD:
             two_common_additions(to, p, q, inverses, to2, p2, q2, inverses + 32)

@@ -54,29 +54,20 @@ def _weigh_bytes(lanes: U64, rows: UInt8Array, limbs: npt.NDArray[np.uint32]) ->
     the compiler knows that no index is negative, and takes vectors.
     """
     n, d = rows.shape
-    fours = n - n % 4
     for start in range(0, d, _COLUMNS):
         size = min(_COLUMNS, d - start)
-        for i in range(0, fours, 4):
-            p, q, r, s = (
-                rows[i, start:],
-                rows[i + 1, start:],
-                rows[i + 2, start:],
-                rows[i + 3, start:],
-            )
+        for i in range(0, n, 4):
+            i1, i2, i3 = min(i + 1, n - 1), min(i + 2, n - 1), min(i + 3, n - 1)
+            p, q, r, s = rows[i, start:], rows[i1, start:], rows[i2, start:], rows[i3, start:]
             for j in range(_LIMBS):
-                a, b = np.uint64(limbs[i, j]), np.uint64(limbs[i + 1, j])
-                c, e = np.uint64(limbs[i + 2, j]), np.uint64(limbs[i + 3, j])
-                to = lanes[j, start:]
+                a, to = np.uint64(limbs[i, j]), lanes[j, start:]
+                b, c, e = np.uint64(limbs[i1, j]), np.uint64(limbs[i2, j]), np.uint64(limbs[i3, j])
+                # past the last row that one again, without a weight
+                b, c = b * np.uint64(i + 1 < n), c * np.uint64(i + 2 < n)
+                e *= np.uint64(i + 3 < n)
                 for k in range(size):
                     low = a * np.uint64(p[k]) + b * np.uint64(q[k])
                     to[k] += low + c * np.uint64(r[k]) + e * np.uint64(s[k])
-        for i in range(fours, n):
-            p = rows[i, start:]
-            for j in range(_LIMBS):
-                a, to = np.uint64(limbs[i, j]), lanes[j, start:]
-                for k in range(size):
-                    to[k] += a * np.uint64(p[k])
 
 
 def _two_products(e: Emitter, out: Value, a: Value, b: Value, c: Value, d: Value) -> None:
