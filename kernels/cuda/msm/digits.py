@@ -20,7 +20,7 @@ class SortedDigits:
     """The nonzero digits of some scalars, by bucket.
 
     references : uint32[>= n_entries], record << 1 | negate; those of bucket b from offsets[b] on
-    offsets    : uint32[> plan.n_sums]; those up to offsets[n_sums] = n_entries count
+    offsets    : uint32[> plan.n_sums]; offsets[n_sums] = n_entries
     """
 
     references: Array
@@ -53,7 +53,7 @@ def count_lengths(device: Device, scalars: Array, infinite: Array) -> list[int]:
 def sort_entries(
     device: Device, scalars: Array, infinite: Array, plan: MsmPlan, *, first: int, stride: int
 ) -> SortedDigits:
-    """The nonzero digits' references, sorted by bucket; scalars +-1 go into the last bucket.
+    """The nonzero digits' references, sorted by bucket.
 
     Digit w of scalar i refers to table record (w // n_sets) * stride + first + i.
     """
@@ -67,9 +67,13 @@ def sort_entries(
     starts = _scan(device, part_sizes, device.zeros((1,), np.uint32))
     n_entries = int(device.to_host(starts[-1:])[0])
 
+    references = device.empty((max(n_entries, 1),), np.uint32)
+    placing = (starts, part_bases, *source, *_words(first, stride), *digits)
+    if plan.lg_places == 0:
+        _launch(device, "place_references", n_blocks, (references, *placing), n_parts)
+        return SortedDigits(references, starts, n_entries)
     entries = device.empty((max(n_entries, 1), 2), np.uint32)
-    arguments = (entries, starts, part_bases, *source, *_words(first, stride), *digits)
-    _launch(device, "place_parts", n_blocks, arguments, n_parts)
+    _launch(device, "place_parts", n_blocks, (entries, *placing), n_parts)
 
     n_places, n_chunks = 1 << plan.lg_places, ceil_div(n_entries, plan.entries_per_block)
     sizes = device.zeros((n_parts * n_places,), np.uint32)
@@ -78,7 +82,6 @@ def sort_entries(
     arguments = (sizes, bases, entries, starts, *chunks)
     _launch(device, "count_buckets", n_chunks, arguments, n_places)
     offsets = _scan(device, sizes, starts)
-    references = device.empty((max(n_entries, 1),), np.uint32)
     arguments = (references, offsets, bases, entries, starts, *chunks)
     _launch(device, "place_buckets", n_chunks, arguments, n_places)
     return SortedDigits(references, offsets, n_entries)

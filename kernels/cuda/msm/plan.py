@@ -21,7 +21,7 @@ MIN_WINDOW, MAX_WINDOW = 2, 22
 SORT_BLOCK = 256  # threads of a block that sorts
 MAX_SCALARS = 4096  # of such a block
 SORT_BLOCKS = 8  # of them for each processor, while they get no more
-MIN_LG_PLACES = 8  # fewer buckets in a part are worth no sort of their own
+MAX_DIRECT = 1 << 12  # buckets that are sorted by at once: a block counts each of them
 PER_PLACE = 8  # entries of a block for each bucket of a part, at least
 MIN_ENTRIES = 1 << 13  # of a block, then
 MERGE = 16  # partial sums per thread of a merge
@@ -63,14 +63,16 @@ class MsmPlan:
 
     @property
     def n_sums(self) -> int:
-        """Bucket sums, set by set, and behind them the sum of the bases with +-1."""
-        return self.n_sets * self.n_buckets + 1
+        """Bucket sums, set by set."""
+        return self.n_sets * self.n_buckets
 
     @property
     def lg_places(self) -> int:
-        """2^lg_places neighbouring buckets are a part: about as many as there are parts."""
-        bits = (self.n_sums - 1).bit_length()
-        return max(ceil_div(bits, 2), min(bits, MIN_LG_PLACES))
+        """2^lg_places neighbouring buckets are a part: about as many as there are parts. 0: few
+        buckets are parts themselves, and nothing is left to sort inside them."""
+        if self.n_sums <= MAX_DIRECT:
+            return 0
+        return ceil_div((self.n_sums - 1).bit_length(), 2)
 
     @property
     def n_parts(self) -> int:
@@ -92,9 +94,12 @@ class MsmPlan:
         n_blocks = ceil_div(self.n, self.scalars_per_block(n_processors))
         n_rows = ceil_div(self.max_entries, self.entries_per_block) + self.n_parts
         padded = self.n_parts << self.lg_places  # buckets
+        parts = [4 * self.n_parts, 4 * self.n_parts + 4, 4 * n_blocks * self.n_parts]
+        references = 4 * self.max_entries + 4
+        if self.lg_places == 0:
+            return [*parts, references]
         return [
-            *[4 * self.n_parts, 4 * self.n_parts + 4, 4 * n_blocks * self.n_parts],
-            *[8 * self.max_entries + 8, 4 * self.max_entries + 4],
+            *[*parts, references, 8 * self.max_entries + 8],
             *[4 * padded, 4 * padded + 4, 4 * n_rows << self.lg_places],
         ]
 
@@ -325,16 +330,15 @@ class ReductionStep:
 
 
 def plan_reduction(n_buckets: int, n_sets: int) -> list[ReductionStep]:
-    """Steps from n_buckets = 2^(c-1) >= 2 sums per set to less than LEAST_REDUCED in all.
+    """Steps from n_buckets = 2^(c-1) sums per set to less than LEAST_REDUCED in all, maybe none.
 
-    Long chunks need the fewest additions, short ones the least time on an idle device. There is at
-    least one step: what follows, `plan_lists`, weights the first of its sums by 0.
+    Long chunks need the fewest additions, short ones the least time on an idle device.
     """
     steps: list[ReductionStep] = []
     n, exponent = n_buckets, 0
-    while n > 1 and (not steps or n * n_sets >= LEAST_REDUCED):
+    while n > 1 and n * n_sets >= LEAST_REDUCED:
         busy = n * n_sets
-        wanted = 3 if busy >= 4 * LEAST_REDUCED else 2 if busy >= LEAST_REDUCED else 1
+        wanted = 3 if busy >= 4 * LEAST_REDUCED else 2
         lg_chunk = min(wanted, n.bit_length() - 1)
         steps.append(ReductionStep(n=n, lg_chunk=lg_chunk, exponent=exponent))
         exponent += lg_chunk

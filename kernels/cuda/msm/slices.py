@@ -1,7 +1,7 @@
 """Multi-scalar multiplication on a device: sum_i s_i P_i by buckets, in slices of equal length.
 
 1. Scalars to signed digits, digits to entries sorted by bucket (`src/sort.cu`). Zeros leave no
-   entry; scalars +-1 leave one, in a bucket of their own; small scalars few.
+   entry, small scalars few.
 2. Each thread sums a slice of the entries; buckets that cross the ends of slices are merged in
    slices again (`src/msm.cuh`), so equal scalars are no slower than random ones.
 3. Running sums over short chunks make sum_b (b + 1) B_b of each set shorter; of what is left, the
@@ -47,6 +47,7 @@ from kernels.cuda.msm.plan import (
 )
 
 SUM_BLOCK = 128
+_ONCE = -1  # in the place of an exponent: the last result of a set counts once
 STAGES = 3  # of a chunk, for progress: sorted, summed, reduced
 
 
@@ -172,10 +173,11 @@ class CudaMsm:
         )
 
     def _weigh(self, sums: Array, plan: MsmPlan) -> U64:
-        """sum over sets t and buckets b of 2^(c t) (b + 1) B_(t,b), and the sum of +-1."""
+        """sum over sets t and buckets b of 2^(c t) (b + 1) B_(t,b)."""
         device, words = self.device, 16 * self.degree
         steps = plan_reduction(plan.n_buckets, plan.n_sets)
         lists, plain = device.empty((1, words), np.uint64), sums
+        exponents: list[int] = []
         kernel = self.module.kernel(f"g{self.degree}_reduce_step")
         for k, step in enumerate(steps):
             shape = (plan.n_sets, k + 1, step.n_after, words)
@@ -185,21 +187,20 @@ class CudaMsm:
             grid = (ceil_div(step.n_after, BLOCK), k + 1, plan.n_sets)
             kernel(grid, (BLOCK, 1, 1), (lists_out, plain_out, lists, plain, *sizes))
             lists, plain = lists_out, plain_out
-        last = steps[-1]
-        exponents = [step.exponent for step in steps]
-        exponents += range(last.exponent + last.lg_chunk, plan.c - 1)
+            exponents.append(step.exponent)
+        if not steps:  # what is left is weighted from 1 on: by its index, and once more
+            lists, exponents = sums.reshape(plan.n_sets, 1, plan.n_buckets, words), [_ONCE]
+        n_left = lists.shape[2]
+        exponents += range(plan.c - n_left.bit_length(), plan.c - 1)
         lists = self._sum_lists(lists, plain, len(exponents))
-        n_points = plan.n_sets * len(exponents) + 1
-        points = device.empty((n_points, words), np.uint64)
-        points[:-1] = lists.reshape(-1, words)
-        points[-1] = sums[-1]
+        n_points = plan.n_sets * len(exponents)
+        points = lists.reshape(n_points, words)
         affine = device.empty((n_points, words // 2), np.uint64)
         products = device.empty((n_points, words // 4), np.uint64)
         normalize_points(self.module, self.degree, affine, products, points, n_points, 1)
         host = device.to_host(affine)
         results = np.zeros((plan.n_sets, plan.c, words // 2), np.uint64)
-        results[:, exponents] = host[:-1].reshape(plan.n_sets, len(exponents), -1)
-        results[0, plan.c - 1] = host[-1]  # the place of weight 1
+        results[:, exponents] = host.reshape(plan.n_sets, len(exponents), -1)
         return self._join(results.reshape(plan.n_sets * plan.c, -1), plan.n_sets, plan.c)
 
     def _sum_lists(self, lists: Array, weighted: Array, n_out: int) -> Array:

@@ -2,13 +2,14 @@
 //
 // A scalar s becomes min(s, r - s) with a sign, and that becomes signed digits of c bits, lowest
 // first (kernels/cuda/msm/plan.py). Nothing is stored of them but what the sort moves: they are
-// cheap to compute again. Digit d of window w goes to bucket (w mod S) 2^(c-1) + |d| - 1, scalars +-1
-// to one bucket behind all others; zeros leave no entry. A reference is record << 1 | negate.
+// cheap to compute again. Digit d of window w goes to bucket (w mod S) 2^(c-1) + |d| - 1; zeros leave
+// no entry. A reference is record << 1 | negate.
 //
 // The sort goes by the bucket's upper bits (its part), then by its lower ones (its place in the
 // part). Each time a block counts in shared memory, takes room for all it has of a part or bucket by
 // one atomic addition, and places its entries there: neighbours of a block stay neighbours, no
-// counter in global memory gets more than one addition a block, whatever the scalars are.
+// counter in global memory gets more than one addition a block, whatever the scalars are. Few buckets
+// are parts themselves: then the first of the two sorts is all.
 // The order inside a bucket is free: sums of points do not depend on it.
 
 #include "carry.cuh"
@@ -60,12 +61,6 @@ struct Magnitude {
         return below + 1;
     }
 
-    ZK_DEVICE bool is_one() const {
-        u32 rest = limb[0] ^ 1;
-        ZK_UNROLL for (int k = 1; k < 8; k++) rest |= limb[k];
-        return rest == 0;
-    }
-
     ZK_DEVICE void shift_down(u32 n_bits) {
         ZK_UNROLL for (int k = 0; k < 7; k++) {
             limb[k] = (u32)(((u64)limb[k + 1] << 32 | limb[k]) >> n_bits);
@@ -82,10 +77,6 @@ struct Digits {
     template <class Put> ZK_DEVICE void each(const Scalar &scalar, Put put) const {
         Magnitude m(scalar);
         const u32 half = 1u << (c - 1);
-        if (m.is_one()) {
-            put(n_sets * half, 0, m.negative);
-            return;
-        }
         u32 carry = 0, set = 0, j = 0;
         ZK_NO_UNROLL for (u32 w = 0; w < n_windows; w++) {
             u32 digit = (m.limb[0] & (2 * half - 1)) + carry;
@@ -151,29 +142,49 @@ count_parts(u32 *sizes, u32 *bases, const Scalar *scalars, const u8 *infinite, u
 }
 ZK_EXPORT(count_parts)
 
-// The entries, part by part: those of part p from starts[p] on. Digit w of scalar i refers to record
-// (w / n_sets) * stride + first_record + i. Grid, shared and the rest: as count_parts.
-ZK_KERNEL(256)
-place_parts(Entry *entries, const u32 *starts, const u32 *bases, const Scalar *scalars,
-            const u8 *infinite, u64 n, u32 per_block, u32 first_record, u32 stride, u32 c,
-            u32 n_windows, u32 n_sets, u32 lg_places, u32 n_parts) {
+ZK_DEVICE void put(Entry *entry, u32 place, u32 reference) { *entry = {place, reference}; }
+ZK_DEVICE void put(u32 *entry, u32, u32 reference) { *entry = reference; }
+
+template <class E>
+ZK_DEVICE void place(E *entries, const u32 *starts, const u32 *bases, const Scalar *scalars,
+                     const u8 *infinite, u64 n, u32 per_block, u32 first_record, u32 stride,
+                     const Digits &digits, u32 lg_places, u32 n_parts) {
     u32 *next = zk_shared<u32>();
     for (u32 p = threadIdx.x; p < n_parts; p += blockDim.x) {
         next[p] = starts[p] + bases[(u64)blockIdx.x * n_parts + p];
     }
     ZK_BARRIER();
-    const Digits digits = {c, n_windows, n_sets};
     const u64 first = (u64)blockIdx.x * per_block, last = first + per_block;
     for (u64 i = first + threadIdx.x; i < last && i < n; i += blockDim.x) {
         if (infinite[i]) continue;
         digits.each(scalars[i], [&](u32 bucket, u32 j, bool negate) {
             const u32 at = zk_atomic_add(&next[bucket >> lg_places], 1);
             const u32 record = j * stride + first_record + (u32)i;
-            entries[at] = {bucket & ((1u << lg_places) - 1), record << 1 | (u32)negate};
+            put(&entries[at], bucket & ((1u << lg_places) - 1), record << 1 | (u32)negate);
         });
     }
 }
+
+// The entries, part by part: those of part p from starts[p] on. Digit w of scalar i refers to record
+// (w / n_sets) * stride + first_record + i. Grid, shared and the rest: as count_parts.
+ZK_KERNEL(256)
+place_parts(Entry *entries, const u32 *starts, const u32 *bases, const Scalar *scalars,
+            const u8 *infinite, u64 n, u32 per_block, u32 first_record, u32 stride, u32 c,
+            u32 n_windows, u32 n_sets, u32 lg_places, u32 n_parts) {
+    place(entries, starts, bases, scalars, infinite, n, per_block, first_record, stride,
+          {c, n_windows, n_sets}, lg_places, n_parts);
+}
 ZK_EXPORT(place_parts)
+
+// Their references alone, where each bucket is a part: the same with lg_places = 0.
+ZK_KERNEL(256)
+place_references(u32 *references, const u32 *starts, const u32 *bases, const Scalar *scalars,
+                 const u8 *infinite, u64 n, u32 per_block, u32 first_record, u32 stride, u32 c,
+                 u32 n_windows, u32 n_sets, u32 lg_places, u32 n_parts) {
+    place(references, starts, bases, scalars, infinite, n, per_block, first_record, stride,
+          {c, n_windows, n_sets}, lg_places, n_parts);
+}
+ZK_EXPORT(place_references)
 
 // out[row, i] = starts[row] + counts[row, 0] + ... + counts[row, i - 1], and behind the last row the
 // sum of all. Grid: a block for each row of `length` words. Shared: a word per thread; blockDim.x is

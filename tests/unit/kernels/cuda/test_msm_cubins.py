@@ -46,6 +46,7 @@ REGISTERS = {  # most per thread
         "count_lengths": 32,
         "count_parts": 32,
         "place_parts": 32,
+        "place_references": 32,
         "scan_rows": 40,
         "count_buckets": 32,
         "place_buckets": 32,

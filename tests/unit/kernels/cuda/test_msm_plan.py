@@ -135,10 +135,11 @@ def test_parts_and_blocks_of_the_sort(n_processors: int) -> None:
     for n in SIZES:
         for tables in (None, wide):
             plan = plan_pass(n, 1, lengths_of(1, 17, 253), tables=tables, budget=budget)
-            assert plan.n_sums == plan.n_sets * plan.n_buckets + 1
+            assert plan.n_sums == plan.n_sets * plan.n_buckets
             places = 1 << plan.lg_places
             assert (plan.n_parts - 1) * places < plan.n_sums <= plan.n_parts * places
             assert 4 * max(plan.n_parts, places) <= MAX_SHARED_BYTES
+            assert (places == 1) == (plan.n_sums <= msm_plan.MAX_DIRECT)
             assert plan.entries_per_block >= 8 * places
             per_block = plan.scalars_per_block(n_processors)
             assert per_block % msm_plan.SORT_BLOCK == 0
@@ -214,10 +215,9 @@ def test_reduction_steps(c: int) -> None:
             assert (step.n, step.exponent) == (n, exponent)
             assert 1 <= step.lg_chunk <= 3
             n, exponent = step.n_after, exponent + step.lg_chunk
-        assert steps
         assert n == 1 or n * n_sets < msm_plan.LEAST_REDUCED
         assert exponent + (n.bit_length() - 1) == c - 1  # the bits of what is left
-        assert len(steps) <= 1 or steps[-1].n * n_sets >= msm_plan.LEAST_REDUCED
+        assert not steps or steps[-1].n * n_sets >= msm_plan.LEAST_REDUCED
 
 
 def test_lists_end_with_one_sum() -> None:
