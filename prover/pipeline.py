@@ -102,7 +102,7 @@ def prove_job(
     stages = Stages(clock=clock, report=progress or silent)
     inputs = ShardInputs.of(accuracy.public_layout, images, labels)
 
-    with stages.stage("witness 1"):
+    with stages.stage("witness 1"), backend.integers.active():
         committed = solve_committed(
             accuracy,
             model,

@@ -56,38 +56,39 @@ def prove_statement(
     advice        : scalars of the advice wires
     raises        : KeyMismatch, UnsatisfiedConstraint where a table is met at its challenge
     """
-    with stages.stage("commit"):
-        rho_a = draw_scalar(random_bytes)
-        d_a = commit_advice(key, advice, rho_a, backend)
-        linked = link_groups(key, openings, random_bytes, backend)
+    with backend.integers.active():  # entered once, not at every step
+        with stages.stage("commit"):
+            rho_a = draw_scalar(random_bytes)
+            d_a = commit_advice(key, advice, rho_a, backend)
+            linked = link_groups(key, openings, random_bytes, backend)
 
-    with stages.stage("challenges"):
-        challenges = compute_challenges(
-            statement.encode(),
-            committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
-            n_challenges=key.verifying.n_challenges,
-        )
-        public = public_inputs(statement, challenges)
-        assert public is not None, "the statement was built from these inputs"
+        with stages.stage("challenges"):
+            challenges = compute_challenges(
+                statement.encode(),
+                committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
+                n_challenges=key.verifying.n_challenges,
+            )
+            public = public_inputs(statement, challenges)
+            assert public is not None, "the statement was built from these inputs"
 
-    with stages.stage("witness 2"):
-        wires = backend.concat([opening.wires for opening in openings])
-        z = solve_private(circuit, public=public, model=wires, advice=advice, backend=backend)
+        with stages.stage("witness 2"):
+            wires = backend.concat([opening.wires for opening in openings])
+            z = solve_private(circuit, public=public, model=wires, advice=advice, backend=backend)
 
-    with stages.stage("prove"):
-        points = compute_points(
-            key,
-            circuit.r1cs,
-            z,
-            blindings=linked.blindings,
-            rho_a=rho_a,
-            random_bytes=random_bytes,
-            backend=backend,
-            progress=stages.report,
-        )
-        proof = Proof(
-            a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a
-        )
+        with stages.stage("prove"):
+            points = compute_points(
+                key,
+                circuit.r1cs,
+                z,
+                blindings=linked.blindings,
+                rho_a=rho_a,
+                random_bytes=random_bytes,
+                backend=backend,
+                progress=stages.report,
+            )
+            proof = Proof(
+                a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a
+            )
     return WholeProof(proof=proof, z=z)
 
 

@@ -8,8 +8,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -49,14 +49,21 @@ class EmulatedDevice:
         self.reversed_order, self.memory_bytes = reversed_order, memory_bytes
         self._modules: dict[str, EmulatedModule] = {}
         self.under_way: list[LateCopy] = []
+        self._depth = 0  # of `active`; one thread works on it
 
     @property
     def free_bytes(self) -> int:
         """All of it: the arrays are NumPy's."""
         return self.memory_bytes
 
-    def active(self) -> AbstractContextManager[None]:
-        return nullcontext()
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        METER.contexts += self._depth == 0
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
 
     def load_module(self, name: str) -> Module:
         if name not in self._modules:

@@ -19,6 +19,7 @@ class Counts:
     operations       : of the package of arrays, by name: a kernel of its own each
     allocations      : of memory of the device
     synchronizations : times that the host waited for the device
+    contexts         : times that a thread made the device its own
     uploads          : bytes of each copy to the device
     downloads        : bytes of each copy to the host
     """
@@ -27,6 +28,7 @@ class Counts:
     operations: Counter[str] = field(default_factory=Counter)
     allocations: int = 0
     synchronizations: int = 0
+    contexts: int = 0
     uploads: list[int] = field(default_factory=list)
     downloads: list[int] = field(default_factory=list)
 

@@ -49,6 +49,7 @@ class FakeCupy:
         self.queue: list[Callable[[], object]] = []  # of the main stream
         self.streams = [self.queue]  # those that are current, innermost last
         self.current: list[int] = []
+        self.entered: list[int] = []  # all that became current, one after the other
         self.loaded: list[bytes] = []
         self.launched: list[tuple[Any, ...]] = []
         self.fail_launch: Exception | None = None
@@ -201,6 +202,7 @@ class _Device:
 
     def __enter__(self) -> None:
         self.cupy.current.append(self.ordinal)
+        self.cupy.entered.append(self.ordinal)
 
     def __exit__(
         self,

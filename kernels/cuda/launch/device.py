@@ -8,8 +8,8 @@ out again only behind that kernel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.cpu.compile.jit import lend_directory
+from kernels.cuda.launch.active import Active
 from kernels.cuda.launch.compiler import load_cubin
-from kernels.cuda.launch.faults import explain
 from kernels.cuda.launch.per_thread import BLOCK, Form, PerThread
 from kernels.cuda.launch.runtime import Array, Dim, check_launch, grid_for
 from kernels.cuda.launch.source import Source, load_source
@@ -114,7 +114,7 @@ class CupyDevice:
         load_ahead: LoadThreads = load_threads,
     ) -> None:
         self.xp, self.ordinal, self.synchronous = cupy, ordinal, synchronous
-        self._faults = _fault_types(cupy)
+        self.faults = _fault_types(cupy)
         self._load, self._modules, self._lock = load, dict[str, CupyModule](), Lock()
         self._load_ahead, self._threads = load_ahead, dict[tuple[str, str], CupyThreads]()
         try:
@@ -130,7 +130,7 @@ class CupyDevice:
                 self._pool.set_limit(size=self.memory_bytes)
                 self._staging, self._staging_aside = Staging(cupy), Staging(cupy)
                 self._aside = cupy.cuda.Stream(non_blocking=True)
-        except self._faults as error:
+        except self.faults as error:
             raise BackendUnavailable(f"CUDA device {ordinal} cannot be used: {error}") from error
         self.name = str(properties["name"].decode())
         self.n_processors = int(properties["multiProcessorCount"])
@@ -141,14 +141,17 @@ class CupyDevice:
         """The cap less what arrays hold; blocks that only the pool keeps can be given back."""
         return self.memory_bytes - int(self._pool.used_bytes())
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Make this the thread's device, its pool the thread's, and every fault a DeviceError."""
-        with ExitStack() as stack:
-            stack.enter_context(_as_device_errors(self._faults))
-            stack.enter_context(self._device)
-            stack.enter_context(self.xp.cuda.using_allocator(self._pool.malloc))
-            yield
+    def active(self) -> AbstractContextManager[None]:
+        """Make this the thread's device, its pool the thread's, and every fault a DeviceError.
+
+        Inside itself it costs nothing: a proof enters once, and its thousands of steps find it so.
+        """
+        return Active(self)
+
+    def enter(self, stack: ExitStack) -> None:
+        """Make this the thread's device and its pool the thread's, until the stack is closed."""
+        stack.enter_context(self._device)
+        stack.enter_context(self.xp.cuda.using_allocator(self._pool.malloc))
 
     def load_module(self, name: str) -> CupyModule:
         """`src/NAME.cu` for this GPU's architecture."""
@@ -294,11 +297,3 @@ def _fault_types(cupy: Any) -> tuple[type[BaseException], ...]:
         cupy.cuda.compiler.CompileException,
         ImportError,  # of libraries that cupy loads when it first needs them
     )
-
-
-@contextmanager
-def _as_device_errors(faults: tuple[type[BaseException], ...]) -> Iterator[None]:
-    try:
-        yield
-    except faults as error:
-        raise explain("cupy", error, versions=("cupy-cuda13x", "numpy"), telling=True) from error

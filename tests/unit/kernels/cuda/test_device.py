@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -230,6 +231,50 @@ def test_without_cupy_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_fault_says_what_failed(device: CupyDevice, fault: Exception, told: str) -> None:
     with pytest.raises(DeviceError, match=told), device.active():
         raise fault
+
+
+def test_a_device_is_entered_once_for_all_that_happens_inside(cupy: FakeCupy) -> None:
+    mine, other = open_fake(cupy, 0), open_fake(cupy, 1)
+    cupy.entered.clear()
+    with mine.active():
+        for _ in range(3):
+            mine.empty((1,), np.uint64)
+            with pytest.raises(DeviceError, match="inside"), mine.active():
+                raise CUDARuntimeError("inside")
+        assert cupy.entered == [0]
+        with other.active():
+            mine.empty((1,), np.uint64)
+            assert cupy.current == [0, 1]
+            other.empty((1,), np.uint64)
+        assert cupy.current == [0]
+        mine.empty((1,), np.uint64)
+    assert cupy.entered == [0, 1, 0]
+    assert cupy.current == []
+    mine.empty((1,), np.uint64)
+    assert cupy.entered == [0, 1, 0, 0]
+
+
+def test_each_thread_enters_by_itself(device: CupyDevice, cupy: FakeCupy) -> None:
+    cupy.entered.clear()
+    with device.active():
+        thread = Thread(target=device.empty, args=((1,), np.uint64))
+        thread.start()
+        thread.join()
+    assert cupy.entered == [1, 1]
+
+
+def test_a_device_that_cannot_be_entered_leaves_nothing_behind(
+    device: CupyDevice, cupy: FakeCupy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise CUDARuntimeError("cudaErrorDevicesUnavailable")
+
+    with monkeypatch.context() as now:
+        now.setattr(cupy.cuda, "using_allocator", fail)
+        with pytest.raises(DeviceError, match="Unavailable"), device.active():
+            pytest.fail("entered")
+    assert cupy.current == []
+    device.empty((1,), np.uint64)
 
 
 CUPY = """

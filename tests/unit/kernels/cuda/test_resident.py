@@ -32,6 +32,7 @@ OF_A_PROOF = {  # most, of the scene's network under a warm key: see `tests.supp
     "operations": 159,
     "allocations": 363,
     "synchronizations": 35,
+    "contexts": 2,
     "uploads": 30,
     "downloads": 33,
 }
@@ -99,6 +100,7 @@ def test_the_witness_stays_on_the_device(
         "operations": counts.operations.total(),
         "allocations": counts.allocations,
         "synchronizations": counts.synchronizations,
+        "contexts": counts.contexts,
         "uploads": len(counts.uploads),
         "downloads": len(counts.downloads),
     }
