@@ -24,7 +24,7 @@ from kernels.cuda.launch.per_thread import BLOCK, Form, PerThread
 from kernels.cuda.launch.runtime import Array, Dim, check_launch, grid_for
 from kernels.cuda.launch.source import Source, load_source
 from kernels.cuda.launch.staging import Staging
-from kernels.cuda.launch.threads import lay_out, load_threads
+from kernels.cuda.launch.threads import lay_out, load_threads, require_fitting_packages
 from kernels.errors import BackendUnavailable
 from kernels.versions import find_version
 
@@ -76,8 +76,10 @@ def open_device(
     memory_bytes : cap for all arrays together; default MEMORY_SHARE of what is free
     synchronous  : wait after every launch, so that a fault is reported by the launch that made it
 
-    Raises BackendUnavailable without cupy, a driver or that GPU.
+    Raises BackendUnavailable without cupy, a driver or that GPU, or with packages that do not fit
+    together.
     """
+    require_fitting_packages()
     return CupyDevice(load_cupy(), ordinal, memory_bytes=memory_bytes, synchronous=synchronous)
 
 

@@ -15,6 +15,7 @@ from kernels.cpu.compile.jit import source_digest
 from kernels.cuda.launch.compiler import OPTIONS, Cubin, keep_code, linker_version, needing_packages
 from kernels.cuda.launch.faults import explain
 from kernels.cuda.launch.per_thread import Form, PerThread
+from kernels.errors import BackendUnavailable
 from kernels.versions import find_version
 
 VERSIONS = ("numba-cuda", "numba", "numpy")
@@ -76,6 +77,20 @@ def lay_out(n: int, arguments: Sequence[Any]) -> tuple[Any, ...]:
             step *= length
         words += (0, 0, argument.size, item, argument, *argument.shape, *reversed(strides))
     return tuple(words)
+
+
+def require_fitting_packages() -> None:
+    """BackendUnavailable, with the remedy, for packages that are known not to know each other: else
+    the first kernel that is compiled would say so, in the middle of a proof."""
+    found, numpy = find_version("numba-cuda"), find_version("numpy")
+    if found.startswith("0.30.") and _release(numpy) >= (2, 5):
+        raise BackendUnavailable(
+            f"numba-cuda {found} does not know numpy {numpy}; install 'numpy<2.5'"
+        )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
 @contextmanager

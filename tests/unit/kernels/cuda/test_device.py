@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -16,7 +17,7 @@ import pytest
 from kernels.array import FrMont
 from kernels.backend import get_backend
 from kernels.cuda.backend import CudaBackend
-from kernels.cuda.launch import staging
+from kernels.cuda.launch import staging, threads
 from kernels.cuda.launch.device import CupyDevice, open_device
 from kernels.cuda.launch.per_thread import BLOCK, PerThread
 from kernels.errors import BackendUnavailable, DeviceError, SettingInvalid
@@ -214,6 +215,30 @@ def test_without_cupy_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         open_device()
     with pytest.raises(BackendUnavailable, match="cupy"):
         get_backend("cuda")
+
+
+@pytest.mark.parametrize(
+    ("numba_cuda", "numpy", "fits"),
+    [
+        ("0.30.4", "2.4.6", True),
+        ("0.30.4", "2.5.0", False),
+        ("0.30.0", "2.10.1rc1", False),
+        ("0.31.0", "2.5.0", True),
+        ("absent", "2.5.0", True),  # then compiling says what is missing
+    ],
+)
+def test_packages_that_do_not_fit_are_refused_at_start(
+    monkeypatch: pytest.MonkeyPatch, cupy: FakeCupy, numba_cuda: str, numpy: str, fits: bool
+) -> None:
+    versions = {"numba-cuda": numba_cuda, "numpy": numpy}
+    monkeypatch.setattr(threads, "find_version", versions.__getitem__)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    if fits:
+        assert open_device().name == "Fake GPU"
+        return
+    told = f"numba-cuda {numba_cuda} does not know numpy {numpy}; install 'numpy<2.5'"
+    with pytest.raises(BackendUnavailable, match=re.escape(told)):
+        open_device()
 
 
 @pytest.mark.parametrize(
