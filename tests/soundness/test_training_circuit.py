@@ -106,6 +106,7 @@ def test_any_single_number_changed_is_refused(name: str) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_any_single_number_changed_is_refused_at_length(name: str) -> None:
     assert change_numbers(name, 1000, seed=4) == []
