@@ -239,3 +239,19 @@ def share_threads(n_processes: int) -> int:
     """
     most = max(1, count_processors() // max(1, n_processes))
     return bound_threads(os.environ.get("ZKPOT_THREADS", ""), most)
+
+
+_HANDED_ON = frozenset(
+    (
+        *("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV"),
+        *("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "LD_LIBRARY_PATH"),
+        *("XDG_CACHE_HOME", "ZKPOT_CACHE_DIR", "ZKPOT_LANES", "ZKPOT_THREADS"),
+        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"),
+    )
+)
+
+
+def write_bare_environment() -> dict[str, str]:
+    """The environment for a process that reads what strangers wrote: how to run, and no keys of
+    queue or store."""
+    return {name: value for name, value in os.environ.items() if name in _HANDED_ON}

@@ -24,6 +24,7 @@ import numpy as np
 from api.errors import Audience, describe
 from api.http.problems import ApiProblem
 from api.http.verifier import NICENESS, read_frame, send_frame
+from api.settings import write_bare_environment
 from federated.errors import FederatedError
 from kernels.numpy_types import UInt8Array
 from prover.errors import ProverError
@@ -32,16 +33,6 @@ MAX_SAMPLES = 1 << 10
 """That a network is calibrated on."""
 IMPORT_S = 300.0
 _MEMORY_BYTES = 8 << 30
-_HANDED_ON = frozenset(
-    (
-        *("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "VIRTUAL_ENV"),
-        *("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "LD_LIBRARY_PATH"),
-        *("XDG_CACHE_HOME", "ZKPOT_CACHE_DIR", "ZKPOT_LANES", "ZKPOT_THREADS"),
-        *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"),
-    )
-)
-"""Of the environment, which also has the keys of queue and store: the process reads what strangers
-wrote, and gets none of them."""
 _MISSING = "this service imports no ONNX files: its operator has to `pip install 'zkpot[onnx]'`"
 _BOUNDS = "importing this file takes more time or memory than a caller may take"
 
@@ -86,7 +77,7 @@ def import_onnx(file: bytes, pixels: PixelNumbers, images: UInt8Array) -> Import
         done = subprocess.run(
             argv,
             input=sent,
-            env={name: value for name, value in os.environ.items() if name in _HANDED_ON},
+            env=write_bare_environment(),
             capture_output=True,
             timeout=IMPORT_S,
             check=False,
