@@ -51,6 +51,37 @@ def plot_scaling(
     axes.set_title(title)
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()
+    return _save(figure, path)
+
+
+def plot_curves(rows: Sequence[Row], path: Path, *, title: str) -> Path:
+    """Accuracies over passes, one line per seed, and those of the peer `float` broken.
+
+    rows : with params `seed` and `epoch`
+    Raises Unavailable without matplotlib.
+    """
+    figure, axes = _subplots()
+    for seed in sorted({int(row["params"]["seed"]) for row in rows}):
+        own = sorted((r for r in rows if r["params"]["seed"] == seed), key=_get_epoch)
+        epochs = [_get_epoch(row) for row in own]
+        values = [row["value"] for row in own]
+        axes.plot(epochs, values, "-o", color=f"C{seed}", label=f"exact integers, seed {seed}")
+        peers = [row["peers"]["float"] for row in own]
+        axes.plot(epochs, peers, "--x", color=f"C{seed}", label=f"float SGD, seed {seed}")
+    axes.set_xlabel("passes over the data")
+    axes.set_ylabel("accuracy on the test split (%)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_title(title)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+    return _save(figure, path)
+
+
+def _get_epoch(row: Row) -> int:
+    return int(row["params"]["epoch"])
+
+
+def _save(figure: Any, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=120, bbox_inches="tight")

@@ -103,6 +103,7 @@ SUITES = {
     "consensus": "bench.suites.consensus:build_suite",
     "growth": "bench.suites.growth:build_suite",
     "aggregation": "bench.suites.aggregation:build_suite",
+    "training": "bench.suites.training:build_suite",
     "cuda": "bench.suites.cuda:build_suite",
 }
 
