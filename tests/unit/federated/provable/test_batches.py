@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,16 @@ def test_bytes_that_are_no_file_are_refused() -> None:
         replace(batches.public, d=G1Array.zeros(MAX_BATCHES + 1))
     with pytest.raises(FieldInvalid, match="scalars"):
         replace(batches.secret, rho=FrArray.zeros(0))
+
+
+def test_reading_costs_what_a_file_has(tmp_path: Path) -> None:
+    """Not the 2 GiB that its format allows: also where so much memory is not to be had."""
+    save(tmp_path, make_batches())
+    tracemalloc.start()
+    load_batches(tmp_path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 20
 
 
 @pytest.mark.parametrize("widths", [[6, 5, 4], [7, 3]])
