@@ -118,7 +118,7 @@ def commit(
     and blindings are kept beside the commitments, readable by you only."""
     import secrets
 
-    from api.console.files import create_private, filling, write_public
+    from api.console.files import filling
     from api.console.output import refuse
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, meaning, refusing
@@ -153,9 +153,9 @@ def commit(
                 progress=progress,
             )
         # The secret first: a commitment without one must never exist.
-        with filling(out, SECRET_NAME):
-            create_private(out / SECRET_NAME, batches.secret.encode())
-            write_public(out / PUBLIC_NAME, batches.public.encode())
+        with filling(out) as files:
+            files.add_private(SECRET_NAME, batches.secret.encode())
+            files.add_public(PUBLIC_NAME, batches.public.encode())
     found = {
         "out": str(out),
         "batches": batches.n_batches,

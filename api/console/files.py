@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kernels.files import PRIVATE, write_new, write_whole
+from kernels.files import PRIVATE, PUBLIC, write_new, write_whole
 
 
 def write_private(path: Path, raw: bytes) -> None:
@@ -24,19 +24,42 @@ def write_public(path: Path, raw: bytes) -> None:
     write_whole(path, [raw])
 
 
+class Filling:
+    """A folder that files are put into, each of a name that nothing there has yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._added: list[Path] = []
+
+    def add_private(self, name: str, raw: bytes) -> None:
+        """As `create_private`."""
+        create_private(self._folder / name, raw)
+        self._added.append(self._folder / name)
+
+    def add_public(self, name: str, raw: bytes) -> None:
+        """Likewise, with the usual mode."""
+        write_new(self._folder / name, raw, mode=PUBLIC)
+        self._added.append(self._folder / name)
+
+    def empty(self) -> None:
+        """What was added is gone; files of others stay. Raises OSError."""
+        for path in self._added:
+            path.unlink(missing_ok=True)
+
+
 @contextmanager
-def filling(folder: Path, *names: str) -> Iterator[None]:
-    """A folder, made if need be, for files; after an error those named are gone, and it if empty.
+def filling(folder: Path) -> Iterator[Filling]:
+    """A folder, made if need be, for files; after an error those added are gone, and it if empty.
 
     The block sees to all other files that it writes. Raises OSError.
     """
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    files = Filling(folder)
     try:
-        yield
+        yield files
     except BaseException:
-        for name in names:
-            (folder / name).unlink(missing_ok=True)
+        files.empty()
         if is_new:
             with suppress(OSError):  # somebody put something there
                 folder.rmdir()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from api.console.files import create_private, filling, write_public
+from api.console.files import filling
 from api.console.model_files import load_model
 from api.console.output import emit_json, refuse
 from api.console.progress import show_steps
 from api.console.refusals import load_backend, refusing
 from api.errors import Audience, describe
-from federated.data import DatasetRef, load_samples
+from federated.data import DatasetRef, Samples, load_samples
 from federated.provable.batches import load_batches
 from federated.provable.recipes import make_trainable, suggest_recipe
 from federated.provable.trajectory import (
@@ -28,6 +29,7 @@ from federated.provable.trajectory import (
     require_length,
 )
 from federated.settings import Settings
+from federated.sources.datasets import get_dataset
 from prover.errors import RangeExceeded
 from prover.model.network import Architecture, QuantizedModel, is_correct
 from prover.model.zkq import encode_model
@@ -68,12 +70,10 @@ def train_provably(request: TrainRequest, *, as_json: bool) -> None:
         raise typer.BadParameter("give --steps or --epochs, not both", param_hint="--steps")
     _refuse_existing(request.out, as_json=as_json)
     with refusing(as_json=as_json):
-        test = load_samples(
-            DatasetRef.parse(f"{request.dataset}:test"), Settings.from_environment().data_dir
-        )
         batches = load_batches(request.batches)
         recipe, model = _find_start(request, batches.public.batch_size)
         batches.require_recipe(recipe)
+        test = _load_test(request.dataset, recipe.architecture)
         n_steps = request.steps or (request.epochs or 1) * batches.n_batches
         require_length(recipe, n_steps)
         seed = request.seed.to_bytes(SEED_BYTES, "little")
@@ -114,6 +114,19 @@ def _find_start(request: TrainRequest, batch_size: int) -> tuple[TrainingRecipe,
     return recipe, draw_start(recipe, request.seed.to_bytes(SEED_BYTES, "little"))
 
 
+def _load_test(name: str, architecture: Architecture) -> Samples:
+    """The test split; a usage error, before any step, where it does not fit the network's ends."""
+    test = load_samples(DatasetRef.parse(f"{name}:test"), Settings.from_environment().data_dir)
+    width, n_classes = test.images.shape[1], get_dataset(name).n_classes
+    if (prod(architecture.input_shape), architecture.n_classes) != (width, n_classes):
+        raise typer.BadParameter(
+            f"accuracy is told on {name}, of {width} values per sample and {n_classes} classes: "
+            f"{architecture.name} does not fit it",
+            param_hint="--dataset",
+        )
+    return test
+
+
 def _refuse_existing(out: Path, *, as_json: bool) -> None:
     for name in (TRAJECTORY_NAME, BLINDINGS_NAME, COMMITMENTS_NAME, MODEL_NAME, START_NAME):
         if (out / name).exists():
@@ -129,16 +142,12 @@ def _write(
     out: Path, model: QuantizedModel, committed: CommittedTrajectory, trained: QuantizedModel
 ) -> None:
     """Secrets first: commitments without them must never exist."""
-    private = {
-        TRAJECTORY_NAME: committed.trajectory.encode(),
-        BLINDINGS_NAME: committed.blindings.encode(),
-        MODEL_NAME: encode_model(trained),
-    }
-    with filling(out, *private, START_NAME):
-        for name, raw in private.items():
-            create_private(out / name, raw)
-        write_public(out / START_NAME, encode_model(model))
-        write_public(out / COMMITMENTS_NAME, committed.public.encode())
+    with filling(out) as files:
+        files.add_private(TRAJECTORY_NAME, committed.trajectory.encode())
+        files.add_private(BLINDINGS_NAME, committed.blindings.encode())
+        files.add_private(MODEL_NAME, encode_model(trained))
+        files.add_public(START_NAME, encode_model(model))
+        files.add_public(COMMITMENTS_NAME, committed.public.encode())
 
 
 def _tell(found: dict[str, Any], out: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from api.console import provable
+from federated.provable import batches as committing
 from federated.provable.batches import load_batches
 from federated.provable.trajectory import load_trajectory
 from prover.model.zkq import decode_model, encode_model
@@ -136,3 +139,54 @@ def test_what_cannot_be_is_refused(folder: Path, tmp_path: Path) -> None:
     assert "linear layers" in refuse("recipe_invalid", *lenet)
     assert "65536" in refuse("shape_mismatch", *train(folder, out, "--steps", 70_000))
     assert not out.exists()
+
+
+def test_data_that_no_accuracy_is_told_of_are_refused_before_training(tmp_path: Path) -> None:
+    """Other classes, other samples: known before the first step, and about --dataset."""
+    rng = np.random.default_rng(1)
+    for width, arch in ((784, "mlp-784-4-5"), (20, "mlp-20-4-10")):
+        labels = rng.integers(0, 5, 9, dtype=np.uint8)
+        samples = {"images": rng.integers(0, 256, (9, width), dtype=np.uint8), "labels": labels}
+        np.savez(tmp_path / "own.npz", **samples)
+        folder = tmp_path / arch
+        succeed("data", "commit", tmp_path / "own.npz", "--arch", arch, "--out", folder)
+        out = tmp_path / "out"
+        command = ["train", "--provable", "--arch", arch, "--batches", folder, "--out", out]
+        misuse(f"{arch} does not fit it", *command)
+        assert not out.exists()
+
+
+# -- what another command wrote meanwhile ----------------------------------------------------------
+
+
+def test_a_second_commitment_to_one_folder_leaves_the_secret_of_the_first(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both began before either had written: a commitment must not lose its secret."""
+    out, commit = tmp_path / "out", committing.commit_batches
+
+    def be_slow(*arguments: Any, **named: Any) -> Any:
+        shutil.copytree(folder, out)
+        return commit(*arguments, **named)
+
+    monkeypatch.setattr(committing, "commit_batches", be_slow)
+    again = ["data", "commit", "mnist:train[0:9]", "--arch", ARCH, "--out", out]
+    refuse("io_error", *again)
+    assert load_batches(out).n_samples == 200
+
+
+def test_a_second_training_to_one_folder_leaves_the_first(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, out, commit = tmp_path / "first", tmp_path / "out", provable.commit_trajectory
+    succeed(*train(folder, first, "--steps", 1))
+
+    def be_slow(*arguments: Any, **named: Any) -> Any:
+        out.mkdir()
+        # As far as the first has come: its last secret, and nothing that would be found before.
+        shutil.copy(first / "trajectory.blindings", out)
+        return commit(*arguments, **named)
+
+    monkeypatch.setattr(provable, "commit_trajectory", be_slow)
+    refuse("io_error", *train(folder, out, "--steps", 1))
+    assert [path.name for path in out.iterdir()] == ["trajectory.blindings"]
