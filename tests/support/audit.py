@@ -28,7 +28,8 @@ from tests.support.definition import (
     list_numbers,
     list_quotients,
 )
-from tests.support.residuals import Residuals, require_equal
+from tests.support.residuals import Residuals
+from tests.support.rows import require_equal
 
 NOTHING = np.zeros(0, dtype=object)
 
@@ -172,7 +173,8 @@ class Audit:
         table = f"clamp {list_clamps(self.architecture).index(kind)}"
         y = self.circuit.wires(f"{part}/y")
         pair = q - list_quotients(requant)[0] + self.circuit.challenges["pair"] * y
-        require_equal(part, self.circuit.looked_up(f"{part}/clamp", table), pair)
+        label = f"{part}/clamp"
+        require_equal(part, self.circuit.looked_up(label, table, [f"{label} second"]), pair)
         return y
 
     def _require_weighed(self, index: int, layer: Linear | Conv2d, error: Tensor) -> None:
