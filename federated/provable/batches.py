@@ -9,7 +9,6 @@ batches of all classes; the private file has them in that order. All batches are
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -21,48 +20,23 @@ from federated.provable.files import read_bounded
 from kernels.array import FrArray, G1Array
 from kernels.numpy_types import UInt8Array
 from prover.errors import FormatError
-from prover.model.layers import MAX_DIMENSION
 from prover.model.network import Architecture
 from prover.pedersen.commitment import Committer
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
 from prover.training.batch import count_batch_wires, make_batch
+from prover.training.commitments import COMMIT_AGAIN, MAX_BATCHES, BatchCommitments
 from prover.training.recipe import TrainingRecipe
-from prover.wire.array_kinds import Array, Points, Scalars
-from prover.wire.kinds import Digest, Number
+from prover.wire.array_kinds import Array, Scalars
+from prover.wire.kinds import Digest
 from prover.wire.records import Document, header
 
 PUBLIC_NAME, SECRET_NAME = "batches.commit", "batches.secret"
 STAGE = "commitments to batches"
-MAX_BATCHES = 1 << 16
 MAX_PIXEL_BYTES = 1 << 31
-_NEXT_STEP = "commit the data again with `zkpot data commit`"
 _WORD_BYTES = 8
 
 Bytewise = Annotated[UInt8Array, Array("uint8")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class BatchCommitments(Document):
-    """The public half: D_X,b of every batch, in the order of their numbers.
-
-    n_in       : values of a sample; n_classes : labels are below
-    batch_size : samples of a batch; the last has as many or fewer, which is not shown
-    """
-
-    HEADER: ClassVar[bytes] = header(b"zkpotdat", 1)
-    MAX_BYTES: ClassVar[int] = 1 << 22
-    NAME: ClassVar[str] = "file of committed batches"
-    NEXT_STEP: ClassVar[str] = _NEXT_STEP
-    n_in: Annotated[int, Number(1, MAX_DIMENSION)]
-    n_classes: Annotated[int, Number(2, 256)]
-    batch_size: Annotated[int, Number(*TrainingRecipe.LIMITS["batch_size"])]
-    d: Annotated[G1Array, Points(G1Array, 1, MAX_BATCHES)]
-
-    @property
-    def digest(self) -> bytes:
-        """sha256 of the file: by which trajectories and secrets name it."""
-        return hashlib.sha256(self.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -75,7 +49,7 @@ class BatchSecret(Document):
     HEADER: ClassVar[bytes] = header(b"zkpotdas", 1)
     MAX_BYTES: ClassVar[int] = MAX_PIXEL_BYTES + (1 << 27)
     NAME: ClassVar[str] = "secret of committed batches"
-    NEXT_STEP: ClassVar[str] = _NEXT_STEP
+    NEXT_STEP: ClassVar[str] = COMMIT_AGAIN
     commitments: Digest
     rho: Annotated[FrArray, Scalars(1, MAX_BATCHES)] = field(repr=False)
     pixels: Bytewise = field(repr=False)
@@ -198,7 +172,7 @@ def load_batches(folder: Path) -> CommittedBatches:
         raise FormatError(
             f"it is not the secret of {PUBLIC_NAME} beside it",
             where=str(path),
-            next_step=_NEXT_STEP,
+            next_step=COMMIT_AGAIN,
         )
     return CommittedBatches(public=public, secret=secret)
 

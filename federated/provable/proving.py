@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from consensus.learning.samples import draw_indices
-from federated.provable.batches import BatchCommitments, CommittedBatches
+from federated.provable.batches import CommittedBatches
 from federated.provable.trajectory import (
     CommittedTrajectory,
-    TrajectoryCommitments,
     digest_model,
 )
 from kernels.array import G1Array
@@ -35,6 +34,7 @@ from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, Sec
 from prover.progress import Clock, StageProgress, silent
 from prover.randomness import RandomBytes
 from prover.steps import PUBLIC, commit_values, prove_step
+from prover.training.commitments import BatchCommitments, TrajectoryCommitments
 from prover.training.masters import start
 from prover.training.recipe import TrainingRecipe
 from prover.training.step import train_step

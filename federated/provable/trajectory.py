@@ -11,75 +11,46 @@ asked by whoever proves it.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
 
-from federated.provable.batches import MAX_BATCHES, CommittedBatches
+from federated.provable.batches import CommittedBatches
 from federated.provable.files import read_bounded
 from federated.provable.steps import train_steps
 from kernels.array import FrArray, G1Array
 from kernels.bn254 import R
-from kernels.numpy_types import Int32Array, Int64Array, UInt32Array
-from prover.errors import ArchitectureInvalid, FormatError, RecipeInvalid, ShapeMismatch
+from kernels.numpy_types import Int32Array, Int64Array
+from prover.errors import FormatError, ShapeMismatch
 from prover.model.network import QuantizedModel
-from prover.model.zkq import MAX_MANIFEST_BYTES, encode_model
+from prover.model.zkq import encode_model
 from prover.pedersen.commitment import Committer
 from prover.pedersen.opening import combine_commitments
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
+from prover.training.commitments import (
+    MAX_BATCHES,
+    MAX_STEPS,
+    TRAIN_AGAIN,
+    Numbers,
+    RecipeBytes,
+    TrajectoryCommitments,
+    parse_recipe,
+)
 from prover.training.masters import export, start
 from prover.training.recipe import TrainingRecipe
-from prover.wire.array_kinds import Array, Points, Scalars
-from prover.wire.kinds import Bytes, Digest
+from prover.wire.array_kinds import Array, Scalars
+from prover.wire.kinds import Digest
 from prover.wire.records import Document, header
 
 TRAJECTORY_NAME = "trajectory"
 BLINDINGS_NAME = "trajectory.blindings"
 COMMITMENTS_NAME = "trajectory.commit"
 STAGE = "commitments to steps"
-MAX_STEPS = 1 << 16
 MAX_MASTER_BYTES = 1 << 31
-MAX_RECIPE_BYTES = MAX_MANIFEST_BYTES + (1 << 10)
 MASTER_BYTES = 4
-_NEXT_STEP = "train again with `zkpot train --provable`"
-
-RecipeBytes = Annotated[bytes, Bytes(1, MAX_RECIPE_BYTES)]
-Numbers = Annotated[UInt32Array, Array("uint32")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TrajectoryCommitments(Document):
-    """The public half: D_M(1) to D_M(T), and what each step is said to have taken.
-
-    recipe  : its canonical bytes
-    start   : sha256 of the .zkq file of the public model that training began from
-    batches : digest of the committed batches
-    numbers : of the batch of each step
-    """
-
-    HEADER: ClassVar[bytes] = header(b"zkpottrc", 1)
-    MAX_BYTES: ClassVar[int] = 1 << 22
-    NAME: ClassVar[str] = "file of a trajectory's commitments"
-    NEXT_STEP: ClassVar[str] = _NEXT_STEP
-    recipe: RecipeBytes
-    start: Digest
-    batches: Digest
-    numbers: Numbers
-    d: Annotated[G1Array, Points(G1Array, 1, MAX_STEPS)]
-
-    def check_whole(self) -> None:
-        self.require(_parse_recipe(self.recipe) is not None, "has no recipe")
-        self.require(len(self.d) == len(self.numbers), "has not one commitment for each step")
-        self.require(int(self.numbers.max()) < MAX_BATCHES, "names a batch that none can be")
-
-    @property
-    def digest(self) -> bytes:
-        """sha256 of the file."""
-        return hashlib.sha256(self.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -92,7 +63,7 @@ class Trajectory(Document):
     HEADER: ClassVar[bytes] = header(b"zkpottrj", 1)
     MAX_BYTES: ClassVar[int] = MAX_MASTER_BYTES + (1 << 20)
     NAME: ClassVar[str] = "trajectory"
-    NEXT_STEP: ClassVar[str] = _NEXT_STEP
+    NEXT_STEP: ClassVar[str] = TRAIN_AGAIN
     recipe: RecipeBytes
     start: Digest
     batches: Digest
@@ -100,7 +71,7 @@ class Trajectory(Document):
     masters: Annotated[Int32Array, Array("int32")] = field(repr=False)
 
     def check_whole(self) -> None:
-        recipe, n = _parse_recipe(self.recipe), len(self.numbers)
+        recipe, n = parse_recipe(self.recipe), len(self.numbers)
         self.require(recipe is not None, "has no recipe")
         assert recipe is not None, "just required"
         self.require(1 <= n <= MAX_STEPS, f"has not 1 to {MAX_STEPS} steps")
@@ -117,7 +88,7 @@ class Trajectory(Document):
 
     def get_recipe(self) -> TrainingRecipe:
         """What its steps are steps of."""
-        found = _parse_recipe(self.recipe)
+        found = parse_recipe(self.recipe)
         assert found is not None, "checked when it was made"
         return found
 
@@ -141,7 +112,7 @@ class TrajectoryBlindings(Document):
     HEADER: ClassVar[bytes] = header(b"zkpottrb", 1)
     MAX_BYTES: ClassVar[int] = 1 << 22
     NAME: ClassVar[str] = "file of a trajectory's blindings"
-    NEXT_STEP: ClassVar[str] = _NEXT_STEP
+    NEXT_STEP: ClassVar[str] = TRAIN_AGAIN
     commitments: Digest
     rho: Annotated[FrArray, Scalars(1, MAX_STEPS)] = field(repr=False)
 
@@ -247,7 +218,7 @@ def load_trajectory(folder: Path) -> CommittedTrajectory:
         raise FormatError(
             f"{TRAJECTORY_NAME}, {COMMITMENTS_NAME} and {BLINDINGS_NAME} are not of one training",
             where=str(folder),
-            next_step=_NEXT_STEP,
+            next_step=TRAIN_AGAIN,
         )
     return CommittedTrajectory(trajectory=trajectory, public=public, blindings=blindings)
 
@@ -261,12 +232,3 @@ def load_trajectory_commitments(path: Path) -> TrajectoryCommitments:
 def digest_model(model: QuantizedModel) -> bytes:
     """sha256 of the model's .zkq file."""
     return hashlib.sha256(encode_model(model)).digest()
-
-
-def _parse_recipe(raw: bytes) -> TrainingRecipe | None:
-    """The recipe of canonical bytes; None for all others."""
-    try:
-        found = TrainingRecipe.from_manifest(json.loads(raw.decode("ascii")))
-    except (RecipeInvalid, ArchitectureInvalid, ValueError, RecursionError):
-        return None
-    return found if found.encode() == raw else None

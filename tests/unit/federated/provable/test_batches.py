@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 from federated.provable.batches import (
-    MAX_BATCHES,
     PUBLIC_NAME,
     SECRET_NAME,
-    BatchCommitments,
     BatchSecret,
     CommittedBatches,
     count_wires,
@@ -25,6 +23,7 @@ from kernels.array import FrArray, G1Array
 from kernels.numpy_types import Int64Array
 from prover.errors import FieldInvalid, FormatError
 from prover.pedersen.opening import opens
+from prover.training.commitments import MAX_BATCHES, BatchCommitments
 from tests.support.provable import draw_samples, make_batches, make_committer
 from tests.support.training import make_recipe
 

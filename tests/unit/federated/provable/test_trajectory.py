@@ -14,12 +14,10 @@ from federated.provable.steps import STAGE, train_steps
 from federated.provable.trajectory import (
     BLINDINGS_NAME,
     COMMITMENTS_NAME,
-    MAX_STEPS,
     TRAJECTORY_NAME,
     CommittedTrajectory,
     Trajectory,
     TrajectoryBlindings,
-    TrajectoryCommitments,
     digest_model,
     load_trajectory,
     load_trajectory_commitments,
@@ -28,6 +26,7 @@ from federated.provable.trajectory import (
 )
 from prover.errors import FieldInvalid, FormatError, RangeExceeded, ShapeMismatch
 from prover.pedersen.opening import opens
+from prover.training.commitments import MAX_STEPS, TrajectoryCommitments
 from prover.training.draws import draw_start
 from prover.training.masters import export, start
 from prover.training.step import train_step
