@@ -6,12 +6,14 @@ Nothing here imports the proving half.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 from prover.circuit.training.inputs import ExportInputs, StepInputs, Trajectory
 from prover.groth16.verify import Claim, admit, equations_hold, judge_admitted
 from prover.keys.halves import VerifyingKey
 from prover.randomness import RandomBytes
-from prover.wire.training import ExportEnvelope, StepEnvelope
+from prover.wire.training import ExportEnvelope, StepEnvelope, TrainingProofs
 from prover.wire.verdict import Verdict
 
 
@@ -69,3 +71,45 @@ def verify_trajectory(
     if not claims or equations_hold(claims, key=key, random_bytes=random_bytes):
         return Verdict.VALID, None
     return Verdict.PAIRING_FAILED, 0 if len(claims) == 1 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingKeys:
+    """What the steps and the exports of a task are proven under. The inputs are of their keys."""
+
+    step: VerifyingKey
+    step_inputs: StepInputs
+    export: VerifyingKey
+    export_inputs: ExportInputs
+
+
+def verify_trainings(
+    found: Sequence[TrainingProofs], *, keys: TrainingKeys, random_bytes: RandomBytes
+) -> list[Verdict]:
+    """The verdict on each client's proofs: VALID when all hold; else its first that is not.
+
+    Whether they are of what the client has committed to, and of the steps that were drawn, is for
+    `consensus.learning.training` to say.
+    cost : two batches, one of all steps of all clients and one of their exports
+    Raises KeyMismatch as `verify_steps`.
+    """
+    steps = verify_steps(
+        [raw for proofs in found for raw in proofs.steps],
+        key=keys.step,
+        inputs=keys.step_inputs,
+        random_bytes=random_bytes,
+    )
+    exports = verify_exports(
+        [proofs.export for proofs in found],
+        key=keys.export,
+        inputs=keys.export_inputs,
+        random_bytes=random_bytes,
+    )
+    rest = iter(steps)
+    return [
+        next(
+            (v for v in (*islice(rest, len(proofs.steps)), export) if v is not Verdict.VALID),
+            Verdict.VALID,
+        )
+        for proofs, export in zip(found, exports, strict=True)
+    ]

@@ -5,6 +5,8 @@
     statement = field list: "export", protocol version, occasion, verifying key, D_M, D_W
     envelope  = "zkpotstp" or "zkpotexp" | version, 2 bytes | length of the statement, 4 bytes |
                 statement | proof
+    proofs    = "zkpottrp" | version, 2 bytes | field list: the list of a round's step envelopes,
+                envelope of the export
 
 The recipe stands in the card that the verifying key names.
 """
@@ -15,12 +17,15 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from prover.wire.envelope import FIXED_BYTES, LEAST_PROOF_BYTES, LINK_BYTES
-from prover.wire.kinds import NUMBER_BYTES, Bytes, Count, Digest, PointBytes
+from prover.wire.kinds import NUMBER_BYTES, Bytes, Count, Digest, Listed, PointBytes
 from prover.wire.records import BARE, Record, encode_fields, header
 from prover.wire.statement import PROTOCOL_VERSION, Occasion
 
 MAX_TRAINING_BYTES = 2048  # the longest statement and the rest, with room
 STEP_LINKS, EXPORT_LINKS = 3, 2
+MAX_ROUND_STEPS = 1024  # that a round of a chain can ask for
+MAX_PROOFS_BYTES = 1 << 20  # of so many steps, as they are
+EnvelopeBytes = Annotated[bytes, Bytes(1, MAX_TRAINING_BYTES)]
 _VERSION = PROTOCOL_VERSION.to_bytes(NUMBER_BYTES, "little")
 
 
@@ -97,3 +102,17 @@ class ExportEnvelope(Record):
     def committed(self) -> bytes:
         """What of the proof is fixed before its challenges."""
         return self.proof[FIXED_BYTES:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingProofs(Record):
+    """What a client shows of its training in a round. Envelopes are not decoded here.
+
+    steps  : a `StepEnvelope` for each step that is asked for, in their order
+    export : the `ExportEnvelope` of the masters at the end
+    """
+
+    HEADER: ClassVar[bytes] = header(b"zkpottrp", 1)
+    MAX_BYTES: ClassVar[int] = MAX_PROOFS_BYTES
+    steps: Annotated[tuple[EnvelopeBytes, ...], Listed(1, MAX_ROUND_STEPS)]
+    export: EnvelopeBytes
