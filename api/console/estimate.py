@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prover.circuit.accuracy import ReportLine
+from prover.circuit.compiled import ReportLine
 from prover.circuit.sizes import CircuitSizes
 from prover.costs import Machine, Unit, count_additions, count_proving
 

@@ -6,11 +6,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from math import prod
 
-from prover.circuit.counting import Counts
 from prover.circuit.occurrence import CommittedWires, Occurrence, Span
 from prover.circuit.public_inputs import PublicLayout
 from prover.circuit.sizing.affine import AffineShape
 from prover.circuit.sizing.choices import Choices
+from prover.circuit.sizing.counting import Counts
 from prover.circuit.sizing.packing import Packing
 from prover.circuit.sizing.positions import grid_shape, inverse_shape
 from prover.model.layers import BIAS_BITS, Linear, Requant

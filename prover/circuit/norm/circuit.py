@@ -12,7 +12,7 @@ circuit, hence one key, per (architecture, bounds): it holds no model. PROTOCOL 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -20,12 +20,11 @@ import numpy as np
 
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int64Array
-from prover.circuit.accuracy import ReportLine, list_report_lines
-from prover.circuit.constraints import Circuit, Group, System
+from prover.circuit.compiled import CompiledCircuit, Report
+from prover.circuit.constraints import Group, System
 from prover.circuit.gadgets.lookup import RangeTable, Table, build_integer_table
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.norm.plan import KINDS, NormPlan, require_norm
-from prover.circuit.r1cs import R1CS
 from prover.circuit.sizes import MAX_ROWS
 from prover.circuit.witness import solve_advice
 from prover.errors import ShapeMismatch
@@ -36,35 +35,22 @@ SQUARES = "update/squares/sum"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NormReport:
-    """What `inspect` shows. All of it is public."""
+class NormReport(Report):
+    """What `inspect` shows of bounds on updates."""
 
-    architecture: str
     bounds: dict[str, int]
-    rows: int
-    lg_rows: int
-    wires: dict[str, int]
-    entries: dict[str, int]
-    tables: dict[str, Any]
-    width_reason: str
-    lines: tuple[ReportLine, ...]
 
     @property
     def subject(self) -> str:
-        """What the circuit is about, for people."""
         bounds = ", ".join(f"{name} {value}" for name, value in self.bounds.items())
         return f"bounds on updates of {self.architecture} ({bounds})"
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class NormCircuit:
+class NormCircuit(CompiledCircuit):
     """The compiled statement for one architecture and bounds."""
 
     plan: NormPlan
-    circuit: Circuit
 
     @property
     def architecture(self) -> Architecture:
@@ -75,36 +61,16 @@ class NormCircuit:
         return self.plan.bounds
 
     @property
-    def r1cs(self) -> R1CS:
-        return self.circuit.r1cs
-
-    @property
-    def digest(self) -> bytes:
-        """sha256 over the circuit, its tables and limb widths."""
-        return self.circuit.digest
-
-    @property
     def n_challenges(self) -> int:
         return len(self.plan.challenges)
 
     def explain(self) -> NormReport:
         """Rows and wires per part and gadget, and the reasons of the compiler."""
-        r1cs = self.r1cs
         return NormReport(
             architecture=self.architecture.name,
             bounds=self.bounds.to_manifest(),
-            rows=r1cs.n_rows,
-            lg_rows=r1cs.lg_n,
-            wires={
-                "public": r1cs.n_public,
-                "model": r1cs.n_linked,
-                "advice": r1cs.n_advice,
-                "private": r1cs.n_private,
-            },
-            entries={"a": r1cs.a.nnz, "b": r1cs.b.nnz, "c": r1cs.c.nnz},
-            tables=dict(self.circuit.parameters["tables"]),
             width_reason=self.plan.widths.reason,
-            lines=list_report_lines(self.circuit),
+            **self.measure("model"),
         )
 
 

@@ -15,8 +15,8 @@ from math import prod
 
 from kernels.array import FrArray
 from kernels.bn254 import R
-from prover.circuit.counting import Counts
 from prover.circuit.sizes import MAX_ROWS, CircuitSizes
+from prover.circuit.sizing.counting import Counts
 from prover.circuit.sizing.widths import RangeDemand, WidthChoice, choose_table_bits
 from prover.errors import KeyMismatch, ShapeMismatch
 from prover.model.network import Architecture

@@ -16,13 +16,13 @@ import numpy as np
 
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int64Array
-from prover.circuit.constraints import Circuit, System
+from prover.circuit.compiled import CompiledCircuit
+from prover.circuit.constraints import System
 from prover.circuit.gadgets.lookup import build_integer_table
-from prover.circuit.r1cs import R1CS
 from prover.circuit.sizes import MAX_ROWS
 from prover.circuit.training.export_plan import ExportPlan, require_export
 from prover.circuit.training.range_tables import Ranges
-from prover.circuit.training.report import TrainingReport
+from prover.circuit.training.report import TrainingReport, explain_training
 from prover.circuit.training.step import link_tensors, list_tensors, require_rounding
 from prover.circuit.training.witness import CommittedWires, solve_wires
 from prover.model.layers import WEIGHT_MAX
@@ -31,24 +31,14 @@ from prover.training.recipe import TrainingRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ExportCircuit:
+class ExportCircuit(CompiledCircuit):
     """The compiled statement for one recipe."""
 
     plan: ExportPlan
-    circuit: Circuit
 
     @property
     def recipe(self) -> TrainingRecipe:
         return self.plan.recipe
-
-    @property
-    def r1cs(self) -> R1CS:
-        return self.circuit.r1cs
-
-    @property
-    def digest(self) -> bytes:
-        """sha256 over the circuit, its tables and limb widths."""
-        return self.circuit.digest
 
     @property
     def n_challenges(self) -> int:
@@ -56,8 +46,8 @@ class ExportCircuit:
 
     def explain(self) -> TrainingReport:
         """Rows and wires per part and gadget, and the reasons of the compiler."""
-        return TrainingReport.of(
-            self.circuit,
+        return explain_training(
+            self,
             self.recipe,
             kind="an export",
             groups=("masters", "model"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kernels.array import FrArray
-from prover.circuit.counting import Counts
 from prover.circuit.sizes import MAX_ROWS, CircuitSizes
+from prover.circuit.sizing.counting import Counts
 from prover.circuit.sizing.widths import RangeDemand
 from prover.circuit.training.plan import require_challenges
 from prover.circuit.training.range_tables import RangePlan, plan_ranges

@@ -11,9 +11,9 @@ from typing import Any
 
 from kernels.bn254 import R
 from prover.circuit.constraints import System
-from prover.circuit.counting import Counts
 from prover.circuit.gadgets.lookup import RangeTable, Table
 from prover.circuit.linear_form import LinearForm
+from prover.circuit.sizing.counting import Counts
 from prover.circuit.sizing.widths import RangeDemand
 
 MAX_TABLE_BITS = 16

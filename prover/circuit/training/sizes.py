@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from prover.circuit.counting import Counts
 from prover.circuit.sizes import MAX_ROWS, CircuitSizes
+from prover.circuit.sizing.counting import Counts
 from prover.circuit.sizing.packing import Packing
 from prover.circuit.training.plan import PIXEL_BITS, StepPlan, plan_step
 from prover.model.layers import RELU_RANGE, WEIGHT_MAX

@@ -19,17 +19,17 @@ from typing import Any
 
 import numpy as np
 
+from prover.circuit.compiled import CompiledCircuit
 from prover.circuit.constraints import Circuit, System
 from prover.circuit.gadgets.activation import compute_clamp_rows
 from prover.circuit.gadgets.lookup import Table, build_integer_table
 from prover.circuit.linear_form import LinearForm
-from prover.circuit.r1cs import R1CS
 from prover.circuit.sizes import MAX_ROWS
 from prover.circuit.training.loss import Loss, build_labels, build_loss
 from prover.circuit.training.plan import PIXEL_BITS, StepPlan
 from prover.circuit.training.products import Samples, require_gradient, require_product
 from prover.circuit.training.range_tables import Ranges
-from prover.circuit.training.report import TrainingReport
+from prover.circuit.training.report import TrainingReport, explain_training
 from prover.circuit.training.sizes import require_step
 from prover.model.layers import RELU_RANGE, WEIGHT_MAX
 from prover.training.loss import EXP_TABLE
@@ -37,24 +37,14 @@ from prover.training.recipe import TrainingRecipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class StepCircuit:
+class StepCircuit(CompiledCircuit):
     """The compiled statement for one recipe."""
 
     plan: StepPlan
-    circuit: Circuit
 
     @property
     def recipe(self) -> TrainingRecipe:
         return self.plan.recipe
-
-    @property
-    def r1cs(self) -> R1CS:
-        return self.circuit.r1cs
-
-    @property
-    def digest(self) -> bytes:
-        """sha256 over the circuit, its tables and limb widths."""
-        return self.circuit.digest
 
     @property
     def n_challenges(self) -> int:
@@ -62,8 +52,8 @@ class StepCircuit:
 
     def explain(self) -> TrainingReport:
         """Rows and wires per part and gadget, and the reasons of the compiler."""
-        return TrainingReport.of(
-            self.circuit,
+        return explain_training(
+            self,
             self.recipe,
             kind="a training step",
             groups=("before", "after", "data"),
