@@ -125,10 +125,11 @@ def test_some_rows_of_a_product(backend: Backend) -> None:
 
 def test_rows_of_small_integers(backend: Backend, rng: Random) -> None:
     integers = backend.integers
-    values = np.array([rng.randrange(-1000, 1000) for _ in range(9)])
-    lengths = [3, 0, 1, 40, 0]
+    values = np.array([rng.choice((-1, 1)) * rng.randrange(1, 1000) for _ in range(9)])
+    lengths = [3, 0, 1, 1, 40, 0]
     columns = np.array([rng.randrange(9) for _ in range(sum(lengths))], dtype=np.uint32)
     factors = np.array([rng.randrange(-(1 << 40), 1 << 40) for _ in range(sum(lengths))])
+    factors[3:5] = values[columns[3:5]] * np.array([-1, 1])  # a sum below 0, and one above
     starts = np.concatenate([[0], np.cumsum(lengths)])
     rows = IntegerRows(starts=starts, columns=columns, coefficients=factors)
     expected = [
