@@ -284,6 +284,17 @@ def test_one_false_proof_fails_a_trajectory(raws: list[bytes]) -> None:
     assert judge([raws[0][:-352] + other[-352:]], expect(chain()[:1])) == (FAILED, 0)
 
 
+def test_true_steps_among_false_ones_pass_each_by_itself(raws: list[bytes]) -> None:
+    """The same one twice is two true statements, of which a chain takes the first alone."""
+    proof = chain()[1].prove(t=0).envelope[-352:]
+    false = raws[1][:-352] + proof
+    found = judge_each(raws[0], false, raws[2], b"", raws[0], restate(raws[2], step=1))
+    assert found == [VALID, FAILED, VALID, Verdict.MALFORMED, VALID, FAILED]
+    assert judge([raws[0], *raws], expect(chain())) == (Verdict.WRONG_STATEMENT, 1)
+    assert judge([], expect(chain())) == (Verdict.WRONG_STATEMENT, 0)
+    assert judge(raws, expect([])) == (Verdict.WRONG_STATEMENT, 0)
+
+
 # -- what the prover refuses -----------------------------------------------------------------------
 
 
