@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
 from api.http.auth import LOCAL
-from tests.support.browsing import open_page
-from tests.support.queue_server import running_server
-from tests.support.serving import serve
-from tests.support.still_service import MODEL, StillService, still_service
+from tests.support.still_service import MODEL, StillService
 
 pytestmark = pytest.mark.browser
 MARKUP = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[StillService]:
-    with running_server(tmp_path), still_service(tmp_path) as service:
-        yield service
-
-
-@pytest.fixture
-def page(browser: Browser, service: StillService) -> Iterator[Page]:
-    with serve(service) as url, open_page(browser, url) as page:
-        yield page
 
 
 @pytest.fixture

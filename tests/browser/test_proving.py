@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from api.http.auth import LOCAL
 from api.queue.admin import Heartbeat, QueueAdmin
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
-from tests.support.browsing import open_page
 from tests.support.models import random_model
 from tests.support.proving_service import work
-from tests.support.queue_server import running_server
-from tests.support.serving import serve
-from tests.support.still_service import MODEL, StillService, still_service
+from tests.support.still_service import MODEL, StillService
 
 pytestmark = pytest.mark.browser
 ARCHITECTURE = Architecture.mlp([784, 4, 10], requant=Requant(shift=14, q_bits=10))
 TILES = ("rows", "key", "memory", "to make the key", "to prove")
-
-
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[StillService]:
-    with running_server(tmp_path), still_service(tmp_path) as service:
-        yield service
-
-
-@pytest.fixture
-def page(browser: Browser, service: StillService) -> Iterator[Page]:
-    with serve(service) as url, open_page(browser, url) as page:
-        yield page
 
 
 @pytest.fixture
