@@ -113,6 +113,12 @@ class FrMont(_Limbs):
         return [v * inverse % R for v in ints_from_words(self.data)]
 
 
+def require_foldable(a: FrMont, n: int) -> None:
+    """ShapeError unless `a` is of shape [m], m >= n >= 1, and can be folded to n coefficients."""
+    if len(a.shape) != 1 or not 1 <= n <= len(a):
+        raise ShapeError(f"{list(a.shape)} coefficients do not fold to {n}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class G1Array(_Limbs):
     """Affine points of E(F_p), coordinates times 2^256 mod p; all-zero words = infinity."""

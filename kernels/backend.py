@@ -118,6 +118,13 @@ class Backend(Protocol):
         """sum a_i b_i mod r, as a canonical integer."""
         ...
 
+    def fold(self, a: FrMont, n: int, level: int) -> FrMont:
+        """The coefficients of a(X) mod X^n - level: out[i] = sum_q a[q n + i] level^q, shape [n].
+
+        a : of shape [m], m >= n >= 1; level any integer (taken mod r). ShapeError for another m
+        """
+        ...
+
     # -- transforms ------------------------------------------------------------------------------
     def ntt(
         self,

@@ -22,6 +22,7 @@ from kernels.array import (
     G2Array,
     SparseMatrix,
     ints_from_words,
+    require_foldable,
 )
 from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress, Rows
 from kernels.bn254 import B1, B2, TWO_ADICITY, P, R, root_of_unity
@@ -225,6 +226,13 @@ class Reference(HostArrays):
         if 0 in values:
             raise ZeroDivisionError(f"batch_inverse: element {values.index(0)} is zero")
         return _mont([pow(x, -1, R) for x in values], a.shape)
+
+    def fold(self, a: FrMont, n: int, level: int) -> FrMont:
+        require_foldable(a, n)
+        values, out = a.to_ints(), [0] * n
+        for i, x in enumerate(values):
+            out[i % n] += x * pow(level, i // n, R)
+        return _mont(out, (n,))
 
     def powers(self, base: int, n: int, *, first: int = 1) -> FrMont:
         if n < 0:

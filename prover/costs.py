@@ -93,10 +93,10 @@ def count_compiling(sizes: CircuitSizes) -> Work:
 def count_setup(sizes: CircuitSizes, key: KeyBytes) -> Work:
     """Of a key of a compiled circuit, until it is on the disk; bases of commitments are there."""
     n_a, n_b, n_c = sizes.occurring
-    in_g1 = (n_a, n_b, n_c, 1 << sizes.lg_n, sizes.n_advice, sizes.n_model, sizes.n_public)
+    in_g1 = (n_a, n_b, n_c, sizes.domain, sizes.n_advice, sizes.n_model, sizes.n_public)
     return {
         Unit.ENTRY: sum(sizes.nnz),
-        Unit.COLUMN: (1 << sizes.lg_n) + sizes.n_wires,
+        Unit.COLUMN: (sizes.domain) + sizes.n_wires,
         Unit.FIXED_G1: sum(map(count_fixed_additions, in_g1)),
         Unit.FIXED_G2: count_fixed_additions(n_b),
         Unit.LINK: sizes.n_model,
@@ -113,13 +113,13 @@ def count_proving(sizes: CircuitSizes) -> Work:
     """Of one proof under a key that is at hand, the verification that ends it not included."""
     n_a, n_b, n_c = sizes.occurring
     in_c, in_a = sizes.n_private, sizes.n_private_in_a
-    n, n_small = 1 << sizes.lg_n, n_a - in_a + n_c - in_c
+    n, n_small = sizes.domain, n_a - in_a + n_c - in_c
     committed = 2 * sizes.n_model + sizes.n_advice
     full = sum(count_additions(m) for m in (in_a, in_c, n))
     return {
         Unit.WIRE: sizes.n_wires,
         Unit.ENTRY: sizes.nnz[0] + sizes.nnz[1],
-        Unit.BUTTERFLY: 4 * n * sizes.lg_n,
+        Unit.BUTTERFLY: 4 * n * (sizes.domain.bit_length() - 1),
         Unit.ADD_G1: full + count_additions(n_small + committed + n_b, _SMALL_BITS),
         Unit.ADD_G2: count_additions(n_b, _SMALL_BITS),
     }
@@ -172,7 +172,7 @@ class Room:
 
     def measure(self, sizes: CircuitSizes) -> int:
         """Bytes at the most; compiling comes before, and takes less of what follows."""
-        scalars = self.domain * (1 << sizes.lg_n) + self.wires * sizes.n_wires
+        scalars = self.domain * (sizes.domain) + self.wires * sizes.n_wires
         used = self.start_mib * _MIB + measure_matrices(sizes) + _SCALAR_BYTES * scalars
         return int(max(used, _COMPILER_MIB * _MIB + sizes.compile_bytes))
 

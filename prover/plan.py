@@ -86,7 +86,7 @@ class Plan:
             "samples_per_proof": self.n_samples,
             "proofs": self.n_shards,
             "rows": self.sizes.n_rows,
-            "lg_rows": self.sizes.lg_n,
+            "domain": self.sizes.domain,
             "parameters": self.sizes.n_model,
             "key_bytes": self.key.proving,
             "verifying_key_bytes": self.key.verifying,
@@ -107,7 +107,7 @@ class Plan:
         if not has_key:
             times.insert(0, f"{write_seconds(s.compile + s.setup)} for the key")
         return (
-            f"{proofs}{self.sizes.n_rows} rows (2^{self.sizes.lg_n}), "
+            f"{proofs}{self.sizes.n_rows} rows on {self.sizes.domain} points, "
             f"key of {write_bytes(self.key.proving)}{streams}, "
             f"memory up to {write_bytes(self.prove_bytes if has_key else self.peak_bytes)}, "
             f"about {', '.join(times)}"

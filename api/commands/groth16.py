@@ -68,14 +68,14 @@ def setup(
         "vkey": str(vkey),
         "wires": key.n_wires,
         "n_public": key.n_public,
-        "lg_rows": key.lg_n,
+        "domain": key.domain,
         "setup_s": time.perf_counter() - started,
     }
     if as_json:
         emit_json(facts)
         return
     typer.secho(fill(WARNING, 99), fg="red", bold=True)
-    typer.echo(f"key of 2^{key.lg_n} rows, {key.n_wires} wires, in {facts['setup_s']:.2f} s")
+    typer.echo(f"key of {key.domain} rows, {key.n_wires} wires, in {facts['setup_s']:.2f} s")
     typer.echo(f"wrote {zkey} and {vkey} (public)")
 
 
@@ -133,7 +133,7 @@ def prove(
         "public": str(public),
         "wires": key.n_wires,
         "n_public": key.n_public,
-        "lg_rows": key.lg_n,
+        "domain": key.domain,
         "load_s": loaded - started,
         "prove_s": proven - loaded,
     }
@@ -141,7 +141,7 @@ def prove(
         emit_json(facts)
     else:
         typer.echo(
-            f"proof of 2^{key.lg_n} rows, {key.n_wires} wires, in {facts['prove_s']:.2f} s "
+            f"proof of {key.domain} rows, {key.n_wires} wires, in {facts['prove_s']:.2f} s "
             f"(key and witness read in {facts['load_s']:.2f} s)"
         )
 

@@ -110,7 +110,7 @@ def _show(report: CircuitReport | NormReport, plan: Plan | None, expected: Estim
     from rich.table import Table
 
     console = Console(markup=False, highlight=False)
-    console.print(f"{report.subject}: {report.rows} rows of 2^{report.lg_rows}")
+    console.print(f"{report.subject}: {report.rows} rows on {report.domain} points")
     if plan is not None:
         _show_plan(console, plan)
     wires = ", ".join(f"{n} {group}" for group, n in report.wires.items())
@@ -125,9 +125,11 @@ def _show(report: CircuitReport | NormReport, plan: Plan | None, expected: Estim
     for line, seconds in zip(report.lines, expected.lines_s, strict=True):
         numbers = (str(line.rows), str(line.private_wires), f"{seconds:.2f}")
         table.add_row(line.part, line.gadget, *numbers, line.why)
-    blank = (1 << report.lg_rows) - report.rows
-    table.add_row("padding", "", str(blank), "", f"{expected.padding_s:.2f}", "to a power of two")
+    blank = report.domain - report.rows
+    table.add_row(
+        "padding", "", str(blank), "", f"{expected.padding_s:.2f}", "to a sum of powers of two"
+    )
     table.add_row("committed", "", "", "", f"{expected.committed_s:.2f}", "small values, cheap")
-    table.add_row("total", "", str(1 << report.lg_rows), "", f"{expected.total_s:.2f}", "")
+    table.add_row("total", "", str(report.domain), "", f"{expected.total_s:.2f}", "")
     console.print(table)
     console.print("seconds are an estimate, for a device as fast as this one is just now")

@@ -92,7 +92,7 @@ def setup(
         subject = f"on {facts['samples']} samples"
     typer.echo(
         f"key for {card.architecture.name} {subject}: {circuit.r1cs.n_rows} rows "
-        f"(2^{key.lg_n}), {n_bytes >> 20} MiB, in {facts['setup_s']:.1f} s"
+        f"({key.domain} points), {n_bytes >> 20} MiB, in {facts['setup_s']:.1f} s"
     )
     typer.echo(f"key digest {facts['key_digest']}")
     typer.echo(f"wrote {out} (public; verifiers need {VERIFYING_NAME} and {CARD_NAME} only)")
@@ -176,7 +176,7 @@ def _describe(
         "multipliers": list(card.architecture.multipliers),
         names.get(card.FIELD, card.FIELD): card.to_field(),
         "rows": circuit.r1cs.n_rows,
-        "lg_rows": key.lg_n,
+        "domain": key.domain,
         "circuit_digest": card.circuit_digest.hex(),
         "key_digest": key.verifying.digest.hex(),
     }

@@ -31,7 +31,7 @@ class Estimate:
 
 def estimate(sizes: CircuitSizes, lines: Sequence[ReportLine], machine: Machine) -> Estimate:
     """The seconds of `Plan`, shared out. Private wires share their sums evenly."""
-    work, n = count_proving(sizes), 1 << sizes.lg_n
+    work, n = count_proving(sizes), sizes.domain
     wires = count_additions(sizes.n_private_in_a) + count_additions(sizes.n_private)
     rows_s = machine.time({Unit.ADD_G1: count_additions(n), Unit.BUTTERFLY: work[Unit.BUTTERFLY]})
     wires_s = machine.time({Unit.ADD_G1: wires})

@@ -66,8 +66,8 @@ class ProverKit:
 
 def _require_sizes(key: ProvingKey, card: KeyCard, sizes: CircuitSizes) -> None:
     """KeyMismatch when the card's circuit has other sizes than the key, without compiling it."""
-    found = (key.lg_n, key.n_wires, key.linked, key.n_advice)
-    if found != (sizes.lg_n, sizes.n_wires, (sizes.n_model,), sizes.n_advice):
+    found = (key.domain, key.n_wires, key.linked, key.n_advice)
+    if found != (sizes.domain, sizes.n_wires, (sizes.n_model,), sizes.n_advice):
         raise KeyMismatch(
             f"the key was made for another circuit than {card.architecture.name} "
             f"on {card.n_samples} samples"

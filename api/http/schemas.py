@@ -140,7 +140,7 @@ class PlanAnswer(Answer):
     samples_per_proof: int
     proofs: int
     rows: int
-    lg_rows: int
+    domain: int
     key_bytes: int
     verifying_key_bytes: int
     key_streams: bool = Field(description="whether the key is read from its file as it is used")

@@ -333,7 +333,7 @@ def fit_room(nets: Sequence[Measured], mode: str) -> Room:
     peaks = np.array([net.found[mode]["peak_bytes"] for net in nets]) / MIB
     matrices = np.array([measure_matrices(net.sizes) for net in nets]) / MIB
     parts = np.array(
-        [(1, (32 << net.sizes.lg_n) / MIB, 32 * net.sizes.n_wires / MIB) for net in nets]
+        [(1, 32 * net.sizes.domain / MIB, 32 * net.sizes.n_wires / MIB) for net in nets]
     )
     used = [0, 1, 2]
     while True:

@@ -128,7 +128,7 @@ class Builder:
             def answer(n_rows: int) -> bool:
                 circuit = self.accuracy.circuit
                 in_blocks = sum(block.size for block in circuit.circuit.row_blocks)
-                return in_blocks == n_rows <= 1 << circuit.r1cs.lg_n
+                return in_blocks == n_rows <= circuit.r1cs.domain
 
             return Task(run=lambda: self.accuracy.circuit.r1cs.n_rows, answer=answer, reading=count)
 

@@ -103,6 +103,10 @@ class CpuBackend(HostArrays):
         """sum a_i b_i mod r."""
         return pointwise.dot(self._pool, a, b)
 
+    def fold(self, a: FrMont, n: int, level: int) -> FrMont:
+        """a(X) mod X^n - level."""
+        return pointwise.fold(self._pool, a, n, level)
+
     def matvec(self, m: SparseMatrix, z: FrMont, *, rows: Sequence[Rows] | None = None) -> FrMont:
         """m z, or some of its rows."""
         parts = [m] if rows is None else [m.rows(*part) for part in rows]

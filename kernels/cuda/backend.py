@@ -14,7 +14,15 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
+from kernels.array import (
+    U64,
+    FrArray,
+    FrMont,
+    G1Array,
+    G2Array,
+    SparseMatrix,
+    require_foldable,
+)
 from kernels.backend import Backend, BackendInfo, FixedG1, FixedG2, Progress, Rows, Scalars
 from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
 from kernels.cpu.backend import CpuBackend
@@ -204,6 +212,13 @@ class CudaBackend:
     def scale(self, a: FrMont, factor: int) -> FrMont:
         """factor * a."""
         return FrMont(self._times(a.data, (factor << MONT_BITS) % R))
+
+    @on_device
+    def fold(self, a: FrMont, n: int, level: int) -> FrMont:
+        """a(X) mod X^n - level."""
+        require_foldable(a, n)
+        out = pointwise.fold(self.device, self._resident(a.data), n, level)
+        return FrMont(self._beside(a.data, out))
 
     @on_device
     def batch_inverse(self, a: FrMont) -> FrMont:

@@ -36,6 +36,14 @@ def multiply_by(device: Device, a: Array, factor: int) -> Array:
     return out
 
 
+def fold(device: Device, a: Array, n: int, level: int) -> Array:
+    """a(X) mod X^n - level, shape [n, 4], for at least n coefficients."""
+    out = device.empty((n, FrMont.WORDS), np.uint64)
+    constant = device.asarray(FrMont.from_ints([level]).data)
+    _launch(device, "fold_all", n, (out, a, constant, np.uint64(n), np.uint64(count(a))))
+    return out
+
+
 def powers(device: Device, base: int, n: int, first: int = 1) -> Array:
     """first * base^i for 0 <= i < n, shape [n, 4]."""
     out = device.empty((n, FrMont.WORDS), np.uint64)

@@ -29,7 +29,7 @@ class Report:
 
     architecture: str
     rows: int
-    lg_rows: int
+    domain: int
     wires: dict[str, int]
     entries: dict[str, int]
     tables: dict[str, Any]
@@ -68,7 +68,7 @@ class CompiledCircuit:
         r1cs = self.r1cs
         return {
             "rows": r1cs.n_rows,
-            "lg_rows": r1cs.lg_n,
+            "domain": r1cs.domain,
             "wires": {
                 "public": r1cs.n_public,
                 **dict(zip(groups, r1cs.linked, strict=True)),

@@ -8,11 +8,31 @@ from itertools import accumulate, pairwise
 
 from kernels.array import SparseMatrix
 
+MAX_COSETS = 3
+LEAST_COSET = 1 << 13
+
 
 def cut_groups(sizes: Sequence[int], *, first: int = 0) -> list[slice]:
     """Where groups of these sizes lie, one after the other from `first` on."""
     ends = [*accumulate(sizes, initial=first)]
     return [slice(start, stop) for start, stop in pairwise(ends)]
+
+
+def choose_domain(n_rows: int) -> int:
+    """How many points rows are interpolated on: n_rows, or some more.
+
+    A sum of MAX_COSETS powers of two or fewer (`prover.groth16.domain`), none of several less than
+    LEAST_COSET; the least number of this form, above 2^16 at most 8/7 of n_rows. So small domains
+    are powers of two.
+    """
+    taken, left = 0, max(n_rows, 1)
+    for _ in range(MAX_COSETS - 1):
+        greatest = 1 << (left.bit_length() - 1)
+        if greatest < LEAST_COSET or greatest == left:
+            break
+        taken, left = taken + greatest, left - greatest
+    least = LEAST_COSET if taken else 1
+    return taken + max(1 << (left - 1).bit_length(), least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,9 +80,9 @@ class Factors:
         return self.a.n_rows
 
     @property
-    def lg_n(self) -> int:
-        """log2 of the evaluation domain: the smallest with 2^lg_n >= max(n_rows, 1)."""
-        return max(self.n_rows - 1, 0).bit_length()
+    def domain(self) -> int:
+        """Points of the evaluation domain, see `choose_domain`."""
+        return choose_domain(self.n_rows)
 
     @property
     def public(self) -> slice:

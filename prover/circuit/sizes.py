@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from prover.circuit.layer_counts import LayerCounts
 from prover.circuit.public_inputs import PublicLayout
+from prover.circuit.r1cs import choose_domain
 from prover.errors import CircuitTooLarge
 from prover.model.network import Architecture
 
@@ -53,9 +54,9 @@ class CircuitSizes:
         return 1 + self.n_public + self.n_model + self.n_advice + self.n_private
 
     @property
-    def lg_n(self) -> int:
-        """log2 of the evaluation domain, as `R1CS.lg_n`."""
-        return max(self.n_rows - 1, 0).bit_length()
+    def domain(self) -> int:
+        """Points of the evaluation domain, as `R1CS.domain`."""
+        return choose_domain(self.n_rows)
 
     @property
     def compile_bytes(self) -> int:

@@ -149,7 +149,7 @@ def _encode_body(zkey: Zkey, backend: Backend) -> list[tuple[int, Sequence[Buffe
     key, v = zkey.key, zkey.key.verifying
     n_ic = 1 + key.n_public
     b1, b2, h = _as_stored(key.b1), _as_stored(key.b2), _as_stored(key.h)
-    sizes = _SIZES.pack(32, _P_BYTES, 32, _R_BYTES, key.n_wires, key.n_public, 1 << key.lg_n)
+    sizes = _SIZES.pack(32, _P_BYTES, 32, _R_BYTES, key.n_wires, key.n_public, key.domain)
     points = (v.alpha, b1[-2:-1], v.beta, v.gamma, key.correction[:1], v.delta)
     entries = _encode_matrices(zkey.circuit, backend)
     return [
@@ -292,7 +292,7 @@ def _read_key(
             alpha=alpha, public=ic, beta=beta2, gamma=gamma2, delta=delta2
         ),
         quotient=Quotient.WHOLE,
-        lg_n=header.lg_n,
+        domain=1 << header.lg_n,
         n_wires=n_wires,
         n_advice=0,
         a_wires=a_wires,

@@ -79,7 +79,7 @@ def make_points(
     return ProvingKey(
         verifying=_make_verifying(r1cs, trapdoor, backend, public),
         quotient=quotient,
-        lg_n=r1cs.lg_n,
+        domain=r1cs.domain,
         n_wires=r1cs.n_wires,
         n_advice=r1cs.n_advice,
         groups=tuple(groups),

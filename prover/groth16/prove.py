@@ -63,8 +63,8 @@ def compute_points(
     z         : (1 | public | linked | advice | private), shape [n_wires]; uploaded if it is not
     blindings : rho' of the D' of each linked group
     rho_a     : the blinding of D_A; 0 for a circuit without advice
-    cost      : two sparse products, four transforms (six of a WHOLE quotient), four MSMs in G1
-                and one in G2
+    cost      : two sparse products, four transforms of the domain (six of a WHOLE quotient), four
+                MSMs in G1 and one in G2
     A witness that does not satisfy the circuit gives points that do not verify: check it first, and
     verify the proof before it leaves.
     """
@@ -101,7 +101,7 @@ def _quotient(
         a_rows,
         b_rows,
         quotient=key.quotient,
-        lg_n=key.lg_n,
+        n=key.domain,
         backend=backend,
         progress=lambda i, n: report("transforms", i, n),
     )
@@ -113,8 +113,8 @@ def _gather(backend: Backend, wires: FrArray, index: Wires, *constants: int) -> 
 
 
 def _check_fit(key: ProvingKey, circuit: Factors, wires: FrArray, backend: Backend) -> None:
-    found = (circuit.lg_n, circuit.n_wires, circuit.n_public, circuit.linked, circuit.n_advice)
-    if found != (key.lg_n, key.n_wires, key.n_public, key.linked, key.n_advice):
+    found = (circuit.domain, circuit.n_wires, circuit.n_public, circuit.linked, circuit.n_advice)
+    if found != (key.domain, key.n_wires, key.n_public, key.linked, key.n_advice):
         raise KeyMismatch("the circuit has other sizes than the key's")
     if wires.shape != (key.n_wires,):
         raise KeyMismatch(f"a witness of shape {list(wires.shape)} for {key.n_wires} wires")

@@ -20,14 +20,14 @@ import numpy as np
 
 from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.backend import Backend
-from kernels.bn254 import R, root_of_unity
+from kernels.bn254 import R
 from kernels.numpy_types import BoolArray
 from prover.circuit.accuracy import AccuracyCircuit
 from prover.circuit.constraints import check_independence
 from prover.circuit.r1cs import R1CS, Factors
 from prover.errors import TrapdoorInvalid
+from prover.groth16.domain import Domain
 from prover.groth16.key_points import Exponents, make_points
-from prover.groth16.quotient import coset_shift
 from prover.groth16.trapdoor import Trapdoor, draw_trapdoor
 from prover.keys.card import KeyCard
 from prover.keys.halves import NO_FILE, ProvingKey, Quotient, Wires
@@ -41,45 +41,50 @@ MIN_PLAIN_ROWS = 2  # a domain of one point has no room for a quotient, and snar
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Columns:
-    """Per wire, at tau: the columns of A, B, C, and K = beta u + alpha v + w. Shape [n_wires]."""
+    """Per wire, at tau: the columns of A, B, C, and K = beta u + alpha v + w. Shape [n_wires].
+
+    folded : -sum_i w_k(x_i) h_i over the quotient's points, h of `compute_h_query`
+    """
 
     u: FrMont
     v: FrMont
     w: FrMont
     k: FrMont
-
-
-def lagrange_at(tau: int, *, lg_n: int, shift: int, backend: Backend) -> FrMont:
-    """L_i(tau) of the coset shift * H, shape [n], for tau outside of it.
-
-    L_i(X) = x_i (X^n - s^n) / (n s^n (X - x_i)),    x_i = s w^i
-    """
-    n = 1 << lg_n
-    points = backend.powers(root_of_unity(lg_n), n, first=shift)
-    differences = backend.sub(backend.powers(1, n, first=tau), points)
-    shift_n = pow(shift, n, R)
-    factor = (pow(tau, n, R) - shift_n) * pow(n * shift_n, -1, R)
-    return backend.scale(backend.mul(points, backend.batch_inverse(differences)), factor)
+    folded: FrMont
 
 
 def compute_columns(r1cs: R1CS, trapdoor: Trapdoor, backend: Backend) -> Columns:
-    """The column polynomials of every wire at tau. Cost: three sparse products, one inversion."""
-    lagrange = lagrange_at(trapdoor.tau, lg_n=r1cs.lg_n, shift=1, backend=backend)
-    rows = lagrange[: r1cs.n_rows]
-    u, v, w = (backend.matvec(m.transposed(), rows) for m in (r1cs.a, r1cs.b, r1cs.c))
+    """The column polynomials of every wire at tau. Cost: four sparse products, one inversion."""
+    domain = Domain(r1cs.domain)
+    lagrange = domain.evaluate_lagrange(trapdoor.tau, backend)
+    rows, c = lagrange[: r1cs.n_rows], r1cs.c.transposed()
+    u, v = (backend.matvec(m.transposed(), rows) for m in (r1cs.a, r1cs.b))
+    w = backend.matvec(c, rows)
+    fold = backend.mul(lagrange, _compare(domain, trapdoor.tau, backend))[: r1cs.n_rows]
     mixed = backend.add(backend.scale(u, trapdoor.beta), backend.scale(v, trapdoor.alpha))
-    return Columns(u=u, v=v, w=w, k=backend.add(mixed, w))
+    folded = backend.scale(backend.matvec(c, fold), -pow(trapdoor.delta, -1, R))
+    return Columns(u=u, v=v, w=w, k=backend.add(mixed, w), folded=folded)
 
 
-def compute_h_query(lg_n: int, trapdoor: Trapdoor, backend: Backend) -> FrMont:
-    """-L~_i(tau) Z(tau) / (2 delta): the scalars of a~_i b~_i in C. Shape [n]."""
-    lagrange = lagrange_at(trapdoor.tau, lg_n=lg_n, shift=coset_shift(lg_n), backend=backend)
-    return backend.scale(lagrange, -_half_z_over_delta(lg_n, trapdoor))
+def _compare(rows: Domain, tau: int, backend: Backend) -> FrMont:
+    """1 - Z~(tau) / Z~(r_i) for the rows' points r_i, Z~ zero on the quotient's: shape [n].
+
+    With it sum_j L_i(x_j) L~_j(tau) Z(tau) / Z(x_j) is L_i(tau) (1 - Z~(tau) / Z~(r_i)): both L_i
+    and the interpolation of 1 / (X - r_i) at the x_j have closed forms.
+    """
+    points = Domain(rows.n, of_quotient=True)
+    values = backend.concat([points.vanish_on(coset, backend) for coset in rows.cosets])
+    ratios = backend.scale(backend.batch_inverse(values), points.vanish_at(tau))
+    return backend.sub(backend.powers(1, rows.n), ratios)
 
 
-def _half_z_over_delta(lg_n: int, trapdoor: Trapdoor) -> int:
-    z = pow(trapdoor.tau, 1 << lg_n, R) - 1
-    return z * pow(2 * trapdoor.delta, -1, R) % R
+def compute_h_query(n: int, trapdoor: Trapdoor, backend: Backend) -> FrMont:
+    """L~_i(tau) Z(tau) / (Z(x_i) delta): the scalars of a~_i b~_i in C. Shape [n]."""
+    rows, points = Domain(n), Domain(n, of_quotient=True)
+    values = backend.concat([rows.vanish_on(coset, backend) for coset in points.cosets])
+    lagrange = points.evaluate_lagrange(trapdoor.tau, backend)
+    factor = rows.vanish_at(trapdoor.tau) * pow(trapdoor.delta, -1, R)
+    return backend.scale(backend.mul(lagrange, backend.batch_inverse(values)), factor)
 
 
 def compute_exponents(
@@ -106,7 +111,7 @@ def compute_exponents(
             "b1": b,
             "b2": b,
             "c": c,
-            "h": backend.from_mont(compute_h_query(r1cs.lg_n, t, backend)),
+            "h": backend.from_mont(compute_h_query(r1cs.domain, t, backend)),
             "advice": advice,
             "correction": FrArray.from_ints(
                 [t.delta, eta_a, *(link.eta * delta_inverse for link in t.links)]
@@ -127,10 +132,10 @@ def _c_side(
     r1cs: R1CS, columns: Columns, trapdoor: Trapdoor, backend: Backend, quotient: Quotient
 ) -> tuple[Wires, FrArray]:
     """Wires and scalars of the C query: K_k/delta for private wires, and of a SPLIT quotient also
-    w_k Z/(2 delta) for every wire of C, public and committed ones included.
+    the folded column of every wire of C, public and committed ones included.
 
     The second part is the quotient's sum over c (`prover.groth16.quotient`). It gives nothing away:
-    w_k Z/(2 delta) lies in the span of the h query, the w_k being polynomials of degree below n.
+    it is a sum of multiples of the h query that everybody can compute.
     """
     is_private = np.zeros(r1cs.n_wires, dtype=np.bool_)
     is_private[r1cs.private] = True
@@ -139,8 +144,7 @@ def _c_side(
     own = backend.scale(columns.k[wires], pow(trapdoor.delta, -1, R))
     own.data[~is_private[wires]] = 0
     if is_split:
-        factor = _half_z_over_delta(r1cs.lg_n, trapdoor)
-        own = backend.add(own, backend.scale(columns.w[wires], factor))
+        own = backend.add(own, columns.folded[wires])
     return wires, backend.from_mont(own)
 
 
@@ -270,7 +274,7 @@ def _make_key(
 ) -> ProvingKey:
     """The points of a key; its verifying half names no circuit and no file yet."""
     check_independence(r1cs)
-    trapdoor.check(r1cs.lg_n)
+    trapdoor.check(r1cs.domain)
     if len(trapdoor.links) != len(r1cs.linked):
         raise TrapdoorInvalid("links")
     report("columns", 0, 1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from kernels.bn254 import R
 from prover.errors import TrapdoorInvalid
+from prover.groth16.domain import Domain
 from prover.randomness import RandomBytes, draw_nonzero_scalar
 
 
@@ -46,12 +47,13 @@ class Trapdoor:
             own |= {f"links[{i}].{f.name}": getattr(link, f.name) for f in fields(link)}
         return own
 
-    def check(self, lg_n: int) -> None:
-        """Raises TrapdoorInvalid when a trapdoor point would be the identity, or Z(tau) = 0."""
+    def check(self, n: int) -> None:
+        """Raises TrapdoorInvalid when a trapdoor point would be the identity, or tau is one of the
+        points that rows or a quotient of n points are interpolated on."""
         for name, scalar in self.scalars.items():
             if scalar % R == 0:
                 raise TrapdoorInvalid(name)
-        if pow(self.tau, 2 << lg_n, R) == 1:  # tau^2n = 1: on the domain or on its coset
+        if any(Domain(n, of_quotient=q).vanish_at(self.tau) == 0 for q in (False, True)):
             raise TrapdoorInvalid("tau")
 
 

@@ -237,10 +237,11 @@ class ProvingKey:
 
     a_wires, a        : [u_k]_1 for wires of A, then alpha, delta        scalars z, 1, a
     b_wires, b1, b2   : [v_k]_1, [v_k]_2 for wires of B, then beta, delta    scalars z, 1, b
-    c_wires, c        : [K_k/delta + w_k Z/(2 delta)]_1 for private wires,
-                        [w_k Z/(2 delta)]_1 for other wires of C         (the quotient's C part);
+    c_wires, c        : [K_k/delta + w*_k]_1 for private wires, [w*_k]_1 for other wires of
+                        C, w*_k = -sum_i w_k(x_i) h_i                    (the quotient's C part);
                         of a WHOLE quotient [K_k/delta]_1 for private wires
-    h                 : [-L~_i(tau) Z(tau)/(2 delta)]_1, length 2^lg_n
+    h                 : [L~_i(tau) Z(tau)/(Z(x_i) delta)]_1 of the quotient's points x_i, length
+                        `domain`
     advice            : [K_k/delta_A]_1, then [eta_A/delta_A]_1          scalars z, rho_A
     correction        : delta, [eta_A/delta]_1, [eta/delta]_1 of each linked group
     groups            : bases of each linked group
@@ -251,7 +252,7 @@ class ProvingKey:
 
     verifying: VerifyingKey
     quotient: Quotient = Quotient.SPLIT
-    lg_n: int
+    domain: int
     n_wires: int
     n_advice: int
     a_wires: Wires = field(metadata=_array(Role.WIRES))

@@ -2,7 +2,7 @@
 
     header of one page, then the arrays of `list_arrays`, each from a new page
 
-    header = "zkpotpvk" | version | lg_n | n_wires | n_advice | n_linked | length of each array
+    header = "zkpotpvk" | version | domain | n_wires | n_advice | n_linked | length of each array
              8 bytes each, little-endian; the rest of the page is zero
 
 Its sha256, every byte of it, stands in verifying.key: a statement that names a verifying key names
@@ -40,8 +40,8 @@ from prover.keys.streamed import Points, StreamedBases, cut_pieces, follow_tail
 from prover.wire.statement import MAX_LINKED
 
 MAGIC = b"zkpotpvk"
-VERSION = 2
-MAX_LG_N = 27
+VERSION = 3
+MAX_DOMAIN = 1 << 27
 
 _PAGE = 4096
 _CHUNK = 1 << 22
@@ -53,7 +53,7 @@ class Digest(Protocol):
     def update(self, data: memoryview, /) -> None: ...
 
 
-_N_COUNTS = 4  # lg_n, n_wires, n_advice, n_linked
+_N_COUNTS = 4  # domain, n_wires, n_advice, n_linked
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def list_chunks(key: ProvingKey) -> Iterator[memoryview]:
     n_linked = len(key.groups)
     arrays = list_arrays(n_linked)
     lengths = [len(array.of(key)) for array in arrays]
-    counts = [VERSION, key.lg_n, key.n_wires, key.n_advice, n_linked, *lengths]
+    counts = [VERSION, key.domain, key.n_wires, key.n_advice, n_linked, *lengths]
     header = MAGIC + np.array(counts, dtype="<u8").tobytes()
     yield memoryview(header.ljust(_PAGE, b"\0"))
     for array, length in zip(arrays, lengths, strict=True):
@@ -109,7 +109,7 @@ def read_proving_half(path: Path, verifying: VerifyingKey, *, streams: bool = Fa
     with path.open("rb") as file:
         header = file.read(_PAGE)
         counts, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
-        lg_n, n_wires, n_advice, n_linked = counts
+        domain, n_wires, n_advice, n_linked = counts
         reader = _Reader(file, header, path)
         found: list[tuple[KeyArray, Any]] = []
         for array, n in zip(list_arrays(n_linked), lengths, strict=True):
@@ -123,7 +123,7 @@ def read_proving_half(path: Path, verifying: VerifyingKey, *, streams: bool = Fa
         (own if array.group is None else of_groups[array.group])[array.name] = value
     groups = tuple(LinkedGroup(**arrays) for arrays in of_groups)
     key = ProvingKey(
-        verifying=verifying, lg_n=lg_n, n_wires=n_wires, n_advice=n_advice, groups=groups, **own
+        verifying=verifying, domain=domain, n_wires=n_wires, n_advice=n_advice, groups=groups, **own
     )
     _check_lengths(key, path)
     _check_points(key, reader.are_on_curves, path)
@@ -139,8 +139,8 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[list[int], list
         raise _bad(f"it is no proving key of version {VERSION}", path)
     numbers = np.frombuffer(header, dtype="<u8", offset=start).tolist()
     counts, rest = numbers[:_N_COUNTS], numbers[_N_COUNTS:]
-    lg_n, n_wires, _, n_linked = counts
-    if lg_n > MAX_LG_N or n_wires >= 1 << 32 or n_linked > MAX_LINKED:
+    domain, n_wires, _, n_linked = counts
+    if not 1 <= domain <= MAX_DOMAIN or n_wires >= 1 << 32 or n_linked > MAX_LINKED:
         raise _bad("its header is malformed", path)
     arrays = list_arrays(n_linked)
     lengths = rest[: len(arrays)]
@@ -208,7 +208,7 @@ def _check_lengths(key: ProvingKey, path: Path) -> None:
         len(key.a) == len(key.a_wires) + 2
         and len(key.b1) == len(key.b2) == len(key.b_wires) + 2
         and len(key.c) == len(key.c_wires)
-        and len(key.h) == 1 << key.lg_n
+        and len(key.h) == key.domain
         and all(len(g.link) == len(g.basis) + 1 >= 3 for g in key.groups)  # a wire at least
         and len(key.advice) == (key.n_advice + 1 if key.n_advice else 0)
         and len(key.correction) == 2 + len(key.groups)

@@ -50,7 +50,7 @@ def _count_items(sizes: CircuitSizes) -> dict[str, int]:
         "b1": n_b + 2,
         "b2": n_b + 2,
         "c": n_c,
-        "h": 1 << sizes.lg_n,
+        "h": sizes.domain,
         "advice": sizes.n_advice + 1 if sizes.n_advice else 0,
         "correction": 3,
         "basis": sizes.n_model + 1,

@@ -45,6 +45,7 @@ def test_every_operation_where_its_inputs_are(backend: Backend) -> None:
     assert same(backend, backend.mul(a, y), backend.mul(a, b))
     assert same(backend, backend.scale(x, -7), backend.scale(a, -7))
     assert same(backend, backend.batch_inverse(x), backend.batch_inverse(a))
+    assert same(backend, backend.fold(x, 4, 5), backend.fold(a, 4, 5))
     assert same(backend, backend.from_mont(x), backend.from_mont(a))
     assert same(backend, backend.to_mont(backend.from_mont(x)), a)
     assert backend.dot(x, y) == backend.dot(a, b)

@@ -98,6 +98,31 @@ def test_powers(backend: Backend, base: int, n: int) -> None:
         assert backend.powers(base, n, first=first).equals(expected)
 
 
+@pytest.mark.parametrize(
+    ("m", "n"),
+    [(1, 1), (2, 1), (5, 2), (8, 8), (9, 8), (300, 1), (300, 299), (1100, 512), (900, 7)],
+)
+@pytest.mark.parametrize("level", [0, 1, -1, R - 2, EDGES[20]])
+def test_a_fold_has_the_values_at_the_roots_of_its_modulus(
+    backend: Backend, m: int, n: int, level: int
+) -> None:
+    """By its definition; and a(X) - fold(X) is X^n - level times what division leaves."""
+    x = random_field(m)
+    folded = backend.fold(mont(x), n, level)
+    expected = [sum(v * pow(level, q, R) for q, v in enumerate(x[i::n])) for i in range(n)]
+    assert folded.equals(mont(expected))
+    left = list(x)
+    for i in reversed(range(n, m)):
+        left[i - n] = (left[i - n] + level * left[i]) % R
+    assert folded.equals(mont(left[:n]))
+
+
+@pytest.mark.parametrize(("shape", "n"), [((3,), 0), ((3,), 4), ((2, 4), 2), ((0,), 1)])
+def test_what_does_not_fold_is_refused(backend: Backend, shape: tuple[int, ...], n: int) -> None:
+    with pytest.raises(ValueError, match="do not fold"):
+        backend.fold(FrMont.zeros(*shape), n, 1)
+
+
 def test_unequal_shapes_are_refused(backend: Backend) -> None:
     for a, b in [(mont([1, 2]), mont([1])), (mont([1, 2, 3, 4]), mont([1, 2, 3, 4], 2, 2))]:
         for operation in (backend.add, backend.sub, backend.mul, backend.dot):
@@ -110,7 +135,7 @@ def test_inputs_are_left_alone(backend: Backend) -> None:
     canonical = FrArray.from_ints(random_field(20, 3))
     before = [v.data.copy() for v in (a, b, canonical)]
     backend.add(a, b), backend.sub(a, b), backend.mul(a, b), backend.dot(a, b)
-    backend.scale(a, 3), backend.batch_inverse(a)
+    backend.scale(a, 3), backend.batch_inverse(a), backend.fold(a, 7, 3)
     backend.from_mont(a), backend.to_mont(canonical)
     for now, then in zip((a, b, canonical), before, strict=True):
         assert (now.data == then).all()

@@ -35,7 +35,7 @@ def test_reach_of_the_mnist_circuit() -> None:
     report = compile_accuracy(*CIRCUITS["mlp-784-128-10 N=1024"]).explain()
     assert report.rows_per_sample <= 585
     assert report.rows < 1 << 20
-    assert report.lg_rows == 20
+    assert report.domain == 598_016
     assert sum(line.rows for line in report.lines) == report.rows
     assert sum(line.private_wires for line in report.lines) == report.wires["private"]
     per_sample = {(x.part, x.gadget): x.rows / report.n_samples for x in report.lines}

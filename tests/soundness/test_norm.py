@@ -220,10 +220,10 @@ def test_committed_wires_are_pinned(rng: Random) -> None:
 
 
 GOLDEN = {
-    ("mlp-784-128-10", 20, 20_000, 500_000): (204_259, 2, 101_770, 578, 204_256, 18),
-    ("mlp-784-128-10", 127, 1 << 20, 1 << 24): (204_887, 2, 101_770, 1_068, 204_884, 18),
-    ("mlp-6-4-3", 3, 100, 40): (139, 2, 43, 43, 136, 8),
-    ("mlp-6-4-3", 254, MAX_BIAS_CHANGE, MAX_SQUARES): (337, 1, 43, 170, 335, 9),
+    ("mlp-784-128-10", 20, 20_000, 500_000): (204_259, 2, 101_770, 578, 204_256, 204_800),
+    ("mlp-784-128-10", 127, 1 << 20, 1 << 24): (204_887, 2, 101_770, 1_068, 204_884, 212_992),
+    ("mlp-6-4-3", 3, 100, 40): (139, 2, 43, 43, 136, 256),
+    ("mlp-6-4-3", 254, MAX_BIAS_CHANGE, MAX_SQUARES): (337, 1, 43, 170, 335, 512),
 }
 
 
@@ -233,7 +233,7 @@ def test_sizes_are_golden_and_known_before_compiling(case: tuple[str, int, int, 
     bounds = UpdateBounds(weight=weight, bias=bias, squares=squares)
     sizes = plan_norm(parse_architecture(name), bounds).sizes
     found = (sizes.n_rows, sizes.n_public, sizes.n_model, sizes.n_advice, sizes.n_private)
-    assert (*found, sizes.lg_n) == GOLDEN[case]
+    assert (*found, sizes.domain) == GOLDEN[case]
     norm = compile_norm(parse_architecture(name), bounds)
     assert asdict(measure_norm(norm)) == asdict(sizes)
     report = norm.explain()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kernels.array import U64, FrArray, FrMont, words_from_ints
+from kernels.array import U64, FrArray, FrMont, require_foldable, words_from_ints
 from kernels.bn254 import MONT_BITS, MONT_R2_R, R
 from kernels.cpu.compile.jit import kernel
 from kernels.cpu.compile.memory import stack
@@ -22,6 +22,7 @@ from kernels.errors import ShapeError
 ELEMENT_BYTES = 32
 MIN_RANGE = 512  # elements, so that no two threads write to one page
 COST_NS, POWER_NS, INVERSE_NS = 20, 30, 120  # of an element
+FOLD_RANGE = 256
 INVERSION_CHUNK = 4096  # elements per inversion: their 128 kB are still cached on the way back
 
 
@@ -90,6 +91,23 @@ def _dot_all(total: int, a: int, b: int, n: int) -> None:
     for i in range(n):
         fr_mul(product, a + 32 * i, b + 32 * i)
         fr_add(total, total, product)
+
+
+@kernel(signature="void(uintp, uintp, uintp, int64, int64, int64, int64)")
+def _fold_all(out: int, a: int, level: int, first: int, last: int, n: int, m: int) -> None:
+    """out_i = sum_q a_(q n + i) level^q for first <= i < last, by Horner's rule; m >= n elements.
+
+    By ranges that stay in the first-level cache while their parts of `a` stream by.
+    """
+    for start in range(first, last, FOLD_RANGE):
+        end = min(start + FOLD_RANGE, last)
+        for i in range(start, end):
+            copy(out + 32 * i, a + 32 * ((m - 1 - i) // n * n + i))
+        for q in range((m - 1 - start) // n - 1, -1, -1):
+            for i in range(start, end):
+                if q < (m - 1 - i) // n:
+                    fr_mul(out + 32 * i, out + 32 * i, level)
+                    fr_add(out + 32 * i, out + 32 * i, a + 32 * (q * n + i))
 
 
 # -- functions ------------------------------------------------------------------------------------
@@ -196,6 +214,19 @@ def powers(pool: Pool, base: int, n: int, first: int = 1) -> FrMont:
         _powers_all(_address(out, start), _address(leading), _address(step), end - start)
 
     pool.ranges(n, part, cost_ns=POWER_NS, multiple=MIN_RANGE)
+    return FrMont(out)
+
+
+def fold(pool: Pool, a: FrMont, n: int, level: int) -> FrMont:
+    """a(X) mod X^n - level, shape [n]; see `Backend.fold`. Cost: a product per coefficient."""
+    require_foldable(a, n)
+    out = np.empty((n, FrMont.WORDS), dtype=np.uint64)
+    constant, m = FrMont.from_ints([level]).data, len(a)
+
+    def part(first: int, last: int) -> None:
+        _fold_all(_address(out), _address(a.data), _address(constant), first, last, n, m)
+
+    pool.ranges(n, part, cost_ns=COST_NS * -(-m // n), multiple=min(MIN_RANGE, n))
     return FrMont(out)
 
 

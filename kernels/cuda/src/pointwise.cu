@@ -33,6 +33,21 @@ ZK_KERNEL(256) mul_one(Fr *out, const Fr *a, const Fr *factor, u64 n) {
 }
 ZK_EXPORT(mul_one)
 
+// out[i] = sum_q a[q n + i] level^q, i < n <= m elements of a, by Horner (Reference.fold).
+ZK_KERNEL(256) fold_all(Fr *out, const Fr *a, const Fr *level, u64 n, u64 m) {
+    const Fr c = *level;
+    EACH(n) {
+        u64 j = (m - 1 - i) / n * n + i;
+        Fr sum = a[j];
+        while (j >= n) {
+            j -= n;
+            sum = sum * c + a[j];
+        }
+        out[i] = sum.canonical();
+    }
+}
+ZK_EXPORT(fold_all)
+
 // out[i] = first * base^i (Reference.powers); squares[k] = base^(2^k) for every k with 2^k < n.
 // A thread makes `run` neighbours: one power by the bits of its first index, then single steps.
 ZK_KERNEL(256) powers_all(Fr *out, const Fr *first, const Fr *squares, u32 run, u64 n) {

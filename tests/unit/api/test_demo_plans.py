@@ -76,7 +76,7 @@ def test_by_default_digits_are_learned_as_ever(tmp_path: Path) -> None:
     fitting, proofs = fit(plan, LARGE)
     assert (fitting.n_samples, fitting.threshold, fitting.phase_ms) == (512, 256, 120_000)
     assert not fitting.is_small
-    assert proofs.sizes.lg_n == 18
+    assert proofs.sizes.domain < 1 << 19
     assert len(describe(fitting)) == 1
     assert choose("cifar10", None, tmp_path).model == "lenet-small"
 
@@ -137,7 +137,7 @@ def test_proofs_are_as_large_as_fits(tmp_path: Path) -> None:
         assert f"{proofs.sizes.n_rows} rows" in proofs.describe()
         assert "proofs of up to" not in proofs.describe()
     few, proofs = fit(plan, LARGE, n_samples=64)
-    assert (few.n_samples, few.threshold, proofs.sizes.lg_n) == (64, 7, 21)
+    assert (few.n_samples, few.threshold, proofs.sizes.domain) == (64, 7, 3 << 19)
     with pytest.raises(DoesNotFit, match=r"256 samples has [0-9]+ rows"):
         fit(plan, LARGE, n_samples=256)
     with pytest.raises(DemoUnknown, match="tests on 512 samples"):

@@ -190,7 +190,7 @@ def test_our_key_proves(backend: Backend) -> None:
 def test_our_layout_is_theirs(keys: dict[str, Zkey], backend: Backend) -> None:
     circuit = read_r1cs(vector("mixed", ".r1cs"), backend)
     ours, theirs = setup_zkey(circuit, draw_trapdoor(seeded(6), n_linked=0), backend), keys["mixed"]
-    for name in ("lg_n", "n_wires", "n_public", "quotient"):
+    for name in ("domain", "n_wires", "n_public", "quotient"):
         assert getattr(ours.key, name) == getattr(theirs.key, name)
     for a, b in zip(ours.circuit.matrices[:2], theirs.circuit.matrices, strict=True):
         assert a.indptr.tolist() == b.indptr.tolist()
@@ -208,7 +208,7 @@ def test_our_layout_is_theirs(keys: dict[str, Zkey], backend: Backend) -> None:
 def test_a_circuit_of_nothing_has_a_key(backend: Backend) -> None:
     circuit = build_r1cs([], n_public=0, n_private=0)
     key = setup_zkey(circuit, draw_trapdoor(seeded(7), n_linked=0), backend)
-    assert key.key.lg_n == 1
+    assert key.key.domain == 2
     one = FrArray.from_ints([1])
     proof = prove_foreign(key, one, random_bytes=seeded(8), backend=backend)
     assert verify_plain(key.key.verifying, one[1:], proof) is Verdict.VALID

@@ -14,7 +14,7 @@ from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
 from prover.circuit.public_inputs import MAX_SAMPLES
 from prover.circuit.sizes import MAX_ROWS, CircuitSizes, compute_sizes, require_circuit
 from prover.errors import ArchitectureInvalid, CircuitTooLarge, QuantizationOverflow
-from prover.groth16 import quotient
+from prover.groth16 import domain
 from prover.keys import proving_file
 from prover.model.layers import MAX_DIMENSION, Linear, Requant
 from prover.model.network import MAX_LAYERS, MAX_MARGIN_BITS, Architecture
@@ -85,7 +85,7 @@ def compare(architecture: Architecture, n_samples: int) -> None:
     found = measure(accuracy)
     assert asdict(found) == asdict(sizes)
     r1cs = accuracy.r1cs
-    assert (sizes.n_wires, sizes.lg_n) == (r1cs.n_wires, r1cs.lg_n)
+    assert (sizes.n_wires, sizes.domain) == (r1cs.n_wires, r1cs.domain)
     slack = SLACK_BYTES + (sizes.n_layers << 16)
     assert peak <= sizes.compile_bytes <= 1.5 * peak + slack
 
@@ -214,7 +214,7 @@ def test_a_few_bytes_cannot_ask_for_much() -> None:
 
 
 def test_no_circuit_has_more_rows_than_a_key() -> None:
-    assert MAX_ROWS == 1 << quotient.MAX_LG_N == 1 << proving_file.MAX_LG_N
+    assert MAX_ROWS == 1 << domain.MAX_LG_N == proving_file.MAX_DOMAIN
     wide = Architecture.mlp([2, MAX_DIMENSION, 2])
     assert compute_sizes(wide, MAX_SAMPLES).n_rows > 1 << 40
     with pytest.raises(CircuitTooLarge, match=f"limit is {MAX_ROWS}"):

@@ -35,14 +35,14 @@ def test_prove_then_verify(tmp_path: Path) -> None:
     made = run_prove(*files, proof, public, "--json")
     assert made.exit_code == 0, made.output
     facts = json.loads(made.stdout)
-    assert (facts["wires"], facts["n_public"], facts["lg_rows"]) == (4, 1, 2)
+    assert (facts["wires"], facts["n_public"], facts["domain"]) == (4, 1, 4)
     assert public.read_bytes() == vector("multiplier", "_public.json").read_bytes()
     checked = run_verify(public=public, proof=proof)
     assert checked.exit_code == 0
     assert json.loads(checked.stdout) == {"verdict": "valid"}
     plain = run_prove(*files, proof, public, "--trust-key")
     assert plain.exit_code == 0
-    assert "2^2 rows, 4 wires" in plain.stdout
+    assert "4 rows, 4 wires" in plain.stdout
     plain = run("verify", vector("multiplier", "_vkey.json"), public, proof)
     assert plain.stdout == "valid\n"
 

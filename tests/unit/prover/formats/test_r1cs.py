@@ -48,7 +48,7 @@ def satisfied(circuit: str, witness: FrArray, backend: Backend) -> bool:
 
 def test_sizes_are_those_circom_printed(backend: Backend) -> None:
     mixed = read_r1cs(vector("mixed", ".r1cs"), backend)
-    assert (mixed.n_rows, mixed.n_wires, mixed.n_public, mixed.lg_n) == (37, 41, 5, 6)
+    assert (mixed.n_rows, mixed.n_wires, mixed.n_public, mixed.domain) == (37, 41, 5, 64)
     small = read_r1cs(vector("multiplier", ".r1cs"), backend)
     assert (small.n_rows, small.n_wires, small.n_public) == (1, 4, 1)
 

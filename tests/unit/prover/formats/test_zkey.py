@@ -58,7 +58,7 @@ def test_matrices_are_those_of_the_circuit(
     r1cs = read_r1cs(vector(circuit, ".r1cs"), backend)
     assert (key.n_wires, key.n_public) == (r1cs.n_wires, r1cs.n_public)
     assert (found.n_wires, found.n_public) == (r1cs.n_wires, r1cs.n_public)
-    assert found.n_rows == 1 << key.lg_n
+    assert found.n_rows == key.domain
     assert_same(found.a, r1cs.a, r1cs.n_rows)
     assert_same(found.b, r1cs.b, r1cs.n_rows)
     n_public_rows = 1 + r1cs.n_public

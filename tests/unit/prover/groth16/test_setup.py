@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from random import Random
 
 import numpy as np
 import pytest
 
 from kernels.array import FrMont, G1Array, SparseMatrix
-from kernels.bn254 import G1, G2, R, root_of_unity
+from kernels.bn254 import G1, G2, GENERATOR, R, root_of_unity
 from kernels.reference import Reference, add_g1, mul_g1, mul_g2
 from prover.circuit.r1cs import R1CS
 from prover.errors import DependentColumns, TrapdoorInvalid
-from prover.groth16.quotient import MAX_LG_N, compute_quotient_scalars, coset_shift
+from prover.groth16.domain import Domain
+from prover.groth16.quotient import compute_quotient_scalars
 from prover.groth16.setup import (
     compute_columns,
     compute_exponents,
     compute_h_query,
-    lagrange_at,
     setup,
 )
 from prover.groth16.trapdoor import draw_trapdoor
 from prover.keys.halves import Quotient
 from prover.pedersen.bases import load_bases
+from tests.support.polynomials import interpolate_at, list_points
 from tests.support.tiny_circuits import (
     ToyCircuit,
     ToyWires,
@@ -49,32 +49,19 @@ def dense(m: SparseMatrix) -> list[list[int]]:
     return out
 
 
-def interpolate_at(values: list[int], points: list[int], x: int) -> int:
-    """Lagrange's formula, term by term."""
-    total = 0
-    for i, (xi, y) in enumerate(zip(points, values, strict=True)):
-        for j, xj in enumerate(points):
-            if i != j:
-                y = y * (x - xj) * pow(xi - xj, -1, R) % R
-        total += y
-    return total % R
+@pytest.fixture(params=[None, 1, 2], ids=["powers of two", "ones", "twos"])
+def least_coset(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Domains of few rows have several cosets, too, as those of many."""
+    if request.param is not None:
+        monkeypatch.setattr("prover.circuit.r1cs.LEAST_COSET", request.param)
 
 
-@pytest.mark.parametrize("lg_n", [0, 1, 3])
-@pytest.mark.parametrize("on_coset", [False, True])
-def test_lagrange_values(lg_n: int, on_coset: bool, rng: Random) -> None:
-    shift = coset_shift(lg_n) if on_coset else 1
-    tau, values = rng.randrange(R), [rng.randrange(R) for _ in range(1 << lg_n)]
-    points = [shift * pow(root_of_unity(lg_n), i, R) % R for i in range(1 << lg_n)]
-    lagrange = lagrange_at(tau, lg_n=lg_n, shift=shift, backend=BACKEND)
-    assert BACKEND.dot(lagrange, FrMont.from_ints(values)) == interpolate_at(values, points, tau)
-
-
+@pytest.mark.usefixtures("least_coset")
 def test_columns_are_interpolations() -> None:
     r1cs, trapdoor = ToyCircuit().r1cs, toy_trapdoor()
     columns = compute_columns(r1cs, trapdoor, BACKEND)
-    n = 1 << r1cs.lg_n
-    points = [pow(root_of_unity(r1cs.lg_n), i, R) for i in range(n)]
+    n = r1cs.domain
+    points = list_points(Domain(n))
     padding = [0] * (n - r1cs.n_rows)
     for matrix, found in ((r1cs.a, columns.u), (r1cs.b, columns.v), (r1cs.c, columns.w)):
         expected = [
@@ -96,8 +83,9 @@ def solved(n_rows: int) -> tuple[R1CS, list[int]]:
     return build_chain(n_rows - 1), solve_chain(n_rows - 1, 3)
 
 
+@pytest.mark.usefixtures("least_coset")
 @pytest.mark.parametrize("quotient", Quotient)
-@pytest.mark.parametrize("n_rows", [2, 3, 4, 5, 8, 9])
+@pytest.mark.parametrize("n_rows", [2, 3, 4, 5, 7, 8, 9, 13])
 def test_quotient_in_four_transforms_or_six_is_the_quotient(
     n_rows: int, quotient: Quotient
 ) -> None:
@@ -110,32 +98,35 @@ def test_quotient_in_four_transforms_or_six_is_the_quotient(
         BACKEND.matvec(r1cs.a, z),
         BACKEND.matvec(r1cs.b, z),
         quotient=quotient,
-        lg_n=r1cs.lg_n,
+        n=r1cs.domain,
         backend=BACKEND,
     )
-    first = BACKEND.dot(compute_h_query(r1cs.lg_n, trapdoor, BACKEND), BACKEND.to_mont(scalars))
+    first = BACKEND.dot(compute_h_query(r1cs.domain, trapdoor, BACKEND), BACKEND.to_mont(scalars))
     columns = compute_columns(r1cs, trapdoor, BACKEND)
     a, b, c = (BACKEND.dot(column, z) for column in (columns.u, columns.v, columns.w))
-    z_tau = (pow(trapdoor.tau, 1 << r1cs.lg_n, R) - 1) % R
     is_split = quotient is Quotient.SPLIT
-    second = c * z_tau * pow(2 * trapdoor.delta, -1, R) if is_split else 0
+    second = BACKEND.dot(columns.folded, z) if is_split else 0
     assert (first + second) % R == (a * b - c) * pow(trapdoor.delta, -1, R) % R
 
 
+@pytest.mark.usefixtures("least_coset")
 def test_the_c_side_holds_private_wires_and_the_fold_of_all_others() -> None:
     r1cs, t = ToyCircuit().r1cs, toy_trapdoor()
     e = compute_exponents(r1cs, t, BACKEND)
     columns = compute_columns(r1cs, t, BACKEND)
-    k, w = columns.k.to_ints(), columns.w.to_ints()
-    fold = (pow(t.tau, 1 << r1cs.lg_n, R) - 1) * pow(2 * t.delta, -1, R)
+    k, h = columns.k.to_ints(), e.points["h"].to_ints()
+    rows, n = dense(r1cs.c), r1cs.domain
+    points, others = list_points(Domain(n)), list_points(Domain(n, of_quotient=True))
     found = dict(zip(e.wires["c_wires"].tolist(), e.points["c"].to_ints(), strict=True))
-    in_c = {i for row in dense(r1cs.c) for i, c in enumerate(row) if c}
+    in_c = {i for row in rows for i, c in enumerate(row) if c}
     assert found.keys() == in_c | set(range(r1cs.private.start, r1cs.private.stop))
     assert ToyWires.K in found
     assert ToyWires.Z0 in found
     for wire, value in found.items():
         own = k[wire] * pow(t.delta, -1, R) if wire >= r1cs.private.start else 0
-        assert value == (own + w[wire] * fold) % R
+        column = [row[wire] for row in rows] + [0] * (n - r1cs.n_rows)
+        folded = [interpolate_at(column, points, x) for x in others]
+        assert value == (own - sum(c * g for c, g in zip(folded, h, strict=True))) % R
 
 
 def test_no_committed_or_public_wire_is_published_over_delta() -> None:
@@ -201,10 +192,12 @@ def test_a_zero_in_the_trapdoor_is_refused(name: str) -> None:
         )
 
 
-@pytest.mark.parametrize("tau", [1, root_of_unity(4), root_of_unity(5)])
+@pytest.mark.parametrize(
+    "tau", [1, root_of_unity(4), root_of_unity(5), GENERATOR, GENERATOR * root_of_unity(4)]
+)
 def test_tau_on_the_domain_or_its_coset_is_refused(tau: int) -> None:
     with pytest.raises(TrapdoorInvalid, match="scalar tau is"):
-        replace(toy_trapdoor(), tau=tau).check(4)
+        replace(toy_trapdoor(), tau=tau).check(24)
 
 
 def test_trapdoors_are_fresh_and_hide() -> None:
@@ -239,13 +232,6 @@ def test_dependent_public_columns_are_refused() -> None:
             trapdoor=toy_trapdoor(),
             backend=BACKEND,
         )
-
-
-def test_domain_sizes_have_a_limit() -> None:
-    assert pow(coset_shift(3), 8, R) == R - 1
-    for lg_n in (-1, MAX_LG_N + 1):
-        with pytest.raises(ValueError, match="rows: a domain has"):
-            coset_shift(lg_n)
 
 
 def test_setup_reports_progress_in_stages() -> None:

@@ -72,7 +72,7 @@ def test_what_was_saved_comes_back(saved: Path) -> None:
     key, loaded = toy_key(), load(saved)
     assert loaded.verifying.encode() == key.verifying.encode()
     require_equal(loaded, key)
-    assert (loaded.lg_n, loaded.n_wires) == (key.lg_n, key.n_wires)
+    assert (loaded.domain, loaded.n_wires) == (key.domain, key.n_wires)
     assert (loaded.linked, loaded.n_advice) == ((2,), 2)
     assert not list(saved.glob("*.partial"))
 
