@@ -28,7 +28,7 @@ from kernels.numpy_types import BoolArray, Int64Array, UInt32Array
 
 MIN_LENGTH = 256  # for fewer scalars there is nothing to gain
 UNIT_SHARE = 8  # ones are taken out where they are one in so many terms
-LONG_SHARE = 16  # long scalars where they are fewer than one for so many short ones
+LONG_SHARE = 8  # long scalars where they are fewer than one for so many short ones
 _SHORT_BITS = 64
 _ONE = words_from_ints([1])
 
