@@ -113,7 +113,7 @@ def test_larger_sums_take_fewer_additions_a_point() -> None:
 def test_a_plan_is_told_in_one_line_and_as_numbers() -> None:
     text = plan(10_000).describe()
     assert text.startswith("10 proofs of up to 1000 samples: ")
-    assert " rows (2^20), key " in text
+    assert " rows on 589824 points, key " in text
     found = plan(256).to_json()
     assert found["samples_per_proof"] == 256
     assert found["seconds"].keys() == {"compile", "setup", "load", "prove", "verify"}

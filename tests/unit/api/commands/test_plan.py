@@ -52,7 +52,7 @@ def test_a_key_and_a_proof_are_planned_before_they_are_made(
     key, folder = model.with_name("key"), model.parent
     made = run("setup", model, "--samples", 4, "--out", key)
     rows = compute_sizes(ARCHITECTURE, 4).n_rows
-    assert f"{rows} rows (2^" in made.stderr
+    assert f"{rows} rows on " in made.stderr
     assert "read from its file as it is used" in made.stderr
     assert "for the key," in made.stderr
     assert sorted(path.name for path in key.iterdir()) == [
