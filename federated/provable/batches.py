@@ -21,7 +21,7 @@ from kernels.array import FrArray, G1Array
 from kernels.numpy_types import UInt8Array
 from prover.errors import FormatError
 from prover.model.network import Architecture
-from prover.pedersen.commitment import Committer
+from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, SecretCommitment
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
 from prover.training.batch import count_batch_wires, make_batch
@@ -86,6 +86,11 @@ class CommittedBatches:
     def get_blinding(self, number: int) -> int:
         """rho of D_X,b. Secret."""
         return self.secret.rho[number : number + 1].to_ints()[0]
+
+    def get_commitment(self, number: int) -> SecretCommitment:
+        """D_X,b with its rho. Secret."""
+        public = ModelCommitment(d=self.public.d[number : number + 1])
+        return SecretCommitment(public=public, blinding=Blinding(rho=self.get_blinding(number)))
 
     def require_recipe(self, recipe: TrainingRecipe) -> None:
         """Raises FormatError unless the recipe takes such batches."""

@@ -30,10 +30,10 @@ from prover.errors import ShapeMismatch
 from prover.groth16.verify_training import verify_steps
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.model.network import QuantizedModel
-from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, SecretCommitment
+from prover.pedersen.commitment import Committer
 from prover.progress import Clock, StageProgress, silent
 from prover.randomness import RandomBytes
-from prover.steps import PUBLIC, commit_values, prove_step
+from prover.steps import PUBLIC, prove_step
 from prover.training.commitments import BatchCommitments, TrajectoryCommitments
 from prover.training.masters import start
 from prover.training.recipe import TrainingRecipe
@@ -103,9 +103,9 @@ class StepProver:
                 trace,
                 t=t,
                 occasion=self.occasion,
-                before=self._find_masters(committed, t),
-                after=self._find_masters(committed, t + 1),
-                data=_seal(batches.public.d, number, batches.get_blinding(number)),
+                before=committed.get_commitment(t, self.committer),
+                after=committed.get_commitment(t + 1),
+                data=batches.get_commitment(number),
                 random_bytes=self.random_bytes,
                 backend=self.backend,
                 clock=self.clock,
@@ -113,11 +113,6 @@ class StepProver:
             found.append(proven.envelope)
             progress(STAGE, done + 1, len(chosen))
         return tuple(found)
-
-    def _find_masters(self, committed: CommittedTrajectory, t: int) -> SecretCommitment:
-        if t == 0:
-            return commit_values(committed.trajectory.get_masters(0), PUBLIC, self.committer)
-        return _seal(committed.public.d, t - 1, committed.get_blinding(t))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,11 +177,6 @@ class StepJudge:
             _encode(self.public.d, t),
             _encode(self.batches.d, number),
         )
-
-
-def _seal(points: G1Array, index: int, rho: int) -> SecretCommitment:
-    public = ModelCommitment(d=points[index : index + 1])
-    return SecretCommitment(public=public, blinding=Blinding(rho=rho))
 
 
 def _encode(points: G1Array, index: int) -> bytes:

@@ -26,7 +26,7 @@ from kernels.numpy_types import Int32Array, Int64Array
 from prover.errors import FormatError, ShapeMismatch
 from prover.model.network import QuantizedModel
 from prover.model.zkq import encode_model
-from prover.pedersen.commitment import Committer
+from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, SecretCommitment
 from prover.pedersen.opening import combine_commitments
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
@@ -128,6 +128,19 @@ class CommittedTrajectory:
     def get_blinding(self, step: int) -> int:
         """rho of D_M(step); 0 of the public start. Secret."""
         return self.blindings.rho[step - 1 : step].to_ints()[0] if step else 0
+
+    def get_commitment(self, step: int, committer: Committer | None = None) -> SecretCommitment:
+        """D_M(step) with its rho. Secret.
+
+        committer : of step 0 alone, whose commitment anybody can make and nobody keeps
+        """
+        rho = self.get_blinding(step)
+        if step:
+            d = self.public.d[step - 1 : step]
+        else:
+            assert committer is not None, "the public start is committed to here"
+            d = committer.commit(self.trajectory.get_masters(0), rho)
+        return SecretCommitment(public=ModelCommitment(d=d), blinding=Blinding(rho=rho))
 
 
 def record_trajectory(
