@@ -130,7 +130,7 @@ def cast(stage: Stage, feed: Feed, backend: Backend) -> list[Actor]:
     admission = load_key(stage.chain, ADMISSION)
     prover = InTurn(
         OwnProver(
-            stage.ready.accuracy,
+            stage.ready.circuit,
             stage.ready.key,
             random_bytes=secrets.token_bytes,
             backend=backend,

@@ -22,6 +22,7 @@ from federated.partition import split_by_label
 from federated.task_scales import TaskScales, quantize_for_task
 from federated.train import TrainSettings
 from kernels.backend import Backend
+from prover.circuit.accuracy import AccuracyCircuit
 from prover.model.network import Architecture
 from prover.model.presets import parse_architecture
 from prover.pedersen.commitment import Committer, draw_blinding
@@ -92,7 +93,7 @@ class Stage:
     folder: Path
     genesis: Genesis
     blobs: FileBlobs
-    ready: ReadyKey
+    ready: ReadyKey[AccuracyCircuit]
     start: FloatModel
     scales: TaskScales
     public: LabeledImages
@@ -165,7 +166,7 @@ def _load(reference: str, data_dir: Path) -> LabeledImages:
 
 def _try_proof(
     plan: Plan,
-    ready: ReadyKey,
+    ready: ReadyKey[AccuracyCircuit],
     start: FloatModel,
     scales: TaskScales,
     test: LabeledImages,
@@ -180,7 +181,7 @@ def _try_proof(
     commitment = commit_job(model, blinding, committer)
     shard, _ = test.split(plan.n_samples)
     prove_job(
-        ready.accuracy,
+        ready.circuit,
         ready.key,
         model,
         images=shard.images,
@@ -203,7 +204,7 @@ def _try_proof(
 
 def _make_task(
     plan: Plan,
-    ready: ReadyKey,
+    ready: ReadyKey[AccuracyCircuit],
     scales: TaskScales,
     test: LabeledImages,
     blobs: FileBlobs,
@@ -212,7 +213,7 @@ def _make_task(
     return Task(
         task_id=plan.dataset.encode(),
         architecture=plan.architecture,
-        circuit_digest=ready.accuracy.digest,
+        circuit_digest=ready.circuit.digest,
         verifying_key_digest=blobs.put(ready.key.verifying.encode()),
         sealed=False,
         pools=(blobs.put(pool.encode()),),

@@ -24,20 +24,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from api.errors import KeysFull
 from api.store.sharedkeys import SharedKeys
 from consensus.errors import StoreFailed
 from prover.errors import KeyMismatch
-from prover.keys.card import KeyCard
-from prover.keys.folder import VERIFYING_NAME, load_verifying_half
+from prover.keys.card import Card, KeyCard
+from prover.keys.folder import VERIFYING_NAME
+from prover.keys.folder import load_half as load_any_half
 from prover.keys.halves import VerifyingKey
 from prover.progress import StageProgress
 
 LOCK, MAKING, DRAFT = "lock", "making", "draft"
 _LOCK_PAUSE_S = 0.5
 _MIB = 1 << 20
+C = TypeVar("C", bound=Card)
 
 
 class KeyFolder:
@@ -150,11 +152,17 @@ class KeyFolder:
 
 
 def load_half(folder: Path) -> tuple[VerifyingKey, KeyCard]:
-    """The verifying half of a key of the service. Raises FormatError, KeyMismatch, OSError.
+    """The verifying half of a key of accuracy. Raises as `load_half_of`."""
+    return load_half_of(folder, KeyCard)
+
+
+def load_half_of(folder: Path, kind: type[C]) -> tuple[VerifyingKey, C]:
+    """The verifying half of a key of the service, whose circuit is of the kind of this card.
 
     A key is found by its folder's name, so one that was put into another's folder is refused.
+    Raises FormatError, KeyMismatch, OSError.
     """
-    verifying, card = load_verifying_half(folder)
+    verifying, card = load_any_half(folder, kind)
     if card.digest.hex() != folder.name:
         raise KeyMismatch(
             "the key lies in the folder of another circuit",

@@ -95,7 +95,7 @@ class TaskProver:
         ready = self.keys.get(model.architecture, work.n_samples, backend, report)
         committed = self._commit(owner, work, model, backend, report, agree)
         done = prove_job(
-            ready.accuracy,
+            ready.circuit,
             ready.key,
             model,
             images=images[part],

@@ -9,17 +9,20 @@ from pathlib import Path
 import pytest
 
 from api.store.keycache import KeyCache, LeastRecent, ReadyKey, count_bytes
-from api.store.keyfolder import KeyFolder, load_half
+from api.store.keyfolder import KeyFolder, load_half, load_half_of
 from kernels.backend import get_backend
-from prover.errors import KeyMismatch
+from prover.circuit.accuracy import AccuracyCircuit
+from prover.errors import FormatError, KeyMismatch
 from prover.keys.card import KeyCard
 from prover.keys.folder import VERIFYING_NAME
 from prover.keys.halves import list_bases
 from prover.keys.streamed import StreamedBases
+from prover.keys.training_card import ExportCard, StepCard
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.progress import silent
 from tests.support.tiny_circuits import seeded
+from tests.support.trajectories import recipe
 
 ARCHITECTURE = Architecture.mlp([4, 3, 2])
 N_SAMPLES = 4
@@ -62,7 +65,7 @@ def test_what_cannot_be_made_takes_no_room() -> None:
     assert cache.get("b", make("b", 4)) == "b"
 
 
-def get(folder: Path, seed: int, stages: list[str] | None = None) -> ReadyKey:
+def get(folder: Path, seed: int, stages: list[str] | None = None) -> ReadyKey[AccuracyCircuit]:
     """As a worker that has just started."""
     cache = KeyCache(KeyFolder(folder), budget_bytes=1 << 30, random_bytes=seeded(seed))
     report = silent if stages is None else lambda stage, *_: stages.append(stage)
@@ -78,7 +81,7 @@ def test_all_workers_prove_under_the_key_of_the_first(tmp_path: Path) -> None:
     assert "wait for key" not in stages
     (folder,) = tmp_path.iterdir()
     assert folder == found.folder
-    assert folder.name == KeyCard.of(made.accuracy).digest.hex()
+    assert folder.name == KeyCard.of(made.circuit).digest.hex()
     key, card = load_half(folder)
     assert key.digest == made.key.verifying.digest
     assert (card.architecture, card.n_samples) == (ARCHITECTURE, N_SAMPLES)
@@ -121,7 +124,7 @@ def test_a_warm_key_reads_nothing(tmp_path: Path) -> None:
     cache = KeyCache(KeyFolder(tmp_path), budget_bytes=1 << 30, random_bytes=seeded(1))
     stages = list[str]()
 
-    def ask() -> ReadyKey:
+    def ask() -> ReadyKey[AccuracyCircuit]:
         backend = get_backend("cpu")
         return cache.get(ARCHITECTURE, N_SAMPLES, backend, lambda stage, *_: stages.append(stage))
 
@@ -141,7 +144,7 @@ def test_models_that_differ_in_a_multiplier_alone_have_keys_of_their_own(tmp_pat
         architecture = Architecture.mlp([4, 3, 2], requant=requant)
         ready.append(cache.get(architecture, N_SAMPLES, get_backend("cpu"), silent))
     first, second, again = ready
-    assert first.accuracy.digest == second.accuracy.digest
+    assert first.circuit.digest == second.circuit.digest
     assert first.key.verifying.digest != second.key.verifying.digest
     assert again is first
     for one, multiplier in ((first, 1), (second, 2)):
@@ -177,3 +180,22 @@ def test_a_key_that_memory_has_no_room_for_stays_in_its_file(tmp_path: Path) -> 
     whole = get(folder, 2)
     assert whole.key.verifying.digest == ready.key.verifying.digest
     assert not any(isinstance(bases, StreamedBases) for bases in list_bases(whole.key))
+
+
+def test_keys_of_training_are_made_once_and_lie_under_their_cards(tmp_path: Path) -> None:
+    backend = get_backend("cpu")
+    cache = KeyCache(KeyFolder(tmp_path), budget_bytes=1 << 30, random_bytes=seeded(1))
+    step = cache.get_step(recipe(), backend, silent)
+    export = cache.get_export(recipe(), backend, silent)
+    assert step.folder.name == StepCard.of(step.circuit).digest.hex()
+    assert export.folder.name == ExportCard.of(export.circuit).digest.hex()
+    assert cache.get_step(recipe(), backend, silent) is step
+    found, card = load_half_of(export.folder, ExportCard)
+    assert (found.digest, card.recipe) == (export.key.verifying.digest, recipe())
+    for kind in (KeyCard, StepCard):
+        with pytest.raises(FormatError, match="no card"):
+            load_half_of(export.folder, kind)
+    again = KeyCache(KeyFolder(tmp_path), budget_bytes=1 << 30, random_bytes=seeded(2))
+    assert again.get_step(recipe(), backend, silent).key.verifying.digest == (
+        step.key.verifying.digest
+    )

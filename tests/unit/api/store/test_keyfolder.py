@@ -13,10 +13,14 @@ from api.store.keycache import KeyCache, bound_key_bytes
 from api.store.keyfolder import LOCK, MAKING, KeyFolder
 from kernels.backend import get_backend
 from prover.circuit.sizes import compute_sizes
+from prover.circuit.training.export_plan import plan_export
+from prover.circuit.training.plan import plan_step
+from prover.circuit.training.sizes import compute_step_sizes
 from prover.keys.folder import PROVING_NAME, VERIFYING_NAME
 from prover.model.network import Architecture
 from prover.progress import silent
 from tests.support.tiny_circuits import seeded
+from tests.support.trajectories import recipe
 
 FIRST, SECOND = b"\x01" * 32, b"\x02" * 32
 N_BYTES = 100
@@ -161,3 +165,14 @@ def test_the_bound_of_a_key_is_close(directory: Path, sizes: list[int]) -> None:
     n_bytes = sum(path.stat().st_size for path in ready.folder.iterdir())
     bound = bound_key_bytes(compute_sizes(architecture, 8))
     assert n_bytes <= bound <= 1.25 * n_bytes + (1 << 18)
+
+
+def test_the_bounds_of_training_keys_are_close(directory: Path) -> None:
+    """They have more linked groups than the one of an accuracy circuit."""
+    cache = KeyCache(KeyFolder(directory), budget_bytes=1, random_bytes=seeded(1))
+    backend = get_backend("cpu")
+    step = cache.get_step(recipe(), backend, silent).folder, compute_step_sizes(plan_step(recipe()))
+    export = cache.get_export(recipe(), backend, silent).folder, plan_export(recipe()).sizes
+    for folder, sizes in (step, export):
+        n_bytes = sum(path.stat().st_size for path in folder.iterdir())
+        assert n_bytes <= bound_key_bytes(sizes) <= 1.25 * n_bytes + (1 << 18)
