@@ -82,7 +82,7 @@ def replay(letter: Letter, as_json: AsJson = False) -> None:
         "not_found": "there is no such dead letter; see `zkpot queue dead`",
         "gone": "its job has passed its time to live; submit it again",
         "not_failed": "its job was submitted again meanwhile",
-        "witness_gone": "its witness was deleted when the job failed; submit the job again",
+        "files_gone": "its private files were deleted when the job failed; submit the job again",
     }
     with _open_admin(as_json=as_json) as admin:
         outcome = admin.replay(letter)

@@ -158,7 +158,8 @@ class QueueAdmin:
         """Starts the job of a dead letter anew, all of its tasks, and removes the letter.
 
         returns : replayed; or not_found (no such letter), gone (the job's time to live is over),
-                  not_failed (it was submitted again meanwhile), witness_gone (deleted with the job)
+                  not_failed (it was submitted again meanwhile), files_gone (the private ones that
+                  it came with were deleted when it failed)
         """
         if not _is_entry_id(letter):
             return "not_found"

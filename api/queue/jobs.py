@@ -6,10 +6,11 @@
       │          v │ └───> expired     its deadline passed, also while it waits
       └───── retrying
 
-A job is one task or, when its samples need several proofs, one task per shard; all of them wait in
-the queue side by side and the job is done when the last one is. States in the last column are ends:
-the queue enters one of them once. A job that failed, was cancelled or expired starts anew when the
-same request comes again.
+A job is one task or, when it needs several proofs, one task for each: of a shard of its samples, or
+of a step of its training, with the export as the last. All of them wait in the queue side by side
+and the job is done when the last one is. States in the last column are ends: the queue enters one
+of them once. A job that failed, was cancelled or expired starts anew when the same request comes
+again.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from api.errors import RecordInvalid
 from api.settings import MAX_TASKS_PER_JOB
 from prover.model.network import canonical_json
 from prover.wire.kinds import MAX_NUMBER
+from prover.wire.training import MAX_ROUND_STEPS
 
 MAX_SPEC_BYTES = 1 << 13
 MAX_EVENT_BYTES = 1 << 12
@@ -71,6 +73,7 @@ class AccuracyWork:
     commitment_id : of the owner's commitment with its blinding in the store; None: a new one
     """
 
+    KIND: ClassVar[str] = "accuracy"
     model_id: str
     dataset: str
     n_total: int
@@ -113,6 +116,7 @@ class Groth16Work:
     witness_id : `PrivateFiles.identify` of the witness, which is among the private files of the job
     """
 
+    KIND: ClassVar[str] = "groth16"
     zkey_id: str
     witness_id: str
 
@@ -125,10 +129,30 @@ class Groth16Work:
         return 1
 
 
-Work = AccuracyWork | Groth16Work
-_KINDS: Mapping[str, type[AccuracyWork] | type[Groth16Work]] = {
-    "accuracy": AccuracyWork,
-    "groth16": Groth16Work,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingWork:
+    """Proofs of steps of a trajectory, a task for each, and of its export: the last task.
+
+    order_id : `PrivateFiles.identify` of the order, which is among the private files of the job
+    n_steps  : that it asks for
+    """
+
+    KIND: ClassVar[str] = "training"
+    order_id: str
+    n_steps: int
+
+    def __post_init__(self) -> None:
+        _require_digest(self.order_id)
+        _require(type(self.n_steps) is int and 1 <= self.n_steps <= MAX_ROUND_STEPS)
+
+    @property
+    def n_tasks(self) -> int:
+        return self.n_steps + 1
+
+
+Work = AccuracyWork | Groth16Work | TrainingWork
+_KINDS: Mapping[str, type[Work]] = {
+    work.KIND: work for work in (AccuracyWork, Groth16Work, TrainingWork)
 }
 
 
@@ -150,7 +174,7 @@ class JobSpec:
 
     @property
     def kind(self) -> str:
-        return "accuracy" if isinstance(self.work, AccuracyWork) else "groth16"
+        return self.work.KIND
 
     @property
     def n_tasks(self) -> int:
@@ -215,6 +239,7 @@ class JobRecord:
 
     deadline_at : the job expires then
     attempts    : how often a worker took one of its tasks
+    n_steps_done : of a training's steps, those that are proven; None of another job
     seconds     : of proving, over all tasks
     """
 
@@ -227,6 +252,7 @@ class JobRecord:
     attempts: int
     n_tasks: int
     n_done: int
+    n_steps_done: int | None
     seconds: float
     progress: Progress | None
     error: Failure | None
@@ -239,6 +265,9 @@ class JobRecord:
             spec = JobSpec.decode(values["spec"])
             n_tasks, n_done = int(values["n_tasks"]), int(values["n_done"])
             fraction = float(values.get("fractions", b"0")) / n_tasks
+            n_steps_done = None
+            if isinstance(spec.work, TrainingWork):
+                n_steps_done = int(values.get("n_steps_done", b"0"))
             progress = None
             if "stage" in values:
                 progress = Progress(
@@ -263,6 +292,7 @@ class JobRecord:
                 attempts=int(values["attempts"]),
                 n_tasks=n_tasks,
                 n_done=n_done,
+                n_steps_done=n_steps_done,
                 seconds=float(values.get("seconds", b"0")),
                 progress=progress,
                 error=error,

@@ -26,7 +26,8 @@ from api.queue.queue import JobQueue
 BUCKETS_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _COUNTERS = {
     "submitted": ("zkpot_jobs_submitted", "Jobs that came"),
-    "proofs": ("zkpot_proofs", "Proofs published, one per shard"),
+    "proofs": ("zkpot_proofs", "Proofs published, one per shard, step or export"),
+    "steps": ("zkpot_training_steps", "Steps of training under published proofs"),
     "samples": ("zkpot_samples_proven", "Samples under published proofs"),
     "retries": ("zkpot_retries", "Tasks put back after a failure"),
     "reclaims": ("zkpot_reclaims", "Tasks taken over from a worker that was lost"),

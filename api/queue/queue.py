@@ -20,7 +20,15 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from api.errors import SHARES, IdempotencyConflict, OwnerFull, QueueFull, RecordInvalid
-from api.queue.jobs import MAX_MESSAGE_CHARACTERS, JobEvent, JobRecord, JobSpec, Progress, is_job_id
+from api.queue.jobs import (
+    MAX_MESSAGE_CHARACTERS,
+    JobEvent,
+    JobRecord,
+    JobSpec,
+    Progress,
+    TrainingWork,
+    is_job_id,
+)
 from api.settings import Settings
 from kernels.lua import Scripts
 
@@ -248,12 +256,16 @@ class JobQueue:
         """
         if len(result) > MAX_RESULT_BYTES:
             raise ValueError(f"a result of {len(result)} bytes, limit {MAX_RESULT_BYTES}")
+        work = lease.spec.work
+        n_steps = work.n_steps if isinstance(work, TrainingWork) else 0
         done = self.scripts.run(
             "complete",
             **_held(lease),
             result=result,
             seconds=f"{seconds:.6f}",
             samples=n_samples,
+            steps=int(lease.task < n_steps),
+            n_steps=n_steps,
             owner_bytes=self.settings.owner_bytes_limit,
         )
         if done == b"full":

@@ -30,15 +30,17 @@ from api.errors import KeysFull
 from api.store.sharedkeys import SharedKeys
 from consensus.errors import StoreFailed
 from prover.errors import KeyMismatch
-from prover.keys.card import Card, KeyCard
-from prover.keys.folder import VERIFYING_NAME
+from prover.keys.card import MAX_CARD_BYTES, Card, KeyCard
+from prover.keys.folder import CARD_NAME, VERIFYING_NAME
 from prover.keys.folder import load_half as load_any_half
 from prover.keys.halves import VerifyingKey
+from prover.keys.training_card import ExportCard, StepCard
 from prover.progress import StageProgress
 
 LOCK, MAKING, DRAFT = "lock", "making", "draft"
 _LOCK_PAUSE_S = 0.5
 _MIB = 1 << 20
+_TRAINING = (StepCard, ExportCard)
 C = TypeVar("C", bound=Card)
 
 
@@ -169,6 +171,21 @@ def load_half_of(folder: Path, kind: type[C]) -> tuple[VerifyingKey, C]:
             next_step=f"rename the folder to the sha256 of its circuit.json, {card.digest.hex()}",
         )
     return verifying, card
+
+
+def load_half_of_any(folder: Path) -> tuple[VerifyingKey, Card]:
+    """Likewise, of whatever kind of circuit the service proves. Raises as `load_half_of`."""
+    return load_half_of(folder, _find_kind(folder))
+
+
+def _find_kind(folder: Path) -> type[Card]:
+    """By the field that cards of one kind alone have; who reads what is none refuses it."""
+    try:
+        with (folder / CARD_NAME).open("rb") as file:
+            raw = file.read(MAX_CARD_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raw = b""
+    return next((kind for kind in _TRAINING if f'"{kind.FIELD}":'.encode() in raw), KeyCard)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -1,6 +1,7 @@
-"""Private files of jobs: the witness of one, the blinding that the tasks of one share.
+"""Private files of jobs: the witness of one, what the tasks of one share.
 
     private/<name>/<part>
+    private/<name>/<part>-<page>    of a part that each task reads a piece of
 
 A name is random and belongs to one run of one job. The queue takes it over in the step in which the
 job starts, or first needs it, and gives it up in the step in which the job ends, however it ends;
@@ -16,6 +17,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _ALL, _KEY, _KEY_BYTES = "private/", "identity.key", 32
 _BATCH = 64
+PAGE_BYTES = 1 << 22
 MAX_PRIVATE_BYTES = 1 << 20
 """Of a part that is read into memory: a blinding takes 300."""
 
@@ -39,6 +42,7 @@ MAX_PRIVATE_BYTES = 1 << 20
 class PrivatePart(StrEnum):
     WITNESS = "witness"
     BLINDING = "blinding"
+    ORDER = "order"
 
 
 class PrivateFolder:
@@ -50,6 +54,15 @@ class PrivateFolder:
     def write(self, part: PrivatePart, source: BinaryIO) -> None:
         """Writes from the start of a file that can seek. Raises SealError, OSError."""
         self._objects.write(f"{_ALL}{self.name}/{part.value}", read_chunks(source))
+
+    def write_pages(self, part: PrivatePart, source: BinaryIO) -> None:
+        """Writes likewise what is read by `PrivateFiles.read_piece`."""
+        source.seek(0)
+        for page in count():
+            raw = source.read(PAGE_BYTES)
+            if not raw:
+                break
+            self._objects.write(_name_page(self.name, part, page), [raw])
 
     def keep(self) -> None:
         """The queue has taken it over: from now on it goes with the job."""
@@ -115,6 +128,31 @@ class PrivateFiles:
             raise PrivateGone(part) from None
         return bytes(raw[:MAX_PRIVATE_BYTES])
 
+    def read_piece(self, name: str, part: PrivatePart, start: int, length: int) -> bytes:
+        """These bytes of a part that was written in pages, fewer where its last page ends.
+
+        Raises PrivateGone, SealError, OSError.
+        cost : of a store that is sealed, the pages that they lie in
+        """
+        end, raw = start + length, bytearray()
+        for page in range(start // PAGE_BYTES, -(-end // PAGE_BYTES)):
+            first = page * PAGE_BYTES
+            raw += self._read_page(name, part, page, max(start - first, 0), end - first)
+        return bytes(raw)
+
+    def _read_page(self, name: str, part: PrivatePart, page: int, start: int, end: int) -> bytes:
+        if not _NAME.fullmatch(name):
+            raise PrivateGone(part)
+        raw = bytearray()
+        try:
+            for chunk in self._objects.stream(_name_page(name, part, page)):
+                raw += chunk
+                if len(raw) >= end:
+                    break
+        except FileNotFoundError:
+            raise PrivateGone(part) from None
+        return bytes(raw[start:end])
+
     def delete(self, name: str) -> None:
         """Deletes a folder if it is there. Raises OSError."""
         if _NAME.fullmatch(name):
@@ -156,6 +194,10 @@ class PrivateFiles:
         if not _NAME.fullmatch(name) or self._objects.find(found) is None:
             raise PrivateGone(part)
         return found
+
+
+def _name_page(name: str, part: PrivatePart, page: int) -> str:
+    return f"{_ALL}{name}/{part.value}-{page}"
 
 
 def make_identity(objects: FolderObjects) -> Callable[[], bytes]:

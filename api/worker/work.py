@@ -10,11 +10,13 @@ from io import BytesIO
 from typing import Any
 
 from api.errors import TaskFailed
-from api.queue.jobs import AccuracyWork, Groth16Work, JobSpec
+from api.queue.jobs import AccuracyWork, Groth16Work, JobSpec, TrainingWork
 from api.queue.queue import MAX_RESULT_BYTES, JobQueue
 from api.store.keycache import KeyCache
 from api.store.private import PrivatePart
 from api.store.uploads import UploadKind, UploadStore
+from api.worker.training import TrainingPart
+from federated.provable.orders import TrainingOrder
 from kernels.backend import Backend
 from prover.foreign import prove_foreign
 from prover.formats.json_io import encode_proof, encode_public
@@ -37,7 +39,10 @@ Agree = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
-    """raw : an envelope, or the JSON object {"proof", "public"} of a Groth16 job"""
+    """raw : an envelope, or the JSON object {"proof", "public"} of a Groth16 job
+
+    n_samples : that accuracy is proven on
+    """
 
     raw: bytes
     n_samples: int
@@ -58,6 +63,8 @@ class TaskProver:
         OSError, what the device raises, and what `report` and `agree` raise to stop the work."""
         if isinstance(spec.work, AccuracyWork):
             made = self._prove_shard(spec.owner, spec.work, task, backend, report, agree)
+        elif isinstance(spec.work, TrainingWork):
+            made = self._prove_training(task, backend, report, agree)
         else:
             made = self._prove_groth16(spec, spec.work, backend, report, agree)
         if len(made.raw) > MAX_RESULT_BYTES:
@@ -139,6 +146,25 @@ class TaskProver:
                 if name == folder.name:
                     folder.keep()
         return SecretCommitment.decode(private.read(name, PrivatePart.BLINDING))
+
+    def _prove_training(
+        self, task: int, backend: Backend, report: StageProgress, agree: Agree
+    ) -> TaskResult:
+        """A step of a trajectory or, as the last task, its export."""
+        name, private = agree(""), self.store.private
+
+        def read(start: int, length: int) -> bytes:
+            return private.read_piece(name, PrivatePart.ORDER, start, length)
+
+        part = TrainingPart(
+            order=TrainingOrder(read),
+            keys=self.keys,
+            load_committer=lambda n_wires: self._load_committer(n_wires, backend, report),
+            random_bytes=self.random_bytes,
+            backend=backend,
+            report=report,
+        )
+        return TaskResult(raw=part.prove(task), n_samples=0)
 
     def _load_committer(self, n_wires: int, backend: Backend, report: StageProgress) -> Committer:
         """The bases of that many wires, kept as keys are."""

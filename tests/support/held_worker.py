@@ -1,9 +1,10 @@
 """A worker as a process that stops at a chosen stage until it is told to go on: to be killed there.
 
-    python -m tests.support.held_worker NAME [STAGE]
+    python -m tests.support.held_worker NAME [STAGE [TIME]]
 
-It says `ready` when it takes tasks and `held` when it stands at the stage, and goes on with the
-next line on its standard input. Settings are read from the environment, like the real one's.
+It says `ready` when it takes tasks and `held` when it comes to the stage, for the first or another
+time, and goes on with the next line on its standard input. Settings are read from the environment,
+like the real one's.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ PUBLISH = "publish"
 
 
 class Gate:
-    """Stops once, where it is told to."""
+    """Stops once, where it is told to. time : 1 for the first that it comes there"""
 
-    def __init__(self, stage: str | None) -> None:
-        self.stage = stage
+    def __init__(self, stage: str | None, time: int) -> None:
+        self.stage, self.time = stage, time
 
     def pass_by(self, stage: str) -> None:
-        if stage == self.stage:
+        self.time -= stage == self.stage
+        if stage == self.stage and self.time == 0:
             self.stage = None
             print("held", flush=True)
             sys.stdin.readline()
@@ -71,11 +73,11 @@ class HeldQueue(JobQueue):
         return super().complete(lease, result, seconds=seconds, n_samples=n_samples)
 
 
-def main(name: str, stage: str | None = None) -> None:
+def main(name: str, stage: str | None = None, time: str = "1") -> None:
     settings = Settings.from_environment()
     stop = Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    gate = Gate(stage)
+    gate = Gate(stage, int(time))
     queue = HeldQueue(connect(settings), settings)
     queue.gate = gate
     store = open_store(settings)

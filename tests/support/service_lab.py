@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
-from api.queue.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec
+from api.queue.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec, TrainingWork
 from api.queue.queue import JobQueue
 from api.settings import Settings
+from api.store.keyfolder import load_half_of_any
 from api.store.private import PrivatePart
 from api.store.uploads import UploadKind, UploadStore
 from api.valkey.embedded import EmbeddedServer, connect
@@ -30,11 +32,14 @@ from prover.groth16.plain import verify_plain
 from prover.groth16.verify import verify_batch
 from prover.keys.folder import load_verifying_key
 from prover.keys.halves import VerifyingKey
+from prover.keys.training_card import ExportCard, StepCard
 from prover.model.presets import parse_architecture
 from prover.model.zkq import encode_model
+from prover.wire.training import TrainingProofs
 from prover.wire.verdict import Verdict
 from tests.support.foreign import vector
 from tests.support.models import random_model
+from tests.support.ordered import judge, open_order
 from tests.support.tiny_circuits import seeded
 
 OWNER = "alice"
@@ -125,10 +130,37 @@ class Lab:
         key = read_vkey(vector("multiplier", "_vkey.json"))
         return verify_plain(key, FrArray.from_ints([product]), read_proof(path))
 
-    def start_worker(self, name: str, *, hold: str | None = None) -> subprocess.Popen[str]:
-        """A worker; with `hold` it stands still at that stage of its first task."""
+    def submit_training(self, raw: bytes) -> str:
+        """A job of this order of training proofs."""
+        order = BytesIO(raw)
+        work = TrainingWork(
+            order_id=self._store.private.identify(order), n_steps=open_order(raw).head.n_steps
+        )
+        with self._store.private.new() as folder:
+            folder.write_pages(PrivatePart.ORDER, order)
+            record, is_new = self.queue.submit(JobSpec(owner=OWNER, work=work), private=folder.name)
+            assert is_new
+            folder.keep()
+        return record.id
+
+    def judge_training(self, job_id: str) -> Verdict:
+        """A verifier's verdict on the proofs of such a job."""
+        results = self.queue.get_results(job_id)
+        assert results is not None
+        proofs, found = TrainingProofs(steps=tuple(results[:-1]), export=results[-1]), {}
+        for folder in (self.settings.data_dir / "keys").iterdir():
+            key, card = load_half_of_any(folder)
+            found[type(card)] = key
+        return judge(proofs, found[StepCard], found[ExportCard])
+
+    def start_worker(
+        self, name: str, *, hold: str | None = None, time: int = 1
+    ) -> subprocess.Popen[str]:
+        """A worker; with `hold` it stands still when it comes to that stage for the first time, or
+        another one."""
+        held = [hold, str(time)] if hold else []
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.held_worker", name, *([hold] if hold else [])],
+            [sys.executable, "-m", "tests.support.held_worker", name, *held],
             env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -3,6 +3,8 @@
 ---@param result string
 ---@param seconds string     of proving
 ---@param samples string     that the result is about
+---@param steps number       of a training that the result proves: 1, or 0
+---@param n_steps number     that the job proves
 ---@param owner_bytes number of results that the owner may have
 ---@return string            'stored', also when it is sent again; 'full': the owner has too many;
 ---                          'lost', 'cancelled' or 'expired'
@@ -23,6 +25,12 @@ call('HINCRBYFLOAT', job_key(job), 'seconds', seconds)
 set_progress(job, task, 1)
 count('proofs')
 count('samples', samples)
+if steps > 0 then
+  local n_proven = call('HINCRBY', job_key(job), 'n_steps_done', steps)
+  count('steps', steps)
+  emit(job, 'progress', {stage = 'steps', done = n_proven, total = n_steps,
+                         fraction = find_share(job), shard = tonumber(task)})
+end
 local n_done = call('HINCRBY', job_key(job), 'n_done', 1)
 if n_done == tonumber(call('HGET', job_key(job), 'n_tasks')) then finish(job, 'done') end
 return 'stored'

@@ -1,8 +1,11 @@
 -- Starts the job of a dead letter anew, all of its tasks, and removes the letter.
 ---@include clock
 ---@param letter string      id of the letter
----@return string            'replayed', 'not_found', 'gone', 'not_failed' or 'witness_gone', see
+---@return string            'replayed', 'not_found', 'gone', 'not_failed' or 'files_gone', see
 ---                          `QueueAdmin.replay`
+
+-- Kinds of jobs that came with their private files.
+local CAME_WITH_FILES = {groth16 = true, training = true}
 
 tick()
 local found = call('XRANGE', prefix .. 'dead', letter, letter)
@@ -13,7 +16,8 @@ if state ~= 'failed' then
   call('XDEL', prefix .. 'dead', letter)
   return state and 'not_failed' or 'gone'
 end
-if cjson.decode(call('HGET', job_key(job), 'spec')).kind == 'groth16' then return 'witness_gone' end
+local kind = cjson.decode(call('HGET', job_key(job), 'spec')).kind
+if CAME_WITH_FILES[kind] then return 'files_gone' end
 call('XDEL', prefix .. 'dead', letter)
 for _, key in ipairs({tasks_key(job), results_key(job), events_key(job)}) do
   call('DEL', key)

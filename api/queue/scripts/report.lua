@@ -10,8 +10,6 @@ local standing = find_standing()
 if standing ~= 'held' then return standing end
 set_progress(job, task, fraction)
 call('HSET', job_key(job), 'stage', stage, 'stage_done', done, 'stage_total', total)
-local sum = tonumber(call('HGET', job_key(job), 'fractions'))
-local of_job = math.max(0, math.min(1, sum / call('HGET', job_key(job), 'n_tasks')))
 emit(job, 'progress', {stage = stage, done = tonumber(done), total = tonumber(total),
-                       fraction = of_job, shard = tonumber(task)})
+                       fraction = find_share(job), shard = tonumber(task)})
 return 'held'

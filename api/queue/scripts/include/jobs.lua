@@ -50,6 +50,12 @@ local function set_progress(job, task, fraction)
   call('HINCRBYFLOAT', job_key(job), 'fractions', string.format('%.6f', fraction - before))
 end
 
+-- How much of a job is done, in [0, 1].
+local function find_share(job)
+  local sum, n_tasks = unpack(call('HMGET', job_key(job), 'fractions', 'n_tasks'))
+  return math.max(0, math.min(1, sum / n_tasks))
+end
+
 local function start(job, n_tasks, priority)
   for task = 0, n_tasks - 1 do add_entry(job, task, priority) end
   set_state(job, 'queued')

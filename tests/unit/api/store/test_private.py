@@ -32,6 +32,7 @@ from api.queue.admin import QueueAdmin
 from api.queue.jobs import Priority
 from api.queue.queue import JobQueue, Lease
 from api.settings import Settings
+from api.store import private as private_module
 from api.store.private import PrivateFiles, PrivatePart
 from api.store.uploads import UploadStore
 from api.valkey.embedded import connect
@@ -232,7 +233,7 @@ def test_a_replay_needs_the_witness_again(
     give_up(redis, settings)
     admin = QueueAdmin(JobQueue(redis, settings))
     (letter,) = admin.list_dead()
-    assert admin.replay(letter.id) == "witness_gone"
+    assert admin.replay(letter.id) == "files_gone"
     assert admin.list_dead() == [letter]
 
 
@@ -398,6 +399,25 @@ def test_files_are_for_this_user_alone(tmp_path: Path) -> None:
     files.delete(folder.name)
     with pytest.raises(PrivateGone, match="the witness of this job is gone"):
         files.read(folder.name, PrivatePart.WITNESS)
+
+
+def test_a_piece_of_a_part_in_pages_is_read_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(private_module, "PAGE_BYTES", 16)
+    files, raw = make_files(tmp_path), bytes(range(50))
+    with files.new() as folder:
+        folder.write_pages(PrivatePart.ORDER, BytesIO(raw))
+        folder.keep()
+    assert files.measure() == len(raw)
+    for start, end in ((0, 4), (0, 16), (15, 17), (16, 32), (3, 50), (48, 60), (7, 7)):
+        piece = files.read_piece(folder.name, PrivatePart.ORDER, start, end - start)
+        assert piece == raw[start:end]
+    for start, name in ((64, folder.name), (0, "../uploads"), (0, "0" * 32)):
+        with pytest.raises(PrivateGone, match="the order of this job is gone"):
+            files.read_piece(name, PrivatePart.ORDER, start, 1)
+    files.delete(folder.name)
+    assert files.measure() == 0
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "x" * 32, "0" * 31, "٣" * 32, "\0"])
