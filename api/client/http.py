@@ -15,7 +15,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx2
 from pydantic import BaseModel, ValidationError
@@ -34,11 +34,13 @@ from api.http.schemas import (
     VerifyAnswer,
     VerifyRequest,
 )
-from api.queue.jobs import JobEvent
+from api.queue.jobs import JobEvent, Priority
 from federated.proxies import find_proxy
 
 OCTETS = "application/octet-stream"
 _TIMEOUT_S = 30.0
+_UPLOAD_S = 600.0
+"""Of one that is large, until the service has looked through it."""
 _RECONNECT_S = 0.5
 PATIENCE_S = 300.0
 """A service that is started again, on a busy machine too, answers sooner."""
@@ -113,6 +115,33 @@ class Client:
         body = request.model_dump(mode="json", exclude_none=True)
         return self._ask("POST", "/v1/jobs", Job, json=body, headers=headers)
 
+    def submit_training(
+        self,
+        order: BinaryIO,
+        *,
+        priority: Priority = Priority.NORMAL,
+        deadline_s: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Proofs of steps and of their export: `fetch_proof` gives a `TrainingProofs`.
+
+        order : a file that `federated.provable.orders.write_order` has written, from its start
+        """
+        order.seek(0)
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        fields = {"priority": priority.value}
+        if deadline_s is not None:
+            fields["deadline_s"] = str(deadline_s)
+        return self._ask(
+            "POST",
+            "/v1/jobs/training",
+            Job,
+            files={"order": ("order", order, OCTETS)},
+            data=fields,
+            headers=headers,
+            timeout=_UPLOAD_S,
+        )
+
     def job(self, job_id: str) -> Job:
         return self._ask("GET", f"/v1/jobs/{job_id}", Job)
 
@@ -139,7 +168,8 @@ class Client:
         """A file that an answer names by path, such as a verifying key."""
         return _checked(self._http.get(path)).content
 
-    def verify(self, proof: bytes, *, circuit: str, dataset: str) -> VerifyAnswer:
+    def verify(self, proof: bytes, *, circuit: str, dataset: str | None = None) -> VerifyAnswer:
+        """dataset : of a proof of accuracy; proofs of a step or an export are about none"""
         request = VerifyRequest(
             proof_base64=base64.b64encode(proof).decode("ascii"), circuit=circuit, dataset=dataset
         )

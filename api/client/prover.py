@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 import httpx2
 from safetensors.numpy import save as save_tensors
 
 from api.client.http import Client, ServiceRefused
 from api.errors import ServiceGone
-from api.http.schemas import JobRequest, StatementFields
+from api.http.schemas import Job, JobRequest, StatementFields
 from federated.client import ProofOrder
 from federated.errors import ProvingFailed, ProxyUnusable
 from prover.model.zkq import encode_model
+from prover.wire.training import TrainingProofs
 
 MAX_TRIES = 20
 
@@ -28,9 +31,26 @@ class ServiceProver:
 
     def prove(self, order: ProofOrder) -> bytes:
         """An envelope of the service's workers. Raises ProvingFailed."""
+        return self._ask(lambda service: _prove(service, order))
+
+    def prove_training(self, write: Callable[[BinaryIO], None]) -> TrainingProofs:
+        """Proofs of steps and of their export, which the service's workers share.
+
+        write : the order, into a file that it is given (`federated.provable.orders.write_order`)
+        raises : ProvingFailed, OSError, and what `write` raises
+        """
+        with TemporaryFile() as order:  # has no name, so nothing is left of it
+            write(order)
+            raw = self._ask(lambda service: _prove_training(service, order))
+        found = TrainingProofs.decode(raw)
+        if found is None:
+            raise ProvingFailed("the service's answer is no proof of training of this version")
+        return found
+
+    def _ask(self, ask: Callable[[Client], bytes]) -> bytes:
         try:
             with Client.connect(self._url, key=self._key) as service:
-                return self._insist(service, order)
+                return self._insist(service, ask)
         except (ProxyUnusable, ServiceGone) as error:
             raise ProvingFailed(str(error)) from None
         except httpx2.HTTPError as error:
@@ -39,10 +59,10 @@ class ServiceProver:
                 "see whether it runs, then try again"
             ) from None
 
-    def _insist(self, service: Client, order: ProofOrder) -> bytes:
+    def _insist(self, service: Client, ask: Callable[[Client], bytes]) -> bytes:
         for _ in range(MAX_TRIES):
             try:
-                return _prove(service, order)
+                return ask(service)
             except ServiceRefused as error:
                 if error.retry_after_s is None:
                     raise ProvingFailed(f"the service refused the job: {error}") from None
@@ -68,6 +88,15 @@ def _prove(service: Client, order: ProofOrder) -> bytes:
             ),
         )
     )
+    return _await(service, job)
+
+
+def _prove_training(service: Client, order: BinaryIO) -> bytes:
+    return _await(service, service.submit_training(order))
+
+
+def _await(service: Client, job: Job) -> bytes:
+    """The proof of a job that ends well. Raises ProvingFailed of another."""
     ended = service.wait(job.id)
     if ended.state != "done":
         reason = "" if ended.error is None else f": {ended.error.message}"

@@ -49,6 +49,8 @@ _DESCRIPTION = """Proofs of accuracy of private quantized models, as jobs.
 2. `POST /v1/jobs` with the model's id and samples such as `mnist:test[0:1024]`
 3. `GET /v1/jobs/{id}/events` until the job ends, then `GET /v1/jobs/{id}/proof`
 
+Proofs of training are jobs likewise: `POST /v1/jobs/training` with an order of steps to prove.
+
 Every refusal is `application/problem+json` with a stable `code` and the next step."""
 
 

@@ -129,6 +129,11 @@ KINDS: Mapping[str, Kind] = {
     "bad_dataset": Kind(
         422, "The samples cannot be used", "name samples such as mnist:test[0:1024]"
     ),
+    "bad_order": Kind(
+        422,
+        "The bytes are no order of training proofs",
+        "write the order again from the files of `zkpot train --provable`",
+    ),
     "refused": Kind(422, "The request cannot be carried out", "read `detail`"),
     "internal": Kind(500, "The service failed", "report the X-Request-ID of this response"),
     "unavailable": Kind(503, "The queue cannot be reached", "try again in a few seconds"),

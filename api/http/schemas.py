@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasPath, BaseModel, ConfigDict, Field, StringConstraints
@@ -191,7 +192,9 @@ class Job(Answer):
     """A job as its owner sees it."""
 
     id: str
-    kind: Literal["accuracy", "groth16"] = Field(validation_alias=AliasPath("spec", "kind"))
+    kind: Literal["accuracy", "groth16", "training"] = Field(
+        validation_alias=AliasPath("spec", "kind")
+    )
     state: JobState
     priority: Priority = Field(validation_alias=AliasPath("spec", "priority"))
     created_at: float = Field(description="seconds since 1970")
@@ -207,8 +210,18 @@ class Job(Answer):
     n_samples: int | None = Field(
         default=None, validation_alias=AliasPath("spec", "work", "n_samples")
     )
-    shards: int = Field(default=1, validation_alias="n_tasks")
+    shards: int = Field(
+        default=1,
+        validation_alias="n_tasks",
+        description="proofs that workers share; of a training its steps, and the export",
+    )
     shards_done: int = Field(default=0, validation_alias="n_done")
+    steps: int | None = Field(
+        default=None,
+        validation_alias=AliasPath("spec", "work", "n_steps"),
+        description="of a training: how many are proven",
+    )
+    steps_done: int | None = Field(default=None, validation_alias="n_steps_done")
     progress: Progress | None = None
     error: Failure | None = None
 
@@ -220,8 +233,8 @@ class JobList(Answer):
     next: str | None = None
 
 
-class StatementView(Answer):
-    """A statement, byte strings in hexadecimal."""
+class OccasionView(Answer):
+    """Where a proof counts, and the key that it was made under."""
 
     chain_id: str
     task_id: str
@@ -229,12 +242,43 @@ class StatementView(Answer):
     commit_height: int
     client_key: str
     verifying_key_digest: str
+
+
+class StatementView(OccasionView):
+    """A statement, byte strings in hexadecimal."""
+
     shard_index: int
     n_real: int
     dataset_digest: str
     multipliers: list[int]
     claimed_correct: int
     commitments: list[str]
+
+
+class StepView(OccasionView):
+    """The masters behind `after` are one step from those behind `before`, on the batch of `data`:
+    commitments in hexadecimal."""
+
+    step: int = Field(description="t, which step of its training it is")
+    n_real: int
+    before: str
+    after: str
+    data: str
+
+
+class ExportView(OccasionView):
+    """The model behind `model` is the int8 model of the masters behind `masters`."""
+
+    masters: str
+    model: str
+
+
+class TrainingView(Answer):
+    """What proofs of training say. Whether the steps are those of one training, and on which
+    batches, is for who has the commitments to say."""
+
+    steps: list[StepView]
+    export: ExportView | None
 
 
 class ProofView(Answer):
@@ -244,7 +288,7 @@ class ProofView(Answer):
     n_bytes: int
     sha256: Digest
     proof_base64: str
-    statements: list[StatementView] = Field(description="one per shard; empty for Groth16 jobs")
+    statements: list[StatementView] = Field(description="one per shard; empty for other jobs")
     n_real: int
     claimed_correct: int
     circuit: Digest | None = Field(default=None, description="digest, for /v1/circuits")
@@ -252,22 +296,37 @@ class ProofView(Answer):
     groth16: dict[str, Any] | None = Field(
         default=None, description="proof and public inputs as snarkjs writes them"
     )
+    training: TrainingView | None = None
 
 
 class VerifyRequest(Request):
     """Bytes of a proof, and the samples that the caller has in mind."""
 
-    proof_base64: Annotated[str, StringConstraints(max_length=1 << 22)]
+    proof_base64: Annotated[str, StringConstraints(max_length=1 << 22)] = Field(
+        description="an envelope, or of accuracy the container of all shards"
+    )
     circuit: Digest
-    dataset: DatasetName
+    dataset: DatasetName | None = Field(
+        default=None, description="of a proof of accuracy; proofs of training need none"
+    )
+
+
+class CircuitKind(StrEnum):
+    """What a circuit proves: how good a model is, a step of its training, or that the model is what
+    training ended at."""
+
+    ACCURACY = "accuracy"
+    STEP = "step"
+    EXPORT = "export"
 
 
 class Circuit(Answer):
     """A circuit with the multipliers of a task, that a key exists for on this service."""
 
     digest: Digest = Field(description="sha256 of circuit.json")
+    kind: CircuitKind
     architecture: str
-    n_samples: int
+    n_samples: int = Field(description="of one proof; a step's batch; 0 of an export")
     multipliers: list[int]
     key_digest: Digest = Field(description="sha256 of verifying.key, as statements name it")
     verifying_key: str = Field(description="path of the verifying half")
@@ -311,6 +370,7 @@ class VerifyAnswer(Answer):
     n_real: int = 0
     claimed_correct: int = 0
     statements: list[StatementView] = Field(default_factory=list)
+    training: TrainingView | None = None
     reason: str | None = None
 
 

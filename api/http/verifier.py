@@ -15,25 +15,28 @@ import os
 import secrets
 import signal
 import sys
-from contextlib import suppress
 from typing import IO
 
+from api.http.circuits import load_circuit
 from api.http.problems import ApiProblem, as_problem
 from api.http.schemas import VerifyAnswer, VerifyRequest
 from api.http.service_refusals import refusing_callers
-from api.http.views import view_statement
+from api.http.views import view_statement, view_training
 from api.process.scratch import ensure_scratch
 from api.process.streams import outlast_errors, outlast_output
 from api.settings import Settings
-from api.store.keyfolder import load_half
 from api.store.keyshelf import KeyShelf
 from api.store.opening import open_shelf, open_store
 from api.store.uploads import UploadStore
-from prover.errors import FormatError, KeyMismatch, ProverError
-from prover.judging import Proven, judge_file
-from prover.keys.card import KeyCard
+from prover.circuit.training.inputs import ExportInputs, StepInputs
+from prover.errors import ProverError
+from prover.groth16.verify_training import verify_exports, verify_steps
+from prover.judging import REASONS, Proven, judge_file
+from prover.keys.card import Card, KeyCard
 from prover.keys.halves import VerifyingKey
-from prover.wire.wording import NOT_PROVEN
+from prover.keys.training_card import ExportCard, StepCard
+from prover.wire.verdict import Verdict
+from prover.wire.wording import NOT_PROVEN, OF_TRAINING_NOT_PROVEN
 
 NICENESS = 10
 """On processors that all share, a verification takes what the answers to callers leave."""
@@ -56,8 +59,19 @@ class Verifier:
                 "invalid_request", "proof_base64 is no base64", next_step="encode the proof's bytes"
             ) from None
         key, card = load_circuit(self._keys, request.circuit)
+        if isinstance(card, KeyCard):
+            return self._verify_accuracy(owner, request.dataset, raw, key, card)
+        return _verify_training(raw, key, card)
+
+    def _verify_accuracy(
+        self, owner: str, dataset: str | None, raw: bytes, key: VerifyingKey, card: KeyCard
+    ) -> VerifyAnswer:
+        if dataset is None:
+            raise ApiProblem(
+                "invalid_request", "a proof of accuracy is about samples: give dataset"
+            )
         with refusing_callers():
-            images, labels = self._store.load_samples(owner, request.dataset)
+            images, labels = self._store.load_samples(owner, dataset)
         outcome = judge_file(
             raw,
             key=key,
@@ -79,14 +93,26 @@ class Verifier:
         )
 
 
-def load_circuit(keys: KeyShelf, circuit: str) -> tuple[VerifyingKey, KeyCard]:
-    """The verifying half of a key by its card. ApiProblem not_found, unavailable.
+def _verify_training(raw: bytes, key: VerifyingKey, card: Card) -> VerifyAnswer:
+    """The verdict on one envelope of a step, or of an export, as the card says."""
+    verdict = _judge_training(raw, key, card)
+    if verdict is not Verdict.VALID:
+        return VerifyAnswer(verdict=verdict.value, reason=REASONS[verdict])
+    return VerifyAnswer(
+        verdict=verdict.value,
+        architecture=card.architecture.name,
+        not_proven=list(OF_TRAINING_NOT_PROVEN),
+        training=view_training(raw),
+    )
 
-    One that was altered, or is half made, is none.
-    """
-    with refusing_callers(), suppress(FormatError, KeyMismatch):
-        return load_half(keys.find(circuit))
-    raise ApiProblem("not_found", "no circuit here has this digest")
+
+def _judge_training(raw: bytes, key: VerifyingKey, card: Card) -> Verdict:
+    if isinstance(card, StepCard):
+        steps = StepInputs(plan=card.plan)
+        return verify_steps([raw], key=key, inputs=steps, random_bytes=secrets.token_bytes)[0]
+    assert isinstance(card, ExportCard), "the service keeps keys of three kinds"
+    exports = ExportInputs(plan=card.plan)
+    return verify_exports([raw], key=key, inputs=exports, random_bytes=secrets.token_bytes)[0]
 
 
 def send_frame(stream: IO[bytes], value: object) -> None:

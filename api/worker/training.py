@@ -113,7 +113,10 @@ class TrainingPart:
     def _require(
         self, what: str, of: str, values: Int64Array, commitment: SecretCommitment
     ) -> None:
-        """TaskFailed unless the commitment is to these values."""
+        """TaskFailed unless the commitment is to these values.
+
+        cost : 35 ms of one thread for the masters of an mlp-784-128-10, whose proof takes seconds
+        """
         recipe = self.order.recipe
         n_wires = max(recipe.architecture.n_parameters, count_batch_wires(recipe))
         committer = self.load_committer(n_wires)

@@ -14,6 +14,15 @@ NOT_PROVEN = (
 )
 """What nobody should read into a proof of accuracy that is valid."""
 
+OF_TRAINING_NOT_PROVEN = (
+    "that it is a step, or the end, of the training that you have in mind: compare its commitments "
+    "with those that were made before steps were drawn",
+    "anything about the data: whose they are, what they show, or where else they were used",
+    "anything against who made the key: they could keep its trapdoor and forge proofs, so know its "
+    "digest from whom you trust",
+)
+"""... and into one of a step of training, or of an export."""
+
 
 def find_difference(statement: Statement, expected: dict[str, Any]) -> str | None:
     """The field in which a statement is for another occasion than expected, in words; else None."""

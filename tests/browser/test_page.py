@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ from playwright.sync_api import Browser, Page, expect
 
 from api.http.auth import LOCAL
 from api.http.chain.history import ChainHistory
-from api.queue.jobs import AccuracyWork
+from api.queue.jobs import AccuracyWork, Priority
 from api.valkey.embedded import EmbeddedServer
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import Phase
 from consensus.wire.transactions import Refusal
 from tests.support.browsing import open_page
 from tests.support.histories import LAB, certify, grow
+from tests.support.ordered import trained
 from tests.support.queue_server import running_server
 from tests.support.serving import serve
 from tests.support.still_service import StillService, still_service
@@ -76,6 +78,27 @@ def test_a_job_is_followed_live_to_its_proof(page: Page, site: Site) -> None:
     expect(card).to_contain_text("done")
     expect(page.locator("#proof")).to_contain_text("60 of 64")
     expect(page.locator("#cancel")).to_be_hidden()
+
+
+def test_a_training_says_how_many_of_its_steps_are_proven(page: Page, site: Site) -> None:
+    job = site.service.submit_training(
+        LOCAL,
+        order=BytesIO(trained().write()),
+        priority=Priority.HIGH,
+        deadline_s=None,
+        idempotency_key=None,
+    )
+    card = page.locator(f"#jobs button[data-id='{job.id}']")
+    expect(card).to_contain_text("training, 0 of 3 steps")
+    card.click()
+    queue = site.service.queue
+    _, lease = queue.lease("of the job before"), queue.lease("w-1")
+    assert lease is not None
+    assert lease.job_id == job.id
+    assert queue.complete(lease, b"proof", seconds=0.5, n_samples=0)
+    expect(card).to_contain_text("1 of 3 steps")
+    steps = page.locator("#stages progress[aria-label='steps']")
+    expect(steps).to_have_attribute("value", "1")
 
 
 def test_keyboard_alone_chooses_opens_and_closes(page: Page) -> None:

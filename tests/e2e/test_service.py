@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import httpx2
@@ -16,10 +17,14 @@ import numpy as np
 import pytest
 
 from api.client.http import Client, ServiceRefused
-from api.http.schemas import Job, JobRequest, StatementFields
+from api.http.schemas import CircuitKind, Job, JobRequest, StatementFields
+from prover.keys.halves import VerifyingKey
 from prover.model.presets import parse_architecture
 from prover.model.zkq import encode_model
+from prover.wire.training import TrainingProofs
+from prover.wire.verdict import Verdict
 from tests.support.models import random_model
+from tests.support.ordered import judge, trained
 
 pytestmark = pytest.mark.slow
 PROGRAM = Path(sys.executable).parent / "zkpot"
@@ -105,6 +110,22 @@ def test_a_job_from_curl_to_a_proof_that_verifies(url: str, model: bytes, tmp_pa
     assert len({worker["id"] for worker in workers}) == 2
     assert len(view["statements"]) == 2
     assert view["n_real"] == 24
+
+
+def test_a_training_is_proven_by_all_workers_and_judged_by_the_keys_of_the_service(
+    url: str,
+) -> None:
+    with Client.connect(url) as zkpot:
+        job = zkpot.wait(zkpot.submit_training(BytesIO(trained().write())).id)
+        assert job.state == "done", job.error
+        assert (job.steps, job.steps_done) == (3, 3)
+        proofs = TrainingProofs.decode(zkpot.fetch_proof(job.id))
+        assert proofs is not None
+        keys = {
+            one.kind: VerifyingKey.decode(zkpot.fetch(one.verifying_key), where=one.digest)
+            for one in zkpot.circuits().circuits
+        }
+        assert judge(proofs, keys[CircuitKind.STEP], keys[CircuitKind.EXPORT]) is Verdict.VALID
 
 
 def test_the_client_and_the_service_agree(url: str, model: bytes) -> None:

@@ -23,11 +23,11 @@ from api.http.routes.common import (
     StreamCaller,
     make_router,
 )
-from api.http.schemas import Job, JobList, JobRequest, ProofView
+from api.http.schemas import MAX_DEADLINE_S, Job, JobList, JobRequest, ProofView
 from api.queue.jobs import JobEvent, JobState, Priority
 
 MAX_JOB_BYTES = 1 << 16
-MAX_GROTH16_BYTES = 1 << 30
+MAX_GROTH16_BYTES = MAX_ORDER_BYTES = 1 << 30
 RETRY_S = 1
 """Seconds after which a new job is worth a look."""
 STREAM_S = 300.0
@@ -101,6 +101,43 @@ async def submit_groth16(
         zkey=zkey.file,
         witness=witness.file,
         priority=priority,
+        idempotency_key=idempotency_key,
+    )
+    return _accepted(job, response)
+
+
+@router.post(
+    "/training",
+    status_code=202,
+    summary="Ask for proofs of training",
+    max_body_size=MAX_ORDER_BYTES,
+    responses={
+        **document("unauthorized", "forbidden", "in_flight", "body_too_large"),
+        **document("idempotency_conflict", "bad_order", "refused", "invalid_request"),
+        **document("malformed_request", "rate_limited", "queue_full", "unavailable"),
+        **document("too_many_uploads", "quota_full"),
+        202: _ACCEPTED,
+    },
+)
+@SUBMITTERS
+async def submit_training(
+    response: Response,
+    shell: ShellDep,
+    caller: CallerDep,
+    order: Annotated[UploadFile, File(description="order of training proofs; private")],
+    priority: Annotated[Priority, Form()] = Priority.NORMAL,
+    deadline_s: Annotated[int | None, Form(ge=1, le=MAX_DEADLINE_S)] = None,
+    idempotency_key: IdempotencyKey = None,
+) -> Job:
+    """A proof of each step that the order names, and of the export: the workers share them. The
+    order is deleted with the end of the job; its proof is the file of a round's training."""
+
+    job = await run_in_threadpool(
+        shell.service.submit_training,
+        caller,
+        order=order.file,
+        priority=priority,
+        deadline_s=deadline_s,
         idempotency_key=idempotency_key,
     )
     return _accepted(job, response)

@@ -99,8 +99,14 @@ function fillCard(button, job) {
   bar.value = share;
   bar.setAttribute("aria-label", `progress of ${job.id.slice(0, 16)}`);
   const stage = job.progress?.stage && !isFinal(job.state) ? `${job.progress.stage}, ` : "";
-  const title = [job.kind, formatDataset(job.dataset), job.shards > 1 ? `${job.shards} shards` : ""];
+  const title = [job.kind, formatDataset(job.dataset), formatParts(job)];
   note.textContent = `${title.filter(Boolean).join(", ")}; ${stage}${formatShare(share)}`;
+}
+
+// What a job is cut into: the workers share it.
+function formatParts(job) {
+  if (job.steps) return `${job.steps_done} of ${job.steps} steps`;
+  return job.shards > 1 ? `${job.shards} shards` : "";
 }
 
 function shareOf(job) {
@@ -152,8 +158,8 @@ function showEvent(event) {
     return;
   }
   if (!stage) return;
-  // One row per stage: of several shards it shows the one under way.
-  $("stages-title").textContent = shard ? `Stages of shard ${shard + 1}` : "Stages";
+  // One row per stage: of several shards or steps it shows the one under way.
+  $("stages-title").textContent = shard ? `Stages of part ${shard + 1}` : "Stages";
   let row = [...$("stages").children].find((r) => r.dataset.name === stage);
   if (!row) {
     row = element("li", {}, element("span", {}, stage), element("progress", {}));
@@ -176,6 +182,7 @@ async function showDetail() {
     ["state", job.state],
     ["kind", job.kind],
     ["dataset", job.dataset ?? ""],
+    ...(job.steps ? [["proven", formatParts(job)]] : []),
     ["priority", job.priority],
     ["attempts", job.attempts],
     ["age", formatAge(Date.now() / 1000 - job.created_at)],
@@ -201,7 +208,9 @@ function describeProof(proof) {
     size: formatBytes(proof.n_bytes),
     sha256: proof.sha256,
     correct: proof.n_real ? `${proof.claimed_correct} of ${proof.n_real}` : undefined,
-    shards: proof.statements?.length,
+    shards: proof.statements?.length || undefined,
+    steps: proof.training?.steps.length,
+    "model at the end": proof.training?.export?.model,
     "model commitment": first?.commitments[0],
     "verifying key": first?.verifying_key_digest,
     "data digest": first?.dataset_digest,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from api.errors import ServiceGone
 from api.http.auth import LOCAL, Caller
 from api.http.problems import ApiProblem
 from api.http.schemas import DatasetReceipt, Job, JobRequest
+from api.queue.jobs import Priority
 from api.settings import Settings
 from api.store.uploads import UploadKind, parse_samples
 from federated.client import ProofOrder
@@ -23,19 +25,22 @@ from federated.errors import ProvingFailed
 from prover.model.zkq import encode_model
 from prover.pedersen.commitment import SecretCommitment
 from prover.wire.statement import Occasion
+from prover.wire.training import TrainingProofs
 from tests.support.learning import commitment_of, model_of
+from tests.support.ordered import trained
 from tests.support.queue_server import running_server
 from tests.support.serving import serve
 from tests.support.still_service import PROOF, StillService
 
 
 class Ending(StillService):
-    """Ends each job as soon as it comes."""
+    """Ends each job as soon as it comes. state : in which; "": of training, in none"""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.state, self.n_busy = "done", 0
         self.requests: list[JobRequest] = []
+        self.orders: list[bytes] = []
 
     def submit(self, caller: Caller, request: JobRequest, idempotency_key: str | None) -> Job:
         if self.n_busy:
@@ -44,6 +49,19 @@ class Ending(StillService):
         self.requests.append(request)
         job = super().submit(caller, request, idempotency_key)
         if not job.state.is_end:  # the same request again is the same job
+            self.finish(job.id, self.state)
+        return job
+
+    def submit_training(self, caller: Caller, *, order: BinaryIO, **rest: Any) -> Job:
+        job = super().submit_training(caller, order=order, **rest)
+        order.seek(0)
+        self.orders.append(order.read())
+        if self.state == "done":
+            for task, raw in enumerate((*PROOFS.steps, PROOFS.export)):
+                lease = self.queue.lease(f"training-{task}")
+                assert lease is not None
+                assert self.queue.complete(lease, raw, seconds=0.5, n_samples=0)
+        elif self.state:
             self.finish(job.id, self.state)
         return job
 
@@ -139,3 +157,40 @@ def test_refusals_and_silence_are_named(monkeypatch: pytest.MonkeyPatch, url: st
     monkeypatch.setattr(Ending, "put_dataset", refuse)
     with pytest.raises(ProvingFailed, match="these are no samples"):
         ServiceProver(url).prove(make_order())
+
+
+PROOFS = TrainingProofs(steps=(b"a", b"b", b"c"), export=b"d")
+ORDER = trained().write()
+
+
+def write_order(stream: BinaryIO) -> None:
+    stream.write(ORDER)
+
+
+def test_an_order_of_training_is_handed_over_whole(service: Ending, url: str) -> None:
+    assert ServiceProver(url).prove_training(write_order) == PROOFS
+    assert service.orders == [ORDER]
+    (job,) = service.list_jobs(LOCAL, limit=9, before=None).jobs
+    assert (job.kind, job.steps, job.steps_done) == ("training", 3, 3)
+
+
+def test_an_order_that_is_none_is_no_proof(service: Ending, url: str) -> None:
+    with pytest.raises(ProvingFailed, match="refused the job: bad_order"):
+        ServiceProver(url).prove_training(lambda stream: None)
+    service.state = "failed"
+    with pytest.raises(ProvingFailed, match="ended failed: a failure"):
+        ServiceProver(url).prove_training(write_order)
+
+
+def test_an_order_waits_with_its_options(service: Ending, url: str) -> None:
+    service.state = ""
+    with Client.connect(url) as client:
+        order = BytesIO(ORDER)
+        first = client.submit_training(
+            order, priority=Priority.LOW, deadline_s=900, idempotency_key="one"
+        )
+        again = client.submit_training(
+            order, priority=Priority.LOW, deadline_s=900, idempotency_key="one"
+        )
+    assert (first.id, first.state, first.priority) == (again.id, "queued", "low")
+    assert first.expires_at == pytest.approx(first.created_at + 900)

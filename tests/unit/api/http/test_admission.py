@@ -217,5 +217,5 @@ def test_every_route_that_takes_a_body_limits_it() -> None:
         for r in routes
         if isinstance(r, APIRoute) and {"POST", "PUT"}.intersection(r.methods or ())
     ]
-    assert len(with_body) == 9
+    assert len(with_body) == 10
     assert all(r.max_body_size for r in with_body)

@@ -17,20 +17,20 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from api.http import service as service_module
+from api.http import circuits as circuits_module
 from api.http.problems import ApiProblem
 from api.http.schemas import JobRequest, VerifyRequest
 from api.http.service import Service
 from api.http.verifier import Verifier
 from api.queue.jobs import Priority
-from api.store.keyfolder import load_half
+from api.store.keyfolder import load_half, load_half_of_any
 from api.store.keyshelf import KeyShelf
 from api.store.opening import KEYS, open_shelf
 from kernels.backend import get_backend
 from prover.groth16 import verify as verify_module
 from prover.groth16.verify import Claim, equations_hold
 from prover.judging import Proven, judge_file
-from prover.keys.card import KeyCard
+from prover.keys.card import Card
 from prover.keys.folder import VERIFYING_NAME, load_verifying_half
 from prover.keys.halves import VerifyingKey
 from prover.model.layers import Requant
@@ -122,11 +122,11 @@ def test_a_key_is_read_once_however_often_circuits_are_asked_for(
     job = do(service, upload(service))
     folders = list[Path]()
 
-    def count(folder: Path) -> tuple[VerifyingKey, KeyCard]:
+    def count(folder: Path) -> tuple[VerifyingKey, Card]:
         folders.append(folder)
-        return load_half(folder)
+        return load_half_of_any(folder)
 
-    monkeypatch.setattr(service_module, "load_half", count)
+    monkeypatch.setattr(circuits_module, "load_half_of_any", count)
     service.get_proof(ALICE, job.id)
     assert folders == []
     circuit = service.describe_proof(ALICE, job.id).circuit
