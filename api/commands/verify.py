@@ -120,7 +120,7 @@ def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) ->
         "multipliers": list(first.multipliers),
         "model_commitment": first.commitments[0].hex(),
         "shards": len(proven.statements),
-        "occasion": describe_occasion(first),
+        "occasion": describe_occasion(first.occasion),
         "key_digest": key.digest.hex(),
         "not_proven": list(NOT_PROVEN),
     }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from prover.wire.statement import Statement
+from prover.wire.records import Record
+from prover.wire.statement import Occasion
 
 NOT_PROVEN = (
     "how the weights were trained, on which data, or by whom",
@@ -24,8 +25,9 @@ OF_TRAINING_NOT_PROVEN = (
 """... and into one of a step of training, or of an export."""
 
 
-def find_difference(statement: Statement, expected: dict[str, Any]) -> str | None:
-    """The field in which a statement is for another occasion than expected, in words; else None."""
+def find_difference(statement: Record, expected: dict[str, Any]) -> str | None:
+    """In which field a statement of any kind is for another occasion than expected, in words; else
+    None."""
     values = statement.list_values()
     for name, wanted in expected.items():
         found = values[name]
@@ -37,11 +39,11 @@ def find_difference(statement: Statement, expected: dict[str, Any]) -> str | Non
     return None
 
 
-def describe_occasion(statement: Statement) -> dict[str, Any]:
-    """The occasion as the statement says it, in JSON types."""
+def describe_occasion(occasion: Occasion) -> dict[str, Any]:
+    """The occasion as a statement says it, in JSON types."""
     return {
         name: value if isinstance(value, int) else show_value(name, value)
-        for name, value in statement.occasion.list_values().items()
+        for name, value in occasion.list_values().items()
     }
 
 

@@ -6,11 +6,14 @@ import json
 
 import numpy as np
 
+from federated.provable.judging import ProvenTraining, Wanted, judge_training
 from prover.circuit.training.inputs import Drawn, StepInputs, Trajectory
 from prover.groth16.verify_training import verify_trajectory
 from prover.keys.halves import VerifyingKey
-from prover.keys.training_card import StepCard
+from prover.keys.training_card import ExportCard, StepCard
+from prover.keys.training_folder import TrainingHalves
 from prover.model.network import Architecture
+from prover.pedersen.commitment import Committer
 from prover.training.masters import export
 from prover.training.recipe import TrainingRecipe
 from prover.training.step import train_step
@@ -18,7 +21,14 @@ from prover.wire.training import StepEnvelope
 from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import seeded
 from tests.support.training import step_slowly
-from tests.support.training_vectors import TRAINING, encode, make_training
+from tests.support.training_vectors import (
+    TRAINING,
+    TRAINING_FILE,
+    encode,
+    make_files,
+    make_training,
+)
+from tests.support.trajectories import BACKEND
 
 
 def test_the_file_is_what_its_seeds_make() -> None:
@@ -67,3 +77,34 @@ def test_proofs_of_the_file_verify() -> None:
         raws, key=key, inputs=inputs, expected=expected, random_bytes=seeded(4)
     )
     assert found == (Verdict.VALID, None)
+
+
+def test_the_files_are_what_their_seeds_make() -> None:
+    assert TRAINING_FILE.read_text(encoding="ascii") == encode(make_files())
+
+
+def test_proofs_as_files_verify() -> None:
+    """By the keys and cards of the file alone."""
+    vectors = json.loads(TRAINING_FILE.read_text(encoding="ascii"))
+    keys = TrainingHalves(
+        step=VerifyingKey.decode(bytes.fromhex(vectors["step_key"])),
+        step_card=StepCard.decode(vectors["step_card"].encode()),
+        export=VerifyingKey.decode(bytes.fromhex(vectors["export_key"])),
+        export_card=ExportCard.decode(vectors["export_card"].encode()),
+    )
+    keys.step_card.require_key(keys.step)
+    keys.export_card.require_key(keys.export)
+    assert keys.digest.hex() == vectors["keys_digest"]
+    beacon, chosen = bytes.fromhex(vectors["beacon"]), {}
+    for name in ("full", "sampled", "drawn"):
+        found = judge_training(
+            bytes.fromhex(vectors[name]),
+            keys=keys,
+            wanted=Wanted(beacon=beacon if name == "sampled" else None),
+            get_committer=lambda n: Committer(n, BACKEND),
+            random_bytes=seeded(2),
+        )
+        assert isinstance(found, ProvenTraining), found
+        chosen[name] = list(found.chosen)
+    assert chosen["full"] == [0, 1, 2, 3, 4]
+    assert chosen["sampled"] == vectors["sampled_steps"]

@@ -1,6 +1,7 @@
-"""What `training_v1.json` of `tests/vectors` holds: seeds are in `tests/support/trajectories.py`.
+"""What `training_v1.json` and `training_file_v1.json` of `tests/vectors` hold: seeds are in
+`tests/support/trajectories.py` and `tests/support/training_files.py`.
 
-`python -m tests.support.training_vectors` writes it.
+`python -m tests.support.training_vectors` writes both.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from typing import Any
 
 from prover.keys.training_card import StepCard
 from prover.training.masters import export, start
+from tests.support.training_files import BEACON, drawn, full, halves, sampled
 from tests.support.trajectories import chain, public_model, recipe, step_circuit, step_key
 
-TRAINING = Path(__file__).resolve().parent.parent / "vectors" / "training_v1.json"
+_FOLDER = Path(__file__).resolve().parent.parent / "vectors"
+TRAINING, TRAINING_FILE = _FOLDER / "training_v1.json", _FOLDER / "training_file_v1.json"
 
 
 def make_training() -> dict[str, Any]:
@@ -41,6 +44,22 @@ def make_training() -> dict[str, Any]:
     }
 
 
+def make_files() -> dict[str, Any]:
+    """Both keys of the recipe, and proofs of training that are valid under them."""
+    return {
+        "step_key": halves().step.encode().hex(),
+        "step_card": halves().step_card.encode().decode("ascii"),
+        "export_key": halves().export.encode().hex(),
+        "export_card": halves().export_card.encode().decode("ascii"),
+        "keys_digest": halves().digest.hex(),
+        "beacon": BEACON.hex(),
+        "sampled_steps": list(sampled().chosen),
+        "full": full().encode().hex(),
+        "sampled": sampled().encode().hex(),
+        "drawn": drawn().encode().hex(),
+    }
+
+
 def encode(value: dict[str, Any]) -> str:
     """One line for each of what a reader looks for."""
     lines = [f"  {json.dumps(name)}: {json.dumps(part)}" for name, part in value.items()]
@@ -49,3 +68,4 @@ def encode(value: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     TRAINING.write_text(encode(make_training()), encoding="ascii")
+    TRAINING_FILE.write_text(encode(make_files()), encoding="ascii")
