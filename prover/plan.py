@@ -1,6 +1,7 @@
 """What proofs will take, before anything starts: rows, key, memory, seconds, how many there are.
 
     plan_proofs   model's architecture, number of samples, machine -> `Plan`
+    plan_circuit  sizes of one circuit, such as a training step's, machine -> `Plan`
 
 Samples that one circuit cannot hold in this machine's memory are cut into shards, the fewest that
 fit; a key whose bases do not fit beside the rest stays in its file. What fits in no way is refused,
@@ -56,6 +57,7 @@ class Seconds:
 class Plan:
     """What proofs about all samples will take on one machine.
 
+    architecture : or another name of what the circuit is of
     n_total, n_samples, n_shards : samples in all, samples of the circuit, proofs
     streams     : whether the key's bases stay in their file
     setup_bytes, prove_bytes, memory_bytes : memory at the most, and what there is; None: unknown
@@ -159,6 +161,22 @@ def plan_proofs(
     return consider(_share_of(n_total, _find_boundary(fits, good, bad)))
 
 
+def plan_circuit(name: str, sizes: CircuitSizes, machine: Machine) -> Plan:
+    """The plan of one proof of a circuit that is not cut into shards.
+
+    name   : of the circuit, in words
+    raises : DoesNotFit
+    """
+    plan = _estimate(name, sizes, machine, n_total=1, n_samples=1)
+    if plan.memory_bytes is not None and plan.peak_bytes > plan.memory_bytes:
+        needs, has = write_bytes(plan.peak_bytes), write_bytes(plan.memory_bytes)
+        raise DoesNotFit(
+            f"the circuit of {name} takes {needs} of memory, and there are {has}; take a smaller "
+            "network or fewer samples a batch, or more memory"
+        )
+    return plan
+
+
 def _share(n_total: int, most: int) -> int:
     """Samples of the largest of the fewest shards with at most so many."""
     return _share_of(n_total, count_shards(n_total, most))
@@ -192,11 +210,17 @@ _size = lru_cache(256)(compute_sizes)
 
 def _plan(architecture: Architecture, n_total: int, machine: Machine, n_samples: int) -> Plan:
     sizes = _size(architecture, n_samples)
+    return _estimate(architecture.name, sizes, machine, n_total=n_total, n_samples=n_samples)
+
+
+def _estimate(
+    name: str, sizes: CircuitSizes, machine: Machine, *, n_total: int, n_samples: int
+) -> Plan:
     key, n_shards = count_key_bytes(sizes), count_shards(n_total, n_samples)
     streams = must_stream(sizes, machine.memory_bytes)
     reading_s = machine.time(count_rereading(key)) if streams else 0.0
     return Plan(
-        architecture=architecture.name,
+        architecture=name,
         n_total=n_total,
         n_samples=n_samples,
         n_shards=n_shards,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.console.options import BackendName
+from api.console.options import USUAL_ARCHITECTURE, BackendName
 from api.console.output import AsJson, emit_json
 
 
@@ -109,7 +109,7 @@ def commit(
     out: Annotated[Path, typer.Option(help="Folder for the commitments and their secret.")],
     arch: Annotated[
         str, typer.Option(help="The network they will train: how many values and classes.")
-    ] = "mlp-784-128-10",
+    ] = USUAL_ARCHITECTURE,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="Samples of a batch.")] = 64,
     backend: BackendName = "cpu",
     as_json: AsJson = False,

@@ -1,15 +1,24 @@
-"""`zkpot setup`: a key for an architecture, and a number of samples or bounds on updates."""
+"""`zkpot setup`: a key for an architecture, and a number of samples or bounds on updates; or both
+keys of training."""
 
 from __future__ import annotations
 
 import secrets
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.console.options import BackendName, ModelOrName, Norm, NSamples
+from api.console.options import (
+    BackendName,
+    BatchSize,
+    ModelOrName,
+    Norm,
+    NSamples,
+    Training,
+    choose_training,
+)
 from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
@@ -48,21 +57,28 @@ def setup(
     out: Annotated[Path, typer.Option(help="Folder for the key.", file_okay=False)],
     samples: NSamples = None,
     norm: Norm = None,
+    training: Training = False,
+    batch: BatchSize = None,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Make a key, as its only party; of a model file only the public architecture is read.
 
-    Without --samples a proof covers 1,024, or as many as fit into this machine's memory.
+    Without --samples a proof covers 1,024, or as many as fit into this machine's memory. With
+    --training two keys are made, of a training step and of the export of its end.
     """
     import time
-    from textwrap import fill
 
     from api.console.files import filling
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
     from prover.keys.folder import CARD_NAME, VERIFYING_NAME, save_key
 
+    if choose_training(training, batch, samples, norm):
+        from api.console.training.keys import setup_training
+
+        _say_training(setup_training(model, batch, out, backend, as_json=as_json), as_json)
+        return
     if (out / VERIFYING_NAME).exists():
         refuse(
             f"{out} holds a key; proofs under it verify with no other: "
@@ -86,7 +102,7 @@ def setup(
     if as_json:
         emit_json(facts)
         return
-    typer.secho(fill(WARNING, 99), fg="red", bold=True)
+    _warn()
     subject = f"with updates bounded by {norm}"
     if norm is None:
         subject = f"on {facts['samples']} samples"
@@ -96,6 +112,36 @@ def setup(
     )
     typer.echo(f"key digest {facts['key_digest']}")
     typer.echo(f"wrote {out} (public; verifiers need {VERIFYING_NAME} and {CARD_NAME} only)")
+
+
+def _say_training(facts: dict[str, Any], as_json: bool) -> None:
+    from prover.keys.folder import CARD_NAME, VERIFYING_NAME
+    from prover.keys.training_folder import EXPORT_NAME, STEP_NAME
+
+    if as_json:
+        emit_json({"warning": WARNING} | facts)
+        return
+    _warn()
+    batch = facts["recipe"]["batch_size"]
+    for name, words in (
+        (STEP_NAME, f"a training step of {facts['architecture']} on batches of {batch}"),
+        (EXPORT_NAME, "the export of its masters"),
+    ):
+        part = facts[name]
+        size = f"{part['rows']} rows ({part['domain']} points), {part['bytes'] >> 20} MiB"
+        typer.echo(f"key for {words}: {size}")
+    typer.echo(f"made in {facts['setup_s']:.1f} s")
+    typer.echo(f"key digest {facts['key_digest']} (of both)")
+    typer.echo(
+        f"wrote {facts['out']} (public; verifiers need {VERIFYING_NAME} and {CARD_NAME} of "
+        f"{STEP_NAME} and {EXPORT_NAME} only)"
+    )
+
+
+def _warn() -> None:
+    from textwrap import fill
+
+    typer.secho(fill(WARNING, 99), fg="red", bold=True)
 
 
 def _plan(

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+USUAL_ARCHITECTURE = "mlp-784-128-10"
+"""What is trained unless something else is asked for."""
+
 
 def _parse_digest(text: str) -> bytes:
     try:
@@ -16,6 +19,17 @@ def _parse_digest(text: str) -> bytes:
     if len(digest) != 32:
         raise typer.BadParameter("a digest has 64 hexadecimal digits")
     return digest
+
+
+def parse_beacon(text: str) -> bytes:
+    """1 to 64 bytes in hexadecimal; a usage error for all else."""
+    try:
+        beacon = bytes.fromhex(text)
+    except ValueError:
+        beacon = b""
+    if not 1 <= len(beacon) <= 64:
+        raise typer.BadParameter("a beacon has 1 to 64 bytes, in hexadecimal")
+    return beacon
 
 
 BackendName = Annotated[str, typer.Option("--backend", help="Which device computes.")]
@@ -34,6 +48,10 @@ KeyFolder = Annotated[
 ModelFile = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, help="A model of `zkpot quantize` (.zkq).")
 ]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch", min=1, max=1024, help="Of --training: samples of a step, usually 64."),
+]
 ModelOrName = Annotated[str, typer.Argument(help="A .zkq file, or a name: mlp-784-128-10, lenet5.")]
 NSamples = Annotated[
     int | None, typer.Option("--samples", min=1, max=1 << 20, help="Samples that one proof covers.")
@@ -50,3 +68,22 @@ Norm = Annotated[
 SamplesRef = Annotated[
     str, typer.Option("--dataset", help="Samples in public, such as 'mnist:test[0:1024]'.")
 ]
+Training = Annotated[
+    bool,
+    typer.Option(
+        "--training",
+        help="In place of --samples, for the steps of `zkpot train --provable` and their export. "
+        "MODEL may then be a trajectory.commit, too.",
+    ),
+]
+
+
+def choose_training(
+    training: bool, batch: int | None, samples: int | None, norm: str | None
+) -> bool:
+    """Whether circuits of training are meant; a usage error for options that contradict it."""
+    if training and (samples is not None or norm is not None):
+        raise typer.BadParameter("give one of --samples, --norm and --training")
+    if batch is not None and not training:
+        raise typer.BadParameter("is of --training", param_hint="--batch")
+    return training
