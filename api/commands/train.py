@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console.options import BackendName
+from api.console.options import USUAL_ARCHITECTURE, BackendName
 from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 DatasetName = Annotated[str, typer.Option(help="A data set: mnist or cifar10.")]
 Architectures = Annotated[
-    str,
-    typer.Option(help="Widths, such as mlp-784-128-10, or lenet5, lenet-small, resnet20, vgg11."),
+    str | None,
+    typer.Option(
+        help="Widths, such as mlp-784-128-10, or lenet5, lenet-small, resnet20, vgg11.",
+        show_default=USUAL_ARCHITECTURE,
+    ),
 ]
 
 
@@ -32,8 +35,14 @@ def train(
     out: Annotated[
         Path, typer.Option(help="File for the trained float model; with --provable a new folder.")
     ],
-    dataset: DatasetName = "mnist",
-    arch: Architectures = "mlp-784-128-10",
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="A data set: mnist or cifar10. With --provable also a folder or an .npz file: "
+            "what the accuracy is told on."
+        ),
+    ] = "mnist",
+    arch: Architectures = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the samples.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Same seed, same model.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Of PyTorch; more serve large networks.")] = 1,
@@ -68,7 +77,6 @@ def train(
     from api.console.progress import show_steps
 
     _require_folder(out)
-    architecture = _parse_architecture(arch)
     if provable:
         from api.console.provable import TrainRequest, train_provably
 
@@ -78,7 +86,7 @@ def train(
             TrainRequest(
                 out=out,
                 dataset=dataset,
-                architecture=architecture,
+                architecture=None if arch is None else _parse_architecture(arch),
                 batches=batches,
                 start=start,
                 seed=seed,
@@ -91,6 +99,8 @@ def train(
         return
     if batches or steps or start:
         raise typer.BadParameter("--batches, --steps and --start are of --provable")
+    arch = arch or USUAL_ARCHITECTURE
+    architecture = _parse_architecture(arch)
     fit, test = _load_splits(dataset, as_json=as_json)
     _require_fit(architecture, fit, dataset)
     try:

@@ -12,11 +12,13 @@ import typer
 
 from api.console.files import filling
 from api.console.model_files import load_model
+from api.console.options import USUAL_ARCHITECTURE
 from api.console.output import emit_json, refuse
 from api.console.progress import show_steps
 from api.console.refusals import load_backend, refusing
 from api.errors import Audience, describe
-from federated.data import DatasetRef, Samples, load_samples
+from federated.data import DatasetRef, LabeledImages, load_samples
+from federated.joining.own_data import load_own_data
 from federated.provable.batches import load_batches
 from federated.provable.recipes import make_trainable, suggest_recipe
 from federated.provable.trajectory import (
@@ -29,9 +31,10 @@ from federated.provable.trajectory import (
     require_length,
 )
 from federated.settings import Settings
-from federated.sources.datasets import get_dataset
+from federated.sources.datasets import DATASETS, get_dataset
 from prover.errors import RangeExceeded
 from prover.model.network import Architecture, QuantizedModel, is_correct
+from prover.model.presets import parse_architecture
 from prover.model.zkq import encode_model
 from prover.pedersen.commitment import Committer
 from prover.training.draws import draw_start, order_batches
@@ -45,14 +48,15 @@ SEED_BYTES = 8
 class TrainRequest:
     """What the command was asked for.
 
-    dataset : whose test split tells the accuracy
+    dataset : whose test split tells the accuracy, or own samples as `zkpot data commit` takes them
     start   : a public model; None: one of `architecture`, drawn from the seed
+    architecture : None: that of the start, or the usual one
     epochs  : passes over the batches, default 1; steps: so many instead
     """
 
     out: Path
     dataset: str
-    architecture: Architecture
+    architecture: Architecture | None
     batches: Path
     start: Path | None
     seed: int
@@ -73,7 +77,7 @@ def train_provably(request: TrainRequest, *, as_json: bool) -> None:
         batches = load_batches(request.batches)
         recipe, model = _find_start(request, batches.public.batch_size)
         batches.require_recipe(recipe)
-        test = _load_test(request.dataset, recipe.architecture)
+        test, origin = _load_test(request.dataset, recipe.architecture)
         n_steps = request.steps or (request.epochs or 1) * batches.n_batches
         require_length(recipe, n_steps)
         seed = request.seed.to_bytes(SEED_BYTES, "little")
@@ -95,7 +99,7 @@ def train_provably(request: TrainRequest, *, as_json: bool) -> None:
         "architecture": recipe.architecture.name,
         "steps": n_steps,
         "batches": batches.n_batches,
-        "tested_on": f"{len(test.labels)} {test.origin} samples",
+        "tested_on": f"{len(test.labels)} {origin} samples",
         "accuracy": float(right.mean()),
         "recipe_digest": recipe.digest.hex(),
         "start_digest": trajectory.start.hex(),
@@ -106,25 +110,40 @@ def train_provably(request: TrainRequest, *, as_json: bool) -> None:
 
 
 def _find_start(request: TrainRequest, batch_size: int) -> tuple[TrainingRecipe, QuantizedModel]:
-    """The recipe, and the public model that training starts from."""
-    if request.start is not None:
-        model = load_model(request.start)
-        return suggest_recipe(model.architecture, batch_size=batch_size), model
-    recipe = suggest_recipe(make_trainable(request.architecture), batch_size=batch_size)
-    return recipe, draw_start(recipe, request.seed.to_bytes(SEED_BYTES, "little"))
+    """The recipe, and the public model that training starts from.
+
+    A usage error for a start of another architecture than the one that is asked for.
+    """
+    wanted = request.architecture
+    if request.start is None:
+        architecture = make_trainable(wanted or parse_architecture(USUAL_ARCHITECTURE))
+        recipe = suggest_recipe(architecture, batch_size=batch_size)
+        return recipe, draw_start(recipe, request.seed.to_bytes(SEED_BYTES, "little"))
+    model = load_model(request.start)
+    if wanted is not None and wanted.shapes != model.architecture.shapes:
+        raise typer.BadParameter(
+            f"{request.start} is a {model.architecture.name}, and --arch asks for {wanted.name}: "
+            "leave --arch out, or start from another model",
+            param_hint="--arch",
+        )
+    return suggest_recipe(model.architecture, batch_size=batch_size), model
 
 
-def _load_test(name: str, architecture: Architecture) -> Samples:
-    """The test split; a usage error, before any step, where it does not fit the network's ends."""
-    test = load_samples(DatasetRef.parse(f"{name}:test"), Settings.from_environment().data_dir)
+def _load_test(name: str, architecture: Architecture) -> tuple[LabeledImages, str]:
+    """What tells the accuracy, and its origin in a word; a usage error, before any step, where it
+    does not fit the network's ends."""
+    data_dir = Settings.from_environment().data_dir
+    if name not in DATASETS:
+        return load_own_data(name, architecture, data_dir), "given"
+    test = load_samples(DatasetRef.parse(f"{name}:test"), data_dir)
     width, n_classes = test.images.shape[1], get_dataset(name).n_classes
     if (prod(architecture.input_shape), architecture.n_classes) != (width, n_classes):
         raise typer.BadParameter(
             f"accuracy is told on {name}, of {width} values per sample and {n_classes} classes: "
-            f"{architecture.name} does not fit it",
+            f"{architecture.name} does not fit it; name samples that do",
             param_hint="--dataset",
         )
-    return test
+    return LabeledImages(images=test.images, labels=test.labels), test.origin
 
 
 def _refuse_existing(out: Path, *, as_json: bool) -> None:

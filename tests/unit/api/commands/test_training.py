@@ -156,6 +156,32 @@ def test_data_that_no_accuracy_is_told_of_are_refused_before_training(tmp_path: 
         assert not out.exists()
 
 
+def test_an_architecture_that_the_start_is_not_of_is_refused(folder: Path, tmp_path: Path) -> None:
+    """It was left out of sight once: training went on with the start's."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    succeed(*train(folder, one, "--steps", 1))
+    known = ["train", "--provable", "--batches", folder, "--start", one / "start.zkq"]
+    known += ["--steps", 1, "--out", two]
+    misuse("--arch asks for mlp-784-9-10", *known, "--arch", "mlp-784-9-10")
+    assert not two.exists()
+    assert succeed(*known)["architecture"] == ARCH
+
+
+def test_accuracy_is_told_on_own_samples(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 3, 9).astype(np.uint8)
+    samples = tmp_path / "own.npz"
+    np.savez(samples, images=rng.integers(0, 256, (9, 6)).astype(np.uint8), labels=labels)
+    given = ["--arch", "mlp-6-3", "--batch", 4, "--out", tmp_path / "batches"]
+    succeed("data", "commit", samples, *given)
+    command = ["train", "--provable", "--arch", "mlp-6-3", "--batches", tmp_path / "batches"]
+    found = succeed(*command, "--dataset", samples, "--out", tmp_path / "out")
+    assert found["tested_on"] == "9 given samples"
+    misuse("does not fit it; name samples", *command, "--out", tmp_path / "none")
+    none = [*command, "--dataset", tmp_path / "none.npz", "--out", tmp_path / "none"]
+    refuse("bad_data", *none)
+
+
 # -- what another command wrote meanwhile ----------------------------------------------------------
 
 
