@@ -59,6 +59,17 @@ def read_proof(path: Path) -> bytes:
         return stream.read(MAX_CONTAINER_BYTES + 1)
 
 
+def list_models(raw: bytes) -> set[bytes] | None:
+    """The model commitments that the envelopes of any bytes name; None for bytes that are no proof.
+
+    Nothing is verified.
+    """
+    raws = _split(raw, is_container=raw.startswith(CONTAINER_MAGIC))
+    envelopes = [Envelope.decode(one) for one in raws]
+    found = {e.statement.commitments[0] for e in envelopes if e is not None}
+    return found if raws and None not in envelopes else None
+
+
 def judge_file(
     raw: bytes,
     *,

@@ -1,13 +1,23 @@
-"""`zkpot prove`: how many samples a committed model classifies correctly, proven."""
+"""`zkpot prove`: how many samples a committed model classifies correctly, proven; and
+`zkpot prove training`: that a committed model is what training gave."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.console.options import BackendName, KeyDigest, KeyFolder, ModelFile, SamplesRef
+from api.console.dispatch import DEFAULT, Defaulting
+from api.console.options import (
+    BackendName,
+    KeyDigest,
+    KeyFolder,
+    ModelFile,
+    SamplesRef,
+    parse_beacon,
+)
 from api.console.output import AsJson, emit_json
 
 if TYPE_CHECKING:
@@ -19,38 +29,61 @@ if TYPE_CHECKING:
     from prover.wire.statement import Occasion
 
 NOBODY = "00" * 32
+OWN_DRAW = (
+    "WARNING: the steps are drawn from the commitments themselves. A prover can train and commit "
+    "again until a draw suits it, so the chance above holds for one try: give --beacon what nobody "
+    "knew when the trajectory was committed to, or prove all steps."
+)
+CommitmentFile = Annotated[
+    Path, typer.Option("--commitment", exists=True, dir_okay=False, help="File of `zkpot commit`.")
+]
+ProofFile = Annotated[Path, typer.Option("--out", help="File for the proof.", dir_okay=False)]
+Chain = Annotated[str, typer.Option("--chain", help="Chain on which the proof counts.")]
+Task = Annotated[str, typer.Option("--task", help="Task for which it counts.")]
+Round = Annotated[int, typer.Option("--round", help="Round of the task.")]
+Height = Annotated[int, typer.Option("--height", help="Height at which the commitment is final.")]
+Client = Annotated[str, typer.Option("--client", help="Client's public key, hexadecimal.")]
+
+
+class Mode(StrEnum):
+    """How many steps of a training are proven."""
+
+    FULL = "full"
+    SAMPLED = "sampled"
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(prove)
+    group = typer.Typer(cls=Defaulting, help=prove.__doc__)
+    group.command(DEFAULT, hidden=True)(prove)
+    group.command("training")(training)
+    app.add_typer(group, name="prove")
 
 
 def prove(
     model: ModelFile,
     key: KeyFolder,
-    commitment: Annotated[
-        Path, typer.Option(exists=True, dir_okay=False, help="File of `zkpot commit`.")
-    ],
+    commitment: CommitmentFile,
     dataset: SamplesRef,
-    out: Annotated[Path, typer.Option(help="File for the proof.", dir_okay=False)],
+    out: ProofFile,
     shards: Annotated[
         bool, typer.Option("--shards", help="A file of shards, even where one proof is enough.")
     ] = False,
     claim: Annotated[
         int | None, typer.Option(min=0, help="Claim this many correct samples; default all.")
     ] = None,
-    chain: Annotated[str, typer.Option(help="Chain on which the proof counts.")] = "local",
-    task: Annotated[str, typer.Option(help="Task for which it counts.")] = "local",
-    round_index: Annotated[int, typer.Option("--round", help="Round of the task.")] = 0,
-    height: Annotated[int, typer.Option(help="Height at which the commitment is final.")] = 0,
-    client: Annotated[str, typer.Option(help="Client's public key, hexadecimal.")] = NOBODY,
+    chain: Chain = "local",
+    task: Task = "local",
+    round_index: Round = 0,
+    height: Height = 0,
+    client: Client = NOBODY,
     key_digest: KeyDigest = None,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Prove a lower bound on the correct samples; the proof is verified before it is written.
 
-    More samples than the key's circuit has are proven in shards, one file of proofs.
+    More samples than the key's circuit has are proven in shards, one file of proofs. How a model
+    was trained is proven by `zkpot prove training`.
     """
     import time
 
@@ -68,8 +101,7 @@ def prove(
     from prover.shards import Container, split_shards
     from prover.wire.statement import Occasion
 
-    if not out.parent.is_dir():
-        raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")
+    _require_folder(out)
     occasion = Occasion(
         **parse_occasion(
             chain=chain, task=task, round_index=round_index, height=height, client=client
@@ -186,3 +218,111 @@ def _prove_all(
 def _add_up(jobs: list[ProvedJob]) -> dict[str, float]:
     """Seconds per stage over all jobs."""
     return {stage: sum(job.timings_s[stage] for job in jobs) for stage in jobs[0].timings_s}
+
+
+# -- proofs of training ----------------------------------------------------------------------------
+
+
+def training(
+    trajectory: Annotated[
+        Path, typer.Argument(exists=True, help="Folder of `zkpot train --provable`.")
+    ],
+    batches: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Folder of `zkpot data commit`.")
+    ],
+    key: Annotated[
+        Path,
+        typer.Option("--key", exists=True, file_okay=False, help="Of `zkpot setup --training`."),
+    ],
+    commitment: CommitmentFile,
+    out: ProofFile,
+    mode: Annotated[
+        Mode, typer.Option(help="Prove all steps, or those that are drawn.")
+    ] = Mode.FULL,
+    q: Annotated[
+        int | None, typer.Option("--q", min=1, help="Of sampled: how many steps are drawn.")
+    ] = None,
+    beacon: Annotated[
+        bytes | None,
+        typer.Option(
+            parser=parse_beacon,
+            metavar="HEX",
+            help="Of sampled: what they are drawn by, of 1 to 64 bytes that nobody knew when the "
+            "trajectory was committed to. Default: the commitments alone; a prover can then train "
+            "again until a draw suits it.",
+        ),
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="The .zkq that training started from; it is shown."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=(1 << 63) - 1, help="That training was given.")
+    ] = None,
+    chain: Chain = "local",
+    task: Task = "local",
+    round_index: Round = 0,
+    height: Height = 0,
+    client: Client = NOBODY,
+    key_digest: KeyDigest = None,
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Prove that a committed model is what training from a public start gave, step by step.
+
+    The commitment is of the model that training left; a proof of accuracy under the same one is
+    about the same model. All is verified before it is written.
+    """
+    from api.console.occasion import parse_occasion
+    from api.console.training.proving import ProofRequest, prove_training
+    from prover.wire.statement import Occasion
+
+    _require_folder(out)
+    if (mode is Mode.SAMPLED) != (q is not None):
+        raise typer.BadParameter("--mode sampled and --q go together", param_hint="--q")
+    if beacon is not None and mode is Mode.FULL:
+        raise typer.BadParameter("all steps are proven, none is drawn", param_hint="--beacon")
+    occasion = parse_occasion(
+        chain=chain, task=task, round_index=round_index, height=height, client=client
+    )
+    facts = prove_training(
+        ProofRequest(
+            trajectory=trajectory,
+            batches=batches,
+            key=key,
+            key_digest=key_digest,
+            commitment=commitment,
+            n_proven=q,
+            beacon=beacon or b"",
+            start=start,
+            seed=None if seed is None else seed.to_bytes(8, "little"),
+            occasion=Occasion(**occasion),
+            out=out,
+            backend=backend,
+        ),
+        as_json=as_json,
+    )
+    emit_json(facts) if as_json else _say_training(facts)
+
+
+def _say_training(facts: dict[str, Any]) -> None:
+    from textwrap import fill
+
+    n, n_proven = facts["steps"], len(facts["proven_steps"])
+    typer.echo(
+        f"proved: {n_proven} of {n} steps of {facts['architecture']}, and that they end at D_W, "
+        f"in {facts['prove_s']:.1f} s"
+    )
+    if facts["mode"] == Mode.SAMPLED:
+        typer.echo(f"who cheats in one step escapes with chance {facts['escape_one_step']:.1%}")
+        if not facts["beacon"]:
+            typer.secho(fill(OWN_DRAW, 99), fg="red", bold=True, err=True)
+    typer.echo(f"wrote {facts['out']} ({facts['bytes']} bytes, public)")
+
+
+def _require_folder(out: Path) -> None:
+    """Usage error before the work rather than after it."""
+    if not out.parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {out.parent}", param_hint="--out")

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.console.options import KeyDigest, KeyFolder, SamplesRef
+from api.console.options import KeyDigest, KeyFolder, parse_beacon
 from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from prover.judging import Proven
     from prover.keys.card import KeyCard
     from prover.keys.halves import VerifyingKey
+
+
+def _of_training(*names: str, **settings: Any) -> Any:
+    """An option that proofs of training alone take, in a panel of its own."""
+    return typer.Option(*names, rich_help_panel="Of proofs of training", **settings)
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +30,10 @@ def verify(
         Path, typer.Argument(exists=True, dir_okay=False, help="A file of `zkpot prove`.")
     ],
     key: KeyFolder,
-    dataset: SamplesRef,
+    dataset: Annotated[
+        str | None,
+        typer.Option("--dataset", help="Samples in public, such as 'mnist:test[0:1024]'."),
+    ] = None,
     commitment: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="The commitment that it must be about."),
@@ -44,21 +52,115 @@ def verify(
         typer.Option("--check-circuit", help="Compile the circuit, and compare the key's digest."),
     ] = False,
     key_digest: KeyDigest = None,
+    start: Annotated[
+        Path | None,
+        _of_training(exists=True, dir_okay=False, help="The .zkq that it must have started from."),
+    ] = None,
+    batches: Annotated[
+        Path | None,
+        _of_training(exists=True, help="batches.commit, or its folder: what it must be on."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        _of_training(min=0, max=(1 << 63) - 1, help="What its order must be drawn from."),
+    ] = None,
+    beacon: Annotated[
+        bytes | None,
+        _of_training(parser=parse_beacon, metavar="HEX", help="What its steps must be drawn by."),
+    ] = None,
+    q: Annotated[
+        int | None, _of_training("--q", min=1, help="At least so many steps must be proven.")
+    ] = None,
+    share: Annotated[
+        float, _of_training(min=0, max=1, help="Of steps, whose chance to be false is told.")
+    ] = 0.1,
+    accuracy: Annotated[
+        Path | None,
+        _of_training(exists=True, dir_okay=False, help="A proof of accuracy of the same model."),
+    ] = None,
+    accuracy_key: Annotated[
+        Path | None,
+        _of_training(
+            exists=True, file_okay=False, help="With --dataset: what --accuracy is verified by."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Exit with 0 for a valid proof, with 1 and the reason for any other."""
+    """Exit with 0 for a valid proof, with 1 and the reason for any other.
+
+    A proof of accuracy takes --dataset; a proof of training brings all but its keys.
+    """
+    from api.console.occasion import parse_occasion
+    from api.console.refusals import refusing
+    from federated.provable.proof_file import is_training_proof
+
+    expected = parse_occasion(
+        chain=chain, task=task, round_index=round_index, height=height, client=client
+    )
+    with refusing(as_json=as_json):
+        about_training = is_training_proof(proof)
+    if about_training:
+        from api.console.training.verifying import TrainingQuestion, verify_training
+
+        question = TrainingQuestion(
+            proof=proof,
+            key=key,
+            key_digest=key_digest,
+            check_circuit=check_circuit,
+            commitment=commitment,
+            start=start,
+            batches=batches,
+            seed=seed,
+            beacon=beacon,
+            n_proven=q,
+            share=share,
+            accuracy=accuracy,
+            accuracy_key=accuracy_key,
+            dataset=dataset,
+            occasion=expected,
+        )
+        verify_training(question, as_json=as_json)
+        return
+    if any(x is not None for x in (start, batches, seed, beacon, q, accuracy, accuracy_key)):
+        raise typer.BadParameter(
+            f"{proof} is no proof of training, and one of these options is of such proofs"
+        )
+    if dataset is None:
+        raise typer.BadParameter(
+            f"{proof} is no proof of training, and a proof of accuracy takes --dataset",
+            param_hint="--dataset",
+        )
+    _verify_accuracy(
+        proof,
+        key,
+        dataset,
+        commitment,
+        expected,
+        key_digest,
+        check_circuit=check_circuit,
+        as_json=as_json,
+    )
+
+
+def _verify_accuracy(
+    proof: Path,
+    key: Path,
+    dataset: str,
+    commitment: Path | None,
+    expected: dict[str, Any],
+    key_digest: bytes | None,
+    *,
+    check_circuit: bool,
+    as_json: bool,
+) -> None:
     import secrets
     import time
 
-    from api.console.occasion import parse_occasion
     from api.console.refusals import refusing
     from api.console.samples import load_reference
     from prover.judging import Refusal, judge_file, read_proof
     from prover.keys.folder import load_verifying_half
 
-    expected = parse_occasion(
-        chain=chain, task=task, round_index=round_index, height=height, client=client
-    )
     with refusing(as_json=as_json):
         verifying, card = load_verifying_half(key, expected_digest=key_digest)
         if check_circuit:

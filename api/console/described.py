@@ -35,7 +35,7 @@ from prover.training.commitments import BatchCommitments, TrajectoryCommitments,
 from prover.updates import compile_norm_for_key
 from prover.wire.envelope import Envelope
 from prover.wire.records import Document, Record
-from prover.wire.training import ExportEnvelope, StepEnvelope
+from prover.wire.training import ExportEnvelope, StepEnvelope, TrainingProofs
 from prover.wire.update import UpdateEnvelope
 from prover.wire.wording import show_value
 
@@ -154,6 +154,16 @@ def _describe_proof(proof: TrainingProof) -> Facts:
     }
 
 
+def _describe_round(proofs: TrainingProofs) -> Facts:
+    steps = [StepEnvelope.decode(raw) for raw in proofs.steps]
+    export = ExportEnvelope.decode(proofs.export)
+    return {
+        "what": "proofs of a round's training, not verified",
+        "proven_steps": [None if one is None else one.statement.step for one in steps],
+        "export": _describe_statement(export) if export else None,
+    }
+
+
 def _describe_path(path: TrajectoryCommitments) -> Facts:
     facts = {"what": "commitments of a trajectory", "digest": path.digest.hex()}
     return facts | _describe_training(path) | {"last_commitment": encode_g1(path.d[-1:]).hex()}
@@ -206,6 +216,7 @@ def _show(name: str, value: Any) -> Any:
 
 _KINDS: dict[type[Record], Callable[[Any], Facts]] = {
     TrainingProof: _describe_proof,
+    TrainingProofs: _describe_round,
     TrajectoryCommitments: _describe_path,
     BatchCommitments: _describe_batches,
     Trajectory: lambda x: (

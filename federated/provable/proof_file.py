@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
 
-from federated.provable.proving import draw_steps
+from consensus.learning.samples import draw_indices
 from prover.training.commitments import MAX_STEPS, BatchCommitments, TrajectoryCommitments
 from prover.training.draws import order_batches
 from prover.wire.kinds import NUMBER_BYTES, Bytes, Listed, Number
@@ -90,7 +91,8 @@ def choose_steps(trajectory: TrajectoryCommitments, n_drawn: int, beacon: bytes)
     beacon : empty: none but the commitments
     """
     seed = sha256(encode_fields([_DRAW, beacon, trajectory.digest])).digest()
-    return draw_steps(seed, n_steps=len(trajectory.d), n_drawn=n_drawn)
+    n_steps = len(trajectory.d)
+    return tuple(draw_indices(seed, n_steps, min(n_drawn, n_steps)).tolist())
 
 
 def has_drawn_order(trajectory: TrajectoryCommitments, n_batches: int, seed: bytes) -> bool:
@@ -98,3 +100,9 @@ def has_drawn_order(trajectory: TrajectoryCommitments, n_batches: int, seed: byt
     n_steps = len(trajectory.numbers)
     order = order_batches(seed, n_batches=n_batches, n_steps=n_steps)
     return np.array_equal(trajectory.numbers, order)
+
+
+def is_training_proof(path: Path) -> bool:
+    """Whether a file begins as a proof of training does. Raises OSError."""
+    with path.open("rb") as stream:
+        return stream.read(len(MAGIC)) == MAGIC

@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from api.cli import build_app
+from api.console.dispatch import DEFAULT
 from api.settings import OTHERS, PREFIX, Settings
 from tests.support.documents import (
     LINK,
@@ -246,7 +247,7 @@ def list_commands() -> Commands:
         if isinstance(command, TyperGroup):
             found[words] = None
             for name, one in command.commands.items():
-                walk(one, (*words, name))
+                walk(one, words if name == DEFAULT else (*words, name))
             return
         options = {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
         found[words] = frozenset(options | {"--help"})
@@ -265,7 +266,9 @@ def find_command_fault(call: str, commands: Commands) -> str | None:
     """The first word of a call that the program does not know."""
     _, *words = shlex.split(call, comments=True)
     path: tuple[str, ...] = ()
-    while words and commands[path] is None and not words[0].startswith("-"):
+    while words and not words[0].startswith("-"):
+        if commands[path] is not None and (*path, words[0]) not in commands:
+            break
         path = (*path, words.pop(0))
         if path not in commands:
             return path[-1]
@@ -312,6 +315,8 @@ def test_targets(root: Path) -> None:
         ("`zkpot chain\nnothing` and `x`", ["zkpot chain nothing"]),
         ("\n\n    ZKPOT_LANES=auto zkpot prove m.zkq --shards   # all\n    curl zkpot x\n", []),
         ("```console\n$ zkpot data fetch mnist\nzkpot says so\n```\n", ["zkpot says so"]),
+        ("`zkpot prove training trained --mode full`, `zkpot prove m.zkq --claim 3`", []),
+        ("`zkpot prove training trained --shards`", ["zkpot prove training trained --shards"]),
         ("`zkpot nothing`", ["zkpot nothing"]),
         ("`zkpot chain nothing --out x`", ["zkpot chain nothing --out x"]),
         ("`zkpot verify --archive`, `--nothing`", ["zkpot verify --archive", "--nothing"]),
