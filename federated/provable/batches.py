@@ -29,7 +29,7 @@ from prover.training.commitments import COMMIT_AGAIN, MAX_BATCHES, BatchCommitme
 from prover.training.recipe import TrainingRecipe
 from prover.wire.array_kinds import Array, Scalars
 from prover.wire.kinds import Digest
-from prover.wire.records import Document, header
+from prover.wire.records import Sealed, header
 
 PUBLIC_NAME, SECRET_NAME = "batches.commit", "batches.secret"
 STAGE = "commitments to batches"
@@ -40,13 +40,13 @@ Bytewise = Annotated[UInt8Array, Array("uint8")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class BatchSecret(Document):
+class BatchSecret(Sealed):
     """The private half: samples in their order, and the blinding of each batch's commitment.
 
     commitments : digest of the public half
     """
 
-    HEADER: ClassVar[bytes] = header(b"zkpotdas", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotdas", 2)
     MAX_BYTES: ClassVar[int] = MAX_PIXEL_BYTES + (1 << 27)
     NAME: ClassVar[str] = "secret of committed batches"
     NEXT_STEP: ClassVar[str] = COMMIT_AGAIN

@@ -43,7 +43,7 @@ from prover.training.masters import export, start
 from prover.training.recipe import TrainingRecipe
 from prover.wire.array_kinds import Array, Scalars
 from prover.wire.kinds import Digest
-from prover.wire.records import Document, header
+from prover.wire.records import Sealed, header
 
 TRAJECTORY_NAME = "trajectory"
 BLINDINGS_NAME = "trajectory.blindings"
@@ -54,13 +54,13 @@ MASTER_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Trajectory(Document):
+class Trajectory(Sealed):
     """The private half: masters before the first step and after each, flat.
 
     recipe, start, batches, numbers : as in the public half
     """
 
-    HEADER: ClassVar[bytes] = header(b"zkpottrj", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpottrj", 2)
     MAX_BYTES: ClassVar[int] = MAX_MASTER_BYTES + (1 << 20)
     NAME: ClassVar[str] = "trajectory"
     NEXT_STEP: ClassVar[str] = TRAIN_AGAIN
@@ -103,13 +103,13 @@ class Trajectory(Document):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TrajectoryBlindings(Document):
+class TrajectoryBlindings(Sealed):
     """rho of D_M(1) to D_M(T), the owner's secret. Never logged, never sent.
 
     commitments : digest of the public half
     """
 
-    HEADER: ClassVar[bytes] = header(b"zkpottrb", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpottrb", 2)
     MAX_BYTES: ClassVar[int] = 1 << 22
     NAME: ClassVar[str] = "file of a trajectory's blindings"
     NEXT_STEP: ClassVar[str] = TRAIN_AGAIN

@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
+from hashlib import sha256
 from inspect import get_annotations
 from types import UnionType
 from typing import (
@@ -32,6 +33,7 @@ from typing import (
 from prover.errors import FieldInvalid, FormatError
 
 LENGTH_BYTES = 4
+SEAL_BYTES = 32
 T = TypeVar("T")
 
 
@@ -267,12 +269,18 @@ class Record:
                 raise FieldInvalid(f"is longer than {cls.MAX_BYTES} bytes")
             if not raw.startswith(cls.HEADER):
                 raise FieldInvalid("begins with other bytes: of another kind or version")
+            last = cls.find_last(raw)
             found, end = cls.read(raw, len(cls.HEADER))
-            if end != len(raw):
+            if end != last:
                 raise FieldInvalid("is longer than its fields")
         except FieldInvalid as error:
             raise cls.ERROR(error.what, where=error.where) from None
         return found
+
+    @classmethod
+    def find_last(cls, raw: bytes) -> int:
+        """Where the fields of an encoding have to end. Raises FieldInvalid."""
+        return len(raw)
 
     @classmethod
     def decode(cls, raw: bytes) -> Self | None:
@@ -313,6 +321,28 @@ class Document(Record):
             name = f"{cls.NAME} of version {version}" if cls.HEADER else cls.NAME
             what = f"it is no {name}: {error}"
             raise FormatError(what, where=where or cls.NAME, next_step=cls.NEXT_STEP) from None
+
+
+class Sealed(Document):
+    """A document behind which stands the sha256 of all of its bytes: one that was damaged is
+    refused when it is read, and not when a proof of what it holds fails."""
+
+    __slots__ = ()
+
+    def encode(self) -> bytes:
+        """The one encoding, its checksum included."""
+        parts, seal = [self.HEADER, *(cell.write(self) for cell in self._cells)], sha256()
+        for part in parts:
+            seal.update(part)
+        return b"".join([*parts, seal.digest()])
+
+    @classmethod
+    def find_last(cls, raw: bytes) -> int:
+        """Before the checksum. Raises FieldInvalid where it is another one."""
+        last = max(0, len(raw) - SEAL_BYTES)
+        if sha256(memoryview(raw)[:last]).digest() != raw[last:]:
+            raise FieldInvalid("was damaged, or cut short: its checksum is another")
+        return last
 
 
 class _Nested(Kind[Record]):

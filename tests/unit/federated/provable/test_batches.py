@@ -5,10 +5,13 @@ from __future__ import annotations
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from federated.provable.batches import (
     PUBLIC_NAME,
@@ -117,7 +120,7 @@ def test_bytes_that_are_no_file_are_refused() -> None:
         (BatchCommitments, batches.public.encode()),
         (BatchSecret, batches.secret.encode()),
     ):
-        for other in (b"", raw[:-1], raw + b"\x00", b"x" + raw[1:], raw[:8] + b"\x02" + raw[9:]):
+        for other in (b"", raw[:-1], raw + b"\x00", b"x" + raw[1:], raw[:8] + b"\x09" + raw[9:]):
             with pytest.raises(FormatError, match="zkpot data commit"):
                 kind.decode(other)
     with pytest.raises(FieldInvalid, match="not one sample for each label"):
@@ -128,6 +131,21 @@ def test_bytes_that_are_no_file_are_refused() -> None:
         replace(batches.public, d=G1Array.zeros(MAX_BATCHES + 1))
     with pytest.raises(FieldInvalid, match="scalars"):
         replace(batches.secret, rho=FrArray.zeros(0))
+
+
+@cache
+def encode_secret() -> bytes:
+    return make_batches().secret.encode()
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 1 << 20), st.integers(1, 255))
+def test_a_damaged_secret_is_seen_when_it_is_read(at: int, flip: int) -> None:
+    """Not when the proof of a step fails, an hour later."""
+    raw = bytearray(encode_secret())
+    raw[at % len(raw)] ^= flip
+    with pytest.raises(FormatError, match="zkpot data commit"):
+        BatchSecret.decode(bytes(raw))
 
 
 def test_reading_costs_what_a_file_has(tmp_path: Path) -> None:

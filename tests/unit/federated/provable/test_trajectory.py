@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from federated.provable import trajectory as module
 from federated.provable.steps import STAGE, train_steps
@@ -154,7 +157,7 @@ def test_bytes_that_are_no_file_are_refused(kind: type[Trajectory]) -> None:
     parts = (committed.trajectory, committed.public, committed.blindings)
     raw = next(part for part in parts if isinstance(part, kind)).encode()
     assert kind.decode(raw).encode() == raw
-    for other in (b"", raw[:-1], raw + b"\x00", b"x" + raw[1:], raw[:8] + b"\x02" + raw[9:]):
+    for other in (b"", raw[:-1], raw + b"\x00", b"x" + raw[1:], raw[:8] + b"\x09" + raw[9:]):
         with pytest.raises(FormatError, match="zkpot train --provable"):
             kind.decode(other)
 
@@ -172,3 +175,27 @@ def test_steps_that_no_file_holds_are_refused_before_any(monkeypatch: pytest.Mon
     for number in (-1, 3):
         with pytest.raises(ShapeMismatch, match="one of 3 batches"):
             record_trajectory(recipe, model, batches, np.array([0, number]))
+
+
+@cache
+def encode_private() -> tuple[tuple[type[Trajectory] | type[TrajectoryBlindings], bytes], ...]:
+    committed = make_trajectory(2)
+    private = (committed.trajectory, committed.blindings)
+    return tuple((type(one), one.encode()) for one in private)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 1 << 20), st.integers(1, 255))
+def test_damaged_files_are_seen_when_they_are_read(at: int, flip: int) -> None:
+    for kind, whole in encode_private():
+        raw = bytearray(whole)
+        raw[at % len(raw)] ^= flip
+        with pytest.raises(FormatError, match="zkpot train"):
+            kind.decode(bytes(raw))
+
+
+def test_a_damaged_weight_is_seen_though_all_else_fits() -> None:
+    raw = bytearray(encode_private()[0][1])
+    raw[-40] ^= 1
+    with pytest.raises(FormatError, match="its checksum is another"):
+        Trajectory.decode(bytes(raw))
