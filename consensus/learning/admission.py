@@ -59,7 +59,7 @@ def _find_register_fault(state: ChainState, tx: Register) -> str | None:
     permitted = permit_bytes(genesis.digest, tx.client_key)
     if not is_valid(genesis.admission_key, tx.permit, permitted):
         return "the permit is not the admission key's"
-    return None
+    return _find_training_fault(state, tx.batches)
 
 
 def _find_commit_fault(state: ChainState, tx: Commit) -> str | None:
@@ -76,13 +76,27 @@ def _find_commit_fault(state: ChainState, tx: Commit) -> str | None:
         return "its commitment is no point of the curve"
     if not (is_exchange_key(tx.mask_key) and is_exchange_key(tx.share_key)):
         return "an exchange key is none"
-    return find_bar(state, tx.client_key)
+    fault = _find_training_fault(state, tx.trajectory, tx.d_m)
+    if fault is None and tx.d_m and not _is_point(tx.d_m):
+        fault = "its commitment to masters is no point of the curve"
+    return fault or find_bar(state, tx.client_key)
 
 
-@lru_cache(maxsize=2 * MAX_TRANSACTIONS)
+def _find_training_fault(state: ChainState, *shown: bytes) -> str | None:
+    """All that a transaction shows of training is there in a task that asks for it, else nothing.
+
+    What the blobs hold is asked by who has them.
+    """
+    is_asked = state.genesis.task.training is not None
+    if all(bool(value) == is_asked for value in shown):
+        return None
+    return "training is not shown" if is_asked else "training is shown that nobody asks for"
+
+
+@lru_cache(maxsize=4 * MAX_TRANSACTIONS)
 def _is_point(raw: bytes) -> bool:
     """Whether this is a compressed point; asked of each commit when it comes, is judged, and when a
-    block holds it, and each time a square root."""
+    block holds it, and each time a square root. A commit has two at most."""
     return not isinstance(decode_g1(raw, 1), Refused)
 
 
@@ -99,7 +113,8 @@ def _find_proof_fault(state: ChainState, tx: Proof) -> str | None:
     if envelope is None:
         return "the envelope is malformed"
     fault = find_statement_fault(state, tx.client_key, envelope.statement)
-    return fault or find_norm_fault(state, tx)
+    fault = fault or find_norm_fault(state, tx)
+    return fault or _find_training_fault(state, tx.training)
 
 
 def _find_refusal_fault(state: ChainState, tx: Refusal) -> str | None:

@@ -51,6 +51,12 @@ def compute_message(genesis_digest: bytes, *, learning_round: int, commit_height
     return encode_fields((b"zkpot beacon v1", genesis_digest, *numbers))
 
 
+def compute_order_message(genesis_digest: bytes, *, register_height: int) -> bytes:
+    """What the beacon signs from which orders of batches are drawn, once for all rounds."""
+    number = register_height.to_bytes(8, "little")
+    return encode_fields((b"zkpot order beacon v1", genesis_digest, number))
+
+
 def deal(*, n_validators: int, n_faulty: int, random_bytes: RandomBytes) -> BeaconKeys:
     """Keys for n validators of whom f + 1 sign. For development: forget the secrets."""
     coefficients = [draw_nonzero_scalar(random_bytes) for _ in range(n_faulty + 1)]

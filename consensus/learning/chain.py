@@ -34,7 +34,7 @@ proofs, the beacon, payloads and the sum need pairings and blobs and are the bus
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -85,6 +85,9 @@ def start(genesis: Genesis) -> ChainState:
         maker=0,
         lapses=(),
         clients=_EMPTY,
+        batches=_EMPTY,
+        order_height=0,
+        order_beacon=b"",
         absences=_EMPTY,
         bans=_EMPTY,
         expelled=(),
@@ -109,13 +112,16 @@ def proposers(state: ChainState) -> tuple[int, ...]:
 
 
 def beacon_message(state: ChainState) -> bytes:
-    """What the beacon of this learning round signs. ValueError before the commits are final."""
+    """What the beacon of this learning round signs, or that of orders while it is due. ValueError
+    before the commits are final.
+    """
+    digest = state.genesis.digest
+    if state.phase is Phase.ORDER:
+        return beacon.compute_order_message(digest, register_height=state.order_height)
     if not state.commit_height:
         raise ValueError("the commits of this round are not final: nobody may sign a beacon yet")
     return beacon.compute_message(
-        state.genesis.digest,
-        learning_round=state.learning_round,
-        commit_height=state.commit_height,
+        digest, learning_round=state.learning_round, commit_height=state.commit_height
     )
 
 
@@ -204,11 +210,12 @@ def _take_in(state: ChainState, block: Block) -> ChainState:
     txs = block.transactions
     match state.phase:
         case Phase.REGISTER:
-            new = {tx.client_key: tx.validator for tx in txs if isinstance(tx, Register)}
-            return replace(state, clients=_merge(state.clients, new))
+            return _take_clients(state, [tx for tx in txs if isinstance(tx, Register)])
+        case Phase.ORDER:
+            return replace(state, order_beacon=block.beacon)
         case Phase.COMMIT:
             commits = {
-                tx.client_key: Commitment(tx.d_w, tx.mask_key, tx.share_key)
+                tx.client_key: Commitment(tx.d_w, tx.mask_key, tx.share_key, tx.trajectory, tx.d_m)
                 for tx in txs
                 if isinstance(tx, Commit)
             }
@@ -225,6 +232,15 @@ def _take_in(state: ChainState, block: Block) -> ChainState:
             return state
 
 
+def _take_clients(state: ChainState, txs: Sequence[Register]) -> ChainState:
+    """Records clients, and what they train on."""
+    homes = {tx.client_key: tx.validator for tx in txs}
+    batches = {tx.client_key: tx.batches for tx in txs if tx.batches}
+    return replace(
+        state, clients=_merge(state.clients, homes), batches=_merge(state.batches, batches)
+    )
+
+
 def _take_proofs(state: ChainState, block: Block) -> ChainState:
     """Records proofs, and who leads by them."""
     new = {}
@@ -233,7 +249,9 @@ def _take_proofs(state: ChainState, block: Block) -> ChainState:
             continue
         envelope = Envelope.decode(tx.envelope)
         if envelope is not None:
-            new[tx.client_key] = Proven(tx.digest, envelope.statement.claimed_correct, tx.deal)
+            new[tx.client_key] = Proven(
+                tx.digest, envelope.statement.claimed_correct, tx.deal, tx.training
+            )
     state = replace(state, proofs=_merge(state.proofs, new))
     return replace(state, ranking=rank(state))
 
@@ -244,7 +262,9 @@ def _close_phase(state: ChainState) -> ChainState:
         case Phase.REGISTER:
             is_late = _is_late(state) and bool(state.clients)
             if is_late or len(state.clients) == state.genesis.task.n_expected:
-                return _enter(state, Phase.COMMIT)
+                return _close_registration(state)
+        case Phase.ORDER:
+            return _enter(state, Phase.COMMIT)
         case Phase.COMMIT if _is_over(state, may_be_late=not may_commit_late(state)):
             return replace(_leave(state, Phase.BEACON), commit_height=state.height)
         case Phase.BEACON:
@@ -258,6 +278,13 @@ def _close_phase(state: ChainState) -> ChainState:
         case _:
             pass
     return state
+
+
+def _close_registration(state: ChainState) -> ChainState:
+    """The first round, or the beacon that draws orders for it."""
+    if state.genesis.task.training is None:
+        return _enter(state, Phase.COMMIT)
+    return replace(_enter(state, Phase.ORDER), order_height=state.height)
 
 
 def _is_late(state: ChainState) -> bool:
@@ -372,7 +399,7 @@ _NO_CERTIFICATE = "the certificate of the parent is missing"
 
 def _find_due_fault(state: ChainState, block: Block) -> str | None:
     """Beacon and aggregate: there when due, absent when not."""
-    if bool(block.beacon) != (state.phase is Phase.BEACON):
+    if bool(block.beacon) != (state.beacon_height is not None):
         return "a beacon that is not due" if block.beacon else "the beacon is due"
     if bool(block.aggregate) != (state.phase is Phase.ELECT):
         return "an aggregate that is not due" if block.aggregate else "the aggregate is due"

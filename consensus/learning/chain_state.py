@@ -13,7 +13,7 @@ from consensus.learning.election import Lapse
 from consensus.wire.codec import MAX_TRANSACTIONS, MAX_VALIDATORS, PublicKey, ValidatorIndex
 from consensus.wire.genesis import Genesis
 from consensus.wire.outcomes import MAX_EDGES, Edge, Exclusion
-from consensus.wire.transactions import ExchangeKey
+from consensus.wire.transactions import ExchangeKey, MaybeDigest, MaybePoint
 from prover.wire.kinds import (
     DIGEST_BYTES,
     POINT_BYTES,
@@ -29,13 +29,14 @@ from prover.wire.records import Record, encode_fields, find_kind, split_fields
 
 NO_MODEL = bytes(DIGEST_BYTES)
 """The digest that stands for "no global model yet"."""
-_DOMAIN = b"zkpot chain state v4\x00"
+_DOMAIN = b"zkpot chain state v5\x00"
 
 
 class Phase(StrEnum):
     """A phase of a learning round."""
 
     REGISTER = "register"
+    ORDER = "order"
     COMMIT = "commit"
     BEACON = "beacon"
     PROVE = "prove"
@@ -49,20 +50,32 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Commitment(Record):
-    """A client's commitment of the learning round."""
+    """A client's commitment of the learning round; without training the last two are empty."""
 
     d_w: PointBytes
     mask_key: ExchangeKey
     share_key: ExchangeKey
+    trajectory: MaybeDigest = b""
+    d_m: MaybePoint = b""
+
+    @property
+    def summed(self) -> bytes:
+        """The commitment to what the client adds to the sum: its masters, or its model."""
+        return self.d_m or self.d_w
 
 
 @dataclass(frozen=True, slots=True)
 class Proven(Record):
-    """A client's accepted proof of the learning round. deal : digest of its encrypted shares"""
+    """A client's accepted proof of the learning round.
+
+    deal     : digest of its encrypted shares
+    training : digest of its proofs of training; empty in a task without
+    """
 
     transaction_digest: Digest
     claimed_correct: Count
     deal: Digest
+    training: MaybeDigest = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,9 @@ class ChainState:
     lapses        : of validators that missed their turn, ascending, see
                     `consensus.learning.election`
     clients       : home validator of each registered client
+    batches       : digest of each one's committed batches; empty in a task without training
+    order_height  : height of the block that closed REGISTER; 0 before, and without training
+    order_beacon  : from which the orders of batches are drawn; empty before, and without training
     absences      : of clients that kept a phase waiting
     bans          : of clients that left a dispute unresolved: they commit to nothing until then
     expelled      : clients that are proven to have cheated, ascending; for ever
@@ -124,6 +140,9 @@ class ChainState:
     maker: ValidatorIndex
     lapses: Annotated[tuple[Lapse, ...], Listed(0, MAX_VALIDATORS)]
     clients: Annotated[Mapping[PublicKey, ValidatorIndex], _BY_CLIENT]
+    batches: Annotated[Mapping[PublicKey, Digest], _BY_CLIENT]
+    order_height: Count
+    order_beacon: Annotated[bytes, Bytes(0, POINT_BYTES, step=POINT_BYTES)]
     absences: Annotated[Mapping[PublicKey, Absence], _BY_CLIENT]
     bans: Annotated[Mapping[PublicKey, Absence], _BY_CLIENT]
     expelled: _Clients
@@ -170,6 +189,11 @@ class ChainState:
     def digest(self) -> bytes:
         """sha256 of the canonical bytes: a block's `state_root`."""
         return hashlib.sha256(self.encode()).digest()
+
+    @property
+    def beacon_height(self) -> int | None:
+        """Height of the block that the beacon which is due follows; None when none is due."""
+        return {Phase.ORDER: self.order_height, Phase.BEACON: self.commit_height}.get(self.phase)
 
     @property
     def leader(self) -> bytes | None:

@@ -19,13 +19,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import TypeVar
 
-from consensus.errors import GenesisInvalid
 from consensus.learning.samples import draw_indices
+from consensus.wire.task_training import TrainingTerms
 from kernels.encoding import encode_g1
 from prover.errors import FormatError
 from prover.training.commitments import MAX_RECIPE_BYTES, BatchCommitments, TrajectoryCommitments
 from prover.training.draws import order_batches
-from prover.training.recipe import TrainingRecipe
 from prover.wire.kinds import NUMBER_BYTES, POINT_BYTES
 from prover.wire.records import Document, Record, encode_fields
 from prover.wire.statement import Occasion
@@ -43,29 +42,6 @@ MAX_TRAJECTORY_BYTES = MAX_RECIPE_BYTES + 64 * MAX_ROUND_STEPS
 _ORDER = b"zkpot order of a client v1"
 _DRAW = b"zkpot drawn steps v1"
 D = TypeVar("D", bound=Document)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingTerms:
-    """What a task asks of training.
-
-    n_steps              : T, steps of a round, 1 to MAX_ROUND_STEPS
-    n_drawn              : q, how many of them are proven, 1 to T
-    step_key, export_key : sha256 of the verifying keys, both of the recipe
-    raises               : GenesisInvalid
-    """
-
-    recipe: TrainingRecipe
-    n_steps: int
-    n_drawn: int
-    step_key: bytes
-    export_key: bytes
-
-    def __post_init__(self) -> None:
-        for name, most in (("n_steps", MAX_ROUND_STEPS), ("n_drawn", self.n_steps)):
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= most:
-                raise GenesisInvalid(f"training.{name}", f"is not a whole number from 1 to {most}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -221,7 +221,7 @@ class Desk:
 
     def is_anything_due(self, chain: ChainState) -> bool:
         """Whether the next block would hold anything."""
-        due = chain.phase in (Phase.BEACON, Phase.ELECT)
+        due = chain.phase in (Phase.ORDER, Phase.BEACON, Phase.ELECT)
         news = set(self._evidence) - set(chain.offenders)
         return due or bool(news) or bool(self._list_ready(chain))
 

@@ -30,13 +30,13 @@ class BeaconShares:
 
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
-        self._at = (-1, -1)
+        self._at: tuple[int, int | None] = (-1, None)
         self._shares: dict[int, bytes] = {}
 
     def add(self, state: ChainState, share: BeaconShare) -> str | None:
         """Why the share counts for nothing; None: it does, or it is known."""
-        due = (state.learning_round, state.commit_height)
-        if state.phase is not Phase.BEACON or (share.learning_round, share.commit_height) != due:
+        due = (state.learning_round, state.beacon_height)
+        if state.beacon_height is None or (share.learning_round, share.commit_height) != due:
             return "a share of no beacon that is due"
         if share.validator >= self._genesis.n_validators:
             return "a share of no validator"
@@ -52,7 +52,7 @@ class BeaconShares:
 
     def combine(self, state: ChainState) -> bytes | None:
         """The beacon that is due; None while shares are missing."""
-        due = (state.learning_round, state.commit_height)
+        due = (state.learning_round, state.beacon_height)
         n_needed = self._genesis.n_faulty + 1
         if self._at != due or len(self._shares) < n_needed:
             return None
@@ -77,7 +77,7 @@ def draft_block(
     transactions : judged to be fit for it; one per client is taken, the first
     lost         : what the aggregate calls lost; None: it has all that it needs
     """
-    found = shares.combine(state) if state.phase is Phase.BEACON else b""
+    found = b"" if state.beacon_height is None else shares.combine(state)
     if found is None:
         return None
     aggregate: tuple[Aggregate, ...] = ()

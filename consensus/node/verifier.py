@@ -107,7 +107,7 @@ class BlockVerifier:
         if fault is not None:
             return fault
         try:
-            if state.phase is Phase.BEACON:
+            if state.beacon_height is not None:
                 message = beacon_message(state)
                 valid = beacon.verify(self._genesis.beacon_point, message, block.beacon)
                 return None if valid else "the beacon is not the validators' signature"

@@ -100,11 +100,12 @@ class Voice:
 
     def _share_beacon(self, chain: ChainState) -> None:
         secret, index = self._identity.beacon_secret, self._identity.index
-        if chain.phase is not Phase.BEACON or secret is None or index is None:
+        height = chain.beacon_height
+        if height is None or secret is None or index is None:
             return
         share = BeaconShare(
             learning_round=chain.learning_round,
-            commit_height=chain.commit_height,
+            commit_height=height,
             validator=index,
             share=beacon.sign_share(secret, beacon_message(chain)),
         )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +18,19 @@ from consensus.aggregation.graph import LEAST_MEMBERS, compute_bounds
 from consensus.aggregation.masked import MAX_PARAMETERS
 from consensus.errors import GenesisInvalid
 from consensus.wire.codec import KEY_BYTES, MAX_TRANSACTIONS, MAX_VALIDATORS
+from consensus.wire.reading import (
+    read_float,
+    read_hex,
+    read_list,
+    read_name,
+    read_object,
+    require,
+    require_bytes,
+    require_name,
+    require_number,
+)
 from consensus.wire.task_norm import TaskNorm
+from consensus.wire.task_training import TaskTraining
 from kernels.array import G2Array
 from kernels.cpu.words import group
 from kernels.encoding import Refused, decode_g2
@@ -29,7 +40,6 @@ from prover.errors import ArchitectureInvalid
 from prover.keys.card import KeyCard
 from prover.model.network import Architecture, canonical_json
 from prover.wire.kinds import DIGEST_BYTES
-from prover.wire.statement import MAX_NAME_BYTES
 
 VERSION = 2
 MAX_GENESIS_BYTES = 1 << 20
@@ -60,7 +70,7 @@ class Validator:
     beacon_share: bytes
 
     def __post_init__(self) -> None:
-        _require_bytes("validators.key", self.key, KEY_BYTES)
+        require_bytes("validators.key", self.key, KEY_BYTES)
         _decode_share_keys("validators.beacon_share", (self.beacon_share,))
 
 
@@ -81,9 +91,9 @@ class Timeouts:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            _require_number(f"timeouts.{name}", getattr(self, name), 1, MAX_TIMEOUT_MS)
+            require_number(f"timeouts.{name}", getattr(self, name), 1, MAX_TIMEOUT_MS)
         holds = self.longest_empty_ms >= self.empty_block_ms
-        _require("timeouts.longest_empty_ms", holds, "is less than empty_block_ms")
+        require("timeouts.longest_empty_ms", holds, "is less than empty_block_ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +115,8 @@ class Task:
     *_ms                  : how long a phase waits for clients, by the time of blocks, see
                             `consensus.learning.chain`
     norm                  : bounds on updates around the global model; None: there are none
+    training              : how clients train, and how many of their steps are proven; None: as they
+                            like, and nothing is proven of it
     scales                : named lists of numbers that the clients share (quantization); the chain
                             does not read them
     """
@@ -130,40 +142,43 @@ class Task:
     reveal_ms: int
     allow_few_samples: bool = False
     norm: TaskNorm | None = None
+    training: TaskTraining | None = None
     scales: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def __post_init__(self) -> None:
-        _require_name("task.task_id", self.task_id)
+        require_name("task.task_id", self.task_id)
         for name in ("circuit_digest", "verifying_key_digest"):
-            _require_bytes(f"task.{name}", getattr(self, name), DIGEST_BYTES)
+            require_bytes(f"task.{name}", getattr(self, name), DIGEST_BYTES)
         for name in ("sealed", "allow_few_samples"):
-            _require(f"task.{name}", type(getattr(self, name)) is bool, "is not true or false")
-        _require_number("task.n_rounds", self.n_rounds, 1, MAX_ROUNDS)
+            require(f"task.{name}", type(getattr(self, name)) is bool, "is not true or false")
+        require_number("task.n_rounds", self.n_rounds, 1, MAX_ROUNDS)
         n_pools = self.n_rounds if self.sealed else 1
-        _require("task.pools", len(self.pools) == n_pools, f"are not {n_pools}")
+        require("task.pools", len(self.pools) == n_pools, f"are not {n_pools}")
         for digest in self.pools:
-            _require_bytes("task.pools", digest, DIGEST_BYTES)
+            require_bytes("task.pools", digest, DIGEST_BYTES)
         least = 2 if self.allow_few_samples else LEAST_SAMPLES
-        _require_number("task.n_samples", self.n_samples, least, MAX_SAMPLES)
+        require_number("task.n_samples", self.n_samples, least, MAX_SAMPLES)
         fits = self.architecture.n_parameters <= MAX_PARAMETERS
-        _require("task.architecture", fits, f"has more than {MAX_PARAMETERS} parameters")
+        require("task.architecture", fits, f"has more than {MAX_PARAMETERS} parameters")
         try:
             require_circuit(self.architecture, self.n_samples)
         except ArchitectureInvalid as error:
             raise GenesisInvalid("task.n_samples", str(error)) from None
-        _require_number("task.threshold", self.threshold, 1, self.n_samples)
+        require_number("task.threshold", self.threshold, 1, self.n_samples)
         if self.margin is not None:
-            _require_number("task.margin", self.margin, 1, self.n_samples)
-        _require_number("task.n_expected", self.n_expected, LEAST_MEMBERS, MAX_TRANSACTIONS)
-        _require_number("task.collusion", self.collusion, 0, self.n_expected - 2)
+            require_number("task.margin", self.margin, 1, self.n_samples)
+        require_number("task.n_expected", self.n_expected, LEAST_MEMBERS, MAX_TRANSACTIONS)
+        require_number("task.collusion", self.collusion, 0, self.n_expected - 2)
         try:
             compute_bounds(self.n_expected, self.collusion)
         except ValueError as error:
             raise GenesisInvalid("task.collusion", str(error)) from None
         for name in PHASES_MS:
-            _require_number(f"task.{name}", getattr(self, name), 1, MAX_PHASE_MS)
+            require_number(f"task.{name}", getattr(self, name), 1, MAX_PHASE_MS)
         if self.norm is not None:
             self.norm.require_circuit(self.architecture)
+        if self.training is not None:
+            self.training.require_recipe(self.architecture)
         _require_scales(self.scales)
 
     @cached_property
@@ -183,8 +198,9 @@ class Task:
     @property
     def key_digests(self) -> tuple[bytes, ...]:
         """Of every verifying key that proofs of this task name."""
-        extra = () if self.norm is None else (self.norm.verifying_key_digest,)
-        return self.verifying_key_digest, *extra
+        norm = () if self.norm is None else (self.norm.verifying_key_digest,)
+        training = () if self.training is None else self.training.key_digests
+        return self.verifying_key_digest, *norm, *training
 
     def get_pool(self, learning_round: int) -> bytes:
         """Digest of the pool that this round draws from."""
@@ -206,12 +222,13 @@ class Task:
             "pools": [digest.hex() for digest in self.pools],
             "allow_few_samples": self.allow_few_samples,
             "norm": None if self.norm is None else self.norm.to_json(),
+            "training": None if self.training is None else self.training.to_json(),
             "scales": {name: [x.hex() for x in values] for name, values in self.scales},
         }
 
     @classmethod
     def from_json(cls, value: object) -> Task:
-        fields = _read_object("task", value, cls.__dataclass_fields__.keys())
+        fields = read_object("task", value, cls.__dataclass_fields__.keys())
         try:
             architecture = Architecture.from_manifest(fields["architecture"])
         except ArchitectureInvalid as error:
@@ -219,14 +236,17 @@ class Task:
         return cls(
             **fields
             | {
-                "task_id": _read_name("task.task_id", fields["task_id"]),
+                "task_id": read_name("task.task_id", fields["task_id"]),
                 "architecture": architecture,
                 **{
-                    name: _read_hex(f"task.{name}", fields[name])
+                    name: read_hex(f"task.{name}", fields[name])
                     for name in ("circuit_digest", "verifying_key_digest")
                 },
-                "pools": _read_list("task.pools", fields["pools"], _read_hex),
-                "norm": None if fields["norm"] is None else TaskNorm.from_json(fields["norm"]),
+                "pools": read_list("task.pools", fields["pools"], read_hex),
+                **{
+                    name: None if fields[name] is None else kind.from_json(fields[name])
+                    for name, kind in (("norm", TaskNorm), ("training", TaskTraining))
+                },
                 "scales": _read_scales("task.scales", fields["scales"]),
             }
         )
@@ -250,13 +270,13 @@ class Genesis:
     timeouts: Timeouts
 
     def __post_init__(self) -> None:
-        _require_name("chain_id", self.chain_id)
+        require_name("chain_id", self.chain_id)
         n = len(self.validators)
-        _require("validators", 1 <= n <= MAX_VALIDATORS, f"are not 1 to {MAX_VALIDATORS}")
-        _require("validators", n % 3 == 1, "are not 3f + 1")
+        require("validators", 1 <= n <= MAX_VALIDATORS, f"are not 1 to {MAX_VALIDATORS}")
+        require("validators", n % 3 == 1, "are not 3f + 1")
         distinct = len({v.key for v in self.validators}) == n
-        _require("validators", distinct, "share a key")
-        _require_bytes("admission_key", self.admission_key, KEY_BYTES)
+        require("validators", distinct, "share a key")
+        require_bytes("admission_key", self.admission_key, KEY_BYTES)
         _decode_share_keys("beacon_key", (self.beacon_key,))
 
     @property
@@ -307,56 +327,36 @@ class Genesis:
     @classmethod
     def decode(cls, raw: bytes) -> Genesis:
         """Inverse of `encode`. Raises GenesisInvalid for every other byte string."""
-        _require("file", len(raw) <= MAX_GENESIS_BYTES, f"is above {MAX_GENESIS_BYTES} bytes")
+        require("file", len(raw) <= MAX_GENESIS_BYTES, f"is above {MAX_GENESIS_BYTES} bytes")
         try:
             value = json.loads(raw.decode("ascii"))
         except (ValueError, RecursionError):
             raise GenesisInvalid("file", "is no JSON") from None
-        fields = _read_object("file", value, {"version", *cls.__dataclass_fields__})
-        _require("version", fields.pop("version") == VERSION, f"is not {VERSION}")
+        fields = read_object("file", value, {"version", *cls.__dataclass_fields__})
+        require("version", fields.pop("version") == VERSION, f"is not {VERSION}")
         genesis = cls(
-            chain_id=_read_name("chain_id", fields["chain_id"]),
-            validators=_read_list("validators", fields["validators"], _read_validator),
-            beacon_key=_read_hex("beacon_key", fields["beacon_key"]),
-            admission_key=_read_hex("admission_key", fields["admission_key"]),
+            chain_id=read_name("chain_id", fields["chain_id"]),
+            validators=read_list("validators", fields["validators"], _read_validator),
+            beacon_key=read_hex("beacon_key", fields["beacon_key"]),
+            admission_key=read_hex("admission_key", fields["admission_key"]),
             task=Task.from_json(fields["task"]),
-            timeouts=Timeouts(**_read_object("timeouts", fields["timeouts"], Timeouts.__slots__)),
+            timeouts=Timeouts(**read_object("timeouts", fields["timeouts"], Timeouts.__slots__)),
         )
-        _require("file", genesis.encode() == raw, "is not in canonical form")
+        require("file", genesis.encode() == raw, "is not in canonical form")
         return genesis
 
 
-# -- reading ---------------------------------------------------------------------------------------
-
-
-def _require(where: str, holds: bool, what: str) -> None:
-    if not holds:
-        raise GenesisInvalid(where, what)
-
-
-def _require_number(where: str, value: object, least: int, most: int) -> None:
-    holds = type(value) is int and least <= value <= most
-    _require(where, holds, f"is not a whole number from {least} to {most}")
-
-
-def _require_bytes(where: str, value: bytes, length: int) -> None:
-    _require(where, len(value) == length, f"has not {length} bytes")
-
-
-def _require_name(where: str, value: bytes) -> None:
-    printable = all(0x21 <= c <= 0x7E for c in value)
-    holds = 1 <= len(value) <= MAX_NAME_BYTES and printable
-    _require(where, holds, f"is not 1 to {MAX_NAME_BYTES} printable ASCII characters")
+# -- parts -----------------------------------------------------------------------------------------
 
 
 def _require_scales(scales: tuple[tuple[str, tuple[float, ...]], ...]) -> None:
     names = [name for name, _ in scales]
     values = [x for _, numbers in scales for x in numbers]
-    _require("task.scales", names == sorted(set(names)), "are not by ascending name")
-    _require("task.scales", all(n.isascii() for n in names), "have names beyond ASCII")
-    _require("task.scales", len(names) + len(values) <= MAX_SCALES, "are too many")
+    require("task.scales", names == sorted(set(names)), "are not by ascending name")
+    require("task.scales", all(n.isascii() for n in names), "have names beyond ASCII")
+    require("task.scales", len(names) + len(values) <= MAX_SCALES, "are too many")
     finite = all(type(x) is float and math.isfinite(x) for x in values)
-    _require("task.scales", finite, "hold something other than finite floats")
+    require("task.scales", finite, "hold something other than finite floats")
 
 
 def _decode_share_keys(where: str, keys: tuple[bytes, ...]) -> G2Array:
@@ -366,44 +366,12 @@ def _decode_share_keys(where: str, keys: tuple[bytes, ...]) -> G2Array:
     return points
 
 
-def _read_object(where: str, value: object, names: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or value.keys() != set(names):
-        raise GenesisInvalid(where, f"is no object with exactly {', '.join(sorted(names))}")
-    return dict(value)
-
-
-def _read_list(where: str, value: object, read: Callable[[str, object], Any]) -> tuple[Any, ...]:
-    if not isinstance(value, list):
-        raise GenesisInvalid(where, "is no list")
-    return tuple(read(where, item) for item in value)
-
-
-def _read_name(where: str, value: object) -> bytes:
-    if not isinstance(value, str) or not value.isascii():
-        raise GenesisInvalid(where, "is no ASCII text")
-    return value.encode("ascii")
-
-
-def _read_hex(where: str, value: object) -> bytes:
-    try:
-        return bytes.fromhex(value if isinstance(value, str) else "?")
-    except ValueError:
-        raise GenesisInvalid(where, "is no hexadecimal text") from None
-
-
 def _read_validator(where: str, value: object) -> Validator:
-    fields = _read_object(where, value, Validator.__slots__)
-    return Validator(**{name: _read_hex(f"{where}.{name}", x) for name, x in fields.items()})
+    fields = read_object(where, value, Validator.__slots__)
+    return Validator(**{name: read_hex(f"{where}.{name}", x) for name, x in fields.items()})
 
 
 def _read_scales(where: str, value: object) -> tuple[tuple[str, tuple[float, ...]], ...]:
     if not isinstance(value, dict):
         raise GenesisInvalid(where, "is no object")
-    return tuple((name, _read_list(where, value[name], _read_float)) for name in sorted(value))
-
-
-def _read_float(where: str, value: object) -> float:
-    try:
-        return float.fromhex(value if isinstance(value, str) else "?")
-    except (ValueError, OverflowError):
-        raise GenesisInvalid(where, "holds no hexadecimal float") from None
+    return tuple((name, read_list(where, value[name], read_float)) for name in sorted(value))

@@ -234,7 +234,11 @@ class Proposal(Signed):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BeaconShare(Message):
-    """A validator's BLS share over the beacon message of a learning round; compressed G1 point."""
+    """A validator's BLS share over the message of the beacon that is due; compressed G1 point.
+
+    commit_height : of the block whose phase the beacon follows: COMMIT, or before the first round
+                    REGISTER
+    """
 
     KIND: ClassVar[int] = 16
     learning_round: Count

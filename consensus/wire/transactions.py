@@ -16,11 +16,15 @@ from consensus.wire.codec import (
     ValidatorIndex,
 )
 from prover.wire.envelope import MAX_ENVELOPE_BYTES
-from prover.wire.kinds import Bytes, Count, Digest, Number, PointBytes
+from prover.wire.kinds import DIGEST_BYTES, POINT_BYTES, Bytes, Count, Digest, Number, PointBytes
 from prover.wire.update import MAX_UPDATE_BYTES
 
 ExchangeKey = Annotated[bytes, Bytes(KEY_BYTES)]
 """X25519, fresh for the learning round (`consensus.wire.exchange_keys`)."""
+MaybeDigest = Annotated[bytes, Bytes(0, DIGEST_BYTES, step=DIGEST_BYTES)]
+"""Of a blob, or empty where the task asks for none."""
+MaybePoint = Annotated[bytes, Bytes(0, POINT_BYTES, step=POINT_BYTES)]
+"""Compressed, or empty where the task asks for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +33,14 @@ class Register(Signed):
 
     validator : the validator that proposes a block when this client is the leader
     permit    : Ed25519 of the task's admission key over `permit_bytes`
+    batches   : digest of its committed batches, where the task asks for training; else empty
     """
 
     KIND: ClassVar[int] = 1
     client_key: PublicKey
     validator: ValidatorIndex
     permit: Signature
+    batches: MaybeDigest = b""
     signature: Signature = BLANK
 
 
@@ -42,8 +48,10 @@ class Register(Signed):
 class Commit(Signed):
     """A client's model commitment of a learning round: D_W, compressed.
 
-    mask_key  : from which it and each neighbour derive the mask that both of them know
-    share_key : under which its neighbours encrypt shares for it
+    mask_key   : from which it and each neighbour derive the mask that both of them know
+    share_key  : under which its neighbours encrypt shares for it
+    trajectory : digest of its commitments to all steps, where the task asks for training
+    d_m        : the last of these, D_M(T), likewise; else both are empty
     """
 
     KIND: ClassVar[int] = 2
@@ -52,6 +60,8 @@ class Commit(Signed):
     d_w: PointBytes
     mask_key: ExchangeKey
     share_key: ExchangeKey
+    trajectory: MaybeDigest = b""
+    d_m: MaybePoint = b""
     signature: Signature = BLANK
 
 
@@ -59,8 +69,9 @@ class Commit(Signed):
 class Proof(Signed):
     """A client's proof of accuracy, an envelope of `prover.wire.envelope` (not decoded here).
 
-    deal : digest of the blob with the shares of its secrets, encrypted for its neighbours
-    norm : an envelope of `prover.wire.update`, where the task asks for bounds; else empty
+    deal     : digest of the blob with the shares of its secrets, encrypted for its neighbours
+    norm     : an envelope of `prover.wire.update`, where the task asks for bounds; else empty
+    training : digest of its proofs of training, where the task asks for them; else empty
     """
 
     KIND: ClassVar[int] = 3
@@ -69,6 +80,7 @@ class Proof(Signed):
     envelope: Annotated[bytes, Bytes(1, MAX_ENVELOPE_BYTES)]
     deal: Digest
     norm: Annotated[bytes, Bytes(0, MAX_UPDATE_BYTES)] = b""
+    training: MaybeDigest = b""
     signature: Signature = BLANK
 
 

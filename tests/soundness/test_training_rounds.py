@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import count
 
-from consensus.learning.training import TrainingTerms
+from consensus.wire.task_training import TrainingTerms
 from prover.circuit.training.inputs import ExportInputs, StepInputs
 from prover.groth16.verify_training import TrainingKeys, verify_trainings
 from prover.pedersen.commitment import Blinding, SecretCommitment

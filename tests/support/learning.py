@@ -57,6 +57,8 @@ FIRST_MS = 1_700_000_000_000
 BLOCK_MS = 1000
 """Between blocks that `Lab.block` makes: four last as long as a phase."""
 N_POOL = 40
+PHASES = tuple(phase for phase in Phase if phase is not Phase.ORDER)
+"""Of a task without training."""
 BACKEND = get_backend("cpu")
 
 S = TypeVar("S", bound=Signed)
@@ -372,6 +374,7 @@ class Lab:
         """
         state, place = start(self.genesis), (phase, learning_round)
         while (state.phase, state.learning_round) != place:
+            assert state.phase is not Phase.DONE, f"there is no {phase} in round {learning_round}"
             changes: dict[str, Any] = {}
             if state.phase is Phase.ELECT and state.learning_round == learning_round:
                 if state.closed is Phase.UNMASK and phase in (Phase.ATTEST, Phase.REVEAL):

@@ -13,11 +13,11 @@ import numpy as np
 from consensus.learning.training import (
     TrainingClaim,
     TrainingRound,
-    TrainingTerms,
     draw_order,
     draw_steps,
     find_training_fault,
 )
+from consensus.wire.task_training import TrainingTerms
 from federated.data import LabeledImages
 from federated.provable.batches import CommittedBatches, commit_batches
 from federated.provable.trajectory import (

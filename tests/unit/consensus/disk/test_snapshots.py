@@ -24,10 +24,10 @@ from consensus.wire.codec import MAX_VALIDATORS
 from consensus.wire.outcomes import MAX_EDGES, Edge
 from prover.wire.records import encode_fields, split_fields
 from tests.support.certificates import certify
-from tests.support.learning import Lab
+from tests.support.learning import PHASES, Lab
 
 LAB = Lab()
-PHASES = [phase for phase in Phase if phase is not Phase.DONE]
+BEFORE_END = [phase for phase in PHASES if phase is not Phase.DONE]
 
 
 def take(phase: Phase, learning_round: int = 0) -> Snapshot:
@@ -38,7 +38,7 @@ def take(phase: Phase, learning_round: int = 0) -> Snapshot:
 # -- states ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", BEFORE_END)
 def test_a_state_of_every_phase_comes_back(phase: Phase) -> None:
     for learning_round in (0, 1) if phase is not Phase.REGISTER else (0,):
         state = LAB.reach(phase, learning_round=learning_round)
@@ -92,7 +92,7 @@ def test_the_order_in_which_clients_came_is_not_in_the_bytes() -> None:
 # -- snapshots -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", BEFORE_END)
 def test_a_snapshot_is_taken_as_it_was_made(phase: Phase) -> None:
     made = take(phase)
     found = Snapshot.decode(made.encode(), LAB.genesis)

@@ -31,6 +31,7 @@ from prover.wire.envelope import Envelope
 from tests.support.learning import (
     BLOCK_MS,
     N_SAMPLES,
+    PHASES,
     STATEMENT_CHANGES,
     Lab,
     ed25519,
@@ -271,6 +272,9 @@ def test_every_field_enters_the_digest() -> None:
         "maker": 2,
         "lapses": (Lapse(1, 1, 9, 0),),
         "clients": {**state.clients, OTHER: 1},
+        "batches": {OTHER: OTHER},
+        "order_height": 1,
+        "order_beacon": OTHER,
         "absences": {OTHER: Absence(1, 2)},
         "bans": {OTHER: Absence(1, 2)},
         "expelled": (OTHER,),
@@ -363,7 +367,7 @@ def test_entries_are_the_proofs_of_who_masked_by_key() -> None:
     assert [e.client_key for e in list_entries(state, [LAB.client(0)])] == [LAB.client(2)]
 
 
-@pytest.mark.parametrize("phase", list(Phase))
+@pytest.mark.parametrize("phase", PHASES)
 def test_each_phase_takes_its_own_transactions_only(phase: Phase) -> None:
     state = state_at(phase, 1 if phase is Phase.DONE else 0)
     t = state.learning_round

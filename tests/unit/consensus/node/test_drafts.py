@@ -18,7 +18,7 @@ from consensus.wire.codec import MAX_TRANSACTIONS
 from consensus.wire.messages import NIL, BeaconShare, Block, Evidence, Step, Vote
 from consensus.wire.outcomes import MAX_EDGES, Aggregate, Edge, Entry, Exclusion
 from consensus.wire.transactions import Transaction
-from tests.support.learning import Lab, deal_beacon, proven_lab, proven_state
+from tests.support.learning import PHASES, Lab, deal_beacon, proven_lab, proven_state
 from tests.support.memory_blobs import MemoryBlobs
 from tests.support.tiny_circuits import seeded
 
@@ -78,7 +78,7 @@ def draft(
 # -- blocks ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", [p for p in Phase if p is not Phase.DONE])
+@pytest.mark.parametrize("phase", [p for p in PHASES if p is not Phase.DONE])
 def test_a_draft_of_every_phase_passes_every_check(phase: Phase) -> None:
     lab, state = proven_lab(), proven_state(phase)
     shares = make_shares(state, 1, 3) if phase is Phase.BEACON else None
@@ -232,7 +232,7 @@ def test_a_share_of_the_beacon_before_is_none_of_this_one() -> None:
     assert shares.combine(second) == proven_lab().compute_beacon(second)
 
 
-@pytest.mark.parametrize("phase", [p for p in Phase if p is not Phase.BEACON])
+@pytest.mark.parametrize("phase", [p for p in PHASES if p is not Phase.BEACON])
 def test_no_share_counts_before_or_after_its_time(phase: Phase) -> None:
     state = proven_state(phase, 1 if phase is Phase.DONE else 0)
     share = make_share(proven_state(Phase.BEACON), 0)

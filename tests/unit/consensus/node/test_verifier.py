@@ -33,6 +33,7 @@ from prover.wire.records import Record
 from prover.wire.verdict import Verdict
 from tests.support.learning import (
     N_SAMPLES,
+    PHASES,
     STATEMENT_CHANGES,
     ProvenLab,
     model_of,
@@ -465,7 +466,7 @@ def test_needed_blobs_are_those_that_are_read() -> None:
 def walk_phases() -> Iterator[tuple[Phase, int]]:
     yield Phase.REGISTER, 0
     for t in (0, 1):
-        for phase in Phase:
+        for phase in PHASES:
             if phase not in (Phase.REGISTER, Phase.DONE):
                 yield phase, t
     yield Phase.DONE, 1

@@ -30,6 +30,7 @@ from prover.wire.records import encode_fields
 from prover.wire.verdict import Verdict
 from tests.support.learning import (
     N_SAMPLES,
+    PHASES,
     Lab,
     ProvenLab,
     deal_beacon,
@@ -294,10 +295,10 @@ def test_the_message_of_a_beacon_names_genesis_round_and_height() -> None:
     assert made == encode_fields(fields)
 
 
-PHASES = [(p, t) for t in (0, 1) for p in Phase if p not in (Phase.REGISTER, Phase.DONE)]
+PLACES = [(p, t) for t in (0, 1) for p in PHASES if p not in (Phase.REGISTER, Phase.DONE)]
 
 
-@pytest.mark.parametrize(("phase", "learning_round"), [(Phase.REGISTER, 0), *PHASES])
+@pytest.mark.parametrize(("phase", "learning_round"), [(Phase.REGISTER, 0), *PLACES])
 def test_nobody_signs_or_takes_a_share_outside_of_its_phase(
     phase: Phase, learning_round: int
 ) -> None:
