@@ -30,6 +30,7 @@ from prover.wire.records import Kind, Record, encode_fields, header
 
 FRACTION_BITS = 16
 ONE = 1 << FRACTION_BITS
+HALF = ONE // 2
 WEIGHT = 1
 """Of every model in a round's sum. Counts in its place would show the models: 456 w + 445 w' tells
 both w and w', which have 255 values each (PROTOCOL section 6)."""
@@ -59,7 +60,9 @@ class Manifest(Kind[Architecture]):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GlobalModel(Record):
-    """Fixed-point tensors, value times 2^16, of the ranges of `QuantizedModel`.
+    """Fixed-point tensors, value times 2^16, that round to tensors of a `QuantizedModel`.
+
+    Weights lie in [-127.5, 127.5), as means of masters do, biases in those ranges themselves.
 
     numbers : in the order of `QuantizedModel.wires`: per layer weights, then biases
     """
@@ -72,11 +75,11 @@ class GlobalModel(Record):
         fits = len(self.numbers) == self.architecture.n_parameters
         self.require(fits, "is not as long as its architecture asks for")
         for tensors, least, most in (
-            (self.weights, -WEIGHT_MAX, WEIGHT_MAX),
-            (self.biases, BIAS_MIN, BIAS_MAX),
+            (self.weights, -WEIGHT_MAX * ONE - HALF, WEIGHT_MAX * ONE + HALF - 1),
+            (self.biases, BIAS_MIN * ONE, BIAS_MAX * ONE),
         ):
             filled = [t for t in tensors if t.size]
-            bounded = all(least * ONE <= t.min() and t.max() <= most * ONE for t in filled)
+            bounded = all(least <= t.min() and t.max() <= most for t in filled)
             self.require(bounded, "has a weight or a bias out of range")
 
     @property
@@ -96,10 +99,10 @@ class GlobalModel(Record):
         return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
     def rounded(self) -> QuantizedModel:
-        """The nearest integer model, halves up. In range, since the bounds are integers."""
+        """The nearest integer model, halves up. In range, by the bounds of this one."""
 
         def nearest(tensor: Int64Array) -> Int64Array:
-            return (tensor + ONE // 2) >> FRACTION_BITS
+            return (tensor + HALF) >> FRACTION_BITS
 
         return QuantizedModel(
             architecture=self.architecture,
@@ -123,7 +126,10 @@ def divide(architecture: Architecture, sums: Int64Array, total: int) -> GlobalMo
     """
     if not 1 <= total <= MAX_TOTAL_WEIGHT:
         raise ValueError("weights are positive, 2^39 in all")
-    return GlobalModel(architecture=architecture, numbers=_divide(sums, total))
+    made = GlobalModel(architecture=architecture, numbers=_divide(sums, total))
+    if any(int(np.abs(w).max()) > WEIGHT_MAX * ONE for w in made.weights if w.size):
+        raise FieldInvalid("a mean of models has a weight out of range")
+    return made
 
 
 def combine(models: Iterable[tuple[QuantizedModel, int]]) -> GlobalModel:

@@ -18,6 +18,7 @@ from consensus.learning.aggregate import (
     ONE,
     GlobalModel,
     combine,
+    divide,
 )
 from kernels.numpy_types import Int64Array
 from prover.errors import FieldInvalid
@@ -120,6 +121,17 @@ def test_what_has_no_mean(models: list[tuple[QuantizedModel, int]]) -> None:
         combine(models)
 
 
+def test_a_sum_that_no_models_have_is_refused() -> None:
+    """Though a global model may lie up to half a step beyond: masters do, models do not."""
+    bounds = np.array([3 * 127, -3 * 127, 0, 0, 3 * HIGH, 3 * LOW])
+    assert divide(TINY, bounds, 3).weights[0].reshape(-1).tolist()[:2] == [127 * ONE, -127 * ONE]
+    for k, change in ((0, 1), (1, -1), (4, 1), (5, -1)):
+        beyond = bounds.copy()
+        beyond[k] += change
+        with pytest.raises(FieldInvalid, match="out of range"):
+            divide(TINY, beyond, 3)
+
+
 # -- bytes -----------------------------------------------------------------------------------------
 
 
@@ -157,7 +169,7 @@ def join(manifest: bytes, payload: bytes) -> bytes:
         lambda raw: join(b"[" * 50_000, parts()[1]),
         lambda raw: join(b"\xff", parts()[1]),
         lambda raw: join(parts()[0], parts()[1][8:]),
-        lambda raw: join(parts()[0], (127 * ONE + 1).to_bytes(8, "little") + parts()[1][8:]),
+        lambda raw: join(parts()[0], (127 * ONE + ONE // 2).to_bytes(8, "little") + parts()[1][8:]),
         lambda raw: join(parts()[0], b"\xff" * 7 + b"\x7f" + parts()[1][8:]),
         lambda raw: join(parts()[0], bytes(7) + b"\x80" + parts()[1][8:]),
     ],
@@ -184,12 +196,14 @@ def with_last(bias: int) -> Int64Array:
 
 def test_the_numbers_at_the_bounds_fit() -> None:
     for numbers in (
-        with_first(127 * ONE),
-        with_first(-127 * ONE),
+        with_first(127 * ONE + ONE // 2 - 1),
+        with_first(-127 * ONE - ONE // 2),
         with_last(HIGH * ONE),
         with_last(LOW * ONE),
     ):
-        assert replace(sample(), numbers=numbers).encode() != sample().encode()
+        made = replace(sample(), numbers=numbers)
+        assert made.encode() != sample().encode()
+        assert max(int(np.abs(w).max()) for w in made.rounded().weights) <= 127
 
 
 @pytest.mark.parametrize(
@@ -201,8 +215,8 @@ def test_the_numbers_at_the_bounds_fit() -> None:
         sample().numbers.reshape(1, -1),
         with_last((HIGH + 1) * ONE),
         with_last(LOW * ONE - 1),
-        with_first(127 * ONE + 1),
-        with_first(-127 * ONE - 1),
+        with_first(127 * ONE + ONE // 2),
+        with_first(-127 * ONE - ONE // 2 - 1),
     ],
 )
 def test_tensors_must_fit(numbers: Int64Array) -> None:
