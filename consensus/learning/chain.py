@@ -15,13 +15,15 @@ One learning round after the other, in phases that blocks close:
                      │ │ └─ DISPUTE ─> ATTEST ──┐ all* answered,
                      │ └─── REVEAL ──> REVEAL ──┤ or attest_ms, reveal_ms
                      └──────────────────────────┘
-    PROVE and MASK lead to ELECT at once where too few are in for a sum.
+    PROVE and MASK lead to ELECT at once where too few are in for a sum. In a task that asks for
+    training, REGISTER leads to ORDER: its one block carries a beacon of its own, which draws the
+    orders of all batches; then it is COMMIT. The beacon of a round draws which steps are proven.
 
 A phase waits for clients for its time at least, however many blocks that takes: blocks have a time
-that f validators can't move (`compute_time`), and the block that reaches the end of a phase closes
-it. REGISTER ends so only once someone is in, COMMIT likewise, unless bans leave too few. (*) Who
-kept a phase waiting in vain is not waited for in the rounds that follow, except in a dispute
-(`consensus.learning.standing`).
+that f validators can't move (`consensus.learning.phase_time`), and the block that reaches the end
+of a phase closes it. REGISTER ends so only once someone is in, COMMIT likewise, unless bans leave
+too few. (*) Who kept a phase waiting in vain is not waited for in the rounds that follow, except in
+a dispute (`consensus.learning.standing`).
 
 Each phase takes one kind of transaction, one per client; PROVE also refusals, which record a
 client's proof that does not verify, so that nobody waits for it (a valid one still counts while the
@@ -46,6 +48,7 @@ from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
 from consensus.learning.election import Lapse, note_turns, order_proposers
 from consensus.learning.outcome import find_outcome_fault, is_enough, take_outcome
+from consensus.learning.phase_time import compute_time, count_ms, is_late
 from consensus.learning.standing import is_complete, may_commit_late, note_absences, rank, settle
 from consensus.learning.steps import FIELDS, add_payloads, get_done, list_asked
 from consensus.wire.genesis import Genesis
@@ -137,7 +140,7 @@ def apply(state: ChainState, block: Block) -> ChainState:
         height=block.height,
         head=block.hash,
         time_ms=time_ms,
-        phase_ms=state.phase_ms + _count_ms(state, time_ms),
+        phase_ms=state.phase_ms + count_ms(state, time_ms),
         order=proposers(state),
         maker=block.proposer,
         lapses=_note_turns(state, block),
@@ -160,49 +163,6 @@ def _note_turns(state: ChainState, block: Block) -> tuple[Lapse, ...]:
             heard=[p.validator for p in certificate.precommits],
         )
     return lapses
-
-
-def compute_time(state: ChainState, block: Block) -> int:
-    """The time of a block after this state: the median of its certificate, never before its parent.
-
-    The certificate is of the parent, so this is when the parent was decided. Correct validators
-    whose clocks are off by at most D sign a time within D of the moment, and the median lies
-    between two of theirs: so the block's time is within D of a moment between the first and the
-    last correct precommit for its parent, whatever f validators sign, and whichever votes a
-    proposer chooses. A phase of T ms therefore takes at least T - 2D.
-    """
-    return max([state.time_ms, *(certificate.time_ms for certificate in block.certificate)])
-
-
-def _count_ms(state: ChainState, time_ms: int) -> int:
-    """How much of the phase a block uses up; the first that has a time uses none.
-
-    At most a quarter: a chain that stood still for long does not come back to a phase that is over
-    before anyone is heard in it.
-    """
-    if not state.time_ms:
-        return 0
-    return min(time_ms - state.time_ms, -(-_get_length_ms(state) // 4))
-
-
-def _get_length_ms(state: ChainState) -> int:
-    """How long the phase waits for clients; 0 when it waits for none."""
-    task = state.genesis.task
-    return {
-        Phase.REGISTER: task.register_ms,
-        Phase.COMMIT: task.commit_ms,
-        Phase.PROVE: task.prove_ms,
-        Phase.MASK: task.mask_ms,
-        Phase.UNMASK: task.unmask_ms,
-        Phase.ATTEST: task.attest_ms,
-        Phase.REVEAL: task.reveal_ms,
-    }.get(state.phase, 0)
-
-
-def compute_remaining_ms(state: ChainState) -> int | None:
-    """How much longer the phase waits for clients, if they do not all come; None: for none."""
-    length = _get_length_ms(state)
-    return max(length - state.phase_ms, 0) if length else None
 
 
 def _take_in(state: ChainState, block: Block) -> ChainState:
@@ -260,8 +220,8 @@ def _close_phase(state: ChainState) -> ChainState:
     """The next phase where this block closed one."""
     match state.phase:
         case Phase.REGISTER:
-            is_late = _is_late(state) and bool(state.clients)
-            if is_late or len(state.clients) == state.genesis.task.n_expected:
+            is_full = len(state.clients) == state.genesis.task.n_expected
+            if is_full or (is_late(state) and state.clients):
                 return _close_registration(state)
         case Phase.ORDER:
             return _enter(state, Phase.COMMIT)
@@ -287,13 +247,9 @@ def _close_registration(state: ChainState) -> ChainState:
     return replace(_enter(state, Phase.ORDER), order_height=state.height)
 
 
-def _is_late(state: ChainState) -> bool:
-    return state.phase_ms >= _get_length_ms(state)
-
-
 def _is_over(state: ChainState, *, may_be_late: bool = True) -> bool:
     """Whether the phase waits for nobody any more, or for too long."""
-    late = may_be_late and _is_late(state)
+    late = may_be_late and is_late(state)
     return late or is_complete(state, list_asked(state, state.phase), _list_settled(state))
 
 

@@ -5,7 +5,7 @@ intervals that double, from `empty_block_ms` to `longest_empty_ms`, so that a ch
 happens costs little. Whatever is due ends the wait at once, and makes the next one short again.
 
 A phase that waits for clients ends by the time of blocks, which is when their parent was decided
-(`chain.compute_time`). So a block is made when that time is over, and the next one closes the
+(`phase_time.compute_time`). So a block is made when that time is over, and the next one closes the
 phase; and no wait takes an eighth of it, of which `apply` counts a quarter for a block at most.
 """
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from consensus.learning.chain import compute_remaining_ms
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.phase_time import compute_remaining_ms
 from consensus.learning.standing import may_commit_late
 from consensus.wire.genesis import Timeouts
 from consensus.wire.messages import Block, QuorumCertificate

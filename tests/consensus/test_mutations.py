@@ -203,7 +203,7 @@ def take_the_latest_clock(patch: pytest.MonkeyPatch) -> None:
 
 def end_phases_by_blocks(patch: pytest.MonkeyPatch) -> None:
     """A phase is over after eight blocks, as fast as they come."""
-    patch.setattr(chain_rules, "_count_ms", lambda chain, time_ms: PHASE_MS // 8)
+    patch.setattr(chain_rules, "count_ms", lambda chain, time_ms: PHASE_MS // 8)
 
 
 def let_everyone_lead(patch: pytest.MonkeyPatch) -> None:

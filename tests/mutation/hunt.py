@@ -36,6 +36,7 @@ _STATE = (
 _CHAIN = (
     "tests/unit/consensus/learning/test_chain_rules.py",
     "tests/unit/consensus/learning/test_chain.py",
+    "tests/unit/consensus/learning/test_chain_training.py",
     "tests/unit/consensus/learning/test_standing.py",
     "tests/unit/consensus/learning/test_election.py",
     "tests/unit/consensus/learning/test_governance.py",
@@ -55,6 +56,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "consensus.agreement.receipts": _STATE,
     "consensus.agreement.votes": _STATE,
     "consensus.learning.chain": _CHAIN,
+    "consensus.learning.phase_time": _CHAIN,
     "consensus.learning.admission": _CHAIN,
     "consensus.node.verifier": (
         "tests/unit/consensus/node/test_verifier_rules.py",

@@ -26,6 +26,7 @@ from consensus.wire.codec import Signed
 from consensus.wire.genesis import Genesis, Task, Timeouts, Validator, set_phases
 from consensus.wire.messages import Block, QuorumCertificate, Step, Vote
 from consensus.wire.outcomes import Aggregate, Edge
+from consensus.wire.task_training import TaskTraining
 from consensus.wire.transactions import (
     Commit,
     Contribution,
@@ -46,6 +47,7 @@ from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
 from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, draw_blinding
 from prover.pipeline import commit_job, prove_job
+from prover.training.recipe import TrainingRecipe
 from prover.wire.envelope import Envelope
 from tests.support.masking import Masking
 from tests.support.models import random_images, random_model
@@ -132,9 +134,28 @@ def make_task(**changes: Any) -> Task:
     return replace(task, **changes)
 
 
+def make_training(**changes: Any) -> TaskTraining:
+    """Three of five steps are proven, under keys that nobody has."""
+    recipe = TrainingRecipe(
+        architecture=ARCHITECTURE, batch_size=4, master_bits=12, logit_shift=6, error_bits=14
+    )
+    training = TaskTraining(
+        numbers=tuple(sorted(recipe.numbers.items())),
+        n_steps=5,
+        n_drawn=3,
+        step_circuit=sha256(b"step").digest(),
+        step_key=sha256(b"key of a step").digest(),
+        export_circuit=sha256(b"export").digest(),
+        export_key=sha256(b"key of an export").digest(),
+    )
+    return replace(training, **changes)
+
+
 @dataclass
 class Lab:
-    """Everyone's keys. Proofs are envelopes with a right statement and 224 zero bytes."""
+    """Everyone's keys. Proofs are envelopes with a right statement and 224 zero bytes; what clients
+    show of training, where the task asks for it, are digests of nothing.
+    """
 
     n_validators: int = 4
     n_clients: int = 3
@@ -222,9 +243,22 @@ class Lab:
 
     # -- transactions ------------------------------------------------------------------------------
 
+    @property
+    def trains(self) -> bool:
+        return self.task.training is not None
+
+    def make_up(self, what: bytes) -> bytes:
+        """The digest of something of training; empty where the task asks for none."""
+        return sha256(what).digest() if self.trains else b""
+
     def register(self, i: int) -> Register:
         permit = self.admission.sign(permit_bytes(self.genesis.digest, self.client(i)))
-        tx = Register(client_key=self.client(i), validator=i % self.n_validators, permit=permit)
+        tx = Register(
+            client_key=self.client(i),
+            validator=i % self.n_validators,
+            permit=permit,
+            batches=self.make_up(b"batches of %d" % i),
+        )
         return self.sign(tx, self.clients[i])
 
     def commit(self, i: int, learning_round: int = 0, *, d_w: bytes | None = None) -> Commit:
@@ -234,6 +268,8 @@ class Lab:
             d_w=d_w or point(2 + i + 100 * learning_round),
             mask_key=exchange_key(2 * i),
             share_key=exchange_key(2 * i + 1),
+            trajectory=self.make_up(b"trajectory of %d in %d" % (i, learning_round)),
+            d_m=point(50 + i + 100 * learning_round) if self.trains else b"",
         )
         return self.sign(tx, self.clients[i])
 
@@ -257,6 +293,7 @@ class Lab:
             learning_round=learning_round,
             envelope=envelope.encode(),
             deal=deal or sha256(b"deal %d of %d" % (i, learning_round)).digest(),
+            training=self.make_up(b"steps of %d in %d" % (i, learning_round)),
         )
         return self.sign(tx, self.clients[i])
 
@@ -324,7 +361,7 @@ class Lab:
             certificate=self.certify_head(state),
             proposer=0,
             state_root=state.digest,
-            beacon=self.compute_beacon(state) if state.phase is Phase.BEACON else b"",
+            beacon=b"" if state.beacon_height is None else self.compute_beacon(state),
             transactions=tuple(transactions),
             evidence=(),
             aggregate=(self.aggregate(state),) if state.phase is Phase.ELECT else (),

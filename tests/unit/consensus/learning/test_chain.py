@@ -14,7 +14,6 @@ from consensus.learning.admission import find_admission_fault, find_statement_fa
 from consensus.learning.chain import (
     apply,
     beacon_message,
-    compute_remaining_ms,
     find_fault,
     proposers,
     start,
@@ -22,6 +21,7 @@ from consensus.learning.chain import (
 from consensus.learning.chain_state import NO_MODEL, Absence, ChainState, Phase
 from consensus.learning.election import Lapse
 from consensus.learning.outcome import list_entries, make_none
+from consensus.learning.phase_time import compute_remaining_ms
 from consensus.learning.rules import ChainRules
 from consensus.learning.steps import STEPS
 from consensus.wire.messages import Block, Evidence, Step, Vote

@@ -10,8 +10,9 @@ import pytest
 
 from consensus.aggregation.outcome import Cheat
 from consensus.learning.admission import find_admission_fault
-from consensus.learning.chain import apply, compute_remaining_ms, find_fault, proposers, start
+from consensus.learning.chain import apply, find_fault, proposers, start
 from consensus.learning.chain_state import Absence, ChainState, Phase
+from consensus.learning.phase_time import compute_remaining_ms
 from consensus.wire.outcomes import Edge, Exclusion
 from consensus.wire.transactions import Refusal, Transaction
 from prover.wire.envelope import Envelope

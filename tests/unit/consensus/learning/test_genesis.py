@@ -17,13 +17,16 @@ from consensus.learning.aggregate import count_global_bytes
 from consensus.wire.genesis import Genesis, Task
 from consensus.wire.gossip_messages import MAX_BLOB_BYTES
 from consensus.wire.task_norm import TaskNorm
+from consensus.wire.task_training import TaskTraining, TrainingTerms
 from kernels.array import G2Array
 from kernels.encoding import encode_g2
+from prover.model.layers import Requant
 from prover.model.network import Architecture, canonical_json
 from prover.model.update import UpdateBounds
 from prover.model.zkq import MAX_MANIFEST_BYTES
+from prover.wire.training import MAX_ROUND_STEPS
 from tests.support.foreign import outside_g2
-from tests.support.learning import Lab, deal_beacon, make_task
+from tests.support.learning import Lab, deal_beacon, make_task, make_training
 
 GENESIS = Lab().genesis
 OUTSIDE = G2Array.from_ints([outside_g2()])  # on the twist, of another order
@@ -203,3 +206,111 @@ def test_bounds_that_cannot_be_meant_are_refused(change: dict[str, Any]) -> None
     value["task"]["norm"] |= change
     with pytest.raises(GenesisInvalid, match=r"task\.norm"):
         Genesis.decode(canonical_json(value) + b"\n")
+
+
+# -- training --------------------------------------------------------------------------------------
+
+TRAINING = make_training()
+
+
+def test_training_is_optional_and_in_the_file() -> None:
+    trains = replace(GENESIS, task=make_task(training=TRAINING))
+    assert Genesis.decode(trains.encode()) == trains
+    assert trains.digest != GENESIS.digest
+    keys = (TRAINING.step_key, TRAINING.export_key)
+    assert trains.task.key_digests == (GENESIS.task.verifying_key_digest, *keys)
+    both = make_task(norm=NORM, training=TRAINING)
+    assert both.key_digests == (GENESIS.task.verifying_key_digest, b"\2" * 32, *keys)
+
+
+def test_what_the_rules_and_the_keys_say_of_training() -> None:
+    architecture = GENESIS.task.architecture
+    recipe = TRAINING.make_recipe(architecture)
+    assert (recipe.architecture, recipe.numbers) == (architecture, dict(TRAINING.numbers))
+    assert TRAINING.make_terms(architecture) == TrainingTerms(
+        recipe=recipe,
+        n_steps=5,
+        n_drawn=3,
+        step_key=TRAINING.step_key,
+        export_key=TRAINING.export_key,
+    )
+    step = TRAINING.make_step_card(architecture)
+    export = TRAINING.make_export_card(architecture)
+    assert (step.recipe, step.circuit_digest) == (recipe, TRAINING.step_circuit)
+    assert (export.recipe, export.circuit_digest) == (recipe, TRAINING.export_circuit)
+    rest = {
+        name: getattr(TRAINING, name) for name in ("step_key", "export_key", "n_steps", "n_drawn")
+    }
+    assert TaskTraining.of(step, export, **rest) == TRAINING
+    other = replace(export, recipe=replace(recipe, rate=recipe.rate + 1))
+    with pytest.raises(GenesisInvalid, match="two recipes"):
+        TaskTraining.of(step, other, **rest)
+
+
+def change_number(name: str, value: object) -> Callable[[dict[str, Any]], object]:
+    return lambda training: training["numbers"].update({name: value})
+
+
+@pytest.mark.parametrize(
+    ("where", "change"),
+    [
+        ("", lambda t: t.pop("numbers")),
+        ("", lambda t: t.update(more=1)),
+        (".numbers", lambda t: t.update(numbers=[])),
+        (".numbers", lambda t: t["numbers"].pop("rate")),
+        (".numbers", change_number("more", 1)),
+        (".numbers", change_number("rate", 0)),
+        (".numbers", change_number("rate", "1")),
+        (".numbers", change_number("batch_size", True)),
+        (".numbers", change_number("master_bits", 17)),
+        (".n_steps", lambda t: t.update(n_steps=0)),
+        (".n_steps", lambda t: t.update(n_steps=MAX_ROUND_STEPS + 1)),
+        (".n_steps", lambda t: t.update(n_steps=None)),
+        (".n_drawn", lambda t: t.update(n_drawn=0)),
+        (".n_drawn", lambda t: t.update(n_drawn=6)),
+        (".n_drawn", lambda t: t.update(n_drawn=3.0)),
+        (".step_circuit", lambda t: t.update(step_circuit="01")),
+        (".step_key", lambda t: t.update(step_key=None)),
+        (".export_circuit", lambda t: t.update(export_circuit="xy" * 32)),
+        (".export_key", lambda t: t.update(export_key="00" * 33)),
+    ],
+)
+def test_training_that_cannot_be_meant_is_refused(
+    where: str, change: Callable[[dict[str, Any]], object]
+) -> None:
+    value = json.loads(replace(GENESIS, task=make_task(training=TRAINING)).encode())
+    change(value["task"]["training"])
+    with pytest.raises(GenesisInvalid) as caught:
+        Genesis.decode(canonical_json(value) + b"\n")
+    assert caught.value.where == f"task.training{where}"
+
+
+def test_masters_finer_than_a_global_model_are_refused() -> None:
+    """17 master bits are a recipe, but their mean would not be exact."""
+    numbers = tuple(sorted({**dict(TRAINING.numbers), "master_bits": 16}.items()))
+    assert make_task(training=replace(TRAINING, numbers=numbers)).training is not None
+    finer = tuple(sorted({**dict(TRAINING.numbers), "master_bits": 17}.items()))
+    assert replace(TRAINING, numbers=finer).make_recipe(GENESIS.task.architecture)
+    with pytest.raises(GenesisInvalid, match="more than 16 master bits"):
+        make_task(training=replace(TRAINING, numbers=finer))
+
+
+def test_numbers_have_one_order() -> None:
+    with pytest.raises(GenesisInvalid, match="ascending name"):
+        replace(TRAINING, numbers=TRAINING.numbers[::-1])
+
+
+def test_a_network_that_is_not_trained_so_is_refused() -> None:
+    requant = Requant(shift=10, q_bits=9, multiplier=2)
+    scaled = Architecture.mlp([6, 4, 3], requant=requant)
+    with pytest.raises(GenesisInvalid, match="multiplier 1"):
+        make_task(architecture=scaled, training=TRAINING)
+
+
+def test_a_network_whose_step_no_key_can_be_of_is_refused() -> None:
+    """2^27 rows, of the step alone: accuracy of few samples takes fewer."""
+    wide = Architecture.mlp([64, 20_000, 2], requant=Requant(shift=10, q_bits=9))
+    numbers = tuple(sorted({**dict(TRAINING.numbers), "batch_size": 1024}.items()))
+    assert make_task(architecture=wide).architecture == wide
+    with pytest.raises(GenesisInvalid, match=r"task\.training\.numbers"):
+        make_task(architecture=wide, training=replace(TRAINING, numbers=numbers))
