@@ -10,7 +10,7 @@ from consensus.disk.identity import sign
 from consensus.learning import beacon
 from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import beacon_message, find_fault, start
-from consensus.learning.chain_state import ChainState, Phase
+from consensus.learning.chain_state import ChainState
 from consensus.learning.rules import ChainRules
 from consensus.node.drafts import BeaconShares
 from consensus.wire.codec import Signed
@@ -64,12 +64,13 @@ class RealScene:
         return self._fit[key]
 
     def make_share(self, chain: ChainState, validator: int) -> BeaconShare | None:
-        if chain.phase is not Phase.BEACON:
+        height = chain.beacon_height
+        if height is None:
             return None
         secret = deal_beacon(self.lab.n_validators).secrets[validator]
         return BeaconShare(
             learning_round=chain.learning_round,
-            commit_height=chain.commit_height,
+            commit_height=height,
             validator=validator,
             share=beacon.sign_share(secret, beacon_message(chain)),
         )
@@ -94,7 +95,7 @@ class RealScene:
             "evidence": tuple(evidence),
             "certificate": certificate,
         }
-        if chain.phase is Phase.BEACON:
+        if chain.beacon_height is not None:
             n_needed = self.lab.genesis.n_faulty + 1
             if len(shares) < n_needed:
                 return None
@@ -110,7 +111,7 @@ class RealScene:
 
     def _find_fault(self, chain: ChainState, block: Block) -> str | None:
         fault = find_fault(chain, block)
-        if fault is None and chain.phase is Phase.BEACON:
+        if fault is None and chain.beacon_height is not None:
             key = self.lab.genesis.beacon_point
             if not beacon.verify(key, beacon_message(chain), block.beacon):
                 return "another beacon"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from consensus.agreement.events import Finalize
 from consensus.agreement.votes import n_faulty
-from consensus.learning.chain_state import Phase
+from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.messages import BeaconShare
 from consensus.wire.transactions import Proof
 from tests.consensus.byzantine import HABITS, Byzantine, make_any, make_with
 from tests.consensus.real_chain import RealScene
 from tests.consensus.sim_node import Violation
 from tests.consensus.simulator import Faults, World
 from tests.consensus.toy_chain import PROVE, make_client
+from tests.support.learning import Lab, make_training
 
 N_QUICK = 50  # for each number of validators; as many as `--seeds` says when slow tests run
 CHUNK = 50
@@ -186,3 +189,40 @@ def test_real_rules_and_real_signatures() -> None:
     ]
     assert len(proofs) >= 3
     assert world.chains[len(world.finals)].leader is not None
+
+
+class TrainingScene(RealScene):
+    """Of a task that asks for training; validator 1 signs the first round in place of the order."""
+
+    def __init__(self, n_validators: int, seed: int) -> None:
+        lab = Lab(n_validators=n_validators, changes={"training": make_training()})
+        super().__init__(n_validators, seed, lab)
+        self.n_forged = 0
+
+    def make_share(self, chain: ChainState, validator: int) -> BeaconShare | None:
+        share = super().make_share(chain, validator)
+        if share is None or (chain.phase, validator) != (Phase.ORDER, 1):
+            return share
+        self.n_forged += 1
+        early = replace(chain, phase=Phase.BEACON, commit_height=chain.order_height)
+        forged = super().make_share(early, validator)
+        assert forged is not None
+        return replace(share, share=forged.share)
+
+
+def test_a_task_that_asks_for_training() -> None:
+    """Orders are drawn once, of whatever shares verify, and stay for all rounds; one crash."""
+    faults = Faults(loss=0.02, repeat=0.1, slow=0.0, slow_ms=20, crashes=[(100, 2, 300)])
+    world = World(0, 4, faults=faults, make_scene=TrainingScene, bound_rounds=bound_rounds(4))
+    world.run()
+    assert world.scene.n_forged > 0
+    chains = [world.chains[height] for height in sorted(world.chains)]
+    ordering = [chain for chain in chains if chain.phase is Phase.ORDER]
+    assert [chain.order_height for chain in ordering] == [ordering[0].height]
+    after = chains[ordering[0].height + 1 :]
+    assert {Phase.PROVE, Phase.MASK} <= {chain.phase for chain in after}
+    block = world.finals[ordering[0].height + 1].block
+    assert {chain.order_beacon for chain in after} == {block.beacon}
+    proven = [proven for chain in after for proven in chain.proofs.values()]
+    assert proven
+    assert all(one.training for one in proven)
