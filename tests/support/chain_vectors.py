@@ -29,7 +29,14 @@ from consensus.wire.messages import (
 from consensus.wire.outcomes import Aggregate, Exclusion
 from consensus.wire.transactions import Proof, Refusal
 from tests.support.certificates import certify
-from tests.support.learning import deal_beacon, proven_lab, proven_state, public
+from tests.support.learning import (
+    Lab,
+    deal_beacon,
+    make_training,
+    proven_lab,
+    proven_state,
+    public,
+)
 
 BLOB = b"a small blob"
 PATH = Path(__file__).resolve().parent.parent / "vectors" / "chain_v2.json"
@@ -99,6 +106,41 @@ def _make_holdings(proof: Proof, receipt: Receipt) -> Holdings:
     )
 
 
+def list_training_messages() -> list[Message]:
+    """Those that say more where a task asks for training, and the beacon that draws orders."""
+    lab = Lab(changes={"training": make_training()})
+    at_order, at_prove = lab.reach(Phase.ORDER), lab.reach(Phase.PROVE)
+    share = beacon.sign_share(deal_beacon(4).secrets[2], beacon_message(at_order))
+    return [
+        lab.register(0),
+        lab.commit(1),
+        lab.prove(1, at_prove),
+        BeaconShare(
+            learning_round=0, commit_height=at_order.order_height, validator=2, share=share
+        ),
+        lab.block(at_order),
+    ]
+
+
+def make_training_part() -> dict[str, Any]:
+    """What the file holds of a task that asks for training."""
+    lab = Lab(changes={"training": make_training()})
+    return {
+        "genesis": lab.genesis.encode().decode("ascii"),
+        "genesis_digest": lab.genesis.digest.hex(),
+        "order_message": beacon_message(lab.reach(Phase.ORDER)).hex(),
+        "messages": describe(list_training_messages()),
+        "state": lab.reach(Phase.MASK).encode().hex(),
+    }
+
+
+def describe(messages: list[Message]) -> dict[str, dict[str, str]]:
+    """Bytes and digest of each, by its class."""
+    return {
+        type(m).__name__: {"bytes": m.encode().hex(), "digest": m.digest.hex()} for m in messages
+    }
+
+
 def make() -> dict[str, Any]:
     """The whole file as a value."""
     lab, messages = proven_lab(), list_messages()
@@ -115,10 +157,8 @@ def make() -> dict[str, Any]:
             "Holdings": public(lab.validators[3]).hex(),
             "BlobPart": public(lab.validators[1]).hex(),
         },
-        "messages": {
-            type(m).__name__: {"bytes": m.encode().hex(), "digest": m.digest.hex()}
-            for m in messages
-        },
+        "messages": describe(messages),
+        "training": make_training_part(),
         "files": {
             "pool": lab.pool.encode().hex(),
             "global_model": lab.blobs.get(model).hex(),

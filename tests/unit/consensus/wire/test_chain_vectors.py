@@ -10,6 +10,8 @@ import pytest
 
 from consensus.errors import GenesisInvalid
 from consensus.learning.aggregate import GlobalModel
+from consensus.learning.beacon import compute_order_message, verify, verify_share
+from consensus.learning.chain_state import ChainState
 from consensus.learning.samples import SamplePool
 from consensus.wire import gossip_messages, messages, outcomes, transactions
 from consensus.wire.codec import Message, Signed
@@ -33,23 +35,28 @@ def test_the_file_is_what_the_seeds_make() -> None:
     assert load() == chain_vectors.make()
 
 
-def names() -> list[str]:
-    return sorted(load()["messages"])
+def list_all() -> dict[str, tuple[str, Any]]:
+    """Class and vector of each message, by a name for the test."""
+    found = {name: (name, vector) for name, vector in load()["messages"].items()}
+    trains = load()["training"]["messages"]
+    return found | {f"{name} of training": (name, vector) for name, vector in trains.items()}
 
 
-@pytest.mark.parametrize("name", names())
-def test_a_message_has_these_bytes(name: str) -> None:
-    raw = bytes.fromhex(load()["messages"][name]["bytes"])
+@pytest.mark.parametrize("case", sorted(list_all()))
+def test_a_message_has_these_bytes(case: str) -> None:
+    name, vector = list_all()[case]
+    raw = bytes.fromhex(vector["bytes"])
     found = decode(name, raw)
     assert found is not None
     assert found.encode() == raw
-    assert found.digest.hex() == load()["messages"][name]["digest"]
+    assert found.digest.hex() == vector["digest"]
 
 
-@pytest.mark.parametrize("name", names())
-def test_other_bytes_are_no_such_message(name: str) -> None:
+@pytest.mark.parametrize("case", sorted(list_all()))
+def test_other_bytes_are_no_such_message(case: str) -> None:
     """Every truncation, a longer one, another kind or version, and each altered length."""
-    raw = bytes.fromhex(load()["messages"][name]["bytes"])
+    name, vector = list_all()[case]
+    raw = bytes.fromhex(vector["bytes"])
     others = [raw[:n] for n in range(0, len(raw), max(1, len(raw) // 97))] + [raw + b"\x00"]
     others += [bytes([raw[0] ^ 64]) + raw[1:], raw[:1] + b"\x01" + raw[2:]]
     others += [raw[:2] + bytes([raw[2] ^ 1]) + raw[3:]]
@@ -90,6 +97,28 @@ def test_genesis_is_one_text() -> None:
     for other in (text[:-1], text + " ", text.replace('"version":2', '"version":1')):
         with pytest.raises(GenesisInvalid):
             Genesis.decode(other.encode("ascii"))
+
+
+def test_a_task_that_asks_for_training() -> None:
+    """Its genesis, what its order is drawn from, and the state in which all have shown theirs."""
+    known = load()["training"]
+    genesis = Genesis.decode(known["genesis"].encode("ascii"))
+    assert genesis.digest.hex() == known["genesis_digest"]
+    share, block = (
+        decode(name, bytes.fromhex(known["messages"][name]["bytes"]))
+        for name in ("BeaconShare", "Block")
+    )
+    assert isinstance(share, messages.BeaconShare)
+    assert isinstance(block, messages.Block)
+    order = bytes.fromhex(known["order_message"])
+    assert order == compute_order_message(genesis.digest, register_height=share.commit_height)
+    assert verify_share(genesis.share_points[2:3], order, share.share)
+    assert verify(genesis.beacon_point, order, block.beacon)
+    raw = bytes.fromhex(known["state"])
+    state = ChainState.decode(raw, genesis)
+    assert state is not None
+    assert state.encode() == raw
+    assert state.order_beacon == block.beacon
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
