@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consensus.aggregation.outcome import Cheat
 from consensus.disk.snapshots import (
     MAX_SNAPSHOT_BYTES,
     Snapshot,
@@ -19,20 +21,22 @@ from consensus.disk.snapshots import (
 )
 from consensus.errors import SnapshotInvalid
 from consensus.learning.chain import apply
-from consensus.learning.chain_state import ChainState, Phase
-from consensus.wire.codec import MAX_VALIDATORS
-from consensus.wire.outcomes import MAX_EDGES, Edge
+from consensus.learning.chain_state import Absence, ChainState, Phase
+from consensus.wire.codec import MAX_TRANSACTIONS, MAX_VALIDATORS
+from consensus.wire.gossip_messages import MAX_STATE_BYTES
+from consensus.wire.outcomes import MAX_EDGES, Edge, Exclusion
 from prover.wire.records import encode_fields, split_fields
 from tests.support.certificates import certify
-from tests.support.learning import PHASES, Lab
+from tests.support.learning import PHASES, Lab, make_training
 
 LAB = Lab()
+TRAINING = Lab(changes={"training": make_training()})
 BEFORE_END = [phase for phase in PHASES if phase is not Phase.DONE]
 
 
-def take(phase: Phase, learning_round: int = 0) -> Snapshot:
-    state = LAB.reach(phase, learning_round=learning_round)
-    return Snapshot(state, certify(LAB, LAB.block(state, LAB.list_due(state))))
+def take(phase: Phase, learning_round: int = 0, lab: Lab = LAB) -> Snapshot:
+    state = lab.reach(phase, learning_round=learning_round)
+    return Snapshot(state, certify(lab, lab.block(state, lab.list_due(state))))
 
 
 # -- states ----------------------------------------------------------------------------------------
@@ -48,17 +52,38 @@ def test_a_state_of_every_phase_comes_back(phase: Phase) -> None:
         assert found.digest == state.digest
 
 
-def test_bytes_of_a_state_are_canonical() -> None:
-    raw = LAB.reach(Phase.REVEAL).encode()
-    assert ChainState.decode(raw + b"\x00", LAB.genesis) is None
-    assert ChainState.decode(b"", LAB.genesis) is None
-    assert ChainState.decode(raw, replace(LAB.genesis, chain_id=b"other")) is None
+@pytest.mark.parametrize("lab", [LAB, TRAINING])
+def test_bytes_of_a_state_are_canonical(lab: Lab) -> None:
+    raw = lab.reach(Phase.REVEAL).encode()
+    assert ChainState.decode(raw + b"\x00", lab.genesis) is None
+    assert ChainState.decode(b"", lab.genesis) is None
+    assert ChainState.decode(raw, replace(lab.genesis, chain_id=b"other")) is None
     head = raw.index(b"\x00") + 1
-    fields = split_fields(raw[head:], 99)
-    for i in range(len(fields)):
-        for other in (fields[:i] + fields[i + 1 :], [*fields[:i], b"\x01" * 3, *fields[i + 1 :]]):
-            found = ChainState.decode(raw[:head] + encode_fields(other), LAB.genesis)
+    parts = split_fields(raw[head:], 99)
+    for i in range(len(parts)):
+        for other in (parts[:i] + parts[i + 1 :], [*parts[:i], b"\x01" * 3, *parts[i + 1 :]]):
+            found = ChainState.decode(raw[:head] + encode_fields(other), lab.genesis)
             assert found is None or found.encode() != raw
+
+
+def test_the_state_of_as_many_clients_as_there_may_be_fits() -> None:
+    """With everything on record that a client may have on record, training included."""
+    state = TRAINING.reach(Phase.REVEAL)
+    keys = [i.to_bytes(32, "big") for i in range(MAX_TRANSACTIONS)]
+    known: dict[str, Any] = {
+        field.name: dict.fromkeys(keys, next(iter(value.values()), bytes(32)))
+        for field in fields(state)
+        if isinstance(value := getattr(state, field.name), Mapping)
+    }
+    known |= dict.fromkeys(("absences", "bans"), dict.fromkeys(keys, Absence(64, 1 << 16)))
+    known |= dict.fromkeys(("expelled", "debtors", "ranking"), tuple(keys))
+    known["excluded"] = tuple(Exclusion(key, Cheat.DEAL) for key in keys)
+    known["edges"] = (Edge(bytes(32), bytes(32)),) * MAX_EDGES
+    full = replace(state, **known)
+    assert all(len(c.trajectory) == len(c.d_m) == 32 for c in full.commits.values())
+    raw = full.encode()
+    assert 1 << 20 < len(raw) <= MAX_STATE_BYTES - MAX_VALIDATORS * 256
+    assert ChainState.decode(raw, TRAINING.genesis) == full
 
 
 @pytest.mark.parametrize(
@@ -67,6 +92,8 @@ def test_bytes_of_a_state_are_canonical() -> None:
         {"height": 1 << 63},
         {"head": bytes(31)},
         {"beacon": bytes(31)},
+        {"order_beacon": bytes(31)},
+        {"batches": {bytes(32): b""}},
         {"maker": MAX_VALIDATORS},
         {"order": (MAX_VALIDATORS,)},
         {"offenders": (0,) * (MAX_VALIDATORS + 1)},
@@ -94,8 +121,16 @@ def test_the_order_in_which_clients_came_is_not_in_the_bytes() -> None:
 
 @pytest.mark.parametrize("phase", BEFORE_END)
 def test_a_snapshot_is_taken_as_it_was_made(phase: Phase) -> None:
-    made = take(phase)
-    found = Snapshot.decode(made.encode(), LAB.genesis)
+    require_taken(take(phase), LAB)
+
+
+@pytest.mark.parametrize("phase", [Phase.ORDER, Phase.COMMIT, Phase.PROVE, Phase.MASK])
+def test_a_snapshot_of_training_is_taken_as_it_was_made(phase: Phase) -> None:
+    require_taken(take(phase, lab=TRAINING), TRAINING)
+
+
+def require_taken(made: Snapshot, lab: Lab) -> None:
+    found = Snapshot.decode(made.encode(), lab.genesis)
     assert found.state == made.state
     assert apply(found.state, found.final.block) == apply(made.state, made.final.block)
 

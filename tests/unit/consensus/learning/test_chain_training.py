@@ -7,18 +7,24 @@ from typing import Any
 
 import pytest
 
+from consensus.aggregation.outcome import Failure
 from consensus.learning import beacon
 from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import apply, beacon_message, find_fault, start
 from consensus.learning.chain_state import ChainState, Commitment, Phase
+from consensus.learning.outcome import find_outcome_fault, make_none
 from consensus.learning.pace import compute_wait_ms, is_empty
 from consensus.learning.phase_time import compute_remaining_ms
 from consensus.learning.rules import ChainRules
+from consensus.learning.steps import list_round_blobs
 from consensus.node.drafts import BeaconShares
 from consensus.node.pool import find_time_fault
+from consensus.node.verifier import BlockVerifier
 from consensus.wire.messages import BeaconShare
 from consensus.wire.transactions import Refusal
 from tests.support.learning import Lab, deal_beacon, make_training, point
+from tests.support.memory_blobs import MemoryBlobs
+from tests.support.tiny_circuits import seeded
 
 LAB = Lab(changes={"training": make_training()})
 PLAIN = Lab()
@@ -147,6 +153,17 @@ def test_shares_are_of_the_beacon_that_is_due() -> None:
     assert LAB.reach(Phase.COMMIT).beacon_height is None
 
 
+def test_only_its_own_signature_draws_orders() -> None:
+    state = order_state()
+    block = LAB.block(state)
+    verifier = BlockVerifier(LAB.genesis, MemoryBlobs(), seeded(1))
+    assert verifier.check(state, block) is None
+    of_round = LAB.block(LAB.reach(Phase.BEACON)).beacon
+    for beacon_of in (of_round, point(3)):
+        forged = replace(block, beacon=beacon_of)
+        assert verifier.check(state, forged) == "the beacon is not the validators' signature"
+
+
 # -- what transactions show ------------------------------------------------------------------------
 
 
@@ -235,6 +252,24 @@ def test_masters_are_summed_where_there_are_any() -> None:
     for lab, summed in ((LAB, LAB.commit(2).d_m), (PLAIN, PLAIN.commit(2).d_w)):
         assert lab.reach(Phase.BEACON).commits[lab.client(2)].summed == summed
     assert LAB.commit(2).d_w == PLAIN.commit(2).d_w
+
+
+def test_a_sum_needs_nothing_of_training() -> None:
+    """So no round ends for what nobody has any more of it."""
+    state = LAB.reach(Phase.UNMASK)
+    electing = LAB.extend(state, LAB.list_due(state))
+    assert (electing.phase, electing.closed) == (Phase.ELECT, Phase.UNMASK)
+    client = LAB.client(0)
+    shown = (
+        electing.batches[client],
+        electing.commits[client].trajectory,
+        electing.proofs[client].training,
+    )
+    assert not set(shown) & set(list_round_blobs(electing))
+    for lost in shown:
+        aggregate = make_none(electing, Failure.LOST, lost=lost)
+        fault = find_outcome_fault(electing, aggregate)
+        assert fault == "the aggregate lacks a blob that it does not need"
 
 
 def test_every_round_is_shown_anew() -> None:
