@@ -41,8 +41,7 @@ class TrainingTerms:
     export_key: bytes
 
     def __post_init__(self) -> None:
-        require_number(f"{_WHERE}.n_steps", self.n_steps, 1, MAX_ROUND_STEPS)
-        require_number(f"{_WHERE}.n_drawn", self.n_drawn, 1, self.n_steps)
+        _require_counts(self.n_steps, self.n_drawn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +65,7 @@ class TaskTraining:
     def __post_init__(self) -> None:
         for name in _DIGESTS:
             require_bytes(f"{_WHERE}.{name}", getattr(self, name), DIGEST_BYTES)
-        require_number(f"{_WHERE}.n_steps", self.n_steps, 1, MAX_ROUND_STEPS)
-        require_number(f"{_WHERE}.n_drawn", self.n_drawn, 1, self.n_steps)
+        _require_counts(self.n_steps, self.n_drawn)
         ascending = self.numbers == tuple(sorted(self.numbers))
         require(f"{_WHERE}.numbers", ascending, "are not by ascending name")
 
@@ -149,3 +147,8 @@ class TaskTraining:
         require(f"{_WHERE}.numbers", isinstance(numbers, dict), "are no object")
         digests = {name: read_hex(f"{_WHERE}.{name}", fields[name]) for name in _DIGESTS}
         return cls(**fields | digests | {"numbers": tuple(sorted(numbers.items()))})
+
+
+def _require_counts(n_steps: int, n_drawn: int) -> None:
+    require_number(f"{_WHERE}.n_steps", n_steps, 1, MAX_ROUND_STEPS)
+    require_number(f"{_WHERE}.n_drawn", n_drawn, 1, n_steps)
