@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kernels.array import FrArray, G1Array, G2Array
+from kernels.cpu.words.power import power_fp
 from kernels.encoding import (
     FR_BYTES,
     G1_BYTES,
@@ -107,7 +108,7 @@ class Points(Kind[Any]):
         if n > self.most:
             raise FieldInvalid(f"has more than {self.most} points")
         read = decode_g1 if self.base is G1Array else decode_g2
-        found = read(raw, n, compressed=self._compressed)
+        found = read(raw, n, compressed=self._compressed, power=power_fp)
         if isinstance(found, Refused):
             raise FieldInvalid("is not canonical, not on its curve or of wrong order")
         if not self._identity and not found.data.any(axis=1).all():
