@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from itertools import count
+from typing import Any
+
+import pytest
 
 from consensus.wire.task_training import TrainingTerms
 from prover.circuit.training.inputs import ExportInputs, StepInputs
+from prover.groth16 import verify, verify_training
+from prover.groth16.verify import Claim
 from prover.groth16.verify_training import TrainingKeys, verify_trainings
 from prover.pedersen.commitment import Blinding, SecretCommitment
 from prover.steps import commit_values, prove_export, prove_step
@@ -127,3 +133,26 @@ def test_one_false_proof_refuses_its_client_alone() -> None:
     alone = replace(good, steps=(second,))
     assert judge(good, crossed, alone, late, good) == [VALID, FAILED, VALID, FAILED, VALID]
     assert judge(bent, good) == [Verdict.NOT_ON_CURVE, VALID]
+
+
+def test_many_false_steps_cost_no_more_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose training is false is all that is asked, so a liar chooses nobody's work."""
+    products: list[int] = []
+    hold = verify_training.equations_hold
+
+    def count_products(claims: Sequence[Claim], **given: Any) -> bool:
+        products.append(len(claims))
+        return hold(claims, **given)
+
+    monkeypatch.setattr(verify, "equations_hold", count_products)
+    monkeypatch.setattr(verify_training, "equations_hold", count_products)
+    good = show()
+    first, second = good.steps
+    swapped = (first[:-352] + second[-352:], second[:-352] + first[-352:])
+    counts = []
+    for n_false in (1, 6):
+        false = (*swapped[:1] * n_false, *[second] * (6 - n_false))
+        assert judge(good, replace(good, steps=false), good) == [VALID, FAILED, VALID]
+        counts.append(len(products))
+        products.clear()
+    assert counts[1] <= counts[0] <= 8
