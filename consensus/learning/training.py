@@ -45,54 +45,109 @@ D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingRound:
-    """What is drawn for a round, and where it starts: the same for all clients.
+class TrainingStart:
+    """What is known when clients begin to train for a round: the same for all.
 
-    start        : sha256 of the .zkq file of the public model
-    masters      : D_M(0), compressed: its masters under the blinding 0
+    start        : digest by which trajectories name what they start from: of the public model
     order_beacon : drawn when no batch could be registered any more
-    draw_beacon  : of this round, drawn when no trajectory could be committed to any more
     """
 
     start: bytes
-    masters: bytes
     order_beacon: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRound(TrainingStart):
+    """What is known when they prove.
+
+    masters     : D_M(0), compressed: masters of the start under the blinding 0
+    draw_beacon : of this round, drawn when no trajectory could be committed to any more
+    """
+
+    masters: bytes
     draw_beacon: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingClaim:
-    """What the chain has of a client, each before what is drawn from it.
+class TrainingCommit:
+    """What a client commits to in a round, before steps are drawn.
 
-    occasion   : of all its statements in this round
     batches    : sha256 of its file of committed batches
     trajectory : sha256 of its file of commitments to steps
-    d_w        : commitment to its model, compressed
+    d_m        : the last of these, D_M(T), compressed: what is summed
+    """
+
+    learning_round: int
+    client_key: bytes
+    batches: bytes
+    trajectory: bytes
+    d_m: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingClaim:
+    """What its proofs are about.
+
+    occasion : of all its statements in this round
+    commit   : what the chain has of it
+    d_w      : commitment to its model, compressed
     """
 
     occasion: Occasion
-    batches: bytes
-    trajectory: bytes
+    commit: TrainingCommit
     d_w: bytes
 
 
-def draw_order(beacon: bytes, occasion: Occasion, *, n_batches: int, n_steps: int) -> list[int]:
-    """Numbers of the batches that this client trains on in this round, step by step."""
-    seed = _derive_seed(_ORDER, beacon, occasion)
+def draw_order(
+    beacon: bytes, learning_round: int, client_key: bytes, *, n_batches: int, n_steps: int
+) -> list[int]:
+    """Numbers of the batches that a client trains on in a round, step by step."""
+    seed = _derive_seed(_ORDER, beacon, learning_round, client_key)
     order: list[int] = order_batches(seed, n_batches=n_batches, n_steps=n_steps).tolist()
     return order
 
 
-def draw_steps(beacon: bytes, occasion: Occasion, *, n_steps: int, n_drawn: int) -> list[int]:
-    """Which steps this client proves in this round, ascending: n_drawn of n_steps."""
-    seed = _derive_seed(_DRAW, beacon, occasion)
+def draw_steps(
+    beacon: bytes, learning_round: int, client_key: bytes, *, n_steps: int, n_drawn: int
+) -> list[int]:
+    """Which steps a client proves in a round, ascending: n_drawn of n_steps."""
+    seed = _derive_seed(_DRAW, beacon, learning_round, client_key)
     drawn: list[int] = draw_indices(seed, n_steps, n_drawn).tolist()
     return drawn
 
 
-def _derive_seed(domain: bytes, beacon: bytes, occasion: Occasion) -> bytes:
-    number = occasion.round_index.to_bytes(NUMBER_BYTES, "little")
-    return hashlib.sha256(encode_fields([domain, beacon, number, occasion.client_key])).digest()
+def _derive_seed(domain: bytes, beacon: bytes, learning_round: int, client_key: bytes) -> bytes:
+    number = learning_round.to_bytes(NUMBER_BYTES, "little")
+    return hashlib.sha256(encode_fields([domain, beacon, number, client_key])).digest()
+
+
+# -- what is wrong ---------------------------------------------------------------------------------
+
+
+def find_batches_fault(terms: TrainingTerms, raw: bytes) -> str | None:
+    """What is wrong with the file of batches that a client registers; any bytes."""
+    data = _read(BatchCommitments, raw, MAX_BATCHES_BYTES)
+    if data is None:
+        return "the committed batches are none"
+    return _find_shape_fault(terms, data)
+
+
+def find_path_fault(
+    terms: TrainingTerms,
+    start: TrainingStart,
+    commit: TrainingCommit,
+    *,
+    batches: bytes,
+    trajectory: bytes,
+) -> str | None:
+    """What is wrong with what a client commits to, or None.
+
+    batches, trajectory : the two files; any bytes
+    """
+    files = _read_files(terms, commit, batches, trajectory)
+    if isinstance(files, str):
+        return files
+    return _find_path_fault(terms, start, commit, *files)
 
 
 def find_training_fault(
@@ -102,27 +157,40 @@ def find_training_fault(
     *,
     batches: bytes,
     trajectory: bytes,
-    proofs: TrainingProofs,
+    proofs: bytes,
 ) -> str | None:
     """What is wrong with a client's training but for the equations of its proofs, or None.
 
-    batches, trajectory : the two files; any bytes
+    batches, trajectory, proofs : the three files; any bytes
     """
-    data = _read(BatchCommitments, batches, claim.batches, MAX_BATCHES_BYTES)
+    files = _read_files(terms, claim.commit, batches, trajectory)
+    if isinstance(files, str):
+        return files
+    fault = _find_path_fault(terms, of_round, claim.commit, *files)
+    if fault is not None:
+        return fault
+    shown = TrainingProofs.decode(proofs)
+    if shown is None:
+        return "the proofs are none"
+    return _find_proofs_fault(terms, of_round, claim, *files, shown)
+
+
+def _read_files(
+    terms: TrainingTerms, commit: TrainingCommit, batches: bytes, trajectory: bytes
+) -> tuple[BatchCommitments, TrajectoryCommitments] | str:
+    """Both, or what is wrong with them by themselves."""
+    data = _read(BatchCommitments, batches, MAX_BATCHES_BYTES, commit.batches)
     if data is None:
         return "the committed batches are none, or not those that were registered"
-    path = _read(TrajectoryCommitments, trajectory, claim.trajectory, MAX_TRAJECTORY_BYTES)
+    path = _read(TrajectoryCommitments, trajectory, MAX_TRAJECTORY_BYTES, commit.trajectory)
     if path is None:
         return "the trajectory is none, or not the one that was committed to"
-    fault = _find_batches_fault(terms, data) or _find_path_fault(
-        terms, of_round, claim, len(data.d), path
-    )
-    return fault or _find_proofs_fault(terms, of_round, claim, data, path, proofs)
+    return _find_shape_fault(terms, data) or (data, path)
 
 
-def _read(kind: type[D], raw: bytes, digest: bytes, most: int) -> D | None:
-    """The file of this digest; None for other bytes, and for more than a chain reads."""
-    if len(raw) > most or hashlib.sha256(raw).digest() != digest:
+def _read(kind: type[D], raw: bytes, most: int, digest: bytes | None = None) -> D | None:
+    """The file; None for bytes of none, or of another digest, and for more than a chain reads."""
+    if len(raw) > most or digest not in (None, hashlib.sha256(raw).digest()):
         return None
     try:
         return kind.decode(raw)
@@ -130,7 +198,7 @@ def _read(kind: type[D], raw: bytes, digest: bytes, most: int) -> D | None:
         return None
 
 
-def _find_batches_fault(terms: TrainingTerms, data: BatchCommitments) -> str | None:
+def _find_shape_fault(terms: TrainingTerms, data: BatchCommitments) -> str | None:
     recipe = terms.recipe
     found = (data.n_in, data.n_classes, data.batch_size)
     if found != (recipe.widths[0], recipe.widths[-1], recipe.batch_size):
@@ -140,24 +208,31 @@ def _find_batches_fault(terms: TrainingTerms, data: BatchCommitments) -> str | N
 
 def _find_path_fault(
     terms: TrainingTerms,
-    of_round: TrainingRound,
-    claim: TrainingClaim,
-    n_batches: int,
+    start: TrainingStart,
+    commit: TrainingCommit,
+    data: BatchCommitments,
     path: TrajectoryCommitments,
 ) -> str | None:
     """What the trajectory says of itself, and must say."""
     if path.recipe != terms.recipe.encode():
         return "the trajectory is of another recipe"
-    if path.batches != claim.batches:
+    if path.batches != commit.batches:
         return "the trajectory is on other batches"
-    if path.start != of_round.start:
+    if path.start != start.start:
         return "the trajectory starts from another model"
     if len(path.d) != terms.n_steps:
         return f"the trajectory has {len(path.d)} steps, the task asks for {terms.n_steps}"
     order = draw_order(
-        of_round.order_beacon, claim.occasion, n_batches=n_batches, n_steps=terms.n_steps
+        start.order_beacon,
+        commit.learning_round,
+        commit.client_key,
+        n_batches=len(data.d),
+        n_steps=terms.n_steps,
     )
-    return None if path.numbers.tolist() == order else "the batches are in another order"
+    if path.numbers.tolist() != order:
+        return "the batches are in another order"
+    is_last = encode_g1(path.d[-1:]) == commit.d_m
+    return None if is_last else "the trajectory ends at other masters than are committed to"
 
 
 def _find_proofs_fault(
@@ -170,7 +245,11 @@ def _find_proofs_fault(
 ) -> str | None:
     """Each statement is the one that is asked for, and none is missing."""
     drawn = draw_steps(
-        of_round.draw_beacon, claim.occasion, n_steps=terms.n_steps, n_drawn=terms.n_drawn
+        of_round.draw_beacon,
+        claim.occasion.round_index,
+        claim.occasion.client_key,
+        n_steps=terms.n_steps,
+        n_drawn=terms.n_drawn,
     )
     if len(proofs.steps) != len(drawn):
         return f"{len(proofs.steps)} steps are proven, {len(drawn)} were drawn"

@@ -12,9 +12,11 @@ import numpy as np
 
 from consensus.learning.training import (
     TrainingClaim,
+    TrainingCommit,
     TrainingRound,
     draw_order,
     draw_steps,
+    find_path_fault,
     find_training_fault,
 )
 from consensus.wire.task_training import TrainingTerms
@@ -39,6 +41,7 @@ from prover.wire.training import (
 )
 from tests.support.trajectories import OCCASION, commit, committer, public_model, recipe
 
+PLACE = OCCASION.round_index, OCCASION.client_key
 N_SAMPLES, N_STEPS = 10, 5  # three batches of 4, 4 and 2 samples; the second pass is cut short
 TERMS = TrainingTerms(
     recipe=recipe(), n_steps=N_STEPS, n_drawn=N_STEPS, step_key=b"s" * 32, export_key=b"e" * 32
@@ -65,13 +68,19 @@ class Trained:
     model: SecretCommitment
 
     @property
-    def claim(self) -> TrainingClaim:
-        return TrainingClaim(
-            occasion=OCCASION,
+    def commit(self) -> TrainingCommit:
+        return TrainingCommit(
+            learning_round=OCCASION.round_index,
+            client_key=OCCASION.client_key,
             batches=self.batches.public.digest,
             trajectory=self.trajectory.public.digest,
-            d_w=encode_g1(self.model.public.d),
+            d_m=self.masters[-1],
         )
+
+    @property
+    def claim(self) -> TrainingClaim:
+        d_w = encode_g1(self.model.public.d)
+        return TrainingClaim(occasion=OCCASION, commit=self.commit, d_w=d_w)
 
     @property
     def masters(self) -> list[bytes]:
@@ -101,7 +110,7 @@ class Trained:
 
     def list_drawn(self, terms: TrainingTerms = TERMS) -> list[int]:
         beacon = of_round().draw_beacon
-        return draw_steps(beacon, OCCASION, n_steps=terms.n_steps, n_drawn=terms.n_drawn)
+        return draw_steps(beacon, *PLACE, n_steps=terms.n_steps, n_drawn=terms.n_drawn)
 
     def show(self, terms: TrainingTerms = TERMS) -> TrainingProofs:
         """The right statements, under proofs that are none."""
@@ -119,13 +128,30 @@ class Trained:
             "trajectory": self.trajectory.public.encode(),
             "proofs": self.show(terms),
         } | change
+        if isinstance(given["proofs"], TrainingProofs):
+            given["proofs"] = given["proofs"].encode()
         return find_training_fault(given.pop("terms"), **given)
 
+    def find_commit_fault(self, **change: Any) -> str | None:
+        """What they say when the client commits, with these arguments in place of the right."""
+        given = {
+            "terms": TERMS,
+            "start": of_round(),
+            "commit": self.commit,
+            "batches": self.batches.public.encode(),
+            "trajectory": self.trajectory.public.encode(),
+        } | change
+        return find_path_fault(given.pop("terms"), **given)
+
     def find_path_fault(self, **change: Any) -> str | None:
-        """What they say of a trajectory that the client has committed to, changed so."""
+        """What they say of a trajectory that the client commits to, changed so; and again when it
+        proves."""
         raw = replace(self.trajectory.public, **change).encode()
-        claim = replace(self.claim, trajectory=hashlib.sha256(raw).digest())
-        return self.find_fault(trajectory=raw, claim=claim)
+        commit = replace(self.commit, trajectory=hashlib.sha256(raw).digest())
+        found = self.find_commit_fault(trajectory=raw, commit=commit)
+        claim = replace(self.claim, commit=commit)
+        assert self.find_fault(trajectory=raw, claim=claim) == found
+        return found
 
 
 def seal(steps: list[StepStatement], export: ExportStatement) -> TrainingProofs:
@@ -148,7 +174,7 @@ def trained(seed: int = 1) -> Trained:
         random_bytes=Random(seed).randbytes,
         committer=committer(),
     )
-    order = draw_order(of_round().order_beacon, OCCASION, n_batches=3, n_steps=N_STEPS)
+    order = draw_order(of_round().order_beacon, *PLACE, n_batches=3, n_steps=N_STEPS)
     path = record_trajectory(recipe(), public_model(), batches, np.array(order))
     return Trained(
         batches=batches,

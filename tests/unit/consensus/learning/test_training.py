@@ -11,9 +11,15 @@ import pytest
 
 from consensus.errors import GenesisInvalid
 from consensus.learning import training
-from consensus.learning.training import draw_order, draw_steps
+from consensus.learning.training import (
+    TrainingClaim,
+    TrainingStart,
+    draw_order,
+    draw_steps,
+    find_batches_fault,
+)
 from prover.wire.training import MAX_ROUND_STEPS, TrainingProofs
-from tests.support.training_rounds import N_STEPS, TERMS, of_round, seal, trained
+from tests.support.training_rounds import N_STEPS, PLACE, TERMS, of_round, seal, trained
 from tests.support.trajectories import OCCASION
 
 SAMPLED = replace(TERMS, n_drawn=2)
@@ -24,30 +30,29 @@ OTHER = b"o" * 32
 
 
 def test_orders_take_every_batch_once_a_pass() -> None:
-    order = draw_order(b"beacon", OCCASION, n_batches=7, n_steps=20)
+    order = draw_order(b"beacon", *PLACE, n_batches=7, n_steps=20)
     assert sorted(order[:7]) == sorted(order[7:14]) == list(range(7))
     assert len(order) == 20
 
 
 def test_drawn_steps_ascend_and_every_step_is_drawn_alike() -> None:
-    found = [draw_steps(bytes([i]), OCCASION, n_steps=8, n_drawn=3) for i in range(256)]
+    found = [draw_steps(bytes([i]), *PLACE, n_steps=8, n_drawn=3) for i in range(256)]
     assert all(len(steps) == 3 and steps == sorted(set(steps)) for steps in found)
     counts = Counter(t for steps in found for t in steps)
     assert sorted(counts) == list(range(8))
     assert min(counts.values()) > 64  # 96 expected
-    assert draw_steps(b"", OCCASION, n_steps=4, n_drawn=4) == [0, 1, 2, 3]
+    assert draw_steps(b"", *PLACE, n_steps=4, n_drawn=4) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("change", [{"round_index": 2}, {"client_key": b"another"}])
-def test_draws_are_of_one_beacon_round_and_client(change: dict[str, Any]) -> None:
-    other = replace(OCCASION, **change)
-    mine = draw_order(b"beacon", OCCASION, n_batches=50, n_steps=50)
-    assert mine == draw_order(b"beacon", OCCASION, n_batches=50, n_steps=50)
-    assert mine != draw_order(b"beacon", other, n_batches=50, n_steps=50)
-    assert mine != draw_order(b"Beacon", OCCASION, n_batches=50, n_steps=50)
-    drawn = draw_steps(b"beacon", OCCASION, n_steps=1000, n_drawn=20)
-    assert drawn != draw_steps(b"beacon", other, n_steps=1000, n_drawn=20)
-    assert drawn != draw_steps(b"Beacon", OCCASION, n_steps=1000, n_drawn=20)
+@pytest.mark.parametrize("other", [(PLACE[0] + 1, PLACE[1]), (PLACE[0], b"another")])
+def test_draws_are_of_one_beacon_round_and_client(other: tuple[int, bytes]) -> None:
+    mine = draw_order(b"beacon", *PLACE, n_batches=50, n_steps=50)
+    assert mine == draw_order(b"beacon", *PLACE, n_batches=50, n_steps=50)
+    assert mine != draw_order(b"beacon", *other, n_batches=50, n_steps=50)
+    assert mine != draw_order(b"Beacon", *PLACE, n_batches=50, n_steps=50)
+    drawn = draw_steps(b"beacon", *PLACE, n_steps=1000, n_drawn=20)
+    assert drawn != draw_steps(b"beacon", *other, n_steps=1000, n_drawn=20)
+    assert drawn != draw_steps(b"Beacon", *PLACE, n_steps=1000, n_drawn=20)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +176,7 @@ def test_a_draw_is_of_the_rounds_own_beacon() -> None:
     beacon = next(
         bytes([i])
         for i in range(256)
-        if draw_steps(bytes([i]), OCCASION, n_steps=N_STEPS, n_drawn=2)[0] != drawn[0]
+        if draw_steps(bytes([i]), *PLACE, n_steps=N_STEPS, n_drawn=2)[0] != drawn[0]
     )
     found = mine.find_fault(terms=SAMPLED, of_round=replace(of_round(), draw_beacon=beacon))
     assert found is not None
@@ -253,7 +258,11 @@ def test_anothers_training_is_refused() -> None:
     """All of it: files that are on record for another client, and proofs that hold."""
     mine, other = trained(), trained(2)
     found = mine.find_fault(
-        claim=replace(other.claim, occasion=replace(OCCASION, client_key=b"thief")),
+        claim=TrainingClaim(
+            occasion=replace(OCCASION, client_key=b"thief"),
+            commit=replace(other.commit, client_key=b"thief"),
+            d_w=other.claim.d_w,
+        ),
         batches=other.batches.public.encode(),
         trajectory=other.trajectory.public.encode(),
         proofs=other.show(),
@@ -266,3 +275,37 @@ def test_proofs_have_one_encoding() -> None:
     assert TrainingProofs.decode(shown.encode()) == shown
     assert TrainingProofs.decode(shown.encode() + b"\0") is None
     assert TrainingProofs.decode(shown.encode()[:-1]) is None
+    for raw in (b"", shown.encode()[:-1], shown.encode() + b"\0", bytes(1 << 20)):
+        assert trained().find_fault(proofs=raw) == "the proofs are none"
+
+
+# -- before there are proofs -----------------------------------------------------------------------
+
+
+def test_batches_of_the_recipe_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = trained().batches.public.encode()
+    assert find_batches_fault(TERMS, raw) is None
+    for garbage in (b"", raw[:-1], raw + b"\0", trained().trajectory.public.encode()):
+        assert find_batches_fault(TERMS, garbage) == "the committed batches are none"
+    larger = replace(TERMS, recipe=replace(TERMS.recipe, batch_size=5))
+    assert find_batches_fault(larger, raw) == (
+        "the committed batches are of another shape than the recipe's"
+    )
+    monkeypatch.setattr(training, "MAX_BATCHES_BYTES", len(raw) - 1)
+    assert find_batches_fault(TERMS, raw) == "the committed batches are none"
+
+
+def test_a_trajectory_as_it_was_drawn_can_be_committed_to() -> None:
+    """Without what only the next beacon draws."""
+    start = TrainingStart(start=of_round().start, order_beacon=of_round().order_beacon)
+    assert trained().find_commit_fault(start=start) is None
+
+
+def test_another_end_is_refused() -> None:
+    """What is summed is what training ended at."""
+    mine = trained()
+    for wrong in (mine.masters[-2], OTHER, mine.claim.d_w, trained(2).masters[-1]):
+        commit = replace(mine.commit, d_m=wrong)
+        said = "the trajectory ends at other masters than are committed to"
+        assert mine.find_commit_fault(commit=commit) == said
+        assert mine.find_fault(claim=replace(mine.claim, commit=commit)) == said
