@@ -7,12 +7,15 @@ or proofs about one network would count for another.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 
 from consensus.content.interface import Blobs
 from consensus.errors import BlobUnavailable
 from consensus.wire.genesis import Task
+from prover.circuit.training.inputs import ExportInputs, StepInputs
 from prover.errors import KeyMismatch
+from prover.groth16.verify_training import TrainingKeys
 from prover.keys.card import Card
 from prover.keys.halves import VerifyingKey
 
@@ -22,9 +25,7 @@ def load_task_key(task: Task, blobs: Blobs) -> VerifyingKey:
 
     Raises BlobUnavailable; FormatError, KeyMismatch for one that contradicts the genesis.
     """
-    key = VerifyingKey.decode(blobs.get(task.verifying_key_digest))
-    require_task_key(task, key)
-    return key
+    return _load_key(blobs, task.verifying_key_digest, task.card)
 
 
 def load_norm_key(task: Task, blobs: Blobs) -> VerifyingKey:
@@ -32,15 +33,52 @@ def load_norm_key(task: Task, blobs: Blobs) -> VerifyingKey:
     task without bounds."""
     if task.norm is None:
         raise ValueError("the task has no bounds on updates")
-    key = VerifyingKey.decode(blobs.get(task.norm.verifying_key_digest))
     card = task.norm.make_card(task.architecture)
-    _require_key(key, card, task.norm.verifying_key_digest)
-    return key
+    return _load_key(blobs, task.norm.verifying_key_digest, card)
+
+
+def load_training_keys(task: Task, blobs: Blobs) -> TrainingKeys:
+    """Both verifying keys of a task's training. Raises as `load_task_key`; ValueError for a task
+    that asks for none."""
+    training = task.training
+    if training is None:
+        raise ValueError("the task asks for no training")
+    step = training.make_step_card(task.architecture)
+    export = training.make_export_card(task.architecture)
+    return TrainingKeys(
+        step=_load_key(blobs, training.step_key, step),
+        step_inputs=StepInputs(plan=step.plan),
+        export=_load_key(blobs, training.export_key, export),
+        export_inputs=ExportInputs(plan=export.plan),
+    )
 
 
 def require_task_key(task: Task, key: VerifyingKey) -> None:
     """KeyMismatch unless this is the key that the genesis names, and what it says of the key."""
     _require_key(key, task.card, task.verifying_key_digest)
+
+
+def check_task_keys(task: Task, blobs: Blobs) -> None:
+    """Raises FormatError or KeyMismatch for a key that contradicts the genesis; it may lack yet."""
+    for digest, card in _list_cards(task):
+        with suppress(BlobUnavailable):
+            _load_key(blobs, digest, card)
+
+
+def _list_cards(task: Task) -> Iterator[tuple[bytes, Card]]:
+    """Digests of all verifying keys of a task, each with the card that it must name."""
+    yield task.verifying_key_digest, task.card
+    if task.norm is not None:
+        yield task.norm.verifying_key_digest, task.norm.make_card(task.architecture)
+    if task.training is not None:
+        yield task.training.step_key, task.training.make_step_card(task.architecture)
+        yield task.training.export_key, task.training.make_export_card(task.architecture)
+
+
+def _load_key(blobs: Blobs, digest: bytes, card: Card) -> VerifyingKey:
+    key = VerifyingKey.decode(blobs.get(digest))
+    _require_key(key, card, digest)
+    return key
 
 
 def _require_key(key: VerifyingKey, card: Card, digest: bytes) -> None:
@@ -56,12 +94,3 @@ def _require_key(key: VerifyingKey, card: Card, digest: bytes) -> None:
             f"the genesis contradicts the key that it names: {error.what}",
             next_step="take the genesis that the chain was started with",
         ) from None
-
-
-def check_task_keys(task: Task, blobs: Blobs) -> None:
-    """Raises FormatError or KeyMismatch for a key that contradicts the genesis; it may lack yet."""
-    with suppress(BlobUnavailable):
-        load_task_key(task, blobs)
-    if task.norm is not None:
-        with suppress(BlobUnavailable):
-            load_norm_key(task, blobs)
