@@ -21,7 +21,7 @@ from consensus.content.interface import Blobs
 from consensus.content.peers import PeerBlobs
 from consensus.disk.blob_limits import make_limit
 from consensus.disk.identity import get_public_key
-from consensus.node.desk import list_blobs
+from consensus.learning.steps import list_sent
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis, Task
@@ -172,6 +172,6 @@ class Bringer:
 
     def bring(self, tx: SentTransaction) -> None:
         """A peer looks for it as soon as the transaction has come there; others ask that one."""
-        for digest in list_blobs(tx):
+        for digest in list_sent(tx):
             if digest not in self._taken and self._peers.offer(self._own.get(digest)):
                 self._taken.add(digest)

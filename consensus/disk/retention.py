@@ -1,5 +1,6 @@
-"""What a node lets go: payloads of a round that is over; blocks before the last `keep_blocks`, and
-the global models that only they name.
+"""What a node lets go: payloads of a round that is over, and what clients have shown of their
+training in it; blocks before the last `keep_blocks`, and the global models that only they name.
+Batches are kept for as long as there are rounds.
 
 The lowest block that is kept follows a snapshot, so that the rest can be checked without those
 before it; the two newest snapshots, and all blocks after the older of them, are always kept: a
@@ -19,11 +20,10 @@ from consensus.disk.records import Log, make_head
 from consensus.disk.snapshots import list_snapshots, load_snapshot
 from consensus.errors import LedgerError, SnapshotInvalid
 from consensus.learning.chain_state import ChainState
-from consensus.learning.steps import list_round_blobs
+from consensus.learning.steps import list_round_blobs, list_sent, list_training_blobs
 from consensus.wire.codec import MAX_TRANSACTIONS, Height
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Block
-from consensus.wire.transactions import Contribution, Proof
 from kernels.files import PRIVATE, write_whole
 from prover.errors import FieldInvalid
 from prover.wire.kinds import Digest, Packed
@@ -55,23 +55,24 @@ def find_floor(home: Path, genesis: Genesis, *, height: int, keep_blocks: int | 
 
 
 def list_named(block: Block) -> list[bytes]:
-    """Digests of the blobs that a block names: deals, payloads, a global model."""
-    deals = [tx.deal for tx in block.transactions if isinstance(tx, Proof)]
-    payloads = [tx.payload for tx in block.transactions if isinstance(tx, Contribution)]
-    return deals + payloads + [aggregate.model_digest for aggregate in block.aggregate]
+    """Digests of the blobs that a block names: what clients have sent, a global model."""
+    sent = [digest for tx in block.transactions for digest in list_sent(tx)]
+    return sent + [aggregate.model_digest for aggregate in block.aggregate]
 
 
 def list_spent(before: ChainState, after: ChainState) -> tuple[bytes, ...]:
     """Payloads that nobody reads any more once this block is final: those of a round it ends."""
     needed = set(list_needed(after))
-    return tuple(digest for digest in list_round_blobs(before) if digest not in needed)
+    named = (*list_round_blobs(before), *list_training_blobs(before))
+    return tuple(digest for digest in named if digest not in needed)
 
 
 def list_needed(state: ChainState) -> tuple[bytes, ...]:
     """Digests of what a state and its genesis name."""
     task = state.genesis.task
     keys = (*task.key_digests, *task.pools)
-    return (*keys, state.global_model, *list_round_blobs(state))
+    sent = (*list_round_blobs(state), *list_training_blobs(state))
+    return (*keys, state.global_model, *sent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ class _Named(Record):
     """The blobs that the block of a height names."""
 
     height: Annotated[Height, BARE]
-    digests: Annotated[tuple[Digest, ...], Packed(1, MAX_TRANSACTIONS + 1), BARE]
+    digests: Annotated[tuple[Digest, ...], Packed(1, 2 * MAX_TRANSACTIONS + 1), BARE]
 
 
 class ModelIndex:

@@ -22,9 +22,11 @@ from consensus.wire.transactions import (
     Commit,
     Contribution,
     Proof,
+    Refusal,
     Register,
     RoundStep,
     SentTransaction,
+    Transaction,
 )
 
 STEPS: Mapping[Phase, RoundStep] = {
@@ -126,3 +128,42 @@ def list_round_blobs(state: ChainState) -> tuple[bytes, ...]:
     deals = (proven.deal for proven in state.proofs.values())
     found = (*deals, *(digest for known in payloads for digest in known.values()))
     return tuple(dict.fromkeys(found))
+
+
+def list_training_blobs(state: ChainState) -> tuple[bytes, ...]:
+    """Digests of what clients train on, and of what they have shown of their training in this
+    round: by what the next transactions are judged, and by what anybody judges the round again.
+
+    None when the chain is done, or in a task without training.
+    """
+    if state.phase is Phase.DONE:
+        return ()
+    trajectories = (commitment.trajectory for commitment in state.commits.values())
+    proofs = (proven.training for proven in state.proofs.values())
+    found = (*state.batches.values(), *trajectories, *proofs)
+    return tuple(dict.fromkeys(digest for digest in found if digest))
+
+
+def list_sent(tx: Transaction) -> tuple[bytes, ...]:
+    """Digests of the blobs that a transaction names itself."""
+    match tx:
+        case Register():
+            named = [tx.batches]
+        case Commit():
+            named = [tx.trajectory]
+        case Proof():
+            named = [tx.deal, tx.training]
+        case Refusal():
+            named = [tx.proof.training]
+        case Contribution():
+            named = [tx.payload]
+    return tuple(digest for digest in named if digest)
+
+
+def list_blobs(state: ChainState, tx: Transaction) -> tuple[bytes, ...]:
+    """Digests of what a client has named, now and before, by which this transaction is judged."""
+    client = tx.client_key
+    before = [state.batches.get(client)] if isinstance(tx, Commit | Proof | Refusal) else []
+    if isinstance(tx, Proof | Refusal) and client in state.commits:
+        before.append(state.commits[client].trajectory)
+    return (*(digest for digest in before if digest), *list_sent(tx))

@@ -13,20 +13,19 @@ from consensus.learning.absence import PATIENT_ROUNDS, calls_lost, find_lost
 from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import find_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
-from consensus.learning.steps import is_asked, list_round_blobs
+from consensus.learning.steps import (
+    is_asked,
+    list_blobs,
+    list_round_blobs,
+    list_training_blobs,
+)
 from consensus.node.drafts import BeaconShares, draft_block
 from consensus.node.metrics import NodeMetrics
 from consensus.node.pool import Pool, get_place
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import BeaconShare, Block, Evidence, QuorumCertificate
-from consensus.wire.transactions import (
-    Contribution,
-    Proof,
-    Refusal,
-    SentTransaction,
-    Transaction,
-)
+from consensus.wire.transactions import Proof, Refusal, SentTransaction, Transaction
 
 
 class Desk:
@@ -116,7 +115,7 @@ class Desk:
         the log.
         """
         new, self._new = self._new, {}
-        missing = {digest: self._find_missing_of(tx) for digest, tx in new.items()}
+        missing = {digest: self._find_missing_of(chain, tx) for digest, tx in new.items()}
         ready = {digest: tx for digest, tx in new.items() if not missing[digest]}
         self._lacking |= {digest: tx for digest, tx in new.items() if missing[digest]}
         self._unseen |= {digest: blobs for digest, blobs in missing.items() if blobs}
@@ -201,8 +200,9 @@ class Desk:
         for digest, tx in self._lacking.items():
             if digest in self._unseen:
                 first.setdefault(tx.client_key, digest)
+        is_open = chain.phase is Phase.REGISTER  # to all who have a permit, as the pool has seen
         for client, digest in first.items():
-            if is_asked(chain, chain.phase, client):
+            if is_open or is_asked(chain, chain.phase, client):
                 yield from self._unseen[digest]
 
     def keep_blob(self, raw: bytes) -> None:
@@ -211,8 +211,8 @@ class Desk:
             self._blobs.put(raw)
         self.look_again()
 
-    def _find_missing_of(self, tx: Transaction) -> tuple[bytes, ...]:
-        return self._verifier.find_missing_blobs(list_blobs(tx))
+    def _find_missing_of(self, chain: ChainState, tx: Transaction) -> tuple[bytes, ...]:
+        return self._verifier.find_missing_blobs(list_blobs(chain, tx))
 
     def _is_here(self, digest: bytes) -> bool:
         return not self._verifier.find_missing_blobs((digest,))
@@ -242,7 +242,9 @@ class Desk:
             chain,
             proposer=proposer,
             certificate=certificate,
-            transactions=[tx for tx in self._list_ready(chain) if not self._find_missing_of(tx)],
+            transactions=[
+                tx for tx in self._list_ready(chain) if not self._find_missing_of(chain, tx)
+            ],
             evidence=list(self._evidence.values()),
             shares=self._shares,
             verifier=self._verifier,
@@ -258,20 +260,10 @@ class Desk:
         return [*self._valid.values(), *refused]
 
 
-def list_blobs(tx: Transaction) -> tuple[bytes, ...]:
-    """Digests of what a client names beside what it sends."""
-    match tx:
-        case Proof():
-            return (tx.deal,)
-        case Contribution():
-            return (tx.payload,)
-        case _:
-            return ()
-
-
 def _list_final_blobs(chain: ChainState) -> Iterator[bytes]:
     """What this learning round and the next one need of what blocks have named."""
     yield from list_round_blobs(chain)
+    yield from list_training_blobs(chain)
     if chain.phase is Phase.PROVE:  # for clients, too, who ask nodes for it
         yield chain.genesis.task.get_pool(chain.learning_round)
     if chain.global_model != NO_MODEL:

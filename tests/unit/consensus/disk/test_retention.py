@@ -16,7 +16,7 @@ import pytest
 from consensus.disk import block_files
 from consensus.disk.block_files import BLOCKS, list_sealed, read_chain, read_finals
 from consensus.disk.ledger import N_RECENT, Ledger
-from consensus.disk.retention import MODELS, find_floor, list_named
+from consensus.disk.retention import MODELS, find_floor, list_named, list_needed, list_spent
 from consensus.disk.snapshots import Snapshot, list_snapshots, save_snapshot
 from consensus.errors import LedgerError
 from consensus.learning.chain import apply, start
@@ -24,7 +24,7 @@ from consensus.learning.chain_state import Phase
 from consensus.learning.steps import STEPS
 from consensus.node.follower import Follower
 from consensus.wire.messages import FinalBlock
-from consensus.wire.transactions import Contribution
+from consensus.wire.transactions import Contribution, Refusal
 from tests.support.certificates import certify
 from tests.support.learning import Lab
 from tests.support.stored import grow, make_finals
@@ -172,6 +172,42 @@ def test_payloads_of_a_dispute_are_kept_until_it_is_over(tmp_path: Path) -> None
     assert set(gone) >= {LAB.contribute(0, phase).payload for phase in STEPS}
     assert len(gone) == 15
     ledger.close()
+
+
+def test_batches_outlast_their_round_and_what_is_shown_of_training_does_not() -> None:
+    """Until the last round is over."""
+    client, (batches, trajectory, training) = LAB.client(0), (bytes([i]) * 32 for i in (1, 2, 3))
+    state = LAB.reach(Phase.ELECT)
+    before = replace(
+        state,
+        batches={client: batches},
+        commits={client: replace(state.commits[client], trajectory=trajectory)},
+        proofs=state.proofs | {client: replace(state.proofs[client], training=training)},
+    )
+    after = apply(before, LAB.block(before))
+    assert {trajectory, training} <= set(list_needed(before)) - set(list_needed(after))
+    assert {trajectory, training} <= set(list_spent(before, after))
+    assert batches in list_needed(after)
+    assert batches not in list_spent(before, after)
+    assert batches in list_spent(after, replace(after, phase=Phase.DONE))
+
+
+def test_a_block_names_all_that_clients_have_sent() -> None:
+    """Also what is refused: it is let go with the block."""
+    state = LAB.reach(Phase.PROVE)
+    one, two, three, four = (bytes([i]) * 32 for i in (1, 2, 3, 4))
+    proof = LAB.prove(0, state)
+    txs = [
+        replace(LAB.register(0), batches=one),
+        replace(LAB.commit(0), trajectory=two),
+        replace(proof, training=three),
+        Refusal(proof=replace(proof, training=four)),
+        LAB.contribute(0, Phase.MASK),
+    ]
+    payload = LAB.contribute(0, Phase.MASK).payload
+    assert list_named(LAB.block(state, txs)) == [one, two, proof.deal, three, four, payload]
+    bare = [LAB.register(0), LAB.commit(0), proof, Refusal(proof=proof)]
+    assert list_named(LAB.block(state, bare)) == [proof.deal]
 
 
 def test_what_is_named_again_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

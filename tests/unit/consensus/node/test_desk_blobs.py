@@ -14,8 +14,7 @@ from consensus.errors import BlobMissing, BlobTooLarge, PoolInvalid
 from consensus.learning.absence import PATIENT_ROUNDS
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.outcome import make_none
-from consensus.learning.steps import STEPS, list_round_blobs
-from consensus.node.desk import list_blobs
+from consensus.learning.steps import STEPS, list_round_blobs, list_sent
 from consensus.node.pool import PER_CLIENT
 from consensus.wire.transactions import Contribution, Transaction
 from tests.support.desks import LAB, Office, extend, reach
@@ -38,7 +37,7 @@ def office() -> Office:
 @pytest.mark.parametrize("phase", [Phase.PROVE, *STEPS])
 def test_a_transaction_waits_for_its_blob(office: Office, phase: Phase) -> None:
     chain, txs = reach(phase), LAB.list_due(reach(phase))
-    (lacked,) = list_blobs(txs[1])
+    (lacked,) = list_sent(txs[1])
     office.judge.absent = {lacked}
     assert office.hold(chain, *txs) == [txs[0], txs[2]]
     assert office.judge.batches == [[txs[0], txs[2]]]
