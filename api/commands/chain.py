@@ -294,6 +294,7 @@ def verify(
     now_ms = time.time_ns() // 1_000_000
     told = describe_chain(chain, state, final_ms=final_ms, now_ms=now_ms)
     told["sums_not_added_up"] = verifier.n_sums_unchecked
+    told["trainings_not_checked"] = verifier.n_trainings_unchecked
     if as_json:
         emit_json(told)
     else:

@@ -54,6 +54,12 @@ def report_chain(chain: StoredChain, told: dict[str, Any], compared: Collection[
             "clients sent",
             "  for them is not here any more; a node with --archive keeps it",
         ]
+    if told["trainings_not_checked"]:
+        lines += [
+            f"the training behind {told['trainings_not_checked']} proofs was not checked again: "
+            "what clients showed",
+            "  of it is not here any more; a node with --archive keeps it",
+        ]
     if not chain.is_whole:
         lines += [
             f"from a snapshot on: blocks 1 to {chain.start.height} are not here; the state after",

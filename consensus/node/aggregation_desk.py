@@ -26,17 +26,19 @@ from consensus.aggregation.opening import Final, Opening
 from consensus.aggregation.outcome import Ending, Failure, Outcome
 from consensus.aggregation.unmasking import Unmasking
 from consensus.content.interface import Blobs
-from consensus.learning.aggregate import WEIGHT, divide
+from consensus.learning.aggregate import WEIGHT, GlobalModel, divide
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.circle import describe_circle, describe_judged, list_bad
 from consensus.learning.outcome import list_entries, make_none
 from consensus.learning.steps import PHASES, list_round_blobs
+from consensus.learning.training_mean import divide_masters
 from consensus.wire.genesis import Genesis
 from consensus.wire.outcomes import MAX_EDGES, Aggregate, Edge, Entry, Exclusion
 from consensus.wire.transactions import Contribution, Proof
 from kernels.array import G1Array
 from kernels.backend import get_backend
 from kernels.encoding import Refused, decode_g1
+from kernels.numpy_types import Int64Array
 from prover.pedersen.commitment import Committer
 from prover.randomness import RandomBytes
 from prover.wire.records import Record
@@ -138,8 +140,7 @@ class AggregationDesk:
         model = state.global_model
         if found.sums is not None:
             total = sum(weight for _, weight in found.entries)
-            mean = divide(self._task.architecture, found.sums, total)
-            model = self._blobs.put(mean.encode())
+            model = self._blobs.put(self._divide(found.sums, total).encode())
         edges = (Edge(owner, other) for owner, other in found.edges)
         return Aggregate(
             learning_round=state.learning_round,
@@ -154,6 +155,13 @@ class AggregationDesk:
             reason=() if found.reason is None else (found.reason,),
             silent=found.names,
         )
+
+    def _divide(self, sums: Int64Array, total: int) -> GlobalModel:
+        """The mean of models, or of masters where the task trains."""
+        architecture, training = self._task.architecture, self._task.training
+        if training is None:
+            return divide(architecture, sums, total)
+        return divide_masters(training.make_recipe(architecture), sums, total)
 
     def _load_final(self, state: ChainState) -> Final:
         entries = list_entries(state)
@@ -207,8 +215,8 @@ class AggregationDesk:
 
 
 def _decode_point(state: ChainState, client: bytes) -> G1Array:
-    """The client's D; admission has seen that it is a point."""
-    found = decode_g1(state.commits[client].d_w, 1)
+    """The client's D, of its masters or its model; admission has seen that it is a point."""
+    found = decode_g1(state.commits[client].summed, 1)
     if isinstance(found, Refused):
         raise ValueError("a final commitment is no point")
     return found

@@ -1,9 +1,13 @@
 """What a validator checks about a block beyond `chain.find_fault`: pairings, blobs, sums.
 
-    BEACON   the threshold signature
+    ORDER, BEACON
+             the threshold signature
+    REGISTER, COMMIT
+             what clients show of their training before it is proven
+             (`consensus.node.training_desk`)
     PROVE    every proof, as one batch; the margin over the global model on the same samples; bounds
-             around it (`consensus.node.norm_desk`);
-             that what is refused does not verify; the form of each deal
+             around it (`consensus.node.norm_desk`); training; that what is refused does not verify;
+             the form of each deal
     MASK, UNMASK, ATTEST, REVEAL
              each payload, as far as it can be judged alone (`consensus.node.aggregation_desk`)
     ELECT    the outcome, computed again
@@ -14,7 +18,7 @@ block. Nothing here imports the proving half.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -29,13 +33,21 @@ from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain import beacon_message, find_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.samples import SamplePool
-from consensus.learning.steps import STEPS
+from consensus.learning.steps import list_blobs
 from consensus.node.aggregation_desk import AggregationDesk
 from consensus.node.norm_desk import NormDesk
+from consensus.node.training_desk import TrainingDesk
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import Block
 from consensus.wire.outcomes import Aggregate
-from consensus.wire.transactions import Contribution, Proof, Refusal, Transaction
+from consensus.wire.transactions import (
+    Commit,
+    Contribution,
+    Proof,
+    Refusal,
+    Register,
+    Transaction,
+)
 from prover.circuit.public_inputs import ShardInputs
 from prover.errors import ShapeMismatch
 from prover.groth16.verify import verify_batch
@@ -84,9 +96,11 @@ class BlockVerifier:
         may_lack_payloads: bool = False,
     ) -> None:
         """may_lack_payloads : of old rounds, which nodes let go: 2f + 1 validators have checked
-        them; `n_sums_unchecked` counts the sums that are not added up again
+        them; `n_sums_unchecked` counts the sums that are not added up again,
+        `n_trainings_unchecked` the clients whose proofs of training are not
         """
-        self._may_lack_payloads, self.n_sums_unchecked = may_lack_payloads, 0
+        self._may_lack_payloads = may_lack_payloads
+        self.n_sums_unchecked = self.n_trainings_unchecked = 0
         self._task = genesis.task
         self._genesis = genesis
         self._blobs = blobs
@@ -94,7 +108,10 @@ class BlockVerifier:
         self._verdicts: _Memory[Verdict] = _Memory(MAX_REMEMBERED)
         self._aggregation = AggregationDesk(genesis, blobs, random_bytes)
         self._norm = NormDesk(self._task, blobs, lambda: self._aggregation.committer, random_bytes)
-        self._payload_faults: _Memory[str] = _Memory(MAX_REMEMBERED)
+        self._training = TrainingDesk(
+            genesis, blobs, lambda: self._aggregation.committer, random_bytes
+        )
+        self._faults: _Memory[str] = _Memory(MAX_REMEMBERED)
         self._shards: _Memory[ShardInputs] = _Memory(1)
         self._global_counts: _Memory[int] = _Memory(1)
         self._aggregates: _Memory[Aggregate] = _Memory(1)
@@ -173,18 +190,23 @@ class BlockVerifier:
 
     def list_needed_blobs(self, state: ChainState, block: Block) -> tuple[bytes, ...]:
         """Digests of what `check` will read for this block, which `find_fault` lets pass."""
+        grounds = self._list_grounds(state) if block.transactions else ()
+        named = [digest for tx in block.transactions for digest in list_blobs(state, tx)]
+        return tuple(dict.fromkeys((*grounds, *named, *self._list_summed(state, block))))
+
+    def _list_grounds(self, state: ChainState) -> tuple[bytes, ...]:
+        """Digests of what transactions of this phase are judged by, whoever sends them."""
+        if state.phase is not Phase.PROVE:
+            return self._aggregation.list_grounds(state)
         task = self._task
+        pool = (task.verifying_key_digest, task.get_pool(state.learning_round))
+        model = () if self._get_margin(state) is None else (state.global_model,)
+        asked = (*self._norm.list_needed(state), *self._training.list_needed(state))
+        return (*pool, *model, *asked)
+
+    def _list_summed(self, state: ChainState, block: Block) -> tuple[bytes, ...]:
+        """Digests of what the aggregate of this block is computed from."""
         match state.phase:
-            case Phase.PROVE if block.transactions:
-                pool = (task.verifying_key_digest, task.get_pool(state.learning_round))
-                asks_for_more = self._get_margin(state) is not None
-                model = (state.global_model,) if asks_for_more else ()
-                deals = (tx.deal for tx in block.transactions if isinstance(tx, Proof))
-                return (*pool, *model, *self._norm.list_needed(state), *deals)
-            case Phase.MASK | Phase.UNMASK | Phase.ATTEST | Phase.REVEAL if block.transactions:
-                sent = [tx for tx in block.transactions if isinstance(tx, Contribution)]
-                before = self._aggregation.list_grounds(state)
-                return tuple(dict.fromkeys((*before, *(tx.payload for tx in sent))))
             case Phase.ELECT if not any(aggregate.lost for aggregate in block.aggregate):
                 return self._aggregation.list_needed(state)
             case _:
@@ -214,13 +236,12 @@ class BlockVerifier:
                 proofs = [tx.proof if isinstance(tx, Refusal) else tx for tx in transactions]
                 verdicts = self._judge_proofs(state, _only(Proof, proofs))
                 return [
-                    _find_verdict_fault(tx, verdict) or self._find_payload_fault(state, tx)
+                    self._find_verdict_fault(state, tx, verdict)
+                    or self._find_payload_fault(state, tx)
                     for tx, verdict in zip(transactions, verdicts, strict=True)
                 ]
-            case phase if phase in STEPS:
-                return [self._find_payload_fault(state, tx) for tx in transactions]
             case _:
-                return [None] * len(transactions)
+                return [self._find_payload_fault(state, tx) for tx in transactions]
 
     def _judge_proofs(self, state: ChainState, proofs: Sequence[Proof]) -> list[Verdict]:
         """Statement and margin against this state, then the equations, or what is remembered."""
@@ -236,10 +257,18 @@ class BlockVerifier:
             random_bytes=self._random_bytes,
         )
         bounded = self._norm.judge(state, [proofs[i] for i in new])
-        for i, accuracy, bounds in zip(new, checked, bounded, strict=True):
-            verdict = bounds if accuracy is Verdict.VALID else accuracy
+        trained = self._judge_trainings(state, [proofs[i] for i in new])
+        for i, *found in zip(new, checked, bounded, trained, strict=True):
+            verdict = next((v for v in found if v is not Verdict.VALID), Verdict.VALID)
             verdicts[i] = self._verdicts.put(proofs[i].digest, verdict)
         return [verdict or Verdict.MALFORMED for verdict in verdicts]
+
+    def _judge_trainings(self, state: ChainState, proofs: Sequence[Proof]) -> list[Verdict]:
+        """Of the equations of training; VALID where nobody has them any more."""
+        held = [proof for proof in proofs if not self._is_let_go(state, proof)]
+        self.n_trainings_unchecked += len(proofs) - len(held)
+        found = dict(zip((p.digest for p in held), self._training.judge(held), strict=True))
+        return [found.get(proof.digest, Verdict.VALID) for proof in proofs]
 
     def _judge_statement(
         self, state: ChainState, proof: Proof, shard: ShardInputs
@@ -253,26 +282,74 @@ class BlockVerifier:
             return Verdict.WRONG_STATEMENT
         if self._norm.find_fault(state, proof) is not None:
             return Verdict.WRONG_STATEMENT
+        if not self._is_let_go(state, proof) and self._find_training_fault(state, proof):
+            return Verdict.WRONG_STATEMENT
         margin = self._get_margin(state)
         n_claimed = statement.claimed_correct
         if margin is not None and n_claimed < self._count_global(state, shard) + margin:
             return Verdict.WRONG_STATEMENT
         return self._verdicts.get(proof.digest)
 
-    def _find_payload_fault(self, state: ChainState, tx: Transaction) -> str | None:
-        """What is wrong with the blob that a client names; "" is remembered for nothing."""
-        if not isinstance(tx, Proof | Contribution):
+    def _find_verdict_fault(
+        self, state: ChainState, tx: Transaction, verdict: Verdict
+    ) -> str | None:
+        """What a verdict means for a proof, or for the refusal of one."""
+        if isinstance(tx, Refusal):
+            is_wrong = verdict is Verdict.VALID and not self._is_let_go(state, tx.proof)
+            return "it refuses a valid proof" if is_wrong else None
+        if verdict is Verdict.VALID:
             return None
-        place = state.beacon + tx.digest
-        known = self._payload_faults.get(place)
+        fault = None
+        if isinstance(tx, Proof) and not self._is_let_go(state, tx):
+            fault = self._find_training_fault(state, tx)
+        return fault or f"its proof is {verdict}"
+
+    # -- blobs of clients --------------------------------------------------------------------------
+
+    def _find_payload_fault(self, state: ChainState, tx: Transaction) -> str | None:
+        """What is wrong with the blobs that a client names, apart from its proofs of training."""
+        try:
+            match tx:
+                case Proof() | Contribution():
+                    found = self._aggregation.find_fault
+                    return self._remember(state, tx, lambda: found(state, tx))
+                case Register() | Commit():
+                    return self._find_training_fault(state, tx)
+                case Refusal():
+                    return None
+        except BlobUnavailable:
+            if not self._may_lack_payloads:
+                raise
+            return None
+
+    def _find_training_fault(self, state: ChainState, tx: Register | Commit | Proof) -> str | None:
+        """What is wrong with what a client shows of its training, but for equations."""
+        find = self._training.find_fault
+        return self._remember(state, tx, lambda: find(state, tx), name=b"training")
+
+    def _is_let_go(self, state: ChainState, proof: Proof) -> bool:
+        """Whether this is of an old round, and what its training is judged by is here no more."""
+        if not self._may_lack_payloads:
+            return False
+        try:
+            self._find_training_fault(state, proof)
+        except BlobUnavailable:
+            return True
+        return False
+
+    def _remember(
+        self,
+        state: ChainState,
+        tx: Transaction,
+        find: Callable[[], str | None],
+        *,
+        name: bytes = b"",
+    ) -> str | None:
+        """A fault is looked for once in a round; "" is remembered for none."""
+        place = name + state.order_beacon + state.beacon + tx.digest
+        known = self._faults.get(place)
         if known is None:
-            try:
-                found = self._aggregation.find_fault(state, tx)
-            except BlobUnavailable:
-                if not self._may_lack_payloads:
-                    raise
-                return None
-            known = self._payload_faults.put(place, found or "")
+            known = self._faults.put(place, find() or "")
         return known or None
 
     # -- samples ------------------------------------------------------------------------
@@ -320,12 +397,6 @@ K = TypeVar("K", bound=Transaction)
 def _only(kind: type[K], transactions: Sequence[Transaction]) -> list[K]:
     """The transactions, which `find_admission_fault` let pass only if they are of this kind."""
     return [tx for tx in transactions if isinstance(tx, kind)]
-
-
-def _find_verdict_fault(tx: Transaction, verdict: Verdict) -> str | None:
-    if isinstance(tx, Refusal):
-        return "it refuses a valid proof" if verdict is Verdict.VALID else None
-    return None if verdict is Verdict.VALID else f"its proof is {verdict}"
 
 
 def _refuse(proof: Proof) -> Verdict:

@@ -45,7 +45,13 @@ from prover.groth16.setup import setup_accuracy
 from prover.keys.halves import ProvingKey
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
-from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, draw_blinding
+from prover.pedersen.commitment import (
+    Blinding,
+    Committer,
+    ModelCommitment,
+    SecretCommitment,
+    draw_blinding,
+)
 from prover.pipeline import commit_job, prove_job
 from prover.training.recipe import TrainingRecipe
 from prover.wire.envelope import Envelope
@@ -460,6 +466,10 @@ class ProvenLab(SumLab):
     def rho(self, i: int, learning_round: int) -> int:
         return commitment_of(i)[1].rho
 
+    def secret(self, i: int, learning_round: int) -> SecretCommitment:
+        public, blinding = commitment_of(i)
+        return SecretCommitment(public=public, blinding=blinding)
+
     def verifier(self, seed: int = 1) -> BlockVerifier:
         return BlockVerifier(self.genesis, self.blobs, seeded(seed))
 
@@ -477,18 +487,18 @@ class ProvenLab(SumLab):
     ) -> Envelope:
         """A proof that verifies by itself; `occasion` are fields to lie about."""
         images, labels = self.pool.draw(state.beacon, N_SAMPLES)
-        made, blinding = commitment_of(i)
+        secret = self.secret(i, state.learning_round)
         place = describe_occasion(state, self.client(i))
         job = prove_job(
             accuracy(),
             proving_key(),
-            model_of(i),
+            self.model(i, state.learning_round),
             images=images,
             labels=labels,
             occasion=replace(place, **occasion),
             shard_index=shard_index,
-            commitment=made,
-            blinding=blinding,
+            commitment=secret.public,
+            blinding=secret.blinding,
             claimed=claimed,
             random_bytes=seeded(i),
             backend=BACKEND,

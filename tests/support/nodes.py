@@ -311,7 +311,8 @@ def _list_due(lab: Lab, chain: ChainState) -> list[Transaction]:
     key = (lab.genesis.digest, *place)
     if key not in _made:
         due = lab.list_due(chain)
-        blobs = [lab.blobs.get(tx.deal) for tx in due if isinstance(tx, Proof)]
+        named = [d for tx in due if isinstance(tx, Proof) for d in (tx.deal, tx.training) if d]
+        blobs = [lab.blobs.get(digest) for digest in named]
         _made[key] = due, blobs
     due, blobs = _made[key]
     for raw in blobs:

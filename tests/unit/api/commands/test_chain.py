@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from api.console.chain_report import report_chain
 from consensus.content.blobs import FileBlobs
-from consensus.disk.block_files import BLOCKS
+from consensus.disk.block_files import BLOCKS, read_chain
 from consensus.disk.development import ADMISSION, BEACON, BLOBS, GENESIS, load_identity, node_home
 from consensus.disk.identity import KEY_FILE, create_key, get_public_key, load_key
 from consensus.disk.ledger import VOTES, Ledger
@@ -202,6 +203,7 @@ def test_an_honest_chain_is_valid(home: Path, finals: list[FinalBlock]) -> None:
         "final_ms": finals[-1].certificate.time_ms,
         "age_s": found["age_s"],
         "sums_not_added_up": 0,
+        "trainings_not_checked": 0,
     }
     assert found["age_s"] == pytest.approx(time.time() - found["final_ms"] / 1000, abs=60)
     when = datetime.fromtimestamp(found["final_ms"] / 1000, UTC)
@@ -209,6 +211,15 @@ def test_an_honest_chain_is_valid(home: Path, finals: list[FinalBlock]) -> None:
     assert f"valid: {len(finals)} blocks" in shown
     assert all(str(found[name]) in shown for name in ("genesis", "height", "head"))
     assert shown.count("not compared") == 3, "a part of a chain, or another's, is valid as well"
+
+
+def test_what_is_here_no_more_is_told(home: Path) -> None:
+    chain = read_chain(home, proven_lab().genesis)
+    told = json.loads(succeed("chain", "verify", home, "--json"))
+    assert "again" not in report_chain(chain, told, ())
+    shown = report_chain(chain, told | {"sums_not_added_up": 2, "trainings_not_checked": 5}, ())
+    assert "sums of 2 learning rounds were not added up again" in shown
+    assert "the training behind 5 proofs was not checked again" in shown
 
 
 def test_a_chain_is_what_was_asked_for(home: Path, finals: list[FinalBlock]) -> None:
