@@ -12,6 +12,7 @@ from consensus.wire.messages import NIL, BeaconShare, Evidence, Step, Vote
 from consensus.wire.transactions import Refusal
 from prover.wire.envelope import Envelope
 from tests.support.desks import LAB, Office, extend, reach
+from tests.support.learning import PHASES
 from tests.support.statements import restate
 
 
@@ -105,7 +106,7 @@ def test_the_first_contradiction_of_a_validator_is_put_on_record(office: Office)
     assert said == [("votes contradict", 3)] * 2
 
 
-@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_beacon_and_an_aggregate_are_always_due(office: Office, phase: Phase) -> None:
     chain = LAB.extend(reach(Phase.ELECT, 1)) if phase is Phase.DONE else reach(phase)
     assert office.desk.is_anything_due(chain) == (phase in (Phase.BEACON, Phase.ELECT))

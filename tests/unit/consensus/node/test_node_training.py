@@ -13,7 +13,7 @@ from consensus.content.blobs import KeptBlobs
 from consensus.content.interface import Blobs
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import ChainState, Phase
-from consensus.learning.steps import list_training_blobs
+from consensus.learning.steps import get_done, list_training_blobs
 from consensus.learning.training_mean import read_masters
 from consensus.node.stream import VOTES
 from consensus.wire.messages import BeaconShare
@@ -203,7 +203,8 @@ def test_what_one_node_was_shown_reaches_all(make_net: MakeNet) -> None:
 
 
 def test_a_missing_blob_is_waited_for(make_net: MakeNet) -> None:
-    """A client says what it says, and puts the blob later: nothing is refused meanwhile."""
+    """A client says what it says, and puts the blob later: nothing is refused meanwhile, and the
+    others are in."""
     net = make_net(new_lab())
     net.withholds = net.lab.client(1)
     net.start_all()
@@ -213,6 +214,7 @@ def test_a_missing_blob_is_waited_for(make_net: MakeNet) -> None:
         heard_at = net.now
         net.run(lambda heard_at=heard_at: net.now > heard_at + 1.0)  # type: ignore[misc]
         assert all(node.chain.phase is phase for node in net)
+        assert set(get_done(net.chain, phase)) == {net.lab.client(0), net.lab.client(2)}
         wanted = {d for node in net for d in node._desk.list_wanted(node.chain)}
         assert wanted == {digest}
         assert net.lab.blobs.put(raw) == digest
