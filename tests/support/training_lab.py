@@ -18,6 +18,7 @@ from consensus.aggregation.client_side import RoundClient
 from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
+from consensus.learning.samples import SamplePool
 from consensus.learning.training import draw_order, draw_steps
 from consensus.learning.training_mean import find_start
 from consensus.wire.genesis import Task
@@ -44,7 +45,7 @@ from prover.training.step import StepTrace, train_step
 from prover.wire.records import Record
 from prover.wire.statement import Occasion
 from prover.wire.training import TrainingProofs
-from tests.support.learning import ARCHITECTURE, BACKEND, ProvenLab, model_of
+from tests.support.learning import ARCHITECTURE, BACKEND, N_POOL, ProvenLab, model_of
 from tests.support.models import random_images
 from tests.support.tiny_circuits import seeded
 
@@ -53,8 +54,17 @@ N_SAMPLES, N_STEPS = 38, 3
 
 @cache
 def recipe() -> TrainingRecipe:
+    """Drawn weights are 64 at most, and a step moves none by more than 4 255 2^6 2^-13 < 8: in six
+    steps none leaves its range, wherever a genesis lets training start.
+    """
     return TrainingRecipe(
-        architecture=ARCHITECTURE, batch_size=4, master_bits=12, logit_shift=6, error_bits=14
+        architecture=ARCHITECTURE,
+        batch_size=4,
+        master_bits=13,
+        logit_shift=6,
+        loss_bits=6,
+        backward_shift=10,
+        error_bits=14,
     )
 
 
@@ -227,6 +237,16 @@ class TrainingLab(ProvenLab):
             n_drawn=self.n_drawn,
         )
         return replace(super().task, training=training)
+
+    @cached_property
+    def pool(self) -> SamplePool:
+        """Every image under every label: so any model, whatever the genesis has drawn for it to
+        start from, is right about a third, and a drawn shard without one of them is one in 5,000.
+        """
+        n_classes = recipe().widths[-1]
+        images = random_images(ARCHITECTURE, N_POOL // n_classes, np.random.default_rng(3))
+        labels = np.tile(np.arange(n_classes, dtype=np.uint8), len(images))
+        return SamplePool.of(images=np.repeat(images, n_classes, axis=0), labels=labels)
 
     # -- what is drawn
 
