@@ -81,7 +81,7 @@ def judge_file(
     random_bytes: RandomBytes,
 ) -> Proven | Refusal:
     """The verdict on any bytes. A container is valid when all its shards are: one product of
-    pairings tells, and false ones cost no more than true ones.
+    pairings tells, and the first false one is named for less than that again.
 
     images, labels : all samples that the file should be about; a container's shards are cut here
     expected       : fields of the statement that must be as given; others are only reported
@@ -161,9 +161,7 @@ def _find_other_data(statement: Statement, shard: ShardInputs) -> str | None:
 
 def _place(index: int | None, n_shards: int) -> str:
     """Which shard a reason is about, as its beginning."""
-    if n_shards == 1:
-        return ""
-    return "not all shards hold: " if index is None else f"shard {index}: "
+    return "" if n_shards == 1 else f"shard {index}: "
 
 
 def _refuse(verdict: Verdict, reason: str | None = None) -> Refusal:

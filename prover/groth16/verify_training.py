@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from prover.circuit.training.inputs import ExportInputs, StepInputs, Trajectory
-from prover.groth16.verify import Claim, admit, equations_hold, judge_admitted
+from prover.groth16.verify import Claim, admit, equations_hold, judge_admitted, judge_whole
 from prover.keys.halves import VerifyingKey
 from prover.randomness import RandomBytes
 from prover.wire.training import ExportEnvelope, StepEnvelope, TrainingProofs
@@ -49,8 +49,8 @@ def verify_trajectory(
 ) -> tuple[Verdict, int | None]:
     """VALID when the envelopes prove all steps of a trajectory; else the first fault found.
 
-    returns : (verdict, step); the step is None where the pairings fail for several together
-    cost    : one product of pairings, none when a step falls before that
+    returns : (verdict, step); no step where all are valid
+    cost    : as `verify_all`
     Raises KeyMismatch as `verify_steps`.
     """
     envelopes = [StepEnvelope.decode(raw) for raw in raws]
@@ -68,9 +68,7 @@ def verify_trajectory(
         if isinstance(admitted, Verdict):
             return admitted, step
         claims.append(admitted)
-    if not claims or equations_hold(claims, key=key, random_bytes=random_bytes):
-        return Verdict.VALID, None
-    return Verdict.PAIRING_FAILED, 0 if len(claims) == 1 else None
+    return judge_whole(claims, key=key, random_bytes=random_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,7 +280,7 @@ def test_one_false_proof_fails_a_trajectory(raws: list[bytes]) -> None:
     mixed = StepEnvelope.decode(raws[1])
     assert mixed is not None
     false = replace(mixed, proof=other[-352:]).encode()
-    assert judge([raws[0], false, raws[2]], expect(chain())) == (FAILED, None)
+    assert judge([raws[0], false, raws[2]], expect(chain())) == (FAILED, 1)
     assert judge([raws[0][:-352] + other[-352:]], expect(chain()[:1])) == (FAILED, 0)
 
 

@@ -271,7 +271,9 @@ def test_a_batch_names_each_false_proof() -> None:
     assert verdicts == [valid, failed, Verdict.MALFORMED, valid, valid, failed, valid]
 
 
-def test_one_product_refuses_what_counts_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_product_tells_of_a_whole_and_few_more_name_its_first_false_proof(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """However many are false; none is asked for when one falls before the pairings."""
     good, products = honest().envelope, list[int]()
 
@@ -280,6 +282,7 @@ def test_one_product_refuses_what_counts_as_a_whole(monkeypatch: pytest.MonkeyPa
         return equations_hold(claims, **rest)
 
     def check(*raws: bytes) -> tuple[Verdict, int | None]:
+        products.clear()
         return verify_all(
             raws,
             key=toy_key().verifying,
@@ -292,12 +295,20 @@ def test_one_product_refuses_what_counts_as_a_whole(monkeypatch: pytest.MonkeyPa
         edit=lambda s: replace(s, claimed_correct=s.claimed_correct + 1),
     ).envelope
     monkeypatch.setattr(verify_module, "equations_hold", count)
-    assert check() == check(good) == check(good, good, good) == (Verdict.VALID, None)
-    assert check(*[false] * 9) == check(good, false, good) == (Verdict.PAIRING_FAILED, None)
-    assert check(false) == (Verdict.PAIRING_FAILED, 0)
-    assert products == [1, 3, 9, 3, 1]
+    for n in (0, 1, 3):
+        assert check(*[good] * n) == (Verdict.VALID, None)
+        assert products == ([n] if n else [])
+    for n in (1, 2, 3, 7):
+        for first in range(n):
+            for rest in (good, false):
+                found = check(*[good] * first, false, *[rest] * (n - first - 1))
+                assert found == (Verdict.PAIRING_FAILED, first)
+                assert sum(products) <= 2 * n - 1
+                assert len(products) <= 1 + n.bit_length()
+    assert check(*[false] * 9) == (Verdict.PAIRING_FAILED, 0)
+    assert products == [9, 4, 2, 1]
     assert check(good, b"no envelope", false) == (Verdict.MALFORMED, 1)
-    assert products == [1, 3, 9, 3, 1]
+    assert products == []
 
 
 def test_an_empty_batch() -> None:
