@@ -38,6 +38,7 @@ from prover.model.network import QuantizedModel, is_correct
 from prover.model.zkq import decode_model
 from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, draw_blinding
 from prover.pipeline import ProvedJob, commit_job, prove_job
+from prover.series import prove_shards
 from prover.wire.envelope import Envelope, Proof
 from prover.wire.statement import Occasion, Statement
 from prover.wire.verdict import Verdict
@@ -164,7 +165,19 @@ class AccuracyBench:
         """One envelope for each `n_samples` samples."""
         starts = range(0, len(labels), self.n_samples)
         cuts = [slice(start, start + self.n_samples) for start in starts]
-        return [self.prove(images[c], labels[c], i).envelope for i, c in enumerate(cuts)]
+        jobs = prove_shards(
+            self.circuit,
+            self.key,
+            self.model,
+            [self.inputs(images[c], labels[c]) for c in cuts],
+            occasion=OCCASION,
+            commitment=self.commitment,
+            blinding=self.blinding,
+            random_bytes=secrets.token_bytes,
+            backend=self.backend,
+            clock=perf_counter,
+        )
+        return [job.envelope for job in jobs]
 
     def inputs(self, images: UInt8Array, labels: UInt8Array) -> ShardInputs:
         return ShardInputs.of(self.circuit.public_layout, images, labels)

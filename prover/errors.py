@@ -13,6 +13,7 @@ ProverError, a `kernels.errors.ZkpotError`
 ├── KeyMismatch               key, circuit, witness or commitment do not belong together
 ├── TrapdoorInvalid           a setup scalar would make a point of the key the identity
 ├── SelfCheckFailed           a proof that was made does not verify; it is not published
+├── ShardFailed               of a set in shards, which one was not proven and why
 ├── ShapeMismatch             samples or tensors do not fit the architecture
 ├── UnsatisfiedConstraint     the witness does not solve the circuit
 ├── RecipeInvalid             a description of training that no step can follow
@@ -240,6 +241,20 @@ class SelfCheckFailed(ProverError):
         super().__init__(
             f"the new proof does not verify ({verdict}) and is not published; {next_step}"
         )
+
+
+class ShardFailed(ProverError):
+    """No proof of a set in shards is made: one of them fails, under the code of its own error.
+
+    shard, n_shards : which one, and of how many; cause : what is wrong with it
+    """
+
+    code = "shard_failed"
+
+    def __init__(self, *, shard: int, n_shards: int, cause: ProverError) -> None:
+        self.shard, self.n_shards, self.cause = shard, n_shards, cause
+        self.code = cause.code
+        super().__init__(f"shard {shard} of {n_shards}: {cause.public_message}")
 
 
 class DependentColumns(ProverError):

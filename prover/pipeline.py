@@ -11,11 +11,13 @@
                    v
                  envelope: statement and 224 bytes
 
-Time, randomness and the device are arguments. A proof that does not verify never leaves.
+`make_proof` does all but the last stage, for those who verify beside the next proof. Time,
+randomness and the device are arguments. A proof that does not verify never leaves.
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from kernels.backend import Backend
@@ -23,13 +25,14 @@ from kernels.encoding import encode_g1
 from kernels.machine import count_memory
 from kernels.numpy_types import UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
+from prover.circuit.constraints import Circuit
 from prover.circuit.public_inputs import ShardInputs
 from prover.circuit.sizes import require_circuit
 from prover.circuit.witness import solve_committed
 from prover.errors import KeyMismatch
 from prover.groth16.commitment import Opening
 from prover.groth16.verify import verify
-from prover.groth16.whole import prove_statement, require_same, require_valid
+from prover.groth16.whole import WholeProof, prove_statement, require_same, require_valid
 from prover.keys.card import KeyCard
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.model.network import QuantizedModel
@@ -37,9 +40,10 @@ from prover.model.ranges import compute_ranges
 from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, commit_model
 from prover.pedersen.opening import opens
 from prover.progress import Clock, StageProgress, Stages, silent
-from prover.randomness import RandomBytes
+from prover.randomness import RandomBytes, fork
 from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion, Statement
+from prover.wire.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,50 @@ def require_commitment(
         raise KeyMismatch("the commitment is of another model, or the blinding of another one")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MadeProof:
+    """A proof that nobody has verified yet: it leaves by `check`, or by `verify` and `conclude`.
+
+    random_bytes : for the verifier's weights; a source of its own, so that the next proof can be
+                   made meanwhile
+    """
+
+    envelope: bytes
+    statement: Statement
+    inputs: ShardInputs
+    whole: WholeProof
+    circuit: Circuit
+    key: VerifyingKey
+    backend: Backend
+    random_bytes: RandomBytes
+    stages: Stages
+
+    def verify(self) -> Verdict:
+        """What verifiers will say. For any thread: it takes nothing of the device."""
+        with self.stages.stage("verify"):
+            return verify(
+                self.envelope,
+                key=self.key,
+                public_inputs=self.inputs,
+                random_bytes=self.random_bytes,
+            )
+
+    def conclude(self, verdict: Verdict) -> ProvedJob:
+        """What is published; SelfCheckFailed or UnsatisfiedConstraint, which the device finds, for
+        a verdict that is not VALID."""
+        require_valid(self.whole, verdict, self.circuit, self.backend)
+        return ProvedJob(
+            envelope=self.envelope, statement=self.statement, timings_s=self.stages.timings_s
+        )
+
+    def check(self, device: AbstractContextManager[object] | None = None) -> ProvedJob:
+        """Both in turn. device : entered where the device has to be asked"""
+        verdict = self.verify()
+        is_valid = verdict is Verdict.VALID
+        with nullcontext() if is_valid or device is None else device:
+            return self.conclude(verdict)
+
+
 def prove_job(
     accuracy: AccuracyCircuit,
     key: ProvingKey,
@@ -92,15 +140,52 @@ def prove_job(
     """One verified proof about one shard, under a commitment made before.
 
     images, labels : uint8[n_real, ...] and uint8[n_real], n_real <= the circuit's samples
-    commitment     : by `commit_job`, of this model with this blinding; it serves every shard, and
-                     every key
-    claimed        : how many correct samples to claim; default all that are
-    raises         : KeyMismatch, ShapeMismatch, UnsatisfiedConstraint (by label, without values),
-                     SelfCheckFailed
+    raises         : as `make_proof`; SelfCheckFailed
+    """
+    made = make_proof(
+        accuracy,
+        key,
+        model,
+        inputs=ShardInputs.of(accuracy.public_layout, images, labels),
+        occasion=occasion,
+        commitment=commitment,
+        blinding=blinding,
+        random_bytes=random_bytes,
+        backend=backend,
+        clock=clock,
+        shard_index=shard_index,
+        claimed=claimed,
+        progress=progress,
+    )
+    return made.check()
+
+
+def make_proof(
+    accuracy: AccuracyCircuit,
+    key: ProvingKey,
+    model: QuantizedModel,
+    *,
+    inputs: ShardInputs,
+    occasion: Occasion,
+    commitment: ModelCommitment,
+    blinding: Blinding,
+    random_bytes: RandomBytes,
+    backend: Backend,
+    clock: Clock,
+    shard_index: int = 0,
+    claimed: int | None = None,
+    progress: StageProgress | None = None,
+) -> MadeProof:
+    """A proof about one shard, not verified.
+
+    inputs     : of the circuit's public layout
+    commitment : by `commit_job`, of this model with this blinding; it serves every shard, and
+                 every key
+    claimed    : how many correct samples to claim; default all that are
+    raises     : KeyMismatch, ShapeMismatch, UnsatisfiedConstraint (by label, without values)
     """
     require_same_circuit(accuracy, key)
     stages = Stages(clock=clock, report=progress or silent)
-    inputs = ShardInputs.of(accuracy.public_layout, images, labels)
 
     with stages.stage("witness 1"), backend.integers.active():
         committed = solve_committed(
@@ -134,15 +219,17 @@ def prove_job(
         backend=backend,
         stages=stages,
     )
-    envelope = Envelope(statement=statement, proof=whole.proof.encode()).encode()
-
-    with stages.stage("verify"):
-        verdict = verify(
-            envelope, key=key.verifying, public_inputs=inputs, random_bytes=random_bytes
-        )
-        require_valid(whole, verdict, accuracy.circuit, backend)
-
-    return ProvedJob(envelope=envelope, statement=statement, timings_s=stages.timings_s)
+    return MadeProof(
+        envelope=Envelope(statement=statement, proof=whole.proof.encode()).encode(),
+        statement=statement,
+        inputs=inputs,
+        whole=whole,
+        circuit=accuracy.circuit,
+        key=key.verifying,
+        backend=backend,
+        random_bytes=fork(random_bytes),  # now that all bytes are fixed
+        stages=stages,
+    )
 
 
 def build_statement(

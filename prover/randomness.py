@@ -6,6 +6,8 @@ The source is `secrets.token_bytes` in the shells and a seeded one in tests; not
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import shake_256
+from itertools import count
 
 from kernels.bn254 import R
 from prover.errors import BrokenRandomness
@@ -42,6 +44,16 @@ def draw_weight(random_bytes: RandomBytes) -> int:
         if value:
             return value
     raise BrokenRandomness("256 weights in a row are zero: the source is not random")
+
+
+def fork(random_bytes: RandomBytes) -> RandomBytes:
+    """A source of its own, seeded with 32 bytes of another: who draws from it, and when, leaves
+    what the other one gives as it is.
+
+    holds : call i gives SHAKE-256 of seed | i, which nobody tells from random without the seed
+    """
+    seed, calls = _take(random_bytes, 32), count()
+    return lambda n: shake_256(seed + next(calls).to_bytes(8, "little")).digest(n)
 
 
 def _take(random_bytes: RandomBytes, n: int) -> bytes:

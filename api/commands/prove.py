@@ -185,34 +185,23 @@ def _prove_all(
     import time
 
     from api.console.progress import show_steps
-    from prover.pipeline import prove_job
+    from prover.series import prove_shards
 
-    jobs = []
     with show_steps() as progress:
-        for index, part in enumerate(parts):
-            if len(parts) > 1:
-                progress("shards", index, len(parts))
-            jobs.append(
-                prove_job(
-                    kit.accuracy,
-                    kit.key,
-                    kit.model,
-                    images=part.images,
-                    labels=part.labels,
-                    occasion=occasion,
-                    shard_index=index,
-                    commitment=commitment,
-                    blinding=blinding,
-                    claimed=claim,
-                    random_bytes=secrets.token_bytes,
-                    backend=backend,
-                    clock=time.perf_counter,
-                    progress=progress,
-                )
-            )
-        if len(parts) > 1:
-            progress("shards", len(parts), len(parts))
-    return jobs
+        return prove_shards(
+            kit.accuracy,
+            kit.key,
+            kit.model,
+            parts,
+            occasion=occasion,
+            commitment=commitment,
+            blinding=blinding,
+            claimed=claim,
+            random_bytes=secrets.token_bytes,
+            backend=backend,
+            clock=time.perf_counter,
+            progress=progress,
+        )
 
 
 def _add_up(jobs: list[ProvedJob]) -> dict[str, float]:
