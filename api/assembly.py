@@ -25,6 +25,7 @@ from api.store.opening import open_keys, open_shelf, open_store
 from api.worker.device_claims import ClaimedDevices
 from api.worker.devices import Devices
 from api.worker.loop import Worker
+from api.worker.seats import Seats
 from api.worker.work import TaskProver
 from kernels.errors import BackendUnavailable, DeviceError
 from kernels.private_folder import make_private_folder
@@ -73,7 +74,14 @@ def build_worker(
     names = [settings.backend, settings.fallback_backend]
     devices = Devices(names, on_fault=on_fault, load=claimed.load)
     return Worker(
-        queue, prover, devices, name=name, log=log, stop=stop, gpu_address=claimed.address
+        queue,
+        prover,
+        devices,
+        name=name,
+        log=log,
+        stop=stop,
+        gpu_address=claimed.address,
+        seats=Seats(settings.tasks_in_flight, memory_bytes=find_memory(settings)),
     )
 
 

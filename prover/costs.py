@@ -207,6 +207,16 @@ def measure_proving(sizes: CircuitSizes, *, streams: bool) -> int:
     return _PROVING_ROOM[streams].measure(sizes)
 
 
+def measure_foreign(zkey_bytes: int) -> int:
+    """The most bytes that a proof under a key of that many takes, its key and the program
+    included."""
+    return int(_PROVING_ROOM[False].start_mib * _MIB + _FOREIGN_ROOM * zkey_bytes)
+
+
+_FOREIGN_ROOM = 2.5
+"""Of 2^16 and 2^17 dense rows it is 2.0, and less of bits."""
+
+
 # -- speeds ----------------------------------------------------------------------------------------
 
 REFERENCE_NS: Mapping[str, Mapping[Unit, float]] = {

@@ -13,16 +13,42 @@ Source: Groth16 (eprint 2016/260); snarkjs 0.7.6, src/groth16_prove.js and groth
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from kernels.array import FrArray
 from kernels.backend import Backend
 from prover.errors import KeyMismatch, SelfCheckFailed
 from prover.formats.zkey import Zkey
 from prover.groth16.plain import verify_plain
 from prover.groth16.prove import compute_points
+from prover.keys.halves import VerifyingKey
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MadeForeign:
+    """A proof that nobody has verified yet: it leaves by `check`, which takes nothing of the
+    device."""
+
+    points: Groth16Points
+    public: FrArray
+    key: VerifyingKey
+
+    def check(self) -> Groth16Points:
+        """The proof; SelfCheckFailed when it does not verify, which is what a wrong witness leads
+        to."""
+        verdict = verify_plain(self.key, self.public, self.points)
+        if verdict is not Verdict.VALID:
+            raise SelfCheckFailed(
+                verdict.value,
+                next_step="the witness most likely solves another circuit than this key's, or "
+                "none: make it again (`snarkjs wtns calculate`), compare it with the circuit "
+                "(`snarkjs wtns check`), or prove again on another device",
+            )
+        return self.points
 
 
 def prove_foreign(
@@ -35,10 +61,26 @@ def prove_foreign(
 ) -> Groth16Points:
     """A proof for all wires of the circuit, [n_wires], verified before it is returned.
 
+    raises : as `make_foreign`; SelfCheckFailed
+    """
+    return make_foreign(
+        zkey, witness, random_bytes=random_bytes, backend=backend, progress=progress
+    ).check()
+
+
+def make_foreign(
+    zkey: Zkey,
+    witness: FrArray,
+    *,
+    random_bytes: RandomBytes,
+    backend: Backend,
+    progress: StageProgress | None = None,
+) -> MadeForeign:
+    """A proof for all wires of the circuit, [n_wires], not verified.
+
     zkey         : for many proofs, its key prepared by `prover.groth16.prove.prepare`
     random_bytes : cryptographic; zero knowledge rests on it
-    raises       : KeyMismatch for a witness of another circuit; SelfCheckFailed when the proof
-                   does not verify, which is what a wrong witness leads to
+    raises       : KeyMismatch for a witness of another circuit
     """
     key = zkey.key
     try:
@@ -56,12 +98,4 @@ def prove_foreign(
         raise KeyMismatch(
             error.what, next_step="use the .zkey and the .wtns of one circuit"
         ) from None
-    verdict = verify_plain(key.verifying, witness[1 : 1 + key.n_public], points)
-    if verdict is not Verdict.VALID:
-        raise SelfCheckFailed(
-            verdict.value,
-            next_step="the witness most likely solves another circuit than this key's, or none: "
-            "make it again (`snarkjs wtns calculate`), compare it with the circuit (`snarkjs wtns "
-            "check`), or prove again on another device",
-        )
-    return points
+    return MadeForeign(points=points, public=witness[1 : 1 + key.n_public], key=key.verifying)

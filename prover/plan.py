@@ -204,6 +204,15 @@ def must_stream(sizes: CircuitSizes, memory_bytes: int | None) -> bool:
     return memory_bytes is not None and peak > memory_bytes
 
 
+def measure_circuit(sizes: CircuitSizes, memory_bytes: int | None) -> int:
+    """The most bytes that a proof takes whose key may have to be made first, the program included.
+
+    memory_bytes : where they are too few, the key's bases stay in their file
+    """
+    streams = must_stream(sizes, memory_bytes)
+    return max(measure_setup(sizes, streams=streams), measure_proving(sizes, streams=streams))
+
+
 _size = lru_cache(256)(compute_sizes)
 """A circuit with many layers takes half a second, and is asked for again and again."""
 

@@ -1,4 +1,4 @@
-"""`zkpot worker`: proves the jobs of the queue, one at a time, on one device."""
+"""`zkpot worker`: proves the jobs of the queue on one device."""
 
 from __future__ import annotations
 

@@ -193,16 +193,18 @@ class JobQueue:
 
     # -- workers
 
-    def lease(self, worker: str) -> Lease | None:
+    def lease(self, worker: str, *, beside: bool = False) -> Lease | None:
         """A task to work on, the most urgent first, tasks of lost workers before new ones.
 
-        worker : unique to this process; it holds no other task
+        worker : unique to this process; it holds no other task under this name
+        beside : the process is at work for another one: tasks of lost workers are left to others
         """
         found = self.scripts.run(
             "lease",
             worker=worker,
             lease_ms=self.settings.lease_ms,
             max_deliveries=self.settings.max_deliveries,
+            beside=int(beside),
         )
         if not found:
             return None

@@ -133,7 +133,7 @@ class KeyCache:
 
         memory_bytes : of the process; where they are too few, a key's bases stay in its file
         """
-        self.folder, self._memory_bytes = folder, memory_bytes
+        self.folder, self.memory_bytes = folder, memory_bytes
         self._random_bytes = random_bytes
         self.memory: LeastRecent[object] = LeastRecent(budget_bytes)
 
@@ -187,7 +187,7 @@ class KeyCache:
             circuit = making.compile()
             report("circuit", 1, 1)
             card = making.describe(circuit)
-            streams = must_stream(making.sizes, self._memory_bytes)
+            streams = must_stream(making.sizes, self.memory_bytes)
             folder = self.folder.require(
                 card.digest,
                 bound_key_bytes(making.sizes),

@@ -141,6 +141,14 @@ class UploadStore:
         if not is_digest or not self._is_alive(self._objects.find(_name(owner, kind, digest))):
             raise UploadGone(kind)
 
+    def measure(self, owner: str, kind: UploadKind, digest: str) -> int:
+        """Bytes of the content. Raises UploadGone when it is not there, OSError."""
+        self.require(owner, kind, digest)
+        found = self._objects.find(_name(owner, kind, digest))
+        if found is None:
+            raise UploadGone(kind)
+        return found.n_bytes
+
     def require_room(self, n_bytes: int) -> None:
         """Raises StoreFull when so much more would exceed the limit."""
         used = self._objects.measure(_ALL) + self.private.measure()

@@ -10,6 +10,7 @@ count that is too large for a device's memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TypeVar
 
 from kernels.backend import Backend, get_backend
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 
 class Devices:
-    """Devices in the order in which they are tried."""
+    """Devices in the order in which they are tried; for several threads."""
 
     def __init__(
         self,
@@ -34,8 +35,13 @@ class Devices:
     ) -> None:
         """on_fault : called with the device's name when another one takes over"""
         self._names = list(dict.fromkeys(names))
-        self._on_fault, self._load = on_fault, load
+        self._on_fault, self._load_first = on_fault, load
+        self._loading = Lock()
         self._faults = dict.fromkeys(self._names, 0)
+
+    def _load(self, name: str) -> Backend:
+        with self._loading:  # else two threads would have two of one device
+            return self._load_first(name)
 
     @property
     def current(self) -> str:
@@ -73,6 +79,7 @@ class Devices:
                 self._on_fault(name, error)
         else:
             done = work(self._load(self._names[-1]))
-        for name in suspects:
-            self._faults[name] += 1
+        with self._loading:
+            for name in suspects:
+                self._faults[name] += 1
         return done

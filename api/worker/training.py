@@ -19,7 +19,10 @@ from api.store.keycache import KeyCache, ReadyKey
 from federated.provable.orders import TrainingOrder
 from kernels.backend import Backend
 from kernels.numpy_types import Int64Array
+from prover.circuit.sizes import CircuitSizes
 from prover.circuit.training.export import ExportCircuit
+from prover.circuit.training.export_plan import require_export
+from prover.circuit.training.sizes import compute_step_sizes, require_step
 from prover.circuit.training.step import StepCircuit
 from prover.errors import RangeExceeded
 from prover.keys.halves import ProvingKey
@@ -55,6 +58,13 @@ class TrainingPart:
         if task < self.order.head.n_steps:
             return self._prove_step(task)
         return self._prove_export()
+
+    def compute_sizes(self, task: int) -> CircuitSizes:
+        """Of the circuit of this step, or of the export. Raises ArchitectureInvalid."""
+        recipe = self.order.recipe
+        if task < self.order.head.n_steps:
+            return compute_step_sizes(require_step(recipe))
+        return require_export(recipe).sizes
 
     def _prove_step(self, index: int) -> bytes:
         head, recipe = self.order.head, self.order.recipe

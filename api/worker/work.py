@@ -15,10 +15,14 @@ from api.queue.queue import MAX_RESULT_BYTES, JobQueue
 from api.store.keycache import KeyCache
 from api.store.private import PrivatePart
 from api.store.uploads import UploadKind, UploadStore
+from api.worker.seats import Seat
 from api.worker.training import TrainingPart
 from federated.provable.orders import TrainingOrder
 from kernels.backend import Backend
-from prover.foreign import prove_foreign
+from prover.circuit.public_inputs import PublicLayout, ShardInputs
+from prover.circuit.sizes import compute_sizes
+from prover.costs import measure_foreign
+from prover.foreign import make_foreign
 from prover.formats.json_io import encode_proof, encode_public
 from prover.formats.key_memory import KeyMemory
 from prover.formats.wtns import read_wtns
@@ -27,7 +31,8 @@ from prover.groth16.prove import prepare
 from prover.model.network import QuantizedModel
 from prover.model.zkq import decode_model
 from prover.pedersen.commitment import Committer, SecretCommitment, draw_blinding
-from prover.pipeline import commit_job, prove_job
+from prover.pipeline import commit_job, make_proof
+from prover.plan import measure_circuit
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
 from prover.shards import split_range
@@ -57,16 +62,28 @@ class TaskProver:
     random_bytes: RandomBytes
 
     def prove(
-        self, spec: JobSpec, task: int, *, backend: Backend, report: StageProgress, agree: Agree
+        self,
+        spec: JobSpec,
+        task: int,
+        *,
+        backend: Backend,
+        report: StageProgress,
+        agree: Agree,
+        seat: Seat,
     ) -> TaskResult:
-        """Raises TaskFailed, KeysFull, UploadGone, PrivateGone, ProverError, FederatedError and
-        OSError, what the device raises, and what `report` and `agree` raise to stop the work."""
+        """The result of a task, verified. Inputs are read before the device is the task's, and what
+        it made is verified after.
+
+        Raises TaskFailed, KeysFull, UploadGone, PrivateGone, ProverError, FederatedError and
+        OSError, what the device raises, and what `report`, `agree` and `seat` raise to stop the
+        work.
+        """
         if isinstance(spec.work, AccuracyWork):
-            made = self._prove_shard(spec.owner, spec.work, task, backend, report, agree)
+            made = self._prove_shard(spec.owner, spec.work, task, backend, report, agree, seat)
         elif isinstance(spec.work, TrainingWork):
-            made = self._prove_training(task, backend, report, agree)
+            made = self._prove_training(task, backend, report, agree, seat)
         else:
-            made = self._prove_groth16(spec, spec.work, backend, report, agree)
+            made = self._prove_groth16(spec, spec.work, backend, report, agree, seat)
         if len(made.raw) > MAX_RESULT_BYTES:
             raise TaskFailed(
                 "result_too_large",
@@ -89,6 +106,7 @@ class TaskProver:
         backend: Backend,
         report: StageProgress,
         agree: Agree,
+        seat: Seat,
     ) -> TaskResult:
         model = decode_model(self.store.get(owner, UploadKind.MODEL, work.model_id))
         images, labels = self.store.load_samples(owner, work.dataset)
@@ -99,23 +117,31 @@ class TaskProver:
                 "job came; fetch the same data on every machine, then submit again",
             )
         part = split_range(work.n_total, work.n_samples)[task]
-        ready = self.keys.get(model.architecture, work.n_samples, backend, report)
-        committed = self._commit(owner, work, model, backend, report, agree)
-        done = prove_job(
-            ready.circuit,
-            ready.key,
-            model,
-            images=images[part],
-            labels=labels[part],
-            occasion=_occasion(work),
-            shard_index=task,
-            commitment=committed.public,
-            blinding=committed.blinding,
-            random_bytes=self.random_bytes,
-            backend=backend,
-            clock=time.perf_counter,
-            progress=report,
+        layout = PublicLayout(model.architecture, work.n_samples)
+        inputs = ShardInputs.of(layout, images[part], labels[part])
+        seat.claim(
+            lambda: measure_circuit(
+                compute_sizes(model.architecture, work.n_samples), self.keys.memory_bytes
+            )
         )
+        with seat.device():
+            ready = self.keys.get(model.architecture, work.n_samples, backend, report)
+            committed = self._commit(owner, work, model, backend, report, agree)
+            made = make_proof(
+                ready.circuit,
+                ready.key,
+                model,
+                inputs=inputs,
+                occasion=_occasion(work),
+                shard_index=task,
+                commitment=committed.public,
+                blinding=committed.blinding,
+                random_bytes=self.random_bytes,
+                backend=backend,
+                clock=time.perf_counter,
+                progress=report,
+            )
+        done = made.check(seat.device())
         return TaskResult(raw=done.envelope, n_samples=part.stop - part.start)
 
     def _commit(
@@ -148,9 +174,10 @@ class TaskProver:
         return SecretCommitment.decode(private.read(name, PrivatePart.BLINDING))
 
     def _prove_training(
-        self, task: int, backend: Backend, report: StageProgress, agree: Agree
+        self, task: int, backend: Backend, report: StageProgress, agree: Agree, seat: Seat
     ) -> TaskResult:
-        """A step of a trajectory or, as the last task, its export."""
+        """A step of a trajectory or, as the last task, its export; all on the device, which
+        compares the commitments first."""
         name, private = agree(""), self.store.private
 
         def read(start: int, length: int) -> bytes:
@@ -164,7 +191,9 @@ class TaskProver:
             backend=backend,
             report=report,
         )
-        return TaskResult(raw=part.prove(task), n_samples=0)
+        seat.claim(lambda: measure_circuit(part.compute_sizes(task), self.keys.memory_bytes))
+        with seat.device():
+            return TaskResult(raw=part.prove(task), n_samples=0)
 
     def _load_committer(self, n_wires: int, backend: Backend, report: StageProgress) -> Committer:
         """The bases of that many wires, kept as keys are."""
@@ -184,12 +213,15 @@ class TaskProver:
         backend: Backend,
         report: StageProgress,
         agree: Agree,
+        seat: Seat,
     ) -> TaskResult:
         report("witness 1", 0, 1)
         with self.store.private.open_file(agree(""), PrivatePart.WITNESS) as path:
             wires = read_wtns(path)
-        self.store.require(spec.owner, UploadKind.ZKEY, work.zkey_id)
+        zkey_bytes = self.store.measure(spec.owner, UploadKind.ZKEY, work.zkey_id)
         report("witness 1", 1, 1)
+        report("load key", 0, 1)
+        seat.claim(lambda: measure_foreign(zkey_bytes))
 
         def load() -> tuple[object, int]:
             with self.store.open_file(spec.owner, UploadKind.ZKEY, work.zkey_id) as path:
@@ -198,17 +230,19 @@ class TaskProver:
                 )
                 return replace(zkey, key=prepare(zkey.key, backend)), path.stat().st_size
 
-        name = ("groth16", work.zkey_id, backend.info().name)
-        zkey = self.keys.memory.get(name, load)
-        assert isinstance(zkey, Zkey)
-        report("prove", 0, 1)
-        proof = prove_foreign(
-            zkey, wires, random_bytes=self.random_bytes, backend=backend, progress=report
-        )
-        report("prove", 1, 1)
+        with seat.device():
+            name = ("groth16", work.zkey_id, backend.info().name)
+            zkey = self.keys.memory.get(name, load)
+            assert isinstance(zkey, Zkey)
+            report("prove", 0, 1)
+            made = make_foreign(
+                zkey, wires, random_bytes=self.random_bytes, backend=backend, progress=report
+            )
+            report("prove", 1, 1)
+        proof = made.check()
         both: dict[str, Any] = {
             "proof": json.loads(encode_proof(proof)),
-            "public": json.loads(encode_public(wires[1 : 1 + zkey.key.n_public])),
+            "public": json.loads(encode_public(made.public)),
         }
         return TaskResult(raw=json.dumps(both).encode("ascii"), n_samples=0)
 

@@ -42,6 +42,21 @@ def test_a_worker_killed_in_a_stage_costs_one_attempt(lab: Lab, stage: str) -> N
     assert lab.count("reclaims") == 1
 
 
+def test_a_worker_killed_with_two_jobs_in_hand_loses_neither(tmp_path: Path, keys: Path) -> None:
+    with open_lab(tmp_path / "lab", keys, in_flight=2) as lab:
+        jobs = [lab.submit(lab.make_spec()), lab.submit_product(3, 5)]
+        victim = lab.start_worker("victim", hold="prove")
+        await_line(victim, "held")
+        lab.await_start(jobs[1])
+        victim.kill()
+        lab.start_worker("heir")
+        records = [lab.await_end(job) for job in jobs]
+        assert_proven_once(lab, records[0])
+        assert lab.judge_product(jobs[1], 15) is Verdict.VALID
+        assert [record.attempts for record in records] == [2, 2]
+        assert lab.count("reclaims") == 2
+
+
 def test_a_frozen_worker_that_wakes_is_fenced_off(lab: Lab) -> None:
     job = lab.submit(lab.make_spec())
     frozen = lab.start_worker("frozen", hold=PUBLISH)

@@ -25,6 +25,7 @@ from api.store.opening import open_keys, open_store
 from api.valkey.embedded import connect
 from api.worker.devices import Devices
 from api.worker.loop import Worker
+from api.worker.seats import Seat, Seats
 from api.worker.work import Agree, TaskProver, TaskResult
 from kernels.backend import Backend
 from prover.progress import StageProgress
@@ -54,13 +55,22 @@ class HeldProver(TaskProver):
     gate: Gate
 
     def prove(
-        self, spec: JobSpec, task: int, *, backend: Backend, report: StageProgress, agree: Agree
+        self,
+        spec: JobSpec,
+        task: int,
+        *,
+        backend: Backend,
+        report: StageProgress,
+        agree: Agree,
+        seat: Seat,
     ) -> TaskResult:
         def passing(stage: str, done: int, total: int) -> None:
             self.gate.pass_by(stage)
             report(stage, done, total)
 
-        return TaskProver.prove(self, spec, task, backend=backend, report=passing, agree=agree)
+        return TaskProver.prove(
+            self, spec, task, backend=backend, report=passing, agree=agree, seat=seat
+        )
 
 
 class HeldQueue(JobQueue):
@@ -90,7 +100,8 @@ def main(name: str, stage: str | None = None, time: str = "1") -> None:
     devices = Devices([settings.backend], on_fault=lambda *_: None)
     log = structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
     print("ready", flush=True)
-    Worker(queue, prover, devices, name=name, log=log, stop=stop).run()
+    seats = Seats(settings.tasks_in_flight)
+    Worker(queue, prover, devices, name=name, log=log, stop=stop, seats=seats).run()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
-from api.queue.jobs import AccuracyWork, Groth16Work, JobRecord, JobSpec, TrainingWork
+from api.queue.jobs import (
+    AccuracyWork,
+    Groth16Work,
+    JobRecord,
+    JobSpec,
+    JobState,
+    TrainingWork,
+)
 from api.queue.queue import JobQueue
 from api.settings import Settings
 from api.store.keyfolder import load_half_of_any
@@ -76,6 +83,7 @@ class Lab:
             "ZKPOT_RETRY_FIRST_MS": str(s.retry_first_ms),
             "ZKPOT_RETRY_LAST_MS": str(s.retry_last_ms),
             "ZKPOT_MAX_DELIVERIES": str(s.max_deliveries),
+            "ZKPOT_IN_FLIGHT": str(s.tasks_in_flight),
             "ZKPOT_THREADS": "1",
         }
 
@@ -181,6 +189,16 @@ class Lab:
             if record.state.is_end:
                 return record
         raise AssertionError(f"{job_id} has not ended after {WAIT_S:g} s")
+
+    def await_start(self, job_id: str) -> None:
+        """Returns when a worker has taken the job."""
+        ends_at, after = time.monotonic() + WAIT_S, "0-0"
+        while time.monotonic() < ends_at:
+            for event in self.queue.read_events(job_id, after=after, block_ms=200):
+                after = event.id
+                if event.data.get("state") == JobState.RUNNING:
+                    return
+        raise AssertionError(f"{job_id} has not begun after {WAIT_S:g} s")
 
     def count(self, name: str) -> int:
         """A counter of the metrics."""

@@ -4,6 +4,8 @@
 ---@param worker string      unique to its process
 ---@param lease_ms string    after which a task that is not renewed is another worker's
 ---@param max_deliveries number
+---@param beside string      '1': the worker has another task in hand, which one that others died
+---                          over would take with it; those are left to others
 ---@return table             {job, task, entry, attempt, spec}; nothing when no task waits
 
 local failed = tick()
@@ -27,7 +29,7 @@ end
 local function take(stream)
   local found = read(stream, '0')
   if found then return found, true end
-  found = find_abandoned(stream)
+  found = beside ~= '1' and find_abandoned(stream)
   if found then return found, true end
   return read(stream, '>'), false
 end

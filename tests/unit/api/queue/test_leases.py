@@ -46,6 +46,29 @@ def test_a_lost_task_goes_to_another_worker_and_its_first_one_is_fenced_off(
     assert ends_of(queue, spec.id) == ["done"]
 
 
+def test_who_has_a_task_in_hand_takes_no_lost_one_beside_it(queue: JobQueue) -> None:
+    queue.submit(make_spec(0))
+    lost = take(queue, "dead")
+    age(queue, lost)
+    queue.submit(make_spec(1))
+    fresh = queue.lease("busy", beside=True)
+    assert fresh is not None
+    assert (fresh.spec, fresh.attempt) == (make_spec(1), 1)
+    assert queue.lease("busy lane 1", beside=True) is None
+    assert take(queue, "idle").entry == lost.entry
+
+
+def test_two_names_of_one_worker_hold_a_task_each(queue: JobQueue) -> None:
+    for number in range(2):
+        queue.submit(make_spec(number))
+    first, second = take(queue, "w"), queue.lease("w lane 1", beside=True)
+    assert second is not None
+    assert {first.spec, second.spec} == {make_spec(0), make_spec(1)}
+    for lease in (first, second):
+        assert queue.renew(lease) is Standing.HELD
+        assert finish(queue, lease)
+
+
 def test_a_renewal_begins_a_new_lease_and_counts_no_delivery(queue: JobQueue) -> None:
     queue.submit(make_spec())
     lease = take(queue)

@@ -29,6 +29,7 @@ from api.store.uploads import UploadKind, UploadStore
 from api.valkey.embedded import connect
 from api.worker.devices import Devices
 from api.worker.loop import Worker
+from api.worker.seats import Seat, Seats
 from api.worker.work import Agree, TaskProver, TaskResult
 from consensus.errors import SealBroken, StoreFailed, StoreKeyMissing, WrongStoreKey
 from kernels.backend import Backend, get_backend
@@ -54,7 +55,14 @@ class Scripted(TaskProver):
     act: Act
 
     def prove(
-        self, spec: JobSpec, task: int, *, backend: Backend, report: StageProgress, agree: Agree
+        self,
+        spec: JobSpec,
+        task: int,
+        *,
+        backend: Backend,
+        report: StageProgress,
+        agree: Agree,
+        seat: Seat,
     ) -> TaskResult:
         return self.act(report)
 
@@ -350,6 +358,7 @@ def test_a_result_that_the_queue_would_not_take_fails_by_name(tmp_path: Path, ex
             backend=get_backend("cpu"),
             report=lambda *_: None,
             agree=lambda name: name,
+            seat=Seats().take(lambda: None),
         )
 
     if not excess:
