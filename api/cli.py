@@ -15,6 +15,7 @@ from importlib import import_module
 import typer
 
 from api.console.output import Command
+from api.process.leaving import leaving_at_once
 from api.process.scratch import ensure_scratch
 from api.process.streams import outlast_errors
 
@@ -88,4 +89,5 @@ def main() -> None:
     """Entry point of the console command."""
     outlast_errors()
     ensure_scratch()
-    build_app(choose_modules(sys.argv[1:]))()
+    with leaving_at_once():
+        build_app(choose_modules(sys.argv[1:]))()
