@@ -163,7 +163,7 @@ def _cut_rows(indptr: Int64Array, n_parts: int) -> list[tuple[int, int]]:
     n_rows = len(indptr) - 1
     cost = indptr + np.arange(n_rows + 1)
     targets = np.arange(n_parts + 1) * int(cost[-1]) // n_parts
-    cuts = np.unique(np.searchsorted(cost, targets)).tolist()
+    cuts = dict.fromkeys(np.searchsorted(cost, targets).tolist())  # np.unique imports numpy.ma
     return list(pairwise(cuts))
 
 
