@@ -56,8 +56,12 @@ class Integers(Protocol):
         """Whether every call is an errand to a device: a few large ones beat many."""
         ...
 
-    def active(self) -> AbstractContextManager[None]:
-        """What a thread does with these arrays, operators and NumPy functions, it does inside."""
+    def active(self, of: object | None = None) -> AbstractContextManager[None]:
+        """What a thread does with these arrays, operators and NumPy functions, it does inside.
+
+        of : a key, for which it is done again and again: a device keeps the memory of what is
+             computed from one time to the next, while the key lives
+        """
         ...
 
     def upload(self, host: npt.NDArray[Any]) -> Any:
@@ -101,7 +105,7 @@ class HostIntegers:
 
     is_remote = False
 
-    def active(self) -> AbstractContextManager[None]:
+    def active(self, of: object | None = None) -> AbstractContextManager[None]:
         return nullcontext()
 
     def upload(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -187,38 +187,39 @@ def make_proof(
     require_same_circuit(accuracy, key)
     stages = Stages(clock=clock, report=progress or silent)
 
-    with stages.stage("witness 1"), backend.integers.active():
-        committed = solve_committed(
-            accuracy,
-            model,
-            inputs.images,
-            inputs.labels,
-            claimed=claimed,
-            integers=backend.integers,
-        )
-        opening = Opening(wires=committed.model_scalars, rho=blinding.rho)
-        advice = committed.advice_scalars
+    with backend.integers.active(key):
+        with stages.stage("witness 1"):
+            committed = solve_committed(
+                accuracy,
+                model,
+                inputs.images,
+                inputs.labels,
+                claimed=claimed,
+                integers=backend.integers,
+            )
+            opening = Opening(wires=committed.model_scalars, rho=blinding.rho)
+            advice = committed.advice_scalars
 
-    statement = build_statement(
-        accuracy,
-        key,
-        inputs,
-        occasion,
-        commitment,
-        shard_index=shard_index,
-        claimed=committed.claimed,
-    )
-    whole = prove_statement(
-        accuracy.circuit,
-        key,
-        statement,
-        inputs,
-        openings=[opening],
-        advice=advice,
-        random_bytes=random_bytes,
-        backend=backend,
-        stages=stages,
-    )
+        statement = build_statement(
+            accuracy,
+            key,
+            inputs,
+            occasion,
+            commitment,
+            shard_index=shard_index,
+            claimed=committed.claimed,
+        )
+        whole = prove_statement(
+            accuracy.circuit,
+            key,
+            statement,
+            inputs,
+            openings=[opening],
+            advice=advice,
+            random_bytes=random_bytes,
+            backend=backend,
+            stages=stages,
+        )
     return MadeProof(
         envelope=Envelope(statement=statement, proof=whole.proof.encode()).encode(),
         statement=statement,

@@ -42,8 +42,8 @@ class DeviceIntegers:
     def __init__(self, device: Device, constants: Constants) -> None:
         self._device, self._constants = device, constants
 
-    def active(self) -> AbstractContextManager[None]:
-        return self._device.active()
+    def active(self, of: object | None = None) -> AbstractContextManager[None]:
+        return self._device.active(of)
 
     def upload(self, host: npt.NDArray[Any]) -> Array:
         return self._device.asarray(host)

@@ -56,7 +56,7 @@ def prove_statement(
     advice        : scalars of the advice wires
     raises        : KeyMismatch, UnsatisfiedConstraint where a table is met at its challenge
     """
-    with backend.integers.active():  # entered once, not at every step
+    with backend.integers.active(key):  # entered once, not at every step
         with stages.stage("commit"):
             rho_a = draw_scalar(random_bytes)
             d_a = commit_advice(key, advice, rho_a, backend)

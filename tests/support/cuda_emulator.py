@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from tests.support.emulated_array import (
     refuse_device_array,
     refuse_host_arrays,
 )
+from tests.support.emulated_memory import NOISE, EmulatedMemory, making_current
 
 HEADER = Path(__file__).resolve().with_suffix(".hpp")
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-U_FORTIFY_SOURCE")
@@ -37,17 +38,21 @@ _QUIET = ("-Wno-unused-function", "-Wno-unknown-pragmas")
 
 
 class EmulatedDevice:
-    """One emulated GPU. `reversed_order` runs blocks and threads backwards."""
+    """One emulated GPU. `reversed_order` runs blocks and threads backwards; `noise` is what its
+    memory is full of."""
 
     name = "emulated"
     xp: Any = np
     n_processors = 2
 
-    def __init__(self, *, reversed_order: bool = False, memory_bytes: int = 1 << 30) -> None:
+    def __init__(
+        self, *, reversed_order: bool = False, memory_bytes: int = 1 << 30, noise: int = NOISE
+    ) -> None:
         if shutil.which("g++") is None:
             raise BackendUnavailable("the CUDA emulator needs g++, which is not installed")
         self.reversed_order, self.memory_bytes = reversed_order, memory_bytes
         self._modules: dict[str, EmulatedModule] = {}
+        self.memory = EmulatedMemory(memory_bytes, noise)
         self.under_way: list[LateCopy] = []
         self._depth = 0  # of `active`; one thread works on it
 
@@ -57,11 +62,13 @@ class EmulatedDevice:
         return self.memory_bytes
 
     @contextmanager
-    def active(self) -> Iterator[None]:
+    def active(self, of: object | None = None) -> Iterator[None]:
         METER.contexts += self._depth == 0
         self._depth += 1
+        run = nullcontext() if of is None else self.memory.arenas.open(of)
         try:
-            yield
+            with making_current(self.memory), run:
+                yield
         finally:
             self._depth -= 1
 
@@ -76,26 +83,26 @@ class EmulatedDevice:
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Filled with noise: a GPU does not clear its memory."""
-        METER.allocations += 1
-        array = np.empty(shape, dtype)
-        array.view(np.uint8 if array.ndim else array.dtype).fill(0xA5)
-        return array.view(EmulatedArray)
+        return self.memory.allocate(shape, dtype).view(EmulatedArray)
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         METER.note("zeros")
-        return np.zeros(shape, dtype).view(EmulatedArray)
+        array = self.memory.allocate(shape, dtype)
+        array.fill(0)
+        return array.view(EmulatedArray)
 
     def asarray(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
         refuse_device_array(host)
-        METER.allocations += 1
         METER.uploads.append(host.nbytes)
-        return np.array(host, order="C", copy=True).view(EmulatedArray)
+        array = self.memory.allocate(host.shape, host.dtype)
+        array[...] = host
+        return array.view(EmulatedArray)
 
     def copy_aside(self, target: npt.NDArray[Any], host: npt.NDArray[Any]) -> LateCopy:
         """Noise until somebody waits."""
         refuse_device_array(host)
         METER.uploads.append(host.nbytes)
-        target.view(np.uint8).fill(0xA5)
+        target.view(np.uint8).fill(self.memory.noise)
         copy = LateCopy(self, target, host.copy())
         self.under_way.append(copy)
         return copy

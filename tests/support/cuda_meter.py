@@ -37,10 +37,9 @@ class Counts:
         """Kernels started, ours and those of operations."""
         return self.launches.total() + self.operations.total()
 
-    def note(self, operation: str, *, allocates: bool = True, waits: bool = False) -> None:
+    def note(self, operation: str, *, waits: bool = False) -> None:
         """One operation on arrays."""
         self.operations[operation] += 1
-        self.allocations += allocates
         self.synchronizations += waits
 
     def bring_down(self, n_bytes: int) -> None:

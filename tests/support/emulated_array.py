@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.cuda_meter import METER
+from tests.support.emulated_memory import current
 
 IN_CUPY = frozenset(
     {"argwhere", "concatenate", "cumsum", "flatnonzero", "take_along_axis", "zeros_like"}
@@ -24,17 +25,17 @@ class EmulatedArray(np.ndarray[Any, Any]):
         if ufunc is not np.equal:  # tests compare
             refuse_host_arrays(ufunc.__name__, (*inputs, *options.values()))
         _refuse_wide_numbers(inputs)
-        METER.note(ufunc.__name__, allocates="out" not in options)
-        return _emulated(getattr(ufunc, method)(*_plain(inputs), **_plain(options)))
+        METER.note(ufunc.__name__)
+        found = getattr(ufunc, method)(*_plain(inputs), **_plain(options))
+        return _given(options) if "out" in options else _new(found)
 
     def __array_function__(self, func: Any, types: Any, args: Any, options: Any) -> Any:
         if func.__name__ not in IN_CUPY:
             raise TypeError(f"{func.__name__}: not known to be a function of cupy")
         refuse_host_arrays(func.__name__, (*args, *options.values()))
-        METER.note(
-            func.__name__, allocates="out" not in options, waits=func.__name__ in OF_UNKNOWN_LENGTH
-        )
-        return _emulated(func(*_plain(args), **_plain(options)))
+        METER.note(func.__name__, waits=func.__name__ in OF_UNKNOWN_LENGTH)
+        found = func(*_plain(args), **_plain(options))
+        return _given(options) if "out" in options else _new(found)
 
     def __getitem__(self, key: Any) -> Any:
         refuse_host_arrays("getitem", key if isinstance(key, tuple) else (key,))
@@ -42,21 +43,22 @@ class EmulatedArray(np.ndarray[Any, Any]):
             isinstance(part, np.ndarray) for part in (key if isinstance(key, tuple) else (key,))
         ):
             METER.note("take")  # anything else is a view
-        return _emulated(_plain(self)[_plain(key)])
+            return _new(_plain(self)[_plain(key)])
+        return _view(_plain(self)[_plain(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         refuse_host_arrays("setitem", key if isinstance(key, tuple) else (key,))
         refuse_host_arrays("setitem", (value,))
-        METER.note("put", allocates=False)
+        METER.note("put")
         _plain(self)[_plain(key)] = _plain(value)
 
     def astype(self, *args: Any, **options: Any) -> Any:
         METER.note("astype")
-        return super().astype(*args, **options)
+        return _new(_plain(self).astype(*args, **options))
 
     def copy(self, *args: Any, **options: Any) -> Any:
         METER.note("copy")
-        return super().copy(*args, **options)
+        return _new(_plain(self).copy(*args, **options))
 
     def __int__(self) -> int:
         METER.bring_down(self.nbytes)
@@ -101,10 +103,24 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _emulated(value: Any) -> Any:
-    """Results of the device's arrays are the device's, single numbers as well."""
+def _view(value: Any) -> Any:
+    """Part of an array of the device; a single number as well."""
+    return np.asarray(value).view(EmulatedArray)
+
+
+def _given(options: dict[str, Any]) -> Any:
+    """The array that was written to."""
+    out = options["out"]
+    return out[0] if isinstance(out, tuple) else out
+
+
+def _new(value: Any) -> Any:
+    """Results of the device's arrays in the device's memory, single numbers as well."""
     if isinstance(value, tuple):
-        return tuple(map(_emulated, value))
+        return tuple(map(_new, value))
     if isinstance(value, np.ndarray | np.generic):
-        return np.asarray(value).view(EmulatedArray)
+        found = np.asarray(value)
+        array = current().allocate(found.shape, found.dtype)
+        array[...] = found
+        return array.view(EmulatedArray)
     return value

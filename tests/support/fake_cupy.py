@@ -53,7 +53,8 @@ class FakeCupy:
         self.loaded: list[bytes] = []
         self.launched: list[tuple[Any, ...]] = []
         self.fail_launch: Exception | None = None
-        self.limit = 0
+        self.limit = self.n_failing_mallocs = 0
+        self.allocators: list[Any] = []  # those that are current, innermost last
         runtime = SimpleNamespace(
             getDeviceCount=lambda: self._count(n_devices),
             getDeviceProperties=lambda i: {
@@ -88,8 +89,10 @@ class FakeCupy:
             Event=Event,
             Stream=Stream,
             MemoryPool=lambda: SimpleNamespace(
-                malloc=None, set_limit=self._set_limit, used_bytes=lambda: 100
+                malloc=self._malloc, set_limit=self._set_limit, used_bytes=lambda: 100
             ),
+            UnownedMemory=_UnownedMemory,
+            MemoryPointer=lambda memory, offset: _Pointer(self, memory.raw, offset, memory),
             alloc_pinned_memory=lambda n: bytearray(n),
             using_allocator=self._using_allocator,
             get_current_stream=lambda: SimpleNamespace(
@@ -107,7 +110,15 @@ class FakeCupy:
 
     @contextmanager
     def _using_allocator(self, malloc: object) -> Iterator[None]:
+        self.allocators.append(malloc)
         yield
+        self.allocators.pop()
+
+    def _malloc(self, n_bytes: int) -> _Pointer:
+        if self.n_failing_mallocs or (self.limit and n_bytes > self.limit):
+            self.n_failing_mallocs -= self.n_failing_mallocs > 0
+            raise OutOfMemoryError("out of memory")
+        return _Pointer(self, np.full(n_bytes, 0xA5, np.uint8), 0)
 
     def run_all(self) -> None:
         """The work of the current stream."""
@@ -120,30 +131,46 @@ class FakeCupy:
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
         if not self.current:
             raise AssertionError("no device is current")
-        array = np.full(shape, 0xA5, np.uint8).astype(dtype)
-        if self.limit and array.nbytes > self.limit:
-            raise OutOfMemoryError("out of memory")
-        return _with_pointer(self, array)
+        n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        pointer = self.allocators[-1](n_bytes)
+        raw = pointer.raw[pointer.offset : pointer.offset + n_bytes]
+        array: Any = FakeArray(raw.view(dtype).reshape(shape))
+        array.data = pointer
+        return array
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
-        return _with_pointer(self, np.zeros(shape, dtype))
+        array = self.empty(shape, dtype)
+        array.host[...] = 0
+        return array
 
     def ascontiguousarray(self, array: Any) -> Any:
         return array
 
 
-def _with_pointer(cupy: FakeCupy, host: npt.NDArray[Any]) -> Any:
-    array: Any = FakeArray(host)
-    array.data = _Pointer(cupy, host.reshape(-1).view(np.uint8), 0)
-    return array
+class _UnownedMemory:
+    """Somebody's memory, by its address."""
+
+    def __init__(self, ptr: int, size: int, owner: object, device_id: int) -> None:
+        self.owner = owner
+        self.raw = np.frombuffer((ctypes.c_uint8 * size).from_address(ptr), np.uint8)
 
 
 class _Pointer:
-    def __init__(self, cupy: FakeCupy, raw: npt.NDArray[np.uint8], offset: int) -> None:
-        self.cupy, self.raw, self.offset = cupy, raw, offset
+    def __init__(
+        self, cupy: FakeCupy, raw: npt.NDArray[np.uint8], offset: int, owner: object = None
+    ) -> None:
+        self.cupy, self.raw, self.offset, self.owner = cupy, raw, offset, owner
+
+    @property
+    def ptr(self) -> int:
+        return int(self.raw.ctypes.data) + self.offset
 
     def __add__(self, offset: int) -> _Pointer:
-        return _Pointer(self.cupy, self.raw, self.offset + offset)
+        return _Pointer(self.cupy, self.raw, self.offset + offset, self.owner)
+
+    def memset_async(self, value: int, size: int) -> None:
+        target = self.raw[self.offset : self.offset + size]
+        self.cupy.streams[-1].append(lambda: target.fill(value))
 
     def copy_from_host_async(self, address: int, size: int) -> None:
         target = self.raw[self.offset : self.offset + size]

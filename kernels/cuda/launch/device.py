@@ -8,8 +8,8 @@ out again only behind that kernel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from kernels.cpu.compile.jit import lend_directory
 from kernels.cuda.launch.active import Active
 from kernels.cuda.launch.compiler import load_cubin
+from kernels.cuda.launch.memory import CupyMemory
 from kernels.cuda.launch.per_thread import BLOCK, Form, PerThread
 from kernels.cuda.launch.runtime import Array, Dim, check_launch, grid_for
 from kernels.cuda.launch.source import Source, load_source
@@ -124,12 +125,11 @@ class CupyDevice:
             if not 0 <= ordinal < n_devices:
                 raise BackendUnavailable(f"no CUDA device {ordinal}: there are {n_devices}")
             self._device = cupy.cuda.Device(ordinal)
-            self._pool = cupy.cuda.MemoryPool()
             with self._device:
                 properties = cupy.cuda.runtime.getDeviceProperties(ordinal)
                 free, _ = cupy.cuda.runtime.memGetInfo()
                 self.memory_bytes = memory_bytes or int(MEMORY_SHARE * free)
-                self._pool.set_limit(size=self.memory_bytes)
+                self._memory = CupyMemory(cupy, ordinal, self.memory_bytes)
                 self._staging, self._staging_aside = Staging(cupy), Staging(cupy)
                 self._aside = cupy.cuda.Stream(non_blocking=True)
         except self.faults as error:
@@ -140,20 +140,25 @@ class CupyDevice:
 
     @property
     def free_bytes(self) -> int:
-        """The cap less what arrays hold; blocks that only the pool keeps can be given back."""
-        return self.memory_bytes - int(self._pool.used_bytes())
+        """See `kernels.cuda.launch.memory.CupyMemory.free_bytes`."""
+        return self._memory.free_bytes
 
-    def active(self) -> AbstractContextManager[None]:
-        """Make this the thread's device, its pool the thread's, and every fault a DeviceError.
+    def active(self, of: object | None = None) -> AbstractContextManager[None]:
+        """Make this the thread's device, its memory the thread's, and every fault a DeviceError.
 
         Inside itself it costs nothing: a proof enters once, and its thousands of steps find it so.
         """
-        return Active(self)
+        return Active(self) if of is None else self._run_of(of)
+
+    @contextmanager
+    def _run_of(self, of: object) -> Iterator[None]:
+        with Active(self), self._memory.arenas.open(of):
+            yield
 
     def enter(self, stack: ExitStack) -> None:
-        """Make this the thread's device and its pool the thread's, until the stack is closed."""
+        """Make this the thread's device and its memory the thread's, until the stack is closed."""
         stack.enter_context(self._device)
-        stack.enter_context(self.xp.cuda.using_allocator(self._pool.malloc))
+        stack.enter_context(self.xp.cuda.using_allocator(self._memory.allocate))
 
     def load_module(self, name: str) -> CupyModule:
         """`src/NAME.cu` for this GPU's architecture."""

@@ -102,8 +102,12 @@ class Device(Protocol):
         """What the cap leaves for new arrays now."""
         ...
 
-    def active(self) -> AbstractContextManager[None]:
-        """Make this the thread's current device, and every fault inside a DeviceError."""
+    def active(self, of: object | None = None) -> AbstractContextManager[None]:
+        """Make this the thread's current device, and every fault inside a DeviceError.
+
+        of : what is done inside is done again and again for this object, which can be referred to
+             weakly: it finds its arrays at the same addresses, while the object lives
+        """
         ...
 
     def load_module(self, name: str) -> Module:

@@ -28,11 +28,11 @@ from tests.support.models import random_images, random_model
 from tests.support.skips import or_skip
 
 OF_A_PROOF = {  # most, of the scene's network under a warm key: see `tests.support.cuda_meter`
-    "launches": 157,
-    "operations": 159,
-    "allocations": 363,
+    "launches": 150,
+    "operations": 125,
+    "allocations": 10,
     "synchronizations": 35,
-    "contexts": 2,
+    "contexts": 1,
     "uploads": 30,
     "downloads": 33,
 }
@@ -79,7 +79,7 @@ def test_the_witness_stays_on_the_device(
 
     monkeypatch.setattr(CudaMsm, "run", metered_run)
     key = prepare(accuracy_key(), backend)
-    for seed in (1, 2):
+    for seed in (1, 2, 3, 4):  # warm from the second on, and laid out when two were alike
         device.uploads.clear()
         device.downloads.clear()
         device.sums.clear()
@@ -105,6 +105,13 @@ def test_the_witness_stays_on_the_device(
         "downloads": len(counts.downloads),
     }
     assert {name: n for name, n in spent.items() if n > OF_A_PROOF[name]} == {}
+
+
+@pytest.mark.parametrize("noise", [0x00, 0xFF])
+def test_no_kernel_reads_what_nobody_wrote(noise: int) -> None:
+    """Whatever is left in the memory, the proof is the CPU's. (The other tests have more noise.)"""
+    backend = CudaBackend(EmulatedDevice(noise=noise), build_backend("cpu"))
+    assert run_job(device=backend).envelope == run_job().envelope
 
 
 @pytest.mark.parametrize("n_samples", [1, 11])
