@@ -17,7 +17,14 @@ import numpy.typing as npt
 
 from kernels.array import FrArray
 from kernels.bn254 import R
-from kernels.numpy_types import Int8Array, Int32Array, Int64Array, UInt32Array
+from kernels.numpy_types import (
+    BoolArray,
+    Int8Array,
+    Int32Array,
+    Int64Array,
+    UInt8Array,
+    UInt32Array,
+)
 
 MAX_SMALL = 1 << 62
 BLOCK_VALUES = 1 << 20
@@ -95,6 +102,28 @@ class Integers(Protocol):
         """How often each row of a table is looked up, int64[n_rows]; what lies outside is not."""
         ...
 
+    def limbs(self, values: Any, shifts: Int64Array, bits: int) -> Any:
+        """(values >> shift) mod 2^bits for every shift, in one more axis; shifts are kept."""
+        ...
+
+    def find_correct(self, logits: Any, labels: Any) -> BoolArray:
+        """Per labelled sample, on the host: logit[label] > logit[c] for every other class c.
+
+        logits : int64[n, n_classes]; labels : uint8[n_real <= n] below n_classes; both are where
+                 these integers compute
+        """
+        ...
+
+    def mark_hits(self, logits: Any, labels: Any, counted: BoolArray) -> tuple[Any, Any, Any]:
+        """Of every sample: label + 1, or 0 behind the labels, int64[n]; 1 at the label of those
+        that are counted, int64[n, n_classes]; the logit there, of others the greatest plus one,
+        int64[n].
+
+        logits, labels : as in `find_correct`
+        counted        : bool[n_real], on the host
+        """
+        ...
+
     def to_scalars(self, values: Any) -> FrArray:
         """x mod r for int64[n], where the values are."""
         ...
@@ -133,6 +162,29 @@ class HostIntegers:
     def count_lookups(self, index: Int64Array, n_rows: int) -> Int64Array:
         inside = index[(index >= 0) & (index < n_rows)]
         return np.bincount(inside, minlength=n_rows).astype(np.int64)
+
+    def limbs(self, values: Int64Array, shifts: Int64Array, bits: int) -> Int64Array:
+        found: Int64Array = (values[..., None] >> shifts) & ((1 << bits) - 1)
+        return found
+
+    def find_correct(self, logits: Int64Array, labels: UInt8Array) -> BoolArray:
+        own = np.take_along_axis(logits[: len(labels)], labels.astype(np.int64)[:, None], axis=1)
+        found: BoolArray = (logits[: len(labels)] < own).sum(axis=1) == logits.shape[1] - 1
+        return found
+
+    def mark_hits(
+        self, logits: Int64Array, labels: UInt8Array, counted: BoolArray
+    ) -> tuple[Int64Array, Int64Array, Int64Array]:
+        y, hit, level = (
+            np.zeros(len(logits), np.int64),
+            np.zeros_like(logits),
+            logits.max(axis=1) + 1,
+        )
+        y[: len(labels)] = labels.astype(np.int64) + 1
+        places = np.flatnonzero(counted)
+        hit[places, labels[places]] = 1
+        level[places] = logits[places, labels[places]]
+        return y, hit, level
 
     def to_scalars(self, values: Int64Array) -> FrArray:
         return to_scalars(values)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial, wraps
+from itertools import groupby
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -35,7 +36,7 @@ from kernels.cuda.msm.slices import CudaMsm
 from kernels.cuda.ntt import Ntt
 from kernels.cuda.plan import ELEMENT_BYTES, inversion_footprint
 from kernels.cuda.sparse import CudaSparse
-from kernels.cuda.witness import gather, scatter
+from kernels.cuda.witness import gather, join, scatter
 from kernels.errors import DoesNotFit, SettingInvalid, ShapeError
 from kernels.host import require_places
 from kernels.integers import Integers
@@ -136,21 +137,27 @@ class CudaBackend:
         """One after the other; on the device if any part is."""
         if not any(self.device.holds(part.data) for part in parts):
             return type(parts[0]).concat(parts)
-        out = self.device.empty((sum(map(len, parts)), FrMont.WORDS), np.uint64)
-        start = 0
-        for part in parts:
-            out[start : start + len(part)] = self._resident(part.data)
-            start += len(part)
-        return type(parts[0])(out)
+        pieces: list[U64] = []
+        for there, group in groupby((part.data for part in parts), self.device.holds):
+            found = list(group)
+            pieces += found if there else [self._resident(np.concatenate(found))]
+        if len(pieces) > 1:
+            whole = self.device.empty((sum(map(len, parts)), FrMont.WORDS), np.uint64)
+            join(self.device, pieces, whole)
+            pieces = [whole]
+        return type(parts[0])(pieces[0])
 
     @on_device
     def stack(self, parts: Sequence[FrMont], n: int) -> FrMont:
         """Rows with zeros behind; on the device if any part is."""
         resident = any(self.device.holds(part.data) for part in parts)
-        make = self.device.zeros if resident else np.zeros
+        make = self.device.empty if resident else np.zeros
         out = make((len(parts), n, FrMont.WORDS), np.uint64)
         for row, part in enumerate(parts):
-            out[row, : len(part)] = self._resident(part.data) if resident else part.data
+            if resident:
+                join(self.device, [self._resident(part.data)], out[row])
+            else:
+                out[row, : len(part)] = part.data
         return FrMont(out)
 
     @on_device

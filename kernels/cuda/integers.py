@@ -13,7 +13,7 @@ from kernels.array import FrArray
 from kernels.cuda import witness
 from kernels.cuda.launch.runtime import Array, Device
 from kernels.integers import IntegerRows, Rounding
-from kernels.numpy_types import Int8Array, Int32Array
+from kernels.numpy_types import BoolArray, Int8Array, Int32Array, Int64Array
 
 
 class Constants:
@@ -71,6 +71,22 @@ class DeviceIntegers:
     def count_lookups(self, index: Array, n_rows: int) -> Array:
         with self._device.active():
             return witness.count_lookups(self._device, index, n_rows)
+
+    def limbs(self, values: Array, shifts: Int64Array, bits: int) -> Array:
+        with self._device.active():
+            return witness.limbs(self._device, values, self._constants(shifts), bits)
+
+    def find_correct(self, logits: Array, labels: Array) -> BoolArray:
+        with self._device.active():
+            correct = witness.find_correct(self._device, logits, labels)
+            return self._device.to_host(correct).astype(np.bool_)
+
+    def mark_hits(
+        self, logits: Array, labels: Array, counted: BoolArray
+    ) -> tuple[Array, Array, Array]:
+        with self._device.active():
+            marks = self._device.asarray(counted.astype(np.uint8))
+            return witness.mark_hits(self._device, logits, labels, marks)
 
     def to_scalars(self, values: Array) -> FrArray:
         with self._device.active():

@@ -7,6 +7,7 @@ are private: no error carries one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from kernels.numpy_types import Int8Array, Int32Array
 
 COPIES = 64  # of a table's counters, so that equal lookups seldom meet
 MAX_COUNTERS = 1 << 22
+JOINED = 3  # arrays in one launch
 
 _R_WORDS = np.array([R >> (64 * i) & ((1 << 64) - 1) for i in range(4)], dtype=np.uint64)
 
@@ -93,6 +95,78 @@ def _build_scatter(jit: Jit, atomic_add: AtomicAdd) -> Body:
     return body
 
 
+def _build_join(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, a: Any, b: Any, c: Any, out: Any) -> None:
+        """out = a, then b, then c, then zeros; one thread per word."""
+        words = out.shape[1]
+        record, k = i // words, i % words
+        behind_a = record - a.shape[0]
+        behind_b = behind_a - b.shape[0]
+        if behind_a < 0:
+            out[record, k] = a[record, k]
+        elif behind_b < 0:
+            out[record, k] = b[behind_a, k]
+        elif behind_b < c.shape[0]:
+            out[record, k] = c[behind_b, k]
+        else:
+            out[record, k] = np.uint64(0)
+
+    return body
+
+
+def _build_limbs(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, values: Any, shifts: Any, mask: Any, out: Any) -> None:
+        """out[i, k] = (values[i] >> shifts[k]) & mask; >> is floor division."""
+        for k in range(shifts.shape[0]):
+            out[i, k] = (values[i] >> shifts[k]) & mask
+
+    return body
+
+
+def _build_add_copies(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, counts: Any, out: Any) -> None:
+        """out[i] = sum_k counts[k, i]."""
+        total = np.int64(0)
+        for k in range(counts.shape[0]):
+            total += np.int64(counts[k, i])
+        out[i] = total
+
+    return body
+
+
+def _build_find_correct(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, logits: Any, labels: Any, correct: Any) -> None:
+        """Whether the label's logit exceeds every other one of sample i."""
+        label = np.int64(labels[i])
+        least = np.int64(1)
+        for k in range(logits.shape[1]):
+            if k != label and logits[i, k] >= logits[i, label]:
+                least = np.int64(0)
+        correct[i] = np.uint8(least)
+
+    return body
+
+
+def _build_mark_hits(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(
+        i: Any, logits: Any, labels: Any, counted: Any, y: Any, hit: Any, level: Any
+    ) -> None:  # fmt: skip
+        """Sample i; those behind the labels are padding."""
+        greatest = logits[i, 0]
+        for k in range(logits.shape[1]):
+            hit[i, k] = 0
+            greatest = max(greatest, logits[i, k])
+        y[i], level[i] = 0, greatest + 1
+        if i < labels.shape[0]:
+            label = np.int64(labels[i])
+            y[i] = label + 1
+            if counted[i] != 0:
+                hit[i, label] = 1
+                level[i] = logits[i, label]
+
+    return body
+
+
 def _build_scalars(jit: Jit, atomic_add: AtomicAdd) -> Body:
     def body(i: Any, values: Any, out: Any) -> None:
         """out[i] = values[i] mod r. For x < 0: r - |x|, in which only the lowest word differs."""
@@ -124,6 +198,15 @@ _combine = PerThread("combine", _build_combine, "int64[:], uint32[:], int64[:], 
 _count = PerThread("count_lookups", _build_count, "int64[:], uint32[:,:]")
 _gather = PerThread("gather", _build_gather, "uint64[:,:], uint32[:], uint64[:,:]")
 _scatter = PerThread("scatter", _build_scatter, "uint64[:,:], uint32[:], uint64[:,:]")
+_join = PerThread("join", _build_join, "uint64[:,:], uint64[:,:], uint64[:,:], uint64[:,:]")
+_limbs = PerThread("limbs", _build_limbs, "int64[:], int64[:], int64, int64[:,:]")
+_add_copies = PerThread("add_copies", _build_add_copies, "uint32[:,:], int64[:]")
+_find_correct = PerThread("find_correct", _build_find_correct, "int64[:,:], uint8[:], uint8[:]")
+_mark_hits = PerThread(
+    "mark_hits",
+    _build_mark_hits,
+    "int64[:,:], uint8[:], uint8[:], int64[:], int64[:,:], int64[:]",
+)
 _scalars = PerThread("small_scalars", _build_scalars, "int64[:], uint64[:,:]")
 
 
@@ -170,7 +253,46 @@ def count_lookups(device: Device, index: Array, n_rows: int) -> Array:
     copies = max(min(COPIES, MAX_COUNTERS // max(n_rows, 1)), 1)
     counts = device.zeros((copies, n_rows), np.uint32)
     _count(device, len(index), index, counts)
-    return counts.sum(axis=0, dtype=np.int64)
+    out = device.empty((n_rows,), np.int64)
+    _add_copies(device, n_rows, counts, out)
+    return out
+
+
+def limbs(device: Device, values: Array, shifts: Array, bits: int) -> Array:
+    """(values >> shift) mod 2^bits for every shift, in one more axis."""
+    out = device.empty((*values.shape, len(shifts)), np.int64)
+    flat = values.reshape(-1)
+    _limbs(device, len(flat), flat, shifts, (1 << bits) - 1, out.reshape(-1, len(shifts)))
+    return out
+
+
+def find_correct(device: Device, logits: Array, labels: Array) -> Array:
+    """uint8[n_real]: see `kernels.integers.Integers.find_correct`."""
+    correct = device.empty(labels.shape, np.uint8)
+    _find_correct(device, len(labels), logits, labels, correct)
+    return correct
+
+
+def mark_hits(
+    device: Device, logits: Array, labels: Array, counted: Array
+) -> tuple[Array, Array, Array]:
+    """See `kernels.integers.Integers.mark_hits`; all on the device, counted uint8."""
+    y, level = (device.empty((len(logits),), np.int64) for _ in range(2))
+    hit = device.empty(logits.shape, np.int64)
+    _mark_hits(device, len(logits), logits, labels, counted, y, hit, level)
+    return y, hit, level
+
+
+def join(device: Device, parts: Sequence[Array], out: Array) -> None:
+    """out = one after the other, then zeros; uint64[n_i, w], at least one, and uint64[n, w]."""
+    start = 0
+    for first in range(0, len(parts), JOINED):
+        few = list(parts[first : first + JOINED])
+        is_last = first + JOINED >= len(parts)
+        stop = len(out) if is_last else start + sum(map(len, few))
+        few += [few[0][:0]] * (JOINED - len(few))
+        _join(device, (stop - start) * out.shape[1], *few, out[start:stop])
+        start = stop
 
 
 def gather(device: Device, source: Array, index: Array) -> Array:

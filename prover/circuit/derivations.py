@@ -48,8 +48,8 @@ class Limbs:
         return (self.value,)
 
     def solve(self, read: Read, integers: Integers) -> Int64Array:
-        shifted: Int64Array = read(self.value)[..., None] >> integers.keep(self.shifts)
-        return shifted & ((1 << self.bits) - 1)
+        found: Int64Array = integers.limbs(read(self.value), self.shifts, self.bits)
+        return found
 
     def renamed(self, name: Rename) -> Self:
         return replace(self, value=self.value.map_wires(name))

@@ -23,7 +23,7 @@ from prover.circuit.reading import ReadingPlan, Together, plan_reading, read_one
 from prover.circuit.steps import Step, plan_steps
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
 from prover.model.layers import RequantTrace
-from prover.model.network import LayerTrace, QuantizedModel, is_correct
+from prover.model.network import LayerTrace, QuantizedModel, require_labels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,6 +108,8 @@ def _trace_padded(
     repeated: a circuit of many samples would else ask for their memory, however few a shard has.
     """
     n_real = len(images)
+    if n_real == n_samples:
+        return list(model.trace(images, integers))
     blank = np.zeros((min(1, n_samples - n_real), *images.shape[1:]), dtype=np.uint8)
     index = integers.upload(np.minimum(np.arange(n_samples), n_real))
 
@@ -309,19 +311,12 @@ def _solve_count(
     logits: Int64Array, labels: UInt8Array, claimed: int | None, integers: Integers
 ) -> tuple[dict[str, Int64Array], int]:
     """Labels, hits and levels; the first `claimed` correct samples are counted."""
-    n, n_real = len(logits), len(labels)
-    labels = integers.upload(labels)
-    correct = np.flatnonzero(is_correct(logits[:n_real], labels))
-    wanted = len(correct) if claimed is None else claimed
-    if not 0 <= wanted <= len(correct):
+    require_labels(labels, len(labels), logits.shape[1])
+    there: UInt8Array = integers.upload(labels)
+    correct = integers.find_correct(logits, there)
+    wanted = int(correct.sum()) if claimed is None else claimed
+    if not 0 <= wanted <= correct.sum():
         raise UnsatisfiedConstraint(label="correctness/count/count", index=(), n_failing=1)
-    counted = correct[:wanted]
-    classes = labels[counted].astype(np.int64)
-    y: Int64Array = integers.zeros((n,))
-    y[:n_real] = labels.astype(np.int64) + 1
-    hit = np.zeros_like(logits)
-    hit[counted, classes] = 1
-    level = logits.max(axis=1) + 1
-    level[counted] = logits[counted, classes]
+    y, hit, level = integers.mark_hits(logits, there, correct & (correct.cumsum() <= wanted))
     part = "correctness/count"
     return {f"{part}/label": y, f"{part}/hit": hit, f"{part}/level": level}, wanted

@@ -358,12 +358,14 @@ def is_correct(logits: Int64Array, labels: UInt8Array) -> npt.NDArray[np.bool_]:
     logits : int64[N, n_classes]; labels : uint8[N] below n_classes
     """
     n, n_classes = logits.shape
+    require_labels(labels, n, n_classes)
+    return HOST.find_correct(logits, labels)
+
+
+def require_labels(labels: UInt8Array, n: int, n_classes: int) -> None:
+    """ShapeMismatch unless the labels are uint8[n] below n_classes."""
     if labels.dtype != np.uint8 or labels.shape != (n,) or (n and int(labels.max()) >= n_classes):
         raise ShapeMismatch(f"labels must be uint8[{n}] below {n_classes}")
-    index = labels.astype(np.int64)[:, None]
-    own = np.take_along_axis(logits, index, axis=1)
-    result: npt.NDArray[np.bool_] = (logits < own).sum(axis=1) == n_classes - 1
-    return result
 
 
 def canonical_json(value: object) -> bytes:

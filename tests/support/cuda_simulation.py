@@ -60,6 +60,11 @@ def witness_cases() -> dict[str, bool]:
     factors, five = rng.integers(-9, 9, 5), rng.integers(-1000, 1000, 5)
     small = np.array([0, 1, -1, (1 << 62) - 1, 1 - (1 << 62)], dtype=np.int64)
     room = np.zeros((5, 4), np.uint64)
+    logits = rng.integers(-9, 9, (6, 3))
+    labels, counted = np.array([2, 0, 1, 1], np.uint8), np.array([1, 0, 0, 1], np.uint8)
+    logits[:2], logits[2, 1] = [[1, 2, 5], [3, 3, 1]], 20
+    counts = rng.integers(0, 1 << 32, (3, 5)).astype(np.uint32)
+    triples = np.zeros((6, 3), np.int64)
     return {
         "accumulate": agree(
             witness._accumulate, 6, [x, weight, bias, np.zeros((3, 2), np.int64)], [3]
@@ -69,6 +74,17 @@ def witness_cases() -> dict[str, bool]:
         "count": agree(witness._count, 7, [index, np.zeros((2, 5), np.uint32)], [1]),
         "gather": agree(witness._gather, 12, [records, places, room[:3]], [2]),
         "scatter": agree(witness._scatter, 12, [room, places, records[:3]], [0]),
+        "join": agree(
+            witness._join, 36, [records[:2], records[2:3], records, np.ones((9, 4), np.uint64)], [3]
+        ),
+        "limbs": agree(witness._limbs, 6, [z, np.array([0, 8, 62]), 255, triples], [3]),
+        "add_copies": agree(witness._add_copies, 5, [counts, blank[:5]], [1]),
+        "find_correct": agree(
+            witness._find_correct, 4, [logits, labels, np.full(4, 9, np.uint8)], [2]
+        ),
+        "mark_hits": agree(
+            witness._mark_hits, 6, [logits, labels, counted, blank, triples, blank], [3, 4, 5]
+        ),
         "scalars": agree(witness._scalars, 5, [small, room], [1]),
     }
 

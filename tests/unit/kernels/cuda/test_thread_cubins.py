@@ -39,6 +39,11 @@ REGISTERS = {  # most per thread
     "gather": 32,
     "scatter": 32,
     "small_scalars": 24,
+    "join": 32,
+    "limbs": 40,
+    "add_copies": 40,
+    "find_correct": 40,
+    "mark_hits": 48,
 }
 COMPILE_SECONDS = 15  # of the longest one
 KERNELS = {
