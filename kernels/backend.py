@@ -6,7 +6,7 @@ A new device is one file plus one row of `_BACKENDS`; it is accepted when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -18,6 +18,7 @@ from kernels.integers import Integers
 from kernels.numpy_types import BoolArray, UInt32Array
 
 Scalars = TypeVar("Scalars", FrArray, FrMont)
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
 Rows = tuple[int, int]  # first <= i < last
 """progress(done, total) in units of one call's work: never decreasing, last with done == total."""
@@ -47,6 +48,18 @@ class FixedG2(Protocol):
     def __len__(self) -> int: ...
     @property
     def n_bytes(self) -> int: ...
+
+
+class Inverses(Protocol):
+    """Some batch inversions whose zeros are looked for behind the last: nobody waits before."""
+
+    def invert(self, a: FrMont) -> FrMont:
+        """1 / a for a of shape [n]; if any element is zero, n elements of no meaning."""
+        ...
+
+    def find_zero(self) -> tuple[int, int] | None:
+        """Which inversion was the first with a zero, and the first zero's index in it."""
+        ...
 
 
 class Backend(Protocol):
@@ -96,6 +109,14 @@ class Backend(Protocol):
         """
         ...
 
+    def replay(self, name: Hashable, given: Scalars, work: Callable[[Scalars], T]) -> T:
+        """work(given), a phase: calls of this backend's methods that depend on nothing but the
+        name, and on the shape and values of what is given, and none of whose results comes to the
+        host. Inside `integers.active(of)` a device may record what they start, and start it again
+        the next time: then the work is not called, and its result takes the place of the last one.
+        """
+        ...
+
     # -- F_r, elementwise over equal shapes ------------------------------------------------------
     def to_mont(self, a: FrArray) -> FrMont: ...
     def from_mont(self, a: FrMont) -> FrArray: ...
@@ -108,6 +129,10 @@ class Backend(Protocol):
 
     def batch_inverse(self, a: FrMont) -> FrMont:
         """Elementwise inverses. Raises ZeroDivisionError naming the first zero's index."""
+        ...
+
+    def inverses(self, n: int) -> Inverses:
+        """For n inversions, which may be those of a phase (`replay`); the zeros are found after."""
         ...
 
     def powers(self, base: int, n: int, *, first: int = 1) -> FrMont:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol
+
+import numpy as np
 
 from kernels.array import FrArray, FrMont
-from kernels.backend import Scalars
+from kernels.backend import Scalars, T
 from kernels.errors import ShapeError
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import UInt32Array
+
+
+class _Inverting(Protocol):
+    """What it is a part of."""
+
+    def batch_inverse(self, a: FrMont) -> FrMont: ...
 
 
 class HostArrays:
@@ -39,6 +48,33 @@ class HostArrays:
     def put(self, target: FrMont, places: UInt32Array, values: FrMont) -> None:
         require_places(target, places, values)
         target.data[places] = values.data
+
+    def inverses(self: _Inverting, n: int) -> HostInverses:
+        return HostInverses(self.batch_inverse)
+
+    def replay(self, name: Hashable, given: Scalars, work: Callable[[Scalars], T]) -> T:
+        return work(given)
+
+
+class HostInverses:
+    """See `kernels.backend.Inverses`: who is here looks at once."""
+
+    def __init__(self, batch_inverse: Callable[[FrMont], FrMont]) -> None:
+        self._batch_inverse = batch_inverse
+        self._n = 0
+        self._found: tuple[int, int] | None = None
+
+    def invert(self, a: FrMont) -> FrMont:
+        self._n += 1
+        try:
+            return self._batch_inverse(a)
+        except ZeroDivisionError:
+            if self._found is None:
+                self._found = self._n - 1, int(np.argmin(a.data.any(axis=-1)))
+            return a
+
+    def find_zero(self) -> tuple[int, int] | None:
+        return self._found
 
 
 def require_places(target: FrMont, places: UInt32Array, values: FrMont) -> None:

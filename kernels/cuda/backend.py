@@ -8,7 +8,7 @@ backend; `info().detail["on_cpu"]` names it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cached_property, partial, wraps
 from itertools import groupby
 from typing import Any, ParamSpec, TypeVar
@@ -24,17 +24,27 @@ from kernels.array import (
     SparseMatrix,
     require_foldable,
 )
-from kernels.backend import Backend, BackendInfo, FixedG1, FixedG2, Progress, Rows, Scalars
-from kernels.bn254 import MONT_BITS, MONT_R2_R, TWO_ADICITY, R
+from kernels.backend import (
+    Backend,
+    BackendInfo,
+    FixedG1,
+    FixedG2,
+    Inverses,
+    Progress,
+    Rows,
+    Scalars,
+)
+from kernels.bn254 import MONT_BITS, MONT_R2_R, R
 from kernels.cpu.backend import CpuBackend
 from kernels.cuda import pointwise
 from kernels.cuda.integers import Constants, DeviceIntegers
+from kernels.cuda.inverses import DeviceInverses
 from kernels.cuda.launch.runtime import Array, Device
 from kernels.cuda.msm.bases import CudaBases
 from kernels.cuda.msm.fixed_base import FixedBase
 from kernels.cuda.msm.slices import CudaMsm
-from kernels.cuda.ntt import Ntt
-from kernels.cuda.plan import ELEMENT_BYTES, inversion_footprint
+from kernels.cuda.ntt import Ntt, require_transform
+from kernels.cuda.plan import ELEMENT_BYTES, require_inversion
 from kernels.cuda.sparse import CudaSparse
 from kernels.cuda.witness import gather, join, scatter
 from kernels.errors import DoesNotFit, SettingInvalid, ShapeError
@@ -178,6 +188,14 @@ class CudaBackend:
         else:
             target.data[places] = values.data
 
+    @on_device
+    def replay(self, name: Hashable, given: Scalars, work: Callable[[Scalars], T]) -> T:
+        """See `Backend.replay`."""
+        if not self.device.holds(given.data):
+            return work(given)
+        kind = type(given)
+        return self.device.replay(name, [given.data], lambda arrays: work(kind(arrays[0])))
+
     def _there_and_back(self, run: Callable[[Array], Array], words: U64) -> U64:
         return self.device.to_host(run(self.device.asarray(words)))
 
@@ -230,12 +248,14 @@ class CudaBackend:
     @on_device
     def batch_inverse(self, a: FrMont) -> FrMont:
         """Elementwise 1/a; ZeroDivisionError names the first zero."""
-        needed = inversion_footprint(a.data.size // FrMont.WORDS)
-        if needed > self.device.free_bytes:
-            what, granted = "a batch inversion", self.device.free_bytes
-            raise DoesNotFit(what=what, needed=needed, granted=granted)
+        require_inversion(a.data.size // FrMont.WORDS, self.device.free_bytes)
         out = pointwise.batch_inverse(self.device, self._resident(a.data))
         return FrMont(self._beside(a.data, out))
+
+    @on_device
+    def inverses(self, n: int) -> Inverses:
+        """Of arrays of the device, which is asked for zeros once."""
+        return DeviceInverses(self.device, n)
 
     @on_device
     def powers(self, base: int, n: int, *, first: int = 1) -> FrMont:
@@ -276,7 +296,7 @@ class CudaBackend:
         progress: Progress | None = None,
     ) -> FrMont:
         """See `Backend.ntt`."""
-        n = _require_transform(a, shift)
+        n = require_transform(a, shift)
         rows, resident = a.data.reshape(-1, n, FrMont.WORDS), self.device.holds(a.data)
         report = progress or (lambda done, total: None)
         run = partial(self._ntt.run, inverse=inverse, shift=shift % R)
@@ -285,6 +305,7 @@ class CudaBackend:
             whole = run(rows)
             report(len(rows), len(rows))
             return FrMont(whole.reshape(a.data.shape))
+        self.device.spoil_tape()
         out = self.device.empty(rows.shape, np.uint64) if resident else np.empty_like(rows)
         if resident:  # what the parts are put into leaves less for them
             at_once = self._ntt.plan(n.bit_length() - 1, len(rows)).rows
@@ -413,17 +434,3 @@ def _default_ordinal() -> int:
 def _require_equal_shapes(a: FrMont, b: FrMont) -> None:
     if a.shape != b.shape:
         raise ShapeError(f"shapes differ: {list(a.shape)} and {list(b.shape)}")
-
-
-def _require_transform(a: FrMont, shift: int) -> int:
-    """The length of the transforms. Raises ValueError for what `Backend.ntt` excludes."""
-    if len(a.shape) > 2:
-        raise ValueError(f"ntt: expected shape [n] or [batch, n], got {list(a.shape)}")
-    n = a.shape[-1]
-    if n == 0 or n & (n - 1):
-        raise ValueError(f"ntt: length {n} is not a power of two")
-    if n > 1 << TWO_ADICITY:
-        raise ValueError(f"ntt: length {n} exceeds 2^{TWO_ADICITY}, the largest in F_r")
-    if shift % R == 0:
-        raise ValueError("ntt: a coset shift must not be 0 mod r")
-    return n

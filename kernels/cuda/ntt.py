@@ -10,10 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kernels.bn254 import R, root_of_unity
+from kernels.array import FrMont
+from kernels.bn254 import TWO_ADICITY, R, root_of_unity
 from kernels.cuda.launch.runtime import Array, Device
 from kernels.cuda.plan import ELEMENT_BYTES, INNER_ROOTS, LG_TILE, NttPlan, ntt_of_rows, plan_ntt
 from kernels.cuda.pointwise import powers
+from kernels.cuda.witness import join
 
 SCALE_IN, SCALE_OUT, REVERSED_OUT = 1, 2, 4  # as in src/ntt.cu
 TABLE_SHARE = 4  # tables are kept while together they take at most 1/4 of the memory
@@ -79,7 +81,10 @@ class Ntt:
         rows, n, _ = a.shape
         lg_n = n.bit_length() - 1
         if rows == 0 or lg_n == 0:  # one element is its own transform
-            return a.copy()
+            out = self.device.empty(a.shape, np.uint64)
+            if rows > 0:
+                join(self.device, [a.reshape(rows * n, -1)], out.reshape(rows * n, -1))
+            return out
         plan = ntt_of_rows(lg_n, rows, self._lg_tile)
         inner = self._table(_INNER)
         kernel = self.device.load_module("ntt").kernel("ntt_pass")
@@ -118,3 +123,17 @@ class Ntt:
         """Give the tables' memory back."""
         with self._lock:
             self._tables.clear()
+
+
+def require_transform(a: FrMont, shift: int) -> int:
+    """The length of the transforms. Raises ValueError for what `Backend.ntt` excludes."""
+    if len(a.shape) > 2:
+        raise ValueError(f"ntt: expected shape [n] or [batch, n], got {list(a.shape)}")
+    n = a.shape[-1]
+    if n == 0 or n & (n - 1):
+        raise ValueError(f"ntt: length {n} is not a power of two")
+    if n > 1 << TWO_ADICITY:
+        raise ValueError(f"ntt: length {n} exceeds 2^{TWO_ADICITY}, the largest in F_r")
+    if shift % R == 0:
+        raise ValueError("ntt: a coset shift must not be 0 mod r")
+    return n

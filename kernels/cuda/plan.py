@@ -116,6 +116,12 @@ def plan_inversion(n: int) -> tuple[InversionLevel, ...]:
     return tuple(levels)
 
 
+def require_inversion(n: int, free_bytes: int) -> None:
+    """DoesNotFit for n elements that so many bytes are too few for."""
+    if (needed := inversion_footprint(n)) > free_bytes:
+        raise DoesNotFit(what="a batch inversion", needed=needed, granted=free_bytes)
+
+
 def inversion_footprint(n: int) -> int:
     """Bytes for n elements: the input, the output, and of each level its products and inverses."""
     between = sum(2 * level.n_chains for level in plan_inversion(n)) if n else 0

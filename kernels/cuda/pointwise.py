@@ -16,7 +16,7 @@ from kernels.cuda.plan import ELEMENT_BYTES, plan_inversion
 BLOCK = 256
 POWERS_RUN = 16  # neighbours made by one thread: about two products per power
 MAX_ELEMENTS = (1 << 32) - 1  # indices of zeros have 32 bits
-_NO_ZERO = (1 << 32) - 1
+NO_ZERO = (1 << 32) - 1
 
 
 def combine(device: Device, kernel: str, a: Array, b: Array) -> Array:
@@ -30,7 +30,7 @@ def combine(device: Device, kernel: str, a: Array, b: Array) -> Array:
 def multiply_by(device: Device, a: Array, factor: int) -> Array:
     """a * factor / 2^256 of stored words, 0 <= factor < r: scaling, and both changes of form."""
     out = device.empty(a.shape, np.uint64)
-    constant = device.asarray(words_from_ints([factor]))
+    constant = device.upload_constant(words_from_ints([factor]))
     n = count(a)
     _launch(device, "mul_one", n, (out, a, constant, np.uint64(n)))
     return out
@@ -39,7 +39,7 @@ def multiply_by(device: Device, a: Array, factor: int) -> Array:
 def fold(device: Device, a: Array, n: int, level: int) -> Array:
     """a(X) mod X^n - level, shape [n, 4], for at least n coefficients."""
     out = device.empty((n, FrMont.WORDS), np.uint64)
-    constant = device.asarray(FrMont.from_ints([level]).data)
+    constant = device.upload_constant(FrMont.from_ints([level]).data)
     _launch(device, "fold_all", n, (out, a, constant, np.uint64(n), np.uint64(count(a))))
     return out
 
@@ -85,17 +85,28 @@ def batch_inverse(device: Device, a: Array) -> Array:
         raise ValueError(f"batch_inverse: {n} elements, {MAX_ELEMENTS} at most")
     if n == 0:
         return device.empty(a.shape, np.uint64)
-    first_zero = device.asarray(np.array([_NO_ZERO], np.uint32))
+    first_zeros = device.asarray(np.full(2, NO_ZERO, np.uint32))
+    inverses = start_inverse(device, a, first_zeros[:1], first_zeros[1:])
+    refuse_zero(int(device.to_host(first_zeros)[0]))
+    return inverses
+
+
+def start_inverse(device: Device, a: Array, first_zero: Array, of_products: Array) -> Array:
+    """1 / a of at least one element; nothing of meaning if one is zero.
+
+    first_zero  : uint32[1], which falls to the index of the first zero if there is one
+    of_products : uint32[1], for those of products of elements
+    """
+    n, of_level = count(a), first_zero
     prefixes: list[Array] = []
     elements = [a.reshape(n, FrMont.WORDS)]
     for level in plan_inversion(n):
         prefix = device.empty((level.n, FrMont.WORDS), np.uint64)
         products = device.empty((level.n_chains, FrMont.WORDS), np.uint64)
         sizes = np.uint64(level.n_chains), np.uint64(level.n)
-        arguments = (prefix, products, first_zero, elements[-1], *sizes)
+        arguments = (prefix, products, of_level, elements[-1], *sizes)
         _launch(device, "chain_products", level.n_chains, arguments)
-        if len(prefixes) == 0:
-            _refuse_zero(int(device.to_host(first_zero)[0]))
+        of_level = of_products
         prefixes.append(prefix)
         elements.append(products)
     last = elements.pop()
@@ -114,8 +125,9 @@ def count(a: Array) -> int:
     return int(a.size) // FrMont.WORDS
 
 
-def _refuse_zero(index: int) -> None:
-    if index != _NO_ZERO:
+def refuse_zero(index: int) -> None:
+    """ZeroDivisionError for an index that `start_inverse` found."""
+    if index != NO_ZERO:
         raise ZeroDivisionError(f"batch_inverse: element {index} is zero")
 
 

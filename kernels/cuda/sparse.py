@@ -150,6 +150,7 @@ class CudaSparse:
 
     def _multiply_one_by_one(self, m: SparseMatrix, vector: Array, ranges: Ranges) -> Array:
         """Each range by itself, for a matrix whose entries travel."""
+        self.device.spoil_tape()
         n_rows = sum(last - first for first, last in ranges)
         out = self.device.empty((n_rows, FrMont.WORDS), np.uint64)
         at = 0
@@ -169,6 +170,7 @@ class CudaSparse:
             arguments = (out, *cut.bounds, *matrix.entries, vector, matrix.wide, np.uint64(n))
             self._launch("multiply_segments", n, arguments)
             return out
+        self.device.spoil_tape()
         for first, last in cut_segments(starts, most_entries):
             self._multiply_piece(matrix, starts[first : last + 1], vector, out[first:last])
         return out

@@ -114,6 +114,14 @@ def _build_join(jit: Jit, atomic_add: AtomicAdd) -> Body:
     return body
 
 
+def _build_set_words(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, value: Any, out: Any) -> None:
+        """out[i] = value."""
+        out[i] = np.uint32(value)
+
+    return body
+
+
 def _build_limbs(jit: Jit, atomic_add: AtomicAdd) -> Body:
     def body(i: Any, values: Any, shifts: Any, mask: Any, out: Any) -> None:
         """out[i, k] = (values[i] >> shifts[k]) & mask; >> is floor division."""
@@ -199,6 +207,7 @@ _count = PerThread("count_lookups", _build_count, "int64[:], uint32[:,:]")
 _gather = PerThread("gather", _build_gather, "uint64[:,:], uint32[:], uint64[:,:]")
 _scatter = PerThread("scatter", _build_scatter, "uint64[:,:], uint32[:], uint64[:,:]")
 _join = PerThread("join", _build_join, "uint64[:,:], uint64[:,:], uint64[:,:], uint64[:,:]")
+_set_words = PerThread("set_words", _build_set_words, "int64, uint32[:]")
 _limbs = PerThread("limbs", _build_limbs, "int64[:], int64[:], int64, int64[:,:]")
 _add_copies = PerThread("add_copies", _build_add_copies, "uint32[:,:], int64[:]")
 _find_correct = PerThread("find_correct", _build_find_correct, "int64[:,:], uint8[:], uint8[:]")
@@ -281,6 +290,11 @@ def mark_hits(
     hit = device.empty(logits.shape, np.int64)
     _mark_hits(device, len(logits), logits, labels, counted, y, hit, level)
     return y, hit, level
+
+
+def set_words(device: Device, value: int, out: Array) -> None:
+    """out = value, uint32[n]."""
+    _set_words(device, len(out), value, out)
 
 
 def join(device: Device, parts: Sequence[Array], out: Array) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
 from kernels.array import FrArray, FrMont, SparseMatrix
-from kernels.backend import Backend
+from kernels.backend import Backend, Inverses
 from kernels.bn254 import R
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int64Array, UInt8Array
@@ -212,8 +213,42 @@ def _solve_private(
     r1cs, one = circuit.r1cs, FrArray.from_ints([1])
     known = backend.to_mont(backend.upload(backend.concat([one, public, model, advice])))
     z = FrMont(backend.stack([known], r1cs.n_wires).data[0])
-    for step in plan_steps(circuit):
-        backend.put(z, step.places, _solve_step(circuit, step, z, backend))
+    phases = groupby(plan_steps(circuit), lambda step: step.rule is Rule.POWERS)
+    for k, (are_powers, steps) in enumerate(phases):
+        if are_powers:
+            _solve_powers(circuit, list(steps), z, backend)
+        else:
+            z = _solve_phase(circuit, k, list(steps), z, backend)
+    return z
+
+
+def _solve_powers(circuit: Circuit, steps: Sequence[Step], z: FrMont, backend: Backend) -> None:
+    """Wires of these steps into z, of one block of powers each."""
+    for step in steps:
+        (block,) = step.blocks
+        first = backend.matvec(circuit.r1cs.b, z, rows=((block.start, block.start + 1),))
+        base = backend.download(backend.from_mont(first)).to_ints()[0]
+        powers = backend.powers(base, block.size, first=base * base % R)
+        backend.put(z, step.places, backend.upload(powers))
+
+
+def _solve_phase(
+    circuit: Circuit, number: int, steps: Sequence[Step], z: FrMont, backend: Backend
+) -> FrMont:
+    """z with the wires of these steps, none of which needs the host: a device replays them."""
+    quotients = [step for step in steps if step.rule is Rule.QUOTIENT]
+
+    def work(z: FrMont) -> tuple[FrMont, Inverses]:
+        inverses = backend.inverses(len(quotients))
+        for step in steps:
+            backend.put(z, step.places, _solve_step(circuit, step, z, inverses, backend))
+        return z, inverses
+
+    z, inverses = backend.replay(("steps", number, circuit), z, work)
+    if (zero := inverses.find_zero()) is not None:
+        which, at = zero
+        label, index = _find_label(quotients[which], at)
+        raise UnsatisfiedConstraint(label=label, index=index, n_failing=1)
     return z
 
 
@@ -234,7 +269,9 @@ def find_failing_rows(circuit: Circuit, z: FrMont, backend: Backend) -> Int64Arr
     return np.flatnonzero(different).astype(np.int64)
 
 
-def _solve_step(circuit: Circuit, step: Step, z: FrMont, backend: Backend) -> FrMont:
+def _solve_step(
+    circuit: Circuit, step: Step, z: FrMont, inverses: Inverses, backend: Backend
+) -> FrMont:
     """Values of the wires that a step defines; they are still zero in z."""
     r1cs = circuit.r1cs
 
@@ -245,27 +282,14 @@ def _solve_step(circuit: Circuit, step: Step, z: FrMont, backend: Backend) -> Fr
         case Rule.PRODUCT:
             return backend.mul(times(r1cs.a), times(r1cs.b))
         case Rule.QUOTIENT:
-            divisors = times(r1cs.b)
-            try:
-                inverse = backend.batch_inverse(divisors)
-            except ZeroDivisionError:
-                label, index = _find_zero(step, divisors, backend)
-                raise UnsatisfiedConstraint(label=label, index=index, n_failing=1) from None
-            return backend.mul(times(r1cs.c), inverse)
-        case Rule.TOTAL:
-            return times(r1cs.c)
+            return backend.mul(times(r1cs.c), inverses.invert(times(r1cs.b)))
         case _:
-            (block,) = step.blocks
-            first = backend.matvec(r1cs.b, z, rows=((block.start, block.start + 1),))
-            base = backend.download(backend.from_mont(first)).to_ints()[0]
-            return backend.upload(backend.powers(base, block.size, first=base * base % R))
+            return times(r1cs.c)
 
 
-def _find_zero(step: Step, divisors: FrMont, backend: Backend) -> tuple[str, tuple[int, ...]]:
-    """The label of the first block with a divisor that is zero, and an index without meaning:
-    where it is says which value met a challenge."""
-    is_zero = ~backend.download(divisors).data.any(axis=-1)
-    at = int(np.argmax(is_zero))
+def _find_label(step: Step, at: int) -> tuple[str, tuple[int, ...]]:
+    """The label of the block with a divisor that is zero, the step's at-th, and an index without
+    meaning: where it is says which value met a challenge."""
     for block in step.blocks:
         if at < block.size:
             return block.label, (0,) * len(block.shape)

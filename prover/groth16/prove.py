@@ -10,7 +10,7 @@ a and b are fresh for every proof: with them A and B are uniform, and C is deter
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from prover.circuit.r1cs import Factors
 from prover.errors import KeyMismatch
 from prover.groth16.quotient import compute_quotient_scalars
 from prover.groth16.sums import sum_g1, sum_g2
-from prover.keys.halves import ProvingKey, Wires, list_arrays
+from prover.keys.halves import ProvingKey, list_arrays
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
 from prover.wire.envelope import Groth16Points
@@ -68,25 +68,81 @@ def compute_points(
     A witness that does not satisfy the circuit gives points that do not verify: check it first, and
     verify the proof before it leaves.
     """
-    z = backend.upload(z)
-    wires = backend.from_mont(z)
-    _check_fit(key, circuit, wires, backend)
-    report = progress or silent
-    h_scalars = _quotient(key, circuit, z, backend, report)
+    with backend.integers.active(key):
+        return _compute_points(
+            key,
+            circuit,
+            backend.upload(z),
+            blindings,
+            rho_a,
+            random_bytes,
+            backend,
+            progress or silent,
+        )
+
+
+def _compute_points(
+    key: ProvingKey,
+    circuit: Factors,
+    z: FrMont,
+    blindings: Sequence[int],
+    rho_a: int,
+    random_bytes: RandomBytes,
+    backend: Backend,
+    report: StageProgress,
+) -> Groth16Points:
+    _check_sizes(key, circuit, z)
+    of_queries = _compute_scalars(key, circuit, z, backend, report)
+    if backend.download(of_queries.first).to_ints() != [1]:
+        raise KeyMismatch("wire 0 of the witness is not the constant one")
     a, b = draw_scalar(random_bytes), draw_scalar(random_bytes)
-    a_scalars = _gather(backend, wires, key.a_wires, 1, a)
-    b_scalars = _gather(backend, wires, key.b_wires, 1, b)
+    a_scalars = backend.concat([of_queries.a, FrArray.from_ints([1, a])])
+    b_scalars = backend.concat([of_queries.b, FrArray.from_ints([1, b])])
     point_a = sum_g1(a_scalars, key.a, backend, partial(report, "A"))
     point_b1 = sum_g1(b_scalars, key.b1, backend, partial(report, "B in G1"))
     point_b2 = sum_g2(b_scalars, key.b2, backend, partial(report, "B in G2"))
-    c_scalars = backend.take(wires, key.c_wires)
-    own = sum_g1(c_scalars, key.c, backend, partial(report, "C"))
-    quotient = sum_g1(h_scalars, key.h, backend, partial(report, "C quotient"))
+    own = sum_g1(of_queries.c, key.c, backend, partial(report, "C"))
+    quotient = sum_g1(of_queries.h, key.h, backend, partial(report, "C quotient"))
     point_c = backend.msm_g1(
         FrArray.from_ints([1, 1, b, a, -a * b, -rho_a, *(-rho for rho in blindings)]),
         G1Array.concat([own, quotient, point_a, point_b1, key.correction]),
     )
     return Groth16Points(a=point_a, b=point_b2, c=point_c)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scalars:
+    """The scalars of the queries that follow from the witness, private, and the first wire."""
+
+    first: FrArray
+    a: FrArray
+    b: FrArray
+    c: FrArray
+    h: FrArray
+
+
+def _compute_scalars(
+    key: ProvingKey, circuit: Factors, z: FrMont, backend: Backend, report: StageProgress
+) -> _Scalars:
+    """All in one phase, which a device replays."""
+    n_reported = 0
+
+    def told(stage: str, done: int, total: int) -> None:
+        nonlocal n_reported
+        n_reported += 1
+        report(stage, done, total)
+
+    def work(z: FrMont) -> _Scalars:
+        wires = backend.from_mont(z)
+        h = _quotient(key, circuit, z, backend, told)
+        a, b, c = (backend.take(wires, index) for index in (key.a_wires, key.b_wires, key.c_wires))
+        return _Scalars(first=wires[0:1], a=a, b=b, c=c, h=h)
+
+    found = backend.replay(("scalars", circuit), z, work)
+    if n_reported == 0:  # replayed
+        report("products", 2, 2)
+        report("transforms", 1, 1)
+    return found
 
 
 def _quotient(
@@ -107,16 +163,9 @@ def _quotient(
     )
 
 
-def _gather(backend: Backend, wires: FrArray, index: Wires, *constants: int) -> FrArray:
-    """The scalars of a query: the wires it runs over, then its constant terms."""
-    return backend.concat([backend.take(wires, index), FrArray.from_ints(constants)])
-
-
-def _check_fit(key: ProvingKey, circuit: Factors, wires: FrArray, backend: Backend) -> None:
+def _check_sizes(key: ProvingKey, circuit: Factors, z: FrMont) -> None:
     found = (circuit.domain, circuit.n_wires, circuit.n_public, circuit.linked, circuit.n_advice)
     if found != (key.domain, key.n_wires, key.n_public, key.linked, key.n_advice):
         raise KeyMismatch("the circuit has other sizes than the key's")
-    if wires.shape != (key.n_wires,):
-        raise KeyMismatch(f"a witness of shape {list(wires.shape)} for {key.n_wires} wires")
-    if backend.download(wires[0:1]).to_ints() != [1]:
-        raise KeyMismatch("wire 0 of the witness is not the constant one")
+    if z.shape != (key.n_wires,):
+        raise KeyMismatch(f"a witness of shape {list(z.shape)} for {key.n_wires} wires")

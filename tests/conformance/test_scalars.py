@@ -157,3 +157,22 @@ def test_ring_laws(backend: Backend, data: st.DataObject) -> None:
     assert both.equals(backend.add(backend.mul(a, a), backend.mul(a, b)))
     nonzero = mont([v or 1 for v in x])
     assert backend.mul(nonzero, backend.batch_inverse(nonzero)).equals(mont([1] * len(x)))
+
+
+@pytest.mark.parametrize("n", [1, 33, 200])
+def test_zeros_of_several_inversions_are_found_together(backend: Backend, n: int) -> None:
+    values = random_field(n, seed=n) or [1]
+    good = mont([v or 1 for v in values])
+    for zeros in ([], [(1, 0)], [(0, n - 1), (1, 0)], [(2, n // 2), (2, n - 1)]):
+        given = [good.data.copy() for _ in range(3)]
+        for which, at in zeros:
+            given[which][at] = 0
+        for place in (backend.upload, lambda a: a):
+            inverses = backend.inverses(3)
+            found = [inverses.invert(place(FrMont(a))) for a in given]
+            assert inverses.find_zero() == (zeros[0] if zeros else None)
+            for k, result in enumerate(found):
+                if k not in dict(zeros):
+                    assert backend.download(result).equals(backend.batch_inverse(good))
+    assert backend.inverses(0).find_zero() is None
+    assert len(backend.inverses(1).invert(backend.upload(FrMont.zeros(0)))) == 0

@@ -8,20 +8,22 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels.cuda.launch.per_thread import Form, PerThread, run_on_host
+from kernels.cuda.launch.replay import replay
 from kernels.cuda.launch.runtime import Dim, Module, Threads, check_launch
 from kernels.cuda.launch.source import Source, load_source, read_source
+from kernels.cuda.launch.tape import Launch
 from kernels.errors import BackendUnavailable, DeviceError
 from kernels.private_folder import make_private_folder
 from tests.support.cuda_meter import METER
@@ -30,7 +32,15 @@ from tests.support.emulated_array import (
     refuse_device_array,
     refuse_host_arrays,
 )
-from tests.support.emulated_memory import NOISE, EmulatedMemory, making_current
+from tests.support.emulated_memory import (
+    NOISE,
+    EmulatedMemory,
+    NotedLaunch,
+    current,
+    making_current,
+)
+
+T = TypeVar("T")
 
 HEADER = Path(__file__).resolve().with_suffix(".hpp")
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-U_FORTIFY_SOURCE")
@@ -44,6 +54,7 @@ class EmulatedDevice:
     name = "emulated"
     xp: Any = np
     n_processors = 2
+    makes_graphs = True
 
     def __init__(
         self, *, reversed_order: bool = False, memory_bytes: int = 1 << 30, noise: int = NOISE
@@ -87,11 +98,16 @@ class EmulatedDevice:
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         METER.note("zeros")
+        self.spoil_tape()
         array = self.memory.allocate(shape, dtype)
         array.fill(0)
         return array.view(EmulatedArray)
 
     def asarray(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        self.spoil_tape()
+        return self.upload_constant(host)
+
+    def upload_constant(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
         refuse_device_array(host)
         METER.uploads.append(host.nbytes)
         array = self.memory.allocate(host.shape, host.dtype)
@@ -101,6 +117,7 @@ class EmulatedDevice:
     def copy_aside(self, target: npt.NDArray[Any], host: npt.NDArray[Any]) -> LateCopy:
         """Noise until somebody waits."""
         refuse_device_array(host)
+        self.spoil_tape()
         METER.uploads.append(host.nbytes)
         target.view(np.uint8).fill(self.memory.noise)
         copy = LateCopy(self, target, host.copy())
@@ -111,11 +128,37 @@ class EmulatedDevice:
         return isinstance(array, EmulatedArray)
 
     def to_host(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        self.spoil_tape()
         METER.bring_down(array.nbytes)
         return np.array(array, order="C", copy=True, subok=False)
 
+    def replay(self, name: Hashable, given: Sequence[Any], work: Callable[[Sequence[Any]], T]) -> T:
+        return replay(self, self.memory.arenas, name, given, work)
+
+    def spoil_tape(self) -> None:
+        if (tape := self.memory.arenas.tape) is not None:
+            tape.spoil()
+
+    def fill(self, target: Any, source: Any) -> None:
+        METER.note("fill")
+        np.copyto(target.view(np.ndarray), source.view(np.ndarray))
+
+    def capture(self, launches: Sequence[Launch]) -> Launch | None:
+        """See `kernels.cuda.launch.tape.Player`: one launch, if the device `makes_graphs`."""
+        if not self.makes_graphs:
+            return None
+        runs = [launch.run for launch in launches if isinstance(launch, NotedLaunch)]
+
+        def graph() -> None:
+            METER.launches["graph"] += 1
+            for run in runs:
+                run()
+
+        return graph
+
     def synchronize(self) -> None:
         """Every launch has ended when it returns."""
+        self.spoil_tape()
         METER.synchronizations += 1
         for copy in tuple(self.under_way):
             copy.wait()
@@ -185,7 +228,9 @@ class EmulatedKernel:
         if self.module.guarded:
             refuse_host_arrays(self.name, args)
         if 0 not in grid:
-            METER.launches[self.name] += 1
+            current().start(self.name, partial(self._run, grid, block, tuple(args), shared_bytes))
+
+    def _run(self, grid: Dim, block: Dim, args: Sequence[Any], shared_bytes: int) -> None:
         function = getattr(self.module.library, f"launch_{self.name}")
         function.restype = ctypes.c_char_p
         cells = [_cell(argument) for argument in args]
@@ -206,8 +251,7 @@ class EmulatedKernel:
 
 
 def _run_threads(kernel: PerThread, n: int, arguments: tuple[Any, ...]) -> None:
-    METER.launches[kernel.name] += 1
-    run_on_host(kernel, n, arguments)
+    current().start(kernel.name, partial(run_on_host, kernel, n, arguments))
 
 
 def _cell(argument: Any) -> ctypes.c_uint64 | ctypes.c_uint32:

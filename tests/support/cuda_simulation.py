@@ -77,6 +77,7 @@ def witness_cases() -> dict[str, bool]:
         "join": agree(
             witness._join, 36, [records[:2], records[2:3], records, np.ones((9, 4), np.uint64)], [3]
         ),
+        "set_words": agree(witness._set_words, 3, [7, np.zeros(4, np.uint32)], [1]),
         "limbs": agree(witness._limbs, 6, [z, np.array([0, 8, 62]), 255, triples], [3]),
         "add_copies": agree(witness._add_copies, 5, [counts, blank[:5]], [1]),
         "find_correct": agree(

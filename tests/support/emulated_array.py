@@ -25,7 +25,7 @@ class EmulatedArray(np.ndarray[Any, Any]):
         if ufunc is not np.equal:  # tests compare
             refuse_host_arrays(ufunc.__name__, (*inputs, *options.values()))
         _refuse_wide_numbers(inputs)
-        METER.note(ufunc.__name__)
+        _note(ufunc.__name__)
         found = getattr(ufunc, method)(*_plain(inputs), **_plain(options))
         return _given(options) if "out" in options else _new(found)
 
@@ -33,7 +33,7 @@ class EmulatedArray(np.ndarray[Any, Any]):
         if func.__name__ not in IN_CUPY:
             raise TypeError(f"{func.__name__}: not known to be a function of cupy")
         refuse_host_arrays(func.__name__, (*args, *options.values()))
-        METER.note(func.__name__, waits=func.__name__ in OF_UNKNOWN_LENGTH)
+        _note(func.__name__, waits=func.__name__ in OF_UNKNOWN_LENGTH)
         found = func(*_plain(args), **_plain(options))
         return _given(options) if "out" in options else _new(found)
 
@@ -42,22 +42,22 @@ class EmulatedArray(np.ndarray[Any, Any]):
         if any(
             isinstance(part, np.ndarray) for part in (key if isinstance(key, tuple) else (key,))
         ):
-            METER.note("take")  # anything else is a view
+            _note("take")  # anything else is a view
             return _new(_plain(self)[_plain(key)])
         return _view(_plain(self)[_plain(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         refuse_host_arrays("setitem", key if isinstance(key, tuple) else (key,))
         refuse_host_arrays("setitem", (value,))
-        METER.note("put")
+        _note("put")
         _plain(self)[_plain(key)] = _plain(value)
 
     def astype(self, *args: Any, **options: Any) -> Any:
-        METER.note("astype")
+        _note("astype")
         return _new(_plain(self).astype(*args, **options))
 
     def copy(self, *args: Any, **options: Any) -> Any:
-        METER.note("copy")
+        _note("copy")
         return _new(_plain(self).copy(*args, **options))
 
     def __int__(self) -> int:
@@ -67,6 +67,14 @@ class EmulatedArray(np.ndarray[Any, Any]):
     def __bool__(self) -> bool:
         METER.bring_down(self.nbytes)
         return bool(_plain(self))
+
+
+def _note(operation: str, *, waits: bool = False) -> None:
+    """One operation; on a tape it would be missing."""
+    METER.note(operation, waits=waits)
+    tape = current().arenas.tape
+    if tape is not None and not tape.is_spoiled:
+        raise TypeError(f"{operation}: an operation on arrays is no launch that a tape has")
 
 
 def refuse_host_arrays(what: str, arguments: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from kernels.cuda.launch.arena import Block
 from kernels.cuda.launch.arenas import Arenas
+from kernels.cuda.launch.tape import Launch
 from tests.support.cuda_meter import METER
 
 NOISE = 0xA5
@@ -28,12 +30,31 @@ class Piece:
         self.raw[offset : offset + n_bytes] = self._noise
 
 
+@dataclass(frozen=True, slots=True)
+class NotedLaunch:
+    """A launch that the meter counts."""
+
+    name: str
+    run: Launch
+
+    def __call__(self) -> None:
+        METER.launches[self.name] += 1
+        self.run()
+
+
 class EmulatedMemory:
     """As `kernels.cuda.launch.memory.CupyMemory`."""
 
     def __init__(self, memory_bytes: int, noise: int) -> None:
         self.noise = noise
         self.arenas = Arenas(self, memory_bytes, lambda: memory_bytes)
+
+    def start(self, name: str, launch: Launch) -> None:
+        """Run a launch, and note it if the device records."""
+        noted = NotedLaunch(name, launch)
+        noted()
+        if (tape := self.arenas.tape) is not None:
+            tape.add(noted)
 
     def reserve(self, n_bytes: int) -> Piece:
         return Piece(n_bytes, self.noise)

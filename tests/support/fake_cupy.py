@@ -37,7 +37,7 @@ class FakeArray:
 
     def __init__(self, host: npt.NDArray[Any]) -> None:
         self.host, self.shape, self.dtype, self.flags = host, host.shape, host.dtype, host.flags
-        self.size, self.ndim = host.size, host.ndim
+        self.size, self.ndim, self.nbytes = host.size, host.ndim, host.nbytes
 
 
 class FakeCupy:
@@ -53,6 +53,8 @@ class FakeCupy:
         self.loaded: list[bytes] = []
         self.launched: list[tuple[Any, ...]] = []
         self.fail_launch: Exception | None = None
+        self.fail_capture: Exception | None = None
+        self.captured: list[tuple[Any, ...]] | None = None
         self.limit = self.n_failing_mallocs = 0
         self.allocators: list[Any] = []  # those that are current, innermost last
         runtime = SimpleNamespace(
@@ -168,6 +170,11 @@ class _Pointer:
     def __add__(self, offset: int) -> _Pointer:
         return _Pointer(self.cupy, self.raw, self.offset + offset, self.owner)
 
+    def copy_from_device_async(self, source: _Pointer, size: int) -> None:
+        target = self.raw[self.offset : self.offset + size]
+        given = source.raw[source.offset : source.offset + size]
+        self.cupy.streams[-1].append(lambda: np.copyto(target, given))
+
     def memset_async(self, value: int, size: int) -> None:
         target = self.raw[self.offset : self.offset + size]
         self.cupy.streams[-1].append(lambda: target.fill(value))
@@ -209,8 +216,20 @@ class _Stream:
         assert non_blocking  # it would wait for the main stream
         self.queue: list[Callable[[], object]] = []
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> _Stream:
         self.cupy.streams.append(self.queue)
+        return self
+
+    def begin_capture(self) -> None:
+        if self.cupy.fail_capture is not None:
+            raise self.cupy.fail_capture
+        self.cupy.captured = []
+
+    def end_capture(self) -> _Graph:
+        kept, self.cupy.captured = self.cupy.captured, None
+        if kept is None:
+            raise RuntimeError("no capture was begun")
+        return _Graph(self.cupy, kept)
 
     def __exit__(
         self,
@@ -219,6 +238,16 @@ class _Stream:
         at: TracebackType | None,
     ) -> None:
         self.cupy.streams.pop()
+
+
+class _Graph:
+    """What was launched between the ends of a capture, not started then."""
+
+    def __init__(self, cupy: FakeCupy, launches: list[tuple[Any, ...]]) -> None:
+        self.cupy, self.launches = cupy, launches
+
+    def launch(self) -> None:
+        self.cupy.launched.append(("graph", *self.launches))
 
 
 class _Device:
@@ -253,6 +282,7 @@ class _Module:
         def launch(grid: Any, block: Any, args: Any, *, shared_mem: int) -> None:
             if self.cupy.fail_launch is not None:
                 raise self.cupy.fail_launch
-            self.cupy.launched.append((name, grid, block, args, shared_mem, *self.cupy.current))
+            target = self.cupy.launched if self.cupy.captured is None else self.cupy.captured
+            target.append((name, grid, block, args, shared_mem, *self.cupy.current))
 
         return launch

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from typing import Protocol
 
 import numpy as np
+
+from kernels.cuda.launch.tape import Tape
 
 GRAIN = 512  # bytes: the alignment of everything
 LG_STEPS = 3  # sizes between two powers of two: few, for sizes that depend on a run's values
@@ -135,7 +138,7 @@ _Dropped = tuple[_Slab | None, int, _Slot, int]
 
 
 class Arena:
-    """The memory of one task; one run at a time, by one thread.
+    """The memory of one task, and the tapes of its phases; one run at a time, by one thread.
 
     room : bytes that a slab may have at most, now
     """
@@ -145,6 +148,7 @@ class Arena:
         self._slots = defaultdict[int, list[_Slot]](list)  # by size
         self._n_bytes = 0  # of the layout
         self._slab: _Slab | None = None
+        self.tapes = dict[Hashable, Tape | None]()
         self._dropped = deque[_Dropped]()
         self._run = self._clock = self._n_missed = self._n_layouts = 0
         self._turns = defaultdict[int, int](int)
@@ -156,13 +160,15 @@ class Arena:
         return self._slab.n_bytes if self._slab is not None and self._slab.is_idle else 0
 
     @property
-    def has_slab(self) -> bool:
-        return self._slab is not None
+    def keeps_memory(self) -> bool:
+        """Between two runs."""
+        return self._slab is not None or any(self.tapes.values())
 
-    def drop_slab(self) -> None:
-        """Give its memory back; the next run takes as much again."""
+    def forget(self) -> None:
+        """Give its memory back, and that of tapes; the next run takes as much again."""
         self._note_dropped()
         self._slab = None
+        self.tapes.clear()
 
     def begin(self) -> None:
         """Start a run."""
@@ -170,7 +176,8 @@ class Arena:
         if self._n_missed > MAX_MISSED and self._n_layouts < MAX_LAYOUTS:
             self._lay_out()
         if self._slab is None and 0 < self._n_bytes <= self._room():
-            self._slab = _Slab(self._pool.reserve(self._n_bytes), self._n_bytes)
+            with suppress(MemoryError):  # of a pool in pieces: the run does without a slab
+                self._slab = _Slab(self._pool.reserve(self._n_bytes), self._n_bytes)
         if self._slab is not None:
             self._slab.clear()
         self._run += 1

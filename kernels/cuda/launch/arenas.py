@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from threading import Lock, local
 from weakref import WeakKeyDictionary
 
 from kernels.cuda.launch.arena import Arena, Block, Pool
+from kernels.cuda.launch.tape import Tape
 
-MAX_SLABS = 2
+MAX_KEPT = 2  # tasks with memory between two runs
 SLAB_SHARE = 8  # a slab takes at most one in so many bytes of the device
 
 
 class _Open(local):
-    """The arena in which the thread works."""
+    """The arena in which the thread works, and the tape that it records."""
 
     arena: Arena | None = None
+    tape: Tape | None = None
 
 
 class Arenas:
@@ -50,22 +52,46 @@ class Arenas:
 
     def _claim(self, of: object) -> Arena | None:
         with self._lock:
-            arena = self._of.pop(of, None) or Arena(self._pool, self._room)
+            arena = self._of.pop(of, None) or Arena(self._pool, self.room)
             self._of[of] = arena
             if arena in self._busy:
                 return None
             self._busy.add(arena)
-            holders = [a for a in self._of.values() if a.has_slab and a not in self._busy]
-            for other in holders[: max(len(holders) + 1 - MAX_SLABS, 0)]:
-                other.drop_slab()
+            keeping = [a for a in self._of.values() if a not in self._busy and a.keeps_memory]
+            for other in keeping[: max(len(keeping) + 1 - MAX_KEPT, 0)]:
+                other.forget()
             return arena
 
-    def _room(self) -> int:
+    def room(self) -> int:
+        """What one task may keep."""
         return min(self._memory_bytes // SLAB_SHARE, self._free())
 
     def take(self, n_bytes: int) -> Block | None:
-        """Memory of the run that the thread is in, if it is in one."""
+        """Memory of the run that the thread is in, if it is in one. A tape keeps its own."""
+        if self._open.tape is not None:
+            self._open.tape.count(n_bytes)
+            return None
         return None if self._open.arena is None else self._open.arena.take(n_bytes)
+
+    @property
+    def tapes(self) -> dict[Hashable, Tape | None] | None:
+        """Of the task that the thread is in, by their phases; None outside, and inside a phase."""
+        is_inside = self._open.arena is not None and self._open.tape is None
+        return self._open.arena.tapes if is_inside and self._open.arena is not None else None
+
+    @property
+    def tape(self) -> Tape | None:
+        """What the thread records."""
+        return self._open.tape
+
+    @contextmanager
+    def recording(self, tape: Tape) -> Iterator[None]:
+        """What the thread starts inside goes onto the tape."""
+        self._open.tape = tape
+        try:
+            yield
+        finally:
+            self._open.tape = None
 
     @property
     def idle_bytes(self) -> int:
@@ -76,9 +102,9 @@ class Arenas:
     def give_back(self) -> bool:
         """Whether memory that nobody uses went back to the pool."""
         with self._lock:
-            found = [arena for arena in self._idle() if arena.idle_bytes]
+            found = [arena for arena in self._idle() if arena.keeps_memory]
             for arena in found:
-                arena.drop_slab()
+                arena.forget()
             return bool(found)
 
     def _idle(self) -> list[Arena]:

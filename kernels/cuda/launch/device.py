@@ -8,11 +8,12 @@ out again only behind that kernel.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +23,19 @@ from kernels.cuda.launch.active import Active
 from kernels.cuda.launch.compiler import load_cubin
 from kernels.cuda.launch.memory import CupyMemory
 from kernels.cuda.launch.per_thread import BLOCK, Form, PerThread
+from kernels.cuda.launch.replay import replay
 from kernels.cuda.launch.runtime import Array, Dim, check_launch, grid_for
 from kernels.cuda.launch.source import Source, load_source
 from kernels.cuda.launch.staging import Staging
+from kernels.cuda.launch.tape import Launch
 from kernels.cuda.launch.threads import lay_out, load_threads, require_fitting_packages
 from kernels.errors import BackendUnavailable
 from kernels.versions import find_version
 
 MEMORY_SHARE = 0.9  # of what is free when the device is opened
 PLAIN_SHARED_BYTES = 48 << 10  # more must be asked for
+
+T = TypeVar("T")
 
 LoadCubin = Callable[[Source, str], bytes]
 LoadThreads = Callable[[PerThread, Form, str], bytes]
@@ -193,11 +198,17 @@ class CupyDevice:
 
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Cleared."""
+        self.spoil_tape()
         with self.active():
             return self.xp.zeros(shape, dtype)
 
     def asarray(self, host: npt.NDArray[Any]) -> Array:
         """A copy on the device; `host` may change as soon as this returns."""
+        self.spoil_tape()
+        return self.upload_constant(host)
+
+    def upload_constant(self, host: npt.NDArray[Any]) -> Array:
+        """See `kernels.cuda.launch.runtime.Device.upload_constant`."""
         host = np.asarray(host, order="C")
         with self.active():
             array = self.xp.empty(host.shape, host.dtype)
@@ -207,6 +218,7 @@ class CupyDevice:
 
     def copy_aside(self, target: Array, host: npt.NDArray[Any]) -> CupyCopy:
         """See `kernels.cuda.launch.runtime.Device.copy_aside`."""
+        self.spoil_tape()
         host = np.ascontiguousarray(host)
         with self.active(), self._lock, self._aside:
             self._staging_aside.upload(target, host)
@@ -220,6 +232,7 @@ class CupyDevice:
 
     def to_host(self, array: Array) -> npt.NDArray[Any]:
         """A copy on the host, after all work started before."""
+        self.spoil_tape()
         host: npt.NDArray[Any] = np.empty(array.shape, array.dtype)
         with self.active():
             whole = self.xp.ascontiguousarray(array)
@@ -229,8 +242,51 @@ class CupyDevice:
 
     def synchronize(self) -> None:
         """Wait for all work."""
+        self.spoil_tape()
         with self.active():
             self._device.synchronize()
+
+    def start(self, launch: Launch) -> None:
+        """Start a launch, and note it if the thread records."""
+        with self.active():
+            launch()
+            if (tape := self._memory.arenas.tape) is not None:
+                tape.add(launch)
+            if self.synchronous:
+                self.synchronize()
+
+    def replay(
+        self, name: Hashable, given: Sequence[Array], work: Callable[[Sequence[Array]], T]
+    ) -> T:
+        """See `kernels.cuda.launch.runtime.Device.replay`."""
+        with self.active():
+            return replay(self, self._memory.arenas, name, given, work)
+
+    def spoil_tape(self) -> None:
+        """See `kernels.cuda.launch.runtime.Device.spoil_tape`."""
+        if (tape := self._memory.arenas.tape) is not None:
+            tape.spoil()
+
+    def fill(self, target: Array, source: Array) -> None:
+        """See `kernels.cuda.launch.tape.Player`."""
+        target.data.copy_from_device_async(source.data, source.nbytes)
+
+    def capture(self, launches: Sequence[Launch]) -> Launch | None:
+        """A CUDA graph, made beside the stream that all work is in, which cannot be captured. None
+        where the driver or cupy makes none: then the launches themselves say what is wrong."""
+        failures: tuple[type[BaseException], ...] = (*self.faults, RuntimeError, AttributeError)
+        try:
+            with self.xp.cuda.Stream(non_blocking=True) as stream:
+                stream.begin_capture()
+                try:
+                    for launch in launches:
+                        launch()
+                finally:
+                    graph = stream.end_capture()
+        except failures:
+            return None
+        found: Launch = graph.launch
+        return found
 
 
 class CupyCopy:
@@ -276,10 +332,9 @@ class CupyKernel:
             raise TypeError(f"{self.name}: {shared_bytes} bytes of shared memory are not planned")
         if 0 in grid:
             return
-        with self.device.active():
-            self._function(grid, block, tuple(args), shared_mem=shared_bytes)
-            if self.device.synchronous:
-                self.device.synchronize()
+        self.device.start(
+            partial(self._function, grid, block, tuple(args), shared_mem=shared_bytes)
+        )
 
 
 class CupyThreads:
@@ -290,10 +345,9 @@ class CupyThreads:
 
     def __call__(self, n: int, arguments: tuple[Any, ...], /) -> None:
         grid, block = grid_for(n, BLOCK), (BLOCK, 1, 1)
-        with self._device.active():
-            self._function(grid, block, lay_out(n, arguments), shared_mem=0)
-            if self._device.synchronous:
-                self._device.synchronize()
+        self._device.start(
+            partial(self._function, grid, block, lay_out(n, arguments), shared_mem=0)
+        )
 
 
 def _fault_types(cupy: Any) -> tuple[type[BaseException], ...]:

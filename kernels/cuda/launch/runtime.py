@@ -27,15 +27,17 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
     from kernels.cuda.launch.per_thread import Form, PerThread
+
+T = TypeVar("T")
 
 Dim = tuple[int, int, int]
 Array = Any
@@ -125,6 +127,10 @@ class Device(Protocol):
         """A copy on the device."""
         ...
 
+    def upload_constant(self, host: npt.NDArray[Any]) -> Array:
+        """`asarray` of what is the same whenever a phase is done: a tape keeps it."""
+        ...
+
     def copy_aside(self, target: Array, host: npt.NDArray[Any]) -> Copy:
         """Start to fill an array of the device beside the work that it has.
 
@@ -144,6 +150,20 @@ class Device(Protocol):
 
     def synchronize(self) -> None:
         """Wait for all work. Raises DeviceError if any of it failed."""
+        ...
+
+    def replay(
+        self, name: Hashable, given: Sequence[Array], work: Callable[[Sequence[Array]], T]
+    ) -> T:
+        """work(given): launches that depend on nothing but the name, and on the given arrays' sizes
+        and values. Inside `active(of)` they are recorded once and started again then; the result
+        is good until the next time. A phase that uploads, clears, waits or brings something down
+        is done each time; operations of `xp` are no launches and must not be in it.
+        """
+        ...
+
+    def spoil_tape(self) -> None:
+        """What is done now, beside launches, is not to be replayed: keep no record of it."""
         ...
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kernels.cuda.launch.arena import GRAIN, LIKE, MAX_LAYOUTS, Arena, Block, lay_out, round_size
-from kernels.cuda.launch.arenas import MAX_SLABS, SLAB_SHARE, Arenas
+from kernels.cuda.launch.arenas import MAX_KEPT, SLAB_SHARE, Arenas
 from kernels.cuda.launch.device import CupyDevice
 from kernels.errors import DeviceError
 from tests.support.fake_cupy import FakeCupy
@@ -35,9 +35,12 @@ class Pool:
 
     def __init__(self) -> None:
         self.given: list[weakref.ref[Piece]] = []
+        self.most_bytes = MEMORY
 
     def reserve(self, n_bytes: int) -> Piece:
         assert n_bytes % GRAIN == 0
+        if n_bytes > self.most_bytes:
+            raise MemoryError("in pieces")
         piece = Piece(n_bytes)
         self.given.append(weakref.ref(piece))
         return piece
@@ -135,7 +138,7 @@ def test_no_run_finds_what_another_one_left() -> None:
         return found
 
     assert [dirty() for _ in range(3)] == [{0xA5}, {0}, {0}]
-    assert arena.has_slab
+    assert arena.keeps_memory
 
 
 def test_runs_of_another_kind_are_laid_out_alone() -> None:
@@ -196,11 +199,11 @@ def test_memory_goes_with_the_key() -> None:
 
 
 def test_few_keys_keep_their_memory_and_none_more_than_its_share() -> None:
-    pool, keys = Pool(), [Key() for _ in range(MAX_SLABS + 2)]
+    pool, keys = Pool(), [Key() for _ in range(MAX_KEPT + 2)]
     arenas = Arenas(pool, MEMORY, lambda: MEMORY)
     for key in keys:
         runs(arenas, key, 2)
-    assert pool.n_alive == MAX_SLABS
+    assert pool.n_alive == MAX_KEPT
     n_given = len(pool.given)
     runs(arenas, keys[-1], 3)
     assert len(pool.given) == n_given
@@ -219,10 +222,24 @@ def test_memory_that_nobody_uses_is_given_back() -> None:
         assert not arenas.give_back()
         assert arenas.idle_bytes == 0
         held = arenas.take(1 << 12)
-    assert not arenas.give_back()  # an array is in it
+    assert arenas.idle_bytes == 0  # an array is in it
     del held
+    assert arenas.idle_bytes == 20 << 12
     assert arenas.give_back()
     assert pool.n_alive == 0
+    assert not arenas.give_back()
+
+
+def test_a_run_does_without_a_slab_that_no_memory_is_left_for() -> None:
+    pool, key = Pool(), Key()
+    arenas = Arenas(pool, MEMORY, lambda: MEMORY)
+    runs(arenas, key, 1)
+    pool.most_bytes = 1 << 12
+    runs(arenas, key, 1)
+    assert len(pool.given) == 2 * 20
+    pool.most_bytes = MEMORY
+    runs(arenas, key, 1)
+    assert len(pool.given) == 2 * 20 + 1
 
 
 def test_a_task_has_one_run_at_a_time() -> None:

@@ -40,6 +40,7 @@ REGISTERS = {  # most per thread
     "scatter": 32,
     "small_scalars": 24,
     "join": 32,
+    "set_words": 24,
     "limbs": 40,
     "add_copies": 40,
     "find_correct": 40,
