@@ -7,7 +7,7 @@ defining rows. An array of wire values never enters an error or a log.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -84,7 +84,7 @@ def _solve_committed(
 ) -> Committed:
     steps = _trace_padded(model, images, accuracy.n_samples, integers)
     inputs: dict[str, Int64Array] = {
-        label: integers.upload(tensor)
+        label: tensor.astype(np.int64)
         for label, tensor in model.parameters.items()
         if tensor.size  # layers without parameters have no wires
     }
@@ -128,7 +128,8 @@ def solve_advice(
 ) -> Int64Array:
     """Committed wires from the labelled inputs and the circuit's hints.
 
-    inputs  : one array per block of model and advice wires that has no hint, where `integers` are
+    inputs  : one array per block of model and advice wires that has no hint, where `integers` are,
+              or on the host: neighbours of those go there together
     returns : int64 over (1 | public | model | advice); public entries stay 0, no hint reads them
     raises  : ShapeMismatch for a missing, unknown or misshapen block; UnsatisfiedConstraint for a
               lookup outside its table
@@ -145,12 +146,19 @@ def solve_advice(
     values[0] = 1
 
     def write(block: WireBlock, tensor: Int64Array) -> None:
-        if tensor.shape != block.shape:
-            raise ShapeMismatch(f"{block.label!r} has shape {list(block.shape)}")
+        _require_shape(block, tensor)
         values[circuit.columns(block)] = tensor.reshape(-1)
 
+    to_bring = {
+        label: tensor
+        for label, tensor in inputs.items()
+        if integers.is_remote and type(tensor) is np.ndarray
+    }
+    for places, tensors in _join_neighbours(circuit, to_bring, committed):
+        values[places] = integers.upload(np.concatenate([t.reshape(-1) for t in tensors]))
     for label, tensor in inputs.items():
-        write(committed[label], tensor)
+        if label not in to_bring:
+            write(committed[label], tensor)
     plan = plan_reading(circuit) if integers.is_remote else None
     if plan is not None:
         for batch, hints in plan.hints:
@@ -169,6 +177,33 @@ def solve_advice(
             place = tuple(int(i) for i in outside[0])
             raise UnsatisfiedConstraint(label=lookup.label, index=place, n_failing=len(outside))
     return values
+
+
+def _join_neighbours(
+    circuit: Circuit, inputs: Mapping[str, Int64Array], blocks: Mapping[str, WireBlock]
+) -> Iterator[tuple[slice, list[Int64Array]]]:
+    """Runs of tensors whose blocks follow each other, and the columns of each run.
+
+    Raises ShapeMismatch for one that does not have its block's shape.
+    """
+    labels = sorted(inputs, key=lambda label: circuit.columns(blocks[label]).start)
+    run: list[Int64Array] = []
+    start = stop = 0
+    for label in labels:
+        columns, tensor = circuit.columns(blocks[label]), inputs[label]
+        _require_shape(blocks[label], tensor)
+        if columns.start != stop and run:
+            yield slice(start, stop), run
+            run = []
+        start, stop = (start if run else columns.start), columns.stop
+        run.append(tensor)
+    if run:
+        yield slice(start, stop), run
+
+
+def _require_shape(block: WireBlock, tensor: Int64Array) -> None:
+    if tensor.shape != block.shape:
+        raise ShapeMismatch(f"{block.label!r} has shape {list(block.shape)}")
 
 
 def _check_lookups(
