@@ -254,6 +254,10 @@ def _solve_private(
             _solve_powers(circuit, list(steps), z, backend)
         else:
             z = _solve_phase(circuit, k, list(steps), z, backend)
+    if (
+        backend.integers.is_remote
+    ):  # the next proof's replay writes where z is, this one outlives it
+        z = FrMont(backend.stack([z], r1cs.n_wires).data[0])
     return z
 
 
