@@ -42,11 +42,14 @@ HEAVY = {
 """What the process must not load; `api` and `federated` hold its command line and settings."""
 
 PROGRAM = """
-import atexit, json, sys
+import json, sys
 modules = sys.argv.pop(1)
-atexit.register(lambda: open(modules, "w").write(json.dumps(sorted(sys.modules))))
 from api.cli import main
-main()
+try:
+    main()
+finally:
+    with open(modules, "w") as file:
+        json.dump(sorted(sys.modules), file)
 """
 
 
