@@ -22,6 +22,7 @@ from consensus.node.pool import find_time_fault
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.messages import BeaconShare
 from consensus.wire.transactions import Refusal
+from prover.wire.records import encode_fields
 from tests.support.learning import Lab, deal_beacon, make_training, point
 from tests.support.memory_blobs import MemoryBlobs
 from tests.support.tiny_circuits import seeded
@@ -113,6 +114,8 @@ def test_commits_that_come_while_it_is_drawn_wait_for_their_phase() -> None:
 def test_its_message_is_of_genesis_and_height_and_of_no_round() -> None:
     state = order_state()
     message = beacon_message(state)
+    height = state.order_height.to_bytes(8, "little")
+    assert message == encode_fields((b"zkpot order beacon v1", LAB.genesis.digest, height))
     assert message == beacon.compute_order_message(
         LAB.genesis.digest, register_height=state.order_height
     )
@@ -218,6 +221,14 @@ def test_masters_are_committed_to_by_a_point() -> None:
     )
     assert fault_of(LAB, state, tx, d_w=none) == "its commitment is no point of the curve"
     assert fault_of(LAB, state, tx, d_m=LAB.commit(1).d_m) is None  # a copy shuts nobody out
+    state, tx = make(PLAIN, Phase.COMMIT)
+    assert fault_of(PLAIN, state, tx, trajectory=OTHER, d_m=none) == UNDUE
+
+
+@pytest.mark.parametrize("lab", [LAB, PLAIN])
+def test_bounds_are_asked_for_apart(lab: Lab) -> None:
+    state, tx = make(lab, Phase.PROVE)
+    assert fault_of(lab, state, tx, norm=b"\x01") == "bounds are proven that nobody asks for"
 
 
 def test_a_barred_client_is_told_so_whatever_it_shows() -> None:
