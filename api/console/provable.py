@@ -26,6 +26,7 @@ from federated.provable.trajectory import (
     COMMITMENTS_NAME,
     TRAJECTORY_NAME,
     CommittedTrajectory,
+    PublicStart,
     commit_trajectory,
     record_trajectory,
     require_length,
@@ -85,7 +86,8 @@ def train_provably(request: TrainRequest, *, as_json: bool) -> None:
         device = load_backend(request.backend)
         with show_steps() as progress:
             try:
-                trajectory = record_trajectory(recipe, model, batches, numbers, progress)
+                begin = PublicStart.of_model(recipe, model)
+                trajectory = record_trajectory(recipe, begin, batches, numbers, progress)
             except RangeExceeded as error:
                 told = describe(error, Audience.OWNER)
                 refuse(told.text, code=told.code, as_json=as_json)

@@ -5,7 +5,8 @@
     verifier  commitments, public start, drawn steps     -> whether each is the step it has to be
               commitments                                -> whether the export is of the last
 
-Commitments to all steps are public before any is drawn, so steps that are proven one by one are
+Which are drawn in a task's rounds, `consensus.learning.training.draw_steps` says. Commitments to
+all steps are public before any is drawn, so steps that are proven one by one are
 steps of one chain. Who cheats in a share f of the steps escapes q draws with chance (1 - f)^q; one
 bad step can suffice, and only proofs of all steps rule it out.
 """
@@ -17,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from consensus.learning.samples import draw_indices
 from federated.provable.batches import CommittedBatches
 from federated.provable.trajectory import (
     CommittedTrajectory,
@@ -46,12 +46,6 @@ from prover.wire.training import ExportEnvelope, StepEnvelope
 from prover.wire.verdict import Verdict
 
 STAGE = "proofs of steps"
-
-
-def draw_steps(beacon: bytes, *, n_steps: int, n_drawn: int) -> tuple[int, ...]:
-    """Which of T steps are proven, ascending: q of them, or all when q >= T."""
-    drawn: list[int] = draw_indices(beacon, n_steps, min(n_drawn, n_steps)).tolist()
-    return tuple(drawn)
 
 
 def compute_escape(*, n_steps: int, n_drawn: int, n_bad: int) -> float:

@@ -1,6 +1,6 @@
 """A trajectory: how a client's weights went from a public start to what it proves, step by step.
 
-    start      M(0) of a public model               D_M(0) opens under the blinding 0
+    start      M(0), public                         D_M(0) opens under the blinding 0
     step t     M(t) -> M(t + 1) on batch number[t]  D_M(t + 1) under a blinding of its own
 
 The trajectory and its blindings are the owner's alone; the commitments are what everybody sees
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 
@@ -117,6 +117,22 @@ class TrajectoryBlindings(Sealed):
     rho: Annotated[FrArray, Scalars(1, MAX_STEPS)] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PublicStart:
+    """Where a trajectory begins: masters that everybody knows, and the 32 bytes that name them.
+
+    masters : int64[n_parameters] in the recipe's range
+    """
+
+    name: bytes
+    masters: Int64Array
+
+    @classmethod
+    def of_model(cls, recipe: TrainingRecipe, model: QuantizedModel) -> Self:
+        """That of a .zkq model, by the sha256 of its file. Raises ShapeMismatch, RangeExceeded."""
+        return cls(name=digest_model(model), masters=start(recipe, model))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class CommittedTrajectory:
     """A trajectory with its commitments and their blindings: the files of one folder."""
@@ -145,12 +161,12 @@ class CommittedTrajectory:
 
 def record_trajectory(
     recipe: TrainingRecipe,
-    model: QuantizedModel,
+    begin: PublicStart,
     batches: CommittedBatches,
     numbers: Int64Array,
     progress: StageProgress = silent,
 ) -> Trajectory:
-    """Trains from a public model on the batches of these numbers, and keeps every step.
+    """Trains from a public start on the batches of these numbers, and keeps every step.
 
     raises : FormatError for batches of another shape; ShapeMismatch for numbers that are none of
              1 to MAX_STEPS batches, and for more steps than a file holds; RangeExceeded, for the
@@ -160,11 +176,10 @@ def record_trajectory(
     require_length(recipe, len(numbers))
     if int(numbers.min()) < 0 or int(numbers.max()) >= batches.n_batches:
         raise ShapeMismatch(f"a step takes one of {batches.n_batches} batches")
-    first = start(recipe, model)
-    kept = train_steps(recipe, first, numbers, batches.get_samples, progress)
+    kept = train_steps(recipe, begin.masters, numbers, batches.get_samples, progress)
     return Trajectory(
         recipe=recipe.encode(),
-        start=digest_model(model),
+        start=begin.name,
         batches=batches.public.digest,
         numbers=numbers.astype(np.uint32),
         masters=kept.reshape(-1),

@@ -16,6 +16,7 @@ from federated.provable.batches import CommittedBatches, commit_batches
 from federated.provable.orders import TrainingOrder, write_order
 from federated.provable.trajectory import (
     CommittedTrajectory,
+    PublicStart,
     commit_trajectory,
     record_trajectory,
 )
@@ -97,8 +98,9 @@ def trained(seed: int = 1) -> Trained:
         random_bytes=Random(seed).randbytes,
         committer=committer(),
     )
+    begin = PublicStart.of_model(recipe(), draw_start(recipe(), b"start"))
     numbers = order_batches(b"order", n_batches=batches.n_batches, n_steps=N_STEPS)
-    path = record_trajectory(recipe(), draw_start(recipe(), b"start"), batches, numbers)
+    path = record_trajectory(recipe(), begin, batches, numbers)
     return Trained(
         batches=batches,
         path=commit_trajectory(path, Random(seed).randbytes, committer()),

@@ -10,6 +10,7 @@ from federated.data import LabeledImages
 from federated.provable.batches import CommittedBatches, commit_batches
 from federated.provable.trajectory import (
     CommittedTrajectory,
+    PublicStart,
     commit_trajectory,
     record_trajectory,
 )
@@ -54,10 +55,14 @@ def make_numbers(n_steps: int = 7) -> Int64Array:
     return order_batches(b"order", n_batches=3, n_steps=n_steps)
 
 
+def make_start(recipe: TrainingRecipe) -> PublicStart:
+    return PublicStart.of_model(recipe, draw_start(recipe, b"start"))
+
+
 def make_trajectory(n_steps: int = 7, seed: int = 1) -> CommittedTrajectory:
     """Steps on `make_batches` from a drawn start."""
     recipe = make_small_recipe()
     trajectory = record_trajectory(
-        recipe, draw_start(recipe, b"start"), make_batches(), make_numbers(n_steps)
+        recipe, make_start(recipe), make_batches(), make_numbers(n_steps)
     )
     return commit_trajectory(trajectory, Random(seed).randbytes, make_committer())

@@ -16,6 +16,7 @@ from federated.provable.proof_file import TrainingProof
 from federated.provable.proving import EndProver, StepProver
 from federated.provable.trajectory import (
     CommittedTrajectory,
+    PublicStart,
     commit_trajectory,
     record_trajectory,
 )
@@ -116,7 +117,9 @@ def train(
         committer=committer(),
     )
     numbers = order_batches(SEED, n_batches=batches.n_batches, n_steps=n_steps)
-    trajectory = record_trajectory(recipe(), start, batches, numbers)
+    trajectory = record_trajectory(
+        recipe(), PublicStart.of_model(recipe(), start), batches, numbers
+    )
     committed = commit_trajectory(trajectory, seeded(4 + salt), committer())
     wires = trajectory.export().wires
     model = commit_values(wires, draw_blinding(seeded(8 + salt)), committer())

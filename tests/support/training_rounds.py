@@ -24,6 +24,7 @@ from federated.data import LabeledImages
 from federated.provable.batches import CommittedBatches, commit_batches
 from federated.provable.trajectory import (
     CommittedTrajectory,
+    PublicStart,
     commit_trajectory,
     digest_model,
     record_trajectory,
@@ -175,7 +176,8 @@ def trained(seed: int = 1) -> Trained:
         committer=committer(),
     )
     order = draw_order(of_round().order_beacon, *PLACE, n_batches=3, n_steps=N_STEPS)
-    path = record_trajectory(recipe(), public_model(), batches, np.array(order))
+    begin = PublicStart.of_model(recipe(), public_model())
+    path = record_trajectory(recipe(), begin, batches, np.array(order))
     return Trained(
         batches=batches,
         trajectory=commit_trajectory(path, Random(seed).randbytes, committer()),

@@ -9,10 +9,11 @@ from random import Random
 import numpy as np
 import pytest
 
+from consensus.learning.training import draw_steps
 from federated.data import LabeledImages
 from federated.provable.batches import commit_batches
-from federated.provable.proving import StepJudge, StepProver, compute_escape, draw_steps
-from federated.provable.trajectory import commit_trajectory, record_trajectory
+from federated.provable.proving import StepJudge, StepProver, compute_escape
+from federated.provable.trajectory import PublicStart, commit_trajectory, record_trajectory
 from prover.circuit.training.inputs import StepInputs
 from prover.errors import ShapeMismatch
 from prover.training.draws import draw_start, order_batches
@@ -28,6 +29,7 @@ from tests.support.trajectories import (
 
 RNG = np.random.default_rng(2)
 N_STEPS = 5
+PLACE = (OCCASION.round_index, OCCASION.client_key)
 SAMPLES = LabeledImages(
     images=RNG.integers(0, 256, (10, 4), dtype=np.uint8),
     labels=RNG.integers(0, 2, 10, dtype=np.uint8),
@@ -42,7 +44,7 @@ BATCHES = commit_batches(
 COMMITTED = commit_trajectory(
     record_trajectory(
         recipe(),
-        public_model(),
+        PublicStart.of_model(recipe(), public_model()),
         BATCHES,
         order_batches(b"beacon", n_batches=BATCHES.n_batches, n_steps=N_STEPS),
     ),
@@ -92,7 +94,7 @@ def find_fault(judge: StepJudge, raws: list[bytes], chosen: list[int]) -> str | 
 
 def test_all_steps_or_drawn_ones_are_proven(proofs: tuple[bytes, ...]) -> None:
     assert find_fault(JUDGE, list(proofs), list(range(N_STEPS))) is None
-    chosen = list(draw_steps(b"later beacon", n_steps=N_STEPS, n_drawn=2))
+    chosen = draw_steps(b"later beacon", *PLACE, n_steps=N_STEPS, n_drawn=2)
     assert len(chosen) == 2
     assert find_fault(JUDGE, [proofs[t] for t in chosen], chosen) is None
 
@@ -136,9 +138,9 @@ def test_a_client_cannot_prove_what_it_did_not_do(prover: StepProver) -> None:
 
 
 def test_drawn_steps_are_different_and_a_cheater_seldom_escapes() -> None:
-    drawn = [draw_steps(i.to_bytes(2, "little"), n_steps=20, n_drawn=5) for i in range(400)]
+    beacons = [i.to_bytes(2, "little") for i in range(400)]
+    drawn = [draw_steps(beacon, *PLACE, n_steps=20, n_drawn=5) for beacon in beacons]
     assert all(len(set(one)) == 5 and max(one) < 20 for one in drawn)
-    assert draw_steps(b"", n_steps=3, n_drawn=9) == (0, 1, 2)
     escaped = sum(not set(one) & {3, 4} for one in drawn) / len(drawn)
     assert abs(escaped - compute_escape(n_steps=20, n_drawn=5, n_bad=2)) < 0.08
     assert compute_escape(n_steps=20, n_drawn=5, n_bad=2) < (1 - 2 / 20) ** 5

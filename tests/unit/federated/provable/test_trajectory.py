@@ -19,6 +19,7 @@ from federated.provable.trajectory import (
     COMMITMENTS_NAME,
     TRAJECTORY_NAME,
     CommittedTrajectory,
+    PublicStart,
     Trajectory,
     TrajectoryBlindings,
     digest_model,
@@ -38,6 +39,7 @@ from tests.support.provable import (
     make_committer,
     make_numbers,
     make_small_recipe,
+    make_start,
     make_trajectory,
 )
 from tests.support.training import step_slowly
@@ -65,6 +67,18 @@ def test_each_step_is_the_evaluators_and_that_of_its_formulas() -> None:
         assert after.tolist() == slowly
         assert (after != before).any()
     assert (trajectory.export().wires == export(recipe, after).wires).all()
+
+
+def test_masters_that_no_int8_model_has_are_a_start_too() -> None:
+    """As the mean of a round's masters is; by whatever name it has."""
+    recipe, batches, numbers = make_small_recipe(), make_batches(), make_numbers(2)
+    masters = make_start(recipe).masters + np.arange(recipe.architecture.n_parameters)
+    begin = PublicStart(name=b"\x07" * 32, masters=masters)
+    trajectory = record_trajectory(recipe, begin, batches, numbers)
+    assert trajectory.start == begin.name
+    assert (trajectory.get_masters(0) == masters).all()
+    after = train_step(recipe, masters, *batches.get_samples(int(numbers[0]))).after
+    assert (trajectory.get_masters(1) == after).all()
 
 
 def test_commitments_open_to_masters_and_to_nothing_else() -> None:
@@ -164,17 +178,17 @@ def test_bytes_that_are_no_file_are_refused(kind: type[Trajectory]) -> None:
 
 def test_steps_that_no_file_holds_are_refused_before_any(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, batches = make_small_recipe(), make_batches()
-    model = draw_start(recipe, b"start")
+    begin = make_start(recipe)
     with pytest.raises(ShapeMismatch, match=f"has 1 to {MAX_STEPS}"):
         require_length(recipe, MAX_STEPS + 1)
     monkeypatch.setattr(module, "MAX_MASTER_BYTES", 4 * recipe.architecture.n_parameters * 4)
     require_length(recipe, 3)
     for n_steps in (0, 4):
         with pytest.raises(ShapeMismatch, match="has 1 to 3; train for fewer steps"):
-            record_trajectory(recipe, model, batches, make_numbers(n_steps))
+            record_trajectory(recipe, begin, batches, make_numbers(n_steps))
     for number in (-1, 3):
         with pytest.raises(ShapeMismatch, match="one of 3 batches"):
-            record_trajectory(recipe, model, batches, np.array([0, number]))
+            record_trajectory(recipe, begin, batches, np.array([0, number]))
 
 
 @cache
