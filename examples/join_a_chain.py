@@ -29,8 +29,10 @@ from consensus.learning.samples import SamplePool
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis, Task, Timeouts, set_phases
-from federated.client import Client, SecretStore, find_duty, make_committer
+from federated.client import Client, make_committer
 from federated.joining.own_prover import OwnProver
+from federated.rounds.duties import find_duty
+from federated.rounds.store import SecretStore
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16.setup import setup_accuracy

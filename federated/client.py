@@ -19,8 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -35,35 +33,31 @@ from consensus.learning.admission import describe_occasion, is_norm_asked
 from consensus.learning.aggregate import WEIGHT, GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.circle import describe_circle, describe_judged, list_bad
-from consensus.learning.samples import SamplePool
-from consensus.learning.steps import STEPS, get_done, is_asked
-from consensus.wire.genesis import Genesis, Task
+from consensus.learning.steps import STEPS
+from consensus.wire.genesis import Task
 from consensus.wire.transactions import (
     Commit,
     Contribution,
     Proof,
     Register,
     SentTransaction,
-    decode_transaction,
 )
 from federated.bounds import UpdateProver
 from federated.errors import BelowThreshold, NotAdmitted, ProvingFailed
+from federated.rounds.duties import Duty, draw_shard, find_duty, name_deals
+from federated.rounds.store import RoundSecrets, SecretStore
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
-from kernels.files import PRIVATE, write_whole
 from kernels.numpy_types import UInt8Array
 from prover.errors import KeyMismatch
 from prover.model.network import QuantizedModel, is_correct
 from prover.model.samples import shape_samples
-from prover.model.zkq import decode_model, encode_model
 from prover.pedersen.commitment import Committer as PedersenCommitter
 from prover.pedersen.commitment import SecretCommitment, draw_blinding
 from prover.pipeline import commit_job
 from prover.randomness import RandomBytes
 from prover.wire.records import Record
 from prover.wire.statement import Occasion
-
-MODEL_NAME, COMMITMENT_NAME, MASKS_NAME = "model.zkq", "commitment.secret", "masks.secret"
 
 Learn = Callable[[GlobalModel | None, int], QuantizedModel]
 """learn(global model or None before the first, learning round) gives the client's own model."""
@@ -89,114 +83,6 @@ class Prover(Protocol):
 
     def prove(self, order: ProofOrder) -> bytes:
         """An envelope. Raises ProvingFailed."""
-
-
-class Duty(StrEnum):
-    """What the chain waits for from a client."""
-
-    REGISTER = "register"
-    COMMIT = "commit"
-    PROVE = "prove"
-    MASK = "mask"
-    UNMASK = "unmask"
-    ATTEST = "attest"
-    REVEAL = "reveal"
-    NOTHING = "nothing"
-
-
-def find_duty(state: ChainState, client_key: bytes) -> Duty:
-    """What this client is to do after this state. Pure."""
-    phase = state.phase
-    if phase is Phase.REGISTER:
-        return Duty.NOTHING if client_key in state.clients else Duty.REGISTER
-    if not is_asked(state, phase, client_key) or client_key in get_done(state, phase):
-        return Duty.NOTHING
-    return Duty(phase.value)
-
-
-def name_deals(state: ChainState, client_key: bytes) -> dict[bytes, bytes]:
-    """Digests of the deals that this client unmasks by: of its neighbours in S. From MASK on."""
-    neighbours = describe_circle(state).list_neighbours(client_key, frozenset(state.proofs))
-    return {client: state.proofs[client].deal for client in neighbours}
-
-
-def draw_shard(state: ChainState, blobs: Blobs) -> tuple[UInt8Array, UInt8Array]:
-    """Images and labels that the beacon of this round drew from the pool.
-
-    Raises BlobUnavailable, PoolInvalid.
-    """
-    task = state.genesis.task
-    pool = SamplePool.parse(blobs.get(task.get_pool(state.learning_round)))
-    return pool.draw(state.beacon, task.n_samples)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RoundSecrets:
-    """A client's model of a round and the commitment to it."""
-
-    model: QuantizedModel
-    commitment: SecretCommitment
-
-
-class SecretStore:
-    """FOLDER/chain-GENESIS/round-N/, for its owner's eyes only: model.zkq, commitment.secret,
-    masks.secret, and each transaction under its duty's name once it is made, `prove.sent`.
-
-    On another chain the same commitment would tell that both clients are one.
-    """
-
-    def __init__(self, folder: Path, genesis: Genesis) -> None:
-        self._folder = folder / f"chain-{genesis.digest.hex()[:32]}"
-
-    def load(self, learning_round: int) -> RoundSecrets | None:
-        """What was saved whole; None when nothing was. Raises FormatError, ModelFormatError."""
-        folder = self._get(learning_round)
-        try:
-            commitment = (folder / COMMITMENT_NAME).read_bytes()
-            model = (folder / MODEL_NAME).read_bytes()
-        except FileNotFoundError:
-            return None
-        return RoundSecrets(
-            model=decode_model(model), commitment=SecretCommitment.decode(commitment)
-        )
-
-    def save(self, learning_round: int, secrets: RoundSecrets) -> None:
-        """The commitment last: where it is, the model is. Raises OSError."""
-        folder = self._get(learning_round)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(folder / MODEL_NAME, [encode_model(secrets.model)], mode=PRIVATE)
-        write_whole(folder / COMMITMENT_NAME, [secrets.commitment.encode()], mode=PRIVATE)
-
-    def load_sent(self, learning_round: int, duty: Duty) -> SentTransaction | None:
-        """What was made for this duty; None when nothing was, or it is none of this version."""
-        try:
-            raw = (self._get(learning_round) / f"{duty}.sent").read_bytes()
-        except FileNotFoundError:
-            return None
-        return decode_transaction(raw)
-
-    def save_sent(self, learning_round: int, duty: Duty, tx: SentTransaction) -> None:
-        """Before it is sent. Raises OSError."""
-        folder = self._get(learning_round)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(folder / f"{duty}.sent", [tx.encode()], mode=PRIVATE)
-
-    def load_masks(self, learning_round: int) -> MaskSecrets | None:
-        """The secrets behind a round's masks; None when none were saved. Raises FormatError."""
-        try:
-            raw = (self._get(learning_round) / MASKS_NAME).read_bytes()
-        except FileNotFoundError:
-            return None
-        return MaskSecrets.parse(raw)
-
-    def save_masks(self, learning_round: int, secrets: MaskSecrets) -> None:
-        """In place of what was there, before any answer that they bind. Raises OSError."""
-        folder = self._get(learning_round)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(folder / MASKS_NAME, [secrets.encode()], mode=PRIVATE)
-
-    def _get(self, learning_round: int) -> Path:
-        return self._folder / f"round-{learning_round}"
 
 
 def describe_permit(public_key: bytes) -> str:

@@ -27,11 +27,12 @@ from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis, Task
 from consensus.wire.transactions import SentTransaction
 from federated.bounds import UpdateProver
-from federated.client import Client, Learn, Prover, SecretStore, make_committer
+from federated.client import Client, Learn, Prover, make_committer
 from federated.errors import ProvingFailed
 from federated.joining.folder import BLOBS, holding, pin_genesis, take_key, take_permit
 from federated.joining.own_prover import OwnProver, find_key_folder
 from federated.joining.participation import PATIENCE_S, Ending, Participation
+from federated.rounds.store import SecretStore
 from kernels.backend import Backend, get_backend
 from prover.progress import StageProgress, silent
 

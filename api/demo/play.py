@@ -25,10 +25,11 @@ from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis, Task
 from consensus.wire.transactions import Proof, Transaction
 from federated.attacks import ForgingProver, LyingProver
-from federated.client import Client, Learn, ProofOrder, Prover, SecretStore, make_committer
+from federated.client import Client, Learn, ProofOrder, Prover, make_committer
 from federated.errors import ProvingFailed
 from federated.joining.own_prover import OwnProver
 from federated.local import improve
+from federated.rounds.store import SecretStore
 from federated.task_scales import dequantize
 from kernels.backend import Backend
 from prover.errors import ProverError

@@ -3,7 +3,7 @@
     FOLDER/client.key       Ed25519; made at the first need, never replaced
     FOLDER/genesis.json     of the task: the first one that was seen, and no other from then on
     FOLDER/permit           of the admission key, once it was given
-    FOLDER/chain-GENESIS/   what it holds of each round, see `federated.client.SecretStore`
+    FOLDER/chain-GENESIS/   what it holds of each round, see `federated.rounds.store.SecretStore`
     FOLDER/blobs/           what it has read and what it has made for others to read
     FOLDER/lock             held while a client runs: two would contradict each other
 

@@ -28,8 +28,9 @@ from consensus.wire.transactions import (
     RoundStep,
     SentTransaction,
 )
-from federated.client import Client, name_deals
+from federated.client import Client
 from federated.errors import BelowThreshold, NodesSilent, NotAdmitted
+from federated.rounds.duties import name_deals
 
 RESEND_S = 1.0
 """What is due is said again after this: the transport may have lost it."""

@@ -23,10 +23,10 @@ from consensus.learning.chain_state import Phase
 from consensus.node.stream import TRANSACTIONS
 from consensus.wire.genesis import set_phases
 from consensus.wire.transactions import SentTransaction, decode_transaction
-from federated.client import Duty
 from federated.data import LabeledImages
 from federated.joining.folder import KEY
 from federated.local import warm_up
+from federated.rounds.duties import Duty
 from federated.task_scales import NamedLists
 from prover.keys.card import KeyCard
 from prover.keys.folder import save_key

@@ -30,8 +30,9 @@ from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.messages import FinalBlock, QuorumCertificate
 from consensus.wire.transactions import Proof, Refusal
 from federated.attacks import make_up, raise_claim, state_own
-from federated.client import ProofOrder, draw_shard
+from federated.client import ProofOrder
 from federated.errors import ProvingFailed
+from federated.rounds.duties import draw_shard
 from prover.model.zkq import encode_model
 from prover.pedersen.commitment import SecretCommitment
 from prover.wire.envelope import Envelope

@@ -13,9 +13,10 @@ from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.transactions import Proof, Transaction
 from federated.bounds import UpdateProver
-from federated.client import Client, SecretStore, make_committer
+from federated.client import Client, make_committer
 from federated.errors import ProvingFailed
 from federated.joining.own_prover import OwnProver
+from federated.rounds.store import SecretStore
 from prover.errors import UpdateExceeds
 from prover.model.network import QuantizedModel
 from prover.model.update import compute_update, require_bounds

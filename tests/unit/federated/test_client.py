@@ -21,21 +21,11 @@ from consensus.learning.samples import SamplePool
 from consensus.learning.steps import STEPS
 from consensus.wire.transactions import Commit, Proof, Register, Transaction
 from federated.attacks import ForgingProver, LyingProver, make_up, raise_claim, state_own, take_over
-from federated.client import (
-    COMMITMENT_NAME,
-    MASKS_NAME,
-    MODEL_NAME,
-    Client,
-    Duty,
-    ProofOrder,
-    Prover,
-    SecretStore,
-    draw_shard,
-    find_duty,
-    make_committer,
-)
+from federated.client import Client, ProofOrder, Prover, make_committer
 from federated.errors import ProvingFailed
 from federated.joining.own_prover import OwnProver
+from federated.rounds.duties import Duty, draw_shard, find_duty
+from federated.rounds.store import COMMITMENT_NAME, MASKS_NAME, MODEL_NAME, SecretStore
 from kernels.encoding import encode_g1
 from prover.errors import FormatError, KeyMismatch, RangeExceeded
 from prover.model.network import QuantizedModel, is_correct
