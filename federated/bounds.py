@@ -21,7 +21,7 @@ from prover.groth16.prove import prepare
 from prover.keys.folder import load_proving_key, load_update_half
 from prover.keys.halves import ProvingKey
 from prover.model.network import QuantizedModel
-from prover.model.update import clip_update
+from prover.model.update import clip_update, compute_update, require_bounds
 from prover.pedersen.commitment import Committer, SecretCommitment
 from prover.progress import StageProgress, silent
 from prover.updates import compile_norm_for_key, prove_update
@@ -57,6 +57,11 @@ class UpdateProver:
     def fit(self, model: QuantizedModel, global_model: GlobalModel) -> QuantizedModel:
         """The model, clipped to the bounds around the global one: what to commit to."""
         return clip_update(model, global_model.rounded(), self.norm.bounds)
+
+    def require(self, model: QuantizedModel, global_model: GlobalModel) -> None:
+        """UpdateExceeds, for the owner's eyes, unless the model lies within the bounds."""
+        update = compute_update(model, global_model.rounded())
+        require_bounds(model.architecture, update, self.norm.bounds)
 
     def prove(
         self,

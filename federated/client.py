@@ -9,6 +9,8 @@
     UNMASK    shares of others' secrets, as the frozen sets say
     ATTEST, REVEAL   where somebody has cheated: `consensus.aggregation.dispute`
 
+A task that asks for proofs of training changes each of these, see `federated.rounds.training`.
+
 What to do is a function of a state that a light client has verified; data, proving and sending are
 arguments. One commitment per learning round: it is on disk before it is sent, so that a client that
 was killed goes on with the same one. What a client unmasks for is on disk before it answers
@@ -33,7 +35,7 @@ from consensus.learning.admission import describe_occasion, is_norm_asked
 from consensus.learning.aggregate import WEIGHT, GlobalModel
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.circle import describe_circle, describe_judged, list_bad
-from consensus.learning.steps import STEPS
+from consensus.learning.steps import STEPS, list_sent
 from consensus.wire.genesis import Task
 from consensus.wire.transactions import (
     Commit,
@@ -46,6 +48,7 @@ from federated.bounds import UpdateProver
 from federated.errors import BelowThreshold, NotAdmitted, ProvingFailed
 from federated.rounds.duties import Duty, draw_shard, find_duty, name_deals
 from federated.rounds.store import RoundSecrets, SecretStore
+from federated.rounds.training import Trainee
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from kernels.numpy_types import UInt8Array
@@ -118,7 +121,7 @@ class Client:
         permit: bytes,
         blobs: Blobs,
         secrets: SecretStore,
-        learn: Learn,
+        learn: Learn | Trainee,
         commit: Committer,
         prover: Prover,
         random_bytes: RandomBytes,
@@ -127,6 +130,7 @@ class Client:
     ) -> None:
         """validator : its home, which proposes when this client leads
         permit    : of the admission key; b"" for one that is registered already
+        learn     : a `Trainee` where the task asks for proofs of training, and only there
         updates   : of a task that bounds them
         """
         self.public_key = get_public_key(key)
@@ -171,29 +175,31 @@ class Client:
 
     def _offer_again(self, tx: SentTransaction) -> None:
         """Puts what a transaction names where others look for it: it may not have come there."""
-        match tx:
-            case Proof():
-                self._blobs.put(self._blobs.get(tx.deal))
-            case Contribution():
-                self._blobs.put(self._blobs.get(tx.payload))
-            case _:
-                pass
+        for digest in list_sent(tx):
+            self._blobs.put(self._blobs.get(digest))
 
     def _make(self, duty: Duty, state: ChainState) -> SentTransaction:
         """Not signed yet."""
         if duty is Duty.REGISTER:
+            trainee = self._find_trainee(state)
             return Register(
-                client_key=self.public_key, validator=self._validator, permit=self._permit
+                client_key=self.public_key,
+                validator=self._validator,
+                permit=self._permit,
+                batches=b"" if trainee is None else self._put(trainee.batches.public),
             )
         if duty is Duty.COMMIT:
-            public = self._require_secrets(state).commitment.public
+            made = self._require_secrets(state)
             keys = self._require_masks(state).public
+            training = None if made.training is None else made.training.public
             return Commit(
                 client_key=self.public_key,
                 learning_round=state.learning_round,
-                d_w=encode_g1(public.d),
+                d_w=encode_g1(made.commitment.public.d),
                 mask_key=keys.mask_key,
                 share_key=keys.share_key,
+                trajectory=b"" if training is None else self._put(training),
+                d_m=b"" if training is None else encode_g1(training.d[-1:]),
             )
         secrets, masks = self._require_secrets(state), self._take_part(state)
         if duty is Duty.PROVE:
@@ -202,23 +208,28 @@ class Client:
                 learning_round=state.learning_round,
                 envelope=self._prove(state, secrets),
                 norm=self._prove_norm(state, secrets),
-                deal=self._blobs.put(masks.deal().encode()),
+                deal=self._put(masks.deal()),
+                training=self._prove_training(state, secrets),
             )
         payload = self._contribute(duty, state, secrets, masks)
         return Contribution(
             client_key=self.public_key,
             learning_round=state.learning_round,
             step=STEPS[state.phase],
-            payload=self._blobs.put(payload.encode()),
+            payload=self._put(payload),
         )
+
+    def _put(self, record: Record) -> bytes:
+        """Its digest, by which others find it."""
+        return self._blobs.put(record.encode())
 
     def _contribute(
         self, duty: Duty, state: ChainState, secrets: RoundSecrets, masks: RoundClient
     ) -> Record:
         accepted, masked = state.proofs.keys(), state.masked.keys()
         if duty is Duty.MASK:
-            rho = secrets.commitment.blinding.rho
-            return masks.mask(secrets.model.wires, rho=rho, weight=WEIGHT, accepted=accepted)
+            summed, rho = secrets.summed
+            return masks.mask(summed, rho=rho, weight=WEIGHT, accepted=accepted)
         if duty is Duty.UNMASK:
             named = name_deals(state, self.public_key)
             deals = {c: Deal.parse(self._blobs.get(digest)) for c, digest in named.items()}
@@ -268,6 +279,27 @@ class Client:
             commitment=secrets.commitment,
         )
 
+    def _prove_training(self, state: ChainState, secrets: RoundSecrets) -> bytes:
+        """Digest of the proofs of training; empty where none are asked for."""
+        trainee = self._find_trainee(state)
+        if trainee is None:
+            return b""
+        return self._blobs.put(trainee.prove(state, self.public_key, secrets))
+
+    def _find_trainee(self, state: ChainState) -> Trainee | None:
+        """None where the task asks for no proofs of training. Raises ProvingFailed for the other
+        way to learn."""
+        if state.genesis.task.training is None:
+            if isinstance(self._learn, Trainee):
+                raise ProvingFailed("the task asks for no proofs of training, so give `learn`")
+            return None
+        if not isinstance(self._learn, Trainee):
+            raise ProvingFailed(
+                "the task asks for proofs of training, and no code but its own recipe has them: "
+                "take part with samples (`zkpot client join --data`)"
+            )
+        return self._learn
+
     def _require_updates(self) -> UpdateProver:
         if self._updates is None:
             raise ProvingFailed(
@@ -279,17 +311,30 @@ class Client:
     def _require_secrets(self, state: ChainState) -> RoundSecrets:
         """Those of this round; in COMMIT they are made when there are none."""
         found = self._secrets.load(state.learning_round)
-        if found is not None:
+        asks_for_training = state.genesis.task.training is not None
+        if found is not None and (found.training is not None) == asks_for_training:
             return found
         if state.phase is not Phase.COMMIT:
             raise _lose("its model", state)
-        origin = self._load_global(state)
-        model = self._learn(origin, state.learning_round)
-        if origin is not None and is_norm_asked(state):
-            model = self._require_updates().fit(model, origin)
-        made = RoundSecrets(model=model, commitment=self._commit(model))
+        made = self._learn_round(state, self._load_global(state))
         self._secrets.save(state.learning_round, made)
         return made
+
+    def _learn_round(self, state: ChainState, origin: GlobalModel | None) -> RoundSecrets:
+        """The model that the client is to show in this round, with all that it is shown by."""
+        trainee = self._find_trainee(state)
+        near = origin if is_norm_asked(state) else None
+        if trainee is not None:
+            training = trainee.train(state, self.public_key, origin)
+            model = training.trajectory.export()
+            if near is not None:  # before it commits: what steps have led to is not clipped
+                self._require_updates().require(model, near)
+            return RoundSecrets(model=model, commitment=self._commit(model), training=training)
+        assert not isinstance(self._learn, Trainee), "refused above"
+        model = self._learn(origin, state.learning_round)
+        if near is not None:
+            model = self._require_updates().fit(model, near)
+        return RoundSecrets(model=model, commitment=self._commit(model))
 
     def _require_masks(self, state: ChainState) -> MaskSecrets:
         """Those of this round; in COMMIT they are drawn when there are none."""

@@ -31,6 +31,7 @@ from consensus.wire.transactions import (
 from federated.client import Client
 from federated.errors import BelowThreshold, NodesSilent, NotAdmitted
 from federated.rounds.duties import name_deals
+from prover.errors import RangeExceeded, UpdateExceeds
 
 RESEND_S = 1.0
 """What is due is said again after this: the transport may have lost it."""
@@ -194,7 +195,9 @@ class Participation:
         started_at = self._clock()
         try:
             due = self._client.act(state)
-        except (AnswerRefused, BelowThreshold) as refused:
+        except (AnswerRefused, BelowThreshold, RangeExceeded, UpdateExceeds) as refused:
+            if isinstance(refused, RangeExceeded) and state.genesis.task.training is None:
+                raise  # no other round's model will fit the scales any better
             self._out_of = state.learning_round
             self._report(f"round {state.learning_round + 1}: {refused}")
             return
@@ -224,9 +227,9 @@ def describe(tx: SentTransaction) -> str:
         case Register():
             return f"registering as {tx.client_key.hex()}"
         case Commit():
-            what = "committed to its model"
+            what = "committed to its model" + (" and each of its steps" if tx.trajectory else "")
         case Proof():
-            what = "proven its accuracy"
+            what = "proven its accuracy" + (" and its training" if tx.training else "")
         case Contribution():
             what = _DONE[RoundStep(tx.step)]
     return f"round {tx.learning_round + 1}: {what}"

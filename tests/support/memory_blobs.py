@@ -30,3 +30,7 @@ class MemoryBlobs:
 
     def discard(self, digest: bytes) -> None:
         self._blobs.pop(digest, None)
+
+    def list_raws(self) -> list[bytes]:
+        """All that anybody has put here."""
+        return list(self._blobs.values())

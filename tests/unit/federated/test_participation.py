@@ -19,8 +19,9 @@ from federated.client import Client, ProofOrder, Prover
 from federated.errors import BelowThreshold, NodesSilent, NotAdmitted
 from federated.joining.own_prover import OwnProver
 from federated.joining.participation import PATIENCE_S, Ending, Outcome, Participation
+from prover.errors import RangeExceeded, UpdateExceeds
 from tests.support.certificates import certify
-from tests.support.learning import BACKEND, ProvenLab, accuracy, proving_key
+from tests.support.learning import BACKEND, Lab, ProvenLab, accuracy, make_training, proving_key
 from tests.support.tiny_circuits import seeded
 from tests.unit.federated.test_client import make_client
 
@@ -191,7 +192,14 @@ def test_a_blob_that_is_lacked_is_looked_for(
     assert chain.looked_for == [pool]
 
 
-@pytest.mark.parametrize("reason", [BelowThreshold(1, 16, 8), AnswerRefused("another S asks")])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        BelowThreshold(1, 16, 8),
+        AnswerRefused("another S asks"),
+        UpdateExceeds(quantity="change of a weight", value=9, bound=4),
+    ],
+)
 def test_what_would_show_or_shame_it_is_not_sent(
     lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock, reason: Exception
 ) -> None:
@@ -207,6 +215,56 @@ def test_what_would_show_or_shame_it_is_not_sent(
     assert part.run(once=True) == Ending(outcome=Outcome.MISSED, rounds=())
     assert told.count(f"round 1: {reason}") == 1
     assert chain.state.learning_round == 1
+
+
+class StillChain:
+    """A round whose commits are open, and at the next look the round after it."""
+
+    def __init__(self, lab: Lab, clock: Clock) -> None:
+        self.state, self._clock = lab.reach(Phase.COMMIT), clock
+        self._next = lab.reach(Phase.COMMIT, learning_round=1)
+        self._n_looks = 0
+
+    def poll(self, wait_ms: int) -> list[tuple[FinalBlock, ChainState]]:
+        self._clock.now += wait_ms / 1000
+        self._n_looks += 1
+        if self._n_looks > 30:
+            self.state = self._next
+        return []
+
+    def send(self, tx: SentTransaction) -> None:
+        raise AssertionError("there is nothing to send")
+
+    def look_for(self, digests: list[bytes]) -> None:
+        raise AssertionError("nothing is lacking")
+
+
+class Overflowing:
+    """Its training leaves the ranges of weights."""
+
+    def __init__(self, public_key: bytes) -> None:
+        self.public_key = public_key
+
+    def act(self, state: ChainState) -> SentTransaction | None:
+        raise RangeExceeded(
+            layer=1, quantity="step 3", value=99, bound=(-9, 9), next_step="take a smaller rate"
+        )
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_steps_that_leave_their_range_cost_a_round(trains: bool) -> None:
+    """The next one draws other batches; other models that do not fit the scales never will."""
+    lab, clock = Lab(changes={"training": make_training()} if trains else {}), Clock()
+    client: Any = Overflowing(lab.client(OWN))
+    chain, told = StillChain(lab, clock), list[str]()
+
+    part = Participation(client, chain, report=told.append, clock=clock, sleep=clock.sleep)
+    if not trains:
+        with pytest.raises(RangeExceeded):
+            part.run(once=True)
+        return
+    assert part.run(once=True).outcome is Outcome.MISSED
+    assert sum("step 3" in line for line in told) == 1
 
 
 def test_who_is_expelled_is_told_so(
