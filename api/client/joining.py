@@ -25,15 +25,22 @@ from consensus.learning.steps import list_sent
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis, Task
+from consensus.wire.task_training import TaskTraining
 from consensus.wire.transactions import SentTransaction
 from federated.bounds import UpdateProver
 from federated.client import Client, Learn, Prover, make_committer
+from federated.data import LabeledImages
 from federated.errors import ProvingFailed
 from federated.joining.folder import BLOBS, holding, pin_genesis, take_key, take_permit
 from federated.joining.own_prover import OwnProver, find_key_folder
 from federated.joining.participation import PATIENCE_S, Ending, Participation
+from federated.provable.training_prover import OwnTrainingProver
 from federated.rounds.store import SecretStore
+from federated.rounds.training import Trainee, take_batches
 from kernels.backend import Backend, get_backend
+from prover.keys.folder import VERIFYING_NAME
+from prover.keys.training_folder import EXPORT_NAME, STEP_NAME
+from prover.pedersen.commitment import Committer as PedersenCommitter
 from prover.progress import StageProgress, silent
 
 KEYS = "keys"
@@ -60,6 +67,8 @@ class Membership:
     permit    : 128 hexadecimal digits of who holds the admission key, the first time
     key       : folder with the proving key; None: where this machine keeps those that it made
     norm_key  : folder with the key of bounds on updates, of a task that has them
+    training_keys : folder of `zkpot setup --training`, of a task that asks for proofs of training;
+                    None: where this machine keeps those that it made
     prover    : a service that is trusted with the model, in place of this machine, but for bounds
     validator : its home, which proposes when this client leads; None: one by its public key
     report    : a sentence for people, now and then
@@ -71,6 +80,7 @@ class Membership:
     permit: str | None = None
     key: Path | None = None
     norm_key: Path | None = None
+    training_keys: Path | None = None
     prover: Prover | None = None
     places: Places = field(default_factory=Places)
     validator: int | None = None
@@ -83,9 +93,10 @@ class Membership:
     def task(self) -> Task:
         return self.genesis.task
 
-    def take_part(self, learn: Learn, *, once: bool = False) -> Ending:
+    def take_part(self, learn: Learn | LabeledImages, *, once: bool = False) -> Ending:
         """Until the task is over, or one learning round; goes on where it was when it was ended.
 
+        learn : how the client learns; of a task that asks for proofs of training, its samples
         Raises ClientFolderInvalid, NotAdmitted, NodesSilent, ProvingFailed, ConsensusError,
         ProverError, ServerUnavailable, OSError; what `learn` raises.
         """
@@ -106,19 +117,20 @@ class Membership:
                 )
                 return part.run(once=once)
 
-    def _make_client(self, learn: Learn, blobs: Blobs) -> Client:
+    def _make_client(self, learn: Learn | LabeledImages, blobs: Blobs) -> Client:
         key = take_key(self.folder, secrets.token_bytes)
         public = get_public_key(key)
         validator = self.validator
         if validator is None:
             validator = int.from_bytes(public[:8], "little") % self.genesis.n_validators
+        store = SecretStore(self.folder, self.genesis)
         return Client(
             key,
             validator=validator,
             permit=take_permit(self.folder, self.genesis, key, self.permit),
             blobs=blobs,
-            secrets=SecretStore(self.folder, self.genesis),
-            learn=learn,
+            secrets=store,
+            learn=self._make_trainee(learn, store) if isinstance(learn, LabeledImages) else learn,
             commit=make_committer(
                 self.task, random_bytes=secrets.token_bytes, backend=self.backend
             ),
@@ -127,6 +139,56 @@ class Membership:
             backend=self.backend,
             updates=self._load_updates(),
         )
+
+    def _make_trainee(self, samples: LabeledImages, store: SecretStore) -> Trainee:
+        """Loads the keys before anything is sent: who cannot prove must not register."""
+        training = self.task.training
+        if training is None:
+            raise ProvingFailed("the task asks for no proofs of training, so give `learn`")
+        committer = PedersenCommitter(self.task.architecture.n_parameters, self.backend)
+        step, export = self._find_training_keys(training)
+        prover = OwnTrainingProver.load(
+            step,
+            export,
+            step_key=training.step_key,
+            export_key=training.export_key,
+            committer=committer,
+            random_bytes=secrets.token_bytes,
+            backend=self.backend,
+            progress=self.progress,
+        )
+        batches = take_batches(
+            self.task,
+            samples,
+            store,
+            random_bytes=secrets.token_bytes,
+            backend=self.backend,
+            progress=self.progress,
+        )
+        return Trainee(
+            self.task,
+            batches,
+            prover=prover,
+            committer=committer,
+            random_bytes=secrets.token_bytes,
+            progress=self.progress,
+        )
+
+    def _find_training_keys(self, training: TaskTraining) -> tuple[Path, Path]:
+        """Folders of the keys of a step, and of an export."""
+        if self.training_keys is not None:
+            return self.training_keys / STEP_NAME, self.training_keys / EXPORT_NAME
+        architecture, keys = self.task.architecture, self.settings.data_dir / KEYS
+        cards = training.make_step_card(architecture), training.make_export_card(architecture)
+        step, export = (keys / card.digest.hex() for card in cards)
+        if not all((folder / VERIFYING_NAME).is_file() for folder in (step, export)):
+            raise ProvingFailed(
+                "this machine has not the keys of training whose digests are "
+                f"{training.step_key.hex()} and {training.export_key.hex()}: have who runs the "
+                "task give you the folder of `zkpot setup --training`, and name it by "
+                "--training-keys"
+            )
+        return step, export
 
     def _load_updates(self) -> UpdateProver | None:
         """For a task that bounds updates; the client says what it lacks when that is asked for."""

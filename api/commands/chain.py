@@ -9,14 +9,12 @@ import typer
 
 from api.console.options import KeyDigest, KeyFolder, SamplesRef
 from api.console.output import AsJson, emit_json, refuse, refuse_error
+from api.console.task_parts import Mode
 
 if TYPE_CHECKING:
     from api.http.chain.schemas import BlockView
-    from consensus.content.blobs import FileBlobs
     from consensus.disk.block_files import StoredChain
     from consensus.wire.genesis import Genesis
-    from consensus.wire.task_norm import TaskNorm
-    from prover.model.network import Architecture
 
 NewFolder = Annotated[Path, typer.Argument(help="Folder to make.")]
 Home = Annotated[
@@ -98,17 +96,32 @@ def init(
             help="Folder of `zkpot setup --norm`: updates must lie within its bounds.",
         ),
     ] = None,
+    training: Annotated[
+        Mode, typer.Option(help="Whether clients prove drawn steps of their training, or each.")
+    ] = "off",
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Of a round of training; default 4.")
+    ] = None,
+    drawn: Annotated[
+        int | None, typer.Option(min=1, help="Of --training sampled: so many are proven.")
+    ] = None,
+    training_keys: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of `zkpot setup --training`."),
+    ] = None,
     key_digest: KeyDigest = None,
 ) -> None:
     """Deal all keys of a chain for a demonstration; whoever runs this knows them all.
 
     Clients of `zkpot client join` divide by the same scales, which --warm-up finds: so many samples
-    in public, such as 'mnist:train[0:500]', as make a network that has begun to learn.
+    in public, such as 'mnist:train[0:500]', as make a network that has begun to learn. With
+    --training they take exact integer steps instead, and prove them.
     """
     import secrets
 
     from api.console.queue_access import read_settings
     from api.console.refusals import refusing
+    from api.console.task_parts import TrainingOptions, find_scales, read_norm, read_training
     from consensus.content.blobs import FileBlobs
     from consensus.disk.development import BLOBS, create_chain
     from consensus.errors import GenesisInvalid, IdentityError, PoolInvalid
@@ -119,6 +132,9 @@ def init(
     from prover.keys.folder import load_verifying_half
     from prover.pipeline import compile_for_key
 
+    asked = TrainingOptions(mode=training, keys=training_keys, steps=steps, drawn=drawn)
+    if training != "off" and warm_up is not None:
+        raise typer.BadParameter("is of tasks without --training", param_hint="--warm-up")
     with refusing(as_json=False):
         verifying, card = load_verifying_half(key, expected_digest=key_digest)
         compile_for_key(card, verifying)
@@ -142,8 +158,9 @@ def init(
                 n_expected=clients,
                 collusion=collusion,
                 **set_phases(phase_ms),
-                norm=None if norm_key is None else _read_norm(norm_key, card.architecture, blobs),
-                scales=() if warm_up is None else _find_scales(warm_up, card.architecture),
+                norm=None if norm_key is None else read_norm(norm_key, card.architecture, blobs),
+                training=read_training(asked, card.architecture, blobs),
+                scales=() if warm_up is None else find_scales(warm_up, card.architecture),
             )
             timeouts = Timeouts(
                 propose_ms=timeout_ms,
@@ -169,48 +186,9 @@ def init(
             refuse_error(error, code="bad_chain")
     typer.echo(f"chain {genesis.digest.hex()[:16]} with {validators} validators in {folder}")
     typer.echo(f"key digest {verifying.digest.hex()}")
+    if training != "off":
+        typer.echo(asked.describe())
     typer.echo(f"start each: zkpot node {folder}/node-0")
-
-
-def _read_norm(folder: Path, architecture: Architecture, blobs: FileBlobs) -> TaskNorm:
-    """Bounds on updates of a task, whose key goes to the blobs. Raises ProverError."""
-    from consensus.wire.task_norm import TaskNorm
-    from prover.errors import KeyMismatch
-    from prover.keys.folder import load_update_half
-    from prover.updates import compile_norm_for_key
-
-    verifying, card = load_update_half(folder)
-    compile_norm_for_key(card, verifying)
-    if card.architecture.encode() != architecture.encode():
-        raise KeyMismatch(
-            "the key of bounds is for another architecture than the task's",
-            next_step="run `zkpot setup --norm` with the model that --key was made with",
-        )
-    return TaskNorm(
-        bounds=card.bounds,
-        circuit_digest=card.circuit_digest,
-        verifying_key_digest=blobs.put(verifying.encode()),
-    )
-
-
-def _find_scales(
-    reference: str, architecture: Architecture
-) -> tuple[tuple[str, tuple[float, ...]], ...]:
-    """The scales of a task, by a network that has seen these samples once."""
-    from api.console.progress import show_steps
-    from api.console.samples import load_reference
-    from federated.joining.own_data import require_fit
-
-    try:
-        from federated.local import warm_up
-    except ModuleNotFoundError as error:
-        refuse(
-            f"--warm-up needs {error.name}: pip install 'zkpot[federated]'", code="missing_package"
-        )
-    found = load_reference(reference, hint="--warm-up")
-    public = require_fit(reference, found.images, found.labels, architecture)
-    with show_steps() as progress:
-        return warm_up(public, architecture, progress)[1].to_lists()
 
 
 def permit(

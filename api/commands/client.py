@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from api.console.progress import Update
     from consensus.wire.genesis import Genesis
     from federated.client import Learn, Prover
+    from federated.data import LabeledImages
 
 FOLDER = "client"
 STATUS = {
@@ -63,6 +64,15 @@ NormKey = Annotated[
         "--norm-key", exists=True, file_okay=False, help="Folder of its key of bounds on updates."
     ),
 ]
+TrainingKeys = Annotated[
+    Path | None,
+    typer.Option(
+        "--training-keys",
+        exists=True,
+        file_okay=False,
+        help="Folder of its keys of training, of a task that asks for proofs of that.",
+    ),
+]
 SharedBlobs = Annotated[
     Path | None,
     typer.Option("--blobs", exists=True, file_okay=False, help="Folder that nodes read too."),
@@ -107,6 +117,7 @@ def join(
     permit: Permit = None,
     key: ProvingKey = None,
     norm_key: NormKey = None,
+    training_keys: TrainingKeys = None,
     prover: ProverUrl = None,
     prover_key_file: ProverKeyFile = None,
     blobs: SharedBlobs = None,
@@ -119,10 +130,11 @@ def join(
 ) -> None:
     """Train on own samples, commit, prove and enter the mean, until the task is over.
 
-    Nobody sees samples or model, except a service that --prover names. What is under way is in the
-    client's folder: ended at any point and started again, it goes on. Exit codes beyond 2: 3 the
-    task was over, 4 in no global model, 5 not admitted, 6 expelled, 7 no nodes, 8 data that do not
-    fit, 9 no proof.
+    A task may ask for proofs of training: then samples are committed to when the client registers,
+    and it trains by the task's own recipe, step by step. Nobody sees samples or model, except a
+    service that --prover names. What is under way is in the client's folder: ended at any point and
+    started again, it goes on. Exit codes beyond 2: 3 the task was over, 4 in no global model, 5 not
+    admitted, 6 expelled, 7 no nodes, 8 data that do not fit, 9 no proof.
     """
     from api.client.joining import Membership, Places
     from api.console.progress import show_steps
@@ -147,6 +159,7 @@ def join(
                 permit=permit,
                 key=key,
                 norm_key=norm_key,
+                training_keys=training_keys,
                 prover=_find_prover(prover, prover_key_file),
                 places=Places(folder=blobs, peers=peer or find_peers(genesis)),
                 validator=validator,
@@ -222,13 +235,20 @@ def _find_prover(url: str | None, key_file: Path | None) -> Prover | None:
     return ServiceProver(url, key=api_key)
 
 
-def _make_learner(me: Membership, data: str, progress: Update, *, as_json: bool) -> Learn:
+def _make_learner(
+    me: Membership, data: str, progress: Update, *, as_json: bool
+) -> Learn | LabeledImages:
+    """What a client takes part with: of a task that asks for proofs of training samples alone."""
     import secrets
 
     from federated.joining.own_data import load_own_data
 
     try:
         samples = load_own_data(data, me.task.architecture, me.settings.data_dir)
+        if me.task.training is not None:
+            if not as_json:
+                typer.echo(_describe_samples(me, len(samples), data))
+            return samples
         from federated.joining.learners import learn_from_samples
     except ModuleNotFoundError as error:
         refuse(
@@ -239,3 +259,14 @@ def _make_learner(me: Membership, data: str, progress: Update, *, as_json: bool)
     if not as_json:
         typer.echo(f"{len(samples)} own samples from {data}; they stay on this machine")
     return learn_from_samples(samples, me.task, random_bytes=secrets.token_bytes, progress=progress)
+
+
+def _describe_samples(me: Membership, n: int, data: str) -> str:
+    """What becomes of them in a task that asks for proofs of training."""
+    training = me.task.training
+    assert training is not None, "asked before"
+    return (
+        f"{n} own samples from {data}, which stay on this machine; others see commitments to "
+        f"batches of them. A round is {training.n_steps} steps, of which {training.n_drawn} are "
+        "proven"
+    )
