@@ -22,10 +22,10 @@ def certify(block: Block) -> FinalBlock:
     return FinalBlock(block=block, certificate=certificate)
 
 
-def grow(history: ChainHistory, state: ChainState, phase: Phase) -> ChainState:
+def grow(history: ChainHistory, state: ChainState, phase: Phase, lab: Lab = LAB) -> ChainState:
     """Blocks by everyone's doing until this phase begins; the first of a round takes one."""
     while True:
-        block = LAB.block(state, LAB.list_due(state))
+        block = lab.block(state, lab.list_due(state))
         state = apply(state, block)
         history.append(certify(block), state)
         if state.phase is phase:

@@ -19,13 +19,14 @@ from api.http.chain.schemas import (
     EntryView,
     LeaderView,
     RoundView,
+    TrainingView,
     TransactionView,
 )
 from consensus.learning.chain import proposers, start
 from consensus.learning.chain_state import ChainState
 from consensus.learning.governance import update_weights
 from consensus.learning.steps import PHASES
-from consensus.wire.genesis import Genesis
+from consensus.wire.genesis import Genesis, Task
 from consensus.wire.messages import Block, FinalBlock
 from consensus.wire.outcomes import Aggregate
 from consensus.wire.transactions import (
@@ -54,6 +55,7 @@ class ChainHistory:
     ) -> None:
         self.genesis = genesis
         self._n_samples = genesis.task.n_samples
+        self._training = view_training(genesis.task)
         self._state = start(genesis)
         self._blocks: deque[BlockView] = deque(maxlen=keep_blocks)
         self._keep_rounds = keep_rounds
@@ -144,6 +146,7 @@ class ChainHistory:
             client_key=None if state.leader is None else state.leader.hex(),
             validator=proposers(state)[0],
             ranking=[client.hex() for client in state.ranking],
+            training=self._training,
         )
 
     def _record(self, tx: Transaction, height: int, learning_round: int) -> None:
@@ -162,7 +165,14 @@ class ChainHistory:
             self._change(key, learning_round, refused_at=height)
         elif isinstance(tx, Proof):
             claimed = _read_claim(tx)
-            self._change(key, learning_round, proven_at=height, claimed_correct=claimed)
+            steps = None if self._training is None else self._training.proven_steps
+            self._change(
+                key,
+                learning_round,
+                proven_at=height,
+                claimed_correct=claimed,
+                proven_steps=steps,
+            )
         elif tx.step == RoundStep.MASK:
             self._change(key, learning_round, masked_at=height)
         elif tx.step == RoundStep.UNMASK:
@@ -184,7 +194,9 @@ class ChainHistory:
         client = self._clients[key]
         rounds = {view.learning_round: view for view in client.rounds}
         old = rounds.get(learning_round) or RoundView(
-            learning_round=learning_round, n_samples=self._n_samples
+            learning_round=learning_round,
+            n_samples=self._n_samples,
+            n_steps=None if self._training is None else self._training.n_steps,
         )
         rounds[learning_round] = old.model_copy(update=values)
         kept = list(rounds.values())[-self._keep_rounds :]
@@ -195,9 +207,22 @@ class ChainHistory:
         return client.model_copy(update={"governance_weight": weight})
 
 
+def view_training(task: Task) -> TrainingView | None:
+    """What the API says of the training that a task asks for."""
+    if task.training is None:
+        return None
+    terms = task.training.make_terms(task.architecture)
+    return TrainingView(
+        n_steps=terms.n_steps,
+        proven_steps=terms.n_drawn,
+        batch_size=terms.recipe.batch_size,
+        recipe=terms.recipe.digest.hex(),
+    )
+
+
 def view_block(final: FinalBlock, before: ChainState, after: ChainState) -> BlockView:
     """What the API says of a block, by the states before and after it."""
-    block = final.block
+    block, training = final.block, before.genesis.task.training
     ended = any(aggregate.ends_round for aggregate in block.aggregate)
     return BlockView(
         height=block.height,
@@ -217,7 +242,10 @@ def view_block(final: FinalBlock, before: ChainState, after: ChainState) -> Bloc
             for aggregate in block.aggregate
             for entry in aggregate.entries
         ],
-        transactions=[_view_transaction(tx) for tx in block.transactions],
+        transactions=[
+            _view_transaction(tx, None if training is None else training.n_drawn)
+            for tx in block.transactions
+        ],
         evidence_against=[evidence.first.validator for evidence in block.evidence],
         n_bytes=len(block.encode()),
     )
@@ -229,7 +257,8 @@ def _describe_outcome(aggregate: Aggregate) -> str:
     return ": ".join(word.value for word in words)
 
 
-def _view_transaction(tx: Transaction) -> TransactionView:
+def _view_transaction(tx: Transaction, n_drawn: int | None) -> TransactionView:
+    """n_drawn : steps that an accepted proof is of"""
     return TransactionView(
         kind=type(tx).__name__.lower(),
         digest=tx.digest.hex(),
@@ -237,6 +266,7 @@ def _view_transaction(tx: Transaction) -> TransactionView:
         learning_round=None if isinstance(tx, Register) else tx.learning_round,
         claimed_correct=_read_claim(tx) if isinstance(tx, Proof | Refusal) else None,
         d_w=tx.d_w.hex() if isinstance(tx, Commit) else None,
+        proven_steps=n_drawn if isinstance(tx, Proof) else None,
         step=PHASES[tx.step].value if isinstance(tx, Contribution) else None,
     )
 

@@ -16,6 +16,9 @@ class TransactionView(Answer):
     learning_round: int | None = None
     claimed_correct: int | None = Field(default=None, description="of a proof, or of a refused one")
     d_w: Digest | None = Field(default=None, description="of a commitment")
+    proven_steps: int | None = Field(
+        default=None, description="of a proof, where the task asks for proofs of training"
+    )
     step: str | None = Field(default=None, description="of a contribution", examples=["mask"])
 
 
@@ -68,6 +71,11 @@ class RoundView(Answer):
     claimed_correct: int | None = None
     refused_at: int | None = Field(default=None, description="height; a proof did not verify")
     n_samples: int
+    proven_steps: int | None = Field(
+        default=None,
+        description="of its training, by its proof; null also where the task asks for none",
+    )
+    n_steps: int | None = Field(default=None, description="of training in a round, likewise")
     masked_at: int | None = None
     unmasked_at: int | None = None
     excluded_for: str | None = Field(default=None, description="how it is proven to have cheated")
@@ -84,6 +92,15 @@ class ClientView(Answer):
     rounds: list[RoundView]
 
 
+class TrainingView(Answer):
+    """What the task asks of training: `proven_steps` of `n_steps` in each round."""
+
+    n_steps: int
+    proven_steps: int
+    batch_size: int = Field(description="samples of a step")
+    recipe: Digest
+
+
 class ClientList(Answer):
     clients: list[ClientView]
 
@@ -97,3 +114,6 @@ class LeaderView(Answer):
     client_key: Digest | None
     validator: int = Field(description="who proposes the next block first")
     ranking: list[Digest]
+    training: TrainingView | None = Field(
+        default=None, description="of the task; null where it asks for no proofs of training"
+    )

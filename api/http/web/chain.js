@@ -41,6 +41,10 @@ function showLeader(leader, clients) {
     ["accuracy", proven],
     ["proposes next", `node ${leader.validator}`],
   ];
+  const training = leader.training;
+  if (training) {
+    pairs.push(["training", `${training.proven_steps} of ${training.n_steps} steps proven`]);
+  }
   showFacts($("leader"), pairs, true);
 }
 
@@ -71,7 +75,10 @@ function showBlocks(blocks) {
 
 /** What a client has to show for a round. */
 function describeRound(round) {
-  if (round.claimed_correct !== null) return `${round.claimed_correct}/${round.n_samples}`;
+  if (round.claimed_correct !== null) {
+    const steps = round.n_steps === null ? "" : ` (${round.proven_steps}/${round.n_steps} steps)`;
+    return `${round.claimed_correct}/${round.n_samples}${steps}`;
+  }
   return round.refused_at === null ? "none" : "refused";
 }
 

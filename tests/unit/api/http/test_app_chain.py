@@ -14,7 +14,7 @@ from api.http.chain.history import ChainHistory
 from consensus.learning.chain import start
 from consensus.learning.chain_state import Phase
 from tests.support.histories import LAB, grow
-from tests.support.learning import N_SAMPLES
+from tests.support.learning import N_SAMPLES, Lab, make_training
 from tests.support.still_service import StillService
 
 
@@ -73,6 +73,8 @@ def test_the_trail_of_a_client(http: TestClient) -> None:
         "claimed_correct": N_SAMPLES - 1,
         "refused_at": None,
         "n_samples": N_SAMPLES,
+        "proven_steps": None,
+        "n_steps": None,
         "masked_at": 5,
         "unmasked_at": 6,
         "excluded_for": None,
@@ -84,10 +86,30 @@ def test_the_trail_of_a_client(http: TestClient) -> None:
     assert {c["client_key"] for c in everyone} == {LAB.client(i).hex() for i in range(3)}
 
 
+def test_what_is_proven_of_training_is_shown(service: StillService) -> None:
+    """Of the task, of each proof, and in each client's trail."""
+    lab = Lab(changes={"training": make_training()})
+    history = ChainHistory(lab.genesis)
+    grow(history, start(lab.genesis), Phase.MASK, lab)
+    app = build_app(service, keys=KeyRing(), registry=CollectorRegistry(), chain=history)
+    with TestClient(app, base_url="http://localhost") as http:
+        training = http.get("/v1/leader").json()["training"]
+        assert (training["proven_steps"], training["n_steps"], training["batch_size"]) == (3, 5, 4)
+        assert lab.task.training is not None
+        recipe = lab.task.training.make_recipe(lab.task.architecture)
+        assert training["recipe"] == recipe.digest.hex()
+        blocks = http.get("/v1/blocks").json()["blocks"]
+        shown = {(t["kind"], t["proven_steps"]) for b in blocks for t in b["transactions"]}
+        assert shown == {("register", None), ("commit", None), ("proof", 3)}
+        (first,) = http.get(f"/v1/clients/{lab.client(0).hex()}").json()["rounds"]
+        assert (first["proven_steps"], first["n_steps"]) == (3, 5)
+
+
 def test_the_leader(http: TestClient) -> None:
     leader = http.get("/v1/leader").json()
     assert leader["client_key"] == LAB.client(0).hex()
     assert leader["validator"] == 0
+    assert leader["training"] is None
     assert leader["ranking"] == [LAB.client(i).hex() for i in range(3)]
     assert (leader["height"], leader["phase"]) == (8, "beacon")
 
