@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,7 +11,7 @@ from api.console.output import REFUSED, AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from api.demo.stage import Plan
-    from api.demo.story import Story
+    from api.demo.told import Story
     from api.settings import Settings
     from kernels.backend import Backend
     from prover.costs import Machine
@@ -24,9 +24,14 @@ DatasetName = Annotated[str, typer.Option(help="What clients learn: mnist or cif
 Model = Annotated[
     str | None,
     typer.Option(
-        help="mlp-784-48-10 (default) or lenet5 on mnist, lenet-small on cifar10.",
+        help="mlp-784-48-10 (default) or lenet5 on mnist, lenet-small on cifar10; with "
+        "--training full mlp-784-128-10 on mnist.",
         show_default=False,
     ),
+]
+Training = Annotated[
+    Literal["off", "full"],
+    typer.Option(help="full: clients prove every step of their training, too; takes minutes."),
 ]
 Samples = Annotated[
     int | None,
@@ -46,12 +51,14 @@ def register(app: typer.Typer) -> None:
 def demo(
     dataset: DatasetName = "mnist",
     model: Model = None,
+    training: Training = "off",
     samples: Samples = None,
     port: Port = 0,
     stay: Stay = False,
     as_json: AsJson = False,
 ) -> None:
-    """Five clients, of whom one lies and one forges, and four validators learn real images.
+    """Five clients, of whom one lies and one forges, and four validators learn real images; with
+    --training full a sixth, whose model comes from elsewhere.
 
     Real training, proofs and votes on this machine. Exit code 1 if anything in the story is untrue.
     """
@@ -70,7 +77,7 @@ def demo(
 
     settings = read_settings()
     with meaning("--dataset and --model", DemoUnknown):
-        plan = plans.choose(dataset, model, settings.data_dir)
+        plan = plans.choose(dataset, model, settings.data_dir, by_steps=training == "full")
     stage_and_run(plan, settings, samples=samples, port=port, stay=stay, as_json=as_json)
 
 

@@ -11,15 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from api.demo.show import FEW
-from api.demo.stage import Plan
+from api.demo.stage import Plan, Role
 from api.errors import DemoUnknown
 from api.settings import MAX_PROOF_ROWS
 from consensus.wire.genesis import LEAST_SAMPLES
 from federated.data import DatasetRef, has_full
 from federated.local import LOCAL, WARM_UP
+from federated.provable.recipes import make_trainable
 from federated.sources.datasets import get_dataset
 from federated.train import TrainSettings
-from prover.costs import Machine
+from prover.circuit.training.export_plan import plan_export
+from prover.circuit.training.plan import plan_step
+from prover.circuit.training.sizes import compute_step_sizes
+from prover.costs import Machine, count_proving
 from prover.model.presets import parse_architecture
 from prover.plan import Plan as ProofPlan
 from prover.plan import plan_proofs
@@ -73,25 +77,45 @@ def _plan_photographs(data_dir: Path) -> Plan:
     )
 
 
+def _plan_steps(data_dir: Path) -> Plan:
+    """From a drawn start: a few steps of each client lead to less, but to more than guessing, where
+    it has seen all classes."""
+    return Plan(
+        model="mlp-784-128-10",
+        architecture=make_trainable(parse_architecture("mlp-784-128-10")),
+        least_percent=11,
+        concentration=8.0,
+        roles=(*Plan().roles, Role.IMPOSTOR),
+        n_steps=4,
+    )
+
+
 DEMONSTRATIONS: Mapping[tuple[str, str], Callable[[Path], Plan]] = {
     ("mnist", "mlp-784-48-10"): _plan_digits,
     ("mnist", "lenet5"): _plan_digits_by_convolution,
     ("cifar10", "lenet-small"): _plan_photographs,
 }
 """By data set and model; of several models on one data set the first is taken by default."""
+OF_STEPS: Mapping[tuple[str, str], Callable[[Path], Plan]] = {
+    ("mnist", "mlp-784-128-10"): _plan_steps,
+}
+"""Likewise, of those in which every step of training is proven."""
 
 
-def choose(dataset: str, model: str | None, data_dir: Path) -> Plan:
+def choose(dataset: str, model: str | None, data_dir: Path, *, by_steps: bool = False) -> Plan:
     """The demonstration of a model on a data set, by the samples that are on this machine.
 
-    model  : None: the first that there is for the data set
-    raises : DemoUnknown, which names those that there are
+    model    : None: the first that there is for the data set
+    by_steps : whether each step of training is proven
+    raises   : DemoUnknown, which names those that there are
     """
-    for (on, of), make in DEMONSTRATIONS.items():
+    known = OF_STEPS if by_steps else DEMONSTRATIONS
+    for (on, of), make in known.items():
         if on == dataset and model in (None, of):
             return make(data_dir)
     asked = dataset if model is None else f"{model} on {dataset}"
-    there = ", ".join(f"{of} on {on}" for on, of in DEMONSTRATIONS)
+    asked += " with proofs of training" if by_steps else ""
+    there = ", ".join(f"{of} on {on}" for on, of in known)
     raise DemoUnknown(f"there is no demonstration of {asked}, but of {there}")
 
 
@@ -114,7 +138,8 @@ def fit(plan: Plan, machine: Machine, *, n_samples: int | None = None) -> tuple[
 
     n = consider(n_samples or plan.n_samples, n_samples).n_samples
     proof = consider(n, n)
-    phase_ms = round(1000 * _SLACK * len(plan.roles) * proof.seconds.prove)
+    seconds = proof.seconds.prove + _time_training(plan, machine)
+    phase_ms = round(1000 * _SLACK * len(plan.roles) * seconds)
     fitting = replace(
         plan,
         n_samples=n,
@@ -124,6 +149,14 @@ def fit(plan: Plan, machine: Machine, *, n_samples: int | None = None) -> tuple[
     return fitting, proof
 
 
+def _time_training(plan: Plan, machine: Machine) -> float:
+    """Seconds of the proofs of a client's training in a round."""
+    if not plan.n_steps:
+        return 0.0
+    step = machine.time(count_proving(compute_step_sizes(plan_step(plan.recipe))))
+    return plan.n_steps * step + machine.time(count_proving(plan_export(plan.recipe).sizes))
+
+
 def describe(plan: Plan) -> list[str]:
     """What people should know before it starts: samples, and what is asked of clients."""
     share = plan.threshold / plan.n_samples
@@ -131,4 +164,9 @@ def describe(plan: Plan) -> list[str]:
         f"{plan.model} on {plan.train}, tested on {plan.test}: {plan.n_samples} samples a proof, "
         f"of which {plan.threshold} ({share:.1%}) have to be correct"
     ]
+    if plan.n_steps:
+        lines.append(
+            f"a client trains {plan.n_steps} steps of {plan.recipe.batch_size} samples a round, in "
+            "exact integers, and proves each"
+        )
     return [*lines, FEW] if plan.is_small else lines

@@ -11,6 +11,7 @@ from threading import Condition, Event, Lock, Thread
 from redis import Redis
 from redis.exceptions import RedisError
 
+from api.demo.school import open_school
 from api.demo.stage import CLIENTS, LOGS, Report, Role, Stage
 from api.errors import DemoFailed, describe
 from api.process.program import PROGRAM
@@ -18,22 +19,18 @@ from api.process.supervisor import Command
 from consensus.disk.development import ADMISSION, GENESIS, node_home, sign_permit
 from consensus.disk.identity import create_key, get_public_key, load_key
 from consensus.errors import BlobUnavailable, PoolInvalid
-from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.stream import FINAL, Transport
 from consensus.node.watch import Watch
 from consensus.wire.genesis import Genesis, Task
 from consensus.wire.transactions import Proof, Transaction
 from federated.attacks import ForgingProver, LyingProver
-from federated.client import Client, Learn, ProofOrder, Prover, make_committer
+from federated.client import Client, ProofOrder, Prover, make_committer
 from federated.errors import ProvingFailed
 from federated.joining.own_prover import OwnProver
-from federated.local import improve
 from federated.rounds.store import SecretStore
-from federated.task_scales import dequantize
 from kernels.backend import Backend
 from prover.errors import ProverError
-from prover.model.network import QuantizedModel
 from prover.wire.envelope import Envelope
 
 RESEND_S = 1.0
@@ -113,8 +110,8 @@ class Actor:
 class InTurn:
     """A prover that several threads share: a proof takes all processors."""
 
-    def __init__(self, prover: Prover) -> None:
-        self._prover, self._turn = prover, Lock()
+    def __init__(self, prover: Prover, turn: Lock) -> None:
+        self._prover, self._turn = prover, turn
 
     def prove(self, order: ProofOrder) -> bytes:
         """Raises ProvingFailed."""
@@ -125,9 +122,9 @@ class InTurn:
 def cast(stage: Stage, feed: Feed, backend: Backend) -> list[Actor]:
     """Clients with keys of their own, each of its own data and nature.
 
-    They prove on this machine, under one copy of the key: a model is shown to nobody.
+    They prove on this machine, under one copy of each key: a model is shown to nobody.
     """
-    task = stage.genesis.task
+    task, turn = stage.genesis.task, Lock()
     admission = load_key(stage.chain, ADMISSION)
     prover = InTurn(
         OwnProver(
@@ -135,20 +132,22 @@ def cast(stage: Stage, feed: Feed, backend: Backend) -> list[Actor]:
             stage.ready.key,
             random_bytes=secrets.token_bytes,
             backend=backend,
-        )
+        ),
+        turn,
     )
-    training = Lock()  # one at a time: each takes a processor, and there are others who need one
+    school = open_school(stage, turn, backend)
     actors = []
     for index, (role, own) in enumerate(zip(stage.plan.roles, stage.own, strict=True)):
         folder = stage.folder / CLIENTS / str(index + 1)
+        store = SecretStore(folder, stage.genesis)
         key = create_key(folder, secrets.token_bytes(32), CLIENT_KEY)
         client = Client(
             key,
             validator=index % stage.genesis.n_validators,
             permit=sign_permit(admission, stage.genesis.digest, get_public_key(key)),
             blobs=stage.blobs,
-            secrets=SecretStore(folder, stage.genesis),
-            learn=_make_learner(stage, index, training),
+            secrets=store,
+            learn=school.enroll(index, role, store),
             commit=make_committer(task, random_bytes=secrets.token_bytes, backend=backend),
             prover=_choose_prover(role, prover, feed, task),
             random_bytes=secrets.token_bytes,
@@ -158,24 +157,6 @@ def cast(stage: Stage, feed: Feed, backend: Backend) -> list[Actor]:
             Actor(name=f"client {index + 1}", role=role, client=client, n_samples=len(own), sent={})
         )
     return actors
-
-
-def _make_learner(stage: Stage, index: int, training: Lock) -> Learn:
-    samples = stage.own[index] + stage.public
-
-    def learn(model: GlobalModel | None, learning_round: int) -> QuantizedModel:
-        with training:
-            return improve(
-                stage.start if model is None else dequantize(model, stage.scales),
-                samples,
-                architecture=stage.plan.architecture,
-                scales=stage.scales,
-                seed=stage.plan.seed + learning_round * len(stage.own) + index,
-                progress=lambda what, done, total: None,
-                settings=stage.plan.local,
-            )
-
-    return learn
 
 
 def _choose_prover(role: Role, own: Prover, feed: Feed, task: Task) -> Prover:
@@ -188,7 +169,7 @@ def _choose_prover(role: Role, own: Prover, feed: Feed, task: Task) -> Prover:
         return feed.wait_for_proof(learning_round, task.prove_ms / 1000)
 
     match role:
-        case Role.HONEST:
+        case Role.HONEST | Role.IMPOSTOR:
             return own
         case Role.LIAR:
             return LyingProver(own, extra=LIE)

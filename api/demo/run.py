@@ -27,7 +27,8 @@ from redis import Redis
 from api.demo.play import Actor, Feed, cast, list_commands, perform
 from api.demo.search import Searched, Searcher, Secret, read_files, read_server, search
 from api.demo.stage import CHAIN, CLIENTS, LOGS, Plan, Report, Stage, set_up
-from api.demo.story import Participant, Story, tell
+from api.demo.story import tell
+from api.demo.told import Participant, Story
 from api.errors import DemoFailed, describe
 from api.process.supervisor import Supervisor
 from api.settings import Settings
@@ -212,13 +213,15 @@ def _search(stage: Stage, settings: Settings, redis: Redis, hidden: Sequence[Sec
 
 
 def _describe(actor: Actor, n_rounds: int) -> Participant:
-    models, blindings = {}, {}
+    models, blindings, trained = {}, {}, {}
     for learning_round in range(n_rounds):
         found = actor.client.load_secrets(learning_round)
         if found is None:
             raise DemoFailed(f"{actor.name} took no part in round {learning_round + 1}")
         models[learning_round] = found.model
         blindings[learning_round] = found.commitment.blinding.rho
+        if found.training is not None:
+            trained[learning_round] = found.training
     return Participant(
         name=actor.name,
         role=actor.role,
@@ -226,4 +229,5 @@ def _describe(actor: Actor, n_rounds: int) -> Participant:
         models=models,
         blindings=blindings,
         sent=actor.sent,
+        trained=trained,
     )

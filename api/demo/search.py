@@ -22,7 +22,6 @@ from consensus.learning.aggregate import ONE
 from kernels.bn254 import R
 from kernels.integers import to_scalars
 from kernels.numpy_types import Int64Array
-from prover.model.network import QuantizedModel
 
 N_RUNS, RUN = 3, 16
 """Runs of a model that are looked for, and parameters in each."""
@@ -35,11 +34,21 @@ _TYPES = tuple(order + kind for order in "<>" for kind in ("i2", "i4", "i8", "f4
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Secret:
-    """A client's model of a round. name : for people"""
+    """A client's model of a round, or the masters that it trained.
+
+    name    : for people
+    numbers : int64[n_parameters]
+    rho     : the blinding of the commitment to them
+    known   : numbers that everybody has and that these began as; what is still as it was tells
+              nothing
+    kinds   : what numbers and rho are called
+    """
 
     name: str
-    model: QuantizedModel
+    numbers: Int64Array
     rho: int
+    known: Int64Array | None = None
+    kinds: tuple[str, str] = ("weights", "blinding")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +67,8 @@ class Searcher:
         self._table = np.zeros(1 << _LG_TABLE, dtype=np.bool_)
         self.names: set[str] = set()
         for secret in secrets:
-            for kind, needles in (
-                ("weights", list_weights(secret)),
-                ("blinding", list_blindings(secret)),
-            ):
+            found = (list_weights(secret), list_blindings(secret))
+            for kind, needles in zip(secret.kinds, found, strict=True):
                 name = f"{secret.name}'s {kind}"
                 self.names.add(name)
                 for needle in needles:
@@ -103,8 +110,8 @@ def _hash(words: Any) -> Any:
 
 def list_weights(secret: Secret) -> Iterator[bytes]:
     """Encodings of runs of a model's parameters."""
-    for run in choose_runs(secret.model.wires):
-        as_bytes = run.astype(np.int8).tobytes()
+    for run in choose_runs(secret.numbers, secret.known):
+        as_bytes = run.astype(np.int8 if abs(run).max() < 128 else np.int32).tobytes()
         yield from (as_bytes, as_bytes.hex().encode(), ", ".join(map(str, run)).encode())
         for factor in _FACTORS:
             yield from _encode(run * factor)
@@ -120,12 +127,21 @@ def list_blindings(secret: Secret) -> Iterator[bytes]:
         yield str(rho).encode()
 
 
-def choose_runs(parameters: Int64Array) -> list[Int64Array]:
-    """The runs of weights in which most values differ: no other bytes look like them by chance."""
-    whole = parameters[: len(parameters) // RUN * RUN].reshape(-1, RUN)
-    small = whole[(abs(whole) < 128).all(axis=1)]
-    order = sorted(range(len(small)), key=lambda i: -len(set(small[i].tolist())))
-    return [small[i] for i in order[:N_RUNS]]
+def choose_runs(parameters: Int64Array, known: Int64Array | None = None) -> list[Int64Array]:
+    """The runs of weights in which most values differ: no other bytes look like them by chance.
+
+    known : of runs that differ from it in at least half of their places
+    holds : a model's weights lie together in its file, apart from biases, which are greater;
+            masters are all greater, and all lie together
+    """
+    runs = parameters[: len(parameters) // RUN * RUN].reshape(-1, RUN)
+    if known is not None:
+        began = known[: len(parameters) // RUN * RUN].reshape(-1, RUN)
+        runs = runs[(runs != began).sum(axis=1) >= RUN // 2]
+    small = runs[(abs(runs) < 128).all(axis=1)]
+    chosen = small if len(small) else runs
+    order = sorted(range(len(chosen)), key=lambda i: -len(set(chosen[i].tolist())))
+    return [chosen[i] for i in order[:N_RUNS]]
 
 
 def _encode(values: Int64Array) -> Iterator[bytes]:

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from api.demo.story import Part, Round, Story
+from api.demo.told import Part, Round, Story
+from api.demo.trained import Steps
 from consensus.wire.genesis import LEAST_SAMPLES
 from kernels.files import replacing
 from prover.wire.verdict import Verdict
@@ -31,6 +32,8 @@ def show_story(story: Story, console: Console) -> None:
         f"({story.threshold / story.n_samples:.1%}) have to be correct",
         soft_wrap=True,
     )
+    if story.training:
+        console.print(f"of every client's training is proven: {story.training}", soft_wrap=True)
     if story.n_samples < LEAST_SAMPLES:
         console.print(f"  {FEW}", soft_wrap=True)
     console.print(f"Global model, on all {story.n_pool} test samples:")
@@ -48,6 +51,8 @@ def _make_table(story: Story, number: int, told: Round) -> Table:
     table.add_column("client")
     for name in ("claims", "proven", "measured"):
         table.add_column(name, justify="right")
+    if story.training:
+        table.add_column("its training")
     table.add_column("its proof")
     for name, part in told.parts.items():
         table.add_row(
@@ -55,6 +60,7 @@ def _make_table(story: Story, number: int, told: Round) -> Table:
             _share(part.claimed, story.n_samples),
             _share(part.proven, story.n_samples),
             _share(part.measured, story.n_samples),
+            *([_describe_steps(part)] if story.training else []),
             _describe(part),
             style="bold" if name == told.leader else None,
         )
@@ -63,6 +69,13 @@ def _make_table(story: Story, number: int, told: Round) -> Table:
 
 def _share(count: int | None, n: int) -> str:
     return "none" if count is None else f"{count}/{n} {count / n:.1%}"
+
+
+def _describe_steps(part: Part) -> str:
+    if part.steps is None:
+        return "was not sent"
+    told = part.steps.describe()
+    return f"[red]{told}[/red]" if part.steps.false else told
 
 
 def _describe(part: Part) -> str:
@@ -83,6 +96,7 @@ def to_json(story: Story) -> dict[str, Any]:
         "n_pool": story.n_pool,
         "subject": story.subject,
         "threshold": story.threshold,
+        "training": story.training or None,
         "allow_few_samples": story.n_samples < LEAST_SAMPLES,
         "rounds": [
             {
@@ -96,6 +110,7 @@ def to_json(story: Story) -> dict[str, Any]:
                         "verdict": None if part.verdict is None else part.verdict.value,
                         "refused": part.refused,
                         "entered": part.entered,
+                        "steps": None if part.steps is None else _list_steps(part.steps),
                     }
                     for name, part in told.parts.items()
                 },
@@ -107,6 +122,16 @@ def to_json(story: Story) -> dict[str, Any]:
             for claim in story.claims
         ],
         "true": story.is_true,
+    }
+
+
+def _list_steps(steps: Steps) -> dict[str, Any]:
+    return {
+        "taken": steps.n_steps,
+        "drawn": list(steps.drawn),
+        "proven": steps.n_proven,
+        "false": list(steps.false),
+        "exports": steps.exports,
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from api.store.keycache import KeyCache, ReadyKey
 from api.store.keyfolder import KeyFolder
@@ -15,18 +16,25 @@ from consensus.content.blobs import FileBlobs
 from consensus.disk.development import BLOBS, create_chain
 from consensus.learning.samples import SamplePool
 from consensus.wire.genesis import LEAST_SAMPLES, Genesis, Task, Timeouts, set_phases
+from consensus.wire.task_training import TaskTraining
 from federated.data import DatasetRef, LabeledImages, load_samples
 from federated.float_model import FloatModel
 from federated.local import LOCAL, WARM_UP, warm_up
 from federated.partition import split_by_label
+from federated.provable.recipes import suggest_recipe
 from federated.task_scales import TaskScales, quantize_for_task
 from federated.train import TrainSettings
 from kernels.backend import Backend
 from prover.circuit.accuracy import AccuracyCircuit
+from prover.circuit.training.export import ExportCircuit
+from prover.circuit.training.step import StepCircuit
+from prover.keys.training_card import ExportCard, StepCard
 from prover.model.network import Architecture
 from prover.model.presets import parse_architecture
 from prover.pedersen.commitment import Committer, draw_blinding
 from prover.pipeline import commit_job, prove_job
+from prover.training.draws import draw_start
+from prover.training.recipe import TrainingRecipe
 from prover.wire.statement import Occasion
 
 Report = Callable[[str, int, int], None]
@@ -38,6 +46,7 @@ class Role(StrEnum):
     HONEST = "honest"
     LIAR = "liar"
     FORGER = "forger"
+    IMPOSTOR = "impostor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +60,7 @@ class Plan:
     n_least        : own samples of a client, at least
     concentration  : of the split by classes, see `federated.partition`
     warm_up, local : how the start is trained, and how clients train in a round
+    n_steps        : of integer SGD that a client takes in a round instead, each proven; 0: none
     memory_bytes   : of the process that proves for all; None: as much as it takes
     """
 
@@ -73,6 +83,12 @@ class Plan:
     block_ms: int = 1000
     phase_ms: int = 120_000  # who is silent for so long is not waited for any more
     memory_bytes: int | None = None
+    n_steps: int = 0
+
+    @property
+    def recipe(self) -> TrainingRecipe:
+        """How clients train where each step is proven."""
+        return suggest_recipe(self.architecture)
 
     @property
     def threshold(self) -> int:
@@ -86,6 +102,22 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WarmStart:
+    """What clients learn from where no step is proven: a model of public samples, its scales."""
+
+    start: FloatModel
+    scales: TaskScales
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StepKeys:
+    """What they prove their training under where each step is."""
+
+    step: ReadyKey[StepCircuit]
+    export: ReadyKey[ExportCircuit]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stage:
     """Ready to play. Folders: `chain` of genesis and validators, `clients` of their secrets."""
 
@@ -94,8 +126,7 @@ class Stage:
     genesis: Genesis
     blobs: FileBlobs
     ready: ReadyKey[AccuracyCircuit]
-    start: FloatModel
-    scales: TaskScales
+    learning: WarmStart | StepKeys
     public: LabeledImages
     own: tuple[LabeledImages, ...]
     test: LabeledImages
@@ -106,7 +137,7 @@ class Stage:
 
 
 def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: Report) -> Stage:
-    """Loads, trains a start, makes or finds the key, tries a proof, deals a chain's keys.
+    """Loads, trains a start, makes or finds the keys, tries a proof, deals a chain's keys.
 
     Raises FederatedError, ProverError, IdentityError, OSError.
     """
@@ -119,7 +150,6 @@ def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: R
         seed=plan.seed,
         least=plan.n_least,
     )
-    start, scales = warm_up(public, plan.architecture, report, settings=plan.warm_up)
     keys = KeyCache(
         KeyFolder(data_dir / "keys"),
         budget_bytes=1 << 33,
@@ -127,13 +157,22 @@ def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: R
         memory_bytes=plan.memory_bytes,
     )
     ready = keys.get(plan.architecture, plan.n_samples, backend, report)
-    _try_proof(plan, ready, start, scales, test, backend, report)
+    learning: WarmStart | StepKeys
+    if plan.n_steps:
+        learning = StepKeys(
+            step=keys.get_step(plan.recipe, backend, report),
+            export=keys.get_export(plan.recipe, backend, report),
+        )
+    else:
+        start, scales = warm_up(public, plan.architecture, report, settings=plan.warm_up)
+        learning = WarmStart(start=start, scales=scales)
+    _try_proof(plan, ready, learning, test, backend, report)
     (folder / CHAIN).mkdir(mode=0o700, parents=True)
     blobs = FileBlobs(folder / CHAIN / BLOBS)
     genesis = create_chain(
         folder / CHAIN,
         chain_id=b"demo",
-        task=_make_task(plan, ready, scales, test, blobs),
+        task=_make_task(plan, ready, learning, test, blobs),
         timeouts=Timeouts(
             propose_ms=3000,
             prevote_ms=1500,
@@ -151,8 +190,7 @@ def set_up(plan: Plan, folder: Path, data_dir: Path, backend: Backend, report: R
         genesis=genesis,
         blobs=blobs,
         ready=ready,
-        start=start,
-        scales=scales,
+        learning=learning,
         public=public,
         own=tuple(rest.take(part) for part in parts),
         test=test,
@@ -167,14 +205,16 @@ def _load(reference: str, data_dir: Path) -> LabeledImages:
 def _try_proof(
     plan: Plan,
     ready: ReadyKey[AccuracyCircuit],
-    start: FloatModel,
-    scales: TaskScales,
+    learning: WarmStart | StepKeys,
     test: LabeledImages,
     backend: Backend,
     report: Report,
 ) -> None:
-    """Proves the start, so that every kernel is compiled before many processes want it."""
-    model = quantize_for_task(start, plan.architecture, scales)
+    """Proves a start, so that every kernel is compiled before many processes want it."""
+    if isinstance(learning, WarmStart):
+        model = quantize_for_task(learning.start, plan.architecture, learning.scales)
+    else:
+        model = draw_start(plan.recipe, b"trial")
     blinding = draw_blinding(secrets.token_bytes)
     committer = Committer(plan.architecture.n_parameters, backend, report)
     report("first proof", 0, 1)
@@ -205,7 +245,7 @@ def _try_proof(
 def _make_task(
     plan: Plan,
     ready: ReadyKey[AccuracyCircuit],
-    scales: TaskScales,
+    learning: WarmStart | StepKeys,
     test: LabeledImages,
     blobs: FileBlobs,
 ) -> Task:
@@ -225,5 +265,23 @@ def _make_task(
         collusion=1,
         **set_phases(plan.phase_ms),
         allow_few_samples=plan.is_small,
-        scales=scales.to_lists(),
+        **_ask_for_learning(plan, learning, blobs),
     )
+
+
+def _ask_for_learning(
+    plan: Plan, learning: WarmStart | StepKeys, blobs: FileBlobs
+) -> dict[str, Any]:
+    """The scales that all divide by, or a proof of every step."""
+    if isinstance(learning, WarmStart):
+        return {"scales": learning.scales.to_lists()}
+    step, export = learning.step, learning.export
+    training = TaskTraining.of(
+        StepCard.of(step.circuit),
+        ExportCard.of(export.circuit),
+        step_key=blobs.put(step.key.verifying.encode()),
+        export_key=blobs.put(export.key.verifying.encode()),
+        n_steps=plan.n_steps,
+        n_drawn=plan.n_steps,
+    )
+    return {"training": training}

@@ -7,10 +7,17 @@ counts are recounted by the integer evaluator, global models recomputed from the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from api.demo.search import Searched, Secret
 from api.demo.stage import Report, Role
+from api.demo.told import Part, Participant, Round, Story
+from api.demo.trained import (
+    StepCounter,
+    compute_mean,
+    describe_training,
+    list_training_secrets,
+)
 from consensus.content.interface import Blobs
 from consensus.learning.aggregate import WEIGHT, GlobalModel, combine
 from consensus.learning.chain import proposers
@@ -20,97 +27,11 @@ from consensus.node.follower import Follower
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import FinalBlock
-from consensus.wire.transactions import Proof
 from federated.data import LabeledImages
 from federated.experiment import count_correct
-from prover.model.network import QuantizedModel
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Participant:
-    """models, blindings : its own of each round; sent : its proof of each round, honest or not"""
-
-    name: str
-    role: Role
-    public_key: bytes
-    models: Mapping[int, QuantizedModel]
-    blindings: Mapping[int, int]
-    sent: Mapping[int, Proof]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A client in one round; counts are of the drawn samples.
-
-    claimed  : by what it sent; None when it sent nothing
-    proven   : by its proof in a final block
-    measured : by the integer evaluator on its model
-    verdict  : of the verifier on what it sent
-    refused  : a final block holds a proof of it that does not verify
-    entered  : the global model
-    """
-
-    claimed: int | None
-    proven: int | None
-    measured: int
-    verdict: Verdict | None
-    refused: bool
-    entered: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """parts : by client name; global_count : of the whole pool, by the rounded global model"""
-
-    leader: str | None
-    parts: Mapping[str, Part]
-    global_count: int
-
-
-@dataclass(slots=True)
-class Claim:
-    """faults : where it does not hold"""
-
-    text: str
-    faults: list[str] = field(default_factory=list)
-
-    @property
-    def holds(self) -> bool:
-        return not self.faults
-
-
-@dataclass(slots=True)
-class Story:
-    """What happened, and what was checked about it.
-
-    n_samples : of a shard; n_pool : of the pool
-    subject   : model and data set, for people
-    threshold : least count of a proof that counts; 0: not known
-    """
-
-    n_samples: int
-    n_pool: int
-    subject: str = ""
-    threshold: int = 0
-    height: int = 0
-    rounds: list[Round] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
-
-    def check(self, text: str, holds: bool, *, where: str = "") -> None:
-        """Adds a claim, or to a claim of this text; `where` says where it does not hold."""
-        known = next((claim for claim in self.claims if claim.text == text), None)
-        if known is None:
-            known = Claim(text)
-            self.claims.append(known)
-        if not holds:
-            known.faults.append(where)
-
-    @property
-    def is_true(self) -> bool:
-        return bool(self.claims) and all(claim.holds for claim in self.claims)
 
 
 @dataclass(slots=True)
@@ -147,6 +68,7 @@ def tell(
         n_pool=len(pool.labels),
         subject=subject,
         threshold=task.threshold,
+        training=describe_training(task),
         height=len(ledgers[0]),
     )
     hashes = {tuple(final.block.hash for final in ledger) for ledger in ledgers}
@@ -168,8 +90,9 @@ def tell(
         len(whole) == len(acts) == task.n_rounds,
         where=f"{len(whole)} did",
     )
+    counter = StepCounter(task, blobs, random_bytes)
     for learning_round, act in enumerate(whole):
-        _tell_round(story, learning_round, act, blobs, pool, participants, verifier)
+        _tell_round(story, learning_round, act, blobs, pool, participants, verifier, counter)
     _check_sums(story, whole, participants, validators, random_bytes)
     searched = search(_list_secrets(whole, participants))
     story.check(
@@ -209,6 +132,7 @@ def _tell_round(
     pool: SamplePool,
     participants: Sequence[Participant],
     verifier: BlockVerifier,
+    counter: StepCounter,
 ) -> None:
     assert act.proving is not None
     assert act.electing is not None
@@ -217,7 +141,10 @@ def _tell_round(
     shard = LabeledImages(images=images, labels=labels)
     entered = {e.client_key for a in act.final.block.aggregate for e in a.entries}
     parts = {
-        p.name: _tell_part(p, learning_round, act.proving, act.electing, entered, shard, verifier)
+        p.name: replace(
+            _tell_part(p, learning_round, act.proving, act.electing, entered, shard, verifier),
+            steps=counter.count(p.sent.get(learning_round)),
+        )
         for p in participants
     }
     names = {p.public_key: p.name for p in participants}
@@ -297,6 +224,8 @@ def _check_round(
             all(_is_refused(part) for part in of[Role.FORGER]),
             where=where,
         )
+    if story.training:
+        _check_training(story, told, participants, of, where)
     proven = {n: part.proven for n, part in told.parts.items() if part.proven is not None}
     best = max(proven.values(), default=None)
     story.check(
@@ -304,6 +233,38 @@ def _check_round(
         told.leader is not None and proven.get(told.leader) == best,
         where=where,
     )
+
+
+def _check_training(
+    story: Story,
+    told: Round,
+    participants: Sequence[Participant],
+    of: Mapping[Role, Sequence[Part]],
+    where: str,
+) -> None:
+    """Honest steps hold; a model that no steps led to is refused, though all else of it is true."""
+    honest = of[Role.HONEST]
+    story.check(
+        f"every honest client has proven its training: {story.training}",
+        all(part.steps is not None and part.steps.hold for part in honest),
+        where=where,
+    )
+    if of[Role.IMPOSTOR]:
+        names = ", ".join(p.name for p in participants if p.role is Role.IMPOSTOR)
+        best = max((part.measured for part in honest), default=0)
+        story.check(
+            f"{names} sent a model that was trained elsewhere, better than any that was trained "
+            "here, and is refused: no step leads to it",
+            all(
+                _is_refused(part)
+                and part.claimed == part.measured > best
+                and part.steps is not None
+                and len(part.steps.false) == 1
+                and part.steps.exports
+                for part in of[Role.IMPOSTOR]
+            ),
+            where=where,
+        )
 
 
 def _is_refused(part: Part) -> bool:
@@ -338,14 +299,27 @@ def _check_sums(
         (aggregate,) = act.final.block.aggregate
         where = f"round {learning_round + 1}"
         entered = _list_entered(act, participants)
-        summed = [(p.models[learning_round], WEIGHT) for p in entered]
         for index, held in enumerate(validators):
             verifier = BlockVerifier(act.electing.genesis, held, random_bytes)
             same = verifier.build_aggregate(act.electing) == aggregate
             story.check(text, same, where=f"{where}, validator {index}")
         mean = _load_global(act.final, validators[0])
-        same = mean is not None and bool(summed) and mean.encode() == combine(summed).encode()
+        same = False
+        if mean is not None and entered:
+            own = _compute_mean(act.electing.genesis, learning_round, entered)
+            same = mean.encode() == own.encode()
         story.check(text, same, where=where)
+
+
+def _compute_mean(
+    genesis: Genesis, learning_round: int, entered: Sequence[Participant]
+) -> GlobalModel:
+    """From what never left its owners."""
+    training, architecture = genesis.task.training, genesis.task.architecture
+    if training is None:
+        return combine((p.models[learning_round], WEIGHT) for p in entered)
+    recipe = training.make_recipe(architecture)
+    return compute_mean(recipe, [p.trained[learning_round] for p in entered])
 
 
 def _list_secrets(acts: Sequence[_Acts], participants: Sequence[Participant]) -> list[Secret]:
@@ -353,13 +327,12 @@ def _list_secrets(acts: Sequence[_Acts], participants: Sequence[Participant]) ->
     found = []
     for learning_round in range(len(acts)):
         for p in participants:
-            found.append(
-                Secret(
-                    name=f"{p.name} in round {learning_round + 1}",
-                    model=p.models[learning_round],
-                    rho=p.blindings[learning_round],
-                )
-            )
+            name, trained = f"{p.name} in round {learning_round + 1}", p.trained.get(learning_round)
+            model, rho = p.models[learning_round].wires, p.blindings[learning_round]
+            if trained is None:
+                found.append(Secret(name=name, numbers=model, rho=rho))
+            else:
+                found += list_training_secrets(name, trained, model, rho)
     return found
 
 

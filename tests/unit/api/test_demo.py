@@ -22,7 +22,8 @@ from api.demo.play import Feed, perform
 from api.demo.search import Searcher, search
 from api.demo.show import draw_picture, show_story, to_json
 from api.demo.stage import Role
-from api.demo.story import Part, Participant, Round, Story, _check_round, tell
+from api.demo.story import _check_round, tell
+from api.demo.told import Part, Participant, Round, Story
 from api.errors import DemoFailed
 from consensus.content.interface import Blobs
 from consensus.learning.chain import apply, start

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -18,8 +19,8 @@ from api.console.machine import find_memory
 from api.demo import plans
 from api.demo.plans import DEMONSTRATIONS, choose, describe, fit
 from api.demo.show import FEW, draw_picture, show_story, to_json
-from api.demo.stage import Plan
-from api.demo.story import Story
+from api.demo.stage import Plan, Role
+from api.demo.told import Story
 from api.errors import DemoUnknown
 from api.settings import MAX_PROOF_ROWS, Settings
 from consensus.wire.genesis import LEAST_SAMPLES
@@ -27,9 +28,14 @@ from federated.data import DatasetRef, LabeledImages, load_samples
 from federated.experiment import count_correct
 from federated.local import improve, warm_up
 from federated.partition import split_by_label
+from federated.provable.steps import iterate_steps
 from kernels.backend import get_backend
+from kernels.numpy_types import UInt8Array
 from prover.costs import REFERENCE_NS, Machine
 from prover.errors import DoesNotFit
+from prover.training.draws import draw_start
+from prover.training.masters import export
+from prover.training.masters import start as begin
 
 LARGE = Machine(threads=2, memory_bytes=64 << 30, speeds_ns=REFERENCE_NS["ifma"])
 GIB = 1 << 30
@@ -81,6 +87,42 @@ def test_by_default_digits_are_learned_as_ever(tmp_path: Path) -> None:
     assert choose("cifar10", None, tmp_path).model == "lenet-small"
 
 
+def test_steps_are_proven_of_digits_alone(tmp_path: Path) -> None:
+    """A client without a full batch would take steps that are shorter than the others'."""
+    plan = choose("mnist", None, tmp_path, by_steps=True)
+    assert (plan.model, plan.n_steps) == ("mlp-784-128-10", 4)
+    assert plan.roles == (*Plan().roles, Role.IMPOSTOR)
+    fitting, proofs = fit(plan, LARGE)
+    assert fitting.n_samples == 512
+    assert fitting.phase_ms > 4000 * len(plan.roles) * (1 + plan.n_steps) * proofs.seconds.prove
+    assert "4 steps of 64 samples a round" in describe(fitting)[1]
+    _, parts = split(plan, tmp_path)
+    assert len(parts) == 6
+    assert min(map(len, parts)) > plan.recipe.batch_size
+    with pytest.raises(DemoUnknown, match="cifar10 with proofs of training, but of mlp-784-128-10"):
+        choose("cifar10", None, tmp_path, by_steps=True)
+
+
+def test_few_exact_steps_get_more_right_than_is_asked(tmp_path: Path) -> None:
+    """From starts that nobody chose, by the client that has the fewest samples."""
+    plan = choose("mnist", None, tmp_path, by_steps=True)
+    public, parts = split(plan, tmp_path)
+    test, recipe = load(plan.test, tmp_path), plan.recipe
+    for seed in range(3):
+        samples = min(parts, key=len) + public
+        order = np.random.default_rng(seed).permutation(len(samples))
+        shuffled = samples.take(order.astype(np.int64))
+        first = begin(recipe, draw_start(recipe, bytes([seed])))
+
+        def get(number: int, of: LabeledImages = shuffled) -> tuple[UInt8Array, UInt8Array]:
+            rows = slice(number * recipe.batch_size, (number + 1) * recipe.batch_size)
+            return of.images[rows], of.labels[rows]
+
+        *_, last = iterate_steps(recipe, first, np.arange(plan.n_steps), get)
+        found = count_correct(export(recipe, last), test)
+        assert found > plan.least_percent / 100 * len(test)
+
+
 def test_all_of_a_fetched_set_is_no_less(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     packaged = choose("cifar10", "lenet-small", tmp_path)
     monkeypatch.setattr(plans, "has_full", lambda dataset, split, data_dir: split == "train")
@@ -109,6 +151,7 @@ def test_what_there_is_not_is_refused_by_what_there_is(
         (["--dataset", "cifar10", "--model", "resnet20"], "lenet-small on cifar10"),
         (["--dataset", "cifar10", "--samples", "513"], "tests on 512 samples"),
         (["--samples", "1"], "greater than or equal to 2"),
+        (["--training", "full", "--dataset", "cifar10"], "with proofs of training"),
     ],
 )
 def test_the_command_refuses_before_any_work(

@@ -35,7 +35,7 @@ WEIGHTS, BLINDING = "one's weights", "one's blinding"
 
 def make_secret(name: str, seed: int) -> Secret:
     model = random_model(ARCHITECTURE, np.random.default_rng(seed))
-    return Secret(name=name, model=model, rho=RHO + seed)
+    return Secret(name=name, numbers=model.wires, rho=RHO + seed)
 
 
 ONE_S, OTHER_S = make_secret("one", 1), make_secret("other", 2)
@@ -69,7 +69,7 @@ def test_weights_are_found_however_they_are_written(
     encode: Callable[[Int64Array], bytes], shift: int
 ) -> None:
     """At any place of the bytes."""
-    written = encode(ONE_S.model.wires)
+    written = encode(ONE_S.numbers)
     assert SEARCHER.find(NOISE[: 100 + shift] + written + NOISE) == {WEIGHTS}
 
 
@@ -89,7 +89,7 @@ def test_blindings_are_found(encode: Callable[[int], bytes], factor: int) -> Non
 
 def test_nothing_is_found_where_nothing_is() -> None:
     """Nor in a part of a run, in bytes under a mask, nor in bytes that are too few."""
-    (run, *_) = choose_runs(ONE_S.model.wires)
+    (run, *_) = choose_runs(ONE_S.numbers)
     part = run[: RUN - 1].astype(np.int8).tobytes()
     masked = bytes(a ^ b for a, b in zip(run.astype(np.int8).tobytes(), NOISE, strict=False))
     for raw in (b"", b"1234567", bytes(1 << 16), b"\xff" * 1000, NOISE, part + b"\x00", masked):
@@ -102,8 +102,20 @@ def test_a_model_of_few_values_has_runs_too() -> None:
         weights=tuple(np.ones(s, dtype=np.int8) for s in ARCHITECTURE.weight_shapes),
         biases=tuple(np.zeros(s, dtype=np.int32) for s in ARCHITECTURE.bias_shapes),
     )
-    searcher = Searcher([Secret(name="flat", model=model, rho=RHO)])
+    searcher = Searcher([Secret(name="flat", numbers=model.wires, rho=RHO)])
     assert "flat's weights" in searcher.find(model.wires.astype(np.int8).tobytes())
+
+
+def test_masters_are_found_and_what_is_still_as_everybody_has_it_is_not() -> None:
+    rng = np.random.default_rng(5)
+    start = rng.integers(-(2**22), 2**22, ARCHITECTURE.n_parameters)
+    trained = start + rng.integers(1, 99, len(start))
+    trained[:160] = start[:160]  # of inputs that are never lit
+    searcher = Searcher([Secret(name="one", numbers=trained, rho=RHO, known=start)])
+    for written in (trained.astype("<i4").tobytes(), to_scalars(trained * ONE).data.tobytes()):
+        assert searcher.find(NOISE[:101] + written) == {WEIGHTS}
+    assert searcher.find(trained[:160].astype("<i8").tobytes()) == set()
+    assert searcher.find(start.astype("<i4").tobytes()) == set()
 
 
 def test_every_file_is_searched_and_counted(tmp_path: Path) -> None:
@@ -113,7 +125,7 @@ def test_every_file_is_searched_and_counted(tmp_path: Path) -> None:
     clean = search(SEARCHER, read_files(tmp_path, tmp_path / "nothing"))
     assert (clean.n_bytes, clean.found) == (2 * len(NOISE), ())
     leak = tmp_path / "node-0" / "blobs" / "abc"
-    leak.write_bytes(NOISE + OTHER_S.model.wires.astype("<i4").tobytes())
+    leak.write_bytes(NOISE + OTHER_S.numbers.astype("<i4").tobytes())
     found = search(SEARCHER, read_files(tmp_path)).found
     assert found == (f"other's weights in {leak}",)
 
@@ -127,7 +139,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_the_server_is_searched_whatever_it_holds(data_dir: Path) -> None:
     redis = connect(Settings(data_dir=data_dir))
-    raw = ONE_S.model.wires.astype(np.int8).tobytes()
+    raw = ONE_S.numbers.astype(np.int8).tobytes()
     redis.set("a", NOISE)
     redis.rpush("b", b"x", raw)
     redis.sadd("c", b"c" + raw)
