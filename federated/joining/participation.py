@@ -129,9 +129,9 @@ class Participation:
         return Ending(outcome=outcome, rounds=tuple(self._rounds))
 
     def _choose_round(self) -> int:
-        """The round under way while its commits are open or this client's is in; else the next."""
+        """The round under way while one can still commit, or this client has; else the next."""
         state = self._chain.state
-        is_open = state.phase in (Phase.REGISTER, Phase.COMMIT)
+        is_open = state.phase in (Phase.REGISTER, Phase.ORDER, Phase.COMMIT)
         is_in = self._client.public_key in state.commits
         return state.learning_round + (0 if is_open or is_in else 1)
 

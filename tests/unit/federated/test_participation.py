@@ -130,6 +130,17 @@ def test_one_round_at_a_time(lab: ProvenLab, chain: LabChain, tmp_path: Path, cl
     assert join(lab, chain, tmp_path, clock, once=True)[0].rounds == (1,)
 
 
+def test_one_round_is_the_first_while_orders_are_drawn(clock: Clock) -> None:
+    """A client that is started anew then has not missed it: its commits are still to come."""
+    lab = Lab(changes={"training": make_training()})
+    chain = StillChain(lab, clock)
+    chain.state = lab.reach(Phase.ORDER)
+    client: Any = Overflowing(lab.client(OWN))
+    part = Participation(client, chain, report=print, clock=clock, sleep=clock.sleep)
+    assert part.run(once=True) == Ending(outcome=Outcome.MISSED, rounds=())
+    assert chain.state.learning_round == 1
+
+
 def test_the_same_bytes_are_sent_until_they_are_final(
     lab: ProvenLab, chain: LabChain, tmp_path: Path, clock: Clock
 ) -> None:
