@@ -37,7 +37,8 @@ from prover.wire.training import (
     TrainingProofs,
 )
 
-MAX_BATCHES_BYTES = 1 << 18  # over 8,000 batches
+MAX_BATCHES_BYTES = 1 << 18
+MAX_CLIENT_BATCHES = 8_000  # that these hold for sure
 MAX_TRAJECTORY_BYTES = MAX_RECIPE_BYTES + 64 * MAX_ROUND_STEPS
 _ORDER = b"zkpot order of a client v1"
 _DRAW = b"zkpot drawn steps v1"

@@ -17,7 +17,7 @@ import numpy as np
 from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain_state import ChainState
-from consensus.learning.training import draw_order, draw_steps
+from consensus.learning.training import MAX_CLIENT_BATCHES, draw_order, draw_steps
 from consensus.learning.training_mean import find_start
 from consensus.wire.genesis import Task
 from federated.data import LabeledImages
@@ -32,6 +32,7 @@ from federated.provable.trajectory import (
 )
 from federated.rounds.store import RoundSecrets, SecretStore
 from kernels.backend import Backend
+from prover.errors import ShapeMismatch
 from prover.pedersen.commitment import Committer
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes
@@ -121,7 +122,7 @@ def take_batches(
     """A client's committed batches on this chain: those in its store, or these samples', saved.
 
     What is there stays, whatever the samples are by now: the chain knows it by its digest.
-    Raises FormatError, ShapeMismatch, OSError.
+    Raises FormatError, OSError; ShapeMismatch, also for more batches than nodes read of a client.
     """
     found = store.load_batches()
     if found is not None:
@@ -129,6 +130,11 @@ def take_batches(
     assert task.training is not None, "who trains has a task that asks for it"
     recipe = task.training.make_recipe(task.architecture)
     n_in, n_classes, size = recipe.widths[0], recipe.widths[-1], recipe.batch_size
+    if len(samples) > MAX_CLIENT_BATCHES * size:
+        raise ShapeMismatch(
+            f"{len(samples)} samples are more than {MAX_CLIENT_BATCHES} batches of {size}, which "
+            f"is what nodes take of a client; give {MAX_CLIENT_BATCHES * size} of them at most"
+        )
     batches = commit_batches(
         samples,
         n_classes=n_classes,

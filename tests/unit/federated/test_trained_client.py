@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from consensus.learning.aggregate import GlobalModel
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import Phase
-from consensus.learning.training import draw_steps
+from consensus.learning.training import MAX_CLIENT_BATCHES, draw_steps
 from consensus.learning.training_mean import read_masters
 from consensus.wire.genesis import Task
 from consensus.wire.task_norm import TaskNorm
@@ -27,7 +28,7 @@ from federated.rounds.store import COMMITMENT_NAME, MASKS_NAME, MODEL_NAME
 from federated.rounds.training import Trainee, take_batches
 from kernels.numpy_types import Int64Array
 from prover.circuit.norm.circuit import compile_norm
-from prover.errors import FormatError, UpdateExceeds
+from prover.errors import FormatError, ShapeMismatch, UpdateExceeds
 from prover.groth16.setup_norm import setup_norm
 from prover.model.update import UpdateBounds
 from prover.pedersen.commitment import Committer
@@ -264,3 +265,14 @@ def test_batches_are_of_the_tasks_shape_and_of_one_chain(tmp_path: Path) -> None
             committer=committer(),
             random_bytes=seeded(2),
         )
+
+
+def test_more_batches_than_nodes_read_are_not_committed_to(tmp_path: Path) -> None:
+    """Else every node would refuse to register the client, which could not know why."""
+    lab = TrainingLab()
+    store, size = open_store(lab, 0, tmp_path), recipe().batch_size
+    few = draw_samples(0)
+    many = few.take(np.arange(MAX_CLIENT_BATCHES * size + 1) % len(few))
+    with pytest.raises(ShapeMismatch, match=f"are more than {MAX_CLIENT_BATCHES} batches of 4"):
+        make_trainee(lab, 0, store, samples=many)
+    assert store.load_batches() is None
