@@ -86,6 +86,21 @@ def draw_indices(beacon: bytes, n_pool: int, n_samples: int) -> npt.NDArray[np.i
     return np.array(sorted(chosen), dtype=np.int64)
 
 
+def draw_nested(beacon: bytes, n_pool: int, n_samples: int) -> npt.NDArray[np.int64]:
+    """As `draw_indices`, and what is drawn is drawn of more samples, too: for draws whose number
+    may be chosen by somebody who knows the beacon, since more of them can hide nothing.
+
+    source : the first n_samples places of a shuffle (Fisher and Yates)
+    """
+    words, moved = _words(beacon), dict[int, int]()
+    chosen = []
+    for place in range(n_samples):
+        other = place + _below(n_pool - place, words)
+        chosen.append(moved.get(other, other))
+        moved[other] = moved.get(place, place)
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
 def _words(beacon: bytes) -> Iterator[int]:
     """64-bit numbers: sha256(domain | beacon | counter), cut in four."""
     seed = hashlib.sha256(_DRAW_DOMAIN + beacon)

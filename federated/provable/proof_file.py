@@ -6,8 +6,9 @@
     steps, export         their envelopes, and that of the model at the end
 
 Steps are drawn from the beacon and the commitments: a beacon that nobody knew when they were made
-lets nobody choose. Without one they are drawn from the commitments alone, and who cheats may train
-again and again until a draw suits it.
+lets nobody choose. That it is such a one no file can show: who verifies has to know the beacon, and
+the commitments from before it. Without one they are drawn from the commitments alone, and who
+cheats may commit again, under other blindings, until a draw suits it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from consensus.learning.samples import draw_indices
+from consensus.learning.samples import draw_nested
 from prover.training.commitments import MAX_STEPS, BatchCommitments, TrajectoryCommitments
 from prover.training.draws import order_batches
 from prover.wire.kinds import NUMBER_BYTES, Bytes, Listed, Number
@@ -89,10 +90,12 @@ def choose_steps(trajectory: TrajectoryCommitments, n_drawn: int, beacon: bytes)
     """Which steps have to be proven, ascending: all when n_drawn is their number, or more.
 
     beacon : empty: none but the commitments
+    holds  : they are among those of a greater n_drawn. The number stands in the file, so a prover
+             chooses it knowing the beacon; independent draws for each would be as many chances
     """
     seed = sha256(encode_fields([_DRAW, beacon, trajectory.digest])).digest()
     n_steps = len(trajectory.d)
-    return tuple(draw_indices(seed, n_steps, min(n_drawn, n_steps)).tolist())
+    return tuple(draw_nested(seed, n_steps, min(n_drawn, n_steps)).tolist())
 
 
 def has_drawn_order(trajectory: TrajectoryCommitments, n_batches: int, seed: bytes) -> bool:

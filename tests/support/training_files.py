@@ -44,7 +44,7 @@ from tests.support.trajectories import (
 
 N_STEPS, N_DRAWN = 5, 2
 SEED = (3).to_bytes(8, "little")
-BEACON = b"a beacon that came later"
+BEACON = b"a beacon of later"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 from consensus.content.blobs import FileBlobs
 from consensus.content.interface import Blobs
 from consensus.errors import BlobCorrupt, BlobMissing, BlobTooLarge, PoolInvalid
-from consensus.learning.samples import SamplePool, draw_indices
+from consensus.learning.samples import SamplePool, draw_indices, draw_nested
 from prover.wire.records import encode_fields
 from tests.support.memory_blobs import MemoryBlobs
+
+Draw = Callable[[bytes, int, int], npt.NDArray[np.int64]]
 
 
 @pytest.fixture(params=["files", "memory"])
@@ -172,21 +175,23 @@ def test_pools_have_to_be_samples_with_labels() -> None:
             SamplePool.of(images=images, labels=labels)  # type: ignore[arg-type]
 
 
-def test_a_beacon_draws_without_replacement() -> None:
+@pytest.mark.parametrize("draw", [draw_indices, draw_nested])
+def test_a_beacon_draws_without_replacement(draw: Draw) -> None:
     for n_samples in (1, 7, 99, 100):
-        drawn = draw_indices(b"beacon", 100, n_samples)
+        drawn = draw(b"beacon", 100, n_samples)
         assert len(set(drawn.tolist())) == n_samples
         assert sorted(drawn.tolist()) == drawn.tolist()
         assert 0 <= drawn[0] <= drawn[-1] < 100
-    assert draw_indices(b"a", 100, 50).tolist() != draw_indices(b"b", 100, 50).tolist()
-    assert draw_indices(b"a", 100, 50).tolist() == draw_indices(b"a", 100, 50).tolist()
+    assert draw(b"a", 100, 50).tolist() != draw(b"b", 100, 50).tolist()
+    assert draw(b"a", 100, 50).tolist() == draw(b"a", 100, 50).tolist()
 
 
-def test_every_subset_is_about_equally_likely() -> None:
+@pytest.mark.parametrize("draw", [draw_indices, draw_nested])
+def test_every_subset_is_about_equally_likely(draw: Draw) -> None:
     """3 of 5: ten subsets, 2,000 beacons; six standard deviations are 80."""
     counts: dict[tuple[int, ...], int] = {}
     for i in range(2000):
-        subset = tuple(draw_indices(b"%d" % i, 5, 3).tolist())
+        subset = tuple(draw(b"%d" % i, 5, 3).tolist())
         counts[subset] = counts.get(subset, 0) + 1
     assert len(counts) == 10
     assert max(abs(n - 200) for n in counts.values()) < 80

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,15 @@ def test_another_beacon_draws_other_steps() -> None:
     # Who trains again draws again: the commitments are part of the draw.
     elsewhere = train(public_model(), salt=1).committed.public
     assert choose_steps(elsewhere, N_DRAWN, BEACON) != sampled().chosen
+
+
+def test_who_knows_the_draw_gains_nothing_by_the_number_of_proven_steps() -> None:
+    """Fewer drawn steps are among more, so one false step is seen by all numbers from some on."""
+    path = honest().committed.public
+    for beacon in (b"", BEACON, *(bytes([i]) for i in range(30))):
+        draws = [set(choose_steps(path, n, beacon)) for n in range(1, N_STEPS + 1)]
+        assert [len(draw) for draw in draws] == [1, 2, 3, 4, 5]
+        assert all(few < more for few, more in pairwise(draws))
 
 
 def test_a_proof_that_does_not_hold_is_refused_by_its_step() -> None:
