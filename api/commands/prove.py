@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 NOBODY = "00" * 32
 OWN_DRAW = (
-    "WARNING: the steps are drawn from the commitments themselves. A prover can train and commit "
-    "again until a draw suits it, so the chance above holds for one try: give --beacon what nobody "
-    "knew when the trajectory was committed to, or prove all steps."
+    "WARNING: the steps are drawn from the commitments themselves. A prover can commit again, "
+    "under other blindings, until a draw suits it, so the chance above holds for one try: give "
+    "--beacon what nobody knew when the trajectory was committed to, or prove all steps."
 )
 CommitmentFile = Annotated[
     Path, typer.Option("--commitment", exists=True, dir_okay=False, help="File of `zkpot commit`.")
@@ -237,7 +237,7 @@ def training(
             parser=parse_beacon,
             metavar="HEX",
             help="Of sampled: what they are drawn by, of 1 to 64 bytes that nobody knew when the "
-            "trajectory was committed to. Default: the commitments alone; a prover can then train "
+            "trajectory was committed to. Default: the commitments alone; a prover can then commit "
             "again until a draw suits it.",
         ),
     ] = None,

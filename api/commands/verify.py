@@ -60,6 +60,14 @@ def verify(
         Path | None,
         _of_training(exists=True, help="batches.commit, or its folder: what it must be on."),
     ] = None,
+    trajectory: Annotated[
+        Path | None,
+        _of_training(
+            exists=True,
+            help="trajectory.commit, or its folder, as you got it before the beacon: what it must "
+            "be of.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         _of_training(min=0, max=(1 << 63) - 1, help="What its order must be drawn from."),
@@ -110,6 +118,7 @@ def verify(
             commitment=commitment,
             start=start,
             batches=batches,
+            trajectory=trajectory,
             seed=seed,
             beacon=beacon,
             n_proven=q,
@@ -121,7 +130,8 @@ def verify(
         )
         verify_training(question, as_json=as_json)
         return
-    if any(x is not None for x in (start, batches, seed, beacon, q, accuracy, accuracy_key)):
+    own = (start, batches, trajectory, seed, beacon, q, accuracy, accuracy_key)
+    if any(x is not None for x in own):
         raise typer.BadParameter(
             f"{proof} is no proof of training, and one of these options is of such proofs"
         )

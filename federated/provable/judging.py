@@ -45,6 +45,7 @@ class Wanted:
     batches  : sha256 of the file of committed batches
     n_proven : that at least so many steps are proven, or all
     beacon   : of the draw, unless all steps are proven
+    trajectory : sha256 of the file of the trajectory's commitments, as it was before the beacon
     model    : D_W, compressed
     """
 
@@ -54,6 +55,7 @@ class Wanted:
     batches: bytes | None = None
     n_proven: int = 1
     beacon: bytes | None = None
+    trajectory: bytes | None = None
     model: bytes | None = None
 
 
@@ -164,6 +166,7 @@ def _find_other(proof: TrainingProof, statement: ExportStatement, wanted: Wanted
     for name, found, value in (
         ("starts from the model", proof.trajectory.start, wanted.start),
         ("is on the committed batches", proof.batches.digest, wanted.batches),
+        ("is the committed trajectory", proof.trajectory.digest, wanted.trajectory),
         ("ends at the model commitment", statement.model, wanted.model),
         ("has the order of seed", proof.seed, wanted.seed),
         ("is drawn from by the beacon", proof.beacon, None if proof.is_full else wanted.beacon),

@@ -20,6 +20,7 @@ from federated.provable.batches import PUBLIC_NAME
 from federated.provable.files import read_bounded
 from federated.provable.judging import ProvenTraining, Wanted, judge_training
 from federated.provable.proof_file import MAX_START_BYTES, SEED_BYTES, TrainingProof
+from federated.provable.trajectory import COMMITMENTS_NAME, load_trajectory_commitments
 from kernels.encoding import encode_g1
 from prover.judging import REASONS, Refusal, judge_file, list_models, read_proof
 from prover.keys.folder import load_verifying_half
@@ -41,8 +42,14 @@ NOT_PROVEN = (
     "their digest from whom you trust",
 )
 OWN_DRAW = (
-    "drawn from the commitments themselves: a prover can train and commit again until a draw suits "
-    "it, so these chances hold for one try only"
+    "drawn from the commitments themselves: a prover can commit again, under other blindings, "
+    "until a draw suits it, millions of times and without training again; so these chances hold "
+    "for one try only"
+)
+KNOWN_DRAW = (
+    "these chances hold only where all was committed to before anybody knew the beacon, else a "
+    "prover tries until a draw suits it: have --beacon and --trajectory, trajectory.commit as you "
+    "got it before, compared"
 )
 
 
@@ -50,7 +57,8 @@ OWN_DRAW = (
 class TrainingQuestion:
     """What the command was asked: the file, the keys, and what the file must be about.
 
-    key_digest : of both keys; commitment, start, batches : files; seed, beacon : as proving takes
+    key_digest : of both keys; commitment, start, batches, trajectory : files; seed, beacon : as
+                 proving takes
     n_proven   : at least so many steps
     share      : of steps, whose chance to be false and not seen is told
     accuracy   : a proof of accuracy that must be of the same D_W; accuracy_key, dataset : what it
@@ -64,6 +72,7 @@ class TrainingQuestion:
     commitment: Path | None
     start: Path | None
     batches: Path | None
+    trajectory: Path | None
     seed: int | None
     beacon: bytes | None
     n_proven: int | None
@@ -114,7 +123,7 @@ def verify_training(question: TrainingQuestion, *, as_json: bool) -> None:
 
 def _read_wanted(question: TrainingQuestion) -> Wanted:
     """What the training must be of, from the files that were given. Raises FormatError, OSError."""
-    start = batches = model = None
+    start = batches = trajectory = model = None
     if question.start is not None:
         start = sha256(read_bounded(question.start, MAX_START_BYTES)).digest()
     if question.batches is not None:
@@ -122,6 +131,10 @@ def _read_wanted(question: TrainingQuestion) -> Wanted:
         path = path / PUBLIC_NAME if path.is_dir() else path
         raw = read_bounded(path, BatchCommitments.MAX_BYTES)
         batches = BatchCommitments.decode(raw, where=str(path)).digest
+    if question.trajectory is not None:
+        path = question.trajectory
+        path = path / COMMITMENTS_NAME if path.is_dir() else path
+        trajectory = load_trajectory_commitments(path).digest
     if question.commitment is not None:
         model = encode_g1(load_commitment(question.commitment).d)
     return Wanted(
@@ -131,6 +144,7 @@ def _read_wanted(question: TrainingQuestion) -> Wanted:
         batches=batches,
         n_proven=question.n_proven or 1,
         beacon=question.beacon,
+        trajectory=trajectory,
         model=model,
     )
 
@@ -188,6 +202,7 @@ def _list_compared(wanted: Wanted, question: TrainingQuestion) -> list[str]:
         "seed": wanted.seed,
         "batches": wanted.batches,
         "beacon": wanted.beacon,
+        "trajectory": wanted.trajectory,
     }
     return sorted([*wanted.occasion, *(name for name, value in named.items() if value is not None)])
 
@@ -271,10 +286,12 @@ def _say_steps(facts: dict[str, Any], note: str) -> None:
         f"  who cheats in one step escapes with chance {facts['escape_one_step']:.2%}, in "
         f"{facts['share']:.0%} of them ({facts['share_steps']}) with {facts['escape_share']:.2%}"
     )
+    warning = OWN_DRAW
     if facts["beacon"]:
         typer.echo(f"  drawn by the beacon {facts['beacon']} ({note})")
-        return
-    typer.secho(fill(OWN_DRAW, 99, initial_indent="  ", subsequent_indent="  "), fg="red")
+        warning = "" if {"beacon", "trajectory"} <= set(facts["compared"]) else KNOWN_DRAW
+    if warning:
+        typer.secho(fill(warning, 99, initial_indent="  ", subsequent_indent="  "), fg="red")
 
 
 def _say_accuracy(accuracy: dict[str, Any] | None) -> None:

@@ -185,13 +185,32 @@ def test_a_sampled_proof_says_how_a_cheater_may_escape(lab: Lab, sampled: Path) 
     assert f"drawn by the beacon {BEACON} (not compared)" in shown
 
 
+def test_a_beacon_is_worth_what_was_committed_to_before_it(lab: Lab, sampled: Path) -> None:
+    """Who knows the beacon draws again with another blinding, so both of them are compared."""
+    warning, before = "before anybody knew the beacon", lab.trained / "trajectory.commit"
+    for known in ((), ("--beacon", BEACON), ("--trajectory", before)):
+        assert warning in " ".join(run(*lab.verify(sampled, *known)).stdout.split())
+    for path in (before, lab.trained):
+        known = ("--beacon", BEACON, "--trajectory", path)
+        assert warning not in " ".join(run(*lab.verify(sampled, *known)).stdout.split())
+        assert succeed(*lab.verify(sampled, *known))["compared"] == ["beacon", "trajectory"]
+    proof = TrainingProof.decode(sampled.read_bytes())
+    path = replace(proof.trajectory, d=proof.trajectory.d[::-1])
+    blinded = lab.folder / "blinded.commit"
+    blinded.write_bytes(path.encode())
+    assert "is the committed trajectory" in refuse(
+        "wrong_statement", *lab.verify(sampled, "--trajectory", blinded)
+    )
+    misuse("is no proof of training", "verify", before, "--key", lab.keys, "--trajectory", before)
+
+
 def test_a_draw_from_the_commitments_is_told_plainly(lab: Lab, tmp_path: Path) -> None:
     out = tmp_path / "own.zkp"
     result = run(*lab.prove(out, "--mode", "sampled", "--q", 1))
     assert result.exit_code == 0, result.output
-    assert "A prover can train and commit again" in result.stderr
+    assert "A prover can commit again" in " ".join(result.stderr.split())
     shown = " ".join(run(*lab.verify(out)).stdout.split())
-    assert "drawn from the commitments themselves: a prover can train and commit again" in shown
+    assert "drawn from the commitments themselves: a prover can commit again" in shown
     assert "by the beacon (none), not 00ff" in refuse(
         "wrong_statement", *lab.verify(out, "--beacon", BEACON)
     )
