@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -22,15 +24,29 @@ from api.demo.stage import Role
 from api.demo.story import tell
 from api.demo.told import Participant, Story
 from api.demo.trained import StepCounter
+from consensus.learning.samples import SamplePool
 from consensus.wire.messages import FinalBlock
 from consensus.wire.transactions import Proof, SentTransaction
 from prover.wire.verdict import Verdict
 from tests.support.certificates import certify
+from tests.support.learning import ARCHITECTURE, N_POOL, model_of
+from tests.support.models import random_images
 from tests.support.tiny_circuits import seeded
 from tests.support.trained_clients import run, start_client, start_impostor
 from tests.support.training_lab import N_STEPS, TrainingLab
 
 IMPOSTOR = 3
+
+
+@dataclass
+class TaughtLab(TrainingLab):
+    """Labels are a model's, so that a client can be better than those who train here."""
+
+    @cached_property
+    def pool(self) -> SamplePool:
+        images = random_images(ARCHITECTURE, N_POOL, np.random.default_rng(3))
+        labels = model_of(0).logits(images).argmax(axis=1).astype(np.uint8)
+        return SamplePool.of(images=images, labels=labels)
 
 
 @dataclass(frozen=True)
@@ -63,7 +79,7 @@ class Played:
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
-    lab, folder = TrainingLab(n_clients=4), tmp_path_factory.mktemp("clients")
+    lab, folder = TaughtLab(n_clients=4), tmp_path_factory.mktemp("clients")
     clients = [start_client(lab, i, folder) for i in range(IMPOSTOR)]
     clients.append(start_impostor(lab, IMPOSTOR, folder))
     sent: dict[bytes, dict[int, Proof]] = {client.public_key: {} for client in clients}
