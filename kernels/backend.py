@@ -6,9 +6,9 @@ A new device is one file plus one row of `_BACKENDS`; it is accepted when
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Protocol, TypeVar
 
@@ -20,8 +20,10 @@ from kernels.numpy_types import BoolArray, UInt32Array
 Scalars = TypeVar("Scalars", FrArray, FrMont)
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
-Rows = tuple[int, int]  # first <= i < last
 """progress(done, total) in units of one call's work: never decreasing, last with done == total."""
+SumProgress = Callable[[int, int, int], None]
+"""progress(i, done, total): a `Progress` for the i-th of several sums."""
+Rows = tuple[int, int]  # first <= i < last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,11 @@ class FixedG2(Protocol):
     def __len__(self) -> int: ...
     @property
     def n_bytes(self) -> int: ...
+
+
+G1Sum = tuple[FrArray, G1Array | FixedG1]
+G2Sum = tuple[FrArray, G2Array | FixedG2]
+"""Scalars s_i and bases P_i of sum s_i P_i."""
 
 
 class Inverses(Protocol):
@@ -178,6 +185,20 @@ class Backend(Protocol):
         self, scalars: FrArray, bases: G2Array | FixedG2, *, progress: Progress | None = None
     ) -> G2Array: ...
 
+    def msm_all(
+        self,
+        g1: Iterable[G1Sum],
+        g2: Iterable[G2Sum] = (),
+        *,
+        progress: SumProgress | None = None,
+    ) -> tuple[list[G1Array], list[G2Array]]:
+        """`msm_g1` and `msm_g2` of many sums, in their order; a device computes them together.
+
+        g1, g2   : read as they are computed, one by one where nothing is gained by having all
+        progress : counts the sums of G1, then those of G2
+        """
+        ...
+
     def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:
         """Prepare bases for many MSMs; `max_bytes` allows that much for precomputed multiples."""
         ...
@@ -215,6 +236,23 @@ class Backend(Protocol):
         """m z over F_r; with `rows`, ranges first <= i < last, only those entries, range after
         range."""
         ...
+
+
+def sum_one_by_one(
+    backend: Backend,
+    g1: Iterable[G1Sum],
+    g2: Iterable[G2Sum],
+    progress: SumProgress | None = None,
+) -> tuple[list[G1Array], list[G2Array]]:
+    """`Backend.msm_all` for who computes one sum after the other."""
+
+    def of(i: int) -> Progress | None:
+        return None if progress is None else partial(progress, i)
+
+    own = [backend.msm_g1(s, bases, progress=of(i)) for i, (s, bases) in enumerate(g1)]
+    return own, [
+        backend.msm_g2(s, bases, progress=of(i)) for i, (s, bases) in enumerate(g2, len(own))
+    ]
 
 
 _BACKENDS = {

@@ -7,7 +7,7 @@ Montgomery form; the point functions at the top are affine chord-and-tangent for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -24,7 +24,17 @@ from kernels.array import (
     ints_from_words,
     require_foldable,
 )
-from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress, Rows
+from kernels.backend import (
+    BackendInfo,
+    FixedG1,
+    FixedG2,
+    G1Sum,
+    G2Sum,
+    Progress,
+    Rows,
+    SumProgress,
+    sum_one_by_one,
+)
 from kernels.bn254 import B1, B2, TWO_ADICITY, P, R, root_of_unity
 from kernels.errors import ShapeError
 from kernels.host import HostArrays
@@ -287,6 +297,16 @@ class Reference(HostArrays):
         total = _msm(_FP2, scalars, points.to_ints(), progress)
         return G2Array.from_ints([total])
 
+    def msm_all(
+        self,
+        g1: Iterable[G1Sum],
+        g2: Iterable[G2Sum] = (),
+        *,
+        progress: SumProgress | None = None,
+    ) -> tuple[list[G1Array], list[G2Array]]:
+        """One sum after the other."""
+        return sum_one_by_one(self, g1, g2, progress)
+
     def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> ReferenceFixedG1:
         return ReferenceFixedG1(bases)
 
@@ -374,6 +394,8 @@ def _msm(
     if scalars.shape != (len(bases),):
         raise ShapeError(f"msm: scalars of shape {list(scalars.shape)} for {len(bases)} bases")
     total: tuple[F, F] | None = None
+    if not bases:
+        _report(progress, 1, 1)
     for i, (s, p) in enumerate(zip(scalars.to_ints(), bases, strict=True)):
         total = _add(f, total, _mul(f, s, p))
         _report(progress, i + 1, len(bases))

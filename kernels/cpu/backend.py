@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
-from kernels.backend import BackendInfo, FixedG1, FixedG2, Progress, Rows
+from kernels.backend import (
+    BackendInfo,
+    FixedG1,
+    FixedG2,
+    G1Sum,
+    G2Sum,
+    Progress,
+    Rows,
+    SumProgress,
+    sum_one_by_one,
+)
 from kernels.cpu.compile.jit import cache_directory
 from kernels.cpu.lanes.choice import choose_lanes
 from kernels.cpu.msm import membership, short_scalars
@@ -139,6 +149,16 @@ class CpuBackend(HostArrays):
         """sum s_i Q_i."""
         prepared = self.fix_g2(bases) if isinstance(bases, G2Array) else bases
         return G2Array(_sum(self._g2, scalars, prepared, progress))
+
+    def msm_all(
+        self,
+        g1: Iterable[G1Sum],
+        g2: Iterable[G2Sum] = (),
+        *,
+        progress: SumProgress | None = None,
+    ) -> tuple[list[G1Array], list[G2Array]]:
+        """One sum after the other."""
+        return sum_one_by_one(self, g1, g2, progress)
 
     def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:
         """Bases in the lanes' form, with precomputed multiples if `max_bytes` is given."""

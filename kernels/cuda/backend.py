@@ -8,7 +8,7 @@ backend; `info().detail["on_cpu"]` names it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cached_property, partial, wraps
 from itertools import groupby
 from typing import Any, ParamSpec, TypeVar
@@ -29,10 +29,13 @@ from kernels.backend import (
     BackendInfo,
     FixedG1,
     FixedG2,
+    G1Sum,
+    G2Sum,
     Inverses,
     Progress,
     Rows,
     Scalars,
+    SumProgress,
 )
 from kernels.bn254 import MONT_BITS, MONT_R2_R, R
 from kernels.cpu.backend import CpuBackend
@@ -40,9 +43,9 @@ from kernels.cuda import pointwise
 from kernels.cuda.integers import Constants, DeviceIntegers
 from kernels.cuda.inverses import DeviceInverses
 from kernels.cuda.launch.runtime import Array, Device
-from kernels.cuda.msm.bases import CudaBases
+from kernels.cuda.msm.bases import as_bases, prepare_bases
 from kernels.cuda.msm.fixed_base import FixedBase
-from kernels.cuda.msm.slices import CudaMsm
+from kernels.cuda.msm.sums import Sum, compute_sums
 from kernels.cuda.ntt import Ntt, require_transform
 from kernels.cuda.plan import ELEMENT_BYTES, require_inversion
 from kernels.cuda.sparse import CudaSparse
@@ -96,14 +99,6 @@ class CudaBackend:
         self._cpu: Backend = cpu or CpuBackend()
         self._ntt = Ntt(device)
         self._constants = Constants(device)
-
-    @cached_property
-    def _g1(self) -> CudaMsm:
-        return CudaMsm(self.device, 1)
-
-    @cached_property
-    def _g2(self) -> CudaMsm:
-        return CudaMsm(self.device, 2)
 
     @cached_property
     def _sparse(self) -> CudaSparse:
@@ -323,26 +318,41 @@ class CudaBackend:
         self, scalars: FrArray, bases: G1Array | FixedG1, *, progress: Progress | None = None
     ) -> G1Array:
         """sum s_i P_i."""
-        prepared = self.fix_g1(bases) if isinstance(bases, G1Array) else bases
-        return G1Array(_sum(self._g1, scalars, prepared, progress))
+        return self.msm_all([(scalars, bases)], [], progress=_of_one(progress))[0][0]
 
     @on_device
     def msm_g2(
         self, scalars: FrArray, bases: G2Array | FixedG2, *, progress: Progress | None = None
     ) -> G2Array:
         """sum s_i Q_i."""
-        prepared = self.fix_g2(bases) if isinstance(bases, G2Array) else bases
-        return G2Array(_sum(self._g2, scalars, prepared, progress))
+        return self.msm_all([], [(scalars, bases)], progress=_of_one(progress))[1][0]
+
+    @on_device
+    def msm_all(
+        self,
+        g1: Iterable[G1Sum],
+        g2: Iterable[G2Sum] = (),
+        *,
+        progress: SumProgress | None = None,
+    ) -> tuple[list[G1Array], list[G2Array]]:
+        """All sums together: the host waits once, and what can be is one launch for all of them."""
+        in_g1 = [Sum(scalars, as_bases(bases, 1)) for scalars, bases in g1]
+        in_g2 = [Sum(scalars, as_bases(bases, 2)) for scalars, bases in g2]
+        words = compute_sums(self.device, [*in_g1, *in_g2], progress)
+        return (
+            [G1Array(own.reshape(1, -1)) for own in words[: len(in_g1)]],
+            [G2Array(own.reshape(1, -1)) for own in words[len(in_g1) :]],
+        )
 
     @on_device
     def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:
         """Bases on the device, with precomputed multiples if `max_bytes` is given."""
-        return self._g1.prepare(bases.data, max_bytes)
+        return prepare_bases(self.device, bases.data, 1, max_bytes)
 
     @on_device
     def fix_g2(self, bases: G2Array, *, max_bytes: int | None = None) -> FixedG2:
         """Bases on the device, with precomputed multiples if `max_bytes` is given."""
-        return self._g2.prepare(bases.data, max_bytes)
+        return prepare_bases(self.device, bases.data, 2, max_bytes)
 
     @on_device
     def fixed_base_g1(
@@ -418,10 +428,11 @@ def _require_one_base(base: G1Array | G2Array) -> None:
         raise ValueError(f"fixed base: expected one base, got shape {list(base.shape)}")
 
 
-def _sum(msm: CudaMsm, scalars: FrArray, bases: object, progress: Progress | None) -> U64:
-    if not isinstance(bases, CudaBases) or bases.degree != msm.degree:
-        raise TypeError(f"bases prepared for another backend or group: {type(bases).__name__}")
-    return msm.run(scalars, bases, progress).reshape(1, -1)
+def _of_one(progress: Progress | None) -> SumProgress | None:
+    """The progress of a single sum as that of several."""
+    if progress is None:
+        return None
+    return lambda i, done, total: progress(done, total)
 
 
 def _default_ordinal() -> int:

@@ -11,19 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.backend import Backend
+from kernels.cpu.words.small_msm import small_msm_g1
 from prover.circuit.r1cs import Factors
 from prover.errors import KeyMismatch
 from prover.groth16.quotient import compute_quotient_scalars
-from prover.groth16.sums import sum_g1, sum_g2
+from prover.groth16.sums import sum_all
 from prover.keys.halves import ProvingKey, list_arrays
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
 from prover.wire.envelope import Groth16Points
+
+SUMS = ("A", "B in G1", "C", "C quotient", "B in G2")
+"""Stages of progress."""
 
 
 def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) -> ProvingKey:
@@ -98,12 +101,18 @@ def _compute_points(
     a, b = draw_scalar(random_bytes), draw_scalar(random_bytes)
     a_scalars = backend.concat([of_queries.a, FrArray.from_ints([1, a])])
     b_scalars = backend.concat([of_queries.b, FrArray.from_ints([1, b])])
-    point_a = sum_g1(a_scalars, key.a, backend, partial(report, "A"))
-    point_b1 = sum_g1(b_scalars, key.b1, backend, partial(report, "B in G1"))
-    point_b2 = sum_g2(b_scalars, key.b2, backend, partial(report, "B in G2"))
-    own = sum_g1(of_queries.c, key.c, backend, partial(report, "C"))
-    quotient = sum_g1(of_queries.h, key.h, backend, partial(report, "C quotient"))
-    point_c = backend.msm_g1(
+    (point_a, point_b1, own, quotient), (point_b2,) = sum_all(
+        [
+            (a_scalars, key.a),
+            (b_scalars, key.b1),
+            (of_queries.c, key.c),
+            (of_queries.h, key.h),
+        ],
+        [(b_scalars, key.b2)],
+        backend=backend,
+        progress=lambda i, done, total: report(SUMS[i], done, total),
+    )
+    point_c = small_msm_g1(  # of points that the host has by now, wherever they were computed
         FrArray.from_ints([1, 1, b, a, -a * b, -rho_a, *(-rho for rho in blindings)]),
         G1Array.concat([own, quotient, point_a, point_b1, key.correction]),
     )

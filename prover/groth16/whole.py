@@ -17,7 +17,7 @@ from kernels.backend import Backend
 from prover.circuit.constraints import Circuit
 from prover.circuit.witness import check, solve_private
 from prover.errors import KeyMismatch, SelfCheckFailed
-from prover.groth16.commitment import Opening, commit_advice, link_groups
+from prover.groth16.commitment import Opening, commit_wires
 from prover.groth16.prove import compute_points
 from prover.groth16.transcript import compute_challenges
 from prover.keys.halves import ProvingKey
@@ -59,8 +59,9 @@ def prove_statement(
     with backend.integers.active(key):  # entered once, not at every step
         with stages.stage("commit"):
             rho_a = draw_scalar(random_bytes)
-            d_a = commit_advice(key, advice, rho_a, backend)
-            linked = link_groups(key, openings, random_bytes, backend)
+            linked, d_a = commit_wires(
+                key, openings, advice, rho_a=rho_a, random_bytes=random_bytes, backend=backend
+            )
 
         with stages.stage("challenges"):
             challenges = compute_challenges(

@@ -1,7 +1,9 @@
 """sum s_i P_i in both groups: every length, distribution and kind of base; prepared bases."""
 
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from kernels.array import FrArray
@@ -150,7 +152,7 @@ def test_prepared_bases_report_progress(backend: Backend, group: Group) -> None:
 
 
 @PROPERTY
-@given(data=st.data())
+@drawn(data=st.data())
 def test_any_mix(backend: Backend, group: Group, max_length: int, data: st.DataObject) -> None:
     """Scalars drawn from several distributions at once, shuffled, over any kind of base."""
     n = data.draw(st.integers(0, max_length), label="n")
@@ -159,3 +161,37 @@ def test_any_mix(backend: Backend, group: Group, max_length: int, data: st.DataO
     pools = [draw_scalars(name, n, seed) for name in names]
     scalars = [pools[i * 31 % len(pools)][i] for i in range(n)]
     check(backend, group, scalars, data.draw(st.sampled_from(list(BASES)), label="bases"))
+
+
+def test_many_sums_at_once_are_each_by_itself(backend: Backend, group: Group) -> None:
+    """Of both groups, prepared and not, of lengths and scalars that have nothing in common."""
+    other = GROUPS[1 - GROUPS.index(group)]
+    given: dict[Group, list[Any]] = {each: [] for each in GROUPS}
+    expected: dict[Group, list[Any]] = {each: [] for each in GROUPS}
+    for own, n, name, kind, room in (
+        (group, 9, "full", "mixed", None),
+        (group, 0, "full", "distinct", 0),
+        (group, 40, "witness-like", "distinct", 1 << 14),
+        (group, 5, "zero", "distinct", None),
+        (other, 3, "full", "distinct", 0),
+        (group, 2, "one", "opposite pairs", 0),
+    ):
+        bases, factors = build_bases(own, kind, n)
+        scalars = draw_scalars(name, n)
+        fixed = bases if room is None else own.fix(backend, bases, room)
+        given[own].append((FrArray.from_ints(scalars), fixed))
+        expected[own].append(known_sum(own, scalars, factors))
+    told: dict[int, list[tuple[int, int]]] = {}
+    found = backend.msm_all(
+        iter(given[GROUPS[0]]),
+        iter(given[GROUPS[1]]),
+        progress=lambda i, done, total: told.setdefault(i, []).append((done, total)),
+    )
+    for own, points in zip(GROUPS, found, strict=True):
+        assert len(points) == len(expected[own])
+        assert all(p.equals(e) for p, e in zip(points, expected[own], strict=True))
+    assert sorted(told) == list(range(6))
+    for steps in told.values():
+        assert steps == sorted(steps)
+        assert steps[-1][0] == steps[-1][1]
+    assert backend.msm_all([]) == ([], [])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,12 +22,13 @@ import numpy.typing as npt
 
 from kernels.cuda.launch.per_thread import Form, PerThread, run_on_host
 from kernels.cuda.launch.replay import replay
-from kernels.cuda.launch.runtime import Dim, Module, Threads, check_launch
+from kernels.cuda.launch.runtime import Dim, Mark, Module, Threads, check_launch
 from kernels.cuda.launch.source import Source, load_source, read_source
 from kernels.cuda.launch.tape import Launch
 from kernels.errors import BackendUnavailable, DeviceError
 from kernels.private_folder import make_private_folder
 from tests.support.cuda_meter import METER
+from tests.support.cuda_order import COPIES, FIRST, ORDER, SECOND
 from tests.support.emulated_array import (
     EmulatedArray,
     refuse_device_array,
@@ -44,6 +46,7 @@ T = TypeVar("T")
 
 HEADER = Path(__file__).resolve().with_suffix(".hpp")
 FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Werror", "-U_FORTIFY_SOURCE")
+_ARGUMENTS = re.compile(r"^ZK_KERNEL\(\d+\)\s+(\w+)\(([^)]*)\)", re.MULTILINE)
 _QUIET = ("-Wno-unused-function", "-Wno-unknown-pragmas")
 
 
@@ -114,13 +117,34 @@ class EmulatedDevice:
         array[...] = host
         return array.view(EmulatedArray)
 
-    def copy_aside(self, target: npt.NDArray[Any], host: npt.NDArray[Any]) -> LateCopy:
+    def clear(self, array: npt.NDArray[Any]) -> None:
+        self.spoil_tape()
+        METER.note("clear")
+        ORDER.note("clear", writes=(array,))
+        array.view(np.uint8).fill(0)
+
+    def address(self, array: npt.NDArray[Any]) -> int:
+        return array.ctypes.data
+
+    def beside(self) -> AbstractContextManager[None]:
+        return ORDER.within(SECOND)
+
+    def mark(self) -> EmulatedMark:
+        self.spoil_tape()
+        return EmulatedMark(self, ORDER.mark())
+
+    def copy_aside(
+        self, target: npt.NDArray[Any], host: npt.NDArray[Any], *, after: Mark
+    ) -> LateCopy:
         """Noise until somebody waits."""
         refuse_device_array(host)
         self.spoil_tape()
         METER.uploads.append(host.nbytes)
-        target.view(np.uint8).fill(self.memory.noise)
-        copy = LateCopy(self, target, host.copy())
+        with ORDER.within(COPIES):
+            after.wait()
+            ORDER.note("copy_aside", writes=(target,))
+            target.view(np.uint8).fill(self.memory.noise)
+            copy = LateCopy(self, ORDER.mark(), target, host.copy())
         self.under_way.append(copy)
         return copy
 
@@ -130,6 +154,8 @@ class EmulatedDevice:
     def to_host(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         self.spoil_tape()
         METER.bring_down(array.nbytes)
+        ORDER.note("to_host", reads=(array,))
+        ORDER.wait_on_host()
         return np.array(array, order="C", copy=True, subok=False)
 
     def replay(self, name: Hashable, given: Sequence[Any], work: Callable[[Sequence[Any]], T]) -> T:
@@ -141,6 +167,7 @@ class EmulatedDevice:
 
     def fill(self, target: Any, source: Any) -> None:
         METER.note("fill")
+        ORDER.note("fill", reads=(source,), writes=(target,))
         np.copyto(target.view(np.ndarray), source.view(np.ndarray))
 
     def capture(self, launches: Sequence[Launch]) -> Launch | None:
@@ -161,22 +188,41 @@ class EmulatedDevice:
         self.spoil_tape()
         METER.synchronizations += 1
         for copy in tuple(self.under_way):
-            copy.wait()
+            copy.arrive()
+        ORDER.wait_on_host(FIRST, SECOND, COPIES)
 
 
 @dataclass(frozen=True, eq=False)
-class LateCopy:
-    """See `kernels.cuda.launch.runtime.Copy`: as late as can be."""
+class EmulatedMark:
+    """See `kernels.cuda.launch.runtime.Mark`."""
 
     device: EmulatedDevice
+    clock: Mapping[str, int]
+
+    def wait(self) -> None:
+        self.device.spoil_tape()
+        ORDER.wait(self.clock)
+
+
+@dataclass(frozen=True, eq=False)
+class LateCopy(EmulatedMark):
+    """The mark behind a copy, which arrives as late as can be."""
+
     target: npt.NDArray[Any]
     host: npt.NDArray[Any]
 
     def wait(self) -> None:
+        super().wait()
+        self.arrive()
+
+    def arrive(self) -> None:
+        """Fill the array, once."""
+        if self not in self.device.under_way:
+            return
         self.device.under_way.remove(self)
         if self.target.shape != self.host.shape or self.target.dtype != self.host.dtype:
             raise DeviceError("copy_aside: shapes or types differ")
-        self.target[...] = self.host.view(EmulatedArray)
+        self.target.view(np.ndarray)[...] = self.host  # noted when it was started
 
 
 class EmulatedModule:
@@ -194,6 +240,16 @@ class EmulatedModule:
     @cached_property
     def library(self) -> ctypes.CDLL:
         return ctypes.CDLL(str(build_library(self.source)))
+
+    @cached_property
+    def constant_arguments(self) -> dict[str, frozenset[int]]:
+        """Places of the arguments that each kernel only reads."""
+        return {
+            name: frozenset(
+                i for i, argument in enumerate(arguments.split(",")) if "const " in argument
+            )
+            for name, arguments in _ARGUMENTS.findall(self.source.text)
+        }
 
     def kernel(self, name: str) -> EmulatedKernel:
         if name not in self.source.kernels:
@@ -222,15 +278,32 @@ class EmulatedKernel:
         self.module, self.name = module, name
 
     def __call__(
-        self, grid: Dim, block: Dim, args: Sequence[Any], *, shared_bytes: int = 0
+        self,
+        grid: Dim,
+        block: Dim,
+        args: Sequence[Any],
+        *,
+        shared_bytes: int = 0,
+        reads: Sequence[Any] = (),
     ) -> None:
         check_launch(self.name, self.module.source.kernels[self.name], grid, block, args)
         if self.module.guarded:
-            refuse_host_arrays(self.name, args)
+            refuse_host_arrays(self.name, (*args, *reads))
         if 0 not in grid:
-            current().start(self.name, partial(self._run, grid, block, tuple(args), shared_bytes))
+            current().start(
+                self.name, partial(self._run, grid, block, tuple(args), shared_bytes, tuple(reads))
+            )
 
-    def _run(self, grid: Dim, block: Dim, args: Sequence[Any], shared_bytes: int) -> None:
+    def _run(
+        self, grid: Dim, block: Dim, args: Sequence[Any], shared_bytes: int, reads: Sequence[Any]
+    ) -> None:
+        constant = self.module.constant_arguments[self.name]
+        arrays = [(i in constant, a) for i, a in enumerate(args) if isinstance(a, np.ndarray)]
+        ORDER.note(
+            self.name,
+            reads=(*(a for is_constant, a in arrays if is_constant), *reads),
+            writes=(a for is_constant, a in arrays if not is_constant),
+        )
         function = getattr(self.module.library, f"launch_{self.name}")
         function.restype = ctypes.c_char_p
         cells = [_cell(argument) for argument in args]
@@ -251,7 +324,12 @@ class EmulatedKernel:
 
 
 def _run_threads(kernel: PerThread, n: int, arguments: tuple[Any, ...]) -> None:
-    current().start(kernel.name, partial(run_on_host, kernel, n, arguments))
+    current().start(kernel.name, partial(_run_noted, kernel, n, arguments))
+
+
+def _run_noted(kernel: PerThread, n: int, arguments: tuple[Any, ...]) -> None:
+    ORDER.note(kernel.name, writes=(a for a in arguments if isinstance(a, np.ndarray)))
+    run_on_host(kernel, n, arguments)
 
 
 def _cell(argument: Any) -> ctypes.c_uint64 | ctypes.c_uint32:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tests.support.cuda_meter import METER
+from tests.support.cuda_order import ORDER
 from tests.support.emulated_memory import current
 
 IN_CUPY = frozenset(
@@ -25,7 +26,7 @@ class EmulatedArray(np.ndarray[Any, Any]):
         if ufunc is not np.equal:  # tests compare
             refuse_host_arrays(ufunc.__name__, (*inputs, *options.values()))
         _refuse_wide_numbers(inputs)
-        _note(ufunc.__name__)
+        _note(ufunc.__name__, reads=inputs, writes=options.get("out", ()))
         found = getattr(ufunc, method)(*_plain(inputs), **_plain(options))
         return _given(options) if "out" in options else _new(found)
 
@@ -33,7 +34,8 @@ class EmulatedArray(np.ndarray[Any, Any]):
         if func.__name__ not in IN_CUPY:
             raise TypeError(f"{func.__name__}: not known to be a function of cupy")
         refuse_host_arrays(func.__name__, (*args, *options.values()))
-        _note(func.__name__, waits=func.__name__ in OF_UNKNOWN_LENGTH)
+        waits = func.__name__ in OF_UNKNOWN_LENGTH
+        _note(func.__name__, reads=args, writes=options.get("out", ()), waits=waits)
         found = func(*_plain(args), **_plain(options))
         return _given(options) if "out" in options else _new(found)
 
@@ -42,39 +44,51 @@ class EmulatedArray(np.ndarray[Any, Any]):
         if any(
             isinstance(part, np.ndarray) for part in (key if isinstance(key, tuple) else (key,))
         ):
-            _note("take")  # anything else is a view
+            _note("take", reads=(self, key))  # anything else is a view
             return _new(_plain(self)[_plain(key)])
         return _view(_plain(self)[_plain(key)])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         refuse_host_arrays("setitem", key if isinstance(key, tuple) else (key,))
         refuse_host_arrays("setitem", (value,))
-        _note("put")
+        _note("put", reads=(key, value), writes=(self,))
         _plain(self)[_plain(key)] = _plain(value)
 
     def astype(self, *args: Any, **options: Any) -> Any:
-        _note("astype")
+        _note("astype", reads=(self,))
         return _new(_plain(self).astype(*args, **options))
 
     def copy(self, *args: Any, **options: Any) -> Any:
-        _note("copy")
+        _note("copy", reads=(self,))
         return _new(_plain(self).copy(*args, **options))
 
     def __int__(self) -> int:
         METER.bring_down(self.nbytes)
+        ORDER.note("item", reads=(self,))
+        ORDER.wait_on_host()
         return int(_plain(self))
 
     def __bool__(self) -> bool:
         METER.bring_down(self.nbytes)
+        ORDER.note("item", reads=(self,))
+        ORDER.wait_on_host()
         return bool(_plain(self))
 
 
-def _note(operation: str, *, waits: bool = False) -> None:
+def _note(operation: str, *, reads: Any = (), writes: Any = (), waits: bool = False) -> None:
     """One operation; on a tape it would be missing."""
     METER.note(operation, waits=waits)
+    ORDER.note(operation, reads=_arrays(reads), writes=_arrays(writes))
     tape = current().arenas.tape
     if tape is not None and not tape.is_spoiled:
         raise TypeError(f"{operation}: an operation on arrays is no launch that a tape has")
+
+
+def _arrays(value: Any) -> list[Any]:
+    """The device's among values, however nested."""
+    if isinstance(value, EmulatedArray):
+        return [value]
+    return [a for v in value for a in _arrays(v)] if isinstance(value, list | tuple) else []
 
 
 def refuse_host_arrays(what: str, arguments: Any) -> None:

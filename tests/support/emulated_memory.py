@@ -14,6 +14,7 @@ from kernels.cuda.launch.arena import Block
 from kernels.cuda.launch.arenas import Arenas
 from kernels.cuda.launch.tape import Launch
 from tests.support.cuda_meter import METER
+from tests.support.cuda_order import ORDER
 
 NOISE = 0xA5
 
@@ -27,6 +28,7 @@ class Piece:
 
     def clear(self, offset: int, n_bytes: int) -> None:
         METER.note("clear")
+        ORDER.note("clear", writes=(self.raw[offset : offset + n_bytes],))
         self.raw[offset : offset + n_bytes] = self._noise
 
 
@@ -69,6 +71,7 @@ class EmulatedMemory:
             assert isinstance(block.memory, Piece)
             raw = block.memory.raw[block.offset : block.offset + n_bytes]
             raw[:] = self.noise
+        ORDER.note("allocate", writes=(raw,))  # in the order of the stream it is handed out
         held = raw.view(_Held)
         held.block = block
         return held.view(dtype).reshape(shape)

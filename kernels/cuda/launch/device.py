@@ -2,7 +2,8 @@
 
 One order: every launch, copy and release of memory goes to the device's default stream, which is
 also that of cupy's own functions. So memory that is dropped while a kernel still reads it is handed
-out again only behind that kernel.
+out again only behind that kernel. What goes to another stream (`beside`, `copy_aside`) keeps to the
+order by marks.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from kernels.cuda.launch.compiler import load_cubin
 from kernels.cuda.launch.memory import CupyMemory
 from kernels.cuda.launch.per_thread import BLOCK, Form, PerThread
 from kernels.cuda.launch.replay import replay
-from kernels.cuda.launch.runtime import Array, Dim, check_launch, grid_for
+from kernels.cuda.launch.runtime import Array, Dim, Mark, check_launch, grid_for
 from kernels.cuda.launch.source import Source, load_source
 from kernels.cuda.launch.staging import Staging
 from kernels.cuda.launch.tape import Launch
@@ -137,6 +138,7 @@ class CupyDevice:
                 self._memory = CupyMemory(cupy, ordinal, self.memory_bytes)
                 self._staging, self._staging_aside = Staging(cupy), Staging(cupy)
                 self._aside = cupy.cuda.Stream(non_blocking=True)
+                self._beside = cupy.cuda.Stream(non_blocking=True)
         except self.faults as error:
             raise BackendUnavailable(f"CUDA device {ordinal} cannot be used: {error}") from error
         self.name = str(properties["name"].decode())
@@ -202,6 +204,12 @@ class CupyDevice:
         with self.active():
             return self.xp.zeros(shape, dtype)
 
+    def clear(self, array: Array) -> None:
+        """Zero bytes, by the current stream."""
+        self.spoil_tape()
+        with self.active():
+            array.data.memset_async(0, array.nbytes)
+
     def asarray(self, host: npt.NDArray[Any]) -> Array:
         """A copy on the device; `host` may change as soon as this returns."""
         self.spoil_tape()
@@ -216,15 +224,32 @@ class CupyDevice:
                 self._staging.upload(array, host)
             return array
 
-    def copy_aside(self, target: Array, host: npt.NDArray[Any]) -> CupyCopy:
+    def address(self, array: Array) -> int:
+        """Where it begins."""
+        return int(array.data.ptr)
+
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """See `kernels.cuda.launch.runtime.Device.beside`."""
+        with self.active(), self._beside:
+            yield
+
+    def mark(self) -> CupyMark:
+        """See `kernels.cuda.launch.runtime.Device.mark`."""
+        self.spoil_tape()
+        with self.active():
+            event = self.xp.cuda.Event(disable_timing=True)
+            event.record()
+        return CupyMark(self, event)
+
+    def copy_aside(self, target: Array, host: npt.NDArray[Any], *, after: Mark) -> CupyMark:
         """See `kernels.cuda.launch.runtime.Device.copy_aside`."""
         self.spoil_tape()
         host = np.ascontiguousarray(host)
         with self.active(), self._lock, self._aside:
+            after.wait()
             self._staging_aside.upload(target, host)
-            event = self.xp.cuda.Event(disable_timing=True)
-            event.record()
-        return CupyCopy(self, event)
+            return self.mark()
 
     def holds(self, array: Array) -> bool:
         """Whether it is cupy's."""
@@ -289,14 +314,15 @@ class CupyDevice:
         return found
 
 
-class CupyCopy:
-    """See `kernels.cuda.launch.runtime.Copy`."""
+class CupyMark:
+    """See `kernels.cuda.launch.runtime.Mark`."""
 
     def __init__(self, device: CupyDevice, event: Any) -> None:
         self._device, self._event = device, event
 
     def wait(self) -> None:
-        """The device's stream waits, the host does not."""
+        """The current stream waits, the host does not."""
+        self._device.spoil_tape()
         with self._device.active():
             self._device.xp.cuda.get_current_stream().wait_event(self._event)
 
@@ -325,7 +351,13 @@ class CupyKernel:
         self._function = function
 
     def __call__(
-        self, grid: Dim, block: Dim, args: Sequence[Any], *, shared_bytes: int = 0
+        self,
+        grid: Dim,
+        block: Dim,
+        args: Sequence[Any],
+        *,
+        shared_bytes: int = 0,
+        reads: Sequence[Array] = (),
     ) -> None:
         check_launch(self.name, self.max_threads, grid, block, args)
         if shared_bytes > PLAIN_SHARED_BYTES:

@@ -14,8 +14,11 @@ Rules
  * Kernel arguments are device arrays (C-contiguous) and scalars of exactly the type that the kernel
    declares: np.uint32 or np.uint64. A Python int is refused: its width would be a guess.
  * A method of the backend works inside `with device.active():`, which makes the device, its memory
-   pool and its stream those of the thread; glue outside would go to another device. A second stream
-   serves `copy_aside` alone.
+   pool and its stream those of the thread; glue outside would go to another device.
+ * Two more streams work beside: one for `copy_aside`, one for what is launched inside `beside()`.
+   What crosses from one stream to another is behind a `Mark` of the one for which the other has
+   waited: what it reads, and what is written over what it read. Inside `beside()` nothing is
+   allocated, and nothing that it uses is dropped before the device's own stream has waited for it.
  * Arrays of a device are made by that device. `device.xp` is numpy or cupy, for glue that both do
    alike (slices, cumsum, arange, reshape); arithmetic on words wraps, so keep it to counts.
  * A kernel starts in the order of the launches, after the launches before it. Arrays may be dropped
@@ -48,9 +51,18 @@ class Kernel(Protocol):
     """One kernel of a module."""
 
     def __call__(
-        self, grid: Dim, block: Dim, args: Sequence[Any], *, shared_bytes: int = 0
+        self,
+        grid: Dim,
+        block: Dim,
+        args: Sequence[Any],
+        *,
+        shared_bytes: int = 0,
+        reads: Sequence[Array] = (),
     ) -> None:
-        """Start it. Raises TypeError for arguments of a wrong kind, DeviceError for a fault."""
+        """Start it. Raises TypeError for arguments of a wrong kind, DeviceError for a fault.
+
+        reads : arrays that it reads by addresses which are in its arguments
+        """
         ...
 
 
@@ -70,11 +82,11 @@ class Threads(Protocol):
         ...
 
 
-class Copy(Protocol):
-    """A copy under way beside the device's other work."""
+class Mark(Protocol):
+    """All that a stream had to do at one time."""
 
     def wait(self) -> None:
-        """What is started from now on finds the array filled."""
+        """What the current stream is given from now on finds it done; the host does not wait."""
         ...
 
 
@@ -123,6 +135,10 @@ class Device(Protocol):
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array: ...
     def zeros(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array: ...
 
+    def clear(self, array: Array) -> None:
+        """Zero bytes."""
+        ...
+
     def asarray(self, host: npt.NDArray[Any]) -> Array:
         """A copy on the device."""
         ...
@@ -131,12 +147,24 @@ class Device(Protocol):
         """`asarray` of what is the same whenever a phase is done: a tape keeps it."""
         ...
 
-    def copy_aside(self, target: Array, host: npt.NDArray[Any]) -> Copy:
+    def address(self, array: Array) -> int:
+        """Where the array begins, for kernels that are given it in an argument."""
+        ...
+
+    def beside(self) -> AbstractContextManager[None]:
+        """What is launched inside goes to a second stream, beside the work of the first."""
+        ...
+
+    def mark(self) -> Mark:
+        """What the current stream has been given so far."""
+        ...
+
+    def copy_aside(self, target: Array, host: npt.NDArray[Any], *, after: Mark) -> Mark:
         """Start to fill an array of the device beside the work that it has.
 
-        target : no work that is under way uses it, and none to come until `Copy.wait`; new arrays
-                 are not so before the next `synchronize`, for their memory may have been another's
-        host   : of the same shape and type; it may change as soon as this returns
+        host  : of the same shape and type; it may change as soon as this returns
+        after : behind which nothing uses the array until the mark that this returns. (New arrays
+                are used before: their memory may have been another's.)
         """
         ...
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
-from kernels.array import U64
-from kernels.cuda.launch.runtime import Array, Copy, Device, Module, grid_for
-from kernels.cuda.msm.plan import TableChoice, choose_tables, count_buffers, fixed_bytes
+from kernels.array import U64, G1Array, G2Array
+from kernels.cuda.launch.runtime import Array, Device, Module, grid_for
+from kernels.cuda.msm.plan import TableChoice, choose_tables, fixed_bytes
 
 CHUNK = 1 << 18  # points whose multiples are computed at a time
 PER_INVERSION = 32  # points that share one inversion
@@ -28,8 +27,8 @@ class CudaBases:
     """Bases of G1 (degree 1) or G2 (2), on the device or, when they do not fit, on the host.
 
     table    : uint64[n_tables * n, 8 degree] of the device, record j n + i is 2^(c S j) P_i
-    infinite : uint8[n], 1 for points at infinity, where the points are
-    host     : uint64[n, 8 degree], instead of a table: every sum sends them, chunk by chunk
+    infinite : uint8[n] of the device, 1 for points at infinity
+    host     : uint64[n, 8 degree], instead of both: every sum sends them, piece by piece
     tables   : digits that the table fixes; None if it holds no multiples
     """
 
@@ -58,17 +57,16 @@ def find_infinite(points: U64) -> Any:
 
 
 def prepare_bases(
-    device: Device, module: Module, points: U64, degree: int, max_bytes: int | None
+    device: Device, points: U64, degree: int, max_bytes: int | None = None
 ) -> CudaBases:
     """Bases for many sums, with multiples if `max_bytes` and the device leave room for them.
 
     points : uint64[n, 8 degree], affine, 2^256-Montgomery form; ValueError for other shapes
     """
-    if points.ndim != 2:
-        raise ValueError(f"bases: expected shape [n], got {list(points.shape[:-1])}")
+    require_points(points)
     n, spare = len(points), spare_bytes(device)
     if fixed_bytes(n, degree, 1) > spare:
-        return CudaBases(n, degree, host=points.copy(), infinite=find_infinite(points))
+        return CudaBases(n, degree, host=points.copy())
     table, infinite = device.asarray(points), device.asarray(find_infinite(points))
     work_bytes = device.memory_bytes // WORK_SHARE
     tables = choose_tables(n, degree, min(max_bytes or 0, spare), work_bytes=work_bytes)
@@ -76,61 +74,30 @@ def prepare_bases(
         return CudaBases(n, degree, table=table, infinite=infinite)
     bases, table = table, device.empty((n * tables.n_tables, 8 * degree), np.uint64)
     table[:n] = bases
+    module = device.load_module(f"msm_g{degree}")
     _fill_multiples(device, module, table, n, degree, tables)
     return CudaBases(n, degree, tables=tables, table=table, infinite=infinite)
 
 
-class Chunks:
-    """Chunks of bases that stay on the host: each travels while the one before is summed.
+def lend_bases(points: U64, degree: int) -> CudaBases:
+    """Bases for one sum, which stay on the host and must not change until it ends."""
+    require_points(points)
+    return CudaBases(len(points), degree, host=points)
 
-    Of two buffers one is summed from, one is filled. `send` k + 1 only after the last result of
-    chunk k - 1 has come to the host: then nothing reads its buffer any more. All of it happens
-    inside `with`: who leaves early waits for what is under way, for the buffers' memory goes back
-    to a pool that knows nothing of copies beside its stream.
-    """
 
-    def __init__(self, device: Device, bases: CudaBases, size: int) -> None:
-        assert bases.host is not None
-        self._device, self._size = device, size
-        self._host, self._infinite = bases.host, bases.infinite
-        self._buffers = [
-            (device.empty((size, 8 * bases.degree), np.uint64), device.empty((size,), np.uint8))
-            for _ in range(count_buffers(len(bases), size))
-        ]
-        self._copies: dict[int, tuple[Copy, Copy]] = {}
-        device.synchronize()
+def as_bases(bases: object, degree: int) -> CudaBases:
+    """The bases of a sum: prepared ones, or lent ones. Raises TypeError for any others."""
+    if isinstance(bases, G1Array | G2Array):
+        bases = lend_bases(bases.data, 1 if isinstance(bases, G1Array) else 2)
+    if not isinstance(bases, CudaBases) or bases.degree != degree:
+        raise TypeError(f"bases prepared for another backend or group: {type(bases).__name__}")
+    return bases
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            self._device.synchronize()
-
-    def send(self, k: int) -> None:
-        """Start to send chunk k, if there is one."""
-        rows = slice(k * self._size, (k + 1) * self._size)
-        if points := len(self._host[rows]):
-            table, infinite = self._buffer(k, points)
-            self._copies[k] = (
-                self._device.copy_aside(table, self._host[rows]),
-                self._device.copy_aside(infinite, self._infinite[rows]),
-            )
-
-    def take(self, k: int) -> tuple[Array, Array]:
-        """The points of chunk k, which was sent, and which of them are infinite."""
-        for copy in self._copies.pop(k):
-            copy.wait()
-        return self._buffer(k, len(self._host[k * self._size : (k + 1) * self._size]))
-
-    def _buffer(self, k: int, n: int) -> tuple[Array, Array]:
-        table, infinite = self._buffers[k % len(self._buffers)]
-        return table[:n], infinite[:n]
+def require_points(points: U64) -> None:
+    """ValueError for another shape than uint64[n, 8 degree]."""
+    if points.ndim != 2:
+        raise ValueError(f"bases: expected shape [n], got {list(points.shape[:-1])}")
 
 
 def _fill_multiples(

@@ -15,7 +15,6 @@ from kernels.backend import Progress
 from kernels.bn254 import R
 from kernels.cuda.launch.runtime import Array, Device, Module, grid_for
 from kernels.cuda.msm.bases import BLOCK, PER_INVERSION, normalize_points
-from kernels.cuda.msm.digits import scalar_limbs
 from kernels.errors import DoesNotFit
 
 Multiply = Callable[[FrArray], U64]
@@ -65,18 +64,18 @@ class FixedBase:
         width = choose_width(n)
         table = self.device.asarray(multiply(table_scalars(width)))
         size = min(chunk_scalars(self.device.free_bytes, degree), n)
-        limbs = scalar_limbs(scalars.data)
+        words = scalars.data
         for first in range(0, n, size):
             last = min(first + size, n)
-            out[first:last] = self._multiply(limbs[first:last], table, width)
+            out[first:last] = self._multiply(words[first:last], table, width)
             report(last, n)
         return out
 
-    def _multiply(self, limbs: U64, table: Array, width: int) -> U64:
-        device, degree, n = self.device, self.degree, len(limbs)
+    def _multiply(self, words: U64, table: Array, width: int) -> U64:
+        device, degree, n = self.device, self.degree, len(words)
         points = device.empty((n, 16 * degree), np.uint64)
         lg_width = np.uint32(width.bit_length() - 1)
-        arguments = (points, device.asarray(limbs), table, np.uint64(n), lg_width)
+        arguments = (points, device.asarray(words), table, np.uint64(n), lg_width)
         kernel = self.module.kernel(f"g{degree}_multiply_base")
         kernel(grid_for(n, BLOCK), (BLOCK, 1, 1), arguments)
         affine = device.empty((n, 8 * degree), np.uint64)

@@ -14,51 +14,32 @@
 
 #include "carry.cuh"
 #include "constants.cuh"
+#include "jobs.cuh"
 
-typedef unsigned char u8;
-
-struct alignas(16) Scalar {
-    u32 limb[8];
-};
-
-struct alignas(8) Entry {
-    u32 place;  // in its part
-    u32 reference;
-};
-
-// min(s, r - s), of which one is below r / 2 if s < r. For s > r the difference wraps round to more
-// than 2^254, and the lesser of the two is then above r.
+// min(s, r - s), of which one is below r / 2 if s < r. For s > r the difference wraps round.
 struct Magnitude {
     u32 limb[8];
-    bool negative;
+    bool negative, canonical;
 
     ZK_DEVICE explicit Magnitude(Scalar s) {  // by value: loaded as two words of 16 bytes
         Carry cc;
         u32 other[8];
         other[0] = sub_cc(cc, ModulusR::modulus(0), s.limb[0]);
-        ZK_UNROLL for (int k = 1; k < 7; k++) {
+        ZK_UNROLL for (int k = 1; k < 8; k++) {
             other[k] = subc_cc(cc, ModulusR::modulus(k), s.limb[k]);
         }
-        other[7] = subc(cc, ModulusR::modulus(7), s.limb[7]);
+        canonical = subc(cc, 0, 0) == 0;
         sub_cc(cc, other[0], s.limb[0]);
         ZK_UNROLL for (int k = 1; k < 8; k++) subc_cc(cc, other[k], s.limb[k]);
         negative = subc(cc, 0, 0) != 0;
         ZK_UNROLL for (int k = 0; k < 8; k++) limb[k] = negative ? other[k] : s.limb[k];
+        if (negative && is_zero()) canonical = false;  // s = r
     }
 
-    // Bits of it; LENGTHS - 1, which no other number below 2^256 has, for s = r: it is not canonical.
-    ZK_DEVICE u32 count_bits() const {
-        u32 top = 0, below = 0;
-        ZK_UNROLL for (u32 k = 0; k < 8; k++) {
-            below = limb[k] ? 32 * k : below;
-            top = limb[k] ? limb[k] : top;
-        }
-        if (top == 0) return negative ? 256 : 0;
-        while (top >> 1) {
-            top >>= 1;
-            below++;
-        }
-        return below + 1;
+    ZK_DEVICE bool is_zero() const {
+        u32 any = 0;
+        ZK_UNROLL for (int k = 0; k < 8; k++) any |= limb[k];
+        return any == 0;
     }
 
     ZK_DEVICE void shift_down(u32 n_bits) {
@@ -71,118 +52,112 @@ struct Magnitude {
 
 // What the digits of a scalar are and where they go: kernels/cuda/msm/plan.py, MsmPlan.
 struct Digits {
-    u32 c, n_windows, n_sets;
+    u32 c, n_sets, stride;
 
-    // put(bucket, j, negate) for each nonzero digit; it refers to multiple j of the base.
-    template <class Put> ZK_DEVICE void each(const Scalar &scalar, Put put) const {
-        Magnitude m(scalar);
+    // put(bucket, record, negate) for each nonzero digit of a canonical scalar, whose base is the
+    // first record; those of its multiples follow. Short scalars, of which a witness has many, end
+    // early.
+    template <class Put> ZK_DEVICE void each(Magnitude m, u32 record, Put put) const {
         const u32 half = 1u << (c - 1);
-        u32 carry = 0, set = 0, j = 0;
-        ZK_NO_UNROLL for (u32 w = 0; w < n_windows; w++) {
+        u32 carry = 0, set = 0;
+        ZK_NO_UNROLL while (carry || !m.is_zero()) {
             u32 digit = (m.limb[0] & (2 * half - 1)) + carry;
             m.shift_down(c);
             carry = digit > half;
             if (carry) digit = 2 * half - digit;
-            if (digit != 0) put(set * half + digit - 1, j, m.negative != (carry != 0));
+            if (digit != 0) put(set * half + digit - 1, record, m.negative != (carry != 0));
             if (++set == n_sets) {
                 set = 0;
-                j++;
+                record += stride;
             }
         }
     }
 };
 
+// put(bucket, record, negate) for all digits of the block's share of its job's scalars; those of
+// infinite bases have none. refuse() for each that is not below r, which has none either.
+template <class Put, class Refuse>
+ZK_DEVICE void each_digit(const Job &job, Put put, Refuse refuse) {
+    const Digits digits = {job.c, job.n_sets, job.stride};
+    u32 i = (blockIdx.x - job.first_block) * job.per_block;
+    const u32 last = job.n - i < job.per_block ? job.n : i + job.per_block;
+    for (i += threadIdx.x; i < last; i += blockDim.x) {
+        if (job.infinite && job.infinite[i]) continue;
+        const Magnitude m(job.scalars[i]);
+        if (m.canonical) {
+            digits.each(m, job.first_record + i, put);
+        } else {
+            refuse();
+        }
+    }
+}
+
+// The first of the block's words of `bases`, of which it has one for each part of its job.
+ZK_DEVICE u64 bases_of_block(const Job &job) {
+    return job.bases_at + (u64)(blockIdx.x - job.first_block) * job.n_parts;
+}
+
 ZK_DEVICE void clear_counts(u32 *counts, u32 n) {
     for (u32 k = threadIdx.x; k < n; k += blockDim.x) counts[k] = 0;
 }
 
-constexpr u32 LENGTHS = 257, COPIES = 8;  // of the histogram: equal lengths wait the less
-
-// histogram[b] += how many scalars of finite bases have b bits in min(s, r - s), b < LENGTHS.
-// Grid: any. Shared: COPIES * LENGTHS words. Barriers: counters are cleared, then complete.
-ZK_KERNEL(256) count_lengths(u32 *histogram, const Scalar *scalars, const u8 *infinite, u64 n) {
-    u32 *counts = zk_shared<u32>();
-    clear_counts(counts, COPIES * LENGTHS);
-    ZK_BARRIER();
-    for (u64 i = zk_thread(); i < n; i += zk_n_threads()) {
-        if (infinite[i]) continue;
-        const u32 bits = Magnitude(scalars[i]).count_bits();
-        zk_atomic_add(&counts[(threadIdx.x % COPIES) * LENGTHS + bits], 1);
-    }
-    ZK_BARRIER();
-    for (u32 b = threadIdx.x; b < LENGTHS; b += blockDim.x) {
-        u32 count = 0;
-        for (u32 k = 0; k < COPIES; k++) count += counts[k * LENGTHS + b];
-        if (count) zk_atomic_add(&histogram[b], count);
-    }
-}
-ZK_EXPORT(count_lengths)
-
-// sizes[p] += the entries of part p; bases[block, p] = how many of them other blocks have before.
-// A part is 2^lg_places buckets. Grid: a block for every `per_block` scalars. Shared: n_parts words.
-// Barriers: counters are cleared, then complete.
+// sizes[p] += the entries of part p; bases: how many of them other blocks have before, for each part
+// of the block's job; refused += scalars that are not below r. A part is 2^lg_places buckets.
+// Grid: the blocks of the jobs. Shared: a word for each part of any job. Barriers: counters are
+// cleared, then complete.
 ZK_KERNEL(256)
-count_parts(u32 *sizes, u32 *bases, const Scalar *scalars, const u8 *infinite, u64 n, u32 per_block,
-            u32 c, u32 n_windows, u32 n_sets, u32 lg_places, u32 n_parts) {
+count_parts(u32 *sizes, u32 *bases, u32 *refused, const Job *jobs, u32 lg_places) {
     u32 *counts = zk_shared<u32>();
-    clear_counts(counts, n_parts);
+    const Job &job = *job_of_block(jobs);
+    clear_counts(counts, job.n_parts);
     ZK_BARRIER();
-    const Digits digits = {c, n_windows, n_sets};
-    const u64 first = (u64)blockIdx.x * per_block, last = first + per_block;
-    for (u64 i = first + threadIdx.x; i < last && i < n; i += blockDim.x) {
-        if (infinite[i]) continue;
-        digits.each(scalars[i], [&](u32 bucket, u32, bool) {
-            zk_atomic_add(&counts[bucket >> lg_places], 1);
-        });
-    }
+    each_digit(
+        job, [&](u32 bucket, u32, bool) { zk_atomic_add(&counts[bucket >> lg_places], 1); },
+        [&] { zk_atomic_add(refused, 1); });
     ZK_BARRIER();
-    for (u32 p = threadIdx.x; p < n_parts; p += blockDim.x) {
-        bases[(u64)blockIdx.x * n_parts + p] = counts[p] ? zk_atomic_add(&sizes[p], counts[p]) : 0;
+    u32 *part_sizes = sizes + (job.first_bucket >> lg_places);
+    u32 *own = bases + bases_of_block(job);
+    for (u32 p = threadIdx.x; p < job.n_parts; p += blockDim.x) {
+        own[p] = counts[p] ? zk_atomic_add(&part_sizes[p], counts[p]) : 0;
     }
 }
 ZK_EXPORT(count_parts)
 
-ZK_DEVICE void put(Entry *entry, u32 place, u32 reference) { *entry = {place, reference}; }
-ZK_DEVICE void put(u32 *entry, u32, u32 reference) { *entry = reference; }
-
-template <class E>
-ZK_DEVICE void place(E *entries, const u32 *starts, const u32 *bases, const Scalar *scalars,
-                     const u8 *infinite, u64 n, u32 per_block, u32 first_record, u32 stride,
-                     const Digits &digits, u32 lg_places, u32 n_parts) {
+// put(at, bucket, reference) for the block's entries; those of part p are from starts[p] on.
+template <class Put>
+ZK_DEVICE void place(const u32 *starts, const u32 *bases, const Job &job, u32 lg_places, Put put) {
     u32 *next = zk_shared<u32>();
-    for (u32 p = threadIdx.x; p < n_parts; p += blockDim.x) {
-        next[p] = starts[p] + bases[(u64)blockIdx.x * n_parts + p];
-    }
+    const u32 *part_starts = starts + (job.first_bucket >> lg_places);
+    const u32 *own = bases + bases_of_block(job);
+    for (u32 p = threadIdx.x; p < job.n_parts; p += blockDim.x) next[p] = part_starts[p] + own[p];
     ZK_BARRIER();
-    const u64 first = (u64)blockIdx.x * per_block, last = first + per_block;
-    for (u64 i = first + threadIdx.x; i < last && i < n; i += blockDim.x) {
-        if (infinite[i]) continue;
-        digits.each(scalars[i], [&](u32 bucket, u32 j, bool negate) {
-            const u32 at = zk_atomic_add(&next[bucket >> lg_places], 1);
-            const u32 record = j * stride + first_record + (u32)i;
-            put(&entries[at], bucket & ((1u << lg_places) - 1), record << 1 | (u32)negate);
-        });
-    }
+    each_digit(
+        job,
+        [&](u32 bucket, u32 record, bool negate) {
+            put(zk_atomic_add(&next[bucket >> lg_places], 1), bucket, record << 1 | (u32)negate);
+        },
+        [] {});
 }
 
 // The entries, part by part: those of part p from starts[p] on. Digit w of scalar i refers to record
-// (w / n_sets) * stride + first_record + i. Grid, shared and the rest: as count_parts.
+// (w / n_sets) * stride + first_record + i of its job's table. Of a place, which is below
+// 2^lg_places, a word of 16 bits is kept. Grid, shared and the rest: as count_parts.
 ZK_KERNEL(256)
-place_parts(Entry *entries, const u32 *starts, const u32 *bases, const Scalar *scalars,
-            const u8 *infinite, u64 n, u32 per_block, u32 first_record, u32 stride, u32 c,
-            u32 n_windows, u32 n_sets, u32 lg_places, u32 n_parts) {
-    place(entries, starts, bases, scalars, infinite, n, per_block, first_record, stride,
-          {c, n_windows, n_sets}, lg_places, n_parts);
+place_parts(u32 *references, u16 *places, const u32 *starts, const u32 *bases, const Job *jobs,
+            u32 lg_places) {
+    const u32 mask = (1u << lg_places) - 1;
+    place(starts, bases, *job_of_block(jobs), lg_places, [&](u32 at, u32 bucket, u32 reference) {
+        references[at] = reference;
+        places[at] = (u16)(bucket & mask);
+    });
 }
 ZK_EXPORT(place_parts)
 
-// Their references alone, where each bucket is a part: the same with lg_places = 0.
+// Their references alone, where each bucket is a part.
 ZK_KERNEL(256)
-place_references(u32 *references, const u32 *starts, const u32 *bases, const Scalar *scalars,
-                 const u8 *infinite, u64 n, u32 per_block, u32 first_record, u32 stride, u32 c,
-                 u32 n_windows, u32 n_sets, u32 lg_places, u32 n_parts) {
-    place(references, starts, bases, scalars, infinite, n, per_block, first_record, stride,
-          {c, n_windows, n_sets}, lg_places, n_parts);
+place_references(u32 *references, const u32 *starts, const u32 *bases, const Job *jobs) {
+    place(starts, bases, *job_of_block(jobs), 0,
+          [&](u32 at, u32, u32 reference) { references[at] = reference; });
 }
 ZK_EXPORT(place_references)
 
@@ -219,11 +194,11 @@ struct Walk {
     const u32 *starts;
     u32 from, to, end, part;
 
-    ZK_DEVICE Walk(const u32 *part_starts, u32 n_parts, u64 n_entries, u32 per_block)
-        : starts(part_starts) {
+    ZK_DEVICE Walk(const u32 *part_starts, u32 n_parts, u32 per_block) : starts(part_starts) {
+        const u32 n_entries = starts[n_parts];
         const u64 first = (u64)blockIdx.x * per_block;
-        from = to = (u32)first;
-        end = (u32)(first + per_block < n_entries ? first + per_block : n_entries);
+        from = to = first < n_entries ? (u32)first : n_entries;
+        end = n_entries - from < per_block ? n_entries : from + per_block;
         u32 above = n_parts;  // starts[part] <= from < starts[above]
         part = 0;
         while (above - part > 1) {
@@ -246,19 +221,19 @@ struct Walk {
 };
 
 // sizes[bucket] += its entries; bases[row, place] = how many of them other rows have before.
-// Grid: a block for every `per_block` entries. Shared: 2^lg_places words. Barriers: counters are
-// cleared, then complete, then read.
+// Grid: a block for every `per_block` entries, of which there may be fewer. Shared: 2^lg_places
+// words. Barriers: counters are cleared, then complete, then read.
 ZK_KERNEL(256)
-count_buckets(u32 *sizes, u32 *bases, const Entry *entries, const u32 *starts, u64 n_entries,
-              u32 per_block, u32 lg_places, u32 n_parts) {
+count_buckets(u32 *sizes, u32 *bases, const u16 *places, const u32 *starts, u32 per_block,
+              u32 lg_places, u32 n_parts) {
     u32 *counts = zk_shared<u32>();
     const u32 n_places = 1u << lg_places;
-    Walk walk(starts, n_parts, n_entries, per_block);
+    Walk walk(starts, n_parts, per_block);
     while (walk.go_on()) {
         clear_counts(counts, n_places);
         ZK_BARRIER();
         for (u32 i = walk.from + threadIdx.x; i < walk.to; i += blockDim.x) {
-            zk_atomic_add(&counts[entries[i].place], 1);
+            zk_atomic_add(&counts[places[i]], 1);
         }
         ZK_BARRIER();
         u32 *part = sizes + ((u64)walk.part << lg_places);
@@ -274,19 +249,18 @@ ZK_EXPORT(count_buckets)
 // The references, bucket by bucket: those of a bucket from offsets[bucket] on. Grid, shared and the
 // rest: as count_buckets.
 ZK_KERNEL(256)
-place_buckets(u32 *references, const u32 *offsets, const u32 *bases, const Entry *entries,
-              const u32 *starts, u64 n_entries, u32 per_block, u32 lg_places, u32 n_parts) {
+place_buckets(u32 *references, const u32 *offsets, const u32 *bases, const u32 *by_part,
+              const u16 *places, const u32 *starts, u32 per_block, u32 lg_places, u32 n_parts) {
     u32 *next = zk_shared<u32>();
     const u32 n_places = 1u << lg_places;
-    Walk walk(starts, n_parts, n_entries, per_block);
+    Walk walk(starts, n_parts, per_block);
     while (walk.go_on()) {
         const u32 *part = offsets + ((u64)walk.part << lg_places);
         const u32 *row = bases + (walk.row() << lg_places);
         for (u32 k = threadIdx.x; k < n_places; k += blockDim.x) next[k] = part[k] + row[k];
         ZK_BARRIER();
         for (u32 i = walk.from + threadIdx.x; i < walk.to; i += blockDim.x) {
-            const Entry entry = entries[i];
-            references[zk_atomic_add(&next[entry.place], 1)] = entry.reference;
+            references[zk_atomic_add(&next[places[i]], 1)] = by_part[i];
         }
         ZK_BARRIER();
     }

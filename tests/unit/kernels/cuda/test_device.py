@@ -90,12 +90,36 @@ def test_a_copy_aside_is_there_once_waited_for(cupy: FakeCupy, n: int) -> None:
     device = open_fake(cupy, memory_bytes=1 << 20)
     host = np.arange(1, n + 1, dtype=np.uint64)
     given, target = host.copy(), device.asarray(np.zeros(n, np.uint64))
-    copy = device.copy_aside(target, given)
+    copy = device.copy_aside(target, given, after=device.mark())
     given[:] = 0  # it may change as soon as copy_aside returns
     last = device.to_host(target)[-1:]
     assert not last.any()  # nobody has waited
     copy.wait()
     assert (device.to_host(target) == host).all()
+
+
+def test_a_copy_aside_starts_behind_what_it_is_told(cupy: FakeCupy) -> None:
+    """What the main stream had to do with the array is done when the copy arrives, not after."""
+    device = open_fake(cupy, memory_bytes=1 << 20)
+    target = device.asarray(np.ones(5, np.uint64))
+    device.clear(target)
+    copy = device.copy_aside(target, np.arange(5, dtype=np.uint64), after=device.mark())
+    copy.wait()
+    assert (device.to_host(target) == np.arange(5)).all()
+
+
+def test_a_second_stream_runs_beside_and_is_waited_for(cupy: FakeCupy) -> None:
+    device = open_fake(cupy, memory_bytes=1 << 20)
+    target = device.asarray(np.ones(5, np.uint64))
+    assert device.address(target) == target.host.ctypes.data
+    begun = device.mark()
+    with device.beside():
+        begun.wait()
+        device.clear(target)
+        done = device.mark()
+    assert device.to_host(target).all()  # nobody has waited
+    done.wait()
+    assert not device.to_host(target).any()
 
 
 @pytest.mark.parametrize("n", [8, AROUND + 1])

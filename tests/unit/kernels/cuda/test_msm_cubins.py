@@ -43,7 +43,6 @@ REGISTERS = {  # most per thread
         "g2_multiply_base": 248,
     },
     "sort": {
-        "count_lengths": 32,
         "count_parts": 32,
         "place_parts": 32,
         "place_references": 32,

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
+from kernels.cuda.msm import layout as msm_layout
 from kernels.cuda.msm import plan as msm_plan
+from kernels.cuda.msm import rounds as msm_rounds
+from kernels.cuda.msm.layout import Batch, Place, RoundLayout, plan_batch
 from kernels.cuda.msm.plan import (
-    MAX_ENTRIES,
     MAX_RECORDS,
     MAX_WINDOW,
-    MERGE,
     MIN_WINDOW,
     SCALAR_BITS,
-    Budget,
     TableChoice,
+    bound_slices,
     choose_slice,
     choose_tables,
     choose_window,
-    count_buffers,
+    count_windows,
     fixed_bytes,
-    plan_chunks,
+    merge_shared_bytes,
     plan_lists,
-    plan_longest,
     plan_merges,
-    plan_pass,
     plan_reduction,
+    plan_sum,
     widest_window,
 )
+from kernels.cuda.msm.rounds import Part, Round, SumSize
 from kernels.errors import DoesNotFit
 
 SIZES = [*range(1, 40), 100, 255, 256, 257, 1000, *((1 << k) + d for k in range(12, 29) for d in (-1, 0, 1))]  # fmt: skip  # noqa: E501
@@ -35,31 +38,75 @@ H100, SMALL = 132, 2
 MAX_SHARED_BYTES = 48 << 10
 
 
-def lengths_of(*bits: int) -> list[int]:
-    return [bits.count(b) for b in range(SCALAR_BITS + 1)]
+def list_parts(batch: Batch) -> list[Part]:
+    return [part for layout in batch.rounds for part in layout.plan.parts]
 
 
+@pytest.mark.parametrize("travels", [False, True])
 @pytest.mark.parametrize("degree", [1, 2])
-@pytest.mark.parametrize("memory", MEMORY)
-def test_chunks_fit_and_cover_every_length(memory: int, degree: int) -> None:
-    for n in SIZES:
-        size, budget = plan_chunks(n, degree, memory_bytes=memory, n_processors=H100)
-        assert 1 <= size <= n
-        plan = plan_longest(size, degree, None)
-        assert (
-            plan.work_bytes(H100) + count_buffers(n, size) * fixed_bytes(size, degree, 1) <= memory
-        )
-        assert plan.max_entries < MAX_ENTRIES
-        if size < n:  # not smaller than needed: twice as many would not do
-            twice = min(2 * size, n)
-            whole = plan_longest(twice, degree, None)
-            bases = count_buffers(n, twice) * (fixed_bytes(twice, degree, 1) + 1024)
-            fits = whole.work_bytes(H100) + bases <= memory
-            assert not fits or whole.max_entries >= MAX_ENTRIES
-        last = n % size or size
-        for bits in (1, 2, 16, SCALAR_BITS):
-            short = plan_pass(last, degree, lengths_of(*[bits] * 3), tables=None, budget=budget)
-            assert budget.allows(short)
+def test_batches_fit_and_cover_every_length(degree: int, travels: bool) -> None:
+    for n in SIZES[::3]:
+        for memory in (m for m in MEMORY[1:] if m >= 32 * n):
+            size = SumSize(n=n, degree=degree, travels=travels)
+            batch = plan_batch([size], memory_bytes=memory, n_processors=H100)
+            assert batch.n_bytes + batch.task_bytes <= memory
+            assert [k for span in batch.spans for k in span] == list(range(len(batch.rounds)))
+            parts = list_parts(batch)
+            ends = [part.first + part.plan.n for part in parts]
+            assert [part.first for part in parts] == [0, *ends[:-1]]
+            assert ends[-1] == n
+            if len(batch.rounds) > 1:  # not shorter than needed, for a device or its memory
+                longest = max(layout.plan.max_entries for layout in batch.rounds)
+                assert longest > msm_layout.ROUND_ENTRIES // 4 or 8 * batch.n_bytes > memory
+
+
+def test_sums_are_packed_in_their_order_and_no_fuller_than_told() -> None:
+    sums = [SumSize(n=n, degree=d) for n, d in [(50, 1), (1000, 1), (3, 1), (400, 2), (2, 2)]]
+    for entries in (1, 500, 5000, 1 << 24):
+        rounds = msm_rounds.pack_rounds(sums, entries, SMALL)
+        parts = [part for whole in rounds for part in whole.parts]
+        assert [p.index for p in parts] == sorted(p.index for p in parts)
+        for i, size in enumerate(sums):
+            assert sum(p.plan.n for p in parts if p.index == i) == size.n
+        for whole in rounds:
+            alone = len(whole.parts) == 1
+            assert whole.max_entries <= entries or alone
+            assert alone or entries > 1
+    assert len(msm_rounds.pack_rounds(sums, 1 << 24, SMALL)) == 1
+
+
+def list_places(value: object) -> list[Place]:
+    """All of a layout, however nested, but those of what it is a layout of."""
+    if isinstance(value, Place):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [place for item in value for place in list_places(item)]
+    if isinstance(value, dict):
+        return list_places(list(value.values()))
+    kept = getattr(value, "__dict__", None)
+    if kept is None:
+        kept = {name: getattr(value, name) for name in getattr(value, "__slots__", ())}
+    return [p for name, item in kept.items() if name != "plan" for p in list_places(item)]
+
+
+def test_nothing_of_a_round_lies_over_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most_direct in (0, 1 << 12):
+        monkeypatch.setattr(msm_rounds, "MAX_DIRECT", most_direct)
+        sums = [SumSize(n=n, degree=d) for n, d in [(50, 1), (1000, 1), (400, 2)]]
+        (whole,) = msm_rounds.pack_rounds(sums, 1 << 24, SMALL)
+        layout = RoundLayout(whole)
+        kept = [layout.sort.references, layout.sort.offsets]
+        own = [p for p in list_places(layout.sort) if p not in kept]
+        for places, n_bytes in (
+            (list_places(layout.groups), layout.n_bytes),
+            (own, layout.sort.n_bytes),
+            (kept, layout.sort.sorted_bytes),
+        ):
+            assert len(places) > 1
+            ordered = sorted((p.at, p.at + p.n_bytes) for p in places if p.n_bytes)
+            assert all(end <= start for (_, end), (start, _) in pairwise(ordered))
+            assert ordered[-1][1] == n_bytes
+        assert {p.at for p in list_places(layout.groups)} >= {0}
 
 
 @pytest.mark.parametrize("degree", [1, 2])
@@ -79,17 +126,9 @@ def test_tables_fit_and_their_digits_reach_every_scalar(degree: int) -> None:
             n_windows = SCALAR_BITS // tables.c + 1
             assert tables.n_sets * tables.n_tables >= n_windows
             assert tables.n_sets * (tables.n_tables - 1) < n_windows
-            size, budget = plan_chunks(
-                n,
-                degree,
-                memory_bytes=memory // 2,
-                n_processors=H100,
-                tables=tables,
-                resident=True,
-            )
-            plan = plan_longest(size, degree, tables)
-            assert budget.allows(plan)
-            assert plan.n_tables <= tables.n_tables
+            own = SumSize(n=n, degree=degree, tables=tables)
+            batch = plan_batch([own], memory_bytes=memory // 2, n_processors=H100)
+            assert all(part.plan.n_tables <= tables.n_tables for part in list_parts(batch))
     assert 0 < n_without < len(SIZES) * len(MEMORY)
 
 
@@ -118,66 +157,57 @@ def test_one_bucket_set_for_a_large_key() -> None:
 
 @pytest.mark.parametrize("c", range(MIN_WINDOW, MAX_WINDOW + 1))
 def test_windows_hold_the_carry(c: int) -> None:
-    """The largest magnitude of each length: all ones; one bit more is left for the carry."""
-    for longest in range(1, SCALAR_BITS + 1):
-        tables = TableChoice(c=c, n_sets=2, n_tables=SCALAR_BITS // c // 2 + 1)
-        budget = Budget(work_bytes=1 << 62, n_processors=1)
-        plan = plan_pass(1 << 22, 1, lengths_of(longest), tables=tables, budget=budget)
-        assert plan.c == c
-        assert (plan.n_windows - 1) * c <= longest < plan.n_windows * c
-        assert 1 <= plan.n_tables <= tables.n_tables
+    n_windows = count_windows(c)
+    assert (n_windows - 1) * c <= SCALAR_BITS < n_windows * c
+    tables = TableChoice(c=c, n_sets=2, n_tables=SCALAR_BITS // c // 2 + 1)
+    plan = plan_sum(1 << 22, 1, tables)
+    assert (plan.c, plan.n_sets) == (c, 2)
+    assert 1 <= plan.n_tables <= tables.n_tables
 
 
 @pytest.mark.parametrize("n_processors", [1, SMALL, H100])
 def test_parts_and_blocks_of_the_sort(n_processors: int) -> None:
-    budget = Budget(work_bytes=1 << 62, n_processors=1)
-    wide = TableChoice(c=MAX_WINDOW, n_sets=SCALAR_BITS // MAX_WINDOW + 1, n_tables=1)
-    for n in SIZES:
+    """Of a sum by itself, and beside another one that needs more parts."""
+    wide = TableChoice(c=MAX_WINDOW, n_sets=count_windows(MAX_WINDOW), n_tables=1)
+    beside = Part(index=1, first=0, plan=plan_sum(1 << 20, 2, None), travels=False)
+    for n in SIZES[::4]:
         for tables in (None, wide):
-            plan = plan_pass(n, 1, lengths_of(1, 17, 253), tables=tables, budget=budget)
+            plan = plan_sum(n, 1, tables)
             assert plan.n_sums == plan.n_sets * plan.n_buckets
-            places = 1 << plan.lg_places
-            assert (plan.n_parts - 1) * places < plan.n_sums <= plan.n_parts * places
-            assert 4 * max(plan.n_parts, places) <= MAX_SHARED_BYTES
-            assert (places == 1) == (plan.n_sums <= msm_plan.MAX_DIRECT)
-            assert plan.entries_per_block >= 8 * places
-            per_block = plan.scalars_per_block(n_processors)
-            assert per_block % msm_plan.SORT_BLOCK == 0
-            assert 0 < per_block <= msm_plan.MAX_SCALARS
-            counters = 4 * plan.n_parts * -(-n // per_block)  # less than a bit a digit and bucket
-            assert counters <= 4 * plan.n_sums + n * plan.n_windows * 4
+            own = Part(index=0, first=0, plan=plan, travels=False)
+            for parts in ((own,), (own, beside)):
+                check_sort(Round(parts=parts, n_processors=n_processors), n_processors)
 
 
-def test_small_scalars_take_wide_digits_and_long_ones_many() -> None:
-    budget = Budget(work_bytes=1 << 62, n_processors=1)
-    n = 1 << 20
-    small = [0] * 17
-    small[16] = n
-    assert plan_pass(n, 1, small, tables=None, budget=budget).n_windows == 1
-    full = [0] * 254
-    full[253] = n
-    assert 14 <= plan_pass(n, 1, full, tables=None, budget=budget).c <= 18
+def check_sort(whole: Round, n_processors: int) -> None:
+    places = 1 << whole.lg_places
+    most = max(part.plan.n_sums for part in whole.parts)
+    assert (places == 1) == (most <= msm_rounds.MAX_DIRECT)
+    assert places <= 1 << 16  # a place is a word of 16 bits
+    assert whole.entries_per_block >= 8 * places
+    bucket = block = at = 0
+    for part, place in zip(whole.parts, whole.places, strict=True):
+        assert (place.first_bucket, place.first_block, place.bases_at) == (bucket, block, at)
+        assert (place.n_parts - 1) * places < part.plan.n_sums <= place.n_parts * places
+        assert 4 * max(place.n_parts, places) <= MAX_SHARED_BYTES
+        assert place.per_block % msm_rounds.SORT_BLOCK == 0
+        assert 0 < place.per_block <= msm_rounds.MAX_SCALARS
+        bucket += place.n_parts * places
+        block += -(-part.plan.n // place.per_block)
+        at += place.n_parts * -(-part.plan.n // place.per_block)
+    assert (whole.n_buckets, whole.n_blocks) == (bucket, block)
 
 
-def test_a_budget_narrows_the_digits() -> None:
-    n = 1 << 16
-    full = [0] * 253 + [n]
-    rich = plan_pass(n, 1, full, tables=None, budget=Budget(work_bytes=1 << 40, n_processors=H100))
-    least = min(
-        msm_plan._plan(n, 1, c, SCALAR_BITS, None).work_bytes(H100)
-        for c in range(MIN_WINDOW, widest_window(n) + 1)
-    )
-    poor = plan_pass(n, 1, full, tables=None, budget=Budget(work_bytes=least, n_processors=H100))
-    assert poor.work_bytes(H100) <= least < rich.work_bytes(H100)
-
-
-def test_widths_that_all_zero_and_one_scalars_choose() -> None:
-    assert choose_window(lengths_of(0, 0, 1), range(2, 9)) == 2
+def test_many_scalars_take_wide_digits() -> None:
+    assert 14 <= choose_window(1 << 20) <= 18
+    assert choose_window(1) == MIN_WINDOW
+    for n in SIZES:
+        assert MIN_WINDOW <= choose_window(n) <= widest_window(n)
 
 
 def test_a_key_that_cannot_fit_is_refused_by_name() -> None:
     with pytest.raises(DoesNotFit, match="one base") as refusal:
-        plan_chunks(1 << 20, 2, memory_bytes=1000, n_processors=H100)
+        plan_batch([SumSize(n=1 << 20, degree=2)], memory_bytes=1000, n_processors=H100)
     assert refusal.value.granted == 1000
     assert refusal.value.needed > 1000
 
@@ -197,27 +227,63 @@ def test_slices_are_short_and_waves_full(n_processors: int) -> None:
             assert n_slices > resident * n_waves * 0.7
 
 
-def test_merges_end_with_one_thread() -> None:
-    for n_slices in range(1, 5000):
-        levels, pieces = plan_merges(n_slices), 2 * n_slices
-        for n in levels:  # piece 0 is never there, the others are covered
-            assert (n - 1) * MERGE < pieces - 1 <= n * MERGE
-            pieces = 2 * n
-        assert n_slices == 1 or levels[-1] == 1
+@pytest.mark.parametrize("n_processors", [1, SMALL, H100])
+def test_no_number_of_entries_takes_more_slices_than_the_bound(n_processors: int) -> None:
+    """The host launches before it knows how many there are."""
+    for most in SIZES:
+        bound = bound_slices(most, n_processors)
+        for n in {most, most - 1, most // 2, most // 3 + 1, most // 17, *range(1, 40)}:
+            if 0 < n <= most:
+                assert -(-n // choose_slice(n, n_processors)) <= bound
+
+
+def test_merges_end_with_one_block() -> None:
+    for n_slices in (*range(1, 3000), *(1 << k for k in range(12, 24))):
+        merges, pieces = plan_merges(n_slices), 2 * n_slices
+        for merge in merges:
+            assert merge.n_pieces == pieces
+            threads = merge.n_blocks << msm_plan.LG_MERGE_BLOCK
+            assert (merge.per_thread - 1) * threads < pieces <= merge.per_thread * threads
+            assert merge.per_thread <= msm_plan.PER_MERGE_THREAD
+            pieces = 2 * merge.n_blocks
+        assert (merges == []) == (n_slices == 1)
+        assert n_slices == 1 or merges[-1].n_blocks == 1
+        assert len(merges) <= 1 + (n_slices > 512) + (n_slices > 1 << 18)
+    assert max(map(merge_shared_bytes, (1, 2))) <= MAX_SHARED_BYTES
 
 
 @pytest.mark.parametrize("c", range(MIN_WINDOW, MAX_WINDOW + 1))
 def test_reduction_steps(c: int) -> None:
+    """Sets of two sums, one of fewer buckets: every bit of the index is weighed once."""
     for n_sets in (1, 2, 13, 64, 127):
-        steps = plan_reduction(1 << (c - 1), n_sets)
-        n, exponent = 1 << (c - 1), 0
-        for step in steps:
-            assert (step.n, step.exponent) == (n, exponent)
-            assert 1 <= step.lg_chunk <= 3
-            n, exponent = step.n_after, exponent + step.lg_chunk
-        assert n == 1 or n * n_sets < msm_plan.LEAST_REDUCED
-        assert exponent + (n.bit_length() - 1) == c - 1  # the bits of what is left
-        assert not steps or steps[-1].n * n_sets >= msm_plan.LEAST_REDUCED
+        for lesser in (c, max(c - 4, MIN_WINDOW)):
+            lg_sizes = [c - 1] * n_sets + [lesser - 1]
+            firsts = [sum(1 << k for k in lg_sizes[:s]) for s in range(len(lg_sizes))]
+            check_reduction(firsts, lg_sizes)
+
+
+def check_reduction(firsts: list[int], lg_sizes: list[int]) -> None:
+    reduction = plan_reduction(firsts, lg_sizes)
+    first, n = firsts, [1 << k for k in lg_sizes]
+    for step in reduction.steps:
+        assert sum(n) >= msm_plan.LEAST_REDUCED
+        assert step.sets[:, 0].tolist() == first
+        assert step.sets[:, 2].tolist() == n
+        first = step.sets[:, 1].tolist()
+        n = (step.sets[:, 2] >> step.sets[:, 3]).tolist()
+        assert first == [sum(n[:s]) for s in range(len(n))]
+        assert (step.longest, step.total) == (max(n), sum(n))
+    assert sum(n) < msm_plan.LEAST_REDUCED or max(n) == 1
+    assert reduction.left[:, 2].tolist() == n
+    assert reduction.lists[0].n == max(n)
+    n_steps = len(reduction.steps)
+    for own, lg_size, lg_left in zip(reduction.exponents, lg_sizes, n, strict=True):
+        bits = lg_left.bit_length() - 1
+        assert len(own) == reduction.n_lists + bits <= reduction.n_out
+        assert list(own[len(own) - bits :]) == list(range(lg_size - bits, lg_size))
+        assert own[0] == 0
+        chunks = [b - a for a, b in pairwise((*own[:n_steps], lg_size - bits))]
+        assert all(0 <= k <= 3 for k in chunks)
 
 
 def test_lists_end_with_one_sum() -> None:

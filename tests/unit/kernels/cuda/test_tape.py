@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from kernels.array import FrArray, FrMont
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.launch.device import CupyDevice
+from kernels.cuda.launch.runtime import Array, Device, Mark
 from kernels.reference import Reference
 from prover.groth16.quotient import compute_quotient_scalars
 from prover.keys.halves import Quotient
@@ -113,6 +114,34 @@ def test_an_operation_on_arrays_is_no_launch_to_record(device: EmulatedDevice) -
         backend.replay("sum", backend.upload(a), lambda x: x.data + x.data)
         with pytest.raises(TypeError, match="no launch that a tape has"):
             backend.replay("sum", backend.upload(a), lambda x: x.data + x.data)
+
+
+@pytest.mark.parametrize(
+    "make", [EmulatedDevice, lambda: CupyDevice(FakeCupy(), memory_bytes=1 << 20)]
+)
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda device, array, mark: device.clear(array),
+        lambda device, array, mark: device.mark(),
+        lambda device, array, mark: mark.wait(),
+    ],
+)
+def test_a_phase_that_clears_or_orders_streams_is_done_each_time(
+    make: Callable[[], Device], act: Callable[[Device, Array, Mark], object]
+) -> None:
+    """None of it is a launch that a tape has."""
+    device, key, calls = or_skip(make), Key(), list[int]()
+    before = device.mark()
+
+    def work(arrays: Any) -> None:
+        calls.append(1)
+        act(device, arrays[0], before)
+
+    for _ in range(4):
+        with device.active(key):
+            device.replay("phase", [device.asarray(np.ones((4, 4), np.uint64))], work)
+    assert len(calls) == 4
 
 
 def test_outside_of_a_task_and_inside_a_phase_work_is_done(device: EmulatedDevice) -> None:

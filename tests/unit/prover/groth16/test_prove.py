@@ -207,9 +207,9 @@ def test_proving_reports_progress() -> None:
         "transforms",
         "A",
         "B in G1",
-        "B in G2",
         "C",
         "C quotient",
+        "B in G2",
     ]
     for steps in seen.values():
         assert steps == sorted(steps)
