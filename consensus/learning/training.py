@@ -16,16 +16,21 @@ no fault here and no verdict but VALID there.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from consensus.learning.samples import draw_indices
 from consensus.wire.task_training import TrainingTerms
 from kernels.encoding import encode_g1
 from prover.errors import FormatError
-from prover.training.commitments import MAX_RECIPE_BYTES, BatchCommitments, TrajectoryCommitments
+from prover.training.commitments import (
+    MAX_RECIPE_BYTES,
+    BatchCommitments,
+    TrajectoryCommitments,
+    expect_step,
+)
 from prover.training.draws import order_batches
-from prover.wire.kinds import NUMBER_BYTES, POINT_BYTES
+from prover.wire.kinds import NUMBER_BYTES
 from prover.wire.records import Document, Record, encode_fields
 from prover.wire.statement import Occasion
 from prover.wire.training import (
@@ -33,7 +38,6 @@ from prover.wire.training import (
     ExportEnvelope,
     ExportStatement,
     StepEnvelope,
-    StepStatement,
     TrainingProofs,
 )
 
@@ -200,11 +204,9 @@ def _read(kind: type[D], raw: bytes, most: int, digest: bytes | None = None) -> 
 
 
 def _find_shape_fault(terms: TrainingTerms, data: BatchCommitments) -> str | None:
-    recipe = terms.recipe
-    found = (data.n_in, data.n_classes, data.batch_size)
-    if found != (recipe.widths[0], recipe.widths[-1], recipe.batch_size):
-        return "the committed batches are of another shape than the recipe's"
-    return None
+    if data.fits(terms.recipe):
+        return None
+    return "the committed batches are of another shape than the recipe's"
 
 
 def _find_path_fault(
@@ -254,40 +256,29 @@ def _find_proofs_fault(
     )
     if len(proofs.steps) != len(drawn):
         return f"{len(proofs.steps)} steps are proven, {len(drawn)} were drawn"
-    masters = [of_round.masters, *_cut_points(encode_g1(path.d))]
-    points = _cut_points(encode_g1(data.d))
     for t, raw in zip(drawn, proofs.steps, strict=True):
         envelope = StepEnvelope.decode(raw)
         if envelope is None:
             return f"step {t}: the envelope is malformed"
-        number = int(path.numbers[t])
-        is_last = number == len(points) - 1
-        n_full = terms.recipe.batch_size
-        expected = StepStatement(
-            occasion=claim.occasion,
-            verifying_key_digest=terms.step_key,
-            step=t,
-            n_real=min(envelope.statement.n_real, n_full) if is_last else n_full,
-            before=masters[t],
-            after=masters[t + 1],
-            data=points[number],
+        found = envelope.statement
+        expected = expect_step(found, t, path=path, data=data, start=of_round.masters)
+        name = _find_difference(
+            found,
+            replace(expected, occasion=claim.occasion, verifying_key_digest=terms.step_key),
         )
-        name = _find_difference(envelope.statement, expected)
         if name is not None:
             return f"step {t}: {name} is another"
-    return _find_export_fault(terms, claim, masters[-1], proofs.export)
+    return _find_export_fault(terms, claim, proofs.export)
 
 
-def _find_export_fault(
-    terms: TrainingTerms, claim: TrainingClaim, masters: bytes, raw: bytes
-) -> str | None:
+def _find_export_fault(terms: TrainingTerms, claim: TrainingClaim, raw: bytes) -> str | None:
     envelope = ExportEnvelope.decode(raw)
     if envelope is None:
         return "export: the envelope is malformed"
     expected = ExportStatement(
         occasion=claim.occasion,
         verifying_key_digest=terms.export_key,
-        masters=masters,
+        masters=claim.commit.d_m,
         model=claim.d_w,
     )
     name = _find_difference(envelope.statement, expected)
@@ -298,7 +289,3 @@ def _find_difference(found: Record, expected: Record) -> str | None:
     """The first field in which two statements of one kind differ."""
     wanted = expected.list_values()
     return next((name for name, x in found.list_values().items() if x != wanted[name]), None)
-
-
-def _cut_points(raw: bytes) -> list[bytes]:
-    return [raw[at : at + POINT_BYTES] for at in range(0, len(raw), POINT_BYTES)]

@@ -94,12 +94,12 @@ class CommittedBatches:
 
     def require_recipe(self, recipe: TrainingRecipe) -> None:
         """Raises FormatError unless the recipe takes such batches."""
-        found = (self.public.n_in, self.public.n_classes, self.public.batch_size)
-        wanted = (recipe.widths[0], recipe.widths[-1], recipe.batch_size)
-        if found != wanted:
+        public, widths = self.public, recipe.widths
+        if not public.fits(recipe):
             raise FormatError(
-                f"it has batches of {found[2]} samples of {found[0]} values and {found[1]} "
-                f"classes, and the recipe takes {wanted[2]} of {wanted[0]} and {wanted[1]}",
+                f"it has batches of {public.batch_size} samples of {public.n_in} values and "
+                f"{public.n_classes} classes, and the recipe takes {recipe.batch_size} of "
+                f"{widths[0]} and {widths[-1]}",
                 where="committed batches",
                 next_step="commit the data again with another --batch or --arch",
             )

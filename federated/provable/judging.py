@@ -12,23 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from math import ceil
 from typing import Any
 
 from federated.provable.proof_file import TrainingProof, has_drawn_order
 from federated.provable.proving import StepJudge, compute_escape
+from federated.provable.trajectory import PublicStart
 from prover.circuit.training.inputs import ExportInputs, StepInputs
 from prover.errors import FormatError, ModelFormatError, RangeExceeded, ShapeMismatch
 from prover.groth16.verify_training import verify_exports, verify_steps
 from prover.judging import REASONS, Refusal
 from prover.keys.training_folder import TrainingHalves
-from prover.model.network import QuantizedModel
-from prover.model.zkq import decode_model, encode_model
+from prover.model.zkq import decode_model
 from prover.pedersen.commitment import Committer
 from prover.randomness import RandomBytes
 from prover.training.draws import draw_start
-from prover.training.masters import start
 from prover.training.recipe import TrainingRecipe
 from prover.wire.training import ExportEnvelope, ExportStatement
 from prover.wire.verdict import Verdict
@@ -130,35 +128,34 @@ def _start_judging(
             Verdict.WRONG_KEY,
             "the training is by another recipe than the keys are for; give the keys of that recipe",
         )
-    found = (data.n_in, data.n_classes, data.batch_size)
-    if found != (recipe.widths[0], recipe.widths[-1], recipe.batch_size):
+    if not data.fits(recipe):
         return _refuse(
             Verdict.WRONG_STATEMENT, "the committed batches are of another shape than the recipe's"
         )
-    model = _find_start(proof, recipe)
-    if isinstance(model, Refusal):
-        return model
+    begin = _find_start(proof, recipe)
+    if isinstance(begin, Refusal):
+        return begin
     if proof.seed and not has_drawn_order(path, len(data.d), proof.seed):
         return _refuse(
             Verdict.WRONG_STATEMENT, "the batches are in another order than the seed draws"
         )
     return StepJudge(
-        recipe=recipe, occasion=statement.occasion, public=path, batches=data, model=model
+        recipe=recipe, occasion=statement.occasion, public=path, batches=data, begin=begin
     )
 
 
-def _find_start(proof: TrainingProof, recipe: TrainingRecipe) -> QuantizedModel | Refusal:
-    """The public model that training began from: of the file, or drawn."""
+def _find_start(proof: TrainingProof, recipe: TrainingRecipe) -> PublicStart | Refusal:
+    """Where training began: at the public model of the file, or at one that is drawn."""
     try:
         model = decode_model(proof.start) if proof.start else draw_start(recipe, proof.seed)
-        start(recipe, model)
+        begin = PublicStart.of_model(recipe, model)
     except ModelFormatError:
         return _refuse(Verdict.MALFORMED, "the start in the file is no quantized model")
     except (ShapeMismatch, RangeExceeded):
         return _refuse(Verdict.WRONG_STATEMENT, "the recipe does not train from such a start")
-    if sha256(encode_model(model)).digest() != proof.trajectory.start:
+    if begin.name != proof.trajectory.start:
         return _refuse(Verdict.WRONG_STATEMENT, "the trajectory starts from another model")
-    return model
+    return begin
 
 
 def _find_other(proof: TrainingProof, statement: ExportStatement, wanted: Wanted) -> str | None:

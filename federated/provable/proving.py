@@ -14,36 +14,27 @@ bad step can suffice, and only proofs of all steps rule it out.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from federated.provable.batches import CommittedBatches
-from federated.provable.trajectory import (
-    CommittedTrajectory,
-    digest_model,
-)
-from kernels.array import G1Array
+from federated.provable.trajectory import CommittedTrajectory, PublicStart
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from prover.circuit.training.export import ExportCircuit
-from prover.circuit.training.inputs import StepInputs
 from prover.circuit.training.step import StepCircuit
 from prover.errors import ShapeMismatch
-from prover.groth16.verify_training import verify_steps
-from prover.keys.halves import ProvingKey, VerifyingKey
-from prover.model.network import QuantizedModel
+from prover.keys.halves import ProvingKey
 from prover.pedersen.commitment import Committer, SecretCommitment
 from prover.progress import Clock, StageProgress, silent
 from prover.randomness import RandomBytes
 from prover.steps import PUBLIC, prove_export, prove_step
-from prover.training.commitments import BatchCommitments, TrajectoryCommitments
-from prover.training.masters import start
+from prover.training.commitments import BatchCommitments, TrajectoryCommitments, expect_step
 from prover.training.recipe import TrainingRecipe
 from prover.training.step import train_step
 from prover.wire.statement import Occasion
-from prover.wire.training import ExportEnvelope, StepEnvelope
-from prover.wire.verdict import Verdict
+from prover.wire.training import ExportEnvelope, StepEnvelope, StepStatement
 
 STAGE = "proofs of steps"
 
@@ -154,38 +145,17 @@ class EndProver:
 class StepJudge:
     """What a verifier knows of a trajectory before any step is drawn.
 
-    public, batches : the commitments; model : the public start
+    public, batches : the commitments; begin : the public start
+    holds : a step whose statement is no misfit and whose proof verifies begins at the commitment
+            before it, or at the public start, and ends at its own, on the batch of its number:
+            commitments were public before steps were drawn
     """
 
     recipe: TrainingRecipe
     occasion: Occasion
     public: TrajectoryCommitments
     batches: BatchCommitments
-    model: QuantizedModel
-
-    def find_fault(
-        self,
-        raws: Sequence[bytes],
-        chosen: Sequence[int],
-        *,
-        key: VerifyingKey,
-        inputs: StepInputs,
-        committer: Committer,
-        random_bytes: RandomBytes,
-    ) -> str | None:
-        """Why the envelopes do not prove the chosen steps, in their order; None when they do.
-
-        holds : each begins at the commitment before it, or at the public start, and ends at its
-                own, on the batch of its number: commitments were public before steps were drawn
-        """
-        if inputs.plan.recipe != self.recipe:
-            return "the trajectory or the key is of another recipe"
-        misfit = self.find_misfit(raws, chosen, get_committer=lambda: committer)
-        if misfit is not None:
-            return misfit
-        verdicts = verify_steps(raws, key=key, inputs=inputs, random_bytes=random_bytes)
-        wrong = [t for t, v in zip(chosen, verdicts, strict=True) if v is not Verdict.VALID]
-        return f"the proof of step {wrong[0]} does not hold" if wrong else None
+    begin: PublicStart
 
     def find_misfit(
         self,
@@ -194,8 +164,8 @@ class StepJudge:
         *,
         get_committer: Callable[[], Committer],
     ) -> str | None:
-        """`find_fault` but for the key and the equations: in what the statements of the envelopes
-        are not those of the chosen steps.
+        """In what the statements of the envelopes are not those of the chosen steps, in their
+        order; None where they are.
 
         get_committer : called where the step from the public start is among them
         """
@@ -203,47 +173,31 @@ class StepJudge:
             return "the trajectory or the key is of another recipe"
         if self.public.batches != self.batches.digest:
             return "the trajectory is on other committed batches"
-        if self.public.start != digest_model(self.model):
+        if self.public.start != self.begin.name:
             return "the trajectory starts from another model"
         if len(raws) != len(chosen):
             return f"there are {len(raws)} proofs for {len(chosen)} steps"
         first = self._commit_start(get_committer()) if 0 in chosen else b""
         for t, raw in zip(chosen, raws, strict=True):
             envelope = StepEnvelope.decode(raw)
-            if envelope is None or not self._is_expected(envelope, t, first):
+            if envelope is None or not self._is_expected(envelope.statement, t, first):
                 return f"the proof of step {t} is of something else"
         return None
 
     def find_export_misfit(self, raw: bytes) -> str | None:
         """In what an export's statement is not of the masters that the last step ended at."""
         envelope = ExportEnvelope.decode(raw)
-        last = _encode(self.public.d, len(self.public.d) - 1)
+        last = encode_g1(self.public.d[-1:])
         found = None if envelope is None else envelope.statement
         if found is None or (found.occasion, found.masters) != (self.occasion, last):
             return "the proof of the export is of something else than the last step's end"
         return None
 
     def _commit_start(self, committer: Committer) -> bytes:
-        return encode_g1(committer.commit(start(self.recipe, self.model), PUBLIC.rho))
+        return encode_g1(committer.commit(self.begin.masters, PUBLIC.rho))
 
-    def _is_expected(self, envelope: StepEnvelope, t: int, first: bytes) -> bool:
-        number, found = int(self.public.numbers[t]), envelope.statement
-        if number >= len(self.batches.d):
+    def _is_expected(self, found: StepStatement, t: int, first: bytes) -> bool:
+        if int(self.public.numbers[t]) >= len(self.batches.d):
             return False
-        # How many samples the last batch has is not published; its commitment fixes it, since
-        # padding has the label 0 and the circuit counts all others.
-        is_last = number == len(self.batches.d) - 1
-        n_real = found.n_real if is_last else self.batches.batch_size
-        return (found.occasion, found.step, found.n_real) == (self.occasion, t, n_real) and (
-            found.before,
-            found.after,
-            found.data,
-        ) == (
-            first if t == 0 else _encode(self.public.d, t - 1),
-            _encode(self.public.d, t),
-            _encode(self.batches.d, number),
-        )
-
-
-def _encode(points: G1Array, index: int) -> bytes:
-    return encode_g1(points[index : index + 1])
+        expected = expect_step(found, t, path=self.public, data=self.batches, start=first)
+        return found == replace(expected, occasion=self.occasion)

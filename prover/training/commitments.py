@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from kernels.array import G1Array
+from kernels.encoding import encode_g1
 from kernels.numpy_types import UInt32Array
 from prover.errors import ArchitectureInvalid, RecipeInvalid
 from prover.model.layers import MAX_DIMENSION
@@ -22,6 +23,7 @@ from prover.training.recipe import TrainingRecipe
 from prover.wire.array_kinds import Array, Points
 from prover.wire.kinds import Bytes, Digest, Number
 from prover.wire.records import Document, header
+from prover.wire.training import StepStatement
 
 MAX_BATCHES = 1 << 16
 MAX_STEPS = 1 << 16
@@ -55,6 +57,11 @@ class BatchCommitments(Document):
         """sha256 of the file: by which trajectories and secrets name it."""
         return hashlib.sha256(self.encode()).digest()
 
+    def fits(self, recipe: TrainingRecipe) -> bool:
+        """Whether the recipe takes such batches."""
+        wanted = (recipe.widths[0], recipe.widths[-1], recipe.batch_size)
+        return (self.n_in, self.n_classes, self.batch_size) == wanted
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TrajectoryCommitments(Document):
@@ -85,6 +92,40 @@ class TrajectoryCommitments(Document):
     def digest(self) -> bytes:
         """sha256 of the file."""
         return hashlib.sha256(self.encode()).digest()
+
+
+def expect_step(
+    found: StepStatement,
+    t: int,
+    *,
+    path: TrajectoryCommitments,
+    data: BatchCommitments,
+    start: bytes,
+) -> StepStatement:
+    """What a statement of step t of a trajectory has to be: `found`, but for all that the
+    commitments fix.
+
+    path, data : the trajectory is on batches that there are
+    start      : D_M(0), compressed; read for step 0 alone
+    """
+    number = int(path.numbers[t])
+    n_real = data.batch_size
+    if number == len(data.d) - 1:
+        # How many samples the last batch has is not published; its commitment fixes it, since
+        # padding has the label 0 and the circuit counts all others.
+        n_real = min(found.n_real, n_real)
+    return replace(
+        found,
+        step=t,
+        n_real=n_real,
+        before=_encode(path.d, t - 1) if t else start,
+        after=_encode(path.d, t),
+        data=_encode(data.d, number),
+    )
+
+
+def _encode(points: G1Array, index: int) -> bytes:
+    return encode_g1(points[index : index + 1])
 
 
 def parse_recipe(raw: bytes) -> TrainingRecipe | None:

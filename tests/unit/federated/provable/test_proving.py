@@ -16,7 +16,9 @@ from federated.provable.proving import StepJudge, StepProver, compute_escape
 from federated.provable.trajectory import PublicStart, commit_trajectory, record_trajectory
 from prover.circuit.training.inputs import StepInputs
 from prover.errors import ShapeMismatch
+from prover.groth16.verify_training import verify_steps
 from prover.training.draws import draw_start, order_batches
+from prover.wire.verdict import Verdict
 from tests.support.trajectories import (
     BACKEND,
     OCCASION,
@@ -77,19 +79,23 @@ JUDGE = StepJudge(
     occasion=OCCASION,
     public=COMMITTED.public,
     batches=BATCHES.public,
-    model=public_model(),
+    begin=PublicStart.of_model(recipe(), public_model()),
 )
 
 
 def find_fault(judge: StepJudge, raws: list[bytes], chosen: list[int]) -> str | None:
-    return judge.find_fault(
+    """Why the envelopes do not prove the chosen steps, in their order; None when they do."""
+    misfit = judge.find_misfit(raws, chosen, get_committer=committer)
+    if misfit is not None:
+        return misfit
+    verdicts = verify_steps(
         raws,
-        chosen,
         key=step_key().verifying,
         inputs=StepInputs(plan=step_circuit().plan),
-        committer=committer(),
         random_bytes=Random(6).randbytes,
     )
+    wrong = [t for t, v in zip(chosen, verdicts, strict=True) if v is not Verdict.VALID]
+    return f"the proof of step {wrong[0]} does not hold" if wrong else None
 
 
 def test_all_steps_or_drawn_ones_are_proven(proofs: tuple[bytes, ...]) -> None:
@@ -117,7 +123,7 @@ def test_another_trajectory_start_or_data_is_refused(proofs: tuple[bytes, ...]) 
     points = replace(BATCHES.public, d=public.d[:3])
     for judge, why in (
         (replace(JUDGE, public=swapped), "of something else"),
-        (replace(JUDGE, model=other), "starts from another model"),
+        (replace(JUDGE, begin=PublicStart.of_model(recipe(), other)), "starts from another model"),
         (replace(JUDGE, batches=points), "other committed batches"),
         (replace(JUDGE, recipe=replace(recipe(), rate=2)), "another recipe"),
         (replace(JUDGE, occasion=replace(OCCASION, round_index=9)), "of something else"),
