@@ -17,7 +17,7 @@ from consensus.content.interface import Blobs
 from consensus.disk.task_keys import load_training_keys
 from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import GlobalModel
-from consensus.learning.chain_state import NO_MODEL, ChainState
+from consensus.learning.chain_state import NO_MODEL, ChainState, Commitment
 from consensus.learning.training import (
     TrainingClaim,
     TrainingCommit,
@@ -96,13 +96,7 @@ class TrainingDesk:
     # -- faults ------------------------------------------------------------------------------------
 
     def _find_commit_fault(self, state: ChainState, tx: Commit) -> str | None:
-        commit = TrainingCommit(
-            learning_round=tx.learning_round,
-            client_key=tx.client_key,
-            batches=state.batches[tx.client_key],
-            trajectory=tx.trajectory,
-            d_m=tx.d_m,
-        )
+        commit = _describe(state, tx.client_key, tx)
         return find_path_fault(
             self._terms,
             TrainingStart(start=self._name_start(state), order_beacon=state.order_beacon),
@@ -113,13 +107,7 @@ class TrainingDesk:
 
     def _find_proof_fault(self, state: ChainState, tx: Proof) -> str | None:
         committed = state.commits[tx.client_key]
-        commit = TrainingCommit(
-            learning_round=tx.learning_round,
-            client_key=tx.client_key,
-            batches=state.batches[tx.client_key],
-            trajectory=committed.trajectory,
-            d_m=committed.d_m,
-        )
+        commit = _describe(state, tx.client_key, committed)
         return find_training_fault(
             self._terms,
             TrainingRound(
@@ -166,3 +154,14 @@ class TrainingDesk:
     @cached_property
     def _keys(self) -> TrainingKeys:
         return load_training_keys(self._task, self._blobs)
+
+
+def _describe(state: ChainState, client_key: bytes, of: Commit | Commitment) -> TrainingCommit:
+    """What a client commits to in the round under way, as it is sent or as the chain has it."""
+    return TrainingCommit(
+        learning_round=state.learning_round,
+        client_key=client_key,
+        batches=state.batches[client_key],
+        trajectory=of.trajectory,
+        d_m=of.d_m,
+    )

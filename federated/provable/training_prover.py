@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 from federated.errors import ProvingFailed
 from federated.provable.batches import CommittedBatches
-from federated.provable.proving import StepProver
+from federated.provable.proving import EndProver, StepProver
 from federated.provable.trajectory import CommittedTrajectory
 from kernels.backend import Backend
 from kernels.machine import count_memory
@@ -27,11 +27,11 @@ from prover.groth16.prove import prepare
 from prover.keys.folder import load_half, load_proving_key
 from prover.keys.halves import ProvingKey, VerifyingKey
 from prover.keys.training_card import ExportCard, StepCard
-from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, SecretCommitment
+from prover.pedersen.commitment import Committer, SecretCommitment
 from prover.plan import must_stream
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes
-from prover.steps import compile_export_for_key, compile_step_for_key, prove_export
+from prover.steps import compile_export_for_key, compile_step_for_key
 from prover.wire.statement import Occasion
 from prover.wire.training import TrainingProofs
 
@@ -129,23 +129,16 @@ class OwnTrainingProver:
             raise ProvingFailed(f"the own prover of training failed: {error}") from None
 
     def _prove_export(self, request: TrainingRequest) -> bytes:
-        committed = request.committed
-        end = committed.trajectory.n_steps
-        self.progress(STAGE, 0, 1)
-        envelope = prove_export(
-            self.export,
-            self.export_key,
-            committed.trajectory.get_masters(end),
+        prover = EndProver(
+            export=self.export,
+            key=self.export_key,
             occasion=request.occasion,
-            of_masters=SecretCommitment(
-                public=ModelCommitment(d=committed.public.d[-1:]),
-                blinding=Blinding(rho=committed.get_blinding(end)),
-            ),
-            of_model=request.of_model,
-            random_bytes=self.random_bytes,
             backend=self.backend,
+            random_bytes=self.random_bytes,
             clock=time.perf_counter,
-        ).envelope
+        )
+        self.progress(STAGE, 0, 1)
+        envelope = prover.prove(request.committed, request.of_model)
         self.progress(STAGE, 1, 1)
         return envelope
 
