@@ -266,6 +266,7 @@ def training(
     """
     from api.console.occasion import parse_occasion
     from api.console.training.proving import ProofRequest, prove_training
+    from federated.provable.proof_file import SEED_BYTES
     from prover.wire.statement import Occasion
 
     _require_folder(out)
@@ -286,7 +287,7 @@ def training(
             n_proven=q,
             beacon=beacon or b"",
             start=start,
-            seed=None if seed is None else seed.to_bytes(8, "little"),
+            seed=None if seed is None else seed.to_bytes(SEED_BYTES, "little"),
             occasion=Occasion(**occasion),
             out=out,
             backend=backend,

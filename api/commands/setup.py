@@ -19,7 +19,7 @@ from api.console.options import (
     Training,
     choose_training,
 )
-from api.console.output import AsJson, emit_json, refuse
+from api.console.output import AsJson, emit_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ def setup(
     """
     import time
 
-    from api.console.files import filling
+    from api.console.files import filling, require_no_key
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
     from prover.keys.folder import CARD_NAME, VERIFYING_NAME, save_key
@@ -79,13 +79,7 @@ def setup(
 
         _say_training(setup_training(model, batch, out, backend, as_json=as_json), as_json)
         return
-    if (out / VERIFYING_NAME).exists():
-        refuse(
-            f"{out} holds a key; proofs under it verify with no other: "
-            "choose another --out, or delete it",
-            code="file_exists",
-            as_json=as_json,
-        )
+    require_no_key(out, as_json=as_json)
     started = time.perf_counter()
     with refusing(as_json=as_json):
         device = load_backend(backend)

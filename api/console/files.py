@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from api.console.output import refuse
 from kernels.files import PRIVATE, PUBLIC, write_new, write_whole
 
 
@@ -45,6 +46,19 @@ class Filling:
         """What was added is gone; files of others stay. Raises OSError."""
         for path in self._added:
             path.unlink(missing_ok=True)
+
+
+def require_no_key(folder: Path, *, as_json: bool) -> None:
+    """Refuses a folder that holds a key already."""
+    from prover.keys.folder import VERIFYING_NAME
+
+    if (folder / VERIFYING_NAME).exists():
+        refuse(
+            f"{folder} holds a key; proofs under it verify with no other: "
+            "choose another --out, or delete it",
+            code="file_exists",
+            as_json=as_json,
+        )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from api.errors import Audience, describe
 from federated.data import DatasetRef, LabeledImages, load_samples
 from federated.joining.own_data import load_own_data
 from federated.provable.batches import load_batches
+from federated.provable.proof_file import SEED_BYTES
 from federated.provable.recipes import make_trainable, suggest_recipe
 from federated.provable.trajectory import (
     BLINDINGS_NAME,
@@ -42,7 +43,6 @@ from prover.training.draws import draw_start, order_batches
 from prover.training.recipe import TrainingRecipe
 
 START_NAME, MODEL_NAME = "start.zkq", "model.zkq"
-SEED_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from typing import Any
 
 import typer
 
+from api.console.files import require_no_key
 from api.console.machine import find_machine
-from api.console.output import refuse
 from api.console.progress import show_steps
 from api.console.refusals import load_backend, refusing
 from api.console.training.recipes import find_recipe
@@ -41,14 +41,16 @@ BASES = "bases.partial"
 class Part:
     """One of the two keys: its folder, what it is of in words, and what makes it.
 
-    make_key : of the circuit that `compile_it` makes, under a fresh trapdoor that is forgotten
+    describe : the card of the circuit that `compile_it` makes
+    setup    : its key, under a fresh trapdoor that is forgotten
     """
 
     name: str
     words: str
     plan: Plan
     compile_it: Callable[[], StepCircuit | ExportCircuit]
-    make_key: Callable[[Any, Backend, StageProgress, Keep], tuple[TrainingCard, ProvingKey]]
+    describe: Callable[[Any], TrainingCard]
+    setup: Callable[..., ProvingKey]
 
 
 def plan_parts(recipe: TrainingRecipe, machine: Machine) -> tuple[Part, Part]:
@@ -65,14 +67,16 @@ def plan_parts(recipe: TrainingRecipe, machine: Machine) -> tuple[Part, Part]:
             words=export,
             plan=plan_circuit(export, export_sizes, machine),
             compile_it=lambda: compile_export(recipe),
-            make_key=_make_export,
+            describe=ExportCard.of,
+            setup=setup_export,
         ),
         Part(
             name=STEP_NAME,
             words=step,
             plan=plan_circuit(step, compute_step_sizes(step_plan), machine),
             compile_it=lambda: compile_step(recipe),
-            make_key=_make_step,
+            describe=StepCard.of,
+            setup=setup_step,
         ),
     )
 
@@ -85,13 +89,7 @@ def setup_training(
     subject : as `find_recipe` takes it
     """
     for name in (STEP_NAME, EXPORT_NAME):
-        if (out / name / VERIFYING_NAME).exists():
-            refuse(
-                f"{out / name} holds a key; proofs under it verify with no other: "
-                "choose another --out, or delete it",
-                code="file_exists",
-                as_json=as_json,
-            )
+        require_no_key(out / name, as_json=as_json)
     started = time.perf_counter()
     with refusing(as_json=as_json):
         device = load_backend(backend)
@@ -128,8 +126,10 @@ def _make(part: Part, folder: Path, backend: Backend, progress: StageProgress) -
         report("circuit", 0, 1)
         circuit = part.compile_it()
         report("circuit", 1, 1)
-        card, key = part.make_key(circuit, backend, report, keep)
-        save_key(key, folder, card)
+        key = part.setup(
+            circuit, random_bytes=secrets.token_bytes, backend=backend, progress=report, keep=keep
+        )
+        save_key(key, folder, part.describe(circuit))
     return {
         "rows": circuit.r1cs.n_rows,
         "domain": key.domain,
@@ -137,24 +137,6 @@ def _make(part: Part, folder: Path, backend: Backend, progress: StageProgress) -
         "key_digest": key.verifying.digest.hex(),
         "bytes": sum(path.stat().st_size for path in folder.iterdir()),
     }
-
-
-def _make_step(
-    step: StepCircuit, backend: Backend, progress: StageProgress, keep: Keep
-) -> tuple[TrainingCard, ProvingKey]:
-    key = setup_step(
-        step, random_bytes=secrets.token_bytes, backend=backend, progress=progress, keep=keep
-    )
-    return StepCard.of(step), key
-
-
-def _make_export(
-    export: ExportCircuit, backend: Backend, progress: StageProgress, keep: Keep
-) -> tuple[TrainingCard, ProvingKey]:
-    key = setup_export(
-        export, random_bytes=secrets.token_bytes, backend=backend, progress=progress, keep=keep
-    )
-    return ExportCard.of(export), key
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from federated.provable.files import read_bounded
 from federated.provable.judging import Wanted, judge_training
 from federated.provable.proof_file import (
     MAX_START_BYTES,
+    SEED_BYTES,
     TrainingProof,
     choose_steps,
     has_drawn_order,
@@ -185,7 +186,7 @@ def _load(request: ProofRequest, recipe: TrainingRecipe, get_committer: GetCommi
 
 def _find_seed(request: ProofRequest, committed: CommittedTrajectory, n_batches: int) -> bytes:
     """What the order of batches was drawn from; nothing where that is not known."""
-    seed = bytes(8) if request.seed is None else request.seed
+    seed = bytes(SEED_BYTES) if request.seed is None else request.seed
     if has_drawn_order(committed.public, n_batches, seed):
         return seed
     if request.seed is None:
