@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from prover.keys.folder import load_verifying_key
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
-from tests.support.commands import run
+from tests.support.commands import run, succeed
 from tests.support.models import random_model
 
 ARCHITECTURE = Architecture.mlp([784, 4, 10], requant=Requant(shift=14, q_bits=10))
@@ -59,13 +57,6 @@ def complete(name: str, arguments: list[object], tmp_path: Path) -> list[object]
     if name == "chain":
         return [*arguments[:2], tmp_path / "chain", *arguments[3:]]
     return arguments if name == "verify" else [*arguments, "--out", tmp_path / "out"]
-
-
-def succeed(*arguments: object) -> dict[str, Any]:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 def refuse(words: str, *arguments: object) -> None:

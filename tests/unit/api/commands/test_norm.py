@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,12 @@ from prover.pedersen.commitment import Committer, draw_blinding
 from prover.pipeline import commit_job
 from prover.updates import compile_norm_for_key, prove_update
 from prover.wire.statement import Occasion
-from tests.support.commands import run
+from tests.support.commands import run, succeed
 from tests.support.models import random_model
 from tests.support.tiny_circuits import seeded
 
 BOUNDS = UpdateBounds(weight=4, bias=100, squares=50)
 TEXT = "4,100,50"
-
-
-def succeed(*arguments: object) -> dict[str, Any]:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 @pytest.fixture(scope="module")

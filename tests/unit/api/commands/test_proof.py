@@ -7,7 +7,6 @@ import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from prover.pedersen.commitment import Blinding, Committer, ModelCommitment
 from prover.pedersen.opening import opens
 from prover.shards import Container
 from prover.wire.envelope import Envelope
-from tests.support.commands import run
+from tests.support.commands import run, succeed
 from tests.support.models import random_model
 
 ARCHITECTURE = Architecture.mlp([784, 4, 10], requant=Requant(shift=14, q_bits=10))
@@ -36,14 +35,6 @@ OCCASION = {"--chain": "lab", "--task": "digits", "--round": 3, "--height": 7, "
 def _packaged_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No fetched data, whatever this machine has."""
     monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path / "no-data"))
-
-
-def succeed(*arguments: object) -> dict[str, Any]:
-    """The JSON of a command that ends well."""
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
 
 
 def refuse(code: str, *arguments: object) -> str:

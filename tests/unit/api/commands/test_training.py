@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import stat
 import sys
@@ -18,7 +17,7 @@ from federated.provable.batches import load_batches
 from federated.provable.trajectory import load_trajectory
 from prover.model.zkq import decode_model, encode_model
 from prover.training.draws import draw_start, order_batches
-from tests.support.commands import run
+from tests.support.commands import misuse, refuse, run, succeed
 
 ARCH = "mlp-784-8-10"
 
@@ -27,27 +26,6 @@ ARCH = "mlp-784-8-10"
 def _packaged_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No fetched data, whatever this machine has."""
     monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path / "no-data"))
-
-
-def succeed(*arguments: object) -> dict[str, Any]:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
-
-
-def refuse(code: str, *arguments: object) -> str:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 1, result.output
-    found = json.loads(result.stdout)
-    assert found["refused"] == code, found
-    return str(found["reason"])
-
-
-def misuse(words: str, *arguments: object) -> None:
-    result = run(*arguments)
-    assert result.exit_code == 2, result.output
-    assert words in " ".join(result.output.replace("│", " ").split())
 
 
 def is_private(path: Path) -> bool:

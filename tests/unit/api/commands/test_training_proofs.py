@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,33 +18,10 @@ from prover.keys.folder import VERIFYING_NAME
 from prover.keys.training_folder import load_training_halves
 from prover.model.zkq import decode_model
 from prover.wire.training import TrainingProofs
-from tests.support.commands import run
+from tests.support.commands import misuse, refuse, run, succeed
 
 ARCH, N_STEPS = "mlp-9-7-3", 7
 BEACON, OTHER_BEACON = "00ff", "02ff"
-
-
-def succeed(*arguments: object) -> dict[str, Any]:
-    result = run(*arguments, "--json")
-    assert result.exit_code == 0, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
-
-
-def refuse(code: str, *arguments: object) -> str:
-    """The reason of a command that ends with exit code 1, in words and as JSON alike."""
-    result = run(*arguments, "--json")
-    assert result.exit_code == 1, result.output
-    found = json.loads(result.stdout)
-    assert found["refused"] == code, found
-    assert "Traceback" not in result.output
-    return str(found["reason"])
-
-
-def misuse(words: str, *arguments: object) -> None:
-    result = run(*arguments)
-    assert result.exit_code == 2, result.output
-    assert words in " ".join(result.output.replace("│", " ").split())
 
 
 class Lab:
@@ -137,10 +113,10 @@ def test_both_keys_are_made_once(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_no_key_stays_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: Any) -> Any:
+    def fail(*arguments: Any, **options: Any) -> Any:
         raise DoesNotFit("no room for the second")
 
-    monkeypatch.setattr(making, "_make_step", fail)
+    monkeypatch.setattr(making, "setup_step", fail)
     out = tmp_path / "keys"
     setup = ("setup", "mlp-4-2", "--training", "--batch", 2, "--out", out)
     assert "no room" in refuse("plan_refused", *setup)
