@@ -147,18 +147,9 @@ def plan_sum(n: int, degree: int, tables: TableChoice | None) -> MsmPlan:
 # -- slices and merges -----------------------------------------------------------------------------
 
 
-def choose_slice(n_entries: int, n_processors: int) -> int:
-    """Entries per thread: as few waves of equal threads as slices of MAX_SLICE make possible.
-
-    The device, which alone knows n_entries, computes it like this: `slice_length` in src/msm.cuh.
-    """
-    resident = n_processors * THREADS_PER_PROCESSOR
-    n_waves = max(ceil_div(n_entries, resident * MAX_SLICE), 1)
-    return max(MIN_SLICE, ceil_div(n_entries, resident * n_waves))
-
-
 def bound_slices(max_entries: int, n_processors: int) -> int:
-    """Slices that up to `max_entries` entries may take."""
+    """Slices that up to `max_entries` entries may take: the device, which alone knows how many
+    there are, makes them as `slice_length` in src/msm.cuh says."""
     resident = n_processors * THREADS_PER_PROCESSOR
     n_waves = max(ceil_div(max_entries, resident * MAX_SLICE), 1)
     return min(ceil_div(max_entries, MIN_SLICE), resident * n_waves)

@@ -17,7 +17,6 @@ from kernels.cuda.msm.plan import (
     SCALAR_BITS,
     TableChoice,
     bound_slices,
-    choose_slice,
     choose_tables,
     choose_window,
     count_windows,
@@ -213,6 +212,14 @@ def test_a_key_that_cannot_fit_is_refused_by_name() -> None:
 
 
 # -- slices, merges, reduction ---------------------------------------------------------------------
+
+
+def choose_slice(n_entries: int, n_processors: int) -> int:
+    """What `slice_length` in src/msm.cuh computes on the device: entries per thread, as few waves
+    of equal threads as slices of MAX_SLICE make possible."""
+    resident = n_processors * msm_plan.THREADS_PER_PROCESSOR
+    n_waves = max(-(-n_entries // (resident * msm_plan.MAX_SLICE)), 1)
+    return max(msm_plan.MIN_SLICE, -(-n_entries // (resident * n_waves)))
 
 
 @pytest.mark.parametrize("n_processors", [1, SMALL, H100])
