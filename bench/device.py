@@ -6,7 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from kernels.machine import count_processors
+from kernels.machine import count_processors, describe_processor
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 def describe_device() -> str:
     """Processor, usable cores and system in words."""
     n_cores = count_processors()
-    return f"{_processor()}, {n_cores} cores, {platform.system()} {platform.machine()}"
+    return f"{describe_processor()}, {n_cores} cores, {platform.system()} {platform.machine()}"
 
 
 def describe_commit() -> str:
@@ -31,12 +31,3 @@ def _git(*arguments: str) -> str:
         ["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True
     )
     return done.stdout.strip()
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or "unknown processor"
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown processor"

@@ -1,4 +1,4 @@
-"""What this process may use of its machine: processors and memory.
+"""What this process may use of its machine: processors and memory; and what processor it is.
 
 A container sees the processors and the memory of its host. How much of them it may use stands in
 its scheduling affinity and in its control groups, version 1 or 2, of which every one above it
@@ -8,6 +8,7 @@ limits it too. What cannot be read limits nothing.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -27,6 +28,13 @@ def count_processors(root: Path = _ROOT, affinity: int | None = None) -> int:
     for folder in _list_groups(root, "cpu"):
         found = min([found, *_read_quotas(folder)])
     return max(found, 1)
+
+
+def describe_processor(root: Path = _ROOT) -> str:
+    """The model of the first processor, as the system names it. root : where /proc is looked for"""
+    lines = _read(root / "proc" / "cpuinfo").splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return next((name for name in names if name), platform.processor() or "unknown processor")
 
 
 def bound_threads(wanted: str, most: int) -> int:

@@ -1,9 +1,10 @@
-"""`zkpot bench SUITE`: the right answer first, then the time."""
+"""`zkpot bench SUITE`: the right answer first, then the time; `zkpot experiment NAME`: claims of
+the field, measured with real data, proofs and attacks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -11,10 +12,12 @@ from api.console.output import REFUSED, AsJson, emit_json
 
 ALL = "all"
 OUT = Path("bench") / "out"
+EXPERIMENTS_FOLDER = "experiments"
 
 
 def register(app: typer.Typer) -> None:
     app.command()(bench)
+    app.command()(experiment)
 
 
 def bench(
@@ -58,3 +61,58 @@ def bench(
         emit_json({"files": files, "wrong": wrong})
     if wrong:
         raise typer.Exit(REFUSED)
+
+
+def experiment(
+    name: Annotated[str, typer.Argument(help="An experiment, or `all`; `list` names them.")],
+    profile: Annotated[
+        Literal["quick", "full"],
+        typer.Option(help="quick: all of them in minutes, on packaged data; full: hours, on all."),
+    ] = "quick",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for NAME.json, pictures and kept cells; default: experiments/PROFILE "
+            "in the data directory, which the page shows.",
+            show_default=False,
+        ),
+    ] = None,
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Measure again what earlier runs have kept.")
+    ] = False,
+    backend: Annotated[str, typer.Option(help="Which device proves.")] = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a claim of the field; print what holds and what does not.
+
+    A run that is interrupted goes on where it stopped.
+    """
+    from api.console.experiments import run_experiments
+    from api.console.queue_access import read_settings
+    from federated.experiments.catalog import EXPERIMENTS
+
+    if name == "list":
+        _list(EXPERIMENTS, as_json=as_json)
+        return
+    if name not in (*EXPERIMENTS, ALL):
+        known = ", ".join([*EXPERIMENTS, ALL, "list"])
+        raise typer.BadParameter(f"no experiment {name!r}; there are: {known}", param_hint="NAME")
+    data_dir = read_settings().data_dir
+    folder = data_dir / EXPERIMENTS_FOLDER / profile if out is None else out
+    names = list(EXPERIMENTS) if name == ALL else [name]
+    runs = run_experiments(
+        names, profile, data_dir, folder, backend, afresh=afresh, as_json=as_json
+    )
+    if as_json:
+        files = [str(path) for run in runs for path in run.files]
+        findings = {run.report["experiment"]: run.report["findings"] for run in runs}
+        emit_json({"files": files, "findings": findings})
+
+
+def _list(experiments: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        emit_json({"experiments": experiments})
+        return
+    width = max(map(len, experiments))
+    for name, what in experiments.items():
+        typer.echo(f"{name:<{width}}  {what}")

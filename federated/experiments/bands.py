@@ -1,0 +1,48 @@
+"""Means over seeds, with bands that say how far they could be off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST_SEEDS = 3
+# Two-sided 95 % quantiles of Student's t by degrees of freedom; beyond the last, the normal one.
+_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+_NORMAL95 = 1.960
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A mean and half the width of its 95 % confidence interval (Student's t), in its own unit."""
+
+    mean: float
+    half: float
+
+    @property
+    def low(self) -> float:
+        return self.mean - self.half
+
+    @property
+    def high(self) -> float:
+        return self.mean + self.half
+
+    def tell(self, unit: str = "", *, digits: int = 1, scale: float = 1.0) -> str:
+        """Such as `91.2 ± 0.4 %`; values are multiplied by `scale` first."""
+        told = f"{self.mean * scale:.{digits}f} ± {self.half * scale:.{digits}f}"
+        return f"{told} {unit}".rstrip()
+
+
+def band(values: Sequence[float]) -> Band:
+    """The band of values of several seeds, which are taken for independent and about normal.
+
+    raises : ValueError for fewer than two
+    """
+    n = len(values)
+    if n < 2:
+        raise ValueError("one value has no band: take more seeds")
+    quantile = _T95[n - 2] if n - 2 < len(_T95) else _NORMAL95
+    spread = float(np.std(values, ddof=1))
+    return Band(float(np.mean(values)), quantile * spread / math.sqrt(n))
