@@ -129,6 +129,11 @@ class Settings:
         return 1 if self.backend == "cpu" else MAX_IN_FLIGHT
 
     @property
+    def experiments(self) -> Path:
+        """The folder of reports of `zkpot experiment`, one folder for each profile."""
+        return self.data_dir / "experiments"
+
+    @property
     def bucket(self) -> tuple[str, str] | None:
         """Bucket and prefix of the store; None for the data directory."""
         match = _BUCKET.fullmatch(self.store)

@@ -12,7 +12,6 @@ from api.console.output import REFUSED, AsJson, emit_json
 
 ALL = "all"
 OUT = Path("bench") / "out"
-EXPERIMENTS_FOLDER = "experiments"
 
 
 def register(app: typer.Typer) -> None:
@@ -97,11 +96,11 @@ def experiment(
     if name not in (*EXPERIMENTS, ALL):
         known = ", ".join([*EXPERIMENTS, ALL, "list"])
         raise typer.BadParameter(f"no experiment {name!r}; there are: {known}", param_hint="NAME")
-    data_dir = read_settings().data_dir
-    folder = data_dir / EXPERIMENTS_FOLDER / profile if out is None else out
+    settings = read_settings()
+    folder = settings.experiments / profile if out is None else out
     names = list(EXPERIMENTS) if name == ALL else [name]
     runs = run_experiments(
-        names, profile, data_dir, folder, backend, afresh=afresh, as_json=as_json
+        names, profile, settings.data_dir, folder, backend, afresh=afresh, as_json=as_json
     )
     if as_json:
         files = [str(path) for run in runs for path in run.files]

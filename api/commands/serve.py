@@ -92,7 +92,14 @@ def api(
         QueueCollector(JobQueue(redis, settings), registry)
         shown = f"[{host}]" if ":" in host else host
         with closing(service), _following(settings, redis) as chain, listening:
-            app = build_app(service, keys=ring, registry=registry, chain=chain, names=names)
+            app = build_app(
+                service,
+                keys=ring,
+                registry=registry,
+                chain=chain,
+                names=names,
+                experiments=settings.experiments,
+            )
             server = build_server(app, host=host, port=port)
             stop_on_signals(server.stop)
             typer.echo(f"http://{shown}:{listening.getsockname()[1]}")

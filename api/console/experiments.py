@@ -39,8 +39,10 @@ def run_experiments(
 
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
+    from federated.experiments.document import NAME, read_reports, render
     from federated.experiments.kinds import Lab
     from federated.experiments.runner import run_experiment
+    from kernels.files import write_whole
 
     console = Console(stderr=as_json)
     runs = []
@@ -55,6 +57,9 @@ def run_experiments(
                 run = run_experiment(one, profile, folder, lab, afresh=afresh)
             show_run(run, console)
             runs.append(run)
+        page = folder / NAME
+        write_whole(page, [render(read_reports(folder)).encode()])
+    console.print(f"wrote {page}, of all reports there", soft_wrap=True, markup=False)
     return runs
 
 

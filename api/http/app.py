@@ -19,11 +19,12 @@ from api.http import problems
 from api.http.auth import KeyRing
 from api.http.chain.history import ChainHistory
 from api.http.gate import HeadIsGet, KnownHosts, KnownMethods, ReadersLeave
-from api.http.headers import SafeHeaders
+from api.http.headers import EXPERIMENTS_PAGE, SafeHeaders
 from api.http.limits import Places, RateLimits, Shares
 from api.http.patience import Patience
 from api.http.problems import OnlyProblems, Problem, document
 from api.http.routes import chain as routes_chain
+from api.http.routes import experiments as routes_experiments
 from api.http.routes import jobs as routes_jobs
 from api.http.routes import stock as routes_stock
 from api.http.routes.common import Shell, ShellDep
@@ -62,6 +63,7 @@ def build_app(
     rates: dict[str, str] | None = None,
     chain: ChainHistory | None = None,
     names: Collection[str] = (),
+    experiments: Path | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -69,6 +71,7 @@ def build_app(
     rates    : requests per caller, by kind; see `RATES`
     chain    : the chain to show, if one is followed
     names    : by which a service without keys may be asked, besides localhost and addresses
+    experiments : the folder of `zkpot experiment`, to show its reports
     """
     app = FastAPI(
         title="zkpot",
@@ -91,12 +94,14 @@ def build_app(
             "too_many_uploads", total=MAX_BODIES_BYTES, per_caller=MAX_BODIES_BYTES_PER_CALLER
         ),
         chain=chain,
+        experiments=experiments,
     )
     problems.install(app)
     app.include_router(routes_jobs.router)
     app.include_router(routes_stock.router)
     app.include_router(routes_chain.router)
     app.include_router(routes_chain.open_router)
+    app.include_router(routes_experiments.router)
     _add_probes(app)
     _add_page(app)
     app.add_middleware(ReadersLeave)
@@ -137,6 +142,10 @@ def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(WEB / "index.html", media_type="text/html")
+
+    @app.get(EXPERIMENTS_PAGE, include_in_schema=False)
+    async def experiments_page() -> FileResponse:
+        return FileResponse(WEB / "experiments.html", media_type="text/html")
 
 
 def _describe(app: FastAPI) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.http.problems import ApiProblem, respond
 
 MAX_HEADER_BYTES = 8192
+EXPERIMENTS_PAGE = "/experiments"
 _PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; "
     "form-action 'self'; object-src 'none'"
@@ -36,7 +37,7 @@ class SafeHeaders:
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "no-referrer"
-                if path == "/" or path.startswith("/web/"):
+                if path in ("/", EXPERIMENTS_PAGE) or path.startswith("/web/"):
                     headers["Content-Security-Policy"] = _PAGE_POLICY
                     headers["Cache-Control"] = "no-cache"
                 elif path.startswith("/v1/"):

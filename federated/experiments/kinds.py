@@ -16,6 +16,8 @@ from typing import Any, Literal, Protocol
 
 from kernels.backend import Backend
 
+FORMAT = "zkpot-experiment-v1"
+"""Of reports."""
 Profile = Literal["quick", "full"]
 PROFILES: tuple[Profile, ...] = ("quick", "full")
 Json = dict[str, Any]

@@ -14,10 +14,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from federated.experiments.conditions import describe_conditions
-from federated.experiments.kinds import Cell, Experiment, Figure, Json, Lab, Profile, Reading
+from federated.experiments.kinds import (
+    FORMAT,
+    Cell,
+    Experiment,
+    Figure,
+    Json,
+    Lab,
+    Profile,
+    Reading,
+)
 from kernels.files import write_whole
-
-FORMAT = "zkpot-experiment-v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 
 from prometheus_client import CollectorRegistry
@@ -17,9 +18,17 @@ from api.http.service import Service
 
 
 @contextmanager
-def serve(service: Service, chain: ChainHistory | None = None) -> Iterator[str]:
+def serve(
+    service: Service, chain: ChainHistory | None = None, experiments: Path | None = None
+) -> Iterator[str]:
     """Yields the address. The socket listens first, so no request comes too early."""
-    app = build_app(service, keys=KeyRing(), registry=CollectorRegistry(), chain=chain)
+    app = build_app(
+        service,
+        keys=KeyRing(),
+        registry=CollectorRegistry(),
+        chain=chain,
+        experiments=experiments,
+    )
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = build_server(app, host="127.0.0.1", port=0)
         server.capture_signals = _no_signals  # type: ignore[method-assign,assignment]

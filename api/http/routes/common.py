@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path as FilePath
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response, Security, params
@@ -31,7 +32,10 @@ _bearer = HTTPBearer(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shell:
-    """What one application holds for its routes."""
+    """What one application holds for its routes.
+
+    experiments : the folder of `zkpot experiment`, if there is one to show
+    """
 
     service: Service
     keys: KeyRing
@@ -41,6 +45,7 @@ class Shell:
     imports: Places
     bodies: Shares  # bytes that are being received or worked on
     chain: ChainHistory | None
+    experiments: FilePath | None
 
 
 def get_shell(request: Request) -> Shell:

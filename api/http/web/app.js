@@ -1,5 +1,6 @@
 // The page at `/`: reads the same API as every other client. Text enters as text, never as markup.
 
+import { ask, askJson, setKey } from "./ask.js";
 import { formatAge, formatBytes, formatDataset, formatShare, isFinal } from "./format.js";
 import { refreshChain } from "./chain.js";
 import { element, showFacts } from "./dom.js";
@@ -9,27 +10,7 @@ import { setUpProving } from "./prove.js";
 const POLL_MS = 1000;
 const IDLE_POLL_MS = 5000;
 const $ = (id) => document.getElementById(id);
-const state = { key: sessionStorage.getItem("zkpot-key") ?? "", jobs: [], chosen: null, stream: null };
-
-class Refused extends Error {
-  constructor(status, problem) {
-    super([problem.title, problem.detail, problem.next_step].filter(Boolean).join("; "));
-    this.status = status;
-  }
-}
-
-async function ask(path, options = {}) {
-  const headers = { Accept: "application/json", ...options.headers };
-  if (state.key) headers.Authorization = `Bearer ${state.key}`;
-  const answer = await fetch(path, { ...options, headers });
-  if (!answer.ok) {
-    const problem = await answer.json().catch(() => ({ title: `status ${answer.status}` }));
-    throw new Refused(answer.status, problem);
-  }
-  return answer;
-}
-
-const askJson = async (path) => (await ask(path)).json();
+const state = { jobs: [], chosen: null, stream: null };
 
 function showQueue(queue) {
   const tiles = Object.entries(queue.priorities).map(([name, q]) => [`${name} waiting`, q.waiting]);
@@ -287,8 +268,7 @@ $("download").addEventListener("click", download);
 document.addEventListener("keydown", onKey);
 $("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  state.key = $("key").value.trim();
-  sessionStorage.setItem("zkpot-key", state.key);
+  setKey($("key").value.trim());
   $("key").value = "";
   refresh().catch(report);
 });

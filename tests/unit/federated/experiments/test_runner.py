@@ -11,6 +11,7 @@ import pytest
 
 from federated.experiments.bands import band
 from federated.experiments.kinds import (
+    FORMAT,
     Cell,
     Figure,
     Finding,
@@ -21,7 +22,7 @@ from federated.experiments.kinds import (
     Reading,
     Table,
 )
-from federated.experiments.runner import FORMAT, run_experiment
+from federated.experiments.runner import run_experiment
 from kernels.backend import get_backend
 
 
