@@ -1,4 +1,4 @@
-"""`zkpot groth16 setup`, `prove` and `verify`: files of circom and snarkjs."""
+"""`zkpot groth16`: files of circom and snarkjs, and contracts of their keys."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group.command()(setup)
     group.command()(prove)
     group.command()(verify)
+    group.command()(solidity)
     app.add_typer(group, name="groth16")
 
 
@@ -170,3 +171,36 @@ def verify(
         emit_json({"verdict": verdict.value})
     else:
         typer.echo("valid")
+
+
+def solidity(
+    vkey: Annotated[Path, _existing("Verification key, JSON.")],
+    contract: Annotated[Path, typer.Argument(help="Where the source goes, .sol.", dir_okay=False)],
+    name: Annotated[str, typer.Option(help="Of the contract.")] = "Groth16Verifier",
+    as_json: AsJson = False,
+) -> None:
+    """Write a contract that verifies proofs of a key on Ethereum.
+
+    It takes the arguments of `snarkjs zkey export soliditycalldata`.
+    """
+    from api.console.refusals import refusing
+    from kernels.files import write_whole
+    from prover.formats.json_io import read_vkey
+    from prover.formats.solidity import GAS, write_contract
+
+    with refusing(as_json=as_json):
+        key = read_vkey(vkey)
+        write_whole(contract, [write_contract(key, name=name).encode()])
+    proof, each = GAS
+    facts = {
+        "contract": str(contract),
+        "n_public": key.n_public,
+        "precompiles_gas": proof + each * key.n_public,
+    }
+    if as_json:
+        emit_json(facts)
+        return
+    typer.echo(
+        f"wrote {contract}: {key.n_public} public inputs, about {facts['precompiles_gas']:,} gas "
+        "a proof, besides the transaction's own"
+    )

@@ -1,0 +1,74 @@
+"""Contracts compiled by solc, and called in an EVM with the real precompiles."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyrevm import EVM
+
+SOLC = "solc@0.8.37"
+CALLER = "0x" + "11" * 20
+WORD = 32
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """Creation code, and the selectors of functions by their names."""
+
+    code: bytes
+    selectors: dict[str, bytes]
+
+
+def compile_contract(program: Path, source: str) -> Compiled:
+    """The one contract of a source. program : `solc.js` of the package"""
+    request = {
+        "language": "Solidity",
+        "sources": {"it.sol": {"content": source}},
+        "settings": {
+            "optimizer": {"enabled": True, "runs": 1000},
+            "outputSelection": {"*": {"*": ["evm.bytecode.object", "evm.methodIdentifiers"]}},
+        },
+    }
+    words = ["node", str(program), "--standard-json"]
+    done = subprocess.run(
+        words, input=json.dumps(request), capture_output=True, text=True, timeout=120, check=True
+    )
+    answer = json.loads(done.stdout[done.stdout.index("{") :])
+    assert not answer.get("errors"), answer["errors"]
+    (contract,) = answer["contracts"]["it.sol"].values()
+    evm = contract["evm"]
+    selectors = {
+        signature.partition("(")[0]: bytes.fromhex(selector)
+        for signature, selector in evm["methodIdentifiers"].items()
+    }
+    return Compiled(bytes.fromhex(evm["bytecode"]["object"]), selectors)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A deployed contract."""
+
+    evm: EVM
+    address: str
+    selectors: dict[str, bytes]
+
+    @classmethod
+    def deploy(cls, compiled: Compiled) -> Contract:
+        evm = EVM()
+        evm.set_balance(CALLER, 10**18)
+        return cls(evm, evm.deploy(CALLER, compiled.code), compiled.selectors)
+
+    def call(self, name: str, words: list[int]) -> bytes:
+        """What a function answers to arguments of one word each."""
+        calldata = self.selectors[name] + b"".join(word.to_bytes(WORD, "big") for word in words)
+        return bytes(self.evm.message_call(CALLER, self.address, calldata=calldata))
+
+    def price(self, name: str, words: list[int]) -> int:
+        """The gas of a call, without what every transaction and its bytes cost (EIP-2028)."""
+        self.call(name, words)
+        raw = self.selectors[name] + b"".join(word.to_bytes(WORD, "big") for word in words)
+        of_bytes = sum(16 if byte else 4 for byte in raw)
+        return int(self.evm.result.gas_used) - 21_000 - of_bytes
