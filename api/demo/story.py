@@ -27,8 +27,8 @@ from consensus.node.follower import Follower
 from consensus.node.verifier import BlockVerifier
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import FinalBlock
+from federated.accuracy import count_correct
 from federated.data import LabeledImages
-from federated.experiment import count_correct
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Envelope
 from prover.wire.verdict import Verdict

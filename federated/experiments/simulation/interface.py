@@ -8,15 +8,16 @@ setting and clipped to the range of a weight, as every client of such a task has
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from consensus.learning.aggregate import GlobalModel
 from federated.data import LabeledImages
 from federated.float_model import FloatModel
 from federated.task_scales import TaskScales
 from kernels.numpy_types import BoolArray, Float32Array, Float64Array, Int64Array
-from prover.model.network import Architecture
+from prover.model.network import Architecture, QuantizedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,7 +25,8 @@ class Setting:
     """A task and its participants; the first `n_malicious` clients are the attacker's.
 
     clients : each one's own samples, before any poisoning; public: what all have beside them
-    shard   : public test samples that proofs and claims speak of; test: others, for the figures
+    shard   : public test samples that proofs and claims speak of: in a task the pool, in a round
+              those that were drawn of it; test: others, for the figures
     start   : the global model of round 0; scales: of the task
     stakes, hash_power : float64[n_clients], positive; what the lotteries draw by
     """
@@ -98,6 +100,8 @@ class View:
                which an accepted proof exists, so that a claim above it has none
     trained  : bool[n], whether the model is what proven steps on committed samples lead to
     is_malicious : bool[n], which are the attacker's; for reports alone
+    committed: where claims need proofs, the integers behind each commitment; None: there are none
+    origin   : the global model where it is one of integers, exactly; None: there is none yet
     replace  : what a malicious leader does to the global model; the identity for an honest one
     """
 
@@ -111,6 +115,8 @@ class View:
     is_malicious: BoolArray
     replace: Replace
     generator: np.random.Generator
+    committed: tuple[QuantizedModel | None, ...] = ()
+    origin: GlobalModel | None = None
 
 
 class Replace(Protocol):
@@ -124,11 +130,13 @@ class Closing:
     """The end of a round: the next global model, who is in it, and who leads.
 
     accepted : bool[n]; leader : a client, or -1 where there is none
+    exact    : what `model` is the float of, where it is one of integers
     """
 
     model: Float32Array
     accepted: BoolArray
     leader: int
+    exact: GlobalModel | None = None
 
 
 class Rule(Protocol):
@@ -145,6 +153,24 @@ class Rule(Protocol):
     """Whether honest clients train by integer steps that can be proven (networks of linear layers
     alone), in place of float SGD."""
 
+    def share(
+        self, trained: Float32Array, start: Float32Array, generator: np.random.Generator
+    ) -> Float32Array:
+        """What honest clients send of what they have trained, float32[n_honest, P] both."""
+        ...
+
     def close(self, view: View) -> Closing:
         """Accepts models, makes one of them, and says who leads."""
+        ...
+
+
+@runtime_checkable
+class VerifiedRule(Rule, Protocol):
+    """A rule that counts what proofs say of committed integers (`is_verified`)."""
+
+    def commit(
+        self, sent: Float32Array, setting: Setting, origin: GlobalModel | None
+    ) -> QuantizedModel | None:
+        """The integers that a client commits to for a model, float32[P]: liars too have to take
+        some that a proof can be of. None: there are none."""
         ...

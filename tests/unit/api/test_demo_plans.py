@@ -24,8 +24,8 @@ from api.demo.told import Story
 from api.errors import DemoUnknown
 from api.settings import MAX_PROOF_ROWS, Settings
 from consensus.wire.genesis import LEAST_SAMPLES
+from federated.accuracy import count_correct
 from federated.data import DatasetRef, LabeledImages, load_samples
-from federated.experiment import count_correct
 from federated.local import improve, warm_up
 from federated.partition import split_by_label
 from federated.provable.steps import iterate_steps

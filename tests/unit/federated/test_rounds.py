@@ -11,12 +11,16 @@ pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not inst
 
 import torch
 
+from federated.accuracy import count_correct
 from federated.data import LabeledImages, load
 from federated.errors import FloatModelInvalid
-from federated.experiment import RoundOutcome, count_correct, run_rounds
+from federated.experiments.simulation.batches import LocalTraining
+from federated.experiments.simulation.interface import Setting
+from federated.experiments.simulation.loop import Round, run_rounds
+from federated.experiments.simulation.rules.zkpot import ZkPot
+from federated.experiments.simulation.tasks import TaskPlan, make_setting
 from federated.float_model import encode_float_model
 from federated.local import LOCAL, improve, warm_up
-from federated.partition import split_by_label
 from federated.train import TrainSettings, augment, train
 from prover.model.layers import Linear, Requant
 from prover.model.network import Architecture
@@ -58,41 +62,64 @@ def public() -> LabeledImages:
     return take("train", slice(0, N_PUBLIC))
 
 
+TRAINING = LocalTraining(steps=40, batch_size=64, learning_rate=4e-3)
+RULE = ZkPot(threshold=0.1, margin=None)
+
+
 @pytest.fixture(scope="module")
-def outcomes(public: LabeledImages) -> list[RoundOutcome]:
-    own = take("train", slice(N_PUBLIC, 6000))
-    parts = split_by_label(own.labels, n_clients=5, concentration=0.5, seed=1, least=200)
-    clients = [LabeledImages(images=own.images[p], labels=own.labels[p]) for p in parts]
-    test = take("test", slice(0, 2048))
-    return list(
-        run_rounds(clients, public, test, architecture=ARCHITECTURE, n_rounds=3, progress=ignore)
+def rounds() -> list[Round]:
+    plan = TaskPlan(
+        dataset="mnist",
+        network="mlp-784-64-10",
+        partition="shards",
+        n_clients=5,
+        n_malicious=0,
+        n_public=N_PUBLIC,
+        n_train=5500,
+        n_pool=512,
+        n_test=1536,
     )
+    setting = make_setting(plan, NOWHERE, seed=1)
+    return list(run_rounds(setting, RULE, None, n_rounds=3, training=TRAINING, n_drawn=512, seed=1))
 
 
-def test_each_round_is_better_than_the_one_before(outcomes: list[RoundOutcome]) -> None:
-    counts = [outcome.global_count for outcome in outcomes]
-    assert counts[0] < counts[1] < counts[2]
-    assert counts[2] > 0.9 * 2048
+def test_each_round_is_better_than_the_one_before(rounds: list[Round]) -> None:
+    first, second, third = (one.accuracy for one in rounds)
+    assert first < second < third
+    assert third > 0.8
 
 
-def test_the_mean_is_better_than_its_parts(outcomes: list[RoundOutcome]) -> None:
+def test_the_mean_is_better_than_its_parts(rounds: list[Round]) -> None:
     """What a client of few classes lacks, others know: this is why they meet."""
-    last = outcomes[-1]
-    assert last.global_count > max(last.counts)
-    assert last.global_count == count_correct(
-        last.global_model.rounded(), take("test", slice(0, 2048))
-    )
+    last = rounds[-1]
+    assert last.closing.exact is not None
+    has = count_correct(last.closing.exact.rounded(), last.view.setting.shard)
+    assert has > last.view.proven.max()
+    assert last.closing.accepted.all()
 
 
 def test_networks_with_convolutions_learn_in_rounds(public: LabeledImages) -> None:
     """By shifts and factors that the task has fixed: skips and pools average as all else does."""
-    clients = [take("train", slice(start, start + 700)) for start in (1000, 2000, 3000)]
-    test = take("test", slice(0, 512))
-    rounds = run_rounds(clients, public, test, architecture=RESIDUAL, n_rounds=2, progress=ignore)
-    first, second = rounds
-    assert first.global_model.architecture == RESIDUAL
-    assert second.global_count > 0.75 * 512
-    assert second.global_count > first.global_count
+    start, scales = warm_up(public, RESIDUAL, ignore)
+    setting = Setting(
+        architecture=RESIDUAL,
+        clients=tuple(take("train", slice(i, i + 700)) for i in (1000, 2000, 3000)),
+        public=public,
+        shard=take("test", slice(0, 256)),
+        test=take("test", slice(256, 768)),
+        start=start,
+        scales=scales,
+        n_malicious=0,
+        stakes=np.ones(3),
+        hash_power=np.ones(3),
+    )
+    first, second = run_rounds(
+        setting, RULE, None, n_rounds=2, training=TRAINING, n_drawn=256, seed=1
+    )
+    assert first.closing.exact is not None
+    assert first.closing.exact.architecture == RESIDUAL
+    assert second.accuracy > 0.7
+    assert second.accuracy > first.accuracy
 
 
 def test_the_same_seed_makes_the_same_integers(public: LabeledImages) -> None:
