@@ -76,7 +76,8 @@ def init(
     rounds: Annotated[int, typer.Option(min=1, max=65536, help="Learning rounds.")] = 3,
     threshold: Annotated[int, typer.Option(min=1, help="Least count that counts.")] = 1,
     margin: Annotated[
-        int | None, typer.Option(min=1, help="More than the global model by this count.")
+        int | None,
+        typer.Option(help="More than the global model by this count; or less, below 0."),
     ] = None,
     phase_ms: Annotated[int, typer.Option(min=1, help="How long a phase waits.")] = 60_000,
     block_ms: Annotated[int, typer.Option(min=1, help="An empty block after this.")] = 1000,

@@ -371,7 +371,8 @@ class BlockVerifier:
         return self._shards.put(pool_digest + state.beacon, shard)
 
     def _get_margin(self, state: ChainState) -> int | None:
-        """How many samples more than the global model a proof must show; None: any will do."""
+        """How many samples more than the global model a proof must show, or minus how many fewer it
+        may; None: any will do."""
         return None if state.global_model == NO_MODEL else self._task.margin
 
     def _count_global(self, state: ChainState, shard: ShardInputs) -> int:

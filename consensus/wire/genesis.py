@@ -108,7 +108,8 @@ class Task:
                             unless `allow_few_samples` (for tests of the software)
     threshold             : least claimed count of a proof that counts, 1 to n_samples
     margin                : how many more than the global model a proof must show on the same
-                            samples; None: it need not
+                            samples, -n_samples to n_samples: below 0 it may show so many fewer;
+                            None: it need not show more or less than the threshold
     n_expected            : clients at most; as soon as so many are in, registration closes
     collusion             : C, how many clients of a round may work together with validators
                             without learning more than sums of C + 2 models or more
@@ -166,7 +167,7 @@ class Task:
             raise GenesisInvalid("task.n_samples", str(error)) from None
         require_number("task.threshold", self.threshold, 1, self.n_samples)
         if self.margin is not None:
-            require_number("task.margin", self.margin, 1, self.n_samples)
+            require_number("task.margin", self.margin, -self.n_samples, self.n_samples)
         require_number("task.n_expected", self.n_expected, LEAST_MEMBERS, MAX_TRANSACTIONS)
         require_number("task.collusion", self.collusion, 0, self.n_expected - 2)
         try:

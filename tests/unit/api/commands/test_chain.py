@@ -92,6 +92,11 @@ def test_a_chain_is_made_with_all_its_keys(key: Path, tmp_path: Path) -> None:
     assert blobs.get(task.verifying_key_digest)
 
 
+def test_a_margin_may_be_negative(key: Path, tmp_path: Path) -> None:
+    succeed(*init(tmp_path / "chain", key, "--margin", -3))
+    assert Genesis.decode((tmp_path / "chain" / GENESIS).read_bytes()).task.margin == -3
+
+
 def test_a_chain_may_bound_updates(key: Path, tmp_path: Path) -> None:
     folder, norm_key = tmp_path / "chain", tmp_path / "norm"
     succeed("setup", "mlp-784-10", "--norm", "8,2000,50000", "--out", norm_key)

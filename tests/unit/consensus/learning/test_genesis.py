@@ -51,6 +51,13 @@ def test_derived_values() -> None:
     assert GENESIS.task.get_pool(1) == GENESIS.task.pools[0]
 
 
+@pytest.mark.parametrize("margin", [None, -16, -1, 0, 1, 16])
+def test_a_margin_may_be_negative(margin: int | None) -> None:
+    genesis = Lab(changes={"margin": margin}).genesis
+    assert genesis.task.n_samples == 16
+    assert Genesis.decode(genesis.encode()).task.margin == margin
+
+
 def test_a_sealed_task_has_a_pool_for_each_round() -> None:
     pools = (bytes(32), bytes(31) + b"\1")
     task = make_task(sealed=True, pools=pools)
@@ -127,7 +134,9 @@ CHANGES: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("task.n_samples", lambda v: enlarge(v["task"])),
     ("task.threshold", lambda v: v["task"].update(threshold=0)),
     ("task.threshold", lambda v: v["task"].update(threshold=17)),
-    ("task.margin", lambda v: v["task"].update(margin=0)),
+    ("task.margin", lambda v: v["task"].update(margin=17)),
+    ("task.margin", lambda v: v["task"].update(margin=-17)),
+    ("task.margin", lambda v: v["task"].update(margin=0.0)),
     ("task.n_rounds", lambda v: v["task"].update(n_rounds=0)),
     ("task.n_expected", lambda v: v["task"].update(n_expected=1025)),
     ("task.n_expected", lambda v: v["task"].update(n_expected=2)),

@@ -270,13 +270,13 @@ def test_memory_is_bounded() -> None:
     assert [memory.get(bytes((i,))) for i in range(10)] == [None] * 7 + [7, 8, 9]
 
 
-def reach_a_model_that_errs() -> tuple[ProvenLab, ChainState, int]:
+def reach_a_model_that_errs(margin: int) -> tuple[ProvenLab, ChainState, int]:
     """A lab in its second round, and how many of the drawn samples the global model gets right.
 
     Which ones are drawn hangs on every byte of the genesis, so some are tried.
     """
     for threshold in range(1, 8):
-        lab = ProvenLab(changes={"margin": 1, "threshold": threshold})
+        lab = ProvenLab(changes={"margin": margin, "threshold": threshold})
         state = lab.reach(Phase.PROVE, learning_round=1)
         model = GlobalModel.parse(lab.blobs.get(state.global_model)).rounded()
         images, labels = lab.pool.draw(state.beacon, N_SAMPLES)
@@ -287,13 +287,23 @@ def reach_a_model_that_errs() -> tuple[ProvenLab, ChainState, int]:
 
 
 def test_a_margin_asks_for_more_than_the_global_model() -> None:
-    lab, state, n_global = reach_a_model_that_errs()
+    lab, state, n_global = reach_a_model_that_errs(1)
     first = lab.reach(Phase.PROVE, learning_round=0)
     assert lab.verifier().check_proofs(first, [lab.prove(2, first)]) == [VALID]  # no model yet
     verifier = lab.verifier()
     claims = {k: lab.prove(0, state, claimed=k) for k in (n_global, n_global + 1)}
     assert verifier.check_proofs(state, list(claims.values())) == [WRONG, VALID]
     assert verifier.check_proofs(state, list(claims.values())) == [WRONG, VALID]
+
+
+@pytest.mark.parametrize("margin", [0, -1])
+def test_a_margin_may_let_proofs_show_as_many_or_fewer(margin: int) -> None:
+    lab, state, n_global = reach_a_model_that_errs(margin)
+    claims = [n_global + margin - 1, n_global + margin, n_global]
+    proofs = [lab.prove(0, state, claimed=k) for k in claims if k >= lab.genesis.task.threshold]
+    expected = [WRONG, VALID, VALID][3 - len(proofs) :]
+    assert lab.verifier().check_proofs(state, proofs) == expected
+    assert WRONG in expected, "the margin refused one"
 
 
 # -- payloads --------------------------------------------------------------------------------------
