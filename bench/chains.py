@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -20,28 +19,19 @@ from consensus.aggregation.client_side import RoundClient, RoundSecrets
 from consensus.aggregation.deal import Deal
 from consensus.aggregation.masks import Masker
 from consensus.content.blobs import FileBlobs
-from consensus.disk.development import (
-    ADMISSION,
-    BEACON,
-    BLOBS,
-    create_chain,
-    node_home,
-    sign_permit,
-)
-from consensus.disk.identity import get_public_key, load_key, load_seed, sign
-from consensus.learning import beacon
+from consensus.disk.development import BLOBS
+from consensus.disk.identity import get_public_key
 from consensus.learning.admission import describe_occasion
 from consensus.learning.aggregate import WEIGHT
-from consensus.learning.chain import apply, beacon_message, start
+from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.circle import describe_circle
 from consensus.learning.samples import SamplePool
 from consensus.learning.steps import STEPS
-from consensus.node.verifier import BlockVerifier
-from consensus.wire.codec import Signed
-from consensus.wire.genesis import Genesis, Task, Timeouts, set_phases
-from consensus.wire.messages import Block, FinalBlock, QuorumCertificate, Step, Vote
+from consensus.wire.genesis import Task, Timeouts, set_phases
+from consensus.wire.messages import FinalBlock
 from consensus.wire.transactions import Commit, Contribution, Proof, Register, SentTransaction
+from federated.experiments.chains.dealt import N_VALIDATORS, DealtChain
 from kernels.backend import Backend
 from kernels.encoding import encode_g1
 from prover.circuit.accuracy import AccuracyCircuit
@@ -51,10 +41,7 @@ from prover.pedersen.commitment import Blinding, Committer, ModelCommitment, dra
 from prover.pipeline import commit_job, prove_job
 from prover.wire.records import Record
 
-N_VALIDATORS = 4
 NO_DEADLINE_MS = 86_400_000
-FIRST_MS = 1_700_000_000_000
-S = TypeVar("S", bound=Signed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +56,7 @@ class Prover:
     backend: Backend
 
 
-class ChainLab:
+class ChainLab(DealtChain):
     """A chain under `folder`, and all that its clients and validators would say."""
 
     def __init__(
@@ -82,25 +69,32 @@ class ChainLab:
         empty_block_ms: int = 1000,
         step_ms: int = 2000,
     ) -> None:
-        self.folder, self.prover = folder, prover
-        folder.mkdir(parents=True, mode=0o700)
-        self.blobs = FileBlobs(folder / BLOBS)
+        self.prover = prover
         self.clients = [Ed25519PrivateKey.generate() for _ in range(n_clients)]
-        self.genesis = self._create(n_rounds, empty_block_ms, step_ms)
-        self.verifier = BlockVerifier(self.genesis, self.blobs, secrets.token_bytes)
         self._secrets: dict[tuple[bytes, int], RoundSecrets] = {}
         self._circles: dict[bytes, Circle] = {}
         self._deals: dict[bytes, Deal] = {}
+        folder.mkdir(parents=True, mode=0o700)
+        blobs = FileBlobs(folder / BLOBS)
+        timeouts = Timeouts(
+            propose_ms=step_ms,
+            prevote_ms=step_ms,
+            precommit_ms=step_ms,
+            increase_ms=step_ms,
+            empty_block_ms=empty_block_ms,
+            longest_empty_ms=empty_block_ms,
+        )
+        super().__init__(folder, self._make_task(blobs, n_rounds), blobs, timeouts=timeouts)
 
-    def _create(self, n_rounds: int, empty_block_ms: int, step_ms: int) -> Genesis:
+    def _make_task(self, blobs: FileBlobs, n_rounds: int) -> Task:
         p = self.prover
-        task = Task(
+        return Task(
             task_id=b"bench",
             architecture=p.model.architecture,
             circuit_digest=p.circuit.digest,
-            verifying_key_digest=self.blobs.put(p.key.verifying.encode()),
+            verifying_key_digest=blobs.put(p.key.verifying.encode()),
             sealed=False,
-            pools=(self.blobs.put(p.pool.encode()),),
+            pools=(blobs.put(p.pool.encode()),),
             n_samples=p.n_samples,
             threshold=1,
             margin=None,
@@ -110,25 +104,6 @@ class ChainLab:
             **set_phases(NO_DEADLINE_MS),
             allow_few_samples=True,
         )
-        timeouts = Timeouts(
-            propose_ms=step_ms,
-            prevote_ms=step_ms,
-            precommit_ms=step_ms,
-            increase_ms=step_ms,
-            empty_block_ms=empty_block_ms,
-            longest_empty_ms=empty_block_ms,
-        )
-        return create_chain(
-            self.folder,
-            chain_id=b"bench",
-            task=task,
-            timeouts=timeouts,
-            n_validators=N_VALIDATORS,
-            random_bytes=secrets.token_bytes,
-        )
-
-    def home(self, index: int) -> Path:
-        return node_home(self.folder, index)
 
     # -- what clients send
 
@@ -147,15 +122,11 @@ class ChainLab:
             case _:
                 return []
 
-    def _sign(self, message: S, key: Ed25519PrivateKey) -> S:
-        return sign(key, message, self.genesis.digest)
-
     def _register(self, i: int) -> Register:
         key = self.clients[i]
         public = get_public_key(key)
-        permit = sign_permit(self._admission, self.genesis.digest, public)
-        tx = Register(client_key=public, validator=i % N_VALIDATORS, permit=permit)
-        return self._sign(tx, key)
+        tx = Register(client_key=public, validator=i % N_VALIDATORS, permit=self.permit(public))
+        return self.sign(tx, key)
 
     def _commit(self, key: Ed25519PrivateKey, learning_round: int) -> Commit:
         made, keys = self._commitment, self._draw_secrets(key, learning_round).public
@@ -166,7 +137,7 @@ class ChainLab:
             mask_key=keys.mask_key,
             share_key=keys.share_key,
         )
-        return self._sign(tx, key)
+        return self.sign(tx, key)
 
     def _prove(self, key: Ed25519PrivateKey, state: ChainState) -> Proof:
         p, public = self.prover, get_public_key(key)
@@ -191,7 +162,7 @@ class ChainLab:
             envelope=job.envelope,
             deal=self.blobs.put(dealt.encode()),
         )
-        return self._sign(tx, key)
+        return self.sign(tx, key)
 
     def _contribute(self, key: Ed25519PrivateKey, state: ChainState) -> Contribution:
         client, public = self._take_part(key, state), get_public_key(key)
@@ -212,7 +183,7 @@ class ChainLab:
             step=STEPS[state.phase],
             payload=self.blobs.put(payload.encode()),
         )
-        return self._sign(tx, key)
+        return self.sign(tx, key)
 
     def _draw_secrets(self, key: Ed25519PrivateKey, learning_round: int) -> RoundSecrets:
         place = (get_public_key(key), learning_round)
@@ -248,18 +219,7 @@ class ChainLab:
 
     def extend(self, state: ChainState, parent: FinalBlock | None) -> FinalBlock:
         """The block after `parent` with all that is due, and its certificate."""
-        block = Block(
-            height=state.height + 1,
-            parent=state.head,
-            certificate=() if parent is None else (parent.certificate,),
-            proposer=0,
-            state_root=state.digest,
-            beacon=self._beacon(state) if state.phase is Phase.BEACON else b"",
-            transactions=tuple(self.list_due(state)),
-            evidence=(),
-            aggregate=(self.verifier.build_aggregate(state),) if state.phase is Phase.ELECT else (),
-        )
-        return FinalBlock(block=block, certificate=self._certify(block))
+        return self.finish(self.make_block(state, parent, self.list_due(state)))
 
     def make_blocks(self, n: int) -> Sequence[FinalBlock]:
         """The first n blocks of the chain."""
@@ -269,40 +229,7 @@ class ChainLab:
             state = apply(state, finals[-1].block)
         return finals
 
-    def _beacon(self, state: ChainState) -> bytes:
-        message = beacon_message(state)
-        signers = range(self.genesis.n_faulty + 1)
-        return beacon.combine({i: beacon.sign_share(self._shares[i], message) for i in signers})
-
-    def _certify(self, block: Block) -> QuorumCertificate:
-        return QuorumCertificate.of(
-            self._sign(
-                Vote(
-                    step=int(Step.PRECOMMIT),
-                    height=block.height,
-                    round=0,
-                    block_hash=block.hash,
-                    time_ms=FIRST_MS + block.height,
-                    validator=i,
-                ),
-                self._validators[i],
-            )
-            for i in range(2 * self.genesis.n_faulty + 1)
-        )
-
     # -- keys
-
-    @cached_property
-    def _admission(self) -> Ed25519PrivateKey:
-        return load_key(self.folder, ADMISSION)
-
-    @cached_property
-    def _validators(self) -> list[Ed25519PrivateKey]:
-        return [load_key(self.home(i)) for i in range(N_VALIDATORS)]
-
-    @cached_property
-    def _shares(self) -> list[bytes]:
-        return [load_seed(self.home(i), BEACON) for i in range(N_VALIDATORS)]
 
     @cached_property
     def _blinding(self) -> Blinding:

@@ -25,7 +25,7 @@ import numpy as np
 from redis import Redis
 from redis.exceptions import RedisError
 
-from bench.chains import N_VALIDATORS, ChainLab, Prover
+from bench.chains import ChainLab, Prover
 from bench.program import PROGRAM
 from bench.proving import AccuracyBench
 from bench.registry import BenchCase, Suite, Task
@@ -45,6 +45,7 @@ from consensus.node.verifier import BlockVerifier
 from consensus.node.watch import Watch
 from consensus.wire.messages import Block, FinalBlock, Proposal, Step, Vote
 from consensus.wire.transactions import SentTransaction
+from federated.experiments.chains.dealt import N_VALIDATORS
 from kernels.backend import get_backend
 from prover.circuit.accuracy import compile_accuracy
 from prover.groth16.setup import setup_accuracy

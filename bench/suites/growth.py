@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from bench.chains import N_VALIDATORS, ChainLab
+from bench.chains import ChainLab
 from bench.registry import BenchCase, Suite, Task
 from bench.scratch import Scratch
 from bench.suites.consensus import (
@@ -30,6 +30,7 @@ from bench.suites.consensus import (
 from consensus.learning.chain_state import Phase
 from consensus.node.stream import FINAL, STREAMS, VOTES, Incoming, Transport
 from consensus.node.watch import Watch
+from federated.experiments.chains.dealt import N_VALIDATORS
 
 FULL, QUICK = (100, 300, 1000), (4,)
 _SENDING = (Phase.REGISTER, Phase.COMMIT, Phase.PROVE, Phase.MASK, Phase.UNMASK)

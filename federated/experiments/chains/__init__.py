@@ -1,0 +1,1 @@
+"""Chains that are dealt, played and measured in one process."""
