@@ -45,7 +45,7 @@ proven: the mlp-784-10 committed to as D_W
 
 
 def list_examples(root: Path) -> set[str]:
-    return {path.name for path in (root / "examples").iterdir() if path.suffix == ".py"}
+    return {p.name for p in (root / "examples").iterdir() if p.suffix in {".py", ".ipynb"}}
 
 
 def run(example: Path, *arguments: str, folder: Path) -> str:
@@ -69,10 +69,10 @@ def run(example: Path, *arguments: str, folder: Path) -> str:
 
 
 def test_every_example_has_a_test(root: Path) -> None:
-    source = Path(__file__).read_text(encoding="utf-8")
-    assert list_examples(root) == set(
-        re.findall(r'run\(\s*root / "examples" / "(\w+\.py)"', source)
-    )
+    here = Path(__file__).parent
+    source = "".join(p.read_text(encoding="utf-8") for p in here.glob("test_*.py"))
+    named = re.findall(r'(?:run\(|return)\s*root / "examples" / "(\w+\.\w+)"', source)
+    assert list_examples(root) == set(named)
 
 
 @pytest.mark.slow
