@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -30,9 +31,14 @@ from kernels.cpu.pool import GRAIN_NS, Pool
 from kernels.cpu.scalars import pointwise, sparse
 from kernels.cpu.scalars.ntt import Ntt
 from kernels.cpu.words import group
+from kernels.cpu.words.point_rows import ROW_NS as POINT_ROW_NS
+from kernels.cpu.words.point_rows import PointRows
 from kernels.host import HostArrays
 from kernels.machine import bound_threads, count_processors
 from kernels.numpy_types import BoolArray
+
+Points = TypeVar("Points", G1Array, G2Array)
+_PARTS_A_THREAD = 16
 
 
 class CpuBackend(HostArrays):
@@ -183,6 +189,30 @@ class CpuBackend(HostArrays):
     def scale_g1(self, factor: int, points: G1Array) -> G1Array:
         """factor * P_i for every i, for points that are not fixed; of this backend alone."""
         return scale_g1(factor, points, self._g1)
+
+    def sum_rows_g1(self, rows: PointRows, points: G1Array) -> G1Array:
+        """A sparse matrix times points; of this backend alone. ShapeError for too few points."""
+        out = self._sum_rows(rows, points, rows.sum_g1)
+        return G1Array(out)
+
+    def sum_rows_g2(self, rows: PointRows, points: G2Array) -> G2Array:
+        """As `sum_rows_g1`."""
+        out = self._sum_rows(rows, points, rows.sum_g2)
+        return G2Array(out)
+
+    def _sum_rows(
+        self,
+        rows: PointRows,
+        points: Points,
+        run: Callable[[Points, U64, int, int], None],
+    ) -> U64:
+        rows.require_points(len(points))
+        out = np.empty((len(rows), points.WORDS), dtype=np.uint64)
+        n_parts = self._pool.count(len(rows), POINT_ROW_NS) * _PARTS_A_THREAD
+        size = max(1, -(-len(rows) // n_parts))  # rows differ: a part that is short is soon done
+        parts = [(i, min(i + size, len(rows))) for i in range(0, len(rows), size)]
+        self._pool.each(parts, lambda first, last: run(points, out, first, last))
+        return out
 
     def is_on_curve_g1(self, points: G1Array) -> BoolArray:
         """Per point, on all threads."""

@@ -58,7 +58,7 @@ fp_add_b = Routine("fp.add_b", "pp", _add_b).intrinsic()
 # -- Jacobian coordinates, over either field -------------------------------------------------------
 
 
-class _Field(NamedTuple):
+class Coordinates(NamedTuple):
     """Arithmetic of the field of a group's coordinates, over addresses (out, a, b)."""
 
     key: str
@@ -67,12 +67,14 @@ class _Field(NamedTuple):
     sqr: Callable[[int, int], None]
     add: Callable[[int, int, int], None]
     sub: Callable[[int, int, int], None]
+    neg: Callable[[int, int], None]
     copy: Callable[[int, int], None]
+    inverse: Callable[[int, int], None]
     is_zero: Callable[[int], np.uint64]
     set_one: Callable[[int], None]
 
 
-def _build_double(field: _Field) -> Callable[[int], None]:
+def _build_double(field: Coordinates) -> Callable[[int], None]:
     n, mul, sqr, add, sub = field.n_bytes, field.mul, field.sqr, field.add, field.sub
 
     @kernel(signature="void(uintp)", key=field.key)
@@ -106,7 +108,9 @@ def _build_double(field: _Field) -> Callable[[int], None]:
     return double
 
 
-def _build_add_affine(field: _Field, double: Callable[[int], None]) -> Callable[[int, int], None]:
+def _build_add_affine(
+    field: Coordinates, double: Callable[[int], None]
+) -> Callable[[int, int], None]:
     n, mul, sqr, sub = field.n_bytes, field.mul, field.sqr, field.sub
     move, zero, one = field.copy, field.is_zero, field.set_one
 
@@ -151,34 +155,45 @@ def _build_add_affine(field: _Field, double: Callable[[int], None]) -> Callable[
     return add_affine
 
 
-_FP = _Field("fp", 32, fp_mul, fp_sqr, fp_add, fp_sub, copy, is_zero, fp_set_one)
-_FP2 = _Field(
+def _build_to_affine(field: Coordinates) -> Callable[[int, int], None]:
+    n, mul, sqr, invert = field.n_bytes, field.mul, field.sqr, field.inverse
+
+    @kernel(signature="void(uintp, uintp)", key=field.key)
+    def to_affine(out: int, t: int) -> None:
+        """Affine (x, y) of a Jacobian point; 1/0 = 0 makes infinity zero words."""
+        work = stack(16)
+        inverse, square = work, work + n
+        invert(inverse, t + 2 * n)
+        sqr(square, inverse)
+        mul(out, t, square)
+        mul(square, square, inverse)
+        mul(out + n, t + n, square)
+
+    return to_affine
+
+
+G1_COORDINATES = Coordinates(
+    "fp", 32, fp_mul, fp_sqr, fp_add, fp_sub, fp_neg, copy, fp_inverse, is_zero, fp_set_one
+)
+G2_COORDINATES = Coordinates(
     "fp2",
     64,
     tower.fp2_mul,
     tower.fp2_sqr,
     tower.fp2_add,
     tower.fp2_sub,
+    tower.fp2_neg,
     tower.fp2_copy,
+    tower.fp2_inverse,
     is_zero8,
     fp2_set_one,
 )
-g1_double, g2_double = _build_double(_FP), _build_double(_FP2)
+g1_double, g2_double = _build_double(G1_COORDINATES), _build_double(G2_COORDINATES)
 g1_add_affine, g2_add_affine = (
-    _build_add_affine(_FP, g1_double),
-    _build_add_affine(_FP2, g2_double),
+    _build_add_affine(G1_COORDINATES, g1_double),
+    _build_add_affine(G2_COORDINATES, g2_double),
 )
-
-
-@kernel(signature="void(uintp, uintp)")
-def g1_to_affine(out: int, t: int) -> None:
-    """Affine (x, y) of a Jacobian point; 1/0 = 0 makes infinity zero words."""
-    inverse, square = stack(4), stack(4)
-    fp_inverse(inverse, t + 64)
-    fp_sqr(square, inverse)
-    fp_mul(out, t, square)
-    fp_mul(square, square, inverse)
-    fp_mul(out + 32, t + 32, square)
+g1_to_affine, g2_to_affine = _build_to_affine(G1_COORDINATES), _build_to_affine(G2_COORDINATES)
 
 
 # -- membership ------------------------------------------------------------------------------------
