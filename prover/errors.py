@@ -6,6 +6,7 @@ ProverError, a `kernels.errors.ZkpotError`
 │   ├── DoesNotFit            no proof for it fits a machine, in however many shards
 │   └── QuantizationOverflow  a layer can exceed its accumulator bound, whatever its weights
 ├── BoundsInvalid             bounds on updates that no circuit is for
+├── CeremonyInvalid           a key is not what its contributions made of the circuit's first key
 ├── DependentColumns          a circuit whose key would let statements or commitments be shifted
 ├── FieldInvalid              a field of a record, or its bytes, are not what it declares
 ├── FormatError               bytes of a file are not what the format demands
@@ -84,6 +85,19 @@ class QuantizationOverflow(ArchitectureInvalid):
     def __init__(self, *, layer: int, bound: int, limit: int, next_step: str) -> None:
         self.layer, self.bound, self.limit, self.next_step = layer, bound, limit, next_step
         super().__init__(f"layer {layer}: |m*z| can reach {bound}, limit {limit}; {next_step}")
+
+
+class CeremonyInvalid(ProverError):
+    """A key of plain Groth16 did not come from its circuit by the contributions that it names.
+
+    what : the first thing that is wrong; everything in a key is public
+    """
+
+    code = "ceremony_invalid"
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        super().__init__(f"{what}; do not use the key, and get it again from those who made it")
 
 
 class BoundsInvalid(ProverError, ValueError):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from api.console.groth16.ceremony import register as register_ceremony
 from api.console.output import AsJson, emit_json, refuse
 
 
@@ -26,17 +27,74 @@ def register(app: typer.Typer) -> None:
     group.command()(prove)
     group.command()(verify)
     group.command()(solidity)
+    register_ceremony(group)
     app.add_typer(group, name="groth16")
 
 
 def setup(
     r1cs: Annotated[Path, _existing("Circuit, .r1cs.")],
     zkey: Annotated[Path, typer.Argument(help="Where the proving key goes, .zkey.")],
-    vkey: Annotated[Path, typer.Argument(help="Where the verification key goes, JSON.")],
+    vkey: Annotated[
+        Path | None,
+        typer.Argument(help="Where the verification key goes, JSON: of a key for development."),
+    ] = None,
+    ptau: Annotated[
+        Path | None,
+        typer.Option(
+            "--ptau",
+            exists=True,
+            dir_okay=False,
+            help="Powers of tau: make the first key of a ceremony, for others to contribute to.",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-development",
+            help="Make a whole key under a trapdoor of this process, which could forge with it.",
+        ),
+    ] = False,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Make a key for a circuit of circom, under a trapdoor of this process: for development."""
+    """Make a key for a circuit of circom: the first one of a ceremony, or one for development."""
+    if (ptau is None) == (not insecure):
+        raise typer.BadParameter("give one of --ptau and --insecure-development")
+    if ptau is not None:
+        if vkey is not None:
+            raise typer.BadParameter(
+                "the first key verifies nothing: contribute, then `verify-key --vkey`",
+                param_hint="VKEY",
+            )
+        _setup_first(r1cs, zkey, ptau, backend, as_json=as_json)
+        return
+    _setup_alone(r1cs, zkey, vkey, backend, as_json=as_json)
+
+
+def _setup_first(r1cs: Path, zkey: Path, ptau: Path, backend: str, *, as_json: bool) -> None:
+    import time
+
+    from api.console.groth16.first_key import describe, make_first_key
+    from api.console.progress import show_steps
+    from api.console.refusals import load_backend, refusing
+    from prover.formats.key_sections import SETUP_ORDER, write_sections
+
+    with refusing(as_json=as_json):
+        device = load_backend(backend)
+        started = time.perf_counter()
+        with show_steps() as progress:
+            key = make_first_key(r1cs, ptau, device, progress)
+        write_sections(zkey, key, SETUP_ORDER)
+    facts = {"zkey": str(zkey), "setup_s": time.perf_counter() - started, **describe(key)}
+    if as_json:
+        emit_json(facts)
+        return
+    typer.echo(f"first key of {facts['domain']} rows, {facts['wires']} wires, circuit hash")
+    typer.echo(f"  {facts['circuit_hash']}")
+    typer.echo(f"wrote {zkey} (public; proves nothing until somebody contributes to it)")
+
+
+def _setup_alone(r1cs: Path, zkey: Path, vkey: Path | None, backend: str, *, as_json: bool) -> None:
     import secrets
     import time
     from textwrap import fill
@@ -62,11 +120,12 @@ def setup(
                 progress=progress,
             )
         write_zkey(zkey, Zkey(key=key, circuit=rows), device)
-        write_vkey(vkey, key.verifying)  # snarkjs could tell it by the other
+        if vkey is not None:
+            write_vkey(vkey, key.verifying)  # snarkjs could tell it by the other
     facts = {
         "warning": WARNING,
         "zkey": str(zkey),
-        "vkey": str(vkey),
+        "vkey": None if vkey is None else str(vkey),
         "wires": key.n_wires,
         "n_public": key.n_public,
         "domain": key.domain,
@@ -77,7 +136,7 @@ def setup(
         return
     typer.secho(fill(WARNING, 99), fg="red", bold=True)
     typer.echo(f"key of {key.domain} rows, {key.n_wires} wires, in {facts['setup_s']:.2f} s")
-    typer.echo(f"wrote {zkey} and {vkey} (public)")
+    typer.echo(f"wrote {zkey}{'' if vkey is None else f' and {vkey}'} (public)")
 
 
 def prove(

@@ -45,7 +45,7 @@ class BinFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, magic: bytes, versions: Sequence[int]):
-        self._name = Path(path).name
+        self.name = Path(path).name
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise self.refuse("is no regular file", next_step="name a file")
         self._loaded: dict[int, npt.NDArray[np.uint8]] = {}
@@ -71,12 +71,12 @@ class BinFile:
         self, what: str, *, section: int | None = None, next_step: str = REGENERATE
     ) -> FormatError:
         """The error to raise for this file (and section)."""
-        where = self._name if section is None else f"{self._name}, section {section}"
+        where = self.name if section is None else f"{self.name}, section {section}"
         return FormatError(what, where=where, next_step=next_step)
 
     def where(self, section: int) -> str:
         """Name of the place, for errors raised elsewhere."""
-        return f"{self._name}, section {section}"
+        return f"{self.name}, section {section}"
 
     def has(self, section: int) -> bool:
         return section in self._sections
@@ -129,6 +129,24 @@ class BinFile:
         else:
             content = self._read_new(section, self._sections[section][0] + offset, n_bytes)
         return content.view(dtype)
+
+    def part(self, section: int, offset: int, n_words: int, per_element: int) -> U64:
+        """n_words from a byte of the section on, as uint64[n, per_element]; read from the file.
+
+        Raises FormatError when the section ends before.
+        """
+        if offset + 8 * n_words > self.n_bytes(section):
+            raise self.refuse(f"ends before byte {offset + 8 * n_words}", section=section)
+        return self._words_at(self._sections[section][0] + offset, n_words, per_element, section)
+
+    def behind(self, section: int, offset: int, n_words: int) -> U64:
+        """As `part`, uint64[1, n_words], of whatever follows there in the file."""
+        return self._words_at(self._sections[section][0] + offset, n_words, n_words, section)
+
+    def _words_at(self, position: int, n_words: int, per_element: int, section: int) -> U64:
+        flat = self._read_new(section, position, 8 * n_words).view(np.dtype("<u8"))
+        words: U64 = flat.astype(np.uint64, copy=False).reshape(-1, per_element)
+        return words
 
     def words(self, section: int, per_element: int) -> U64:
         """The section as uint64[n, per_element]."""

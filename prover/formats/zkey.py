@@ -32,6 +32,7 @@ import numpy as np
 from kernels.array import U64, FrArray, FrMont, G1Array, G2Array, SparseMatrix
 from kernels.backend import Backend
 from kernels.bn254 import TWO_ADICITY, P, R
+from kernels.numpy_types import UInt8Array
 from prover.circuit.r1cs import Factors
 from prover.formats.binfile import BinFile, Buffer, require_below, write_binfile
 from prover.formats.checks import is_infinity, require_finite, require_g1, require_g2
@@ -48,10 +49,10 @@ from prover.keys.halves import (
 )
 from prover.randomness import RandomBytes
 
-_GROTH16 = 1
-_SIZES = struct.Struct("<I32sI32sIII")
+GROTH16 = 1
+SIZES = struct.Struct("<I32sI32sIII")
 _G1, _G2 = 64, 128  # bytes
-_HEADER_BYTES = _SIZES.size + 3 * _G1 + 3 * _G2
+_HEADER_BYTES = SIZES.size + 3 * _G1 + 3 * _G2
 _ENTRY = np.dtype([("matrix", "<u4"), ("row", "<u4"), ("wire", "<u4"), ("value", "<u8", (4,))])
 _HASH_BYTES = 64
 _MIN_CONTRIBUTION = 3 * _G1 + _G2 + 64 + 4 + 4
@@ -74,7 +75,7 @@ class Zkey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Header:
+class Header:
     n_wires: int
     n_public: int
     lg_n: int
@@ -106,7 +107,7 @@ def read_zkey(
         digest = file.load() if memory is not None else b""
         is_known = memory is not None and memory.knows(digest)
         check_points = check_points and not is_known
-        header = _read_header(file, backend, check=not is_known)
+        header = read_header(file, backend, check=not is_known)
         zkey = Zkey(
             circuit=_read_circuit(file, header, backend),
             key=_read_key(
@@ -132,7 +133,7 @@ def write_zkey(path: str | os.PathLike[str], zkey: Zkey, backend: Backend) -> No
     not.) snarkjs proves, verifies and exports with such a key; its `zkey verify` refuses it.
     Raises TypeError for a key that is prepared for a device.
     """
-    sections = [(1, [struct.pack("<I", _GROTH16)]), *_encode_body(zkey, backend)]
+    sections = [(1, [struct.pack("<I", GROTH16)]), *_encode_body(zkey, backend)]
     contributions = zkey.contributions
     if not contributions:
         digest = blake2b(digest_size=_HASH_BYTES)
@@ -149,13 +150,12 @@ def _encode_body(zkey: Zkey, backend: Backend) -> list[tuple[int, Sequence[Buffe
     key, v = zkey.key, zkey.key.verifying
     n_ic = 1 + key.n_public
     b1, b2, h = _as_stored(key.b1), _as_stored(key.b2), _as_stored(key.h)
-    sizes = _SIZES.pack(32, _P_BYTES, 32, _R_BYTES, key.n_wires, key.n_public, key.domain)
+    sizes = SIZES.pack(32, _P_BYTES, 32, _R_BYTES, key.n_wires, key.n_public, key.domain)
     points = (v.alpha, b1[-2:-1], v.beta, v.gamma, key.correction[:1], v.delta)
-    entries = _encode_matrices(zkey.circuit, backend)
     return [
         (2, [sizes, *(_bytes_of(p.data) for p in points)]),
         (3, [_bytes_of(v.public.data)]),
-        (4, [struct.pack("<I", len(entries)), entries.view(np.uint8)]),
+        (4, [encode_entries(zkey.circuit.a, zkey.circuit.b, backend)]),
         (5, [_bytes_of(_spread(_as_stored(key.a), key.a_wires, key.n_wires))]),
         (6, [_bytes_of(_spread(b1, key.b_wires, key.n_wires))]),
         (7, [_bytes_of(_spread(b2, key.b_wires, key.n_wires))]),
@@ -181,35 +181,33 @@ def _bytes_of(words: U64) -> Buffer:
     return words.astype("<u8", copy=False)
 
 
-def _encode_matrices(
-    circuit: Factors, backend: Backend
-) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    """Records of section 4."""
-    matrices = (circuit.a, circuit.b)
-    rows = np.concatenate([list_rows(m) for m in matrices])
+def encode_entries(a: SparseMatrix, b: SparseMatrix, backend: Backend) -> UInt8Array:
+    """Section 4: count and records, by row, those of A before those of B."""
+    rows = np.concatenate([list_rows(m) for m in (a, b)])
     order = np.argsort(rows, kind="stable")
-    values = FrArray.concat([list_values(m, backend) for m in matrices])
+    values = FrArray.concat([list_values(m, backend) for m in (a, b)])
     once = backend.to_mont(values)
     twice = backend.to_mont(FrArray(once.data))  # as a plain scalar: one more factor 2^256
     entries = np.empty(len(order), dtype=_ENTRY)
-    entries["matrix"] = np.repeat(np.arange(2), [m.nnz for m in matrices])[order]
+    entries["matrix"] = np.repeat(np.arange(2), [a.nnz, b.nnz])[order]
     entries["row"] = rows[order]
-    entries["wire"] = np.concatenate([m.cols for m in matrices])[order]
+    entries["wire"] = np.concatenate([a.cols, b.cols])[order]
     entries["value"] = twice.data[order]
-    return entries
+    count = np.frombuffer(struct.pack("<I", len(entries)), dtype=np.uint8)
+    return np.concatenate([count, entries.view(np.uint8)])
 
 
-def _read_header(file: BinFile, backend: Backend, *, check: bool) -> _Header:
+def read_header(file: BinFile, backend: Backend, *, check: bool) -> Header:
     """Sections 1 and 2; every count is checked against the size of the section it rules."""
     file.require_bytes(1, 4, "a protocol number")
     (protocol,) = struct.unpack("<I", file.read(1))
-    if protocol != _GROTH16:
+    if protocol != GROTH16:
         raise file.refuse(
             f"protocol {protocol} is not Groth16", section=1, next_step="use a Groth16 key"
         )
     file.require_bytes(2, _HEADER_BYTES, "the header of a BN254 key")
     raw = file.read(2)
-    n8q, p, n8r, r, n_wires, n_public, n = _SIZES.unpack_from(raw)
+    n8q, p, n8r, r, n_wires, n_public, n = SIZES.unpack_from(raw)
     if (n8q, p, n8r, r) != (32, _P_BYTES, 32, _R_BYTES):
         raise file.refuse("the curve is not BN254", section=2, next_step="use a BN254 key")
     lg_n = int(n).bit_length() - 1
@@ -230,13 +228,13 @@ def _read_header(file: BinFile, backend: Backend, *, check: bool) -> _Header:
         (9, n, _G1),
     ):
         file.require_bytes(section, count * size, f"{count} points")
-    g1, g2 = _split_points(raw[_SIZES.size :])
+    g1, g2 = _split_points(raw[SIZES.size :])
     if check:
         require_g1(g1, backend, where=file.where(2))
         require_g2(g2, backend, where=file.where(2))
         require_finite(g1, where=file.where(2))
         require_finite(g2, where=file.where(2))
-    return _Header(n_wires=n_wires, n_public=n_public, lg_n=lg_n, g1=g1, g2=g2)
+    return Header(n_wires=n_wires, n_public=n_public, lg_n=lg_n, g1=g1, g2=g2)
 
 
 def _split_points(raw: bytes) -> tuple[G1Array, G2Array]:
@@ -267,7 +265,7 @@ def _read_b2(
 
 def _read_key(
     file: BinFile,
-    header: _Header,
+    header: Header,
     backend: Backend,
     *,
     check_public: bool,
@@ -315,7 +313,7 @@ def _find_finite(*queries: G1Array | G2Array) -> Wires:
     return np.flatnonzero(~infinite).astype(np.uint32)
 
 
-def _read_circuit(file: BinFile, header: _Header, backend: Backend) -> Factors:
+def _read_circuit(file: BinFile, header: Header, backend: Backend) -> Factors:
     """A and B of section 4."""
     n_rows, n_wires = 1 << header.lg_n, header.n_wires
     if file.n_bytes(4) < 4:

@@ -224,13 +224,13 @@ def setup_plain(
 
     Every wire that is not public counts as private. Cost and errors are those of `setup`.
     """
-    padded = _append_public_rows(circuit)
+    padded = append_public_rows(circuit)
     report = progress or silent
     key = _make_key(padded, trapdoor, backend, Quotient.WHOLE, report, keep_in_memory)
     return key, padded
 
 
-def _append_public_rows(circuit: R1CS) -> R1CS:
+def append_public_rows(circuit: R1CS) -> R1CS:
     """The circuit and, as snarkjs does, a row for each public wire where A has its only entry, 1.
 
     They make the public columns independent of all others; else a proof for some public inputs

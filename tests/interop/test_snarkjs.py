@@ -1,15 +1,8 @@
-"""snarkjs itself: it accepts our proofs, keys, circuits and witnesses, and we accept its.
-
-npm installs the pinned version once into `build/`; without node, npm or a registry these skip.
-"""
+"""snarkjs itself: it accepts our proofs, keys, circuits and witnesses, and we accept its."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,42 +25,10 @@ from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
 from tests.support.commands import run
 from tests.support.foreign import CIRCUITS, encode_rows, replaced, vector
+from tests.support.snarkjs import SnarkJs
 from tests.support.tiny_circuits import seeded
 
-PACKAGE = "snarkjs@0.7.6"
-SnarkJs = Callable[..., bool]
-
-
-def install(folder: Path) -> Path:
-    """The command-line program of the package, installed by the first process that asks."""
-    program = folder / "node_modules" / "snarkjs" / "build" / "cli.cjs"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            quiet = ("--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock")
-            words = ["npm", "install", *quiet, "--prefix", str(folder), PACKAGE]
-            done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
-            if done.returncode or not program.exists():
-                pytest.skip(f"npm cannot install {PACKAGE}: {done.stderr.strip()[-200:]}")
-    return program
-
-
-@pytest.fixture(scope="session")
-def snarkjs(root: Path) -> SnarkJs:
-    """snarkjs(*arguments): whether it exits with 0."""
-    missing = [name for name in ("node", "npm") if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} not found: install Node.js to run snarkjs")
-    program = install(root / "build" / "interop" / PACKAGE)
-
-    def run(*arguments: object) -> bool:
-        words = ["node", str(program), *map(str, arguments)]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode in (0, 1), done.stderr  # anything else: it could not run
-        return done.returncode == 0
-
-    return run
+ALONE = ("--insecure-development",)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +87,7 @@ def test_snarkjs_proves_and_verifies_under_our_key(
 ) -> None:
     zkey, vkey, exported = (tmp_path / name for name in ("c.zkey", "v.json", "e.json"))
     r1cs = vector("mixed", ".r1cs")
-    done = run("groth16", "setup", r1cs, zkey, vkey, "--backend", "reference")
+    done = run("groth16", "setup", r1cs, zkey, vkey, *ALONE, "--backend", "reference")
     assert done.exit_code == 0, done.output
 
     assert snarkjs("zkey", "export", "verificationkey", zkey, exported)
