@@ -38,8 +38,6 @@ from prover.formats.zkey import SIZES, encode_entries
 from prover.groth16.setup import append_public_rows
 from prover.progress import StageProgress, silent
 
-_HASHED_AT_ONCE = 1 << 14
-
 
 def count_rows(circuit: R1CS) -> int:
     """lg of the rows of the key's domain: those of the circuit and one for each public wire."""
@@ -149,12 +147,12 @@ def _hash_circuit(
 def _list_differences(powers: Powers) -> G1Array:
     """tau^(n+i) - tau^i for i < n - 1, and for i = n - 1 too where snarkjs hashes that as well.
 
-    It hashes them by 2^14, the last chunk whole: from n = 2^15 on there is one too many. Its first
-    half then lies behind the powers of a file for just this domain, and is no point.
+    It hashes them by 2^14, the last chunk whole: from n = 2^15 on there is one too many. What it is
+    subtracted from lies behind the powers of a file for just this domain, and is then no point.
     """
     n, tau_1 = powers.n, powers.tau_1
     differences = add_g1(tau_1[n:-1], neg_g1(tau_1[: n - 1]))
-    if n - 1 <= _HASHED_AT_ONCE:
+    if powers.behind is None:
         return differences
     last = subtract_garbage(powers.behind, tau_1[n - 1 : n])
     return G1Array.concat([differences, last])

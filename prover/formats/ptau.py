@@ -39,6 +39,9 @@ NAMES = {
     14: "Lagrange of alpha tau in G1",
     15: "Lagrange of beta tau in G1",
 }
+HASHED_AT_ONCE = 1 << 14
+"""Differences of powers that snarkjs hashes at a time: it rounds their number up to this."""
+
 _HEADER = struct.Struct("<I32sII")
 _G1, _G2 = 64, 128  # bytes
 _POINT_BYTES = {TAU_2: _G2, BETA_2: _G2, 13: _G2}
@@ -65,8 +68,8 @@ class Powers:
     n_tau    : powers in tau_1 that the file has: 2n, or 2n - 1
     tau_1    : 2n points, the last of which is zero where the file has it not; other powers n
     prepared : None where the file has no Lagrange bases
-    behind   : the 64 bytes after the powers in section 2, a point or not (`prover.ceremony.initial`
-               says what for), uint64[1, 8]
+    behind   : the 64 bytes after 2n - 1 powers in section 2, a point or not, uint64[1, 8]; None
+               below the size from which snarkjs reads them (`prover.ceremony.initial`)
     name     : of the file
     """
 
@@ -78,7 +81,7 @@ class Powers:
     beta_1: G1Array
     beta_2: G2Array
     prepared: Prepared | None
-    behind: U64
+    behind: U64 | None
     name: str
 
     @property
@@ -118,7 +121,7 @@ def read_powers(path: str | os.PathLike[str], lg_n: int) -> Powers:
             beta_1=_read_g1(file, BETA_1, 0, n),
             beta_2=_read_g2(file, BETA_2, 0, 1),
             prepared=_read_prepared(file, n) if is_prepared else None,
-            behind=file.behind(TAU_1, (2 * n - 1) * _G1, 8),
+            behind=file.behind(TAU_1, (2 * n - 1) * _G1, 8) if n > HASHED_AT_ONCE else None,
             name=file.name,
         )
 

@@ -131,7 +131,7 @@ def make_powers(tau: int, n: int, backend: Backend, *, alpha: int = 5, beta: int
         beta_1=backend.fixed_base_g1(multiples(beta, n), G1_GENERATOR),
         beta_2=backend.fixed_base_g2(multiples(beta, 1), G2_GENERATOR),
         prepared=None,
-        behind=np.zeros((1, 8), dtype=np.uint64),
+        behind=None,
         name="known.ptau",
     )
 

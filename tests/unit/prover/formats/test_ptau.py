@@ -55,11 +55,15 @@ def test_lagrange_bases_are_those_of_the_domain() -> None:
     assert prepared.odd.data.tolist() == odd.tolist()
 
 
-def test_what_lies_behind_the_powers() -> None:
+def test_what_lies_behind_the_powers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A point where there are more, else the head of section 3 and the first words of G2."""
+    assert read_powers(POWERS["mixed"], 6).behind is None
+    monkeypatch.setattr("prover.formats.ptau.HASHED_AT_ONCE", 1)
     inside = read_powers(POWERS["multiplier"], 2).behind
+    assert inside is not None
     assert inside.tobytes() == body("multiplier", 2)[7 * 64 : 8 * 64]
     outside = read_powers(POWERS["mixed"], 6).behind
+    assert outside is not None
     generator = G2Array.from_ints([G2]).data.tobytes()
     assert outside.tobytes() == struct.pack("<IQ", 3, 64 * 128) + generator[:52]
 
