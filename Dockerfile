@@ -11,6 +11,7 @@ COPY consensus consensus
 COPY federated federated
 COPY api api
 COPY bench bench
+COPY integrations integrations
 RUN useradd --system --uid 10001 --home-dir /data zkpot && install -d -o zkpot /data
 # All that the program and its packages keep goes into the volume: the root may be read-only.
 ENV ZKPOT_DATA_DIR=/data ZKPOT_CACHE_DIR=/data/cache \

@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 PURE := wire agreement learning
 TESTING := $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated
+FLOWER := $(VENV)/flower
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check soak bench gpu device up
@@ -27,7 +28,7 @@ check: $(TESTING) ## Style, types, import contracts and the quick tests of what 
 	$(PYTEST) tests/arch tests/unit/prover/wire tests/unit/prover/model $(PURE:%=tests/unit/consensus/%) \
 	  -m "not slow and not gpu" -n auto
 
-test: $(TESTING) $(STAMPS)/cubins ## Every test that needs no GPU; those of the page want Chromium
+test: $(TESTING) $(STAMPS)/cubins $(STAMPS)/flower ## Every test that needs no GPU; those of the page want Chromium
 	$(PYTEST) tests -m "not gpu and not soak" -n auto -rs --durations=15
 
 soak: $(TESTING) ## The long sweeps, whole: thousands of seeds, mutations, kills, chains (an hour or more)
@@ -76,3 +77,9 @@ $(STAMPS)/base: pyproject.toml | $(BIN)/python
 $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated $(STAMPS)/cubins $(STAMPS)/gpu: $(STAMPS)/%: $(STAMPS)/base
 	$(PIP) install --quiet --editable '.[$*]'
 	@touch $@
+
+# Flower pins other versions of what the service is built on: an environment of its own.
+$(STAMPS)/flower: integrations/flower/pyproject.toml | $(BIN)/python
+	"$(PYTHON)" -m venv $(FLOWER)
+	$(FLOWER)/bin/python -m pip --disable-pip-version-check install --quiet --editable integrations/flower
+	@mkdir -p $(STAMPS) && touch $@

@@ -11,6 +11,7 @@ ZkpotError
 ├── ConsensusError          `consensus.errors`
 ├── FederatedError          `federated.errors`
 ├── BenchError              `bench.errors`
+├── IntegrationError        `integrations.errors`
 └── ApiError                `api.errors`, which alone says what is told of each, and to whom
 
 An error carries a stable `code` for machines, and a sentence for people that says what is wrong

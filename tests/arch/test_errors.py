@@ -28,6 +28,7 @@ from api.valkey.primary import NoPrimary
 from bench.errors import BenchError
 from consensus.errors import ConsensusError, LedgerError, NoFile
 from federated.errors import CalibrationFailed, DatasetCorrupt, FederatedError
+from integrations.errors import IntegrationError
 from kernels.errors import BackendUnavailable, DeviceError, KernelError, ZkpotError
 from prover.errors import FormatError, ProverError, RangeExceeded, UpdateExceeds
 
@@ -38,6 +39,7 @@ ROOTS: dict[str, type[ZkpotError]] = {
     "federated": FederatedError,
     "api": ApiError,
     "bench": BenchError,
+    "integrations": IntegrationError,
 }
 FOREIGN = {"api.client.http", "api.http.problems", "api.valkey.primary"}
 """Where an error is that needs what the tree does not import: it is drawn there all the same."""
@@ -51,6 +53,7 @@ ABSENT = {
     "py_ecc",
     "zksnake",
     "ezkl",
+    "flwr",
     "onnx",
     "onnxruntime",
     "google",

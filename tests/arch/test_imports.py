@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-PACKAGES = ("kernels", "prover", "consensus", "federated", "api", "bench")
-OPTIONAL = ("torch", "cupy", "cuda", "matplotlib", "zksnake", "mclbn256", "py_ecc")
+PACKAGES = ("kernels", "prover", "consensus", "federated", "api", "bench", "integrations")
+OPTIONAL = ("torch", "cupy", "cuda", "matplotlib", "zksnake", "mclbn256", "py_ecc", "flwr")
 
 # Sockets, processes and threads that wait for work are started by commands, never by an import.
 EFFECTS = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("kernels", "prover", "consensus", "federated", "api", "bench")
+PACKAGES = ("kernels", "prover", "consensus", "federated", "api", "bench", "integrations")
 MAX_LINES = 450
 MAX_MODULES = 20  # of one folder
 

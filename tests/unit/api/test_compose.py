@@ -193,7 +193,9 @@ def test_build_targets_exist(compose: Compose, root: Path) -> None:
 def test_the_image_holds_every_package(root: Path) -> None:
     dockerfile = (root / "Dockerfile").read_text()
     admitted = (root / ".dockerignore").read_text().splitlines()
-    for package in ("kernels", "prover", "consensus", "federated", "api", "bench"):
+    for package in (
+        "kernels", "prover", "consensus", "federated", "api", "bench", "integrations",
+    ):  # fmt: skip
         assert f"COPY {package} {package}\n" in dockerfile
         assert f"!{package}" in admitted
 

@@ -1,0 +1,45 @@
+"""What a strategy asks of every client in a round, and the occasion that a proof is then bound to.
+
+chain id       32 random bytes of the strategy, new in every round: no proof was made before
+task id        digest of the task: its key, samples, threshold and scales
+round index    the server's round
+client key     the id of the node, 8 bytes little-endian
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from prover.wire.statement import Occasion
+
+NONCE_BYTES = 32
+NODE_BYTES = 8
+
+
+class Mode(StrEnum):
+    """How a model travels. OPEN : as integers, with the blinding of its commitment; the server
+    opens it. MASKED : under the masks of SecAgg+, which the sum alone leaves."""
+
+    OPEN = "open"
+    MASKED = "masked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """Of one round, the same for all clients. nonce, task : 32 bytes each"""
+
+    round_index: int
+    nonce: bytes
+    task: bytes
+    mode: Mode
+
+    def get_occasion(self, node: int) -> Occasion:
+        """Where a proof of this node counts, and nowhere else."""
+        return Occasion(
+            chain_id=self.nonce,
+            task_id=self.task,
+            round_index=self.round_index,
+            commit_height=0,
+            client_key=(node % (1 << 8 * NODE_BYTES)).to_bytes(NODE_BYTES, "little"),
+        )
