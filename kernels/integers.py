@@ -2,15 +2,18 @@
 
 All values are int64 with |x| < 2^62. `HOST` is the definition, in NumPy; a device has its own
 (`kernels.cuda.integers`), whose arrays are the device's. Code around them works on both kinds: it
-uses the operators, methods and NumPy functions that NumPy and cupy share, and lets arrays meet
-only where `upload` or `keep` brought them. Values are private: no error carries one.
+asks these integers for all that is computed, and takes whole parts and other shapes of arrays,
+which are views. Only what is too large for that uses operators that NumPy and cupy share, on arrays
+that `upload` or `keep` brought. Values are private: no error carries one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from math import prod
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +28,13 @@ from kernels.numpy_types import (
     UInt8Array,
     UInt32Array,
 )
+from kernels.planes import Sliding, convolve, pool
+
+T = TypeVar("T")
 
 MAX_SMALL = 1 << 62
+BELOW_ALL = -(1 << 61)  # what the greatest number of a window is looked for from
+ALL = -1  # of the samples that are correct, to count
 BLOCK_VALUES = 1 << 20
 """Integers that are doubles at a time: 8 MiB."""
 _WORD = (1 << 64) - 1
@@ -35,10 +43,13 @@ assert R & _WORD > MAX_SMALL  # so r - |x| borrows from no other word
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounding:
-    """q = (m z + 2^(s-1)) >> s, rem = m z + 2^(s-1) - q 2^s, y = clamp(q, least, greatest)."""
+    """q = (m z + 2^(s-1)) >> s, rem = m z + 2^(s-1) - q 2^s, y = clamp(q, least, greatest).
+
+    multipliers : one m for all, or one for each channel, which is axis 1 of z
+    """
 
     shift: int
-    multiplier: int
+    multipliers: tuple[int, ...]
     least: int
     greatest: int
 
@@ -71,6 +82,21 @@ class Integers(Protocol):
         """
         ...
 
+    def replay(
+        self,
+        name: Hashable,
+        hosts: Sequence[npt.NDArray[Any]],
+        work: Callable[[Sequence[Any]], T],
+    ) -> T:
+        """work(hosts, where these integers compute); they go there together.
+
+        name : with the shapes of `hosts` all that the work depends on but their values. Inside
+               `active(of)` a device starts what the work started again for other values, and does
+               not ask for it: the work waits for nothing and uses no operators, and what it returns
+               is good until the next time.
+        """
+        ...
+
     def upload(self, host: npt.NDArray[Any]) -> Any:
         """The array where these integers compute."""
         ...
@@ -83,11 +109,43 @@ class Integers(Protocol):
         """int64 zeros."""
         ...
 
+    def write(self, target: Any, values: Any) -> None:
+        """target = values, int64[n] and n integers of any shape, or a number for all of it."""
+        ...
+
+    def spread(self, x: Any, n: int) -> Any:
+        """The rows of x, then the last one again until there are n; x itself if it has n."""
+        ...
+
     def multiply(self, x: Any, weight: Int8Array, bias: Int32Array) -> Any:
         """z = x W^T + b, int64[N, n_out], exactly: all sums of |products| are below 2^53.
 
-        x : integers[N, n_in] where these integers compute; W int8[n_out, n_in], b int32[n_out]
+        x, W, b : integers[N, n_in], int8[n_out, n_in] and int32[n_out], all where these integers
+                  compute
         """
+        ...
+
+    def convolve(
+        self,
+        x: Any,
+        weight: Int8Array,
+        bias: Int32Array,
+        window: Sliding,
+        pad_values: Sequence[int] = (),
+    ) -> Any:
+        """z = x * W + b, cross-correlation, int64[N, n_out, *window.slide(...)], as exact.
+
+        x, W, b    : integers[N, C, height, width], int8[n_out, C, *kernel] and int32[n_out]
+        pad_values : of each channel of x beyond its border; none: zeros
+        """
+        ...
+
+    def pool(self, x: Any, window: Sliding, *, greatest: bool) -> Any:
+        """The greatest number that each window sees, else the sum of all, of x[N, C, ...]."""
+        ...
+
+    def mix(self, values: Sequence[Any], factors: Sequence[tuple[int, ...]]) -> Any:
+        """a f_a + b f_b of two arrays of one shape; a factor for all, or one for each channel."""
         ...
 
     def requantize(self, z: Any, how: Rounding) -> tuple[Any, Any, Any]:
@@ -98,29 +156,47 @@ class Integers(Protocol):
         """Rows times values: sum_k coefficients[k] values[columns[k]], int64[n]; rows are kept."""
         ...
 
-    def count_lookups(self, index: Any, n_rows: int) -> Any:
-        """How often each row of a table is looked up, int64[n_rows]; what lies outside is not."""
+    def count_lookups(self, indices: Sequence[Any], n_rows: int) -> Any:
+        """How often each row of a table is looked up by any of the indices, int64[n_rows]; what
+        lies outside is not counted."""
         ...
 
     def limbs(self, values: Any, shifts: Int64Array, bits: int) -> Any:
         """(values >> shift) mod 2^bits for every shift, in one more axis; shifts are kept."""
         ...
 
-    def find_correct(self, logits: Any, labels: Any) -> BoolArray:
-        """Per labelled sample, on the host: logit[label] > logit[c] for every other class c.
+    def counters(self, n: int) -> Any:
+        """Zeros that are counted up in place, where these integers compute; `read` tells them."""
+        ...
 
-        logits : int64[n, n_classes]; labels : uint8[n_real <= n] below n_classes; both are where
-                 these integers compute
+    def read(self, counters: Any) -> list[int]:
+        """On the host; it waits for what counts."""
+        ...
+
+    def count_outside(self, index: Any, limits: Int64Array, counter: Any) -> None:
+        """counter += how many i have index[i] < 0 or index[i] >= limits[i]; limits are kept.
+
+        counter : one of `counters`, a slice of length 1
         """
         ...
 
-    def mark_hits(self, logits: Any, labels: Any, counted: BoolArray) -> tuple[Any, Any, Any]:
+    def find_correct(self, logits: Any, labels: Any, counter: Any) -> Any:
+        """Per labelled sample: logit[label] > logit[c] for every other class c; counter += those.
+
+        logits : int64[n, n_classes]; labels : uint8[n_real <= n] below n_classes; both are where
+                 these integers compute, as what it returns is
+        """
+        ...
+
+    def mark_hits(
+        self, logits: Any, labels: Any, correct: Any, claimed: Any
+    ) -> tuple[Any, Any, Any]:
         """Of every sample: label + 1, or 0 behind the labels, int64[n]; 1 at the label of those
         that are counted, int64[n, n_classes]; the logit there, of others the greatest plus one,
         int64[n].
 
-        logits, labels : as in `find_correct`
-        counted        : bool[n_real], on the host
+        correct : by `find_correct`, of these logits and labels
+        claimed : int64[1], how many of the correct samples are counted, the first ones; or ALL
         """
         ...
 
@@ -137,6 +213,14 @@ class HostIntegers:
     def active(self, of: object | None = None) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def replay(
+        self,
+        name: Hashable,
+        hosts: Sequence[npt.NDArray[Any]],
+        work: Callable[[Sequence[Any]], T],
+    ) -> T:
+        return work(hosts)
+
     def upload(self, host: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return host
 
@@ -146,20 +230,45 @@ class HostIntegers:
     def zeros(self, shape: tuple[int, ...]) -> Int64Array:
         return np.zeros(shape, dtype=np.int64)
 
+    def write(self, target: Int64Array, values: npt.NDArray[Any] | int) -> None:
+        target[:] = values if isinstance(values, int) else values.reshape(-1)
+
+    def spread(self, x: Int64Array, n: int) -> Int64Array:
+        return x if len(x) == n else x[np.minimum(np.arange(n), len(x) - 1)]
+
     def multiply(self, x: npt.NDArray[Any], weight: Int8Array, bias: Int32Array) -> Int64Array:
         return exact_matmul(x, weight) + bias.astype(np.int64)
 
+    def convolve(
+        self,
+        x: npt.NDArray[Any],
+        weight: Int8Array,
+        bias: Int32Array,
+        window: Sliding,
+        pad_values: Sequence[int] = (),
+    ) -> Int64Array:
+        return convolve(x, weight, bias, window, pad_values, self.multiply)
+
+    def pool(self, x: Int64Array, window: Sliding, *, greatest: bool) -> Int64Array:
+        return pool(x, window, *((np.maximum, BELOW_ALL) if greatest else (np.add, 0)))
+
+    def mix(self, values: Sequence[Int64Array], factors: Sequence[tuple[int, ...]]) -> Int64Array:
+        (a, b), (f, g) = values, factors
+        mixed: Int64Array = a * _per_channel(f, a.ndim) + b * _per_channel(g, b.ndim)
+        return mixed
+
     def requantize(self, z: Int64Array, how: Rounding) -> tuple[Int64Array, Int64Array, Int64Array]:
-        q = quotient(z, how)
-        rem = z * how.multiplier + (1 << (how.shift - 1)) - (q << how.shift)
-        return q, rem, np.clip(q, how.least, how.greatest)
+        t = z * _per_channel(how.multipliers, z.ndim) + (1 << (how.shift - 1))
+        q = t >> how.shift
+        return q, t - (q << how.shift), np.clip(q, how.least, how.greatest)
 
     def combine(self, values: Int64Array, rows: IntegerRows) -> Int64Array:
         totals = np.cumsum(np.append(0, values[rows.columns] * rows.coefficients))
         found: Int64Array = totals[rows.starts[1:]] - totals[rows.starts[:-1]]
         return found
 
-    def count_lookups(self, index: Int64Array, n_rows: int) -> Int64Array:
+    def count_lookups(self, indices: Sequence[Int64Array], n_rows: int) -> Int64Array:
+        index = np.concatenate([each.reshape(-1) for each in indices])
         inside = index[(index >= 0) & (index < n_rows)]
         return np.bincount(inside, minlength=n_rows).astype(np.int64)
 
@@ -167,13 +276,26 @@ class HostIntegers:
         found: Int64Array = (values[..., None] >> shifts) & ((1 << bits) - 1)
         return found
 
-    def find_correct(self, logits: Int64Array, labels: UInt8Array) -> BoolArray:
+    def counters(self, n: int) -> UInt32Array:
+        return np.zeros(n, dtype=np.uint32)
+
+    def read(self, counters: UInt32Array) -> list[int]:
+        found: list[int] = counters.tolist()
+        return found
+
+    def count_outside(self, index: Int64Array, limits: Int64Array, counter: UInt32Array) -> None:
+        counter += np.uint32(((index < 0) | (index >= limits)).sum())
+
+    def find_correct(
+        self, logits: Int64Array, labels: UInt8Array, counter: UInt32Array
+    ) -> BoolArray:
         own = np.take_along_axis(logits[: len(labels)], labels.astype(np.int64)[:, None], axis=1)
         found: BoolArray = (logits[: len(labels)] < own).sum(axis=1) == logits.shape[1] - 1
+        counter += np.uint32(found.sum())
         return found
 
     def mark_hits(
-        self, logits: Int64Array, labels: UInt8Array, counted: BoolArray
+        self, logits: Int64Array, labels: UInt8Array, correct: BoolArray, claimed: Int64Array
     ) -> tuple[Int64Array, Int64Array, Int64Array]:
         y, hit, level = (
             np.zeros(len(logits), np.int64),
@@ -181,7 +303,8 @@ class HostIntegers:
             logits.max(axis=1) + 1,
         )
         y[: len(labels)] = labels.astype(np.int64) + 1
-        places = np.flatnonzero(counted)
+        is_counted = correct & ((claimed[0] == ALL) | (correct.cumsum() <= claimed[0]))
+        places = np.flatnonzero(is_counted)
         hit[places, labels[places]] = 1
         level[places] = logits[places, labels[places]]
         return y, hit, level
@@ -212,9 +335,15 @@ def exact_matmul(x: npt.NDArray[Any], weight: npt.NDArray[Any]) -> Int64Array:
     return product.reshape(*x.shape[:-1], n_out)
 
 
-def quotient(z: Int64Array, how: Rounding) -> Int64Array:
-    """q = (m z + 2^(s-1)) >> s, floor; no int64 wrap because |m z| < 2^47 and s <= 24."""
-    return (z * how.multiplier + (1 << (how.shift - 1))) >> how.shift
+def count_within(shape: Sequence[int]) -> int:
+    """Numbers of a sample's channel, for arrays with channels in axis 1."""
+    return prod(shape[2:])
+
+
+def _per_channel(factors: tuple[int, ...], n_axes: int) -> Int64Array:
+    """Factors that meet axis 1 of an array with so many axes."""
+    column = np.array(factors, dtype=np.int64)
+    return column.reshape(-1, *(1,) * max(n_axes - 2, 0))
 
 
 def to_scalars(values: Int64Array) -> FrArray:

@@ -108,35 +108,36 @@ def prove_step(
     stages, inputs = Stages(clock=clock, report=progress or silent), StepInputs(plan=step.plan)
     secrets = (before, after, data)
 
-    with stages.stage("witness 1"):
-        solved = solve_step(step, trace, backend.integers)
-        openings = _open(solved.linked_scalars, secrets)
-        advice = solved.advice_scalars
+    with backend.integers.active(key):  # entered once, by both halves of the witness
+        with stages.stage("witness 1"):
+            solved = solve_step(step, trace, backend.integers)
+            openings = _open(solved.linked_scalars, secrets)
+            advice = solved.advice_scalars
 
-    statement = StepStatement(
-        occasion=occasion,
-        verifying_key_digest=key.verifying.digest,
-        step=t,
-        n_real=trace.batch.n_real,
-        before=encode_g1(before.public.d),
-        after=encode_g1(after.public.d),
-        data=encode_g1(data.public.d),
-    )
-    envelope = _prove(
-        step.circuit,
-        key,
-        statement,
-        inputs,
-        openings=openings,
-        advice=advice,
-        seal=lambda proof: StepEnvelope(statement=statement, proof=proof).encode(),
-        judge=lambda raw: verify_steps(
-            [raw], key=key.verifying, inputs=inputs, random_bytes=random_bytes
-        )[0],
-        random_bytes=random_bytes,
-        backend=backend,
-        stages=stages,
-    )
+        statement = StepStatement(
+            occasion=occasion,
+            verifying_key_digest=key.verifying.digest,
+            step=t,
+            n_real=trace.batch.n_real,
+            before=encode_g1(before.public.d),
+            after=encode_g1(after.public.d),
+            data=encode_g1(data.public.d),
+        )
+        envelope = _prove(
+            step.circuit,
+            key,
+            statement,
+            inputs,
+            openings=openings,
+            advice=advice,
+            seal=lambda proof: StepEnvelope(statement=statement, proof=proof).encode(),
+            judge=lambda raw: verify_steps(
+                [raw], key=key.verifying, inputs=inputs, random_bytes=random_bytes
+            )[0],
+            random_bytes=random_bytes,
+            backend=backend,
+            stages=stages,
+        )
     return ProvedStep(envelope=envelope, statement=statement, timings_s=stages.timings_s)
 
 
@@ -161,32 +162,33 @@ def prove_export(
     require_same(circuit.digest, ExportCard.of(circuit).digest, key)
     stages, inputs = Stages(clock=clock, report=progress or silent), ExportInputs(plan=circuit.plan)
 
-    with stages.stage("witness 1"):
-        solved = solve_export(circuit, masters, backend.integers)
-        openings = _open(solved.linked_scalars, (of_masters, of_model))
-        advice = solved.advice_scalars
+    with backend.integers.active(key):  # entered once, by both halves of the witness
+        with stages.stage("witness 1"):
+            solved = solve_export(circuit, masters, backend.integers)
+            openings = _open(solved.linked_scalars, (of_masters, of_model))
+            advice = solved.advice_scalars
 
-    statement = ExportStatement(
-        occasion=occasion,
-        verifying_key_digest=key.verifying.digest,
-        masters=encode_g1(of_masters.public.d),
-        model=encode_g1(of_model.public.d),
-    )
-    envelope = _prove(
-        circuit.circuit,
-        key,
-        statement,
-        inputs,
-        openings=openings,
-        advice=advice,
-        seal=lambda proof: ExportEnvelope(statement=statement, proof=proof).encode(),
-        judge=lambda raw: verify_exports(
-            [raw], key=key.verifying, inputs=inputs, random_bytes=random_bytes
-        )[0],
-        random_bytes=random_bytes,
-        backend=backend,
-        stages=stages,
-    )
+        statement = ExportStatement(
+            occasion=occasion,
+            verifying_key_digest=key.verifying.digest,
+            masters=encode_g1(of_masters.public.d),
+            model=encode_g1(of_model.public.d),
+        )
+        envelope = _prove(
+            circuit.circuit,
+            key,
+            statement,
+            inputs,
+            openings=openings,
+            advice=advice,
+            seal=lambda proof: ExportEnvelope(statement=statement, proof=proof).encode(),
+            judge=lambda raw: verify_exports(
+                [raw], key=key.verifying, inputs=inputs, random_bytes=random_bytes
+            )[0],
+            random_bytes=random_bytes,
+            backend=backend,
+            stages=stages,
+        )
     return ProvedExport(envelope=envelope, statement=statement, timings_s=stages.timings_s)
 
 

@@ -72,28 +72,29 @@ def prove_update(
     stages = Stages(clock=clock, report=progress or silent)
     inputs = UpdateInputs.of(norm.plan, origin, committer)
 
-    with stages.stage("witness 1"):
-        solved = solve_update(norm, compute_update(model, origin), backend.integers)
-        opening = Opening(wires=solved.integers.to_scalars(solved.update), rho=blinding.rho)
-        advice = solved.integers.to_scalars(solved.advice)
+    with backend.integers.active(key):  # entered once, by both halves of the witness
+        with stages.stage("witness 1"):
+            solved = solve_update(norm, compute_update(model, origin), backend.integers)
+            opening = Opening(wires=solved.integers.to_scalars(solved.update), rho=blinding.rho)
+            advice = solved.integers.to_scalars(solved.advice)
 
-    statement = UpdateStatement(
-        occasion=occasion,
-        verifying_key_digest=key.verifying.digest,
-        origin_digest=inputs.digest,
-        commitment=encode_g1(commitment.d),
-    )
-    whole = prove_statement(
-        norm.circuit,
-        key,
-        statement,
-        inputs,
-        openings=[opening],
-        advice=advice,
-        random_bytes=random_bytes,
-        backend=backend,
-        stages=stages,
-    )
+        statement = UpdateStatement(
+            occasion=occasion,
+            verifying_key_digest=key.verifying.digest,
+            origin_digest=inputs.digest,
+            commitment=encode_g1(commitment.d),
+        )
+        whole = prove_statement(
+            norm.circuit,
+            key,
+            statement,
+            inputs,
+            openings=[opening],
+            advice=advice,
+            random_bytes=random_bytes,
+            backend=backend,
+            stages=stages,
+        )
     envelope = UpdateEnvelope(statement=statement, proof=whole.proof.encode()).encode()
 
     with stages.stage("verify"):

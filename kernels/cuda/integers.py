@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from kernels.array import FrArray
-from kernels.cuda import witness
+from kernels.cuda import layers, witness
+from kernels.cuda.launch.places import pack
 from kernels.cuda.launch.runtime import Array, Device
 from kernels.integers import IntegerRows, Rounding
-from kernels.numpy_types import BoolArray, Int8Array, Int32Array, Int64Array
+from kernels.numpy_types import Int64Array
+from kernels.planes import Sliding
+
+T = TypeVar("T")
 
 
 class Constants:
@@ -45,6 +50,20 @@ class DeviceIntegers:
     def active(self, of: object | None = None) -> AbstractContextManager[None]:
         return self._device.active(of)
 
+    def replay(
+        self,
+        name: Hashable,
+        hosts: Sequence[npt.NDArray[Any]],
+        work: Callable[[Sequence[Array]], T],
+    ) -> T:
+        whole, places = pack(hosts)
+        with self._device.active():
+            return self._device.replay(
+                (name, places),
+                [self._device.asarray(whole)],
+                lambda given: work([place.within(given[0]) for place in places]),
+            )
+
     def upload(self, host: npt.NDArray[Any]) -> Array:
         return self._device.asarray(host)
 
@@ -52,15 +71,43 @@ class DeviceIntegers:
         return self._constants(constant)
 
     def zeros(self, shape: tuple[int, ...]) -> Array:
-        return self._device.zeros(shape, np.int64)
-
-    def multiply(self, x: Array, weight: Int8Array, bias: Int32Array) -> Array:
         with self._device.active():
-            return witness.multiply(self._device, x, weight, bias)
+            out = self._device.empty(shape, np.int64)
+            witness.fill(self._device, out.reshape(-1), 0)
+            return out
+
+    def write(self, target: Array, values: Array | int) -> None:
+        with self._device.active():
+            if isinstance(values, int):
+                witness.fill(self._device, target, values)
+            else:
+                witness.write(self._device, target, values)
+
+    def spread(self, x: Array, n: int) -> Array:
+        with self._device.active():
+            return layers.spread(self._device, x, n)
+
+    def multiply(self, x: Array, weight: Array, bias: Array) -> Array:
+        with self._device.active():
+            return layers.multiply(self._device, x, weight, bias)
+
+    def convolve(
+        self, x: Array, weight: Array, bias: Array, window: Sliding, pad_values: Sequence[int] = ()
+    ) -> Array:
+        with self._device.active():
+            return layers.convolve(self._device, x, weight, bias, window, pad_values)
+
+    def pool(self, x: Array, window: Sliding, *, greatest: bool) -> Array:
+        with self._device.active():
+            return layers.pool(self._device, x, window, greatest)
+
+    def mix(self, values: Sequence[Array], factors: Sequence[tuple[int, ...]]) -> Array:
+        with self._device.active():
+            return layers.mix(self._device, values, factors)
 
     def requantize(self, z: Array, how: Rounding) -> tuple[Array, Array, Array]:
         with self._device.active():
-            return witness.requantize(self._device, z, how)
+            return layers.requantize(self._device, z, how)
 
     def combine(self, values: Array, rows: IntegerRows) -> Array:
         with self._device.active():
@@ -68,25 +115,38 @@ class DeviceIntegers:
             constants = keep(rows.starts), keep(rows.columns), keep(rows.coefficients)
             return witness.combine(self._device, values, *constants)
 
-    def count_lookups(self, index: Array, n_rows: int) -> Array:
+    def count_lookups(self, indices: Sequence[Array], n_rows: int) -> Array:
         with self._device.active():
-            return witness.count_lookups(self._device, index, n_rows)
+            return witness.count_lookups(self._device, indices, n_rows)
 
     def limbs(self, values: Array, shifts: Int64Array, bits: int) -> Array:
         with self._device.active():
             return witness.limbs(self._device, values, self._constants(shifts), bits)
 
-    def find_correct(self, logits: Array, labels: Array) -> BoolArray:
+    def counters(self, n: int) -> Array:
         with self._device.active():
-            correct = witness.find_correct(self._device, logits, labels)
-            return self._device.to_host(correct).astype(np.bool_)
+            out = self._device.empty((n,), np.uint32)
+            witness.fill(self._device, out, 0)
+            return out
+
+    def read(self, counters: Array) -> list[int]:
+        with self._device.active():
+            found: list[int] = self._device.to_host(counters).tolist()
+            return found
+
+    def count_outside(self, index: Array, limits: Int64Array, counter: Array) -> None:
+        with self._device.active():
+            witness.count_outside(self._device, index, self._constants(limits), counter)
+
+    def find_correct(self, logits: Array, labels: Array, counter: Array) -> Array:
+        with self._device.active():
+            return witness.find_correct(self._device, logits, labels, counter)
 
     def mark_hits(
-        self, logits: Array, labels: Array, counted: BoolArray
+        self, logits: Array, labels: Array, correct: Array, claimed: Array
     ) -> tuple[Array, Array, Array]:
         with self._device.active():
-            marks = self._device.asarray(counted.astype(np.uint8))
-            return witness.mark_hits(self._device, logits, labels, marks)
+            return witness.mark_hits(self._device, logits, labels, correct, claimed)
 
     def to_scalars(self, values: Array) -> FrArray:
         with self._device.active():

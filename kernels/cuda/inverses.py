@@ -8,7 +8,7 @@ from kernels.array import FrMont
 from kernels.cuda.launch.runtime import Device
 from kernels.cuda.plan import require_inversion
 from kernels.cuda.pointwise import NO_ZERO, start_inverse
-from kernels.cuda.witness import set_words
+from kernels.cuda.witness import fill
 
 
 class DeviceInverses:
@@ -17,7 +17,7 @@ class DeviceInverses:
     def __init__(self, device: Device, n: int) -> None:
         self._device, self._n_done = device, 0
         self._first_zeros = device.empty((n + 1,), np.uint32)  # the last one's tells nothing
-        set_words(device, NO_ZERO, self._first_zeros)
+        fill(device, self._first_zeros, NO_ZERO)
 
     def invert(self, a: FrMont) -> FrMont:
         """See `Inverses.invert`. Raises DoesNotFit."""

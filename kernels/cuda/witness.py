@@ -1,8 +1,8 @@
-"""Integers of the witness on a device: inference, lookups and gathering, a thread each.
+"""Integers of the witness on a device: lookups, hits and gathering, a thread each.
 
 The definition is `kernels.integers.HOST`; here are the same integers, computed where they are
-needed next. Everything is exact: the caller's architecture keeps |m z| below 2^47. Arrays of values
-are private: no error carries one.
+needed next. Layers are in `kernels.cuda.layers`. Arrays of values are private: no error carries
+one.
 """
 
 from __future__ import annotations
@@ -15,43 +15,13 @@ import numpy as np
 from kernels.bn254 import R
 from kernels.cuda.launch.per_thread import AtomicAdd, Body, Jit, PerThread
 from kernels.cuda.launch.runtime import Array, Device
-from kernels.errors import ShapeError
-from kernels.integers import Rounding
-from kernels.numpy_types import Int8Array, Int32Array
+from kernels.integers import ALL
 
 COPIES = 64  # of a table's counters, so that equal lookups seldom meet
 MAX_COUNTERS = 1 << 22
 JOINED = 3  # arrays in one launch
 
 _R_WORDS = np.array([R >> (64 * i) & ((1 << 64) - 1) for i in range(4)], dtype=np.uint64)
-
-
-def _build_accumulate(jit: Jit, atomic_add: AtomicAdd) -> Body:
-    def body(i: Any, x: Any, weight: Any, bias: Any, z: Any) -> None:
-        """z[n, j] = sum_k x[n, k] weight[k, j] + bias[j]: neighbours read neighbouring weights."""
-        n_out = weight.shape[1]
-        n, j = i // n_out, i % n_out
-        total = np.int64(bias[j])
-        for k in range(weight.shape[0]):
-            total += np.int64(x[n, k]) * np.int64(weight[k, j])
-        z[n, j] = total
-
-    return body
-
-
-def _build_round(jit: Jit, atomic_add: AtomicAdd) -> Body:
-    def body(
-        i: Any, z: Any, shift: Any, multiplier: Any, least: Any, greatest: Any,
-        q: Any, rem: Any, y: Any,
-    ) -> None:  # fmt: skip
-        """One value; >> is floor division."""
-        t = np.int64(z[i]) * multiplier + (np.int64(1) << (shift - 1))
-        quotient = t >> shift
-        q[i] = quotient
-        rem[i] = t - (quotient << shift)
-        y[i] = min(max(quotient, least), greatest)
-
-    return body
 
 
 def _build_combine(jit: Jit, atomic_add: AtomicAdd) -> Body:
@@ -114,14 +84,6 @@ def _build_join(jit: Jit, atomic_add: AtomicAdd) -> Body:
     return body
 
 
-def _build_set_words(jit: Jit, atomic_add: AtomicAdd) -> Body:
-    def body(i: Any, value: Any, out: Any) -> None:
-        """out[i] = value."""
-        out[i] = np.uint32(value)
-
-    return body
-
-
 def _build_limbs(jit: Jit, atomic_add: AtomicAdd) -> Body:
     def body(i: Any, values: Any, shifts: Any, mask: Any, out: Any) -> None:
         """out[i, k] = (values[i] >> shifts[k]) & mask; >> is floor division."""
@@ -143,7 +105,7 @@ def _build_add_copies(jit: Jit, atomic_add: AtomicAdd) -> Body:
 
 
 def _build_find_correct(jit: Jit, atomic_add: AtomicAdd) -> Body:
-    def body(i: Any, logits: Any, labels: Any, correct: Any) -> None:
+    def body(i: Any, logits: Any, labels: Any, correct: Any, counter: Any) -> None:
         """Whether the label's logit exceeds every other one of sample i."""
         label = np.int64(labels[i])
         least = np.int64(1)
@@ -151,13 +113,15 @@ def _build_find_correct(jit: Jit, atomic_add: AtomicAdd) -> Body:
             if k != label and logits[i, k] >= logits[i, label]:
                 least = np.int64(0)
         correct[i] = np.uint8(least)
+        if least != 0:
+            atomic_add(counter, 0, 1)
 
     return body
 
 
 def _build_mark_hits(jit: Jit, atomic_add: AtomicAdd) -> Body:
     def body(
-        i: Any, logits: Any, labels: Any, counted: Any, y: Any, hit: Any, level: Any
+        i: Any, logits: Any, labels: Any, correct: Any, claimed: Any, y: Any, hit: Any, level: Any
     ) -> None:  # fmt: skip
         """Sample i; those behind the labels are padding."""
         greatest = logits[i, 0]
@@ -168,9 +132,38 @@ def _build_mark_hits(jit: Jit, atomic_add: AtomicAdd) -> Body:
         if i < labels.shape[0]:
             label = np.int64(labels[i])
             y[i] = label + 1
-            if counted[i] != 0:
+            before = np.int64(0)
+            if claimed[0] != ALL:
+                for k in range(i):
+                    before += np.int64(correct[k])
+            if correct[i] != 0 and (claimed[0] == ALL or before < claimed[0]):
                 hit[i, label] = 1
                 level[i] = logits[i, label]
+
+    return body
+
+
+def _build_count_outside(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, index: Any, limits: Any, counter: Any) -> None:
+        """counter[0] += 1 unless 0 <= index[i] < limits[i]."""
+        if index[i] < 0 or index[i] >= limits[i]:
+            atomic_add(counter, 0, 1)
+
+    return body
+
+
+def _build_write(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, values: Any, out: Any) -> None:
+        """out[i] = values[i]."""
+        out[i] = np.int64(values[i])
+
+    return body
+
+
+def _build_set(jit: Jit, atomic_add: AtomicAdd) -> Body:
+    def body(i: Any, value: Any, out: Any) -> None:
+        """out[i] = value."""
+        out[i] = value
 
     return body
 
@@ -191,57 +184,27 @@ def _build_scalars(jit: Jit, atomic_add: AtomicAdd) -> Body:
     return body
 
 
-_accumulate = PerThread(
-    "accumulate",
-    _build_accumulate,
-    "uint8[:,:], int8[:,:], int32[:], int64[:,:]",
-    "int64[:,:], int8[:,:], int32[:], int64[:,:]",
-)
-_round = PerThread(
-    "round_values",
-    _build_round,
-    "int64[:], int64, int64, int64, int64, int64[:], int64[:], int64[:]",
-)
 _combine = PerThread("combine", _build_combine, "int64[:], uint32[:], int64[:], int64[:], int64[:]")
 _count = PerThread("count_lookups", _build_count, "int64[:], uint32[:,:]")
 _gather = PerThread("gather", _build_gather, "uint64[:,:], uint32[:], uint64[:,:]")
 _scatter = PerThread("scatter", _build_scatter, "uint64[:,:], uint32[:], uint64[:,:]")
 _join = PerThread("join", _build_join, "uint64[:,:], uint64[:,:], uint64[:,:], uint64[:,:]")
-_set_words = PerThread("set_words", _build_set_words, "int64, uint32[:]")
+_set = PerThread("set_all", _build_set, "int64, uint32[:]", "int64, int64[:]")
+_write = PerThread(
+    "write", _build_write, "int8[:], int64[:]", "int32[:], int64[:]", "int64[:], int64[:]"
+)
 _limbs = PerThread("limbs", _build_limbs, "int64[:], int64[:], int64, int64[:,:]")
 _add_copies = PerThread("add_copies", _build_add_copies, "uint32[:,:], int64[:]")
-_find_correct = PerThread("find_correct", _build_find_correct, "int64[:,:], uint8[:], uint8[:]")
+_count_outside = PerThread("count_outside", _build_count_outside, "int64[:], int64[:], uint32[:]")
+_find_correct = PerThread(
+    "find_correct", _build_find_correct, "int64[:,:], uint8[:], uint8[:], uint32[:]"
+)
 _mark_hits = PerThread(
     "mark_hits",
     _build_mark_hits,
-    "int64[:,:], uint8[:], uint8[:], int64[:], int64[:,:], int64[:]",
+    "int64[:,:], uint8[:], uint8[:], int64[:], int64[:], int64[:,:], int64[:]",
 )
 _scalars = PerThread("small_scalars", _build_scalars, "int64[:], uint64[:,:]")
-
-
-def multiply(device: Device, x: Array, weight: Int8Array, bias: Int32Array) -> Array:
-    """z = x W^T + b, int64[N, n_out].
-
-    x      : integers[N, n_in] on the device; W int8[n_out, n_in] and b int32[n_out] on the host
-    raises : ShapeError if the layer does not fit its input
-    """
-    n_out, n_in = weight.shape
-    if x.shape[1:] != (n_in,) or bias.shape != (n_out,):
-        raise ShapeError(f"a layer of shape {[n_out, n_in]} on inputs {list(x.shape)}")
-    across = device.asarray(np.ascontiguousarray(weight.T))
-    z = device.empty((len(x), n_out), np.int64)
-    _accumulate(device, len(x) * n_out, x, across, device.asarray(bias), z)
-    return z
-
-
-def requantize(device: Device, z: Array, how: Rounding) -> tuple[Array, Array, Array]:
-    """(q, rem, y) of every value, int64 in the shape of z."""
-    flat = z.reshape(-1)
-    q, rem, y = (device.empty(flat.shape, np.int64) for _ in range(3))
-    _round(
-        device, len(flat), flat, how.shift, how.multiplier, how.least, how.greatest, q, rem, y
-    )  # fmt: skip
-    return q.reshape(z.shape), rem.reshape(z.shape), y.reshape(z.shape)
 
 
 def combine(
@@ -254,14 +217,16 @@ def combine(
     return out
 
 
-def count_lookups(device: Device, index: Array, n_rows: int) -> Array:
+def count_lookups(device: Device, indices: Sequence[Array], n_rows: int) -> Array:
     """Multiplicities of a table: how often each of its rows is looked up, int64[n_rows].
 
-    index : int64[n]; what lies outside the table is not counted
+    indices : int64 arrays; what lies outside the table is not counted
     """
     copies = max(min(COPIES, MAX_COUNTERS // max(n_rows, 1)), 1)
-    counts = device.zeros((copies, n_rows), np.uint32)
-    _count(device, len(index), index, counts)
+    counts = device.empty((copies, n_rows), np.uint32)
+    fill(device, counts.reshape(-1), 0)
+    for index in indices:
+        _count(device, index.size, index.reshape(-1), counts)
     out = device.empty((n_rows,), np.int64)
     _add_copies(device, n_rows, counts, out)
     return out
@@ -275,26 +240,40 @@ def limbs(device: Device, values: Array, shifts: Array, bits: int) -> Array:
     return out
 
 
-def find_correct(device: Device, logits: Array, labels: Array) -> Array:
+def count_outside(device: Device, index: Array, limits: Array, counter: Array) -> None:
+    """See `kernels.integers.Integers.count_outside`; all on the device."""
+    _count_outside(device, len(index), index, limits, counter)
+
+
+def find_correct(device: Device, logits: Array, labels: Array, counter: Array) -> Array:
     """uint8[n_real]: see `kernels.integers.Integers.find_correct`."""
     correct = device.empty(labels.shape, np.uint8)
-    _find_correct(device, len(labels), logits, labels, correct)
+    _find_correct(device, len(labels), logits, labels, correct, counter)
     return correct
 
 
 def mark_hits(
-    device: Device, logits: Array, labels: Array, counted: Array
+    device: Device, logits: Array, labels: Array, correct: Array, claimed: Array
 ) -> tuple[Array, Array, Array]:
-    """See `kernels.integers.Integers.mark_hits`; all on the device, counted uint8."""
+    """See `kernels.integers.Integers.mark_hits`; all on the device.
+
+    cost : where not all are counted, a thread reads all samples before its own
+    """
     y, level = (device.empty((len(logits),), np.int64) for _ in range(2))
     hit = device.empty(logits.shape, np.int64)
-    _mark_hits(device, len(logits), logits, labels, counted, y, hit, level)
+    _mark_hits(device, len(logits), logits, labels, correct, claimed, y, hit, level)
     return y, hit, level
 
 
-def set_words(device: Device, value: int, out: Array) -> None:
-    """out = value, uint32[n]."""
-    _set_words(device, len(out), value, out)
+def fill(device: Device, out: Array, value: int) -> None:
+    """out = value, uint32[n] or int64[n]."""
+    _set(device, len(out), value, out)
+
+
+def write(device: Device, target: Array, values: Array) -> None:
+    """target = values, int64[n] and n integers of any shape."""
+    flat = values.reshape(-1)
+    _write(device, len(flat), flat, target)
 
 
 def join(device: Device, parts: Sequence[Array], out: Array) -> None:

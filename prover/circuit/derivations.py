@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
-import numpy as np
-
 from kernels.integers import Integers
 from kernels.numpy_types import Int64Array
 from prover.circuit.linear_form import LinearForm
@@ -67,8 +65,7 @@ class Multiplicities:
         return self.indices
 
     def solve(self, read: Read, integers: Integers) -> Int64Array:
-        index = [read(form).reshape(-1) for form in self.indices]
-        counts: Int64Array = integers.count_lookups(np.concatenate(index), self.n_rows)
+        counts: Int64Array = integers.count_lookups([*map(read, self.indices)], self.n_rows)
         return counts
 
     def renamed(self, name: Rename) -> Self:

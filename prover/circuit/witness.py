@@ -7,24 +7,28 @@ defining rows. An array of wire values never enters an error or a log.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
 from kernels.array import FrArray, FrMont, SparseMatrix
 from kernels.backend import Backend, Inverses
 from kernels.bn254 import R
-from kernels.integers import HOST, Integers
+from kernels.integers import ALL, HOST, Integers
 from kernels.numpy_types import Int64Array, UInt8Array
 from prover.circuit.accuracy import AccuracyCircuit
-from prover.circuit.constraints import Circuit, Group, Rule, WireBlock
-from prover.circuit.reading import ReadingPlan, Together, plan_reading, read_one_by_one
+from prover.circuit.advice import fill_wires, refuse_outside, run_phase
+from prover.circuit.constraints import Circuit, Rule
 from prover.circuit.steps import Step, plan_steps
 from prover.errors import ShapeMismatch, UnsatisfiedConstraint
 from prover.model.layers import RequantTrace
-from prover.model.network import LayerTrace, QuantizedModel, require_labels
+from prover.model.network import QuantizedModel, label_parameters, require_labels
+from prover.model.trace import LayerTrace, trace_layers
+
+COUNT = "correctness/count"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,147 +86,78 @@ def _solve_committed(
     claimed: int | None,
     integers: Integers,
 ) -> Committed:
-    steps = _trace_padded(model, images, accuracy.n_samples, integers)
-    inputs: dict[str, Int64Array] = {
-        label: tensor.astype(np.int64)
-        for label, tensor in model.parameters.items()
-        if tensor.size  # layers without parameters have no wires
-    }
-    inputs |= _solve_activations(accuracy, steps, integers)
-    count, claimed = _solve_count(steps[-1].z, labels, claimed, integers)
-    values = solve_advice(accuracy.circuit, inputs | count, integers)
+    require_labels(labels, len(labels), accuracy.architecture.n_classes)
+    wanted = ALL if claimed is None else max(claimed, 0)
+
+    def work(given: Sequence[Any]) -> tuple[Int64Array, Any]:
+        counters = integers.counters(2)
+        return _infer(accuracy, given, counters, integers), counters
+
+    values, counters = run_phase(
+        accuracy.circuit,
+        "committed",
+        [_add_blank(images, accuracy.n_samples), labels, np.array([wanted]), *model.tensors],
+        work,
+        integers,
+    )
+    n_outside, n_correct = integers.read(counters)
+    if claimed is not None and not 0 <= claimed <= n_correct:
+        raise UnsatisfiedConstraint(label=f"{COUNT}/count", index=(), n_failing=1)
+    refuse_outside(accuracy.circuit, values, n_outside, integers)
     r1cs = accuracy.r1cs
     return Committed(
         model=values[r1cs.linked_wires],
         advice=values[r1cs.advice],
-        claimed=claimed,
+        claimed=n_correct if claimed is None else claimed,
         integers=integers,
     )
 
 
-def _trace_padded(
-    model: QuantizedModel, images: UInt8Array, n_samples: int, integers: Integers
-) -> list[LayerTrace]:
-    """The trace of the samples and of padding after them.
+def _add_blank(images: UInt8Array, n_samples: int) -> UInt8Array:
+    """The samples, and one of zeros where some are padding.
 
-    Padding is the zero sample n_samples - n_real times, so it is traced once and its values are
-    repeated: a circuit of many samples would else ask for their memory, however few a shard has.
+    Padding is traced once and its values are repeated: a circuit of many samples would else ask for
+    their memory, however few a shard has.
     """
-    n_real = len(images)
-    if n_real == n_samples:
-        return list(model.trace(images, integers))
-    blank = np.zeros((min(1, n_samples - n_real), *images.shape[1:]), dtype=np.uint8)
-    index = integers.upload(np.minimum(np.arange(n_samples), n_real))
-
-    def spread(step: LayerTrace) -> LayerTrace:
-        found = step.requant
-        if found is not None:
-            found = RequantTrace(q=found.q[index], rem=found.rem[index], y=found.y[index])
-        return LayerTrace(x=step.x, z=step.z[index], requant=found)
-
-    return list(map(spread, model.trace(np.concatenate([images, blank]), integers)))
+    if len(images) == n_samples:
+        return images
+    return np.concatenate([images, np.zeros((1, *images.shape[1:]), dtype=np.uint8)])
 
 
-def solve_advice(
-    circuit: Circuit, inputs: Mapping[str, Int64Array], integers: Integers = HOST
+def _infer(
+    accuracy: AccuracyCircuit, given: Sequence[Any], counters: Any, integers: Integers
 ) -> Int64Array:
-    """Committed wires from the labelled inputs and the circuit's hints.
+    """All committed wires, where everything is.
 
-    inputs  : one array per block of model and advice wires that has no hint, where `integers` are,
-              or on the host: neighbours of those go there together
-    returns : int64 over (1 | public | model | advice); public entries stay 0, no hint reads them
-    raises  : ShapeMismatch for a missing, unknown or misshapen block; UnsatisfiedConstraint for a
-              lookup outside its table
+    given    : samples, labels, how many are claimed, then the model's tensors
+    counters : of lookups outside their tables, and of samples that are correct
     """
-    hinted = {hint.block.label for hint in circuit.hints}
-    committed = {
-        label: block
-        for label, block in circuit.wire_blocks.items()
-        if block.group in (Group.LINKED, Group.ADVICE)
-    }
-    if set(inputs) != set(committed) - hinted:
-        raise ShapeMismatch(f"expected inputs {sorted(set(committed) - hinted)}")
-    values: Int64Array = integers.zeros((circuit.r1cs.advice.stop,))
-    values[0] = 1
-
-    def write(block: WireBlock, tensor: Int64Array) -> None:
-        _require_shape(block, tensor)
-        values[circuit.columns(block)] = tensor.reshape(-1)
-
-    to_bring = {
-        label: tensor
-        for label, tensor in inputs.items()
-        if integers.is_remote and type(tensor) is np.ndarray
-    }
-    for places, tensors in _join_neighbours(circuit, to_bring, committed):
-        values[places] = integers.upload(np.concatenate([t.reshape(-1) for t in tensors]))
-    for label, tensor in inputs.items():
-        if label not in to_bring:
-            write(committed[label], tensor)
-    plan = plan_reading(circuit) if integers.is_remote else None
-    if plan is not None:
-        for batch, hints in plan.hints:
-            together = Together(batch, values, integers)
-            for hint in hints:
-                write(hint.block, hint.derivation.solve(together, integers))
-        _check_lookups(circuit, plan, values, integers)
-        return values
-    read = read_one_by_one(values, integers)
-    for hint in circuit.hints:
-        write(hint.block, hint.derivation.solve(read, integers))
-    for lookup in circuit.lookups:
-        index = read(lookup.index)
-        outside = np.argwhere((index < 0) | (index >= lookup.n_rows))
-        if len(outside):
-            place = tuple(int(i) for i in outside[0])
-            raise UnsatisfiedConstraint(label=lookup.label, index=place, n_failing=len(outside))
-    return values
+    samples, labels, claimed, *tensors = given
+    layers = accuracy.architecture.layers
+    steps = [
+        _spread(step, accuracy.n_samples, integers)
+        for step in trace_layers(layers, samples, tensors, integers)
+    ]
+    inputs: dict[str, Any] = {}
+    for index, (w, b) in enumerate(
+        zip(tensors[: len(layers)], tensors[len(layers) :], strict=True)
+    ):
+        if w.size:  # layers without parameters have no wires
+            inputs |= label_parameters(index, w, b)
+    inputs |= _solve_activations(accuracy, steps, integers)
+    correct = integers.find_correct(steps[-1].z, labels, counters[1:])
+    marks = integers.mark_hits(steps[-1].z, labels, correct, claimed)
+    inputs |= zip((f"{COUNT}/{name}" for name in ("label", "hit", "level")), marks, strict=True)
+    return fill_wires(accuracy.circuit, inputs, counters[:1], integers)
 
 
-def _join_neighbours(
-    circuit: Circuit, inputs: Mapping[str, Int64Array], blocks: Mapping[str, WireBlock]
-) -> Iterator[tuple[slice, list[Int64Array]]]:
-    """Runs of tensors whose blocks follow each other, and the columns of each run.
-
-    Raises ShapeMismatch for one that does not have its block's shape.
-    """
-    labels = sorted(inputs, key=lambda label: circuit.columns(blocks[label]).start)
-    run: list[Int64Array] = []
-    start = stop = 0
-    for label in labels:
-        columns, tensor = circuit.columns(blocks[label]), inputs[label]
-        _require_shape(blocks[label], tensor)
-        if columns.start != stop and run:
-            yield slice(start, stop), run
-            run = []
-        start, stop = (start if run else columns.start), columns.stop
-        run.append(tensor)
-    if run:
-        yield slice(start, stop), run
-
-
-def _require_shape(block: WireBlock, tensor: Int64Array) -> None:
-    if tensor.shape != block.shape:
-        raise ShapeMismatch(f"{block.label!r} has shape {list(block.shape)}")
-
-
-def _check_lookups(
-    circuit: Circuit, plan: ReadingPlan, values: Int64Array, integers: Integers
-) -> None:
-    """UnsatisfiedConstraint for the first lookup outside its table; all are read together."""
-    if not circuit.lookups:
-        return
-    index = Together(plan.lookups, values, integers).found
-    outside = np.flatnonzero((index < 0) | (index >= integers.keep(plan.limits)))
-    if len(outside) == 0:
-        return
-    for lookup in circuit.lookups:
-        found = plan.lookups.places[id(lookup.index)]
-        n_failing = int(((outside >= found.start) & (outside < found.stop)).sum())
-        if n_failing:
-            where = np.unravel_index(int(outside[0]) - found.start, lookup.index.shape)
-            place = tuple(int(i) for i in where)
-            raise UnsatisfiedConstraint(label=lookup.label, index=place, n_failing=n_failing)
+def _spread(step: LayerTrace, n: int, integers: Integers) -> LayerTrace:
+    """Of n samples, those behind the traced ones like the last of them."""
+    found = step.requant
+    if found is not None:
+        parts = (integers.spread(part, n) for part in (found.q, found.rem, found.y))
+        found = RequantTrace(*parts)
+    return LayerTrace(x=step.x, z=integers.spread(step.z, n), requant=found)
 
 
 def solve_private(
@@ -368,18 +303,3 @@ def _pool(
     return pool.accumulate(
         [source.requant.q], none.astype(np.int8), none.astype(np.int32), integers
     )
-
-
-def _solve_count(
-    logits: Int64Array, labels: UInt8Array, claimed: int | None, integers: Integers
-) -> tuple[dict[str, Int64Array], int]:
-    """Labels, hits and levels; the first `claimed` correct samples are counted."""
-    require_labels(labels, len(labels), logits.shape[1])
-    there: UInt8Array = integers.upload(labels)
-    correct = integers.find_correct(logits, there)
-    wanted = int(correct.sum()) if claimed is None else claimed
-    if not 0 <= wanted <= correct.sum():
-        raise UnsatisfiedConstraint(label="correctness/count/count", index=(), n_failing=1)
-    y, hit, level = integers.mark_hits(logits, there, correct & (correct.cumsum() <= wanted))
-    part = "correctness/count"
-    return {f"{part}/label": y, f"{part}/hit": hit, f"{part}/level": level}, wanted

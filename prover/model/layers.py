@@ -153,29 +153,22 @@ class Requant:
 
         holds : |m*z| < 2^47 by `Architecture` and s <= 24, as `kernels.integers` demands
         """
-        q, rem, y = integers.requantize(*self._scale(z, 1, integers))
+        q, rem, y = integers.requantize(z, self._rounding)
         return RequantTrace(q=q, rem=rem, y=y)
 
     def bounds(self, z: Interval) -> Interval:
         """Bounds of q; floor division and m >= 1 are monotone, so ends map to ends."""
-        lo, hi = (HOST.requantize(*self._scale(end, 0, HOST))[0] for end in (z.lo, z.hi))
+        lo, hi = (HOST.requantize(end[None], self._rounding)[0][0] for end in (z.lo, z.hi))
         return Interval(lo, hi)
 
-    def _scale(self, z: Int64Array, axis: int, integers: Integers) -> tuple[Int64Array, Rounding]:
-        """Accumulators and the rounding they are due; multipliers per channel go into the first.
-
-        axis : of the channels
-        """
-        how = Rounding(
+    @property
+    def _rounding(self) -> Rounding:
+        return Rounding(
             shift=self.shift,
-            multiplier=self.multiplier if isinstance(self.multiplier, int) else 1,
+            multipliers=self.multipliers,
             least=self.least,
             greatest=self.greatest,
         )
-        if isinstance(self.multiplier, int):
-            return z, how
-        m = np.array(self.multiplier, dtype=np.int64).reshape(-1, *(1,) * (z.ndim - axis - 1))
-        return z * integers.upload(m), how
 
     def to_manifest(self) -> dict[str, Any]:
         return {
@@ -228,10 +221,8 @@ class Layer(Protocol):
         bias: Int32Array,
         integers: Integers = HOST,
     ) -> Int64Array:
-        """Exact accumulators z, int64[N, *output_shape], of integers [N, *shape] each.
-
-        values and z are where `integers` computes, weight and bias on the host.
-        """
+        """Exact accumulators z, int64[N, *output_shape], of integers [N, *shape] each; all are
+        where `integers` computes."""
 
     def bounds(self, x: Sequence[Interval], weight: Int8Array, bias: Int32Array) -> Interval:
         """Worst-case bounds of z when each number taken moves freely in its interval; exact where

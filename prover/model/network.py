@@ -37,10 +37,10 @@ from prover.model.layers import (
     Linear,
     Range,
     Requant,
-    RequantTrace,
     Shape,
     largest,
 )
+from prover.model.trace import LayerTrace, trace_layers
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -254,21 +254,6 @@ class Architecture:
                 )
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
-class LayerTrace:
-    """One layer at work on N samples: the first value it takes (samples as uint8), accumulators z,
-    and requantization if any."""
-
-    x: Int64Array
-    z: Int64Array
-    requant: RequantTrace | None
-
-    @property
-    def y(self) -> Int64Array:
-        """What the layer hands on."""
-        return self.z if self.requant is None else self.requant.y
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class QuantizedModel:
     """An architecture with its private integers.
@@ -306,6 +291,11 @@ class QuantizedModel:
         return found
 
     @property
+    def tensors(self) -> list[npt.NDArray[Any]]:
+        """The weights of every layer, then the biases."""
+        return [*self.weights, *self.biases]
+
+    @property
     def wires(self) -> Int64Array:
         """The model's wires, which a commitment binds: int64[n_parameters]."""
         return np.concatenate([t.reshape(-1).astype(np.int64) for t in self.parameters.values()])
@@ -323,15 +313,8 @@ class QuantizedModel:
                 f"samples must be uint8[N, {', '.join(map(str, expected))}], "
                 f"got {images.dtype}{list(images.shape)}"
             )
-        steps = []
-        values: list[Int64Array] = [integers.upload(images)]
-        for layer, w, b in zip(self.architecture.layers, self.weights, self.biases, strict=True):
-            taken = [values[value] for value in layer.inputs]
-            z = layer.accumulate(taken, w, b, integers)
-            requant = None if layer.requant is None else layer.requant.apply(z, integers)
-            steps.append(LayerTrace(x=taken[0], z=z, requant=requant))
-            values.append(steps[-1].y)
-        return tuple(steps)
+        x, *there = map(integers.upload, (images, *self.tensors))
+        return trace_layers(self.architecture.layers, x, there, integers)
 
     def logits(self, images: UInt8Array) -> Int64Array:
         """Raw accumulators of the last layer, int64[N, n_classes], for uint8[N, *input_shape].
@@ -359,7 +342,7 @@ def is_correct(logits: Int64Array, labels: UInt8Array) -> npt.NDArray[np.bool_]:
     """
     n, n_classes = logits.shape
     require_labels(labels, n, n_classes)
-    return HOST.find_correct(logits, labels)
+    return HOST.find_correct(logits, labels, HOST.counters(1))
 
 
 def require_labels(labels: UInt8Array, n: int, n_classes: int) -> None:

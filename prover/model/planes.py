@@ -1,14 +1,13 @@
 """Windows over planes, and convolution as an integer layer.
 
 A plane's value has the shape (channels, height, width). A window slides over it by `stride`; the
-border is padded by `pads` (top, left, bottom, right).
+border is padded by `pads` (top, left, bottom, right). `kernels.planes` computes what they see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int8Array, Int32Array, Int64Array
+from kernels.planes import Sliding
 from prover.errors import ArchitectureInvalid
 from prover.model.layers import (
     BIAS_MIN,
@@ -40,20 +40,14 @@ from prover.model.layers import (
 
 MAX_KERNEL = 1 << 12
 PIXEL_MAX = 255
-_AT_ONCE = 1 << 22  # numbers of unrolled windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
+class Window(Sliding):
     """A window of kernel (height, width) that slides by stride over a padded plane.
 
-    pads : rows above, columns to the left, rows below, columns to the right; each less than the
-           kernel's side, so that every place of the window meets the plane
+    raises : ArchitectureInvalid for what is no window of that kind
     """
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     def __post_init__(self) -> None:
         require_ints("kernel", self.kernel, 2, 1, MAX_KERNEL)
@@ -65,40 +59,16 @@ class Window:
 
     def output_plane(self, plane: Sequence[int]) -> tuple[int, int]:
         """Height and width of what slides out of a plane of this height and width."""
-        top, left, bottom, right = self.pads
-        sides = []
-        for n, k, t, pad in zip(
-            plane, self.kernel, self.stride, (top + bottom, left + right), strict=True
-        ):
-            if n + pad < k:
-                raise ArchitectureInvalid(
-                    f"a kernel of {list(self.kernel)} is larger than its plane {list(plane)}"
-                )
-            sides.append((n + pad - k) // t + 1)
-        return sides[0], sides[1]
+        sides = self.slide(plane)
+        if min(sides) < 1:
+            raise ArchitectureInvalid(
+                f"a kernel of {list(self.kernel)} is larger than its plane {list(plane)}"
+            )
+        return sides
 
     @property
     def area(self) -> int:
         return prod(self.kernel)
-
-    def places(self) -> Iterator[tuple[int, int]]:
-        """Every (row, column) of the kernel."""
-        return ((ky, kx) for ky in range(self.kernel[0]) for kx in range(self.kernel[1]))
-
-    def meet(
-        self, axis: int, place: int, n: int, n_out: int, begin: int = 0
-    ) -> tuple[slice, slice]:
-        """Where one place of the kernel meets the plane along an axis: outputs, counted from
-        `begin`, and the numbers that they meet there.
-
-        axis : 0 for rows, 1 for columns; n : length of the plane; outputs : from `begin` to n_out
-        """
-        stride, pad = self.stride[axis], self.pads[axis]
-        first = max(begin, -(-(pad - place) // stride))
-        last = max(first - 1, min(n_out - 1, (n - 1 + pad - place) // stride))
-        start = first * stride + place - pad
-        stop = last * stride + place - pad + 1
-        return slice(first - begin, last + 1 - begin), slice(start, max(start, stop), stride)
 
 
 def require_plane(kind: str, shape: Shape) -> None:
@@ -107,34 +77,6 @@ def require_plane(kind: str, shape: Shape) -> None:
         raise ArchitectureInvalid(
             f"a {kind} layer takes (channels, height, width), its input has shape {list(shape)}"
         )
-
-
-def unroll(
-    x: Int64Array,
-    window: Window,
-    integers: Integers,
-    pad_values: Sequence[int] = (),
-    *,
-    rows: range,
-    columns: range,
-) -> Int64Array:
-    """What each window sees, int64[N, rows, columns, C * area], of x[N, C, H, W].
-
-    pad_values    : of each channel; none: zeros
-    rows, columns : of the output
-    """
-    n, channels, *plane = x.shape
-    shape = (n, len(rows), len(columns), channels, *window.kernel)
-    seen: Int64Array = integers.zeros(shape)
-    if any(pad_values):
-        values = np.array(pad_values, dtype=np.int64)[:, None, None]
-        seen += integers.upload(values)
-    for ky, kx in window.places():
-        to_rows, from_rows = window.meet(0, ky, plane[0], rows.stop, rows.start)
-        to_columns, from_columns = window.meet(1, kx, plane[1], columns.stop, columns.start)
-        part = x[:, :, from_rows, from_columns]
-        seen[:, to_rows, to_columns, :, ky, kx] = part.transpose(0, 2, 3, 1)
-    return seen.reshape(*shape[:3], -1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,25 +156,26 @@ class Conv2d:
         bias: Int32Array,
         integers: Integers = HOST,
     ) -> Int64Array:
-        z = self._convolve(values[0], weight, bias, integers)
+        z: Int64Array = integers.convolve(values[0], weight, bias, self.window, self.pad_values)
         if self.has_skip:
-            z += values[1] * integers.upload(self._column(self.skip_scales))
+            z = integers.mix([z, values[1]], [(1,), self.skip_scales])
         return z
 
     def bounds(self, x: Sequence[Interval], weight: Int8Array, bias: Int32Array) -> Interval:
         positive, negative = np.maximum(weight, 0), np.minimum(weight, 0)
         zero = np.zeros_like(bias)
 
-        def between(low: Int64Array, high: Int64Array) -> Int64Array:
-            upper = self._convolve(high[None], positive, bias, HOST)
-            both: Int64Array = upper + self._convolve(low[None], negative, zero, HOST)
-            return both.reshape(both.shape[1:])
+        def convolve(end: Int64Array, part: Int8Array, bias: Int32Array) -> Int64Array:
+            return HOST.convolve(end[None], part, bias, self.window, self.pad_values)
 
-        lo, hi = between(x[0].hi, x[0].lo), between(x[0].lo, x[0].hi)
-        if self.has_skip:
-            scales = self._column(self.skip_scales)
-            lo, hi = lo + x[1].lo * scales, hi + x[1].hi * scales
-        return Interval(lo, hi)
+        def bound(low: Int64Array, high: Int64Array, skip: int) -> Int64Array:
+            z = convolve(high, positive, bias) + convolve(low, negative, zero)
+            if self.has_skip:
+                other = (x[1].lo, x[1].hi)[skip][None]
+                z = HOST.mix([z, other], [(1,), self.skip_scales])
+            return z.reshape(z.shape[1:])
+
+        return Interval(bound(x[0].hi, x[0].lo, 0), bound(x[0].lo, x[0].hi, 1))
 
     def public_range(self, shapes: Sequence[Shape], ranges: Sequence[Range]) -> Range:
         x_max = max(largest(ranges[0]), *self.pad_values, 0)
@@ -267,39 +210,6 @@ class Conv2d:
             pad_values=require_list("conv2d pad_values", fields["pad_values"]),
             skip_scale=multiplier_from_manifest(fields["skip_scale"]),
         )
-
-    def _column(self, numbers: Sequence[int]) -> Int64Array:
-        column: Int64Array = np.array(numbers, dtype=np.int64)[:, None, None]
-        return column
-
-    def _convolve(
-        self, x: Int64Array, weight: Int8Array, bias: Int32Array, integers: Integers
-    ) -> Int64Array:
-        """z of x[N, C, H, W], some samples at a time, or parts of one: windows are unrolled."""
-        plane = self.window.output_plane(x.shape[2:])
-        z: Int64Array = integers.zeros((len(x), self.n_out, *plane))
-        flat = weight.reshape(self.n_out, -1)
-        for part, rows, columns in _cut((len(x), *plane), _AT_ONCE // flat.shape[1]):
-            taken = x[part.start : part.stop]
-            seen = unroll(taken, self.window, integers, self.pad_values, rows=rows, columns=columns)
-            made = integers.multiply(seen.reshape(-1, flat.shape[1]), flat, bias)
-            made = made.reshape(*seen.shape[:3], -1).transpose(0, 3, 1, 2)
-            z[part.start : part.stop, :, rows.start : rows.stop, columns.start : columns.stop] = (
-                made
-            )
-        return z
-
-
-def _cut(shape: Sequence[int], most: int) -> Iterator[tuple[range, ...]]:
-    """Boxes that make up a box of this shape, each of at most so many places, or of one."""
-    steps = []
-    for axis, n in enumerate(shape):
-        steps.append(min(n, max(1, most // prod(shape[axis + 1 :]))))
-    sides = (
-        [range(i, min(i + step, n)) for i in range(0, n, step)] if n else []
-        for n, step in zip(shape, (max(1, step) for step in steps), strict=True)
-    )
-    return product(*sides)
 
 
 def window_from_manifest(fields: Mapping[str, Any]) -> Window:

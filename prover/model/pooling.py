@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, ClassVar
 
-import numpy as np
-
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int8Array, Int32Array, Int64Array
 from prover.errors import ArchitectureInvalid
@@ -17,7 +15,6 @@ from prover.model.layers import (
     MAX_DIMENSION,
     MAX_MULTIPLIER,
     NO_PARAMETERS,
-    PRODUCT_BITS,
     Interval,
     Range,
     Requant,
@@ -101,13 +98,7 @@ class SumPool(_Pool):
         bias: Int32Array,
         integers: Integers = HOST,
     ) -> Int64Array:
-        x = values[0]
-        height, width = self.window.output_plane(x.shape[2:])
-        z: Int64Array = integers.zeros((*x.shape[:2], height, width))
-        for ky, kx in self.window.places():
-            _, rows = self.window.meet(0, ky, x.shape[2], height)
-            _, columns = self.window.meet(1, kx, x.shape[3], width)
-            z += x[:, :, rows, columns]
+        z: Int64Array = integers.pool(values[0], self.window, greatest=False)
         return z
 
     def public_range(self, shapes: Sequence[Shape], ranges: Sequence[Range]) -> Range:
@@ -149,15 +140,7 @@ class MaxPool(_Pool):
         bias: Int32Array,
         integers: Integers = HOST,
     ) -> Int64Array:
-        x = values[0]
-        height, width = self.window.output_plane(x.shape[2:])
-        z: Int64Array = integers.zeros((*x.shape[:2], height, width))
-        z -= 1 << PRODUCT_BITS  # less than any number of a layer, sums of large windows included
-        for ky, kx in self.window.places():
-            outs, rows = self.window.meet(0, ky, x.shape[2], height)
-            across, columns = self.window.meet(1, kx, x.shape[3], width)
-            part = z[:, :, outs, across]
-            z[:, :, outs, across] = np.maximum(part, x[:, :, rows, columns])
+        z: Int64Array = integers.pool(values[0], self.window, greatest=True)
         return z
 
     def to_manifest(self) -> dict[str, Any]:
@@ -238,7 +221,9 @@ class Add(_Bare):
         bias: Int32Array,
         integers: Integers = HOST,
     ) -> Int64Array:
-        return values[0] * self.scales[0] + values[1] * self.scales[1]
+        first, second = self.scales
+        z: Int64Array = integers.mix(values, [(first,), (second,)])
+        return z
 
     def public_range(self, shapes: Sequence[Shape], ranges: Sequence[Range]) -> Range:
         (a, b), (c, d) = ranges

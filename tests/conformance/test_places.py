@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +15,16 @@ from kernels.backend import Backend
 from kernels.bn254 import G1, G2, GENERATOR, R
 from kernels.errors import ShapeError
 from kernels.integers import HOST, MAX_SMALL, IntegerRows, Rounding, to_scalars
+from kernels.planes import Sliding
 from kernels.reference import mul_g1, mul_g2
 from tests.conformance.inputs import mont, random_field
 from tests.support.tiny_circuits import sparse
 
 TOP = MAX_SMALL - 1
+
+
+class Key:
+    """What a task is done for."""
 
 
 def same(backend: Backend, found: FrMont | FrArray, expected: FrMont | FrArray) -> bool:
@@ -190,20 +197,72 @@ def test_layers(backend: Backend) -> None:
     z = HOST.multiply(x, weight, bias)
     assert (z == x.astype(object) @ weight.T.astype(object) + bias).all()
     with integers.active():
-        there = integers.multiply(integers.upload(x), weight, bias)
+        there = integers.multiply(*map(integers.upload, (x, weight, bias)))
         assert (host(backend, there) == z).all()
         for how in (
-            Rounding(shift=10, multiplier=37, least=0, greatest=255),
-            Rounding(shift=1, multiplier=1, least=-128, greatest=127),
+            Rounding(shift=10, multipliers=(37,), least=0, greatest=255),
+            Rounding(shift=1, multipliers=(1,), least=-128, greatest=127),
+            Rounding(shift=3, multipliers=(1, 5, 2), least=-9, greatest=9),
         ):
             q, rem, y = HOST.requantize(z, how)
-            assert (q * (1 << how.shift) + rem == z * how.multiplier + (1 << how.shift - 1)).all()
+            t = z * np.array(how.multipliers) + (1 << how.shift - 1)
+            assert (q * (1 << how.shift) + rem == t).all()
             assert ((rem >= 0) & (rem < 1 << how.shift)).all()
             assert (y == np.minimum(np.maximum(q, how.least), how.greatest)).all()
             assert (q < 0).any()
             found = integers.requantize(there, how)
             for mine, theirs in zip(found, (q, rem, y), strict=True):
                 assert (host(backend, mine) == theirs).all()
+        rows = integers.spread(there, 8)
+        assert (host(backend, rows) == z[[0, 1, 2, 3, 4, 4, 4, 4]]).all()
+        assert integers.spread(rows, 8) is rows
+
+
+WINDOWS = [
+    Sliding(kernel=(1, 1)),
+    Sliding(kernel=(3, 2), stride=(2, 1), pads=(2, 0, 1, 1)),
+    Sliding(kernel=(2, 4), stride=(3, 2), pads=(0, 3, 1, 0)),
+]
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64])
+def test_layers_of_planes(backend: Backend, window: Sliding, dtype: type[np.generic]) -> None:
+    """Against what every window sees, number by number."""
+    rng, integers = np.random.default_rng(2), backend.integers
+    x = rng.integers(0 if dtype is np.uint8 else -99, 256, (3, 2, 4, 5)).astype(dtype)
+    weight = rng.integers(-127, 128, (4, 2, *window.kernel), dtype=np.int8)
+    bias = rng.integers(-(1 << 22), 1 << 22, 4, dtype=np.int32)
+    top, left, bottom, right = window.pads
+    border = (0, 0), (0, 0), (top, bottom), (left, right)
+    height, width = window.slide((4, 5))
+
+    def see(padded: np.ndarray, join: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        (down, across), (tall, wide) = window.stride, window.kernel
+        seen = [
+            join(padded[:, :, i * down : i * down + tall, j * across : j * across + wide])
+            for i, j in np.ndindex(height, width)
+        ]
+        return np.stack(seen, axis=-1).reshape(*seen[0].shape, height, width)
+
+    with integers.active():
+        there, *tensors = map(integers.upload, (x, weight, bias))
+        for pads in ((), (7, 200)):
+            padded = np.pad(x.astype(np.int64), border)
+            beyond = np.pad(np.ones(x.shape, np.bool_), border)
+            padded = np.where(beyond, padded, np.array(pads or (0, 0)).reshape(2, 1, 1))
+            z = see(padded, lambda part: np.einsum("ncij,ocij->no", part, weight) + bias)
+            found = integers.convolve(there, *tensors, window, pads)
+            assert (host(backend, found) == z).all()
+        if dtype is np.int64:
+            for start, greatest in ((0, False), (-(1 << 50), True)):
+                padded = np.pad(x, border, constant_values=start)  # type: ignore[arg-type]
+                join = (lambda a: a.max(axis=(2, 3))) if greatest else lambda a: a.sum(axis=(2, 3))
+                pooled = integers.pool(there, window, greatest=greatest)
+                assert (host(backend, pooled) == see(padded, join)).all()
+            mixed = integers.mix([there, there], [(3,), (-5, 7)])
+            by_channel = np.array([-2, 10]).reshape(2, 1, 1)
+            assert (host(backend, mixed) == x.astype(np.int64) * by_channel).all()
 
 
 def test_lookups_and_scalars(backend: Backend) -> None:
@@ -211,7 +270,8 @@ def test_lookups_and_scalars(backend: Backend) -> None:
     index = np.array([0, 4, 1, 1, -1, 5, 4, 4], dtype=np.int64)
     edges = np.array([0, 1, -1, TOP, -TOP, 1 << 40], dtype=np.int64)
     with integers.active():
-        counts = integers.count_lookups(integers.upload(index), 5)
+        parts = integers.upload(index[:3]), integers.upload(index[3:])
+        counts = integers.count_lookups(parts, 5)
         assert host(backend, counts).tolist() == [1, 2, 0, 0, 3]
         scalars = integers.to_scalars(integers.upload(edges))
         assert same(backend, scalars, FrArray.from_ints(int(v) for v in edges))
@@ -219,3 +279,33 @@ def test_lookups_and_scalars(backend: Backend) -> None:
         zeros = integers.zeros((2, 3))
         zeros += integers.keep(np.arange(3))
         assert host(backend, zeros).tolist() == [[0, 1, 2]] * 2
+        integers.write(zeros.reshape(-1)[1:3], 9)
+        integers.write(zeros.reshape(-1)[3:5], integers.upload(np.array([[-4], [5]], np.int32)))
+        assert host(backend, zeros).tolist() == [[0, 9, 9], [-4, 5, 2]]
+        counters, limits = integers.counters(3), np.array([1, 4, 5, 1, 9, 5, 5, 5])
+        integers.count_outside(integers.upload(index), limits, counters[1:2])
+        assert integers.read(counters) == [0, 4, 0]
+
+
+def test_a_phase_of_integers_is_done_for_other_values(backend: Backend) -> None:
+    """The same work again and again: replayed or not, it is of the values at hand."""
+    integers, key = backend.integers, Key()
+    rng = np.random.default_rng(3)
+
+    def work(given: Sequence[Any]) -> tuple[Any, Any]:
+        x, weight, bias = given
+        counter, z = integers.counters(1), integers.multiply(x, weight, bias)
+        integers.count_outside(z.reshape(-1), limits, counter)
+        return z, counter
+
+    limits = np.full(15, 1 << 20)
+    for _ in range(4):
+        x = rng.integers(0, 256, (5, 7), dtype=np.uint8)
+        weight = rng.integers(-127, 128, (3, 7), dtype=np.int8)
+        bias = rng.integers(-9, 9, 3, dtype=np.int32)
+        with integers.active(key):
+            z, counter = integers.replay("layer", [x, weight, bias], work)
+            expected = HOST.multiply(x, weight, bias)
+            assert (host(backend, z) == expected).all()
+            assert integers.read(counter) == [(expected < 0).sum()]
+            assert (expected < 0).any()

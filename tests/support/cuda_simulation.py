@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from kernels.cuda import witness
+from kernels.cuda import layers, witness
 from kernels.cuda.launch.entry import build_entry
 from kernels.cuda.launch.per_thread import PerThread
 from kernels.cuda.launch.runtime import ceil_div
@@ -48,9 +48,6 @@ def agree(kernel: PerThread, n: int, arguments: list[Any], outputs: list[int]) -
 
 def witness_cases() -> dict[str, bool]:
     rng = np.random.default_rng(1)
-    x = rng.integers(0, 256, (3, 4), dtype=np.uint8)
-    weight = rng.integers(-127, 128, (4, 2), dtype=np.int8)
-    bias = rng.integers(-(1 << 22), 1 << 22, 2, dtype=np.int32)
     z = rng.integers(-(1 << 31), 1 << 31, 6, dtype=np.int64)
     blank = np.zeros(6, np.int64)
     index = np.array([0, 4, 1, 1, -1, 5, 4], dtype=np.int64)
@@ -64,12 +61,8 @@ def witness_cases() -> dict[str, bool]:
     labels, counted = np.array([2, 0, 1, 1], np.uint8), np.array([1, 0, 0, 1], np.uint8)
     logits[:2], logits[2, 1] = [[1, 2, 5], [3, 3, 1]], 20
     counts = rng.integers(0, 1 << 32, (3, 5)).astype(np.uint32)
-    triples = np.zeros((6, 3), np.int64)
+    triples, counter = np.zeros((6, 3), np.int64), np.zeros(1, np.uint32)
     return {
-        "accumulate": agree(
-            witness._accumulate, 6, [x, weight, bias, np.zeros((3, 2), np.int64)], [3]
-        ),
-        "round": agree(witness._round, 6, [z, 10, 37, 0, 255, blank, blank, blank], [5, 6, 7]),
         "combine": agree(witness._combine, 3, [*rows, factors, five, blank[:3]], [4]),
         "count": agree(witness._count, 7, [index, np.zeros((2, 5), np.uint32)], [1]),
         "gather": agree(witness._gather, 12, [records, places, room[:3]], [2]),
@@ -77,23 +70,55 @@ def witness_cases() -> dict[str, bool]:
         "join": agree(
             witness._join, 36, [records[:2], records[2:3], records, np.ones((9, 4), np.uint64)], [3]
         ),
-        "set_words": agree(witness._set_words, 3, [7, np.zeros(4, np.uint32)], [1]),
+        "set": agree(witness._set, 3, [7, np.zeros(4, np.uint32)], [1]),
+        "write": agree(witness._write, 6, [z, blank], [1]),
+        "count_outside": agree(witness._count_outside, 5, [index[:5], five, counter], [2]),
         "limbs": agree(witness._limbs, 6, [z, np.array([0, 8, 62]), 255, triples], [3]),
         "add_copies": agree(witness._add_copies, 5, [counts, blank[:5]], [1]),
         "find_correct": agree(
-            witness._find_correct, 4, [logits, labels, np.full(4, 9, np.uint8)], [2]
+            witness._find_correct, 4, [logits, labels, np.full(4, 9, np.uint8), counter], [2, 3]
         ),
         "mark_hits": agree(
-            witness._mark_hits, 6, [logits, labels, counted, blank, triples, blank], [3, 4, 5]
+            witness._mark_hits,
+            6,
+            [logits, labels, counted, np.array([1]), blank, triples, blank],
+            [4, 5, 6],
         ),
         "scalars": agree(witness._scalars, 5, [small, room], [1]),
+    }
+
+
+def layer_cases() -> dict[str, bool]:
+    rng = np.random.default_rng(2)
+    x = rng.integers(0, 256, (3, 4), dtype=np.uint8)
+    weight = rng.integers(-127, 128, (4, 2), dtype=np.int8)
+    bias = rng.integers(-(1 << 22), 1 << 22, 2, dtype=np.int32)
+    z, blank = rng.integers(-(1 << 31), 1 << 31, 6, dtype=np.int64), np.zeros(6, np.int64)
+    factors, plane = np.array([37, 5]), rng.integers(-9, 256, (1, 2, 3, 2))
+    kernel = rng.integers(-127, 128, (2, 2, 2, 2), dtype=np.int8)
+    out = np.zeros((1, 2, 2, 2), np.int64)
+    steps = [2, 1, 1, 1]
+    return {
+        "transpose": agree(layers._transpose, 8, [weight, np.zeros((2, 4), np.int8)], [1]),
+        "accumulate": agree(
+            layers._accumulate, 6, [x, weight, bias, np.zeros((3, 2), np.int64)], [3]
+        ),
+        "convolve": agree(
+            layers._convolve, 8, [plane, kernel, bias, np.array([7, 9]), *steps, out], [8]
+        ),
+        "pool": agree(layers._pool, 8, [plane, 2, 2, *steps, 1, out], [8]),
+        "mix": agree(layers._mix, 6, [z, factors, z[::-1].copy(), factors, 3, blank], [5]),
+        "round": agree(
+            layers._round, 6, [z, 10, factors, 3, 0, 255, blank, blank, blank], [6, 7, 8]
+        ),
+        "spread": agree(layers._spread, 8, [z.reshape(3, 2), np.zeros((4, 2), np.int64)], [1]),
     }
 
 
 def main() -> None:
     if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
         raise SystemExit("the CUDA simulator is not on")
-    cases = witness_cases()
+    cases = witness_cases() | layer_cases()
     print(*sorted(name for name, same in cases.items() if same))
 
 

@@ -9,54 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
-from typing import Any
 
 import numpy as np
 
+from kernels.cuda.launch.places import ALIGNMENT, Place, Room
 from kernels.cuda.launch.runtime import ceil_div
 from kernels.cuda.msm.plan import plan_sum, record_bytes
 from kernels.cuda.msm.rounds import GroupPlan, Part, Round, SumSize, pack_rounds
 from kernels.errors import DoesNotFit
 
 ROUND_ENTRIES = 1 << 24  # most of a round: long enough to fill a device, and to hide the next sort
-ALIGNMENT = 256
 KEPT = 32  # layouts
 AT_ONCE = 16  # rounds whose points come down together, if memory is not short
 JOB_BYTES, SET_BYTES = 64, 16  # of src/jobs.cuh and src/msm.cuh
 N_BUFFERS = 2  # of what one round leaves to the next stage while another is made
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """An array in a piece of memory."""
-
-    at: int
-    shape: tuple[int, ...]
-    dtype: Any
-
-    @property
-    def n_bytes(self) -> int:
-        return prod(self.shape) * int(np.dtype(self.dtype).itemsize)
-
-    def within(self, memory: Any) -> Any:
-        """The array, a view of memory uint8[...]."""
-        raw = memory[self.at : self.at + self.n_bytes]
-        return raw.view(self.dtype).reshape(self.shape)
-
-
-@dataclass(slots=True)
-class Room:
-    """Memory handed out from `at` on."""
-
-    at: int = 0
-
-    def take(self, shape: tuple[int, ...], dtype: Any) -> Place:
-        """Room for an array."""
-        self.at = ceil_div(self.at, ALIGNMENT) * ALIGNMENT
-        place = Place(self.at, shape, dtype)
-        self.at += place.n_bytes
-        return place
 
 
 class SortLayout:

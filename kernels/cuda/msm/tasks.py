@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kernels.cuda.launch.places import Room
 from kernels.cuda.launch.runtime import Array, Device
 from kernels.cuda.msm.digits import Jobs
-from kernels.cuda.msm.layout import Room, RoundLayout
+from kernels.cuda.msm.layout import RoundLayout
 
 JOB = np.dtype(
     [

@@ -20,13 +20,13 @@ import numpy as np
 
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int64Array
+from prover.circuit.advice import solve_advice
 from prover.circuit.compiled import CompiledCircuit, Report
 from prover.circuit.constraints import Group, System
 from prover.circuit.gadgets.lookup import RangeTable, Table, build_integer_table
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.norm.plan import KINDS, NormPlan, require_norm
 from prover.circuit.sizes import MAX_ROWS
-from prover.circuit.witness import solve_advice
 from prover.errors import ShapeMismatch
 from prover.model.network import Architecture, label_parameters
 from prover.model.update import BIAS_UNIT, UpdateBounds, compute_squares, require_bounds
@@ -211,15 +211,13 @@ def solve_update(
             f"got {update.dtype}{list(update.shape)}"
         )
     require_bounds(architecture, update, norm.bounds)
-    squares = np.array(compute_squares(architecture, update), dtype=np.int64)
-    inputs = {SQUARES: integers.upload(squares)}
+    inputs = {SQUARES: np.array(compute_squares(architecture, update), dtype=np.int64)}
     at = 0
+    for label, block in norm.circuit.wire_blocks.items():
+        if block.group == Group.LINKED:
+            inputs[label] = update[at : at + block.size].reshape(block.shape)
+            at += block.size
     with integers.active():
-        for label, block in norm.circuit.wire_blocks.items():
-            if block.group == Group.LINKED:
-                part = update[at : at + block.size].reshape(block.shape)
-                inputs[label] = integers.upload(np.ascontiguousarray(part))
-                at += block.size
         values = solve_advice(norm.circuit, inputs, integers)
     r1cs = norm.r1cs
     return CommittedUpdate(

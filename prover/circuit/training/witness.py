@@ -9,9 +9,9 @@ import numpy as np
 from kernels.array import FrArray
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import Int64Array
+from prover.circuit.advice import solve_advice
 from prover.circuit.constraints import Circuit
 from prover.circuit.training.step import StepCircuit
-from prover.circuit.witness import solve_advice
 from prover.errors import ShapeMismatch
 from prover.training.masters import split_masters
 from prover.training.step import StepTrace
@@ -89,10 +89,7 @@ def solve_wires(
 ) -> CommittedWires:
     """Linked and advice wires from labelled host arrays and the circuit's hints."""
     with integers.active():
-        inputs = {
-            label: integers.upload(np.ascontiguousarray(values)) for label, values in wires.items()
-        }
-        values = solve_advice(circuit, inputs, integers)
+        values = solve_advice(circuit, wires, integers)
         r1cs = circuit.r1cs
         return CommittedWires(
             linked=tuple(values[group] for group in r1cs.linked_groups),

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 from kernels.array import FrArray
-from kernels.cuda import witness
+from kernels.cuda import layers, witness
 from kernels.cuda.integers import Constants, DeviceIntegers
 from kernels.cuda.launch.per_thread import Form, PerThread
 from kernels.cuda.launch.threads import numba_faults
 from kernels.cuda.witness import count_lookups
 from kernels.errors import DeviceError, ShapeError
 from kernels.integers import to_scalars
+from kernels.planes import Sliding
 from prover.model.layers import Requant
 from prover.model.network import Architecture, QuantizedModel
 from tests.support.cuda_emulator import EmulatedDevice
@@ -33,7 +34,8 @@ def device() -> EmulatedDevice:
 
 
 def test_every_kernel_under_the_simulator(root: Path) -> None:
-    kernels = {name for name, value in vars(witness).items() if isinstance(value, PerThread)}
+    modules = {**vars(witness), **vars(layers)}
+    kernels = {name for name, value in modules.items() if isinstance(value, PerThread)}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "tests.support.cuda_simulation"],
         cwd=root,
@@ -84,9 +86,17 @@ def test_inference_is_the_models_trace(device: EmulatedDevice, relu: bool) -> No
 
 
 def test_a_layer_that_does_not_fit_its_input(device: EmulatedDevice) -> None:
-    weight, bias = np.zeros((2, 3), np.int8), np.zeros(2, np.int32)
+    x, bias = device.zeros((1, 4), np.uint8), device.zeros((2,), np.int32)
     with pytest.raises(ShapeError, match=r"\[2, 3\] on inputs \[1, 4\]"):
-        witness.multiply(device, device.zeros((1, 4), np.uint8), weight, bias)
+        layers.multiply(device, x, device.zeros((2, 3), np.int8), bias)
+    plane, window = x.reshape(1, 1, 2, 2), Sliding(kernel=(1, 1))
+    for shape in ((2, 3, 1, 1), (2, 1, 1, 2)):
+        with pytest.raises(ShapeError, match=r"on inputs \[1, 1, 2, 2\]"):
+            layers.convolve(device, plane, device.zeros(shape, np.int8), bias, window, ())
+    with pytest.raises(ShapeError, match=r"\[1, 4\] and \[2\]"):
+        layers.mix(
+            device, [device.zeros((1, 4), np.int64), device.zeros((2,), np.int64)], [(1,)] * 2
+        )
 
 
 @pytest.mark.parametrize("n_rows", [1, 5, 300, 1 << 17])
@@ -94,7 +104,8 @@ def test_multiplicities(device: EmulatedDevice, n_rows: int) -> None:
     rng = np.random.default_rng(n_rows)
     index = np.concatenate([np.zeros(1000, np.int64), rng.integers(-3, n_rows + 3, 2000)])
     inside = index[(index >= 0) & (index < n_rows)]
-    found = count_lookups(device, device.asarray(index), n_rows)
+    parts = [device.asarray(part) for part in (index[:700].reshape(7, 100), index[700:])]
+    found = count_lookups(device, parts, n_rows)
     assert found.dtype == np.int64
     assert (found == np.bincount(inside, minlength=n_rows)).all()
 

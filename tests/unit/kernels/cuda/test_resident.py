@@ -14,7 +14,7 @@ from kernels.array import U64
 from kernels.backend import SumProgress
 from kernels.cuda.backend import CudaBackend
 from kernels.cuda.msm.sums import Sum, compute_sums
-from kernels.integers import HOST
+from kernels.integers import ALL, HOST
 from prover.circuit.accuracy import compile_accuracy
 from prover.circuit.witness import check, solve_committed, solve_private
 from prover.errors import ShapeMismatch
@@ -30,11 +30,11 @@ from tests.support.models import random_images, random_model
 from tests.support.skips import or_skip
 
 OF_A_PROOF = {  # most, of the scene's network under a warm key: see `tests.support.cuda_meter`
-    "kernels": 99,  # launches of ours, graphs of them, and operations on arrays
+    "kernels": 49,  # launches of ours, graphs of them, and operations on arrays
     "allocations": 0,
-    "synchronizations": 8,
+    "synchronizations": 7,
     "contexts": 1,
-    "uploads": 22,
+    "uploads": 14,
     "downloads": 7,
 }
 
@@ -169,15 +169,20 @@ def test_hits_of_as_many_classes_as_there_are_labels(device: CopyMeter, n_classe
     assert expected.any()
     assert not expected.all()
     integers = CudaBackend(device, build_backend("cpu")).integers
-    there = device.asarray(logits), device.asarray(labels)
-    assert (integers.find_correct(*there) == expected).all()
-    counted = expected & (expected.cumsum() <= 12)
+    there, counter = (device.asarray(logits), device.asarray(labels)), integers.counters(1)
+    correct = integers.find_correct(*there, counter)
+    assert (device.to_host(correct) == expected).all()
+    assert integers.read(counter) == [expected.sum()]
     padded = np.concatenate([logits, logits[:3]])
-    found = integers.mark_hits(device.asarray(padded), there[1], counted)
-    assert all(
-        (device.to_host(mine) == host).all()
-        for mine, host in zip(found, HOST.mark_hits(padded, labels, counted), strict=True)
-    )
+    for claimed in (ALL, 0, 3, int(expected.sum())):
+        wanted = np.array([claimed])
+        found = integers.mark_hits(
+            device.asarray(padded), there[1], correct, device.asarray(wanted)
+        )
+        y, hit, level = HOST.mark_hits(padded, labels, expected, wanted)
+        assert hit.sum() == (expected.sum() if claimed == ALL else claimed)
+        for mine, host in zip(found, (y, hit, level), strict=True):
+            assert (device.to_host(mine) == host).all()
     labels[-1] = min(n_classes, 255)
     if n_classes < 256:
         with pytest.raises(ShapeMismatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kernels.cuda import witness
+from kernels.cuda import layers, witness
 from kernels.cuda.launch import threads
 from kernels.cuda.launch.compiler import Cubin
 from kernels.cuda.launch.per_thread import Form, PerThread
@@ -40,7 +40,14 @@ REGISTERS = {  # most per thread
     "scatter": 32,
     "small_scalars": 24,
     "join": 32,
-    "set_words": 24,
+    "set_all": 24,
+    "write": 24,
+    "count_outside": 24,
+    "transpose": 24,
+    "convolve": 96,
+    "pool": 64,
+    "mix": 40,
+    "spread": 32,
     "limbs": 40,
     "add_copies": 40,
     "find_correct": 40,
@@ -48,7 +55,10 @@ REGISTERS = {  # most per thread
 }
 COMPILE_SECONDS = 15  # of the longest one
 KERNELS = {
-    kernel.name: kernel for kernel in vars(witness).values() if isinstance(kernel, PerThread)
+    kernel.name: kernel
+    for module in (witness, layers)
+    for kernel in vars(module).values()
+    if isinstance(kernel, PerThread)
 }
 EVERY = [
     pytest.param(kernel, form, arch, id=f"{kernel.name}-{i}-{arch}")

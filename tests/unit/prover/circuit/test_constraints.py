@@ -11,11 +11,12 @@ import pytest
 from kernels.array import FrMont, SparseMatrix
 from kernels.bn254 import R
 from kernels.reference import Reference
+from prover.circuit.advice import solve_advice
 from prover.circuit.constraints import Circuit, Group, System, check_independence, compute_digest
 from prover.circuit.csr import pack_rows, stack_rows
 from prover.circuit.linear_form import LinearForm
 from prover.circuit.r1cs import R1CS
-from prover.circuit.witness import check, solve_advice
+from prover.circuit.witness import check
 from prover.errors import DependentColumns, ShapeMismatch, UnsatisfiedConstraint
 from tests.support.assignments import Assignment
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from kernels.integers import HOST
-from prover.circuit import reading, steps
+from prover.circuit import advice, steps
+from prover.circuit.advice import Together, plan_reading, read_one_by_one
 from prover.circuit.constraints import Circuit, Rule
 from prover.circuit.linear_form import LinearForm
-from prover.circuit.reading import Together, plan_reading, read_one_by_one
 from prover.circuit.steps import plan_steps
 from tests.support.forgeries import Scene
 
@@ -67,8 +67,8 @@ def test_forms_read_together_are_those_read_one_by_one(circuit: Circuit) -> None
 
 
 def test_forms_that_are_too_large_are_not_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_TERMS", 10)
+    monkeypatch.setattr(advice, "MAX_TERMS", 10)
     assert plan_reading(Scene.of().accuracy.circuit) is None
     packed = LinearForm.of_wires(np.arange(3)).shifted(4)
     with pytest.raises(OverflowError):
-        _ = reading.Batch((packed,)).rows
+        _ = advice.Batch((packed,)).rows

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kernels import planes
 from kernels.numpy_types import Int64Array
 from prover.errors import ArchitectureInvalid, ProverError
-from prover.model import planes
 from prover.model.layers import Interval, Layer, Linear, Requant
 from prover.model.network import Architecture, QuantizedModel
 from prover.model.planes import Conv2d, Window
@@ -353,7 +353,7 @@ def test_windows_are_unrolled_in_parts(at_once: int, monkeypatch: pytest.MonkeyP
     rng = np.random.default_rng(6)
     model, images = random_model(NETWORK, rng), random_images(NETWORK, 5, rng)
     whole = model.trace(images)
-    monkeypatch.setattr(planes, "_AT_ONCE", at_once)
+    monkeypatch.setattr(planes, "AT_ONCE", at_once)
     for before, now in zip(whole, model.trace(images), strict=True):
         assert (before.z == now.z).all()
 
