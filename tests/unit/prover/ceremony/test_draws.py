@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import struct
-from random import Random
-
-import pytest
 
 from kernels.array import G2Array
 from kernels.bn254 import G2_COFACTOR, TRACE, P, R
 from kernels.cpu.words.group import is_in_subgroup_g2
 from kernels.reference import is_on_curve_g1
 from prover.ceremony.draws import Draws, draw_by_beacon, hash_to_g2
-from prover.ceremony.garbage import subtract_garbage
 from prover.ceremony.ratios import have_same_ratio
-from tests.support.ceremonies import BEACON, EXPONENT, begin, read_finished
+from tests.support.ceremonies import BEACON, EXPONENT, read_finished
 
 # Keystream of ChaCha20 for a key, nonce and counter of zeros (RFC 8439, appendix A.1, vectors 1
 # and 2), as words.
@@ -72,13 +68,3 @@ def test_the_key_of_a_beacon_is_that_of_snarkjs() -> None:
     assert s.equals(found.s)
     assert s_x.equals(found.s_x)
     assert not draw_by_beacon(BEACON, EXPONENT + 1)[1].equals(s)
-
-
-@pytest.mark.parametrize("index", range(3))
-def test_garbage_that_is_a_point_is_subtracted_as_one(index: int, rng: Random) -> None:
-    from kernels.cpu.words.group import add_g1, neg_g1
-
-    points = begin("multiplier").powers.tau_1
-    first = points[index + 1 : index + 2]
-    second = points[index + 2 + rng.randrange(3) :][:1]
-    assert subtract_garbage(first.data, second).equals(add_g1(first, neg_g1(second)))
