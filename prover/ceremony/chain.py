@@ -28,7 +28,7 @@ from prover.ceremony.draws import MIN_EXPONENT, draw_by_beacon, hash_to_g2
 from prover.ceremony.ratios import G1_GENERATOR, G2_GENERATOR, draw_weights, have_same_ratio
 from prover.ceremony.transcript import compute_transcript
 from prover.errors import CeremonyInvalid
-from prover.formats.contributions import BEACON, Ceremony, Contribution
+from prover.formats.contributions import Ceremony, Contribution
 from prover.formats.key_sections import NAMES, UNCHANGED, C, H, KeySections
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes
@@ -76,7 +76,7 @@ def _require_contributions(
         progress("contributions", i, len(found))
         fault = _find_fault(one, ceremony, i, delta, exponent_limit)
         if fault is not None:
-            name = f" ({one.label!r})" if one.name else ""
+            name = f" ({one.origin.label!r})" if one.origin.name else ""
             raise CeremonyInvalid(f"contribution {i + 1}{name} {fault}")
         delta = one.delta_after
     progress("contributions", len(found), len(found))
@@ -94,21 +94,24 @@ def _find_fault(
         return "does not prove that it knew its share"
     if not have_same_ratio(delta, one.delta_after, sp, one.spx):
         return "has another share than its delta"
-    if one.kind == BEACON:
-        return _find_beacon_fault(one, exponent_limit)
-    return None
+    return _find_beacon_fault(one, exponent_limit)
 
 
 def _find_beacon_fault(one: Contribution, exponent_limit: int) -> str | None:
-    assert one.beacon is not None, "the parser demands it of this kind"
-    assert one.exponent is not None, "the parser demands it of this kind"
-    if one.exponent < MIN_EXPONENT or one.exponent > exponent_limit:
-        return (
-            f"is by a beacon of 2^{one.exponent} hashes, and the limits are 2^{MIN_EXPONENT} "
-            f"and 2^{exponent_limit}"
-        )
-    _, s, s_x = draw_by_beacon(one.beacon, one.exponent)
+    exponent, beacon = one.origin.exponent, one.origin.beacon
+    if exponent is None or beacon is None:
+        return None
+    if not MIN_EXPONENT <= exponent <= exponent_limit:
+        return describe_limit(exponent, exponent_limit)
+    _, s, s_x = draw_by_beacon(beacon, exponent)
     return None if s.equals(one.s) and s_x.equals(one.s_x) else "is not what its beacon draws"
+
+
+def describe_limit(exponent: int, limit: int) -> str:
+    """What is wrong with a beacon of so many hashes."""
+    return (
+        f"is by a beacon of 2^{exponent} hashes, and the limits are 2^{MIN_EXPONENT} and 2^{limit}"
+    )
 
 
 def _require_head(key: KeySections, initial: KeySections) -> None:

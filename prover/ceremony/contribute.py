@@ -9,7 +9,6 @@ keeps the last contributor from choosing the key.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from kernels.array import FrArray, G1Array
@@ -21,11 +20,10 @@ from prover.ceremony.ratios import G1_GENERATOR
 from prover.ceremony.transcript import compute_transcript
 from prover.errors import FieldInvalid
 from prover.formats.contributions import (
-    BEACON,
-    DRAWN,
     MAX_NAME_LENGTH,
     Ceremony,
     Contribution,
+    Origin,
 )
 from prover.formats.key_sections import KeySections
 from prover.progress import StageProgress, silent
@@ -51,11 +49,7 @@ def contribute(
     scalars = FrArray.from_ints([draw_nonzero_scalar(random_bytes)])
     s = backend.fixed_base_g1(scalars, G1_GENERATOR)
     s_x = backend.msm_g1(FrArray.from_ints([share]), s)
-
-    def record(unfinished: Contribution) -> Contribution:
-        return replace(unfinished, kind=DRAWN, name=_encode_name(name))
-
-    return _apply(key, share, s, s_x, record, backend, progress)
+    return _apply(key, share, s, s_x, Origin(name=_encode_name(name)), backend, progress)
 
 
 def contribute_beacon(
@@ -77,11 +71,8 @@ def contribute_beacon(
         raise FieldInvalid(f"is not {MIN_EXPONENT} to {MAX_EXPONENT}", where="exponent")
     label = _encode_name(name)
     share, s, s_x = draw_by_beacon(beacon, exponent)
-
-    def record(unfinished: Contribution) -> Contribution:
-        return replace(unfinished, kind=BEACON, name=label, exponent=exponent, beacon=beacon)
-
-    return _apply(key, share, s, s_x, record, backend, progress)
+    origin = Origin(name=label, exponent=exponent, beacon=beacon)
+    return _apply(key, share, s, s_x, origin, backend, progress)
 
 
 def _apply(
@@ -89,7 +80,7 @@ def _apply(
     share: int,
     s: G1Array,
     s_x: G1Array,
-    record: Callable[[Contribution], Contribution],
+    origin: Origin,
     backend: Backend,
     progress: StageProgress,
 ) -> KeySections:
@@ -97,13 +88,13 @@ def _apply(
     before = key.ceremony
     transcript = compute_transcript(before.circuit_hash, before.contributions, s, s_x)
     delta_1 = backend.msm_g1(x, key.delta_1)
-    unfinished = Contribution(
+    contribution = Contribution(
         delta_after=delta_1,
         s=s,
         s_x=s_x,
         spx=backend.msm_g2(x, hash_to_g2(transcript)),
         transcript=transcript,
-        kind=DRAWN,
+        origin=origin,
     )
     progress("scaling", 0, 2)
     c = cpu.scale_g1(inverse, key.c)
@@ -118,7 +109,7 @@ def _apply(
         h=h,
         ceremony=Ceremony(
             circuit_hash=before.circuit_hash,
-            contributions=(*before.contributions, record(unfinished)),
+            contributions=(*before.contributions, contribution),
         ),
     )
 

@@ -10,8 +10,7 @@ and a Lagrange basis is the inverse transform of its powers,
 
     sum rho_i [L_i] = sum_j c_j [tau^j],      c = the inverse transform of rho
 
-Only what circuits of n rows use is read, and tested. That tau, alpha and beta are known to nobody
-is the word of those who took part: the proofs of their contributions are not looked at here.
+Only what circuits of n rows use is read, and tested. Who contributed is `prover.ceremony.history`.
 """
 
 from __future__ import annotations

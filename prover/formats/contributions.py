@@ -14,7 +14,7 @@ Source: snarkjs 0.7.6, src/zkey_utils.js.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,22 +33,10 @@ _POINT_BYTES = 3 * _G1 + _G2
 _LEAST_BYTES = _POINT_BYTES + HASH_BYTES + 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Contribution:
-    """One share of delta. Points are arrays of length 1, in their groups and finite.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Who contributed: somebody, or a beacon. The name is as its bytes are."""
 
-    s, s_x     : a point and its multiple by the share, in G1
-    spx        : the same multiple of the point s' of G2
-    transcript : the hash that s' comes from
-    name       : as its bytes are; exponent and beacon are those of kind BEACON
-    """
-
-    delta_after: G1Array
-    s: G1Array
-    s_x: G1Array
-    spx: G2Array
-    transcript: bytes
-    kind: int
     name: bytes | None = None
     exponent: int | None = None
     beacon: bytes | None = None
@@ -60,9 +48,7 @@ class Contribution:
         return "".join(c if c.isprintable() and c.isascii() else "?" for c in text)
 
     def encode(self) -> bytes:
-        """Inverse of the parser."""
-        points = [x.data.astype("<u8").tobytes() for x in (self.delta_after, self.s, self.s_x)]
-        points.append(self.spx.data.astype("<u8").tobytes())
+        """Kind, length of the parameters, parameters."""
         parameters = b""
         if self.name:
             parameters += bytes([_NAME, len(self.name)]) + self.name
@@ -70,8 +56,31 @@ class Contribution:
             parameters += bytes([_EXPONENT, self.exponent])
         if self.beacon is not None:
             parameters += bytes([_BEACON, len(self.beacon)]) + self.beacon
-        tail = struct.pack("<II", self.kind, len(parameters)) + parameters
-        return b"".join(points) + self.transcript + tail
+        kind = DRAWN if self.beacon is None else BEACON
+        return struct.pack("<II", kind, len(parameters)) + parameters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contribution:
+    """One share of delta. Points are arrays of length 1, in their groups and finite.
+
+    s, s_x     : a point and its multiple by the share, in G1
+    spx        : the same multiple of the point s' of G2
+    transcript : the hash that s' comes from
+    """
+
+    delta_after: G1Array
+    s: G1Array
+    s_x: G1Array
+    spx: G2Array
+    transcript: bytes
+    origin: Origin
+
+    def encode(self) -> bytes:
+        """Inverse of the parser."""
+        points = [x.data.astype("<u8").tobytes() for x in (self.delta_after, self.s, self.s_x)]
+        points.append(self.spx.data.astype("<u8").tobytes())
+        return b"".join(points) + self.transcript + self.origin.encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,6 +127,22 @@ def _decode(raw: bytes, position: int, where: str) -> tuple[Contribution, int]:
     position += _POINT_BYTES
     transcript = raw[position : position + HASH_BYTES]
     position += HASH_BYTES
+    origin, position = decode_origin(raw, position, where)
+    contribution = Contribution(
+        delta_after=g1[0:1],
+        s=g1[1:2],
+        s_x=g1[2:3],
+        spx=spx,
+        transcript=transcript,
+        origin=origin,
+    )
+    return contribution, position
+
+
+def decode_origin(raw: bytes, position: int, where: str) -> tuple[Origin, int]:
+    """The origin that begins at a place, and where it ends. Raises FormatError."""
+    if position + 8 > len(raw):
+        raise _refuse("ends too early", where)
     kind, n_bytes = struct.unpack_from("<II", raw, position)
     position += 8
     if kind not in (DRAWN, BEACON):
@@ -127,18 +152,10 @@ def _decode(raw: bytes, position: int, where: str) -> tuple[Contribution, int]:
     values = _decode_parameters(raw[position : position + n_bytes], where)
     if (kind == BEACON) != (_EXPONENT in values) or (kind == BEACON) != (_BEACON in values):
         raise _refuse(f"has not the parameters of kind {kind}", where)
-    contribution = Contribution(
-        delta_after=g1[0:1],
-        s=g1[1:2],
-        s_x=g1[2:3],
-        spx=spx,
-        transcript=transcript,
-        kind=kind,
-        name=values.get(_NAME),
-        exponent=values[_EXPONENT][0] if kind == BEACON else None,
-        beacon=values.get(_BEACON),
-    )
-    return contribution, position + n_bytes
+    found = Origin(name=values.get(_NAME))
+    if kind == BEACON:
+        found = replace(found, exponent=values[_EXPONENT][0], beacon=values[_BEACON])
+    return found, position + n_bytes
 
 
 def _decode_parameters(raw: bytes, where: str) -> dict[int, bytes]:

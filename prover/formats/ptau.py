@@ -100,7 +100,7 @@ def read_powers(path: str | os.PathLike[str], lg_n: int) -> Powers:
              than the header says, or too few powers; OSError as `open` does
     """
     with BinFile(path, magic=b"ptau", versions=(1,)) as file:
-        power = _read_header(file)
+        power, _ = read_header(file)
         is_prepared = any(file.has(section) for section in LAGRANGE.values())
         _require_sizes(file, power, is_prepared=is_prepared)
         if lg_n > power:
@@ -126,15 +126,15 @@ def read_powers(path: str | os.PathLike[str], lg_n: int) -> Powers:
         )
 
 
-def _read_header(file: BinFile) -> int:
-    """The file's power."""
+def read_header(file: BinFile) -> tuple[int, int]:
+    """The file's power, and that of the whole ceremony."""
     file.require_bytes(1, _HEADER.size, "a 32-byte prime and two powers")
     n8, prime, power, whole = _HEADER.unpack(file.read(1))
     if n8 != 32 or int.from_bytes(prime, "little") != P:
         raise file.refuse("the curve is not BN254", section=1, next_step="use a file of BN254")
     if not 1 <= power <= TWO_ADICITY or power > whole:
         raise file.refuse(f"powers {power} of {whole} cannot be", section=1)
-    return int(power)
+    return int(power), int(whole)
 
 
 def _require_sizes(file: BinFile, power: int, *, is_prepared: bool) -> None:

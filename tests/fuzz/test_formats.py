@@ -14,6 +14,7 @@ from kernels.bn254 import P, R
 from prover.errors import FormatError
 from prover.formats.json_io import read_proof, read_public, read_vkey
 from prover.formats.key_sections import read_sections
+from prover.formats.power_contributions import read_history
 from prover.formats.ptau import read_powers
 from prover.formats.r1cs import read_r1cs
 from prover.formats.wtns import read_wtns, write_wtns
@@ -28,7 +29,7 @@ BINARY: dict[str, Callable[[Path], object]] = {
     ".wtns": read_wtns,
     ".zkey": lambda path: read_zkey(path, BACKEND, check_points=False),
     "_2.zkey": lambda path: read_sections(path, get_backend("cpu"), seeded(1)),
-    ".ptau": lambda path: read_powers(path, 2),
+    ".ptau": lambda path: (read_powers(path, 2), read_history(path)),
 }
 OPTIONAL = {".zkey": {10}, ".ptau": {12, 13, 14, 15}}
 """Sections that a file may do without."""

@@ -87,6 +87,13 @@ def verify_key(
     max_exponent: Annotated[
         int, typer.Option(min=10, max=63, help="Repeat beacons of at most 2^N hashes.")
     ] = 24,
+    powers: Annotated[
+        bool,
+        typer.Option(
+            help="Verify the contributions to the powers of tau, too: hashes 384 bytes for each "
+            "power of their whole ceremony.",
+        ),
+    ] = True,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -107,7 +114,8 @@ def verify_key(
         device = load_backend(backend)
         key = read_sections(zkey, device, secrets.token_bytes)
         with show_steps() as progress:
-            initial = make_first_key(r1cs, ptau, device, progress)
+            limit = max_exponent if powers else None
+            initial = make_first_key(r1cs, ptau, device, progress, exponent_limit=limit)
             require_chain(
                 key,
                 initial,
@@ -120,8 +128,8 @@ def verify_key(
             write_vkey(vkey, key.verifying)
     found = [
         {
-            "name": one.label,
-            "beacon": one.exponent is not None,
+            "name": one.origin.label,
+            "beacon": one.origin.beacon is not None,
             "hash": hash_contribution(one).hex(),
         }
         for one in key.ceremony.contributions

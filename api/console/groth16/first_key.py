@@ -11,10 +11,21 @@ if TYPE_CHECKING:
     from prover.progress import StageProgress
 
 
-def make_first_key(r1cs: Path, ptau: Path, device: Backend, progress: StageProgress) -> KeySections:
-    """The first key of a circuit, from powers that are tested before."""
+def make_first_key(
+    r1cs: Path,
+    ptau: Path,
+    device: Backend,
+    progress: StageProgress,
+    *,
+    exponent_limit: int | None = None,
+) -> KeySections:
+    """The first key of a circuit, from powers that are tested before.
+
+    exponent_limit : None, or of beacons in the powers' history, which is then verified, too
+    """
     import secrets
 
+    from prover.ceremony.history import require_history
     from prover.ceremony.initial import count_rows, make_initial
     from prover.ceremony.phase1 import require_powers
     from prover.formats.ptau import read_powers
@@ -23,6 +34,8 @@ def make_first_key(r1cs: Path, ptau: Path, device: Backend, progress: StageProgr
     circuit = read_r1cs(r1cs, device)
     powers = read_powers(ptau, count_rows(circuit))
     prepared = require_powers(powers, device, secrets.token_bytes, progress)
+    if exponent_limit is not None:
+        require_history(ptau, powers, device, exponent_limit=exponent_limit, progress=progress)
     return make_initial(circuit, powers, prepared, device, progress)
 
 

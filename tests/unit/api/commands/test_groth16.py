@@ -8,7 +8,7 @@ from pathlib import Path
 from api.commands.setup import WARNING
 from tests.support.ceremonies import BEACON, EXPONENT, POWERS
 from tests.support.commands import refuse, run, succeed
-from tests.support.foreign import vector
+from tests.support.foreign import patched, vector
 
 BACKEND = ("--backend", "reference")
 ALONE = ("--insecure-development",)
@@ -98,6 +98,17 @@ def test_ceremonies_that_are_refused(tmp_path: Path) -> None:
     assert "name" in refuse("field_invalid", "groth16", "contribute", key, out, "--name", "x" * 65)
     assert "exponent" in refuse("field_invalid", "groth16", "beacon", key, out, "00", 64)
     assert not out.exists()
+
+
+def test_who_contributed_to_the_powers_is_verified(tmp_path: Path) -> None:
+    """The name of a challenge between two contributions: no point of the powers is another."""
+    r1cs, key = vector("multiplier", ".r1cs"), vector("multiplier", "_2.zkey")
+    raw = POWERS["multiplier"].read_bytes()
+    ptau = tmp_path / "p.ptau"
+    ptau.write_bytes(patched(raw, 7, 4 + 8 * 152 + 216, bytes(64)))
+    reason = refuse("ceremony_invalid", "groth16", "verify-key", r1cs, ptau, key)
+    assert reason.startswith("contribution 2 ('beacon') to the powers of tau does not prove")
+    succeed("groth16", "verify-key", r1cs, ptau, key, "--no-powers")
 
 
 def test_commands_that_cannot_be_meant(tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ def with_contributions(key: KeySections, *contributions: Contribution) -> KeySec
     return replace(key, ceremony=ceremony)
 
 
+def by(contribution: Contribution, **changes: Any) -> Contribution:
+    """The contribution of another origin."""
+    return replace(contribution, origin=replace(contribution.origin, **changes))
+
+
 def double(points: G1Array, backend: Backend) -> G1Array:
     return backend.msm_g1(FrArray.from_ints([2]), points)
 
@@ -79,7 +84,7 @@ def test_a_key_of_many_is_valid_and_comes_back(
     assert [section for section, _ in take_apart(path.read_bytes())[1]] == list(range(1, 11))
     read = read_sections(path, backend, seeded(9))
     require(read, "mixed", backend)
-    assert [c.name for c in read.ceremony.contributions] == [b"one", None, b"the end"]
+    assert [c.origin.name for c in read.ceremony.contributions] == [b"one", None, b"the end"]
 
 
 def test_shares_are_not_seen_in_what_they_leave(shared: KeySections, backend: Backend) -> None:
@@ -133,7 +138,7 @@ def test_contributions_that_are_altered(shared: KeySections, backend: Backend) -
         "contribution 2 has another share than its delta"
     )
     assert find(first, second) == "delta_1 in the header is not that of the last contribution"
-    assert find(first, second, replace(third, beacon=b"another")) == (
+    assert find(first, second, by(third, beacon=b"another")) == (
         "contribution 3 ('the end') is not what its beacon draws"
     )
 
@@ -141,9 +146,9 @@ def test_contributions_that_are_altered(shared: KeySections, backend: Backend) -
 def test_beacons_are_repeated_within_a_limit(shared: KeySections, backend: Backend) -> None:
     first, second, third = shared.ceremony.contributions
     require(shared, "mixed", backend, exponent_limit=10)
-    long = with_contributions(shared, first, second, replace(third, exponent=63))
+    long = with_contributions(shared, first, second, by(third, exponent=63))
     assert "a beacon of 2^63 hashes" in find_fault(long, "mixed", backend)
-    short = with_contributions(shared, first, second, replace(third, exponent=9))
+    short = with_contributions(shared, first, second, by(third, exponent=9))
     assert "a beacon of 2^9 hashes" in find_fault(short, "mixed", backend)
 
 
@@ -190,7 +195,7 @@ def test_names_and_beacons_that_snarkjs_would_not_take(backend: Backend) -> None
     first = begin("multiplier").initial
     longest = "\u00e9" * 64
     made = contribute(first, longest, random_bytes=seeded(11), backend=backend)
-    assert made.ceremony.contributions[0].name == longest.encode()
+    assert made.ceremony.contributions[0].origin.name == longest.encode()
     with pytest.raises(FieldInvalid, match="name is longer than 64"):
         contribute(first, longest + "x", random_bytes=seeded(11), backend=backend)
     for beacon, exponent, what in (

@@ -13,6 +13,7 @@ from prover.formats.contributions import (
     HASH_BYTES,
     Ceremony,
     Contribution,
+    Origin,
     decode_ceremony,
 )
 from tests.support.ceremonies import BEACON, EXPONENT, read_finished
@@ -41,9 +42,8 @@ def alone(contribution: Contribution) -> bytes:
 def test_the_section_that_snarkjs_wrote() -> None:
     found = decode(RAW)
     first, second = found.contributions
-    assert (first.kind, first.name, first.exponent, first.beacon) == (0, b"one", None, None)
-    assert (second.kind, second.name) == (1, b"end")
-    assert (second.exponent, second.beacon) == (EXPONENT, BEACON)
+    assert first.origin == Origin(name=b"one")
+    assert second.origin == Origin(name=b"end", exponent=EXPONENT, beacon=BEACON)
     assert found.encode() == RAW
     no_one = dict(take_apart(vector("multiplier", "_0.zkey").read_bytes())[1])[10]
     assert decode(no_one).contributions == ()
@@ -96,7 +96,7 @@ def test_lengths_that_are_refused() -> None:
 
 def test_points_that_are_refused() -> None:
     one = read_finished().ceremony.contributions[0]
-    assert decode(alone(one)).contributions[0].name == b"one"
+    assert decode(alone(one)).contributions[0].origin.name == b"one"
     off = G1Array(one.s.data ^ 1)
     for wrong in (
         replace(one, s=off),
@@ -111,5 +111,4 @@ def test_points_that_are_refused() -> None:
 
 
 def test_names_of_strangers_are_printable() -> None:
-    one = read_finished().ceremony.contributions[0]
-    assert replace(one, name=b"a\x1b[31m\xff\n").label == "a?[31m??"
+    assert Origin(name=b"a\x1b[31m\xff\n").label == "a?[31m??"
