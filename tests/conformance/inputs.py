@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from itertools import accumulate
 from typing import Any
 
 from hypothesis import settings
@@ -58,8 +59,13 @@ SCALARS: dict[str, Callable[[int, random.Random], list[int]]] = {
 ALWAYS_ZERO = ("zero",)
 
 
+@cache
+def _drawn(name: str, n: int, seed: int) -> tuple[int, ...]:
+    return tuple(SCALARS[name](n, random.Random(f"{name} {n} {seed}")))
+
+
 def draw_scalars(name: str, n: int, seed: int = 1) -> list[int]:
-    return SCALARS[name](n, random.Random(f"{name} {n} {seed}"))
+    return list(_drawn(name, n, seed))
 
 
 # -- groups and bases ------------------------------------------------------------------------------
@@ -79,8 +85,8 @@ class Group:
         return self.name
 
     def multiples(self, factors: Sequence[int]) -> list[Any]:
-        """k * generator for each k."""
-        return [self.mul(k % R, self.generator) for k in factors]
+        """k * generator for each k: the sum of its digits' multiples, which are made once."""
+        return [reduce(self.add, _multiples_of_digits(self, k % R), None) for k in factors]
 
     def msm(
         self, backend: Backend, scalars: FrArray, bases: Any, progress: Progress | None = None
@@ -104,23 +110,38 @@ GROUPS = [
     Group("g2", G2, G2Array, reference.add_g2, reference.mul_g2),
 ]
 
+N_DIGITS = 64  # of 4 bits: those of 256
+
+
+@cache
+def _digits(group: Group) -> list[list[Any]]:
+    """d * 16^i * generator, [i][d]."""
+    table, base = [], group.generator
+    for _ in range(N_DIGITS):
+        table.append([None, *accumulate([base] * 15, group.add)])
+        base = group.add(table[-1][-1], base)
+    return table
+
+
+def _multiples_of_digits(group: Group, k: int) -> list[Any]:
+    return [row[k >> 4 * i & 15] for i, row in enumerate(_digits(group))]
+
+
 STEP = 0x1F2E3D4C5B6A79880123456789ABCDEF0011223344556677 % R  # bases that look like no pattern
 
 
 @cache
-def _progression(group: Group, n: int) -> list[Any]:
-    """(i + 1) * STEP * G for i < n, by additions."""
-    step = group.mul(STEP, group.generator)
-    points = [step]
-    while len(points) < n:
-        points.append(group.add(points[-1], step))
-    return points[:n]
+def _progression(group: Group) -> list[Any]:
+    """(i + 1) * STEP * G for i below the longest length that was asked for."""
+    return [group.mul(STEP, group.generator)]
 
 
 def progression(group: Group, n: int) -> tuple[list[Any], list[int]]:
-    """n different points, and their factors."""
-    longest = 16 if n <= 16 else max(1024, n)  # so that one computation serves many lengths
-    return _progression(group, longest)[:n], [(i + 1) * STEP % R for i in range(n)]
+    """n different points, and their factors. The points are made once, each from the one before."""
+    points = _progression(group)
+    while len(points) < n:
+        points.append(group.add(points[-1], points[0]))
+    return points[:n], [(i + 1) * STEP % R for i in range(n)]
 
 
 def _arrange(order: Callable[[int], int | None]) -> Callable[[int], list[int | None]]:
@@ -141,7 +162,13 @@ BASES: dict[str, Callable[[int], list[int | None]]] = {
 
 
 def build_bases(group: Group, name: str, n: int) -> tuple[Any, list[int]]:
-    """The bases as an array, and their factors (0 for infinity)."""
+    """The bases as an array of its own, and their factors (0 for infinity)."""
+    bases, factors = _built(group, name, n)
+    return group.array(bases.data.copy()), list(factors)
+
+
+@cache
+def _built(group: Group, name: str, n: int) -> tuple[Any, tuple[int, ...]]:
     points, factors = progression(group, n)
     chosen: list[Any] = []
     ks: list[int] = []
@@ -153,7 +180,7 @@ def build_bases(group: Group, name: str, n: int) -> tuple[Any, list[int]]:
         point, k = points[abs(index) - 1], factors[abs(index) - 1]
         chosen.append(point if index > 0 else group.mul(-1, point))
         ks.append(k if index > 0 else R - k)
-    return group.array.from_ints(chosen), ks
+    return group.array.from_ints(chosen), tuple(ks)
 
 
 def known_sum(group: Group, scalars: Sequence[int], factors: Sequence[int]) -> Any:

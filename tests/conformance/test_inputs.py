@@ -45,6 +45,12 @@ def test_scalars_are_canonical_and_not_all_zero(name: str) -> None:
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=str)
+def test_multiples_are_those_of_the_reference(group: Group) -> None:
+    factors = [*EDGES, *draw_scalars("full", 5), -1]
+    assert group.multiples(factors) == [group.mul(k, group.generator) for k in factors]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=str)
 def test_progression_is_what_it_says(group: Group) -> None:
     points, factors = progression(group, N)
     assert points == group.multiples(factors)
