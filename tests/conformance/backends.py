@@ -8,6 +8,9 @@ from kernels.backend import Backend, get_backend
 CPU = "cpu"
 EMULATED = "cuda-emulated"
 BACKWARDS = "cuda-emulated-backwards"
+DEFAULT = (
+    "reference", "cpu-ifma", "cpu-avx2", "cpu-scalar", "cpu-ifma-emulated", "cuda-emulated",
+)  # fmt: skip
 
 
 @cache

@@ -3,8 +3,9 @@
 NAME is a registered backend (`kernels.backend`), `cpu-LANES` for the CPU backend with those lanes,
 or `cuda-emulated`: the CUDA backend on kernels that g++ built. `cuda-emulated-backwards` runs their
 blocks and threads in the other order, which shows barriers left out. Without the option every
-backend in `DEFAULT` is judged. A backend that cannot run here is skipped with its own reason
-(`BackendUnavailable`); nothing else is ever skipped.
+backend in `DEFAULT` is judged; `cpu` is among them under the name of the lanes that it takes. A
+backend that cannot run here is skipped with its own reason (`BackendUnavailable`); nothing else is
+ever skipped.
 
 Tests marked `bulk` are too long for a backend that works number by number (`SLOW`), and those
 marked `at_length` also for an emulated device; they are left out for those, and so are tests marked
@@ -16,11 +17,8 @@ import pytest
 
 from kernels.backend import Backend
 from kernels.errors import BackendUnavailable
-from tests.conformance.backends import CPU, build_backend
+from tests.conformance.backends import CPU, DEFAULT, build_backend
 
-DEFAULT = (
-    "reference", "cpu", "cpu-ifma", "cpu-avx2", "cpu-scalar", "cpu-ifma-emulated", "cuda-emulated",
-)  # fmt: skip
 SLOW = ("reference",)
 EMULATED = ("cuda-emulated", "cuda-emulated-backwards")
 CUDA = "cuda"

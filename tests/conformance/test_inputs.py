@@ -6,6 +6,7 @@ from py_ecc import bn128
 from kernels.array import FrArray
 from kernels.bn254 import P, R
 from kernels.reference import Reference
+from tests.conformance.backends import DEFAULT, build_backend
 from tests.conformance.inputs import (
     ALWAYS_ZERO,
     BASES,
@@ -25,6 +26,10 @@ from tests.conformance.inputs import (
 )
 
 N = 12
+
+
+def test_the_lanes_that_cpu_takes_are_judged() -> None:
+    assert f"cpu-{build_backend('cpu').info().lanes}" in DEFAULT
 
 
 def test_edges() -> None:
