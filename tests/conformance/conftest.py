@@ -7,10 +7,11 @@ backend in `DEFAULT` is judged; `cpu` is among them under the name of the lanes 
 backend that cannot run here is skipped with its own reason (`BackendUnavailable`); nothing else is
 ever skipped.
 
-Tests marked `bulk` are too long for a backend that works number by number (`SLOW`), and those
-marked `at_length` also for an emulated device; they are left out for those, and so are tests marked
-`threads` for backends without threads, `device` for those without a device. `cuda` is judged only
-where a GPU is (`-m gpu`).
+Tests marked `bulk` are too long for a backend that works number by number (`SLOW`), those marked
+`at_length` also for an emulated device, and those marked `at_full_length` also for emulated lanes,
+which differ from `cpu-ifma` in two primitives and in no length. They are left out for those, and so
+are tests marked `threads` for backends without threads, `device` for those without a device. `cuda`
+is judged only where a GPU is (`-m gpu`).
 """
 
 import pytest
@@ -21,6 +22,7 @@ from tests.conformance.backends import CPU, DEFAULT, build_backend
 
 SLOW = ("reference",)
 EMULATED = ("cuda-emulated", "cuda-emulated-backwards")
+EMULATED_LANES = "cpu-ifma-emulated"
 CUDA = "cuda"
 
 
@@ -36,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "bulk: too long for a backend that works number by number")
     config.addinivalue_line("markers", "at_length: too long for an emulated device as well")
+    config.addinivalue_line("markers", "at_full_length: too long for emulated lanes as well")
     config.addinivalue_line("markers", "device: for backends with a device of their own")
     config.addinivalue_line("markers", "threads: needs a backend with a choice of threads")
 
@@ -65,6 +68,8 @@ def is_out_of_reach(item: pytest.Item) -> bool:
     if item.get_closest_marker("device") and not name.startswith(CUDA):
         return True
     if item.get_closest_marker("at_length") and name in EMULATED:
+        return True
+    if item.get_closest_marker("at_full_length") and name == EMULATED_LANES:
         return True
     return item.get_closest_marker("bulk") is not None and name in SLOW
 

@@ -101,6 +101,7 @@ def test_products_of_values_are_products_of_polynomials(backend: Backend, lg_n: 
 
 
 @pytest.mark.slow
+@pytest.mark.at_full_length
 @pytest.mark.parametrize("lg_n", [18, 20])
 def test_very_large_transforms(backend: Backend, lg_n: int) -> None:
     n = 1 << lg_n
@@ -140,7 +141,16 @@ def test_sums_of_known_answer(backend: Backend, group: Group, lg_n: int, name: s
     assert result.equals(answer(group, name, n))
 
 
-@pytest.mark.parametrize(("group", "lg_n"), [(G1, 16), (G2, 14)], ids=str)
+@pytest.mark.parametrize(
+    ("group", "lg_n"),
+    [
+        (G1, 12),
+        (G2, 10),
+        pytest.param(G1, 16, marks=pytest.mark.at_full_length),
+        pytest.param(G2, 14, marks=pytest.mark.at_full_length),
+    ],
+    ids=str,
+)
 def test_prepared_sums_of_known_answer(backend: Backend, group: Group, lg_n: int) -> None:
     n = (1 << lg_n) - 3
     bases = progress(group, n)[0]
@@ -168,6 +178,7 @@ def make_bases(backend: Backend, group: Group, n: int) -> Any:
 
 
 @pytest.mark.slow
+@pytest.mark.at_full_length
 @pytest.mark.parametrize("name", ["full", "witness-like", "all equal"])
 @pytest.mark.parametrize(("group", "lg_n"), [(G1, 18), (G2, 16)], ids=str)
 def test_very_large_sums(backend: Backend, group: Group, lg_n: int, name: str) -> None:
