@@ -29,13 +29,13 @@ from kernels.reference import Reference
 
 WITH_NTT = {"arkworks"}
 TINY = Sizes(
-    msm_g1=(3, 4),
-    msm_main=4,
-    msm_g2=2,
-    ntt=(3, 5),
-    ntt_main=5,
+    msm_g1=(1, 2),
+    msm_main=2,
+    msm_g2=1,
+    ntt=(2, 3),
+    ntt_main=3,
     memory=4,
-    scaling=(2, 3, 4),
+    scaling=(1, 2),
     wires=200,
 )
 
