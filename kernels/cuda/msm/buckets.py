@@ -41,10 +41,10 @@ class GroupSums:
         self.work, self.out = work, out
         self.module = device.load_module(f"msm_g{self.degree}")
 
-    def run(self, entries: SortedDigits, jobs: Jobs) -> None:
+    def run(self, entries: SortedDigits) -> None:
         """Start all of it."""
         sums = self.layout.sums.within(self.work)
-        self._sum_buckets(sums, entries, jobs)
+        self._sum_buckets(sums, entries, self.tasks.jobs)
         points = self._reduce(sums)
         products = self.layout.products.within(self.work)
         n_points = self.plan.n_points
@@ -60,7 +60,7 @@ class GroupSums:
             grid_for(plan.n_slices, SUM_BLOCK),
             (SUM_BLOCK, 1, 1),
             (sums, *pieces[0], entries.references, entries.offsets, jobs.records, *_words(*sizes)),
-            reads=jobs.tables,
+            reads=jobs.reads,
         )
         for k, merge in enumerate(plan.merges):
             below = pieces[k]

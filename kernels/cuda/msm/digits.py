@@ -31,16 +31,14 @@ class SortedDigits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Jobs:
-    """The jobs of a round, as `kernels.cuda.msm.tasks` writes them for the device.
+    """The jobs of a sort, or of a group's sums, as `kernels.cuda.msm.tasks` writes them.
 
     records : of the device
-    scalars : what they point to besides tables: scalars, and marks of infinite bases
-    tables  : the points of their bases
+    reads   : what they point to: scalars, and marks of infinite bases; or the points of bases
     """
 
     records: Array
-    scalars: tuple[Array, ...]
-    tables: tuple[Array, ...]
+    reads: tuple[Array, ...]
 
 
 def sort_entries(
@@ -73,7 +71,7 @@ def sort_entries(
         )
 
     def from_scalars(name: str, *arguments: Any) -> None:
-        launch(name, whole.n_blocks, n_shared, *arguments, reads=jobs.scalars)
+        launch(name, whole.n_blocks, n_shared, *arguments, reads=jobs.reads)
 
     from_scalars("count_parts", sizes, bases, refused, jobs.records, lg_places)
     scan(starts, sizes, layout.zero.within(work), 1)

@@ -35,9 +35,7 @@ class SortLayout:
         self.part_sizes = room.take((whole.n_parts,), np.uint32)
         self.bucket_sizes = room.take((whole.n_buckets if lg else 0,), np.uint32)
         self.cleared = room.at
-        last = whole.places[-1]
-        n_bases = last.bases_at + last.n_parts * (whole.n_blocks - last.first_block)
-        self.part_bases = room.take((n_bases,), np.uint32)
+        self.part_bases = room.take((whole.n_bases,), np.uint32)
         n_rows = ceil_div(whole.max_entries, whole.entries_per_block) + whole.n_parts
         two = 1 if lg else 0  # of these there are some if the sort has two halves
         self.starts = room.take((two * (whole.n_parts + 1),), np.uint32)
@@ -111,8 +109,9 @@ class RoundLayout:
     @property
     def task_bytes(self) -> int:
         """Of the round's jobs and sets, at most."""
-        n_bytes = JOB_BYTES * (len(self.plan.parts) + 1) + ALIGNMENT
+        n_bytes = JOB_BYTES * (len(self.plan.sorted) + 1) + ALIGNMENT
         for group in self.plan.groups:
+            n_bytes += JOB_BYTES * (len(group.parts) + 1) + ALIGNMENT
             n_stages = len(group.reduction.steps) + len(group.reduction.lists)
             n_bytes += n_stages * (SET_BYTES * sum(group.n_sets) + ALIGNMENT)
         return n_bytes

@@ -3,6 +3,10 @@
 Sums are cut into parts, parts are packed into rounds: a round is sorted, summed and reduced with
 one launch for each stage, whatever sums it is of. Of several rounds the next one is sorted, and
 bases that travel are sent, while one is summed.
+
+A sum of G2 may have the scalars of one of G1, with the same digits: the second point of a proof is
+needed in both groups. Then both are cut alike, go into the same rounds, and are sorted once. The
+buckets of a group are neighbours: those of G1 alone come first, then those of both, then of G2.
 """
 
 from __future__ import annotations
@@ -36,24 +40,28 @@ DEGREES = (1, 2)
 class SumSize:
     """n scalars times n bases of G1 (degree 1) or G2 (2).
 
-    tables  : digits that prepared bases fix; None for bases without multiples
-    travels : the bases are on the host, and not in one piece on the device
+    tables      : digits that prepared bases fix; None for bases without multiples
+    travels     : the bases are on the host, and not in one piece on the device
+    sorted_with : of G2: the number of the sum of G1 that has the same scalars, `tables` and
+                  `travels`; None for one that is sorted for itself
     """
 
     n: int
     degree: int
     tables: TableChoice | None = None
     travels: bool = False
+    sorted_with: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """Scalars first ... first + plan.n - 1 of one of the sums."""
+    """Scalars first ... first + plan.n - 1 of one of the sums; see `SumSize`."""
 
     index: int
     first: int
     plan: MsmPlan
     travels: bool
+    sorted_with: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +80,22 @@ class PartPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """Parts that are sorted, summed and reduced together, those of G1 first."""
+    """Parts that are sorted, summed and reduced together: of G1 alone, then of G1 what others are
+    sorted with, then those others, then of G2 alone."""
 
     parts: tuple[Part, ...]
     n_processors: int
+
+    @cached_property
+    def sorted(self) -> tuple[int, ...]:
+        """The parts that are sorted for themselves."""
+        return tuple(k for k, part in enumerate(self.parts) if part.sorted_with is None)
+
+    @cached_property
+    def leads(self) -> frozenset[int]:
+        """The parts that others are sorted with."""
+        wanted = {(part.sorted_with, part.first) for part in self.parts}
+        return frozenset(k for k in self.sorted if _key(self.parts[k]) in wanted)
 
     @cached_property
     def lg_places(self) -> int:
@@ -86,36 +106,46 @@ class Round:
 
     @cached_property
     def places(self) -> tuple[PartPlace, ...]:
-        """Of each part."""
-        places, bucket, block, at = [], 0, 0, 0
-        for part in self.parts:
+        """Of each part; two that are sorted together have the same."""
+        found = dict[tuple[int, int], PartPlace]()
+        bucket, block, at = 0, 0, 0
+        for part in (self.parts[k] for k in self.sorted):
             n_parts = ceil_div(part.plan.n_sums, 1 << self.lg_places)
             per_block = scalars_per_block(part.plan.n, self.n_processors)
-            places.append(
-                PartPlace(
-                    first_bucket=bucket,
-                    n_parts=n_parts,
-                    first_block=block,
-                    per_block=per_block,
-                    bases_at=at,
-                )
+            found[_key(part)] = PartPlace(
+                first_bucket=bucket,
+                n_parts=n_parts,
+                first_block=block,
+                per_block=per_block,
+                bases_at=at,
             )
             n_blocks = ceil_div(part.plan.n, per_block)
             bucket += n_parts << self.lg_places
             block += n_blocks
             at += n_blocks * n_parts
-        return tuple(places)
+        alike = [(part.sorted_with, part.first) for part in self.parts]
+        return tuple(
+            found[_key(part) if index is None else (index, first)]
+            for part, (index, first) in zip(self.parts, alike, strict=True)
+        )
 
     @cached_property
     def n_blocks(self) -> int:
         """Of those that sort scalars."""
-        last = self.places[-1]
-        return last.first_block + ceil_div(self.parts[-1].plan.n, last.per_block)
+        last = self.sorted[-1]
+        place = self.places[last]
+        return place.first_block + ceil_div(self.parts[last].plan.n, place.per_block)
+
+    @property
+    def n_bases(self) -> int:
+        """Words that say what other blocks have before, of all blocks."""
+        last = self.places[self.sorted[-1]]
+        return last.bases_at + last.n_parts * (self.n_blocks - last.first_block)
 
     @cached_property
     def n_parts(self) -> int:
         """Of the sort, which entries are sorted by first."""
-        return sum(place.n_parts for place in self.places)
+        return sum(self.places[k].n_parts for k in self.sorted)
 
     @property
     def n_buckets(self) -> int:
@@ -124,7 +154,8 @@ class Round:
 
     @property
     def max_entries(self) -> int:
-        return sum(part.plan.max_entries for part in self.parts)
+        """That are sorted."""
+        return sum(self.parts[k].plan.max_entries for k in self.sorted)
 
     @property
     def entries_per_block(self) -> int:
@@ -177,17 +208,40 @@ def scalars_per_block(n: int, n_processors: int) -> int:
 
 
 def pack_rounds(sums: Sequence[SumSize], entries: int, n_processors: int) -> list[Round]:
-    """Sums, each of n >= 1 scalars and those of G1 first, in rounds of at most `entries`; rounds of
-    a single part may have more, at least one scalar's."""
-    rounds: list[list[Part]] = []
+    """Sums, each of n >= 1 scalars and those of G1 first, in rounds of at most `entries` that are
+    sorted; rounds of a single sort may have more, at least one scalar's."""
+    rounds: list[list[list[Part]]] = []
     left = 0
-    for part in (part for k, size in enumerate(sums) for part in _cut(k, size, entries)):
-        if not rounds or part.plan.max_entries > left:
-            rounds.append([])
-            left = entries
-        rounds[-1].append(part)
-        left -= part.plan.max_entries
-    return [Round(parts=tuple(own), n_processors=n_processors) for own in rounds]
+    for together in _list_sorts(sums):
+        cut = (_cut(k, sums[k], entries) for k in together)
+        for own in map(list, zip(*cut, strict=True)):
+            n_entries = own[0].plan.max_entries
+            if not rounds or n_entries > left:
+                rounds.append([])
+                left = entries
+            rounds[-1].append(own)
+            left -= n_entries
+    return [Round(parts=_order(own), n_processors=n_processors) for own in rounds]
+
+
+def _list_sorts(sums: Sequence[SumSize]) -> list[list[int]]:
+    """Sums that are sorted together: those of G1 alone, pairs, those of G2 alone."""
+    second = {size.sorted_with: k for k, size in enumerate(sums) if size.sorted_with is not None}
+    alone = [k for k, size in enumerate(sums) if size.sorted_with is None and k not in second]
+    of_g1 = [[k] for k in alone if sums[k].degree == 1]
+    pairs = [[k, second[k]] for k in range(len(sums)) if k in second]
+    return [*of_g1, *pairs, *([k] for k in alone if sums[k].degree == 2)]
+
+
+def _order(sorts: Sequence[Sequence[Part]]) -> tuple[Part, ...]:
+    """The parts of a round, as `Round` says, of sorts in the order of `_list_sorts`."""
+    first = [own[0] for own in sorts if own[0].plan.degree == 1]
+    second = [own[1] for own in sorts if len(own) == 2]
+    return (*first, *second, *(own[0] for own in sorts if own[0].plan.degree == 2))
+
+
+def _key(part: Part) -> tuple[int, int]:
+    return part.index, part.first
 
 
 def _cut(index: int, size: SumSize, entries: int) -> list[Part]:
@@ -198,5 +252,13 @@ def _cut(index: int, size: SumSize, entries: int) -> list[Part]:
     parts = []
     for first in range(0, size.n, n_each):
         plan = plan_sum(min(n_each, size.n - first), size.degree, size.tables)
-        parts.append(Part(index=index, first=first, plan=plan, travels=size.travels))
+        parts.append(
+            Part(
+                index=index,
+                first=first,
+                plan=plan,
+                travels=size.travels,
+                sorted_with=size.sorted_with,
+            )
+        )
     return parts

@@ -1,7 +1,7 @@
 """Multi-scalar multiplications on a device: sum_i s_i P_i by buckets, as many at once as are asked.
 
 1. Scalars to signed digits, digits to entries sorted by bucket (`src/sort.cu`). Zeros leave no
-   entry, small scalars few.
+   entry, small scalars few. Two sums with the same scalars, one in each group, are sorted once.
 2. Each thread sums a slice of the entries; buckets that cross the ends of slices are merged
    (`src/msm.cuh`), so equal scalars are no slower than random ones.
 3. Running sums over short chunks make sum_b (b + 1) B_b of each set shorter; of what is left, the
@@ -18,7 +18,7 @@ leaks how many of its witness values are small.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -80,11 +80,10 @@ class _Run:
 
     def __init__(self, device: Device, sums: Sequence[Sum]) -> None:
         self.device, self.sums = device, sums
-        self.scalars = [
-            s.scalars.data if device.holds(s.scalars.data) else device.asarray(s.scalars.data)
-            for s in sums
-        ]
-        sizes = [_size_of(s.bases) for s in sums]
+        hosts = {id(s.scalars.data): s.scalars.data for s in sums}
+        there = {key: a if device.holds(a) else device.asarray(a) for key, a in hosts.items()}
+        self.scalars = [there[id(s.scalars.data)] for s in sums]
+        sizes = list_sizes(sums)
         self.batch: Batch = plan_batch(
             sizes, memory_bytes=device.free_bytes, n_processors=device.n_processors
         )
@@ -137,7 +136,8 @@ class _Run:
                 table = layout.tables[at].within(self._buffer(self.batch.tables_at, k))
                 sources.append(Source(scalars, None, table, 0, part.plan.n))
             else:
-                marks = bases.infinite[rows]
+                # Where one of two bases is infinite, the other's reference must be there.
+                marks = None if at in layout.plan.leads else bases.infinite[rows]
                 sources.append(Source(scalars, marks, bases.table, part.first, len(bases)))
         return sources
 
@@ -176,9 +176,7 @@ class _Run:
         places = zip(layout.groups, self.tasks[k].groups, self.batch.results[k], strict=True)
         for group, tasks, place in places:
             out = place.within(self.work)
-            GroupSums(self.device, group, tasks, work=work, out=out).run(
-                entries, self.tasks[k].jobs
-            )
+            GroupSums(self.device, group, tasks, work=work, out=out).run(entries)
 
     def _join(self, span: range, down: Any) -> None:
         """Add what came down. Raises ValueError for scalars that are not canonical."""
@@ -213,7 +211,24 @@ class _Run:
             raise
 
 
-def _size_of(bases: CudaBases) -> SumSize:
-    return SumSize(
-        n=len(bases), degree=bases.degree, tables=bases.tables, travels=not bases.is_resident
-    )
+def list_sizes(sums: Sequence[Sum]) -> list[SumSize]:
+    """What sums, those of G1 first, are planned by. One of G2 is sorted with the first one of G1
+    that has its very scalars, and bases with the same digits in the same kind of place."""
+    sizes, free = list[SumSize](), dict[Hashable, list[int]]()
+    for k, each in enumerate(sums):
+        bases, leader = each.bases, None
+        alike = id(each.scalars.data), bases.tables, bases.is_resident
+        if bases.degree == 1:
+            free.setdefault(alike, []).append(k)
+        elif free.get(alike):
+            leader = free[alike].pop(0)
+        sizes.append(
+            SumSize(
+                n=len(bases),
+                degree=bases.degree,
+                tables=bases.tables,
+                travels=not bases.is_resident,
+                sorted_with=leader,
+            )
+        )
+    return sizes

@@ -46,15 +46,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupTasks:
-    """Sets of a group for each step of its reduction, then for each of its lists: on the device."""
+    """What a group's sums are of, then its sets for each step of its reduction and for each of its
+    lists: on the device."""
 
+    jobs: Jobs
     steps: list[Array]
     lists: list[Array]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundTasks:
-    """Of one round."""
+    """Of one round. jobs : of its sort"""
 
     jobs: Jobs
     groups: list[GroupTasks]
@@ -73,40 +75,46 @@ def send_tasks(
 
     placed = []
     for layout, own in zip(rounds, sources, strict=True):
-        jobs = write(_describe(device, layout, own))
-        groups = []
+        jobs, groups = write(_describe(device, layout, layout.plan.sorted, own)), []
         for group in layout.plan.groups:
-            reduction = group.reduction
-            lists = (reduction.left, *reduction.after)
-            groups.append(([write(s.sets) for s in reduction.steps], [write(s) for s in lists]))
-        placed.append((jobs, groups))
+            lists = (group.reduction.left, *group.reduction.after)
+            groups.append(
+                (
+                    write(_describe(device, layout, group.parts, own)),
+                    [write(step.sets) for step in group.reduction.steps],
+                    [write(sets) for sets in lists],
+                    tuple(own[k].table for k in group.parts),
+                )
+            )
+        read = tuple(a for s in own for a in (s.scalars, s.infinite) if a is not None)
+        placed.append((jobs, read, groups))
     host = np.zeros(room.at, np.uint8)
     for place, records in written:
         place.within(host)[:] = np.ascontiguousarray(records).view(np.uint64).reshape(-1)
     sent = device.asarray(host)
     return [
         RoundTasks(
-            Jobs(
-                jobs.within(sent),
-                tuple(a for s in own for a in (s.scalars, s.infinite) if a is not None),
-                tuple(s.table for s in own),
-            ),
+            Jobs(jobs.within(sent), read),
             [
-                GroupTasks([p.within(sent) for p in steps], [p.within(sent) for p in lists])
-                for steps, lists in groups
+                GroupTasks(
+                    Jobs(own.within(sent), tables),
+                    [p.within(sent) for p in steps],
+                    [p.within(sent) for p in lists],
+                )
+                for own, steps, lists, tables in groups
             ],
         )
-        for (jobs, groups), own in zip(placed, sources, strict=True)
+        for jobs, read, groups in placed
     ]
 
 
 def _describe(
-    device: Device, layout: RoundLayout, sources: Sequence[Source]
+    device: Device, layout: RoundLayout, parts: Sequence[int], sources: Sequence[Source]
 ) -> npt.NDArray[np.void]:
-    """A round's jobs, and the one behind them."""
-    jobs = np.zeros(len(sources) + 1, JOB)
-    whole = layout.plan
-    for job, part, place, source in zip(jobs, whole.parts, whole.places, sources, strict=False):
+    """The jobs of these parts of a round, and the one behind them."""
+    whole, jobs = layout.plan, np.zeros(len(parts) + 1, JOB)
+    for job, k in zip(jobs, parts, strict=False):
+        part, place, source = whole.parts[k], whole.places[k], sources[k]
         job["scalars"] = device.address(source.scalars)
         job["infinite"] = 0 if source.infinite is None else device.address(source.infinite)
         job["table"] = device.address(source.table)
@@ -115,5 +123,7 @@ def _describe(
         job["n_parts"], job["bases_at"] = place.n_parts, place.bases_at
         job["first_record"], job["stride"] = source.first, source.stride
         job["c"], job["n_sets"] = part.plan.c, part.plan.n_sets
-    jobs[-1]["first_block"], jobs[-1]["first_bucket"] = _BEHIND_ALL, whole.n_buckets
+    last = whole.places[parts[-1]]
+    jobs[-1]["first_block"] = _BEHIND_ALL
+    jobs[-1]["first_bucket"] = last.first_bucket + (last.n_parts << whole.lg_places)
     return jobs

@@ -28,8 +28,8 @@ from kernels.cuda.msm.plan import (
     plan_merges,
     plan_sum,
 )
-from kernels.cuda.msm.rounds import Part, Round, SumSize
-from kernels.cuda.msm.sums import Sum, compute_sums
+from kernels.cuda.msm.rounds import Part, Round
+from kernels.cuda.msm.sums import Sum, compute_sums, list_sizes
 from kernels.cuda.msm.tasks import Source, send_tasks
 from tests.conformance.inputs import (
     EDGES,
@@ -211,14 +211,8 @@ def draw_sums(device: MeteredDevice) -> tuple[list[Sum], list[U64]]:
 
 def plan_of(device: MeteredDevice, sums: list[Sum]) -> Batch:
     """As it is with all memory at hand."""
-    sizes = [
-        SumSize(
-            n=len(s.bases), degree=degree, tables=s.bases.tables, travels=not s.bases.is_resident
-        )
-        for degree in (1, 2)
-        for s in sums
-        if s.bases.degree == degree and len(s.bases)
-    ]
+    own = [s for degree in (1, 2) for s in sums if s.bases.degree == degree and len(s.bases)]
+    sizes = list_sizes(own)
     return plan_batch(sizes, memory_bytes=1 << 30, n_processors=device.n_processors)
 
 
@@ -243,6 +237,72 @@ def test_sums_of_a_batch_in_one_round_or_many(
         assert (result == value).all()
     assert set(told) == set(range(len(sums)))
     assert (told[0] > 2) == (entries < 1 << 24)  # in parts
+
+
+def draw_pairs(device: MeteredDevice, room: int | None) -> tuple[list[Sum], list[U64]]:
+    """Two pairs of sums with the same scalars in both groups, and one more in each."""
+    sums, values = list[Sum](), list[U64]()
+    for seed, n, groups in [(0, 60, GROUPS), (1, 7, [G1]), (2, 33, GROUPS), (3, 33, [G2])]:
+        drawn = draw_scalars("full", n, seed)
+        scalars = FrArray.from_ints(drawn)
+        for group in groups:
+            bases, factors = build_bases(group, "mixed", n)
+            if group is G2:  # infinite in another place than in G1
+                bases, factors = bases[::-1], factors[::-1]
+            degree = degree_of(group)
+            fixed = (
+                lend_bases(bases.data, degree)
+                if room is None
+                else CudaBases(
+                    n,
+                    degree,
+                    table=device.asarray(bases.data),
+                    infinite=device.asarray(find_infinite(bases.data)),
+                )
+                if room == 0
+                else prepare_bases(device, bases.data, degree, room * degree * (n + 1))
+            )
+            sums.append(Sum(scalars, fixed))
+            values.append(known_sum(group, drawn, factors).data[0])
+    return sums, values
+
+
+@pytest.mark.parametrize("by_parts", [False, True])
+@pytest.mark.parametrize("entries", [1 << 24, 900])
+@pytest.mark.parametrize("room", [None, 0, 1024])
+def test_sums_of_the_same_scalars_are_sorted_once(
+    monkeypatch: pytest.MonkeyPatch, room: int | None, entries: int, by_parts: bool
+) -> None:
+    """In both groups, whatever else is summed with them: as if each had been sorted for itself."""
+    monkeypatch.setattr(msm_layout, "ROUND_ENTRIES", entries)
+    if by_parts:
+        sort_by_parts(monkeypatch)
+    device = open_device(reversed_order=by_parts)
+    sums, values = draw_pairs(device, room)
+    for result, value in zip(compute_sums(device, sums), values, strict=True):
+        assert (result == value).all()
+    rounds = [layout.plan for layout in plan_of(device, sums).rounds]
+    n_sorted = sum(whole.max_entries for whole in rounds)
+    n_summed = sum(part.plan.max_entries for whole in rounds for part in whole.parts)
+    with_others = [part for whole in rounds for part in whole.parts if part.sorted_with is not None]
+    assert {part.index for part in with_others} == {3, 4}
+    assert n_summed - n_sorted == sum(part.plan.max_entries for part in with_others)
+    assert n_sorted < 0.7 * n_summed
+    assert (len(rounds) > 1) == (entries == 900)
+
+
+def test_only_what_has_the_same_digits_is_sorted_together(device: MeteredDevice) -> None:
+    scalars = FrArray.from_ints(draw_scalars("full", 33))
+    one, two = (build_bases(group, "distinct", 33)[0].data for group in GROUPS)
+    resident, lent = prepare_bases(device, one, 1), lend_bases(two, 2)
+    other = FrArray.from_ints(draw_scalars("full", 33, 1))
+    tables = prepare_bases(device, two, 2, 1 << 20)
+    for with_what in (lent, tables):
+        assert list_sizes([Sum(scalars, resident), Sum(scalars, with_what)])[1].sorted_with is None
+    fixed = prepare_bases(device, two, 2)
+    assert list_sizes([Sum(scalars, resident), Sum(other, fixed)])[1].sorted_with is None
+    found = list_sizes([Sum(other, resident), Sum(scalars, resident), *[Sum(scalars, fixed)] * 2])
+    assert [size.sorted_with for size in found] == [None, None, 1, None]
 
 
 @pytest.mark.parametrize("n", [1, 3, 8, 9, 16, 17, 127, 129])
