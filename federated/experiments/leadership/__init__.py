@@ -1,0 +1,1 @@
+"""Who leads, against skill, stake and hash power."""
