@@ -50,6 +50,7 @@ class Sight:
     start   : float32[P], the global model of the round
     trained : float32[P], what this client's training gave, on its (poisoned) samples
     honest  : float32[n_honest, P], the updated models of the others
+    origin  : the global model where it is one of integers, exactly; None: there is none yet
     """
 
     setting: Setting
@@ -59,6 +60,7 @@ class Sight:
     trained: Float32Array
     honest: Float32Array
     generator: np.random.Generator
+    origin: GlobalModel | None = None
 
 
 class Attack(Protocol):

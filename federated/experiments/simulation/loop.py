@@ -145,6 +145,7 @@ def _play(
             trained=trained[client],
             honest=sent[n_bad:],
             generator=draws.make(purpose, client),
+            origin=origin,
         )
 
     def write(leader: int, model: Float32Array) -> Float32Array:

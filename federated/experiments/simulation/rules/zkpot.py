@@ -81,18 +81,18 @@ class ZkPot:
 
     def accept(self, view: View) -> BoolArray:
         """Whose proof is valid and enough: bool[n]."""
-        least = self.find_least(view)
+        least = self.find_least(view.setting, view.origin)
         has_proof = np.array([model is not None for model in view.committed])
         found: BoolArray = has_proof & (view.claimed <= view.proven) & (view.claimed >= least)
         return found
 
-    def find_least(self, view: View) -> int:
-        """The least count that a proof of this round has to show."""
-        n = len(view.setting.shard)
+    def find_least(self, setting: Setting, origin: GlobalModel | None) -> int:
+        """The least count that a proof of a round has to show, on the samples drawn in it."""
+        n = len(setting.shard)
         least = max(1, round(self.threshold * n))
-        if self.margin is None or view.origin is None:
+        if self.margin is None or origin is None:
             return least
-        has = count_correct(view.origin.rounded(), view.setting.shard)
+        has = count_correct(origin.rounded(), setting.shard)
         return max(least, has + round(self.margin * n))
 
     def combine(self, view: View, members: Sequence[int]) -> GlobalModel:
