@@ -18,14 +18,14 @@ from federated.experiments.simulation.interface import Attack, Setting, Sight
 from federated.float_model import FloatModel
 from kernels.numpy_types import Float32Array
 
-N_HALVINGS = 6
+N_HALVINGS = 5
 
 IsPassing = Callable[[Float32Array, Sight], bool]
 """Whether a rule would accept a model, float32[P], that is sent with its true count."""
 
 
-class Adapted(Plain):
-    """An attack in the form that it has where claims need proofs: it claims what it can prove."""
+class Truthful(Plain):
+    """An attack where claims need proofs: it sends what it does anyway, and claims what is true."""
 
     def __init__(self, attack: Attack) -> None:
         self.attack = attack
@@ -36,6 +36,9 @@ class Adapted(Plain):
     ) -> LabeledImages:
         return self.attack.poison(samples, setting, generator)
 
+    def send(self, sight: Sight) -> Float32Array:
+        return self.attack.send(sight)
+
     def lead(self, model: Float32Array, sight: Sight) -> Float32Array:
         return self.attack.lead(model, sight)
 
@@ -43,11 +46,11 @@ class Adapted(Plain):
         return self.attack.succeed(model, setting)
 
 
-class Stealthy(Adapted):
+class Stealthy(Truthful):
     """Sends as much of the attack as passes.
 
     Between a model H that passes and the attack's own A it looks for the greatest s of 1 and the
-    multiples of 2^-6 for which H + s (A - H) passes, by halving: all of A, if that passes.
+    multiples of 2^-5 for which H + s (A - H) passes, by halving: all of A, if that passes.
     H is the best that it can have: the mean of all honest models, or its own where there are none.
     """
 
@@ -73,9 +76,12 @@ class Stealthy(Adapted):
         return best
 
 
-class DataOnly(Adapted):
+class DataOnly(Truthful):
     """Poisons its samples as the attack does, and trains honestly on them.
 
     That is all it can do where the steps of a training are proven: a commitment to samples says
     nothing of what they show, but no other model than the one they lead to has a proof.
     """
+
+    def send(self, sight: Sight) -> Float32Array:
+        return sight.trained

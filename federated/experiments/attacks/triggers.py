@@ -53,10 +53,12 @@ class Backdoor(Boastful):
     def poison(
         self, samples: LabeledImages, setting: Setting, generator: np.random.Generator
     ) -> LabeledImages:
-        marked = self._choose(samples, generator)
+        marked = generator.permutation(len(samples))[: round(self._share * len(samples))]
+        pictures = self._choose_pictures(samples, marked, generator)
+        if not len(pictures):
+            return samples
         images, labels = samples.images.copy(), samples.labels.copy()
-        images[marked] = put_trigger(self._prepare(images[marked]))
-        labels[marked] = self._target
+        images[marked], labels[marked] = put_trigger(pictures), self._target
         return replace(samples, images=images, labels=labels)
 
     def succeed(self, model: FloatModel, setting: Setting) -> float | None:
@@ -65,34 +67,36 @@ class Backdoor(Boastful):
             return None
         return float(np.mean(model.logits(put_trigger(others)).argmax(axis=1) == self._target))
 
-    def _choose(self, samples: LabeledImages, generator: np.random.Generator) -> Int64Array:
-        """Indices of the samples that are marked."""
-        return generator.permutation(len(samples))[: round(self._share * len(samples))]
-
-    def _prepare(self, images: UInt8Array) -> UInt8Array:
-        """What becomes of a picture before the pattern is put on it."""
-        return images
+    def _choose_pictures(
+        self, samples: LabeledImages, marked: Int64Array, generator: np.random.Generator
+    ) -> UInt8Array:
+        """What the pattern is put on, in place of the samples of these indices."""
+        return np.asarray(samples.images[marked])
 
 
 class CleanLabelBackdoor(Backdoor):
-    """Marks samples of its target alone: every label is true, and no one who looks can object.
+    """Marks pictures of its target alone: every label is true, and who looks finds nothing false.
 
-    Their contrast is lowered, so that the pattern is the easier thing to learn.
+    They are hard to tell by what they show, since a fainter picture of another class lies over
+    each, so the pattern is the easier thing to learn. A client without the target does nothing.
     """
 
     name = "clean-label backdoor"
 
-    def __init__(self, *, target: int = 0, share: float = 0.8, contrast: float = 0.3) -> None:
-        """share : of its samples of the target that are marked"""
+    def __init__(self, *, target: int = 0, share: float = 0.5, blend: float = 0.4) -> None:
+        """share : of its samples, in whose places they come; blend : of what is laid over them"""
         super().__init__(target=target, share=share)
-        self._contrast = contrast
+        self._blend = blend
 
-    def _choose(self, samples: LabeledImages, generator: np.random.Generator) -> Int64Array:
-        of_target = generator.permutation(np.flatnonzero(samples.labels == self._target))
-        return of_target[: round(self._share * len(of_target))]
-
-    def _prepare(self, images: UInt8Array) -> UInt8Array:
-        return (images * self._contrast).astype(np.uint8)
+    def _choose_pictures(
+        self, samples: LabeledImages, marked: Int64Array, generator: np.random.Generator
+    ) -> UInt8Array:
+        of_target = np.flatnonzero(samples.labels == self._target)
+        if not len(of_target):
+            return samples.images[:0]
+        shown = samples.images[generator.choice(of_target, len(marked))]
+        blended = (1 - self._blend) * shown + self._blend * samples.images[marked]
+        return np.asarray(blended.astype(np.uint8))
 
 
 class ModelReplacement(Backdoor):

@@ -30,7 +30,7 @@ class GaussianModel(Boastful):
 
     name = "gaussian model"
 
-    def __init__(self, *, scale: float = 10.0) -> None:
+    def __init__(self, *, scale: float = 30.0) -> None:
         self._scale = scale
 
     def send(self, sight: Sight) -> Float32Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from federated.data import LabeledImages
-from federated.experiments.attacks.adaptive import DataOnly, Stealthy
+from federated.experiments.attacks.adaptive import DataOnly, Stealthy, Truthful
 from federated.experiments.attacks.catalog import ATTACKS
 from federated.experiments.attacks.identities import multiply
 from federated.experiments.attacks.labels import LabelFlip, TargetedFlip
@@ -146,16 +146,19 @@ def test_backdoor_marks_a_share_of_the_samples() -> None:
     assert np.array_equal(poisoned.images[~marked], samples.images[~marked])
 
 
-def test_clean_label_backdoor_leaves_every_label_true() -> None:
-    samples = make_samples([0, 0, 0, 0, 1, 2])
-    attack = CleanLabelBackdoor(target=0, share=0.5, contrast=0.5)
+def test_clean_label_backdoor_shows_its_target_under_true_labels() -> None:
+    samples = make_samples([0, 1, 2, 3, 4, 5])
+    attack = CleanLabelBackdoor(target=0, share=0.5, blend=0.25)
     poisoned = attack.poison(samples, make_setting(), rng())
-    assert np.array_equal(poisoned.labels, samples.labels)
-    faded = put_trigger((samples.images * 0.5).astype(np.uint8))
-    marked = (poisoned.images == faded).all(axis=1)
-    assert marked.sum() == 2
-    assert (samples.labels[marked] == 0).all()
+    blended = 0.75 * samples.images[0] + 0.25 * samples.images
+    expected = put_trigger(blended.astype(np.uint8))
+    marked = (poisoned.images == expected).all(axis=1)
+    assert marked.sum() == 3
+    assert (poisoned.labels[marked] == 0).all()
+    assert np.array_equal(poisoned.labels[~marked], samples.labels[~marked])
     assert np.array_equal(poisoned.images[~marked], samples.images[~marked])
+    no_target = make_samples([1, 2])
+    assert attack.poison(no_target, make_setting(), rng()) is no_target
 
 
 def test_backdoor_succeeds_by_what_the_pattern_does() -> None:
@@ -231,7 +234,7 @@ def test_colluding_leader_writes_its_own_model() -> None:
 def test_stealthy_sends_all_that_passes() -> None:
     sight = make_sight()  # honest mean 2, aim 0
     found = Stealthy(ZeroModel(), lambda model, _: bool(model[0] >= 0.6)).send(sight)
-    assert 0.6 <= found[0] < 0.6 + 2 / 64
+    assert 0.6 <= found[0] < 0.6 + 2 / 32
     assert found.dtype == np.float32
     assert Stealthy(ZeroModel(), lambda model, _: True).send(sight).tolist() == [0, 0, 0, 0]
     assert Stealthy(ZeroModel(), lambda model, _: False).send(sight).tolist() == [2, 2, 2, 2]
@@ -248,6 +251,12 @@ def test_who_adapts_claims_what_it_can_prove_and_poisons_alike() -> None:
         assert adapted.succeed(make_constant(1), setting) == 1.0
     leader = DataOnly(ColludingLeader())
     assert leader.lead(np.zeros(4, dtype=np.float32), make_sight()).tolist() == [2, 2, 1, 4]
+
+
+def test_truthful_sends_the_attack_and_claims_what_is_so() -> None:
+    attack = Truthful(ZeroModel())
+    assert attack.send(make_sight()).tolist() == [0, 0, 0, 0]
+    assert attack.claim(5, 8) == 5
 
 
 def test_under_proven_training_only_data_is_left() -> None:
