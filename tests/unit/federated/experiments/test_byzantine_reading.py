@@ -95,8 +95,10 @@ def test_claims_hold_where_bands_say_so() -> None:
         }
     ).findings
     assert find(findings, "cost plain FedAvg").holds is True
-    assert find(findings, "cost plain FedAvg").measured == "sign flip: 80.0 ± 0.0 %"
-    assert find(findings, "ZKPoT with 30 %").holds is True
+    assert find(findings, "cost plain FedAvg").measured == "sign flip: 80.0 ± 0.0 points"
+    assert find(findings, "ZKPoT with 30 % malicious clients who know").holds is True
+    duel = find(findings, "no worse than rules of distances")
+    assert (duel.holds, duel.measured) == (True, "sign flip, than Krum: 19.5 ± 0.0 points")
     assert find(findings, "Krum that is told").holds is False
 
 
@@ -114,14 +116,14 @@ def test_our_rules_are_said_to_fail_where_they_do() -> None:
         }
     ).findings
     assert find(findings, "cost plain FedAvg").holds is False
-    assert find(findings, "ZKPoT with 30 %").holds is False
+    assert find(findings, "ZKPoT with 30 % malicious clients who know").holds is False
     backdoor = find(findings, "ZKPoT stops attacks that keep accuracy")
-    assert (backdoor.holds, backdoor.measured) == (False, "backdoor: 93.0 ± 0.0 %")
+    assert (backdoor.holds, backdoor.measured) == (False, "backdoor: 93.0 ± 0.0 points")
     assert find(findings, "copied from its owner").holds is False
     assert find(findings, "sent back").holds is True
     sybils = find(findings, "many names")
     assert sybils.holds is False
-    assert sybils.measured == "with one name: 20.0 ± 0.0 %, more with 14: 70.0 ± 0.0 %"
+    assert sybils.measured == "with one name: 20.0 ± 0.0, more with 14: 70.0 ± 0.0 points"
 
 
 @pytest.mark.parametrize(("success", "holds"), [(0.5, True), (0.8, False), (0.61, None)])
@@ -141,7 +143,23 @@ def test_proven_training_is_compared_with_poisoned_data(success: float, holds: b
             for cell, result in outcomes
         ]
     found = EXPERIMENT.read("quick", outcomes).findings
-    assert find(found, "under proven training").holds is holds
+    assert find(found, "under FedAvg (of floats").holds is holds
+
+
+def test_scaling_is_compared_with_the_same_backdoor() -> None:
+    findings = read(
+        {
+            case("zkpot", "backdoor", 0.3): make_result(accuracy=0.9, success=0.4),
+            case("zkpot", "model replacement", 0.3): make_result(accuracy=0.9, success=0.7),
+            case("zkpot-training", "backdoor", 0.3): make_result(accuracy=0.9, success=0.9),
+            case("zkpot-training", "model replacement", 0.3): make_result(
+                accuracy=0.9, success=0.9
+            ),
+        }
+    ).findings
+    added = find(findings, "under ZKPoT scaled updates add nothing")
+    assert (added.holds, added.measured) == (False, "30 % malicious: 30.0 ± 0.0 points")
+    assert find(findings, "under ZKPoT with proven training scaled updates").holds is True
 
 
 @pytest.mark.parametrize(("success", "holds"), [(0.9, True), (0.3, False)])
