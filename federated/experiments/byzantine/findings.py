@@ -88,7 +88,7 @@ class _Readings:
     # -- accuracy ----------------------------------------------------------------------------------
 
     def accuracy_of_means(self) -> Iterator[Finding]:
-        told = self._lose(("fedavg",), UNTARGETED, MANY)
+        told = self._lose("fedavg", MANY)
         if told:
             yield self._state(
                 f"{_percent(MANY)} malicious clients cost plain FedAvg {_points(HARM)} of accuracy "
@@ -99,7 +99,7 @@ class _Readings:
     def accuracy_of_ours(self) -> Iterator[Finding]:
         for share in (MANY, MOST):
             for rule, label in OURS.items():
-                told = self._lose((rule,), UNTARGETED, share)
+                told = self._lose(rule, share)
                 if told:
                     yield self._state(
                         f"{label} with {_percent(share)} malicious clients who know the rule "
@@ -109,7 +109,7 @@ class _Readings:
 
     def accuracy_of_defences(self) -> Iterator[Finding]:
         for rule, label in DEFENCES.items():
-            told = self._lose((rule,), UNTARGETED, MANY)
+            told = self._lose(rule, MANY)
             if told:
                 yield self._state(
                     f"{label} that is told how many are malicious, {_percent(MANY)}, loses at "
@@ -135,12 +135,10 @@ class _Readings:
                     told,
                 )
 
-    def _lose(
-        self, rules: Sequence[str], attacks: Sequence[str], share: float
-    ) -> list[tuple[str, Band]]:
+    def _lose(self, rule: str, share: float) -> list[tuple[str, Band]]:
         """Accuracy lost to FedAvg without attackers, by attack."""
         calm = self._case("fedavg")
-        cases = [self._case(rule, attack, share) for rule in rules for attack in attacks]
+        cases = [self._case(rule, attack, share) for attack in UNTARGETED]
         return [
             (case.attack, self._results.compare(calm, get_accuracy, case, get_accuracy))
             for case in cases
