@@ -15,8 +15,8 @@ import numpy as np
 
 from consensus.learning.aggregate import WEIGHT, combine
 from consensus.learning.samples import draw_indices
+from federated.accuracy import count_correct
 from federated.data import LabeledImages
-from federated.experiment import count_correct
 from federated.float_model import FloatModel
 from federated.local import WARM_UP, warm_up
 from federated.task_scales import dequantize, quantize_for_task

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from consensus.learning.aggregate import combine
+from federated.accuracy import count_correct
 from federated.data import DatasetRef, LabeledImages, Origin, load_samples
-from federated.experiment import count_correct
 from federated.float_model import FloatModel
 from federated.local import warm_up
 from federated.task_scales import TaskScales, dequantize, quantize_for_task

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from consensus.learning.aggregate import combine
+from federated.accuracy import count_correct
 from federated.data import LabeledImages
-from federated.experiment import count_correct
 from federated.experiments.privacy.scene import (
     Task,
     count_rows,
