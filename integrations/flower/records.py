@@ -12,21 +12,14 @@ from flwr.app import ConfigRecord, RecordDict
 
 from integrations.errors import TicketInvalid
 from integrations.flower.proving import ProvenModel
-from integrations.flower.tickets import Mode, Ticket
+from integrations.flower.tickets import Ticket
 
 NAME = "zkpot"
 
 
 def write_ticket(content: RecordDict, ticket: Ticket) -> None:
     """Puts a ticket into what a client is sent."""
-    content[NAME] = ConfigRecord(
-        {
-            "round": ticket.round_index,
-            "nonce": ticket.nonce,
-            "task": ticket.task,
-            "mode": ticket.mode.value,
-        }
-    )
+    content[NAME] = ConfigRecord(dict(ticket.to_values()))
 
 
 def read_ticket(content: RecordDict) -> Ticket:
@@ -34,16 +27,7 @@ def read_ticket(content: RecordDict) -> Ticket:
     record = content.config_records.get(NAME)
     if record is None:
         raise TicketInvalid("the server asks for no proof: put `prove` around its strategy")
-    try:
-        return Ticket(
-            round_index=int(record["round"]),
-            nonce=bytes(record["nonce"]),
-            task=bytes(record["task"]),
-            mode=Mode(record["mode"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        text = "what the server asks for is not understood: both sides need the same zkpot"
-    raise TicketInvalid(text)
+    return Ticket.of_values(record)
 
 
 def write_proof(content: RecordDict, proven: ProvenModel) -> None:
@@ -56,7 +40,7 @@ def write_proof(content: RecordDict, proven: ProvenModel) -> None:
 
 def read_proof(content: RecordDict) -> tuple[bytes | None, bytes | None]:
     """Proof and blinding of an answer, each None where there is none."""
-    record = content.config_records.get(NAME, {})
+    record = content.config_records.get(NAME) or ConfigRecord()
     proof, blinding = record.get("proof"), record.get("blinding")
     return (
         proof if isinstance(proof, bytes) else None,

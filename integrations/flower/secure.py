@@ -14,13 +14,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from logging import WARNING
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from flwr.app import Message
 from flwr.common import FitRes, Parameters, ndarrays_to_parameters, parameters_to_ndarrays
 from flwr.common.logger import log
 from flwr.server import LegacyContext
 from flwr.server.client_proxy import ClientProxy
+from flwr.server.strategy import Strategy
 from flwr.server.workflow import SecAggPlusWorkflow
 from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, Key
 from flwr.serverapp import Grid
@@ -96,14 +97,15 @@ class ProvenSecAggPlusWorkflow(SecAggPlusWorkflow):
         for content in state.nid_to_fitins.values():
             write_ticket(content, found.ticket)
         proven: bool = super().collect_masked_vectors_stage(
-            _ProvenReplies(grid, self.judge, found), context, state
+            cast(Grid, _ProvenReplies(grid, self.judge, found)), context, state
         )
         return proven
 
     def unmask_stage(self, grid: Grid, context: LegacyContext, state: Any) -> bool:
         """As SecAgg+ has it, with a strategy that hears of the sum when it is opened."""
         within = context.strategy
-        context.strategy = _OpenedSum(within, self.judge, self.rounds[_get_round(context)])
+        opened = _OpenedSum(within, self.judge, self.rounds[_get_round(context)])
+        context.strategy = cast(Strategy, opened)
         try:
             done: bool = super().unmask_stage(grid, context, state)
         finally:
@@ -163,4 +165,4 @@ class _OpenedSum:
 
 def _get_round(context: LegacyContext) -> int:
     """Of the learning round under way, counted from 1."""
-    return int(context.state.config_records[MAIN_CONFIGS_RECORD][Key.CURRENT_ROUND])
+    return cast(int, context.state.config_records[MAIN_CONFIGS_RECORD][Key.CURRENT_ROUND])

@@ -8,9 +8,11 @@ client key     the id of the node, 8 bytes little-endian
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from integrations.errors import TicketInvalid
 from prover.wire.statement import Occasion
 
 NONCE_BYTES = 32
@@ -33,6 +35,33 @@ class Ticket:
     nonce: bytes
     task: bytes
     mode: Mode
+
+    def to_values(self) -> dict[str, int | bytes | str]:
+        """Its fields, of types that Flower's records carry."""
+        return {
+            "round": self.round_index,
+            "nonce": self.nonce,
+            "task": self.task,
+            "mode": self.mode.value,
+        }
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, object]) -> Ticket:
+        """Inverse of `to_values`. Raises TicketInvalid for anything else that a server may send."""
+        round_index, nonce, task = (values.get(name) for name in ("round", "nonce", "task"))
+        modes = [mode for mode in Mode if mode.value == values.get("mode")]
+        if (
+            isinstance(round_index, int)
+            and 0 <= round_index < 1 << 63
+            and isinstance(nonce, bytes)
+            and isinstance(task, bytes)
+            and len(nonce) == len(task) == NONCE_BYTES
+            and modes
+        ):
+            return cls(round_index=round_index, nonce=nonce, task=task, mode=modes[0])
+        raise TicketInvalid(
+            "what the server asks for is not understood: both sides need the same zkpot"
+        )
 
     def get_occasion(self, node: int) -> Occasion:
         """Where a proof of this node counts, and nowhere else."""
