@@ -277,7 +277,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("first_of_many", seeds)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_many_seeds(first_of_many: int) -> None:
     """1,000 seeds take 2 minutes of processor time: pytest tests/consensus --seeds 1000"""
     for seed in range(first_of_many, first_of_many + CHUNK):

@@ -19,7 +19,7 @@ from tests.consensus.simulator import Faults, World
 from tests.consensus.toy_chain import PROVE, make_client
 from tests.support.learning import Lab, make_training
 
-N_QUICK = 50  # for each number of validators; as many as `--seeds` says when slow tests run
+N_QUICK = 50  # for each number of validators; as many as `--seeds` says in a soak
 CHUNK = 50
 CALM = Faults(loss=0.0, repeat=0.0, slow=0.0, slow_ms=1)
 
@@ -56,10 +56,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("first_of_many", seeds)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("n", [4, 7])
 def test_agreement_and_progress_many(first_of_many: int, n: int) -> None:
-    """2,000 seeds take 6 minutes of processor time: pytest tests/consensus --seeds 2000"""
+    """What `test_mutations` takes away shows in the first 12 seeds, or only in a hunt for it.
+
+    2,000 seeds take 6 minutes of processor time: pytest tests/consensus --seeds 2000"""
     for seed in range(first_of_many, first_of_many + CHUNK):
         run_seed(seed, n)
 
