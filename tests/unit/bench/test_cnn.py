@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,10 +134,15 @@ def test_published_figures_are_of_networks_that_the_suite_has() -> None:
 # -- networks --------------------------------------------------------------------------------------
 
 
+@cache
+def draw_network(name: str) -> NetworkBench:
+    return NetworkBench(name, 2)
+
+
 @pytest.mark.parametrize("name", ["mlp-784-32-10", MLP, *PRESETS])
 def test_drawn_activations_spread_over_their_range(name: str) -> None:
     """Else figures would be of witnesses of zeros."""
-    bench = NetworkBench(name, 2)
+    bench = draw_network(name)
     images, labels = bench.samples(16)
     for step in bench.model.trace(images):
         if step.requant is not None:
@@ -156,7 +162,7 @@ def test_graphs_of_peers_are_the_network_in_real_numbers(
 ) -> None:
     """What onnxruntime computes from the file that a peer reads, against the integer model."""
     runtime = pytest.importorskip("onnxruntime")
-    bench = NetworkBench(name, 2)
+    bench = draw_network(name)
     model = take_maxima(bench.model) if is_changed else bench.model
     images, labels = take_surest(model, *bench.samples(16), 4)
     write_graph(model, images, labels, tmp_path)
