@@ -10,7 +10,7 @@ from tests.conformance.backends import build_backend
 from tests.conformance.inputs import GROUPS, Group, build_bases, draw_scalars, mont, random_field
 from tests.conformance.test_sparse import build, random_rows
 
-pytestmark = [pytest.mark.threads, pytest.mark.bulk]
+pytestmark = [pytest.mark.threads, pytest.mark.bulk, pytest.mark.at_full_length]
 
 
 @pytest.fixture(scope="session")
