@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import partial
 from itertools import count
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.backend import Backend, Progress, SumProgress
 from prover.keys.halves import G1Bases, G2Bases
-from prover.keys.streamed import StreamedBases
+from prover.keys.streamed import StreamedBases, read_ahead
 
 P = TypeVar("P", G1Array, G2Array)
 
@@ -66,10 +67,11 @@ def _sum_pieces(
     bases: StreamedBases,
     progress: Progress,
 ) -> P:
-    """The sum of a file's bases, a piece at a time."""
+    """The sum of a file's bases, a piece at a time; the next one is read meanwhile."""
     parts = [kind.zeros(1)]
-    for place, points in bases.list_pieces():
-        assert isinstance(points, kind)
-        parts.append(msm(scalars[place], points))
-        progress(place.stop, len(bases))
+    with closing(read_ahead(bases.list_pieces())) as pieces:
+        for place, points in pieces:
+            assert isinstance(points, kind)
+            parts.append(msm(scalars[place], points))
+            progress(place.stop, len(bases))
     return msm(FrArray.from_ints([1] * len(parts)), kind.concat(parts))

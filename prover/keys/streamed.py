@@ -7,19 +7,22 @@ shrinks, ends the proof and can change nothing in it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from kernels.array import G1Array, G2Array
 from prover.errors import KeyMismatch
 from prover.keys.halves import KeyArray
+
+T = TypeVar("T")
 
 Points = G1Array | G2Array
 Keep = Callable[[KeyArray, int, Iterator[Points]], Any]
@@ -70,6 +73,20 @@ class StreamedBases:
                     )
                 words = np.frombuffer(raw, dtype=self.array.dtype)
                 yield place, self.array.points(words.reshape(-1, self.array.width))
+
+
+def read_ahead(pieces: Iterator[T]) -> Generator[T, None, None]:
+    """The pieces in their order, each read by a thread while the one before is used: a device need
+    not wait for the disk, nor for digests.
+
+    memory : one piece more
+    raises : what reading does, in its turn. Close it: then no thread is left.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="zkpot key") as reader:
+        coming = reader.submit(next, pieces, None)
+        while (piece := coming.result()) is not None:
+            coming = reader.submit(next, pieces, None)
+            yield piece
 
 
 def cut_pieces(length: int) -> list[slice]:
