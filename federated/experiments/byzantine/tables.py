@@ -19,15 +19,18 @@ from federated.experiments.kinds import Table
 
 NOT_RUN = "-"
 REMEDIES = {
-    "backdoor": "no rule of accuracy does; data that is looked at before it is committed to",
-    "clean-label backdoor": "no rule of accuracy does, and who looks at labels finds none false",
-    "targeted flip": "a threshold a class; data that is looked at before it is committed to",
-    "model replacement": "bounds on updates; proven training leaves the backdoor in its samples",
-    "returned model": "a margin of 1 or more; proven training",
-    "copied model": "secure aggregation, which shows no model to copy; proven training",
+    "backdoor": "no proof here: data that is looked at before it is committed to; Krum, the median "
+    "and the trimmed mean hinder it below one half, and have to see every model",
+    "clean-label backdoor": "as a backdoor, but nobody who looks at data finds a false label",
+    "targeted flip": "a threshold for each class; data that is looked at",
+    "model replacement": "its scaling: proven training, and bounds as far as they are tight; its "
+    "backdoor: as above",
+    "returned model": "proven training; a margin of 1 or more, which refuses honest clients of few "
+    "classes, too",
+    "copied model": "proven training; secure aggregation, which shows nobody a model to copy",
 }
-"""What stops an attack that a proof of accuracy does not; measured in the columns beside it, but
-for what is none of this project's rules."""
+"""What stops an attack that a proof of accuracy does not. How far it comes is measured beside it;
+what hinders it among other rules is in the tables of accuracy and success."""
 
 
 def make_tables(results: Results, dataset: str) -> tuple[Table, ...]:
