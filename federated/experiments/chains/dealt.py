@@ -7,7 +7,7 @@ What is measured or attacked is what nodes do with blocks; who agrees on them is
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -90,21 +90,25 @@ class DealtChain:
         signers = range(self.genesis.n_faulty + 1)
         return beacon.combine({i: beacon.sign_share(self._shares[i], message) for i in signers})
 
-    def _certify(self, block: Block) -> QuorumCertificate:
-        return QuorumCertificate.of(
-            self.sign(
-                Vote(
-                    step=int(Step.PRECOMMIT),
-                    height=block.height,
-                    round=0,
-                    block_hash=block.hash,
-                    time_ms=FIRST_MS + block.height,
-                    validator=i,
-                ),
-                self._validators[i],
+    def sign_votes(self, block: Block, step: Step, validators: Iterable[int]) -> list[Vote]:
+        """The votes of these validators for a block."""
+        time_ms = FIRST_MS + block.height if step is Step.PRECOMMIT else 0
+        votes = [
+            Vote(
+                step=int(step),
+                height=block.height,
+                round=0,
+                block_hash=block.hash,
+                time_ms=time_ms,
+                validator=i,
             )
-            for i in range(2 * self.genesis.n_faulty + 1)
-        )
+            for i in validators
+        ]
+        return [self.sign(vote, self._validators[vote.validator]) for vote in votes]
+
+    def _certify(self, block: Block) -> QuorumCertificate:
+        signers = range(2 * self.genesis.n_faulty + 1)
+        return QuorumCertificate.of(self.sign_votes(block, Step.PRECOMMIT, signers))
 
     @cached_property
     def _admission(self) -> Ed25519PrivateKey:

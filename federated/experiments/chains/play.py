@@ -92,8 +92,11 @@ class Play:
         block = self.chain.make_block(self.state, self.parent, transactions)
         fault = self.chain.verifier.check(self.state, block)
         assert fault is None, f"an honest block is refused: {fault}"
-        self.parent = self.chain.finish(block)
-        self.state = apply(self.state, block)
+        self.take(self.chain.finish(block), apply(self.state, block))
+
+    def take(self, final: FinalBlock, after: ChainState) -> None:
+        """Goes on from a block that was judged elsewhere, and the state after it."""
+        self.parent, self.state = final, after
 
     def go_to(self, phase: Phase) -> None:
         """Plays on, all players in each block, until this phase has begun."""

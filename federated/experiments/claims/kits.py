@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from consensus.content.interface import Blobs
 from consensus.learning.samples import SamplePool
-from consensus.wire.genesis import Task, Timeouts, set_phases
+from consensus.wire.genesis import Task
 from consensus.wire.task_norm import TaskNorm
 from consensus.wire.task_training import TaskTraining
+from federated.experiments.chains.tasks import make_round
 from federated.provable.recipes import make_trainable, suggest_recipe
 from kernels.backend import Backend
 from prover.circuit.accuracy import AccuracyCircuit, compile_accuracy
@@ -36,15 +37,6 @@ N_STEPS = 2
 STEP_SAMPLES = 8
 BOUNDS = UpdateBounds(weight=12, bias=2048, squares=12_000)
 LOOSE = UpdateBounds(weight=254, bias=1 << 16, squares=4_000_000)
-_DAY_MS = 86_400_000
-TIMEOUTS = Timeouts(
-    propose_ms=2000,
-    prevote_ms=2000,
-    precommit_ms=2000,
-    increase_ms=2000,
-    empty_block_ms=1000,
-    longest_empty_ms=1000,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -161,21 +153,12 @@ def make_task(
     training: TrainingKit | None = None,
 ) -> Task:
     """A task of one round under these keys, whose pool is there."""
-    return Task(
-        task_id=b"claims",
-        architecture=kit.architecture,
-        circuit_digest=kit.circuit.digest,
-        verifying_key_digest=blobs.put(kit.key.verifying.encode()),
-        sealed=False,
-        pools=(blobs.put(pool.encode()),),
-        n_samples=N_SAMPLES,
-        threshold=1,
-        margin=None,
-        n_rounds=1,
-        n_expected=n_clients,
-        collusion=0,
-        **set_phases(_DAY_MS),
-        allow_few_samples=True,
+    return make_round(
+        kit.circuit,
+        kit.key,
+        blobs,
+        pool,
+        n_clients=n_clients,
         norm=None if bounds is None else _ask_for_bounds(bounds, blobs),
         training=None if training is None else _ask_for_training(training, blobs),
     )

@@ -17,8 +17,8 @@ from federated.data import DatasetRef as Ref
 from federated.data import LabeledImages, Origin, load_samples
 from federated.experiments.chains.dealt import DealtChain
 from federated.experiments.chains.play import Player, make_player
+from federated.experiments.chains.tasks import TIMEOUTS
 from federated.experiments.claims.kits import (
-    TIMEOUTS,
     AccuracyKit,
     BoundsKit,
     TrainingKit,

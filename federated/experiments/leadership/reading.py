@@ -27,6 +27,7 @@ _SKILLS = {
     "amounts": "clients differ in amounts of data",
     "none": "clients of equal skill",
 }
+_SLIGHT = 0.3
 _DRAWN = ("pow", "pos", "pofl_liars", "zkpot")
 Value = Callable[[Json], float]
 Runs = Mapping[str, list[Json]]
@@ -106,6 +107,14 @@ def is_above(found: Band, bound: float) -> bool | None:
     return True if found.low > bound else False if found.high < bound else None
 
 
+def _is_nothing(found: list[Band]) -> bool | None:
+    """Whether correlations are none: True where all bands lie within `_SLIGHT` of 0, False where
+    one is clearly of one sign."""
+    if any(is_above(one, 0.0) is not None for one in found):
+        return False
+    return True if all(max(-one.low, one.high) < _SLIGHT for one in found) else None
+
+
 def _find(runs: Runs, *, n_liars: int) -> tuple[Finding, ...]:
     labels, amounts, equal = (runs[skill] for skill in ("labels", "amounts", "none"))
     n_clients = len(labels[0]["skills"])
@@ -130,7 +139,7 @@ def _find(runs: Runs, *, n_liars: int) -> tuple[Finding, ...]:
         Finding(
             claim="under PoW and PoS skill does not matter",
             measured=f"{told}skill {luck[0].tell(digits=2)} and {luck[1].tell(digits=2)}",
-            holds=all(is_above(one, 0.0) is None for one in luck),
+            holds=_is_nothing(luck),
         ),
         Finding(
             claim="ZKPoT gives leadership to skill, where clients differ in wrong labels",

@@ -1,0 +1,1 @@
+"""Bytes, seconds and work of a round, and growth with clients."""
