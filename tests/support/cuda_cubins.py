@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,19 +54,34 @@ def read_costs(log: str) -> dict[str, Cost]:
 
 def build_cubin(source: Source, arch: str) -> Cubin:
     """Compiled once for all processes of a run, with its log: compiling takes seconds."""
-    identity = source.digest, arch, compiler_version()
-    return keep_cubin(f"{source.name}-{arch}", identity, lambda: compile_cubin(source, arch))
+    return keep_cubin(*_identify(source, arch), lambda: compile_cubin(source, arch))
+
+
+def time_cubin(source: Source, arch: str) -> float:
+    """Seconds of a processor that its compiling took, when it was built."""
+    build_cubin(source, arch)
+    return float(_find_entry(*_identify(source, arch), "seconds").read_text())
+
+
+def _identify(source: Source, arch: str) -> tuple[str, tuple[str, ...]]:
+    return f"{source.name}-{arch}", (source.digest, arch, compiler_version())
+
+
+def _find_entry(name: str, identity: tuple[str, ...], kind: str) -> Path:
+    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:24]
+    return build_directory() / f"{name}-{key}.{kind}"
 
 
 def keep_cubin(name: str, identity: tuple[str, ...], make: Callable[[], Cubin]) -> Cubin:
     """What `make` returns, or returned in another process for this identity."""
-    key = hashlib.sha256(repr(identity).encode()).hexdigest()[:24]
-    code, log = (build_directory() / f"{name}-{key}.{kind}" for kind in ("bin", "log"))
+    code, log, seconds = (_find_entry(name, identity, kind) for kind in ("bin", "log", "seconds"))
     with code.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be compiling the same
-        if not log.exists():
+        if not (log.exists() and seconds.exists()):
+            start = time.process_time()
             cubin = make()
-            for path, content in ((code, cubin.code), (log, cubin.log.encode())):
+            took = repr(time.process_time() - start).encode()
+            for path, content in ((code, cubin.code), (seconds, took), (log, cubin.log.encode())):
                 with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
                     file.write(content)
                 os.replace(file.name, path)
