@@ -55,7 +55,8 @@ class Byzantine:
                 "margin, bounds, the drawn samples and all honest models, and send the most of the "
                 "attack that passes; of proven training they poison samples",
                 "defences": "Krum, multi-Krum and the trimmed mean are told how many are malicious",
-                "proofs": "counted by the integer evaluator; the experiment claims has real ones",
+                "proofs": "counts are of the integer evaluator, and what no steps led to is taken "
+                "for refused where steps are proven; the experiment claims has real proofs of both",
             },
         )
 

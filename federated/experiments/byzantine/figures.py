@@ -28,7 +28,7 @@ COLORS = {
     "fedavg-exact": "gray",
 }
 MARKS = "osv^DPX*<"
-_WIDTH = 0.006
+_WIDTH = 0.004
 
 
 def draw_accuracy(results: Results, dataset: str, attacks: Sequence[str]) -> Callable[[Path], None]:

@@ -159,7 +159,7 @@ def test_scaling_is_compared_with_the_same_backdoor() -> None:
     ).findings
     added = find(findings, "under ZKPoT scaled updates add nothing")
     assert (added.holds, added.measured) == (False, "30 % malicious: 30.0 ± 0.0 points")
-    assert find(findings, "under ZKPoT with proven training scaled updates").holds is True
+    assert not [f for f in findings if "proven training scaled updates" in f.claim], "none to send"
 
 
 @pytest.mark.parametrize(("success", "holds"), [(0.9, True), (0.3, False)])
