@@ -34,7 +34,7 @@ _MEMBERSHIP: dict[Profile, tuple[tuple[int, int, Parameters], ...]] = {
         (3, 128, {"n_targets": 64, "n_others": 208, "n_elsewhere": 2400}),
     ),
     "full": tuple(
-        (10, n_own, {"n_targets": 256, "n_others": 512, "n_elsewhere": 25_000})
+        (10, n_own, {"n_targets": 256, "n_others": 1024, "n_elsewhere": 25_000})
         for n_own in (32, 128, 512)
     ),
 }
@@ -56,7 +56,7 @@ class PrivacyExperiment:
 
     def plan(self, profile: Profile) -> Sequence[Cell]:
         """Membership inference, inversion by rows, inversion by search."""
-        numbers = "2 3 9 10 50 200" if profile == "quick" else "2 3 9 10 50 100 200 500"
+        numbers = "2 3 9 10 50 100" if profile == "quick" else "2 3 9 10 50 100 200 500"
         cells = []
         for n_seeds, n_own, sizes in _MEMBERSHIP[profile]:
             cells += _repeat(
@@ -65,7 +65,7 @@ class PrivacyExperiment:
                 part="membership",
             )
         for n_own in (1, 8, 32):
-            sizes = {"n_own": n_own, "n_targets": 16, "n_others": 60, "numbers": "3 10 50"}
+            sizes = {"n_own": n_own, "n_targets": 16, "n_others": 98, "numbers": "3 10 50"}
             cells += _repeat(_N_SEEDS[profile], {**_LOCAL, **sizes}, part="rows", n_pictures=3)
         n_seeds, sizes = _MATCHING[profile]
         own: Parameters = {

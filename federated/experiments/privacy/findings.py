@@ -41,7 +41,7 @@ def list_membership_findings(groups: list[Group]) -> list[Finding]:
             holds=silent is not None,
         ),
         Finding(
-            claim="and nothing with the proven counts beside it",
+            claim="a sum of enough models with the proven counts tells nothing of members",
             measured=f"{_tell_silence(silent_with_k)}, of n = {numbers}",
             holds=silent_with_k is not None,
         ),
@@ -73,7 +73,7 @@ def list_inversion_findings(rows: list[Group], matching: Group) -> list[Finding]
         ),
         _judge_pictures(
             rows,
-            "nor does a sum of ten that are not quantized (secure aggregation alone)",
+            "a sum of ten that are not quantized gives back no better (secure aggregation alone)",
             "floats-10",
         ),
         Finding(

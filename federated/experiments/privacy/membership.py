@@ -289,7 +289,7 @@ def _measure_accuracy(
         return float(hits.to(torch.float64).mean())
 
     def rate_means(members: torch.Tensor, rest: torch.Tensor) -> float:
-        chosen = draw_others(n, len(rest), min(N_ROUND, 1 + len(rest)), generator)
+        chosen = draw_others(n, len(rest), N_ROUND, generator)
         return rate(take_mean(members[:n], rest, chosen))
 
     found = {

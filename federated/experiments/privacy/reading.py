@@ -16,7 +16,7 @@ from federated.experiments.privacy.membership import ATTACKS, N_ROUND
 from federated.experiments.privacy.reveals import Reveal
 from federated.experiments.privacy.rows import GUESSED
 
-CURVES = ("raw", "noised-0.1", "clear", "sum-3", "sum-10", "sum-200")
+CURVES = ("raw", "noised-0.1", "clear", "sum-3", "sum-10", "sum-100")
 _GRAY, _COLOURS = (28, 28), (3, 32, 32)
 
 

@@ -102,10 +102,11 @@ def add_noise(
 def draw_others(n_targets: int, n_models: int, n: int, generator: torch.Generator) -> torch.Tensor:
     """float32[T, M] of zeros and n - 1 ones a row: which models stand in a sum with a target.
 
-    raises : ValueError when there are fewer models
+    raises : ValueError when there are not twice as many models: sums of nearly all would be nearly
+             the same, and hide less than others do that are drawn anew
     """
-    if n - 1 > n_models:
-        raise ValueError(f"a sum of {n} takes {n - 1} others, of which there are {n_models}")
+    if 2 * (n - 1) > n_models:
+        raise ValueError(f"a sum of {n} takes {n - 1} out of twice as many, not of {n_models}")
     order = torch.rand(n_targets, n_models, generator=generator).argsort(1)
     return (order < n - 1).to(torch.float32)
 

@@ -16,11 +16,12 @@ import torch
 from consensus.learning.aggregate import combine
 from federated.accuracy import count_correct
 from federated.data import DatasetRef, LabeledImages, Origin, load_samples
+from federated.experiments.simulation.vectors import to_model, to_vector
 from federated.float_model import FloatModel
 from federated.local import warm_up
 from federated.task_scales import TaskScales, dequantize, quantize_for_task
 from federated.train import TrainSettings
-from kernels.numpy_types import Float32Array, Float64Array
+from kernels.numpy_types import Float64Array
 from prover.model.network import QuantizedModel
 from prover.model.presets import parse_architecture
 
@@ -68,28 +69,12 @@ def open_task(architecture: str, public: LabeledImages, *, n_epochs: int, seed: 
 
 def flatten_model(model: FloatModel) -> torch.Tensor:
     """float32[P]: layer by layer the weights, row-major, then the biases."""
-    pairs = zip(model.weights, model.biases, strict=True)
-    return torch.from_numpy(np.concatenate([t.reshape(-1) for pair in pairs for t in pair]))
+    return torch.from_numpy(to_vector(model))
 
 
 def restore_model(row: torch.Tensor, task: Task) -> FloatModel:
     """Inverse of `flatten_model`, for networks of the task."""
-    architecture, start = task.start.architecture, task.start
-    tensors: tuple[list[Float32Array], list[Float32Array]] = ([], [])
-    at = 0
-    for shapes in zip(architecture.weight_shapes, architecture.bias_shapes, strict=True):
-        for kind, shape in zip(tensors, shapes, strict=True):
-            end = at + int(np.prod(shape))
-            kind.append(row[at:end].numpy().reshape(shape))
-            at = end
-    return FloatModel(
-        architecture=architecture,
-        weights=tuple(tensors[0]),
-        biases=tuple(tensors[1]),
-        mean=start.mean,
-        std=start.std,
-        record={},
-    )
+    return to_model(row.numpy(), task.start.architecture, task.scales)
 
 
 def quantize_rows(rows: torch.Tensor, task: Task) -> tuple[QuantizedModel, ...]:

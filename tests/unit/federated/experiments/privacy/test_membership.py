@@ -66,7 +66,7 @@ def test_updates_tell_members_and_sums_tell_less(lab: Lab) -> None:
 
 
 def test_a_cell_gives_the_same_again_and_takes_what_samples_there_are(lab: Lab) -> None:
-    few = {"n_targets": 40, "n_others": 9, "n_epochs": 1}
+    few = {"n_targets": 40, "n_others": 18, "n_epochs": 1}
     first = run(lab, n_elsewhere=100_000, **few)
     assert first["n_elsewhere"] == (6000 - 200 - 32) // 2
     assert first == run(lab, n_elsewhere=100_000, **few)

@@ -41,8 +41,8 @@ def test_a_mean_is_of_the_target_and_so_many_others() -> None:
     found = take_mean(targets, others, chosen)
     wanted = torch.cat([targets[:1], others[chosen[0] > 0]]).mean(0)
     assert torch.allclose(found[0], wanted, atol=1e-6)
-    with pytest.raises(ValueError, match="takes 12 others"):
-        draw_others(1, 11, 13, make_generator())
+    with pytest.raises(ValueError, match="takes 6 out of twice as many"):
+        draw_others(1, 11, 7, make_generator())
 
 
 def test_who_is_one_of_n_sees_the_mean_of_the_others() -> None:
