@@ -1,0 +1,177 @@
+"""What the experiment runs: rules, attacks, data and partitions, and how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from federated.experiments.kinds import Cell, Profile
+from federated.experiments.simulation.batches import LocalTraining
+from federated.experiments.simulation.partitions import PARTITIONS
+from federated.experiments.simulation.rules.catalog import RULES
+from federated.experiments.simulation.tasks import TaskPlan
+
+NO_ATTACK = "none"
+ATTACKS = ("sign flip", "label flip")
+"""Of `federated.experiments.attacks.catalog`: the two that everybody measures."""
+MAIN_PARTITION = "dirichlet-0.5"
+N_CLIENTS, N_MALICIOUS = 10, 3
+SEEDS = (1, 2, 3)
+LEADERLESS_TWINS = ("pow", "pos", "pofl")
+"""Whose model is FedAvg's, bit for bit, as long as leaders write the mean: neither attack here
+changes what leaders write, so the quick profile runs them without attackers alone."""
+
+
+CIFAR_RULES = ("fedavg", "krum", "trimmed-mean", "median", "zkpot", "zkpot-bounds")
+"""Of the full profile. Networks with convolutions train for minutes, and their integers are counted
+at 3 ms a sample; training is proven of networks of linear layers alone, so it is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much of a data set, and how long: all that a cell depends on besides its case.
+
+    n_drawn : samples of the shard in each round, drawn of n_pool
+    """
+
+    network: str
+    n_public: int
+    n_train: int
+    n_pool: int
+    n_test: int
+    n_drawn: int
+    n_rounds: int
+    steps: int
+    batch_size: int
+    learning_rate: float
+
+    @property
+    def training(self) -> LocalTraining:
+        return LocalTraining(
+            steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One line of the result, under all seeds."""
+
+    dataset: str
+    partition: str
+    rule: str
+    attack: str = NO_ATTACK
+
+    @property
+    def n_malicious(self) -> int:
+        return 0 if self.attack == NO_ATTACK else N_MALICIOUS
+
+    def plan(self, size: Size) -> TaskPlan:
+        """The task, without malicious clients."""
+        return TaskPlan(
+            dataset=self.dataset,
+            network=size.network,
+            partition=self.partition,
+            n_clients=N_CLIENTS,
+            n_malicious=0,
+            n_public=size.n_public,
+            n_train=size.n_train,
+            n_pool=size.n_pool,
+            n_test=size.n_test,
+        )
+
+
+_MNIST = Size(
+    network="mlp-784-32-10",
+    n_public=200,
+    n_train=4000,
+    n_pool=1024,
+    n_test=1024,
+    n_drawn=256,
+    n_rounds=8,
+    steps=20,
+    batch_size=32,
+    learning_rate=4e-3,
+)
+_CIFAR = Size(
+    network="lenet-small",
+    n_public=112,
+    n_train=400,
+    n_pool=256,
+    n_test=192,
+    n_drawn=32,
+    n_rounds=4,
+    steps=8,
+    batch_size=16,
+    learning_rate=2e-3,
+)
+SIZES: Mapping[Profile, Mapping[str, Size]] = {
+    "quick": {"mnist": _MNIST, "cifar10": _CIFAR},
+    "full": {
+        "mnist": replace(_MNIST, n_train=5800, n_rounds=25, steps=30),
+        "cifar10": replace(
+            _CIFAR,
+            n_public=1000,
+            n_train=10_000,
+            n_pool=1024,
+            n_test=512,
+            n_drawn=64,
+            n_rounds=10,
+            steps=20,
+            batch_size=32,
+        ),
+    },
+}
+"""`full` takes data of CIFAR-10 that have to be fetched; the others are packaged."""
+
+
+def list_cases(profile: Profile) -> list[Case]:
+    """All cases of a profile, those of one task together."""
+    return list(_list_quick() if profile == "quick" else _list_full())
+
+
+def list_cells(profile: Profile) -> list[Cell]:
+    """Every case under every seed, those of one task and seed together: they share its data."""
+    cases = list_cases(profile)
+    tasks = dict.fromkeys((case.dataset, case.partition) for case in cases)
+    return [
+        Cell(seed=seed, parameters={**asdict(case), **asdict(SIZES[profile][case.dataset])})
+        for task in tasks
+        for seed in SEEDS
+        for case in cases
+        if (case.dataset, case.partition) == task
+    ]
+
+
+def read_cell(parameters: Mapping[str, Any]) -> tuple[Case, Size]:
+    """What a cell of `list_cells` is of."""
+    return Case(**_pick(Case, parameters)), Size(**_pick(Size, parameters))
+
+
+def _pick(kind: type[Case] | type[Size], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: parameters[field.name] for field in fields(kind)}
+
+
+def _list_quick() -> Iterator[Case]:
+    for attack in (NO_ATTACK, *ATTACKS):
+        for rule in RULES:
+            if attack == NO_ATTACK or rule not in LEADERLESS_TWINS:
+                yield Case(dataset="mnist", partition=MAIN_PARTITION, rule=rule, attack=attack)
+    for partition in PARTITIONS:
+        if partition != MAIN_PARTITION:
+            yield Case(dataset="mnist", partition=partition, rule="fedavg")
+            for attack in (NO_ATTACK, "sign flip"):
+                yield Case(dataset="mnist", partition=partition, rule="zkpot", attack=attack)
+    yield Case(dataset="cifar10", partition=MAIN_PARTITION, rule="fedavg")
+    for attack in (NO_ATTACK, "sign flip"):
+        yield Case(dataset="cifar10", partition=MAIN_PARTITION, rule="zkpot", attack=attack)
+
+
+def _list_full() -> Iterator[Case]:
+    for partition in PARTITIONS:
+        for attack in (NO_ATTACK, *ATTACKS):
+            for rule in RULES:
+                yield Case(dataset="mnist", partition=partition, rule=rule, attack=attack)
+    for attack in (NO_ATTACK, *ATTACKS):
+        for rule in CIFAR_RULES:
+            yield Case(dataset="cifar10", partition=MAIN_PARTITION, rule=rule, attack=attack)

@@ -1,0 +1,61 @@
+"""Accuracy and stability over rounds, for every rule, without malicious clients and with 30 %.
+
+Rules see the same data, partition, batches and lots under a seed, so they are compared seed by
+seed. A run is as accurate as its global models after the last rounds; nothing is chosen by the test
+samples, which take no part in claims or proofs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from federated.experiments.accuracy.cases import SIZES, list_cells, read_cell
+from federated.experiments.accuracy.findings import find
+from federated.experiments.accuracy.play import play_case
+from federated.experiments.accuracy.results import Results
+from federated.experiments.accuracy.show import make_figures, make_tables
+from federated.experiments.catalog import EXPERIMENTS
+from federated.experiments.kinds import Cell, Experiment, Json, Lab, Outcomes, Profile, Reading
+from federated.experiments.simulation.rules.catalog import MARGIN, NOISE, THRESHOLD
+
+
+class Accuracy:
+    """See the module."""
+
+    name = "accuracy"
+    title = EXPERIMENTS["accuracy"]
+    version = 1
+
+    def plan(self, profile: Profile) -> Sequence[Cell]:
+        return list_cells(profile)
+
+    def run(self, cell: Cell, lab: Lab) -> Json:
+        case, size = read_cell(cell.parameters)
+        return play_case(case, size, lab.data_dir, seed=cell.seed)
+
+    def read(self, profile: Profile, outcomes: Outcomes) -> Reading:
+        results = Results(outcomes)
+        sizes = dict(SIZES[profile])
+        conditions = {
+            "data": "first samples of MNIST and CIFAR-10 in their official order; "
+            + "; ".join(
+                f"{name}: {size.n_public} public, {size.n_train} of clients, pool of "
+                f"{size.n_pool}, {size.n_test} for the figures"
+                for name, size in sizes.items()
+            ),
+            "rounds": "; ".join(f"{name}: {size.n_rounds}" for name, size in sizes.items()),
+            "proofs": f"threshold {THRESHOLD:.0%} and margin {MARGIN:+.0%} of the drawn samples; "
+            "counts are of the integer evaluator, which proofs speak of",
+            "noise": f"PoFL with noise: {NOISE} per parameter, in norms of an update; its privacy "
+            "is measured by the experiment `privacy`",
+        }
+        return Reading(
+            findings=find(results),
+            tables=make_tables(results),
+            figures=make_figures(results, sizes),
+            conditions=conditions,
+        )
+
+
+EXPERIMENT: Final[Experiment] = Accuracy()
