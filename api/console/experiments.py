@@ -43,6 +43,7 @@ def run_experiments(
     from federated.experiments.kinds import Lab
     from federated.experiments.runner import run_experiment
     from kernels.files import write_whole
+    from kernels.machine import count_processors
 
     console = Console(stderr=as_json)
     runs = []
@@ -54,7 +55,9 @@ def run_experiments(
                 lab = Lab(
                     data_dir=data_dir, scratch=folder / "scratch", backend=device, progress=progress
                 )
-                run = run_experiment(one, profile, folder, lab, afresh=afresh)
+                run = run_experiment(
+                    one, profile, folder, lab, afresh=afresh, workers=count_processors()
+                )
             show_run(run, console)
             runs.append(run)
         page = folder / NAME

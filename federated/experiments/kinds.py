@@ -116,6 +116,9 @@ class Experiment(Protocol):
     version: int
     """Raised whenever a cell of the same parameters would give another result; kept results of
     other versions are not read."""
+    is_parallel: bool
+    """Whether cells may run beside each other, one thread each: none is timed, none writes what
+    another reads."""
 
     def plan(self, profile: Profile) -> Sequence[Cell]:
         """The cells of a profile, in the order in which they run; at least 3 seeds each."""

@@ -10,9 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
+from federated.experiments.catalog import load_experiment
 from federated.experiments.conditions import describe_conditions
 from federated.experiments.kinds import (
     FORMAT,
@@ -24,6 +28,8 @@ from federated.experiments.kinds import (
     Profile,
     Reading,
 )
+from federated.settings import single_threaded_children
+from kernels.backend import get_backend
 from kernels.files import write_whole
 
 
@@ -37,27 +43,34 @@ class Run:
 
 
 def run_experiment(
-    experiment: Experiment, profile: Profile, folder: Path, lab: Lab, *, afresh: bool = False
+    experiment: Experiment,
+    profile: Profile,
+    folder: Path,
+    lab: Lab,
+    *,
+    afresh: bool = False,
+    workers: int = 1,
 ) -> Run:
     """Runs what is not yet there, cell by cell, and writes report and pictures.
 
-    afresh : kept results are not read
+    afresh  : kept results are not read
+    workers : processes that run cells at once, where the experiment's cells do not mind each other
     progress(title, cells done, cells) on the lab's
     """
     cells = list(experiment.plan(profile))
-    outcomes: list[tuple[Cell, Json]] = []
-    seconds = 0.0
-    lab.progress(experiment.title, 0, len(cells))
-    for done, cell in enumerate(cells, start=1):
-        kept = _Kept(folder, experiment, cell)
-        record = None if afresh else kept.read()
-        if record is None:
-            started = time.perf_counter()
-            result = experiment.run(cell, lab)
-            record = kept.write(result, seconds=time.perf_counter() - started)
-        outcomes.append((cell, record["result"]))
-        seconds += record["seconds"]
-        lab.progress(experiment.title, done, len(cells))
+    records: dict[str, Json] = {}
+    for cell in cells:
+        kept = None if afresh else _Kept(folder, experiment, cell).read()
+        if kept is not None:
+            records[cell.name] = kept
+    missing = [cell for cell in cells if cell.name not in records]
+    lab.progress(experiment.title, len(records), len(cells))
+    for cell, result, seconds in _run_cells(experiment, missing, lab, workers):
+        record = _Kept(folder, experiment, cell).write(result, seconds=seconds)
+        records[cell.name] = record
+        lab.progress(experiment.title, len(records), len(cells))
+    outcomes = [(cell, records[cell.name]["result"]) for cell in cells]
+    seconds = sum(records[cell.name]["seconds"] for cell in cells)
     reading = experiment.read(profile, outcomes)
     text = json.dumps(_report(experiment, profile, outcomes, reading, seconds), indent=1) + "\n"
     files = [folder / f"{experiment.name}-{figure.name}.png" for figure in reading.figures]
@@ -66,6 +79,48 @@ def run_experiment(
     path = folder / f"{experiment.name}.json"
     write_whole(path, [text.encode()])
     return Run(report=json.loads(text), reading=reading, files=(path, *files))
+
+
+def _run_cells(
+    experiment: Experiment, cells: Sequence[Cell], lab: Lab, workers: int
+) -> Iterator[tuple[Cell, Json, float]]:
+    """Each cell with its result and its seconds, as they end."""
+    workers = min(workers, len(cells)) if experiment.is_parallel else 1
+    if workers <= 1:
+        for cell in cells:
+            yield cell, *_time(experiment, cell, lab)
+        return
+    # A process that is begun afresh has no threads of this one, and no locks that they held.
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    place = (lab.data_dir, lab.scratch, lab.backend.info().name)
+    try:
+        with single_threaded_children():
+            running = {
+                pool.submit(_run_apart, experiment.name, cell, *place): cell for cell in cells
+            }
+        for done in as_completed(running):
+            yield running[done], *done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _run_apart(
+    name: str, cell: Cell, data_dir: Path, scratch: Path, backend: str
+) -> tuple[Json, float]:
+    """In a process of the pool."""
+    lab = Lab(
+        data_dir=data_dir, scratch=scratch, backend=get_backend(backend), progress=_tell_nobody
+    )
+    return _time(load_experiment(name), cell, lab)
+
+
+def _tell_nobody(what: str, done: int, total: int) -> None:
+    """The cells of a pool are counted when they end."""
+
+
+def _time(experiment: Experiment, cell: Cell, lab: Lab) -> tuple[Json, float]:
+    started = time.perf_counter()
+    return experiment.run(cell, lab), time.perf_counter() - started
 
 
 class _Kept:

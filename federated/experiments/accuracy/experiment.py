@@ -26,6 +26,7 @@ class Accuracy:
     name = "accuracy"
     title = EXPERIMENTS["accuracy"]
     version = 1
+    is_parallel = True
 
     def plan(self, profile: Profile) -> Sequence[Cell]:
         return list_cells(profile)

@@ -64,7 +64,7 @@ class Results:
 
     def has_spread(self, case: Case) -> bool:
         """Whether there are rounds enough for a spread: a line through two or three says little."""
-        return self.get_curves(case).shape[1] >= LEAST_ROUNDS
+        return len(self.get_curves(case)[0]) >= LEAST_ROUNDS
 
     def get_mean(self, case: Case, name: str) -> float:
         """Of a number of the results."""

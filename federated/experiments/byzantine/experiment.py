@@ -27,6 +27,7 @@ class Byzantine:
     name = "byzantine"
     title = "what malicious clients do to the global model"
     version = 1
+    is_parallel = True
 
     def plan(self, profile: Profile) -> Sequence[Cell]:
         """Seed by seed, so that an interrupted run has whole ones."""

@@ -62,6 +62,7 @@ class Claims:
     name = "claims"
     title = "claims that are forged, inflated, copied or replayed, each against the verifier"
     version = 1
+    is_parallel = False
 
     def __init__(self) -> None:
         self._kits: Kits | None = None

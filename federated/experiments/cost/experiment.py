@@ -25,6 +25,7 @@ class Cost:
     name = "cost"
     title = "bytes, seconds and work of a round, and growth with clients"
     version = 1
+    is_parallel = False
 
     def __init__(self) -> None:
         self._workshops: dict[str, Workshop] = {}

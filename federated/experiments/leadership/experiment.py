@@ -41,6 +41,7 @@ class Leadership:
     name = "leadership"
     title = "who leads, against skill, stake and hash power"
     version = 1
+    is_parallel = True
 
     def plan(self, profile: Profile) -> Sequence[Cell]:
         """Clients of unequal and of equal skill; the best one is always the last."""

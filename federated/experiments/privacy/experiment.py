@@ -53,6 +53,7 @@ class PrivacyExperiment:
     name: str = "privacy"
     title: str = "membership inference and inversion against what each rule reveals"
     version: int = 1
+    is_parallel: bool = True
 
     def plan(self, profile: Profile) -> Sequence[Cell]:
         """Membership inference, inversion by rows, inversion by search."""

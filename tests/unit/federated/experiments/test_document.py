@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from federated.experiments.catalog import EXPERIMENTS
 from federated.experiments.document import read_reports, render
 from tests.support.experiment_reports import make_report, put_report
 
@@ -34,3 +35,12 @@ def test_reports_are_read_in_the_order_of_the_catalog(tmp_path: Path) -> None:
     (tmp_path / "quick" / "cost.json").write_text("{")
     with pytest.raises(ValueError, match="Expecting"):
         read_reports(tmp_path / "quick")
+
+
+def test_the_page_of_this_project_is_made_of_its_reports(root: Path) -> None:
+    docs = root / "docs"
+    reports = read_reports(docs / "experiments")
+    assert [report["experiment"] for report in reports] == list(EXPERIMENTS)
+    assert (docs / "experiments.md").read_text() == render(reports, pictures="experiments/")
+    shown = {figure["file"] for report in reports for figure in report["figures"]}
+    assert {path.name for path in (docs / "experiments").glob("*.png")} == shown

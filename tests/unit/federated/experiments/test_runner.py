@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from federated.experiments.bands import band
+from federated.experiments.catalog import load_experiment
 from federated.experiments.kinds import (
     FORMAT,
     Cell,
+    Experiment,
     Figure,
     Finding,
     Json,
@@ -33,6 +35,7 @@ class Doubling:
     name: str = "doubling"
     title: str = "doubles"
     version: int = 1
+    is_parallel: bool = True
     breaks_at: int | None = None
     ran: list[int] = field(default_factory=list)
 
@@ -128,3 +131,34 @@ def test_a_band_is_a_t_interval() -> None:
     assert found.tell("%", scale=100) == "200.0 ± 248.4 %"
     with pytest.raises(ValueError, match="more seeds"):
         band([1.0])
+
+
+def test_cells_beside_each_other_give_what_they_give_alone(tmp_path: Path, lab: Lab) -> None:
+    """Of a real experiment, since processes of their own load it by its name."""
+    leadership = load_experiment("leadership")
+    parameters = {"skill": "none", "clients": 3, "rounds": 2}
+    cells = [Cell(seed=seed, parameters=parameters) for seed in range(2)]
+    reports = []
+    for workers in (1, 2):
+        few = _Few(leadership, cells)
+        folder = tmp_path / str(workers)
+        reports.append(run_experiment(few, "quick", folder, lab, workers=workers).report["cells"])
+    assert reports[0] == reports[1]
+    assert len(reports[0]) == 2
+
+
+@dataclass
+class _Few:
+    """An experiment with only some of its cells, and nothing read out of them."""
+
+    whole: Experiment
+    cells: Sequence[Cell]
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.whole, name)
+
+    def plan(self, profile: Profile) -> Sequence[Cell]:
+        return self.cells
+
+    def read(self, profile: Profile, outcomes: Outcomes) -> Reading:
+        return Reading(findings=(), tables=(), figures=())
