@@ -132,7 +132,7 @@ def read_header(file: BinFile) -> tuple[int, int]:
     n8, prime, power, whole = _HEADER.unpack(file.read(1))
     if n8 != 32 or int.from_bytes(prime, "little") != P:
         raise file.refuse("the curve is not BN254", section=1, next_step="use a file of BN254")
-    if not 1 <= power <= TWO_ADICITY or power > whole:
+    if not 1 <= power <= whole <= TWO_ADICITY:
         raise file.refuse(f"powers {power} of {whole} cannot be", section=1)
     return int(power), int(whole)
 

@@ -98,6 +98,8 @@ def test_a_file_that_ends_too_early(tmp_path: Path) -> None:
         (36, struct.pack("<I", 0), "powers 0 of 3 cannot be"),
         (36, struct.pack("<II", 29, 29), "powers 29 of 29 cannot be"),
         (40, struct.pack("<I", 2), "powers 3 of 2 cannot be"),
+        (40, struct.pack("<I", 29), "powers 3 of 29 cannot be"),
+        (40, struct.pack("<I", (1 << 32) - 1), "cannot be"),  # nor to hash for as long
         (36, struct.pack("<II", 28, 28), "take"),  # sizes of a header are no reason to allocate
     ],
 )
