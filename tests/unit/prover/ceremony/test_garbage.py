@@ -59,6 +59,14 @@ def test_garbage_that_is_a_point_is_subtracted_as_one(index: int, rng: Random) -
     assert subtract_garbage(first.data, second).equals(add_g1(first, neg_g1(second)))
 
 
+def test_garbage_that_is_the_negative_doubles_it() -> None:
+    """A file may hold any words there: who knows tau has the negative of a power begin like the
+    head of a section."""
+    point = begin("multiplier").powers.tau_1[1:2]
+    negative = neg_g1(point)
+    assert subtract_garbage(negative.data, point).equals(add_g1(negative, negative))
+
+
 def test_garbage_of_zeros_is_infinity() -> None:
     point = begin("multiplier").powers.tau_1[1:2]
     none = np.zeros((1, 8), dtype=np.uint64)
