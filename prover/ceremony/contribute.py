@@ -116,6 +116,8 @@ def _apply(
 
 def _encode_name(name: str) -> bytes | None:
     """UTF-8; None for no name."""
+    if any(0xD800 <= ord(unit) < 0xE000 for unit in name):
+        raise FieldInvalid("is no text", where="name")
     if len(name.encode("utf-16-le")) // 2 > MAX_NAME_LENGTH:
         raise FieldInvalid(f"is longer than {MAX_NAME_LENGTH} characters", where="name")
     return name.encode() or None

@@ -198,6 +198,8 @@ def test_names_and_beacons_that_snarkjs_would_not_take(backend: Backend) -> None
     assert made.ceremony.contributions[0].origin.name == longest.encode()
     with pytest.raises(FieldInvalid, match="name is longer than 64"):
         contribute(first, longest + "x", random_bytes=seeded(11), backend=backend)
+    with pytest.raises(FieldInvalid, match="name is no text"):  # bytes of a command line
+        contribute(first, "\udcff", random_bytes=seeded(11), backend=backend)
     for beacon, exponent, what in (
         (b"", 10, "beacon has 0 bytes"),
         (bytes(256), 10, "beacon has 256 bytes"),
