@@ -24,17 +24,15 @@ from kernels.array import G1Array, G2Array
 from kernels.backend import Backend
 from kernels.cpu.words.group import neg_g1
 from kernels.pairing import pairing_product_is_one
-from prover.ceremony.draws import MIN_EXPONENT, draw_by_beacon, hash_to_g2
+from prover.ceremony.beacon_limit import DEFAULT_EXPONENT_LIMIT, BeaconLimit
+from prover.ceremony.draws import draw_by_beacon, hash_to_g2
 from prover.ceremony.ratios import G1_GENERATOR, G2_GENERATOR, draw_weights, have_same_ratio
-from prover.ceremony.transcript import compute_transcript
+from prover.ceremony.transcript import Transcript
 from prover.errors import CeremonyInvalid
 from prover.formats.contributions import Ceremony, Contribution
 from prover.formats.key_sections import NAMES, UNCHANGED, C, H, KeySections
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes
-
-DEFAULT_EXPONENT_LIMIT = 24
-"""A beacon of 2^24 hashes takes some ten seconds to repeat."""
 
 
 def require_chain(
@@ -50,7 +48,7 @@ def require_chain(
 
     key, initial   : as `read_sections` and `make_initial` give them, points in their groups
     random_bytes   : cryptographic; a wrong point passes with probability 2^-128 at most
-    exponent_limit : of beacons; a longer one is refused, since a file could name 2^63 hashes
+    exponent_limit : of all beacons together; more is refused, since a file could name 2^63 hashes
     raises         : CeremonyInvalid, which names the first thing that is wrong
     """
     _require_contributions(key.ceremony, exponent_limit, progress)
@@ -71,47 +69,37 @@ def _require_contributions(
     found = ceremony.contributions
     if not found:
         raise CeremonyInvalid("nobody contributed: delta is one, and anybody can forge proofs")
-    delta = G1_GENERATOR
+    delta, transcript = G1_GENERATOR, Transcript(ceremony.circuit_hash)
+    limit = BeaconLimit(exponent_limit)
     for i, one in enumerate(found):
         progress("contributions", i, len(found))
-        fault = _find_fault(one, ceremony, i, delta, exponent_limit)
+        fault = limit.take(one.origin) or _find_fault(one, transcript, delta)
         if fault is not None:
             name = f" ({one.origin.label!r})" if one.origin.name else ""
             raise CeremonyInvalid(f"contribution {i + 1}{name} {fault}")
         delta = one.delta_after
+        transcript.add(one)
     progress("contributions", len(found), len(found))
 
 
-def _find_fault(
-    one: Contribution, ceremony: Ceremony, index: int, delta: G1Array, exponent_limit: int
-) -> str | None:
-    """What is wrong with the contribution at this place, made to a key of this delta; or None."""
-    before = ceremony.contributions[:index]
-    if compute_transcript(ceremony.circuit_hash, before, one.s, one.s_x) != one.transcript:
+def _find_fault(one: Contribution, transcript: Transcript, delta: G1Array) -> str | None:
+    """What is wrong with a contribution to a key of this transcript and delta; or None."""
+    if transcript.finish(one.s, one.s_x) != one.transcript:
         return "has the transcript of another place"
     sp = hash_to_g2(one.transcript)
     if not have_same_ratio(one.s, one.s_x, sp, one.spx):
         return "does not prove that it knew its share"
     if not have_same_ratio(delta, one.delta_after, sp, one.spx):
         return "has another share than its delta"
-    return _find_beacon_fault(one, exponent_limit)
+    return _find_beacon_fault(one)
 
 
-def _find_beacon_fault(one: Contribution, exponent_limit: int) -> str | None:
+def _find_beacon_fault(one: Contribution) -> str | None:
     exponent, beacon = one.origin.exponent, one.origin.beacon
     if exponent is None or beacon is None:
         return None
-    if not MIN_EXPONENT <= exponent <= exponent_limit:
-        return describe_limit(exponent, exponent_limit)
     _, s, s_x = draw_by_beacon(beacon, exponent)
     return None if s.equals(one.s) and s_x.equals(one.s_x) else "is not what its beacon draws"
-
-
-def describe_limit(exponent: int, limit: int) -> str:
-    """What is wrong with a beacon of so many hashes."""
-    return (
-        f"is by a beacon of 2^{exponent} hashes, and the limits are 2^{MIN_EXPONENT} and 2^{limit}"
-    )
 
 
 def _require_head(key: KeySections, initial: KeySections) -> None:

@@ -25,9 +25,9 @@ from hashlib import blake2b, sha256
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.backend import Backend
 from kernels.reference import mul_g1
+from prover.ceremony.beacon_limit import DEFAULT_EXPONENT_LIMIT, BeaconLimit
 from prover.ceremony.blake import finish
-from prover.ceremony.chain import DEFAULT_EXPONENT_LIMIT, describe_limit
-from prover.ceremony.draws import MIN_EXPONENT, Draws, hash_to_g2
+from prover.ceremony.draws import Draws, hash_to_g2
 from prover.ceremony.ratios import G1_GENERATOR, G2_GENERATOR, have_same_ratio
 from prover.ceremony.transcript import encode_big_endian
 from prover.errors import CeremonyInvalid
@@ -64,18 +64,20 @@ def require_history(
 ) -> History:
     """The history of a file, which led to these powers of it.
 
-    powers : tested (`prover.ceremony.phase1`)
-    cost   : hashes 384 bytes for each power of the ceremony, and once more those of the file if it
-             is whole; some 50 ms for each contribution
-    raises : CeremonyInvalid, which names the first thing that is wrong; FormatError
+    powers         : tested (`prover.ceremony.phase1`)
+    exponent_limit : of all beacons together
+    cost           : hashes 384 bytes for each power of the ceremony, and once more those of the
+                     file if it is whole; some 50 ms for each contribution
+    raises         : CeremonyInvalid, which names the first thing that is wrong; FormatError
     """
     history = read_history(path)
     if not history.contributions:
         raise CeremonyInvalid("nobody contributed to the powers of tau, and everybody knows tau")
     challenge, before = _hash_first(history.ceremony_power, progress), _FIRST
+    limit = BeaconLimit(exponent_limit)
     for i, one in enumerate(history.contributions):
         progress("contributions to powers", i, len(history.contributions))
-        fault = _find_fault(one, challenge, before, exponent_limit, backend)
+        fault = limit.take(one.origin) or _find_fault(one, challenge, before, backend)
         if fault is not None:
             name = f" ({one.origin.label!r})" if one.origin.name else ""
             raise CeremonyInvalid(f"contribution {i + 1}{name} to the powers of tau {fault}")
@@ -90,7 +92,7 @@ def require_history(
 
 
 def _find_fault(
-    one: PowerContribution, challenge: bytes, before: After, exponent_limit: int, backend: Backend
+    one: PowerContribution, challenge: bytes, before: After, backend: Backend
 ) -> str | None:
     shares = (one.tau, one.alpha, one.beta)
     points = [_hash_to_point(i, challenge, share) for i, share in enumerate(shares)]
@@ -109,17 +111,15 @@ def _find_fault(
         return "has another share than its tau in G2"
     if not have_same_ratio(one.beta.s, one.beta.s_x, before.beta_2, after.beta_2):
         return "has another share than its beta in G2"
-    return _find_beacon_fault(one, points, exponent_limit, backend)
+    return _find_beacon_fault(one, points, backend)
 
 
 def _find_beacon_fault(
-    one: PowerContribution, points: list[G2Array], exponent_limit: int, backend: Backend
+    one: PowerContribution, points: list[G2Array], backend: Backend
 ) -> str | None:
     exponent, beacon = one.origin.exponent, one.origin.beacon
     if exponent is None or beacon is None:
         return None
-    if not MIN_EXPONENT <= exponent <= exponent_limit:
-        return describe_limit(exponent, exponent_limit)
     digest = beacon
     for _ in range(1 << exponent):
         digest = sha256(digest).digest()

@@ -35,15 +35,31 @@ def encode_big_endian(points: G1Array | G2Array) -> bytes:
     return np.ascontiguousarray(coordinates[:, ::-1]).tobytes()
 
 
+class Transcript:
+    """The hash of a ceremony up to some place, which goes on contribution by contribution."""
+
+    def __init__(self, circuit_hash: bytes) -> None:
+        self._hasher = blake2b(circuit_hash, digest_size=HASH_BYTES)
+
+    def add(self, contribution: Contribution) -> None:
+        """Goes on behind it."""
+        self._hasher.update(encode_contribution(contribution))
+
+    def finish(self, s: G1Array, s_x: G1Array) -> bytes:
+        """The transcript of a contribution at this place, 64 bytes."""
+        hasher = self._hasher.copy()
+        hasher.update(encode_big_endian(G1Array.concat([s, s_x])))
+        return hasher.digest()
+
+
 def compute_transcript(
     circuit_hash: bytes, before: Sequence[Contribution], s: G1Array, s_x: G1Array
 ) -> bytes:
     """The transcript of a contribution behind others, 64 bytes."""
-    hasher = blake2b(circuit_hash, digest_size=HASH_BYTES)
+    transcript = Transcript(circuit_hash)
     for contribution in before:
-        hasher.update(encode_contribution(contribution))
-    hasher.update(encode_big_endian(G1Array.concat([s, s_x])))
-    return hasher.digest()
+        transcript.add(contribution)
+    return transcript.finish(s, s_x)
 
 
 def encode_contribution(c: Contribution) -> bytes:

@@ -85,7 +85,7 @@ def verify_key(
         typer.Option("--vkey", help="Where its verification key goes, JSON.", dir_okay=False),
     ] = None,
     max_exponent: Annotated[
-        int, typer.Option(min=10, max=63, help="Repeat beacons of at most 2^N hashes.")
+        int, typer.Option(min=10, max=63, help="Repeat at most 2^N hashes of beacons.")
     ] = 24,
     powers: Annotated[
         bool,

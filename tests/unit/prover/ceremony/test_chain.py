@@ -11,6 +11,7 @@ import pytest
 
 from kernels.array import FrArray, G1Array
 from kernels.backend import Backend, get_backend
+from prover.ceremony import transcript
 from prover.ceremony.chain import require_chain
 from prover.ceremony.contribute import contribute, contribute_beacon
 from prover.ceremony.ratios import G2_GENERATOR
@@ -112,6 +113,29 @@ def test_proofs_under_the_key_hold(shared: KeySections, backend: Backend, tmp_pa
 def test_a_key_that_nobody_contributed_to(backend: Backend) -> None:
     what = find_fault(begin("multiplier").initial, "multiplier", backend)
     assert what.startswith("nobody contributed")
+
+
+def test_beacons_are_repeated_within_a_limit_together(backend: Backend) -> None:
+    """The same beacon again costs who writes the file nothing."""
+    key = begin("multiplier").initial
+    for _ in range(2):
+        key = contribute_beacon(key, "", BEACON, 10, backend=backend)
+    require(key, "multiplier", backend, exponent_limit=11)
+    what = find_fault(key, "multiplier", backend, exponent_limit=10)
+    assert what.startswith("contribution 2 is by a beacon of 2^10 hashes")
+
+
+def test_each_contribution_is_hashed_once(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a file of many takes time as the square of its size."""
+    key = begin("multiplier").initial
+    for _ in range(5):
+        key = contribute_beacon(key, "", BEACON, 10, backend=backend)
+    hashed, encode = [], transcript.encode_contribution
+    monkeypatch.setattr(transcript, "encode_contribution", lambda c: hashed.append(c) or encode(c))
+    require(key, "multiplier", backend)
+    assert hashed == list(key.ceremony.contributions)
 
 
 def test_contributions_that_are_altered(shared: KeySections, backend: Backend) -> None:

@@ -149,6 +149,19 @@ def test_challenges_beacons_and_order(backend: Backend, monkeypatch: pytest.Monk
     assert "a beacon of 2^63 hashes" in find(first, replace(second, origin=long))
 
 
+def test_beacons_are_repeated_within_a_limit_together(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = read_history(POWERS["multiplier"])
+    twice = replace(found, contributions=(found.contributions[1],) * 2)
+    monkeypatch.setattr(history, "read_history", lambda path: twice)
+    monkeypatch.setattr(history, "_find_fault", lambda *given: None)
+    with pytest.raises(CeremonyInvalid, match=r"contribution 2 .* a beacon of 2\^10 hashes"):
+        require_history(
+            POWERS["multiplier"], begin("multiplier").powers, backend, exponent_limit=EXPONENT
+        )
+
+
 def test_bytes_that_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.ptau"
 
