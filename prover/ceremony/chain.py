@@ -7,7 +7,7 @@ For contribution i with share x, s' hashed from its transcript, delta_0 = [1]:
     e(delta_i, s') = e(delta_(i-1), s' x)               and x is the ratio of the deltas
     a beacon's s and s x are those that its hashes draw
 
-then, with the first key of the circuit made again:
+delta is not +-1; then, with the first key of the circuit made again:
 
     circuit hash, header and sections 3 to 7 are the first key's
     e([1], delta_2) = e(delta_1, [1])
@@ -80,6 +80,8 @@ def _require_contributions(
         delta = one.delta_after
         transcript.add(one)
     progress("contributions", len(found), len(found))
+    if np.array_equal(delta.data[:, :4], G1_GENERATOR.data[:, :4]):  # +-[1], of all shares
+        raise CeremonyInvalid("delta is one or minus one, and anybody can forge proofs")
 
 
 def _find_fault(one: Contribution, transcript: Transcript, delta: G1Array) -> str | None:

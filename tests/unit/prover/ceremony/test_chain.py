@@ -11,6 +11,7 @@ import pytest
 
 from kernels.array import FrArray, G1Array
 from kernels.backend import Backend, get_backend
+from kernels.bn254 import R
 from prover.ceremony import transcript
 from prover.ceremony.chain import require_chain
 from prover.ceremony.contribute import contribute, contribute_beacon
@@ -23,6 +24,7 @@ from prover.formats.key_sections import UNCHANGED, KeySections, read_sections, w
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import read_zkey
 from prover.groth16.plain import verify_plain
+from prover.randomness import RandomBytes
 from prover.wire.verdict import Verdict
 from tests.support.ceremonies import BEACON, EXPONENT, begin, read_finished
 from tests.support.foreign import take_apart, vector
@@ -113,6 +115,21 @@ def test_proofs_under_the_key_hold(shared: KeySections, backend: Backend, tmp_pa
 def test_a_key_that_nobody_contributed_to(backend: Backend) -> None:
     what = find_fault(begin("multiplier").initial, "multiplier", backend)
     assert what.startswith("nobody contributed")
+
+
+def scripted(*scalars: int) -> RandomBytes:
+    """What draws these."""
+    rest = iter(scalars)
+    return lambda n: next(rest).to_bytes(n, "little")
+
+
+@pytest.mark.parametrize("shares", [(1,), (R - 1,), (2, (R + 1) // 2)])
+def test_shares_that_make_one(shares: tuple[int, ...], backend: Backend) -> None:
+    """Whoever was in it, everybody may forge: gamma is delta, or minus delta."""
+    key = begin("multiplier").initial
+    for share in shares:
+        key = contribute(key, "", random_bytes=scripted(share, 3), backend=backend)
+    assert find_fault(key, "multiplier", backend).startswith("delta is one")
 
 
 def test_beacons_are_repeated_within_a_limit_together(backend: Backend) -> None:
