@@ -8,18 +8,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Sequence
 from logging import INFO, WARNING
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.common.logger import log
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Strategy
 
 from integrations.flower.arrays import decode_integers, list_floats
 from integrations.flower.judging import Accepted, Judge, Refusal, Reply
+from integrations.flower.metrics import Names, choose_names, find_common, is_weight
+from integrations.flower.records import NAME as PROOF
 from integrations.flower.records import read_proof, write_ticket
 from integrations.flower.task import load_task
 from integrations.flower.tickets import NONCE_BYTES, Mode, Ticket
@@ -82,10 +83,11 @@ class ProvenStrategy(Strategy):
         answers = [message for message in replies if not message.has_error()]
         judged = self._judge(answers)
         kept = [message for message in replies if message.has_error()]
-        for message, one in zip(answers, judged, strict=True):
-            if isinstance(one, Accepted):
-                self._convert(message, one)
-                kept.append(message)
+        both = zip(answers, judged, strict=True)
+        proven = [(message, one) for message, one in both if isinstance(one, Accepted)]
+        if proven:
+            self._convert(proven)
+        kept += [message for message, _ in proven]
         self.refusals[server_round] = log_judged(judged, server_round)
         arrays, metrics = self.strategy.aggregate_train(server_round, kept)
         counted = MetricRecord() if metrics is None else metrics
@@ -131,16 +133,28 @@ class ProvenStrategy(Strategy):
 
     def _weighs(self, message: Message) -> bool:
         metrics = list(message.content.metric_records.values())
-        weight = metrics[0].get(self.strategy.weighted_by_key) if len(metrics) == 1 else None
-        return isinstance(weight, int | float) and isfinite(weight) and weight > 0
+        return len(metrics) == 1 and is_weight(metrics[0].get(self.strategy.weighted_by_key))
 
-    def _convert(self, message: Message, accepted: Accepted) -> None:
-        """Real numbers in place of the integers."""
-        (name,) = message.content.array_records
-        floats = list_floats(self.judge.convert(accepted))
-        named = zip(self._names, floats, strict=True)
-        message.content[name] = ArrayRecord({key: Array(array) for key, array in named})
-        del message.content["zkpot"]  # the strategy within gets what it would get without
+    def _convert(self, proven: Sequence[tuple[Message, Accepted]]) -> None:
+        """Real numbers in place of the integers, and records that are alike in all messages."""
+        found = [_take_records(message.content) for message, _ in proven]
+        of_arrays, of_metrics = choose_names([names for names, _ in found])
+        common = find_common([metrics for _, metrics in found])
+        for (message, accepted), (_, metrics) in zip(proven, found, strict=True):
+            floats = list_floats(self.judge.convert(accepted))
+            named = zip(self._names, floats, strict=True)
+            shown = {name: value for name, value in metrics.items() if name in common}
+            message.content[of_arrays] = ArrayRecord({key: Array(array) for key, array in named})
+            message.content[of_metrics] = MetricRecord(shown)
+
+
+def _take_records(content: RecordDict) -> tuple[Names, MetricRecord]:
+    """Takes its only arrays, its only metrics and its proof out of an answer: the strategy within
+    gets what it would get without. Gives the metrics, and the names of both."""
+    (of_arrays,), ((of_metrics, metrics),) = content.array_records, content.metric_records.items()
+    for name in (of_arrays, of_metrics, PROOF):
+        del content[name]
+    return (of_arrays, of_metrics), metrics
 
 
 def draw_ticket(judge: Judge, server_round: int, mode: Mode) -> Ticket:

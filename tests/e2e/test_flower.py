@@ -37,7 +37,7 @@ def told(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
 
 def test_a_strategy_averages_who_is_honest_and_drops_the_others(told: dict[str, Any]) -> None:
     """3 copies from 1, 4 sends its proof of round 1 again, 5 claims more than it has, 6 sends
-    another model than it has proven, 7 and 8 send no proof."""
+    another model than it has proven, 7 and 8 send no proof. 2 has other names and metrics."""
     dropped = {
         "3": "other_client",
         "5": "forged",
@@ -52,6 +52,8 @@ def test_a_strategy_averages_who_is_honest_and_drops_the_others(told: dict[str, 
     assert second["zkpot-refused-stale"] == 1
     assert 20 <= first["zkpot-least-correct"] <= 32
     assert told["open"]["names"] == ["fc.weight", "fc.bias"]
+    assert second["part"] == 0.5
+    assert "loss" not in second  # node 2 has a list
     assert told["open"]["error_in_steps"] <= 0.51  # of rounding: the mean is that of 1 and 2
     assert told["open"]["accuracy"] > 0.75
 

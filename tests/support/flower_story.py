@@ -85,7 +85,7 @@ def build_app(part: int, mods: list[Any]) -> ClientApp:
         arrays = message.content["arrays"]
         trained = train(*(arrays[name].numpy() for name in NAMES), part)
         record = ArrayRecord({n: Array(a) for n, a in zip(NAMES, trained, strict=True)})
-        metrics = MetricRecord({"num-examples": 500})
+        metrics = MetricRecord({"num-examples": 500, "part": part, "loss": 0.5})
         content = RecordDict({"arrays": record, "metrics": metrics})
         return Message(content=content, reply_to=message)
 
@@ -120,6 +120,14 @@ def swap(asked: Message, reply: Message) -> None:
     record[name] = Array(array)
 
 
+def ramble(asked: Message, reply: Message) -> None:
+    """Sends an honest model under other names, with other metrics than all others."""
+    content = reply.content
+    content["model"] = content["arrays"]
+    content["other"] = MetricRecord({"num-examples": 500, "part": 1, "loss": [0.5, 0.4], "more": 1})
+    del content["arrays"], content["metrics"]
+
+
 def strip(asked: Message, reply: Message) -> None:
     del reply.content["zkpot"]
 
@@ -141,12 +149,13 @@ class Copies:
 
 
 def run_open(folder: Path) -> dict[str, Any]:
-    """Two rounds of FedAvg: nodes 1 and 2 are honest; 3 copies from 1; 4 is stale in round 2."""
+    """Two rounds of FedAvg. The models of nodes 1 and 2 are honest; 3 copies from 1; 4 is
+    stale in round 2."""
     prove = pickle.loads(pickle.dumps(client.prove(folder)))  # as a simulation sends it
     of_node_1, of_round_1 = Copies(), Copies()
     apps = {
         1: build_app(0, [altering(of_node_1.keep), prove]),
-        2: build_app(1, [prove]),
+        2: build_app(1, [altering(ramble), prove]),
         3: build_app(2, [altering(of_node_1.send), prove]),
         4: build_app(3, [altering(of_round_1.send), prove]),
         5: build_app(4, [altering(boast), prove]),
