@@ -31,7 +31,8 @@ class Hasher(Protocol):
 def encode_big_endian(points: G1Array | G2Array) -> bytes:
     """64 or 128 bytes for each point: each coordinate whole from its last byte to its first."""
     words = from_mont_words(np.ascontiguousarray(points.data.reshape(-1, 4)))
-    coordinates = words.astype("<u8", copy=False).view(np.uint8).reshape(2 * len(points), -1)
+    coordinates = words.astype("<u8", copy=False).view(np.uint8)
+    coordinates = coordinates.reshape(2 * len(points), 4 * points.WORDS)
     return np.ascontiguousarray(coordinates[:, ::-1]).tobytes()
 
 

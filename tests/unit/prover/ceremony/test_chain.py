@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,23 @@ from kernels.bn254 import R
 from prover.ceremony import transcript
 from prover.ceremony.chain import require_chain
 from prover.ceremony.contribute import contribute, contribute_beacon
+from prover.ceremony.initial import count_rows, make_initial
+from prover.ceremony.phase1 import require_powers
 from prover.ceremony.ratios import G2_GENERATOR
 from prover.ceremony.transcript import compute_transcript
 from prover.errors import CeremonyInvalid, FieldInvalid
 from prover.foreign import prove_foreign
 from prover.formats.contributions import Ceremony, Contribution
 from prover.formats.key_sections import UNCHANGED, KeySections, read_sections, write_sections
+from prover.formats.ptau import read_powers
+from prover.formats.r1cs import read_r1cs
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import read_zkey
 from prover.groth16.plain import verify_plain
 from prover.randomness import RandomBytes
 from prover.wire.verdict import Verdict
-from tests.support.ceremonies import BEACON, EXPONENT, begin, read_finished
-from tests.support.foreign import take_apart, vector
+from tests.support.ceremonies import BEACON, EXPONENT, POWERS, begin, read_finished
+from tests.support.foreign import patched, take_apart, vector
 from tests.support.tiny_circuits import seeded
 
 
@@ -88,6 +93,22 @@ def test_a_key_of_many_is_valid_and_comes_back(
     read = read_sections(path, backend, seeded(9))
     require(read, "mixed", backend)
     assert [c.origin.name for c in read.ceremony.contributions] == [b"one", None, b"the end"]
+
+
+def test_a_circuit_without_private_wires(backend: Backend, tmp_path: Path) -> None:
+    """Its C is empty."""
+    path = tmp_path / "c.r1cs"
+    path.write_bytes(
+        patched(vector("multiplier", ".r1cs").read_bytes(), 1, 40, struct.pack("<III", 3, 0, 0))
+    )
+    circuit = read_r1cs(path, backend)
+    powers = read_powers(POWERS["multiplier"], count_rows(circuit))
+    prepared = require_powers(powers, backend, seeded(1))
+    first = make_initial(circuit, powers, prepared, backend)
+    write_sections(path, contribute(first, "", random_bytes=seeded(14), backend=backend))
+    read = read_sections(path, backend, seeded(9))
+    assert len(read.c) == 0
+    require_chain(read, first, random_bytes=seeded(8), backend=backend)
 
 
 def test_shares_are_not_seen_in_what_they_leave(shared: KeySections, backend: Backend) -> None:
