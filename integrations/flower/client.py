@@ -53,6 +53,7 @@ class ProvingMod:
         """
         if not message.metadata.message_type.startswith(MessageType.TRAIN):
             return call_next(message, context)
+        self._require_masks(message)
         ticket = read_ticket(message.content)
         reply = call_next(message, context)
         if reply.has_error():
@@ -70,6 +71,14 @@ class ProvingMod:
             reply.content[name] = ArrayRecord({key: Array(array) for key, array in named})
         write_proof(reply.content, proven)
         return reply
+
+    def _require_masks(self, message: Message) -> None:
+        """The mod of SecAgg+ lets pass unmasked what is not its own kind of training."""
+        if self.mode is Mode.MASKED and message.metadata.message_type != MessageType.TRAIN:
+            raise TicketInvalid(
+                f"SecAgg+ masks answers to {MessageType.TRAIN!r} alone, and the server asks by "
+                "another name: let it train by ProvenSecAggPlusWorkflow"
+            )
 
 
 @cache

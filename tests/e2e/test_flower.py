@@ -74,3 +74,9 @@ def test_under_secagg_a_sum_of_other_models_than_the_proven_ones_is_dropped(
     assert told["spoilt"]["accepted"] == [1, 2, 3, 4]
     assert told["spoilt"]["is_opened"] is False
     assert told["spoilt"]["moved"] is False
+
+
+def test_under_secagg_nothing_is_proven_that_is_not_masked(told: dict[str, Any]) -> None:
+    """The proof's mod would else put the model and its blinding into the answer as they are."""
+    assert "TicketInvalid" in told["around"]
+    assert "SecAgg+ masks" in told["around"]

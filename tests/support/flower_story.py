@@ -32,8 +32,10 @@ from flwr.serverapp.strategy import FedAvg
 from federated.data import load
 from federated.settings import Settings
 from integrations.flower import client, strategy
+from integrations.flower.records import write_ticket
 from integrations.flower.secure import ProvenSecAggPlusWorkflow
 from integrations.flower.task import Task, load_task, make_task
+from integrations.flower.tickets import Mode
 from kernels.backend import get_backend
 from prover.model.network import Architecture
 from prover.wire.envelope import Envelope
@@ -241,12 +243,35 @@ def run_secure(folder: Path, prove: Any, change: Change) -> dict[str, Any]:
     }
 
 
+def ask_around_masks(folder: Path, prove: Any) -> str:
+    """What a client of SecAgg+ answers to training of another name, which flwr's mod lets pass."""
+    app = ClientApp(mods=[secaggplus_mod, prove])
+
+    @app.train("more")
+    def fit(message: Message, context: Context) -> Message:
+        trained = train(*(array.numpy() for array in message.content["arrays"].values()), part=0)
+        arrays, metrics = ArrayRecord(list(trained)), MetricRecord({"num_examples": 500})
+        content = {client.FIT_ARRAYS: arrays, client.FIT_WEIGHT: metrics}
+        return Message(content=RecordDict(content), reply_to=message)
+
+    grid = LocalGrid({1: app})
+    start = ArrayRecord([np.zeros((10, 784), np.float32), np.zeros(10, np.float32)])
+    content = RecordDict({"arrays": start})
+    judge = strategy.prove(FedAvg(), folder).judge
+    write_ticket(content, strategy.draw_ticket(judge, 1, Mode.MASKED))
+    (reply,) = grid.send_and_receive(
+        [Message(content=content, dst_node_id=1, message_type="train.more")]
+    )
+    return reply.error.reason if reply.has_error() else ", ".join(reply.content)
+
+
 def main(folder: Path) -> None:
     make(folder)
     prove = client.prove(folder, secure=True)
     told = {
         "open": run_open(folder),
         "secure": run_secure(folder, prove, boast),
+        "around": ask_around_masks(folder, prove),
         "spoilt": run_secure(folder, prove, swap),
     }
     print(json.dumps(told))
