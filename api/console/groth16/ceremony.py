@@ -141,6 +141,7 @@ def verify_key(
     for i, one in enumerate(found, 1):
         kind = "beacon" if one["beacon"] else "contribution"
         typer.echo(f"{kind} {i} {one['name']!r}, hash\n  {one['hash']}")
+    typer.echo("names are words of whoever had the file: compare hashes with those published")
     typer.echo("secure if one contributor forgot its share, and one of the powers of tau its own")
     if vkey is not None:
         typer.echo(f"wrote {vkey} (public)")

@@ -81,6 +81,7 @@ def test_what_people_read_of_a_ceremony(tmp_path: Path) -> None:
     out = run("groth16", "verify-key", r1cs, ptau, key, "--vkey", tmp_path / "v").stdout
     assert out.startswith("valid\ncontribution 1 'one', hash\n")
     assert "\nbeacon 2 'end', hash\n" in out
+    assert "\nnames are words of whoever had the file: compare hashes" in out
     assert f"wrote {tmp_path / 'v'}" in out
 
 
