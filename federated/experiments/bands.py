@@ -35,6 +35,24 @@ class Band:
         return f"{told} {unit}".rstrip()
 
 
+def judge_small(found: Band, bound: float, *, near: float = 0.0) -> bool | None:
+    """Whether a quantity is at most a bound: not, where its whole band is above it.
+
+    near : by how much the band may go beyond the bound and the answer be yes all the same; None
+           where it goes further: few seeds that differ show nothing, not that nothing is there
+    """
+    if found.low > bound:
+        return False
+    return True if found.high <= bound + near else None
+
+
+def join(verdicts: Sequence[bool | None]) -> bool | None:
+    """Whether all hold: not, if one does not; open, if one is."""
+    if False in verdicts:
+        return False
+    return None if None in verdicts else True
+
+
 def band(values: Sequence[float]) -> Band:
     """The band of values of several seeds, which are taken for independent and about normal.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from federated.experiments.bands import Band
+from federated.experiments.bands import Band, join
 from federated.experiments.byzantine.results import (
     Case,
     Measure,
@@ -56,13 +56,6 @@ def is_at_least(found: Band, bound: float) -> bool | None:
     if found.low >= bound:
         return True
     return False if found.high < bound else None
-
-
-def join(verdicts: Sequence[bool | None]) -> bool | None:
-    """Whether all hold: not, if one does not; open, if one is."""
-    if False in verdicts:
-        return False
-    return None if None in verdicts else True
 
 
 def read_findings(results: Results, dataset: str) -> tuple[Finding, ...]:

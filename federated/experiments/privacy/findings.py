@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from federated.experiments.bands import Band
+from federated.experiments.bands import Band, join, judge_small
 from federated.experiments.kinds import Finding
 from federated.experiments.privacy.groups import COIN, Group
 from federated.experiments.privacy.membership import N_ROUND
@@ -11,6 +11,10 @@ from federated.experiments.privacy.rows import GUESSED
 
 LIKE_DB = 30.0
 """PSNR from which two pictures count as the same: what compressed photographs have and more."""
+NEAR = 0.01
+"""Of AUC above a coin's, and of accuracy: less is as good as nothing."""
+NEAR_DB = 0.5
+"""Of PSNR above class means: the same."""
 MEAN_ALONE = ("loss", "lira", "update")
 
 
@@ -19,36 +23,38 @@ def list_membership_findings(groups: list[Group]) -> list[Finding]:
     group = groups[0]
     raw = group.find_strongest_auc("raw")
     ten = group.find_strongest_auc("sum-10")
+    less = judge_small(group.find_fall("raw", "sum-10"), 0.0)
     counts = group.find_strongest_auc("count")
+    last = f"sum-{max(group.numbers)}"
     numbers = ", ".join(map(str, group.numbers))
     silent, silent_with_k = group.find_silence(MEAN_ALONE), group.find_silence(("all",))
     return [
         Finding(
             claim=f"models that are shown in the clear tell who trained on what ({CLEAR_RULES})",
             measured=_tell_attack(group, "raw"),
-            holds=raw.low > COIN,
+            holds=_negate(_is_coin(raw)),
         ),
         *(_judge_guessing(group, "a sum of ten models", "sum-10") for group in groups),
         Finding(
             claim="a sum of ten models tells less than a model in the clear",
             measured=f"AUC {ten.tell(digits=3)} against {raw.tell(digits=3)}",
-            holds=ten.high < raw.low,
+            holds=_negate(less),
         ),
         _judge_guessing(group, "a sum of ten, for one of the ten who knows its own", "sum-9"),
         Finding(
             claim="a sum of enough models, without the proven counts, tells nothing of members",
             measured=f"{_tell_silence(silent)}, of n = {numbers}",
-            holds=silent is not None,
+            holds=_is_coin(group.find_strongest_auc(last, MEAN_ALONE)),
         ),
         Finding(
             claim="a sum of enough models with the proven counts tells nothing of members",
             measured=f"{_tell_silence(silent_with_k)}, of n = {numbers}",
-            holds=silent_with_k is not None,
+            holds=_is_coin(group.find_strongest_auc(last, ("all",))),
         ),
         Finding(
             claim="a proven count k alone tells nothing of members to one who knows the candidates",
             measured=f"AUC {counts.tell(digits=3)} from k of {group.parameters['n_shard']}",
-            holds=counts.low <= COIN,
+            holds=_is_coin(counts),
         ),
         *(_judge_noise(group, noise) for noise in group.noises),
     ]
@@ -64,7 +70,7 @@ def list_inversion_findings(rows: list[Group], matching: Group) -> list[Finding]
             claim=f"a linear layer's update gives a picture of its client back ({CLEAR_RULES})",
             measured=f"best of {largest.n_own} at {_tell_pictures(largest, 'raw')}; class means "
             f"{_tell_pictures(largest, GUESSED)}",
-            holds=raw.low >= LIKE_DB,
+            holds=_negate(judge_small(raw, LIKE_DB)),
         ),
         _judge_pictures(
             rows,
@@ -80,7 +86,7 @@ def list_inversion_findings(rows: list[Group], matching: Group) -> list[Finding]
             claim="search gives a photograph back of a convolutional network's one step on it "
             f"({CLEAR_RULES})",
             measured=f"{_tell_pictures(matching, 'raw')}, {searched.tell('dB')} above class means",
-            holds=searched.low > 0.0,
+            holds=_negate(judge_small(searched, 0.0, near=NEAR_DB)),
         ),
         _judge_pictures(
             [matching],
@@ -91,11 +97,11 @@ def list_inversion_findings(rows: list[Group], matching: Group) -> list[Finding]
 
 
 def _judge_guessing(group: Group, what: str, name: str) -> Finding:
-    """Holds where 0.5 lies within the band of the strongest attack, or above it."""
+    """Holds where the band of the strongest attack ends at a coin's; open where it is wide."""
     return Finding(
         claim=f"membership inference on {what} is guessing ({group.n_own} samples a client)",
         measured=_tell_attack(group, name),
-        holds=group.find_strongest_auc(name).low <= COIN,
+        holds=_is_coin(group.find_strongest_auc(name)),
     )
 
 
@@ -107,23 +113,33 @@ def _judge_noise(group: Group, noise: float) -> Finding:
         group.find_accuracy(name),
         group.find_accuracy("raw"),
     )
+    lost = group.find_band(lambda r: r["accuracy"]["raw"] - r["accuracy"][name])
     return Finding(
         claim=f"noise {noise:g} on shared models hides members and keeps accuracy (PoFL, noised)",
         measured=f"{_tell_attack(group, name)}; accuracy of {N_ROUND} "
         f"{accuracy.tell('%', scale=100)} against {plain.tell('%', scale=100)}; a bare level of "
         f"noise: epsilon <= {bound_epsilon(noise):,.0f} at delta {DELTA:g} for one round",
-        holds=auc.low <= COIN and accuracy.high >= plain.low,
+        holds=join([_is_coin(auc), judge_small(lost, 0.0, near=NEAR)]),
     )
 
 
 def _judge_pictures(groups: list[Group], claim: str, name: str) -> Finding:
-    """Holds where no group's reconstructions are above class means beyond the band."""
+    """Holds where no group's reconstructions are above class means, not where its band is wide."""
     gains = [group.find_gain(name) for group in groups]
     told = "; ".join(
         f"{_tell_own(group)}: {_tell_pictures(group, name)}, {gain.tell('dB')} above it"
         for group, gain in zip(groups, gains, strict=True)
     )
-    return Finding(claim=claim, measured=told, holds=all(gain.low <= 0.0 for gain in gains))
+    holds = join([judge_small(gain, 0.0, near=NEAR_DB) for gain in gains])
+    return Finding(claim=claim, measured=told, holds=holds)
+
+
+def _is_coin(auc: Band) -> bool | None:
+    return judge_small(auc, COIN, near=NEAR)
+
+
+def _negate(verdict: bool | None) -> bool | None:
+    return None if verdict is None else not verdict
 
 
 def _tell_own(group: Group) -> str:

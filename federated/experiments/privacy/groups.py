@@ -76,6 +76,13 @@ class Group:
         """dB of a reveal's reconstructions above those that are class means, seed by seed."""
         return self.find_band(lambda r: r["reveals"][name]["psnr"] - r["reveals"][GUESSED]["psnr"])
 
+    def find_fall(self, name: str, other: str) -> Band:
+        """By how much the strongest attack on one reveal has the greater AUC, seed by seed."""
+        ours, theirs = self.find_strongest(name), self.find_strongest(other)
+        return self.find_band(
+            lambda r: r["reveals"][name][ours]["auc"] - r["reveals"][other][theirs]["auc"]
+        )
+
     def find_silence(self, attacks: Sequence[str]) -> int | None:
         """The least n from which on no mean of n models tells members from others by these attacks,
         as far as n was measured; None where the last still does."""

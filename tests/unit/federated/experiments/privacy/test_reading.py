@@ -22,18 +22,20 @@ def read(
     aucs: dict[str, float] | None = None,
     psnrs: dict[str, float] | None = None,
     accuracies: dict[str, float] | None = None,
+    *,
+    spread: float = 0.0025,
 ) -> Reading:
     """Of outcomes where every AUC is 0.5 and every PSNR 12 dB, but for those given.
 
-    Seeds differ by up to 0.01, or 0.1 dB.
+    Seeds differ by up to `spread` of AUC, or 40 times as many dB.
     """
     outcomes = []
     for cell in EXPERIMENT.plan("quick"):
         away = (-1, 0, 1, 0, 0)[cell.seed]
         if cell.parameters["part"] == "membership":
-            result = make_membership(cell, aucs or {}, accuracies or {}, 0.01 * away)
+            result = make_membership(cell, aucs or {}, accuracies or {}, spread * away)
         else:
-            result = make_inversion(cell, psnrs or {}, 0.1 * away)
+            result = make_inversion(cell, psnrs or {}, 40 * spread * away)
         outcomes.append((cell, result))
     return EXPERIMENT.read("quick", outcomes)
 
@@ -129,6 +131,27 @@ def test_where_everything_leaks_claims_of_privacy_do_not_hold() -> None:
     assert judge(reading, "noise 0.01 ") is False
     for words in ("a sum of ten quantized", "not quantized", "search in a sum of ten"):
         assert judge(reading, words) is False
+
+
+def test_where_seeds_differ_too_much_nothing_is_shown() -> None:
+    """Bands on both sides of what a claim needs: neither it nor its contrary is borne out."""
+    reading = read({"raw": 0.51}, {"raw": 30.0}, {"noised-0.1": 0.85}, spread=0.05)
+    for words in (
+        "tell who trained on what",
+        "gives a picture of its client back",
+        "one of the ten who knows its own",
+        "without the proven counts",
+        "with the proven counts",
+        "a proven count k alone",
+        "a sum of ten quantized",
+        "not quantized",
+        "search in a sum of ten",
+    ):
+        assert judge(reading, words) is None
+    for n_own in (32, 128):
+        assert judge(reading, "a sum of ten models is guessing", f"({n_own} ") is None
+    assert judge(reading, "noise 0.01 ") is None
+    assert judge(reading, "noise 0.1 ") is False
 
 
 def test_where_sums_fall_silent_is_told() -> None:
