@@ -54,7 +54,8 @@ class Byzantine:
                 **told,
                 "attackers": "of rules without proofs as published; of ZKPoT they know threshold, "
                 "margin, bounds, the drawn samples and all honest models, and send the most of the "
-                "attack that passes; of proven training they poison samples",
+                "attack that passes; of proven training they poison samples, as many under any "
+                "threshold: what is refused so is counted, and one that poisons fewer may do more",
                 "defences": "Krum, multi-Krum and the trimmed mean are told how many are malicious",
                 "proofs": "counts are of the integer evaluator, and what no steps led to is taken "
                 "for refused where steps are proven; the experiment claims has real proofs of both",

@@ -30,6 +30,12 @@ OURS = {
     "zkpot-bounds": "ZKPoT with bounds",
     "zkpot-training": "ZKPoT with proven training",
 }
+ATTACKERS = {
+    "zkpot": "who know the rule",
+    "zkpot-bounds": "who know the rule",
+    "zkpot-training": "who poison all that they can, fitted to no threshold,",
+}
+"""Of our rules, as `play.adapt` makes them."""
 DEFENCES = {
     "krum": "Krum",
     "multi-krum": "multi-Krum",
@@ -96,9 +102,12 @@ class _Readings:
                 told = self._lose(rule, share)
                 if told:
                     yield self._state(
-                        f"{label} with {_percent(share)} malicious clients who know the rule "
+                        f"{label} with {_percent(share)} malicious clients {ATTACKERS[rule]} "
                         "loses at most 1 point to FedAvg without any",
-                        [(name, loss, is_at_most(loss, POINT)) for name, loss in told],
+                        [
+                            (self._tell_entered(rule, name, share), loss, is_at_most(loss, POINT))
+                            for name, loss in told
+                        ],
                     )
 
     def accuracy_of_defences(self) -> Iterator[Finding]:
@@ -111,8 +120,13 @@ class _Readings:
                     [(name, loss, is_at_most(loss, POINT)) for name, loss in told],
                 )
 
+    def _tell_entered(self, rule: str, attack: str, share: float) -> str:
+        """An attack that is refused altogether has lost the rule its clients, and no more."""
+        entered = self._results.measure(self._case(rule, attack, share), get_admitted)
+        return f"{attack} ({_percent(entered.mean)} entered)"
+
     def duels(self) -> Iterator[Finding]:
-        """Against what needs no proof: attackers there do as published, ours know the rule."""
+        """Against what needs no proof: attackers there do as published, ours as `ATTACKERS`."""
         for rule, label in OURS.items():
             told = []
             for other, others_label in DEFENCES.items():

@@ -75,7 +75,9 @@ def adapt(attack: Attack, rule: Rule) -> Attack:
     """The attack as it is where claims are believed; else the form that knows the rule.
 
     Free riders have nothing to adapt. Where training is proven, who has poisoned data trains on
-    it, and who has none sends what is refused: that harms more than to train honestly.
+    it, and who has none sends what is refused: that harms more than to train honestly. How much is
+    poisoned is not fitted to the threshold, so this is no worst case: all labels flipped are
+    refused, and fewer might pass.
     """
     if not isinstance(rule, ZkPot):
         return attack

@@ -126,6 +126,20 @@ def test_our_rules_are_said_to_fail_where_they_do() -> None:
     assert sybils.measured == "with one name: 20.0 ± 0.0, more with 14: 70.0 ± 0.0 points"
 
 
+def test_what_entered_is_told_and_poisoners_are_not_said_to_know_the_rule() -> None:
+    findings = read(
+        {
+            case("zkpot", "sign flip", 0.3): make_result(accuracy=0.9, admitted=1.0),
+            case("zkpot-training", "label flip", 0.3): make_result(accuracy=0.88, admitted=0.0),
+        }
+    ).findings
+    known = find(findings, "ZKPoT with 30 % malicious clients who know the rule loses")
+    assert known.measured == "sign flip (100 % entered): 0.0 ± 0.0 points"
+    poisoned = find(findings, "ZKPoT with proven training with 30 % malicious clients who poison")
+    assert poisoned.measured == "label flip (0 % entered): 2.0 ± 0.0 points"
+    assert not [f for f in findings if "proven training" in f.claim and "know" in f.claim]
+
+
 @pytest.mark.parametrize(("success", "holds"), [(0.5, True), (0.8, False), (0.61, None)])
 def test_proven_training_is_compared_with_poisoned_data(success: float, holds: bool | None) -> None:
     made = {
