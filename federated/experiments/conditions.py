@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from kernels.machine import count_processors, describe_processor
+
+CONDITIONS = frozenset({"processor", "cores", "system", "versions"})
+"""The names of `describe_conditions`."""
+
+
+def join_conditions(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The conditions of all cells of a run; where they differ, all that there were, in turn."""
+    return {name: " / ".join(dict.fromkeys(one[name] for one in each)) for name in each[0]}
 
 
 def describe_conditions() -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Runs an experiment: cells that are kept, one file each, then findings, tables and pictures.
 
-FOLDER/NAME/cells/DIGEST.json    {experiment, version, cell, result, seconds}
+FOLDER/NAME/cells/DIGEST.json    {experiment, version, cell, result, seconds, conditions}
 FOLDER/NAME.json                 the report, all that the pictures show
 FOLDER/NAME-FIGURE.png
 """
@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from federated.experiments.catalog import load_experiment
-from federated.experiments.conditions import describe_conditions
+from federated.experiments.conditions import CONDITIONS, describe_conditions, join_conditions
 from federated.experiments.kinds import (
     FORMAT,
     Cell,
@@ -65,14 +65,16 @@ def run_experiment(
             records[cell.name] = kept
     missing = [cell for cell in cells if cell.name not in records]
     lab.progress(experiment.title, len(records), len(cells))
+    here = describe_conditions()
     for cell, result, seconds in _run_cells(experiment, missing, lab, workers):
-        record = _Kept(folder, experiment, cell).write(result, seconds=seconds)
+        place = _Kept(folder, experiment, cell)
+        record = place.write(result, seconds=seconds, conditions=here)
         records[cell.name] = record
         lab.progress(experiment.title, len(records), len(cells))
     outcomes = [(cell, records[cell.name]["result"]) for cell in cells]
-    seconds = sum(records[cell.name]["seconds"] for cell in cells)
     reading = experiment.read(profile, outcomes)
-    text = json.dumps(_report(experiment, profile, outcomes, reading, seconds), indent=1) + "\n"
+    ran = [records[cell.name] for cell in cells]
+    text = json.dumps(_report(experiment, profile, outcomes, reading, ran), indent=1) + "\n"
     files = [folder / f"{experiment.name}-{figure.name}.png" for figure in reading.figures]
     for figure, path in zip(reading.figures, files, strict=True):
         figure.draw(path)
@@ -143,15 +145,18 @@ class _Kept:
             return None
         fits = (
             isinstance(record, dict)
-            and set(record) == {*self._head, "result", "seconds"}
+            and set(record) == {*self._head, "result", "seconds", "conditions"}
             and all(record[name] == value for name, value in self._head.items())
             and isinstance(record["result"], dict)
             and isinstance(record["seconds"], float)
+            and isinstance(record["conditions"], dict)
+            and set(record["conditions"]) == CONDITIONS
+            and all(isinstance(value, str) for value in record["conditions"].values())
         )
         return record if fits else None
 
-    def write(self, result: Json, *, seconds: float) -> Json:
-        record = {**self._head, "result": result, "seconds": seconds}
+    def write(self, result: Json, *, seconds: float, conditions: dict[str, str]) -> Json:
+        record = {**self._head, "result": result, "seconds": seconds, "conditions": conditions}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self._path, [(json.dumps(record) + "\n").encode()])
         return record
@@ -162,8 +167,10 @@ def _report(
     profile: Profile,
     outcomes: list[tuple[Cell, Json]],
     reading: Reading,
-    seconds: float,
+    ran: list[Json],
 ) -> Json:
+    """ran : the records of all cells, which other machines and versions may have kept"""
+
     def picture(figure: Figure) -> Json:
         return {"file": f"{experiment.name}-{figure.name}.png", "caption": figure.caption}
 
@@ -173,9 +180,9 @@ def _report(
         "title": experiment.title,
         "version": experiment.version,
         "profile": profile,
-        "seconds": round(seconds, 1),
+        "seconds": round(sum(record["seconds"] for record in ran), 1),
         "conditions": {
-            **describe_conditions(),
+            **join_conditions([record["conditions"] for record in ran]),
             "seeds": str(len({cell.seed for cell, _ in outcomes})),
             **reading.conditions,
         },

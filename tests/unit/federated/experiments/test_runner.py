@@ -112,6 +112,20 @@ def test_kept_cells_are_of_one_version_and_one_setting(tmp_path: Path, lab: Lab)
         assert other.ran == [0, 1, 2]
 
 
+def test_a_report_names_the_machines_that_measured(tmp_path: Path, lab: Lab) -> None:
+    run_experiment(Doubling(), "quick", tmp_path, lab)
+    first, *_ = sorted((tmp_path / "doubling" / "cells").iterdir())
+    record = json.loads(first.read_bytes())
+    here = record["conditions"]["processor"]
+    record["conditions"]["processor"] = "another one"
+    first.write_text(json.dumps(record))
+    again = Doubling()
+    conditions = run_experiment(again, "quick", tmp_path, lab).report["conditions"]
+    assert again.ran == []
+    assert sorted(conditions["processor"].split(" / ")) == sorted([here, "another one"])
+    assert " / " not in conditions["system"]
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"result": 1}', b"\xff", b"[" * 100_000])
 def test_what_is_no_kept_cell_is_measured_again(tmp_path: Path, lab: Lab, content: bytes) -> None:
     run_experiment(Doubling(), "quick", tmp_path, lab)
