@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from typing import Any
 
 from kernels.machine import count_processors, describe_processor
 
@@ -15,6 +16,12 @@ CONDITIONS = frozenset({"processor", "cores", "system", "versions"})
 def join_conditions(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """The conditions of all cells of a run; where they differ, all that there were, in turn."""
     return {name: " / ".join(dict.fromkeys(one[name] for one in each)) for name in each[0]}
+
+
+def tell_origins(results: Iterable[Mapping[str, Any]]) -> str:
+    """Where samples came from, of results with an `origin`: more than one where some cells were
+    kept before a data set was fetched."""
+    return ", ".join(sorted({str(result["origin"]) for result in results}))
 
 
 def describe_conditions() -> dict[str, str]:

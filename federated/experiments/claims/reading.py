@@ -8,6 +8,7 @@ from pathlib import Path
 
 from federated.experiments.claims.kits import N_SAMPLES, N_STEPS, STEP_SAMPLES
 from federated.experiments.claims.tally import ENCODING, EQUATIONS, RULES, STOPS
+from federated.experiments.conditions import tell_origins
 from federated.experiments.kinds import Figure, Finding, Outcomes, Reading, Table
 from federated.experiments.picture import open_picture
 
@@ -28,11 +29,11 @@ Counts = Mapping[str, Counter[str]]
 def read_outcomes(outcomes: Outcomes) -> Reading:
     """Findings, a table for each family of lies, and one picture."""
     counts = {family: _add_up(outcomes, family) for family in _TITLES}
-    origins = sorted({str(result["origin"]) for _, result in outcomes})
+    origins = tell_origins(result for _, result in outcomes)
     n_seeds = len({cell.seed for cell, _ in outcomes})
     networks = sorted({str(cell.parameters["network"]) for cell, _ in outcomes})
     conditions = {
-        "data": f"MNIST ({', '.join(origins)})",
+        "data": f"MNIST ({origins})",
         "networks": ", ".join(networks),
         "proofs": f"{N_SAMPLES} samples; training of {N_STEPS} steps of {STEP_SAMPLES} samples, "
         "all proven",
@@ -41,7 +42,7 @@ def read_outcomes(outcomes: Outcomes) -> Reading:
     }
     caption = (
         "What was tried against the verifier, and what refused it; green: honest, all of which "
-        f"must be accepted. MNIST ({', '.join(origins)}), {', '.join(networks)}, proofs of "
+        f"must be accepted. MNIST ({origins}), {', '.join(networks)}, proofs of "
         f"{N_SAMPLES} samples, {n_seeds} seeds with keys, chains and proofs of their own."
     )
     return Reading(

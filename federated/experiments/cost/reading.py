@@ -9,6 +9,7 @@ import numpy as np
 
 from federated.experiments.bands import Band, band
 from federated.experiments.chains.dealt import N_VALIDATORS
+from federated.experiments.conditions import tell_origins
 from federated.experiments.cost.meter import CLIENT_PHASES, NODE_PHASES, OTHER
 from federated.experiments.kinds import Cell, Figure, Finding, Json, Outcomes, Reading, Table
 from federated.experiments.picture import open_picture
@@ -28,7 +29,7 @@ def read_outcomes(outcomes: Outcomes) -> Reading:
     """Findings, tables of phases, bytes and work, and three pictures."""
     settings = _group(outcomes)
     n_seeds = len({cell.seed for cell, _ in outcomes})
-    origin = str(outcomes[0][1]["origin"])
+    origin = tell_origins(result for _, result in outcomes)
     about = (
         f"MNIST ({origin}), {n_seeds} seeds, bands of 95 %; each client trains, commits and proves "
         f"for itself, nothing is replayed; {N_VALIDATORS} nodes, of which one is measured; "

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from federated.experiments.bands import Band, band
+from federated.experiments.conditions import tell_origins
 from federated.experiments.kinds import Figure, Finding, Json, Outcomes, Reading, Table
 from federated.experiments.leadership.elections import compute_gini, compute_spearman
 from federated.experiments.picture import open_picture
@@ -39,10 +40,11 @@ def read_outcomes(outcomes: Outcomes, *, n_liars: int) -> Reading:
         skill: [result for cell, result in outcomes if cell.parameters["skill"] == skill]
         for skill in _SKILLS
     }
-    cell, first = outcomes[0]
+    cell, _ = outcomes[0]
+    origins = tell_origins(result for _, result in outcomes)
     n_clients, n_rounds = cell.parameters["clients"], cell.parameters["rounds"]
     about = (
-        f"MNIST ({first['origin']}), {len(runs['labels'])} seeds, {n_clients} clients, "
+        f"MNIST ({origins}), {len(runs['labels'])} seeds, {n_clients} clients, "
         f"{n_rounds} rounds of federated averaging, the same for every rule; bands of 95 %"
     )
     return Reading(
@@ -63,7 +65,7 @@ def read_outcomes(outcomes: Outcomes, *, n_liars: int) -> Reading:
             ),
         ),
         conditions={
-            "data": f"MNIST ({first['origin']})",
+            "data": f"MNIST ({origins})",
             "clients": f"{n_clients}, of which {n_liars} lie where a rule has liars",
             "rounds": str(n_rounds),
             "lotteries": "stakes and hash power are log-normal, drawn apart from skill; leaders "

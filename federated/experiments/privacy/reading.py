@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from federated.experiments.conditions import tell_origins
 from federated.experiments.kinds import Figure, Outcomes, Reading, Table
 from federated.experiments.privacy import figures
 from federated.experiments.privacy.findings import (
@@ -159,7 +160,7 @@ def _tell_round(group: Group) -> str:
 def _tell_data(group: Group) -> str:
     p: dict[str, Any] = group.parameters
     data = "CIFAR-10" if p["architecture"] == "lenet-small" else "MNIST"
-    return f"{data} ({group.results[0]['origin']}), {p['architecture']}"
+    return f"{data} ({tell_origins(group.results)}), {p['architecture']}"
 
 
 def _describe(membership: list[Group], rows: list[Group], matching: Group) -> dict[str, str]:

@@ -187,6 +187,20 @@ def test_liars_that_lead_are_told(tmp_path: Path) -> None:
         assert path.stat().st_size > 1000
 
 
+def test_data_of_two_origins_are_both_told() -> None:
+    outcomes = [
+        (
+            Cell(seed=seed, parameters={"skill": skill, "clients": 4, "rounds": 100}),
+            {**make_run(seed), "origin": "fetched" if seed else "packaged"},
+        )
+        for skill in SKILLS
+        for seed in range(4)
+    ]
+    reading = read_outcomes(outcomes, n_liars=1)
+    assert reading.conditions["data"] == "MNIST (fetched, packaged)"
+    assert all("MNIST (fetched, packaged)" in figure.caption for figure in reading.figures)
+
+
 def test_a_band_that_holds_the_bound_tells_nothing() -> None:
     assert is_above(Band(0.5, 0.6), 0.0) is None
     assert is_above(Band(0.5, 0.4), 0.0) is True
