@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from federated.experiments.catalog import EXPERIMENTS
-from federated.experiments.kinds import Json
+from federated.experiments.kinds import FORMAT, Json
 
 NAME = "experiments.md"
 _MARKS = {True: "holds", False: "**does not hold**", None: "open"}
@@ -22,12 +22,22 @@ packaged samples, `full` hours and all that `zkpot data fetch` brings.
 
 
 def read_reports(folder: Path) -> list[Json]:
-    """The reports of a folder, in the order of the catalog; those that are not there are left out.
+    """The reports of a folder, in the order of the catalog; what is missing or no report of this
+    format is left out.
 
-    raises : OSError, ValueError for a file that cannot be read
+    raises : OSError for a file that cannot be read
     """
     paths = [folder / f"{name}.json" for name in EXPERIMENTS]
-    return [json.loads(path.read_bytes()) for path in paths if path.exists()]
+    found = [_parse(path.read_bytes()) for path in paths if path.exists()]
+    return [report for report in found if report is not None]
+
+
+def _parse(raw: bytes) -> Json | None:
+    try:
+        report = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return report if isinstance(report, dict) and report.get("format") == FORMAT else None
 
 
 def render(reports: Sequence[Json], *, pictures: str = "") -> str:
