@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from federated.errors import BelowThreshold
 from federated.experiments.chains.play import Play
 from federated.experiments.claims.accuracy import (
     LIAR,
@@ -18,7 +19,7 @@ from federated.experiments.claims.accuracy import (
     commit_all,
 )
 from federated.experiments.claims.bending import flip_bits
-from federated.experiments.claims.experiment import EXPERIMENT
+from federated.experiments.claims.experiment import EXPERIMENT, _deal_again
 from federated.experiments.claims.kits import AccuracyKit, Kits
 from federated.experiments.claims.people import (
     Digits,
@@ -37,7 +38,7 @@ from federated.experiments.claims.tally import (
     find_stop,
     judge_all,
 )
-from federated.experiments.kinds import Cell, Lab, Reading
+from federated.experiments.kinds import Cell, Json, Lab, Reading
 from kernels.backend import get_backend
 
 NETWORK = "mlp-784-2-10"
@@ -131,6 +132,24 @@ def test_lies_about_updates_and_training_are_refused(family: str, tmp_path: Path
         "training": {"model from elsewhere", "last step skipped", "one weight one unit off"},
     }
     assert wanted[family] <= stopped
+
+
+def test_a_chain_with_a_client_that_has_nothing_to_claim_is_dealt_again(tmp_path: Path) -> None:
+    folders = []
+
+    def play(folder: Path) -> Json:
+        folder.mkdir()
+        folders.append(folder)
+        if len(folders) < 3:
+            raise BelowThreshold(0, 64, 1)
+        return {"found": len(folders)}
+
+    assert _deal_again(play, tmp_path) == {"found": 3}
+    assert len(set(folders)) == 3
+    assert not list(tmp_path.iterdir())
+    folders.clear()
+    with pytest.raises(ZeroDivisionError):  # any other fault is one
+        _deal_again(lambda folder: {"found": 1 // len(folders)}, tmp_path)
 
 
 def test_what_refuses_is_told_from_a_nodes_words() -> None:

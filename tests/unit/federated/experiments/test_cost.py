@@ -94,7 +94,7 @@ def test_hashes_are_counted() -> None:
 
 
 def test_a_round_of_four_is_measured_in_every_phase(tmp_path: Path) -> None:
-    workshop = open_workshop(NETWORK, 8, tmp_path / "data", get_backend("cpu"))
+    workshop = open_workshop(NETWORK, 32, tmp_path / "data", get_backend("cpu"))
     scratch = tmp_path / "scratch"
     found = measure_round(workshop, scratch, n_clients=4, seed=1)
     assert not list(scratch.iterdir()), "keys of a chain lie about"
