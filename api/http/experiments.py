@@ -73,9 +73,10 @@ def list_experiments(folder: Path) -> ExperimentList:
 
 
 def find_picture(folder: Path, profile: Profile, file: str) -> Path | None:
-    """The picture of this name, if a report of the profile shows it and it is there."""
-    shown = [v for v in list_experiments(folder).experiments if v.profile == profile]
-    if all(figure.file != file for view in shown for figure in view.figures):
+    """The picture of this name, if the report of its experiment shows it and it is there."""
+    name = file.partition("-")[0]
+    view = _read(folder / profile / f"{name}.json") if name in EXPERIMENTS else None
+    if view is None or all(figure.file != file for figure in view.figures):
         return None
     path = folder / profile / file
     return path if path.is_file() else None
