@@ -28,7 +28,7 @@ _SIGMA = (
     (6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5),
     (10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0),
 )
-_MIXED = (
+QUARTERS = (
     (0, 4, 8, 12),
     (1, 5, 9, 13),
     (2, 6, 10, 14),
@@ -38,6 +38,7 @@ _MIXED = (
     (2, 7, 8, 13),
     (3, 4, 9, 14),
 )
+"""Of a state of 16 words, what is mixed together: columns, then diagonals, as ChaCha has it."""
 
 
 def finish(state: bytes, rest: bytes) -> bytes:
@@ -65,7 +66,7 @@ def _compress(h: list[int], block: bytes, n_bytes: int, *, is_last: bool) -> lis
         v[14] ^= _MASK
     for k in range(12):
         words = _SIGMA[k % 10]
-        for i, places in enumerate(_MIXED):
+        for i, places in enumerate(QUARTERS):
             _mix(v, places, m[words[2 * i]], m[words[2 * i + 1]])
     return [a ^ b ^ c for a, b, c in zip(h, v[:8], v[8:], strict=True)]
 

@@ -22,6 +22,7 @@ from kernels.array import AffineG1, AffineG2, G1Array, G2Array
 from kernels.bn254 import B1, B2, G2_COFACTOR, MONT_BITS, P, R
 from kernels.encoding import sqrt_fp, sqrt_fp2
 from kernels.reference import Fp2, add_fp2, mul_fp2, mul_g1, mul_g2
+from prover.ceremony.blake import QUARTERS
 
 MIN_EXPONENT, MAX_EXPONENT = 10, 63
 """Of a beacon, by snarkjs's rules."""
@@ -30,16 +31,6 @@ SEED_BYTES = 32
 _CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
 _WORD = 0xFFFFFFFF
 _MASK = (1 << P.bit_length()) - 1  # r is as long
-_QUARTERS = (
-    (0, 4, 8, 12),
-    (1, 5, 9, 13),
-    (2, 6, 10, 14),
-    (3, 7, 11, 15),
-    (0, 5, 10, 15),
-    (1, 6, 11, 12),
-    (2, 7, 8, 13),
-    (3, 4, 9, 14),
-)
 F = TypeVar("F", int, Fp2)
 
 
@@ -115,7 +106,7 @@ def _stream(seed: tuple[int, ...]) -> Iterator[int]:
         state = [*_CONSTANTS, *seed, *((counter >> (32 * i)) & _WORD for i in range(4))]
         words = list(state)
         for _ in range(10):
-            for quarter in _QUARTERS:
+            for quarter in QUARTERS:
                 _quarter_round(words, *quarter)
         yield from ((w + s) & _WORD for w, s in zip(words, state, strict=True))
         counter += 1
