@@ -20,12 +20,11 @@ from consensus.learning.chain import start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.wire.transactions import Proof
 from federated.bounds import UpdateProver
-from federated.client import make_committer
 from federated.experiments.chains.dealt import DealtChain
-from federated.experiments.chains.play import Play, Player, make_player
+from federated.experiments.chains.play import Play, Player
 from federated.experiments.claims.bending import bend_points, flip_bits
 from federated.experiments.claims.kits import AccuracyKit, BoundsKit
-from federated.experiments.claims.people import make_prover, show
+from federated.experiments.claims.people import make_people
 from federated.experiments.claims.tally import Attempt
 from kernels.encoding import encode_g1
 from prover.circuit.norm.circuit import solve_update
@@ -69,21 +68,7 @@ def make_bounded_people(
             *((UpdateProver, bounds.norm, bounds.key) for _ in models[1:]),
         )
     ]
-    commit = make_committer(
-        chain.genesis.task, random_bytes=secrets.token_bytes, backend=kit.backend
-    )
-    return [
-        make_player(
-            chain,
-            index,
-            learn=show(model),
-            commit=commit,
-            prover=make_prover(kit),
-            backend=kit.backend,
-            updates=updates,
-        )
-        for index, (model, updates) in enumerate(zip(models, provers, strict=True))
-    ]
+    return make_people(chain, kit, models, provers)
 
 
 class BoundsLies:

@@ -12,6 +12,7 @@ import numpy as np
 from consensus.content.blobs import FileBlobs
 from consensus.disk.development import BLOBS
 from consensus.learning.samples import SamplePool
+from federated.bounds import UpdateProver
 from federated.client import Learn, make_committer
 from federated.data import DatasetRef as Ref
 from federated.data import LabeledImages, Origin, load_samples
@@ -110,9 +111,15 @@ def show(model: QuantizedModel) -> Learn:
 
 
 def make_people(
-    chain: DealtChain, kit: AccuracyKit, models: Sequence[QuantizedModel]
+    chain: DealtChain,
+    kit: AccuracyKit,
+    models: Sequence[QuantizedModel],
+    updates: Sequence[UpdateProver] | None = None,
 ) -> list[Player]:
-    """A client for each model, which it shows in the first round."""
+    """A client for each model, which it shows in the first round.
+
+    updates : what proves each one's bounds, where the task has some
+    """
     commit = make_committer(
         chain.genesis.task, random_bytes=secrets.token_bytes, backend=kit.backend
     )
@@ -124,6 +131,7 @@ def make_people(
             commit=commit,
             prover=make_prover(kit),
             backend=kit.backend,
+            updates=None if updates is None else updates[index],
         )
         for index, model in enumerate(models)
     ]
