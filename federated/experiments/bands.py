@@ -35,7 +35,7 @@ class Band:
         return f"{told} {unit}".rstrip()
 
 
-def judge_small(found: Band, bound: float, *, near: float = 0.0) -> bool | None:
+def is_at_most(found: Band, bound: float, *, near: float = 0.0) -> bool | None:
     """Whether a quantity is at most a bound: not, where its whole band is above it.
 
     near : by how much the band may go beyond the bound and the answer be yes all the same; None
@@ -44,6 +44,35 @@ def judge_small(found: Band, bound: float, *, near: float = 0.0) -> bool | None:
     if found.low > bound:
         return False
     return True if found.high <= bound + near else None
+
+
+def is_more(found: Band, bound: float, *, near: float = 0.0) -> bool | None:
+    """Whether it is not `is_at_most`."""
+    return negate(is_at_most(found, bound, near=near))
+
+
+def is_at_least(found: Band, bound: float) -> bool | None:
+    """Whether a quantity is at least this; None where its band is on both sides."""
+    if found.low >= bound:
+        return True
+    return False if found.high < bound else None
+
+
+def is_above(found: Band, bound: float) -> bool | None:
+    """Whether a quantity is above a bound; None where the band holds the bound, at its end too."""
+    if found.low > bound:
+        return True
+    return False if found.high < bound else None
+
+
+def is_below(found: Band, bound: float) -> bool | None:
+    """Whether a quantity is below a bound; None as for `is_above`."""
+    return negate(is_above(found, bound))
+
+
+def negate(verdict: bool | None) -> bool | None:
+    """The other verdict; what is open stays so."""
+    return None if verdict is None else not verdict
 
 
 def join(verdicts: Sequence[bool | None]) -> bool | None:

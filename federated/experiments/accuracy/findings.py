@@ -12,7 +12,7 @@ from federated.experiments.accuracy.cases import (
     Case,
 )
 from federated.experiments.accuracy.results import Results, get_final, get_spread
-from federated.experiments.bands import Band
+from federated.experiments.bands import Band, is_at_most, is_more
 from federated.experiments.kinds import Finding
 from federated.experiments.simulation.partitions import PARTITIONS
 
@@ -35,19 +35,6 @@ def find(results: Results) -> tuple[Finding, ...]:
         made += _stay_stable(results, dataset)
         made += _over_partitions(results, dataset)
     return tuple(made)
-
-
-def is_at_most(found: Band, limit: float) -> bool | None:
-    """Whether a value lies at or below the limit; None where the band has both sides."""
-    if found.high <= limit:
-        return True
-    return False if found.low > limit else None
-
-
-def is_more(found: Band, limit: float) -> bool | None:
-    """Whether a value lies above the limit; None where the band has both sides."""
-    below = is_at_most(found, limit)
-    return None if below is None else not below
 
 
 def tell_points(found: Band) -> str:

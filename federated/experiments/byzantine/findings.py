@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from federated.experiments.bands import Band, join
+from federated.experiments.bands import Band, is_at_least, is_at_most, join
 from federated.experiments.byzantine.results import (
     Case,
     Measure,
@@ -48,20 +48,6 @@ DATA_ALONE = {
 }
 SCALED = {"fedavg": "FedAvg", "zkpot": "ZKPoT", "zkpot-bounds": "ZKPoT with bounds"}
 LED = {"pow": "PoW", "pos": "PoS", "pofl": "PoFL"}
-
-
-def is_at_most(found: Band, bound: float) -> bool | None:
-    """Whether a quantity is at most this; None where its band is on both sides."""
-    if found.high <= bound:
-        return True
-    return False if found.low > bound else None
-
-
-def is_at_least(found: Band, bound: float) -> bool | None:
-    """Whether a quantity is at least this; None where its band is on both sides."""
-    if found.low >= bound:
-        return True
-    return False if found.high < bound else None
 
 
 def read_findings(results: Results, dataset: str) -> tuple[Finding, ...]:

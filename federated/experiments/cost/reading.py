@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.experiments.bands import Band, band
+from federated.experiments.bands import Band, band, is_below
 from federated.experiments.chains.dealt import N_VALIDATORS
 from federated.experiments.conditions import tell_origins
 from federated.experiments.cost.meter import CLIENT_PHASES, NODE_PHASES, OTHER
@@ -120,11 +120,6 @@ def _count_model_bytes(network: str) -> int:
 
 
 # -- findings --------------------------------------------------------------------------------------
-
-
-def is_below(found: Band, bound: float) -> bool | None:
-    """Whether a value is below a bound; None where the band holds the bound."""
-    return True if found.high < bound else False if found.low > bound else None
 
 
 def _find(settings: Settings) -> list[Finding]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.experiments.bands import Band, band
+from federated.experiments.bands import Band, band, is_above
 from federated.experiments.conditions import tell_origins
 from federated.experiments.kinds import Figure, Finding, Json, Outcomes, Reading, Table
 from federated.experiments.leadership.elections import compute_gini, compute_spearman
@@ -102,11 +102,6 @@ def _band(runs: list[Json], value: Value) -> Band:
 
 
 # -- findings --------------------------------------------------------------------------------------
-
-
-def is_above(found: Band, bound: float) -> bool | None:
-    """Whether a value is above a bound; None where the band holds the bound."""
-    return True if found.low > bound else False if found.high < bound else None
 
 
 def _is_nothing(found: list[Band]) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from federated.experiments.bands import Band, join, judge_small
+from federated.experiments.bands import Band, is_at_most, is_more, join, negate
 from federated.experiments.kinds import Finding
 from federated.experiments.privacy.groups import COIN, Group
 from federated.experiments.privacy.membership import N_ROUND
@@ -23,7 +23,7 @@ def list_membership_findings(groups: list[Group]) -> list[Finding]:
     group = groups[0]
     raw = group.find_strongest_auc("raw")
     ten = group.find_strongest_auc("sum-10")
-    less = judge_small(group.find_fall("raw", "sum-10"), 0.0)
+    less = is_at_most(group.find_fall("raw", "sum-10"), 0.0)
     counts = group.find_strongest_auc("count")
     last = f"sum-{max(group.numbers)}"
     numbers = ", ".join(map(str, group.numbers))
@@ -32,13 +32,13 @@ def list_membership_findings(groups: list[Group]) -> list[Finding]:
         Finding(
             claim=f"models that are shown in the clear tell who trained on what ({CLEAR_RULES})",
             measured=_tell_attack(group, "raw"),
-            holds=_negate(_is_coin(raw)),
+            holds=negate(_is_coin(raw)),
         ),
         *(_judge_guessing(group, "a sum of ten models", "sum-10") for group in groups),
         Finding(
             claim="a sum of ten models tells less than a model in the clear",
             measured=f"AUC {ten.tell(digits=3)} against {raw.tell(digits=3)}",
-            holds=_negate(less),
+            holds=negate(less),
         ),
         _judge_guessing(group, "a sum of ten, for one of the ten who knows its own", "sum-9"),
         Finding(
@@ -70,7 +70,7 @@ def list_inversion_findings(rows: list[Group], matching: Group) -> list[Finding]
             claim=f"a linear layer's update gives a picture of its client back ({CLEAR_RULES})",
             measured=f"best of {largest.n_own} at {_tell_pictures(largest, 'raw')}; class means "
             f"{_tell_pictures(largest, GUESSED)}",
-            holds=_negate(judge_small(raw, LIKE_DB)),
+            holds=is_more(raw, LIKE_DB),
         ),
         _judge_pictures(
             rows,
@@ -86,7 +86,7 @@ def list_inversion_findings(rows: list[Group], matching: Group) -> list[Finding]
             claim="search gives a photograph back of a convolutional network's one step on it "
             f"({CLEAR_RULES})",
             measured=f"{_tell_pictures(matching, 'raw')}, {searched.tell('dB')} above class means",
-            holds=_negate(judge_small(searched, 0.0, near=NEAR_DB)),
+            holds=is_more(searched, 0.0, near=NEAR_DB),
         ),
         _judge_pictures(
             [matching],
@@ -119,7 +119,7 @@ def _judge_noise(group: Group, noise: float) -> Finding:
         measured=f"{_tell_attack(group, name)}; accuracy of {N_ROUND} "
         f"{accuracy.tell('%', scale=100)} against {plain.tell('%', scale=100)}; a bare level of "
         f"noise: epsilon <= {bound_epsilon(noise):,.0f} at delta {DELTA:g} for one round",
-        holds=join([_is_coin(auc), judge_small(lost, 0.0, near=NEAR)]),
+        holds=join([_is_coin(auc), is_at_most(lost, 0.0, near=NEAR)]),
     )
 
 
@@ -130,16 +130,12 @@ def _judge_pictures(groups: list[Group], claim: str, name: str) -> Finding:
         f"{_tell_own(group)}: {_tell_pictures(group, name)}, {gain.tell('dB')} above it"
         for group, gain in zip(groups, gains, strict=True)
     )
-    holds = join([judge_small(gain, 0.0, near=NEAR_DB) for gain in gains])
+    holds = join([is_at_most(gain, 0.0, near=NEAR_DB) for gain in gains])
     return Finding(claim=claim, measured=told, holds=holds)
 
 
 def _is_coin(auc: Band) -> bool | None:
-    return judge_small(auc, COIN, near=NEAR)
-
-
-def _negate(verdict: bool | None) -> bool | None:
-    return None if verdict is None else not verdict
+    return is_at_most(auc, COIN, near=NEAR)
 
 
 def _tell_own(group: Group) -> str:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from federated.experiments.bands import Band, join
+from federated.experiments.bands import Band, is_at_least, is_at_most, join
 from federated.experiments.byzantine.cases import list_cases
 from federated.experiments.byzantine.experiment import EXPERIMENT
-from federated.experiments.byzantine.findings import is_at_least, is_at_most
 from federated.experiments.byzantine.results import (
     Case,
     Results,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from federated.data import LabeledImages
-from federated.experiments.bands import Band
+from federated.experiments.bands import Band, is_above
 from federated.experiments.kinds import Cell, Reading
 from federated.experiments.leadership.elections import (
     NOBODY,
@@ -26,7 +26,7 @@ from federated.experiments.leadership.learning import (
     play_rounds,
     share_out,
 )
-from federated.experiments.leadership.reading import RULES, is_above, read_outcomes
+from federated.experiments.leadership.reading import RULES, read_outcomes
 from kernels.numpy_types import Float32Array
 
 BEACON = b"b" * 32
