@@ -18,6 +18,9 @@ ATTACKS = ("sign flip", "label flip")
 MAIN_PARTITION = "dirichlet-0.5"
 N_CLIENTS, N_MALICIOUS = 10, 3
 SEEDS = (1, 2, 3)
+MORE_SEEDS: Mapping[Profile, tuple[int, ...]] = {"quick": (), "full": tuple(range(4, 13))}
+"""Of the cases that the reach is read from: FedAvg without attackers, and proofs under all attacks.
+A band of three seeds is wider than the point that is asked."""
 LEADERLESS_TWINS = ("pow", "pos", "pofl")
 """Whose model is FedAvg's, bit for bit, as long as leaders write the mean: neither attack here
 changes what leaders write, so the quick profile runs them without attackers alone."""
@@ -108,13 +111,13 @@ _CIFAR = Size(
 SIZES: Mapping[Profile, Mapping[str, Size]] = {
     "quick": {"mnist": _MNIST, "cifar10": _CIFAR},
     "full": {
-        "mnist": replace(_MNIST, n_train=5800, n_rounds=25, steps=30),
+        "mnist": replace(_MNIST, n_train=5800, n_test=4096, n_rounds=25, steps=30),
         "cifar10": replace(
             _CIFAR,
             n_public=1000,
             n_train=10_000,
             n_pool=1024,
-            n_test=512,
+            n_test=4096,
             n_drawn=64,
             n_rounds=10,
             steps=20,
@@ -131,16 +134,21 @@ def list_cases(profile: Profile) -> list[Case]:
 
 
 def list_cells(profile: Profile) -> list[Cell]:
-    """Every case under every seed, those of one task and seed together: they share its data."""
+    """Every case under its seeds, those of one task and seed together: they share its data."""
     cases = list_cases(profile)
     tasks = dict.fromkeys((case.dataset, case.partition) for case in cases)
     return [
         Cell(seed=seed, parameters={**asdict(case), **asdict(SIZES[profile][case.dataset])})
         for task in tasks
-        for seed in SEEDS
+        for seed in (*SEEDS, *MORE_SEEDS[profile])
         for case in cases
-        if (case.dataset, case.partition) == task
+        if (case.dataset, case.partition) == task and (seed in SEEDS or _is_of_reach(case))
     ]
+
+
+def _is_of_reach(case: Case) -> bool:
+    is_calm = case.rule == "fedavg" and case.attack == NO_ATTACK
+    return is_calm or case.rule in ("zkpot", "zkpot-bounds", "zkpot-training")
 
 
 def read_cell(parameters: Mapping[str, Any]) -> tuple[Case, Size]:

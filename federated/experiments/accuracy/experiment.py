@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from federated.experiments.accuracy.cases import SIZES, list_cells, read_cell
+from federated.experiments.accuracy.cases import (
+    MORE_SEEDS,
+    SEEDS,
+    SIZES,
+    list_cells,
+    read_cell,
+)
 from federated.experiments.accuracy.findings import find
 from federated.experiments.accuracy.play import play_case
 from federated.experiments.accuracy.results import Results
@@ -38,7 +44,10 @@ class Accuracy:
     def read(self, profile: Profile, outcomes: Outcomes) -> Reading:
         results = Results(outcomes)
         sizes = dict(SIZES[profile])
+        n_more = len(MORE_SEEDS[profile])
         conditions = {
+            "seeds": f"{len(SEEDS)}"
+            + (f"; {len(SEEDS) + n_more} of FedAvg all honest and of proofs" if n_more else ""),
             "data": "first samples of MNIST and CIFAR-10 in their official order; "
             + "; ".join(
                 f"{name}: {size.n_public} public, {size.n_train} of clients, pool of "

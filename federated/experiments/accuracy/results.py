@@ -54,9 +54,10 @@ class Results:
         return band([measure(result) for result in self._by_case[case].values()])
 
     def compare(self, first: Case, second: Case, measure: Measure) -> Band:
-        """The difference of two cases, seed by seed: they share data, partition and batches."""
+        """The difference of two cases, seed by seed of both: they share data, partition and
+        batches."""
         a, b = self._by_case[first], self._by_case[second]
-        return band([measure(a[seed]) - measure(b[seed]) for seed in a])
+        return band([measure(a[seed]) - measure(b[seed]) for seed in a if seed in b])
 
     def get_curves(self, case: Case) -> Float64Array:
         """Accuracy by seed and round, float64[n_seeds, n_rounds]."""

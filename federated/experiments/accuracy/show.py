@@ -97,8 +97,9 @@ def make_figures(results: Results, sizes: dict[str, Size]) -> tuple[Figure, ...]
 
 
 def _write_caption(results: Results, dataset: str, partition: str, size: Size) -> str:
-    case = next(c for c in results.cases if (c.dataset, c.partition) == (dataset, partition))
-    n_seeds = len(results.get_curves(case))
+    cases = [c for c in results.cases if (c.dataset, c.partition) == (dataset, partition)]
+    numbers = sorted({len(results.get_curves(case)) for case in cases})
+    n_seeds = " or ".join(map(str, numbers))
     return (
         f"Accuracy of the global model after each round on {size.n_test} test samples of {dataset} "
         f"({size.network}, {N_CLIENTS} clients with {size.n_train} samples in all, partition "
