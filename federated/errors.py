@@ -22,6 +22,7 @@ FederatedError, a `kernels.errors.ZkpotError`
 ├── GenesisUnavailable  there is no genesis where one was asked for, or another one
 ├── NotAdmitted         the task does not let this client in
 ├── NodesSilent         no block has come for too long
+├── NothingKept         earlier runs of an experiment have left too little for a report
 └── CalibrationFailed   no scale keeps the quantized model inside its ranges; owner's eyes only
 """
 
@@ -249,3 +250,15 @@ class CalibrationFailed(FederatedError):
     @property
     def public_message(self) -> str:
         return "the model cannot be quantized"
+
+
+class NothingKept(FederatedError):
+    """Earlier runs of an experiment have kept no setting under enough seeds for a band."""
+
+    code = "nothing_kept"
+
+    def __init__(self, experiment: str, folder: Path) -> None:
+        super().__init__(
+            f"{folder} keeps no setting of {experiment} under enough seeds for a band: run it "
+            "without --kept first, it may be interrupted"
+        )

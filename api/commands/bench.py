@@ -79,6 +79,9 @@ def experiment(
     afresh: Annotated[
         bool, typer.Option("--afresh", help="Measure again what earlier runs have kept.")
     ] = False,
+    kept: Annotated[
+        bool, typer.Option("--kept", help="Measure nothing; report what earlier runs have kept.")
+    ] = False,
     backend: Annotated[str, typer.Option(help="Which device proves.")] = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -96,11 +99,20 @@ def experiment(
     if name not in (*EXPERIMENTS, ALL):
         known = ", ".join([*EXPERIMENTS, ALL, "list"])
         raise typer.BadParameter(f"no experiment {name!r}; there are: {known}", param_hint="NAME")
+    if afresh and kept:
+        raise typer.BadParameter("what is measured afresh is not kept", param_hint="--kept")
     settings = read_settings()
     folder = settings.experiments / profile if out is None else out
     names = list(EXPERIMENTS) if name == ALL else [name]
     runs = run_experiments(
-        names, profile, settings.data_dir, folder, backend, afresh=afresh, as_json=as_json
+        names,
+        profile,
+        settings.data_dir,
+        folder,
+        backend,
+        afresh=afresh,
+        kept_only=kept,
+        as_json=as_json,
     )
     if as_json:
         files = [str(path) for run in runs for path in run.files]

@@ -22,6 +22,7 @@ def run_experiments(
     backend: str,
     *,
     afresh: bool,
+    kept_only: bool,
     as_json: bool,
 ) -> list[Run]:
     """Runs them one by one, showing each; refuses without the extra `federated`."""
@@ -56,7 +57,13 @@ def run_experiments(
                     data_dir=data_dir, scratch=folder / "scratch", backend=device, progress=progress
                 )
                 run = run_experiment(
-                    one, profile, folder, lab, afresh=afresh, workers=count_processors()
+                    one,
+                    profile,
+                    folder,
+                    lab,
+                    afresh=afresh,
+                    kept_only=kept_only,
+                    workers=count_processors(),
                 )
             show_run(run, console)
             runs.append(run)

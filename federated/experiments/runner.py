@@ -10,12 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from federated.errors import NothingKept
+from federated.experiments.bands import LEAST_SEEDS
 from federated.experiments.catalog import load_experiment
 from federated.experiments.conditions import CONDITIONS, describe_conditions, join_conditions
 from federated.experiments.kinds import (
@@ -49,20 +52,27 @@ def run_experiment(
     lab: Lab,
     *,
     afresh: bool = False,
+    kept_only: bool = False,
     workers: int = 1,
 ) -> Run:
     """Runs what is not yet there, cell by cell, and writes report and pictures.
 
-    afresh  : kept results are not read
-    workers : processes that run cells at once, where the experiment's cells do not mind each other
+    afresh    : kept results are not read
+    kept_only : nothing is run; the report is of what is kept, and says how much of all that is
+    workers   : processes that run cells at once, where the experiment's cells do not mind each
+                other
     progress(title, cells done, cells) on the lab's
+    raises    : NothingKept, where too little is
     """
-    cells = list(experiment.plan(profile))
+    planned = list(experiment.plan(profile))
     records: dict[str, Json] = {}
-    for cell in cells:
+    for cell in planned:
         kept = None if afresh else _Kept(folder, experiment, cell).read()
         if kept is not None:
             records[cell.name] = kept
+    cells = _choose_repeated(planned, records) if kept_only else planned
+    if not cells:
+        raise NothingKept(experiment.name, folder)
     missing = [cell for cell in cells if cell.name not in records]
     lab.progress(experiment.title, len(records), len(cells))
     here = describe_conditions()
@@ -74,13 +84,27 @@ def run_experiment(
     outcomes = [(cell, records[cell.name]["result"]) for cell in cells]
     reading = experiment.read(profile, outcomes)
     ran = [records[cell.name] for cell in cells]
-    text = json.dumps(_report(experiment, profile, outcomes, reading, ran), indent=1) + "\n"
+    report = _report(experiment, profile, outcomes, reading, ran)
+    if len(cells) < len(planned):
+        report["conditions"]["measured"] = f"{len(cells)} of {len(planned)} cells"
+    text = json.dumps(report, indent=1) + "\n"
     files = [folder / f"{experiment.name}-{figure.name}.png" for figure in reading.figures]
     for figure, path in zip(reading.figures, files, strict=True):
         figure.draw(path)
     path = folder / f"{experiment.name}.json"
     write_whole(path, [text.encode()])
     return Run(report=json.loads(text), reading=reading, files=(path, *files))
+
+
+def _choose_repeated(cells: Sequence[Cell], records: Mapping[str, Json]) -> list[Cell]:
+    """The cells that are kept, of settings that are kept under enough seeds for a band."""
+    kept = [cell for cell in cells if cell.name in records]
+    n_seeds = Counter(_name_setting(cell) for cell in kept)
+    return [cell for cell in kept if n_seeds[_name_setting(cell)] >= LEAST_SEEDS]
+
+
+def _name_setting(cell: Cell) -> str:
+    return json.dumps(dict(cell.parameters), sort_keys=True)
 
 
 def _run_cells(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from federated.errors import NothingKept
 from federated.experiments.bands import band
 from federated.experiments.catalog import load_experiment
 from federated.experiments.kinds import (
@@ -99,6 +100,23 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, lab: Lab) -> None:
     report = run_experiment(again, "quick", tmp_path, lab).report
     assert again.ran == [2]
     assert [cell["result"]["value"] for cell in report["cells"]] == [0, 2, 4]
+
+
+def test_what_is_kept_can_be_reported_before_the_rest_is_measured(tmp_path: Path, lab: Lab) -> None:
+    class TwoFactors(Doubling):
+        def plan(self, profile: Profile) -> Sequence[Cell]:
+            more = [Cell(seed=seed, parameters={"factor": 7}) for seed in (10, 11, 12)]
+            return [*super().plan(profile), *more]
+
+    with pytest.raises(NothingKept, match="without --kept"):
+        run_experiment(TwoFactors(), "quick", tmp_path, lab, kept_only=True)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(TwoFactors(breaks_at=12), "quick", tmp_path, lab)
+    looking = TwoFactors()
+    report = run_experiment(looking, "quick", tmp_path, lab, kept_only=True).report
+    assert not looking.ran
+    assert report["conditions"]["measured"] == "3 of 6 cells"
+    assert {cell["parameters"]["factor"] for cell in report["cells"]} == {2}, "7 has two seeds"
 
 
 def test_kept_cells_are_of_one_version_and_one_setting(tmp_path: Path, lab: Lab) -> None:
