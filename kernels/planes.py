@@ -15,7 +15,7 @@ import numpy as np
 
 from kernels.numpy_types import Int8Array, Int32Array, Int64Array
 
-AT_ONCE = 1 << 22  # numbers of unrolled windows
+AT_ONCE = 1 << 19  # numbers of unrolled windows: few enough to stay in a processor's cache
 
 Multiply = Callable[[Int64Array, Int8Array, Int32Array], Int64Array]
 """x W^T + b, as `kernels.integers.Integers.multiply`."""
@@ -73,13 +73,13 @@ def convolve(
     """See `kernels.integers.Integers.convolve`: some samples at a time, or parts of one, whose
     windows are unrolled."""
     n_out, plane = len(weight), window.slide(x.shape[2:])
-    z = np.zeros((len(x), n_out, *plane), dtype=np.int64)
+    z = np.empty((len(x), n_out, *plane), dtype=np.int64)
     flat = weight.reshape(n_out, -1)
     for part, rows, columns in _cut((len(x), *plane), AT_ONCE // flat.shape[1]):
         taken = x[part.start : part.stop]
         seen = _unroll(taken, window, pad_values, rows, columns)
-        made = multiply(seen.reshape(-1, flat.shape[1]), flat, bias)
-        made = made.reshape(*seen.shape[:3], -1).transpose(0, 3, 1, 2)
+        made = multiply(seen.reshape(flat.shape[1], -1).T, flat, bias)
+        made = made.reshape(len(part), len(rows), len(columns), n_out).transpose(0, 3, 1, 2)
         z[part.start : part.stop, :, rows.start : rows.stop, columns.start : columns.stop] = made
     return z
 
@@ -99,21 +99,23 @@ def pool(x: Int64Array, window: Sliding, join: np.ufunc, start: int) -> Int64Arr
 def _unroll(
     x: Int64Array, window: Sliding, pad_values: Sequence[int], rows: range, columns: range
 ) -> Int64Array:
-    """What each window sees, int64[N, rows, columns, C * area], of x[N, C, H, W].
+    """What each window sees, int64[C, *kernel, N, rows, columns], of x[N, C, H, W].
 
     rows, columns : of the output
+    cost          : with the places of windows last, whole rows are copied, not number by number
     """
     n, channels, *plane = x.shape
-    shape = (n, len(rows), len(columns), channels, *window.kernel)
+    shape = (channels, *window.kernel, n, len(rows), len(columns))
     seen = np.zeros(shape, dtype=np.int64)
     if any(pad_values):
-        seen += np.array(pad_values, dtype=np.int64)[:, None, None]
+        seen += np.array(pad_values, dtype=np.int64).reshape(-1, *(1,) * (len(shape) - 1))
+    by_channel = x.transpose(1, 0, 2, 3)
     for ky, kx in window.places():
         to_rows, from_rows = window.meet(0, ky, plane[0], rows.stop, rows.start)
         to_columns, from_columns = window.meet(1, kx, plane[1], columns.stop, columns.start)
-        part = x[:, :, from_rows, from_columns]
-        seen[:, to_rows, to_columns, :, ky, kx] = part.transpose(0, 2, 3, 1)
-    return seen.reshape(*shape[:3], -1)
+        part = by_channel[:, :, from_rows, from_columns]
+        seen[:, ky, kx, :, to_rows, to_columns] = part
+    return seen
 
 
 def _cut(shape: Sequence[int], most: int) -> Iterator[tuple[range, ...]]:
