@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from federated.experiments.kinds import Cell, Profile
-from federated.experiments.simulation.batches import LocalTraining
 from federated.experiments.simulation.partitions import PARTITIONS
 from federated.experiments.simulation.rules.catalog import RULES
-from federated.experiments.simulation.tasks import TaskPlan
+from federated.experiments.simulation.sizes import Size
 
 NO_ATTACK = "none"
 ATTACKS = ("sign flip", "label flip")
@@ -32,31 +31,6 @@ at 3 ms a sample; training is proven of networks of linear layers alone, so it i
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Size:
-    """How much of a data set, and how long: all that a cell depends on besides its case.
-
-    n_drawn : samples of the shard in each round, drawn of n_pool
-    """
-
-    network: str
-    n_public: int
-    n_train: int
-    n_pool: int
-    n_test: int
-    n_drawn: int
-    n_rounds: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-
-    @property
-    def training(self) -> LocalTraining:
-        return LocalTraining(
-            steps=self.steps, batch_size=self.batch_size, learning_rate=self.learning_rate
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One line of the result, under all seeds."""
 
@@ -68,20 +42,6 @@ class Case:
     @property
     def n_malicious(self) -> int:
         return 0 if self.attack == NO_ATTACK else N_MALICIOUS
-
-    def plan(self, size: Size) -> TaskPlan:
-        """The task, without malicious clients."""
-        return TaskPlan(
-            dataset=self.dataset,
-            network=size.network,
-            partition=self.partition,
-            n_clients=N_CLIENTS,
-            n_malicious=0,
-            n_public=size.n_public,
-            n_train=size.n_train,
-            n_pool=size.n_pool,
-            n_test=size.n_test,
-        )
 
 
 _MNIST = Size(
@@ -138,7 +98,7 @@ def list_cells(profile: Profile) -> list[Cell]:
     cases = list_cases(profile)
     tasks = dict.fromkeys((case.dataset, case.partition) for case in cases)
     return [
-        Cell(seed=seed, parameters={**asdict(case), **asdict(SIZES[profile][case.dataset])})
+        Cell(seed=seed, parameters={**asdict(case), **SIZES[profile][case.dataset].parameters})
         for task in tasks
         for seed in (*SEEDS, *MORE_SEEDS[profile])
         for case in cases
@@ -153,11 +113,8 @@ def _is_of_reach(case: Case) -> bool:
 
 def read_cell(parameters: Mapping[str, Any]) -> tuple[Case, Size]:
     """What a cell of `list_cells` is of."""
-    return Case(**_pick(Case, parameters)), Size(**_pick(Size, parameters))
-
-
-def _pick(kind: type[Case] | type[Size], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: parameters[field.name] for field in fields(kind)}
+    own = {field.name: parameters[field.name] for field in fields(Case)}
+    return Case(**own), Size.of(parameters)
 
 
 def _list_quick() -> Iterator[Case]:

@@ -11,9 +11,10 @@ from federated.experiments.accuracy.cases import (
     NO_ATTACK,
     Case,
 )
-from federated.experiments.accuracy.results import Results, get_final, get_spread
+from federated.experiments.accuracy.results import Results, get_spread
 from federated.experiments.bands import Band, is_at_most, is_more
 from federated.experiments.kinds import Finding
+from federated.experiments.results import get_final
 from federated.experiments.simulation.partitions import PARTITIONS
 
 POINT = 0.01
@@ -53,7 +54,7 @@ def _reach(results: Results, dataset: str) -> Iterator[Finding]:
         for rule in OURS:
             case = _case(dataset, rule, attack)
             if case in results and calm in results:
-                lost = results.compare(calm, case, get_final)
+                lost = results.compare(calm, get_final, case)
                 yield Finding(
                     claim=f"{rule} with {N_MALICIOUS} of 10 malicious clients ({attack}) is within "
                     f"1 point of FedAvg without any, on {dataset}",
@@ -68,7 +69,7 @@ def _price(results: Results, dataset: str) -> Iterator[Finding]:
     for rule in OURS:
         case = _case(dataset, rule)
         if case in results and calm in results:
-            lost = results.compare(calm, case, get_final)
+            lost = results.compare(calm, get_final, case)
             yield Finding(
                 claim=f"{rule} costs no more than 1 point where all clients are honest, on "
                 f"{dataset}",
@@ -83,7 +84,7 @@ def _break(results: Results, dataset: str) -> Iterator[Finding]:
     for attack in ATTACKS:
         case = _case(dataset, "fedavg", attack)
         if case in results and calm in results:
-            lost = results.compare(calm, case, get_final)
+            lost = results.compare(calm, get_final, case)
             yield Finding(
                 claim=f"{N_MALICIOUS} of 10 malicious clients ({attack}) cost FedAvg more than 10 "
                 f"points on {dataset}",
@@ -99,7 +100,7 @@ def _beat_robust(results: Results, dataset: str) -> Iterator[Finding]:
         for rule in ROBUST:
             other = _case(dataset, rule, attack)
             if ours in results and other in results:
-                gain = results.compare(ours, other, get_final)
+                gain = results.compare(ours, get_final, other)
                 yield Finding(
                     claim=f"zkpot is more accurate than {rule} that is told the number of "
                     f"malicious clients ({attack}), on {dataset}",
@@ -113,7 +114,7 @@ def _stay_stable(results: Results, dataset: str) -> Iterator[Finding]:
     for attack in ATTACKS:
         case = _case(dataset, "zkpot", attack)
         if case in results and calm in results and results.has_spread(case):
-            more = results.compare(case, calm, get_spread)
+            more = results.compare(case, get_spread, calm)
             yield Finding(
                 claim=f"zkpot under attack ({attack}) spreads from round to round by at most 1 "
                 f"point more than FedAvg without any, on {dataset}",
@@ -127,7 +128,7 @@ def _over_partitions(results: Results, dataset: str) -> Iterator[Finding]:
         calm = Case(dataset=dataset, partition=partition, rule="fedavg")
         case = Case(dataset=dataset, partition=partition, rule="zkpot", attack="sign flip")
         if partition != MAIN_PARTITION and calm in results and case in results:
-            lost = results.compare(calm, case, get_final)
+            lost = results.compare(calm, get_final, case)
             yield Finding(
                 claim=f"the same reach (zkpot, sign flip, 1 point) on {dataset} of the partition "
                 f"{partition}",

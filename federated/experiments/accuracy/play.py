@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from federated.experiments.accuracy.cases import NO_ATTACK, Case, Size
+from federated.experiments.accuracy.cases import N_CLIENTS, NO_ATTACK, Case
 from federated.experiments.attacks.adaptive import Truthful
 from federated.experiments.attacks.catalog import ATTACKS
 from federated.experiments.kinds import Json
 from federated.experiments.simulation.interface import Attack, Setting
 from federated.experiments.simulation.loop import Round, run_rounds
 from federated.experiments.simulation.rules.catalog import make_rule
+from federated.experiments.simulation.sizes import Size
 from federated.experiments.simulation.tasks import TaskPlan, make_setting
 
 
@@ -26,7 +27,8 @@ def play_case(case: Case, size: Size, data_dir: Path, *, seed: int) -> Json:
     malicious : of the others'; None where there are none
     void      : rounds without enough accepted models
     """
-    setting = replace(_make_setting(case.plan(size), data_dir, seed), n_malicious=case.n_malicious)
+    plan = size.plan(case.dataset, case.partition, n_clients=N_CLIENTS)
+    setting = replace(_make_setting(plan, data_dir, seed), n_malicious=case.n_malicious)
     rule, setting = make_rule(case.rule, setting, size.training, seed=seed)
     rounds = list(
         run_rounds(

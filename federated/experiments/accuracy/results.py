@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
+from federated.experiments import results
 from federated.experiments.accuracy.cases import Case, read_cell
-from federated.experiments.bands import Band, band
 from federated.experiments.kinds import Json, Outcomes
 from kernels.numpy_types import Float64Array
 
-LAST = 3
-"""Rounds at the end whose mean is a run's accuracy, and whose spread its stability."""
 LEAST_ROUNDS = 8
 """Of a run whose spread is told."""
-
-Measure = Callable[[Json], float]
-
-
-def get_final(result: Json) -> float:
-    """Mean accuracy over the last rounds."""
-    return float(np.mean(result["accuracy"][-LAST:]))
 
 
 def get_spread(result: Json) -> float:
@@ -33,35 +22,17 @@ def get_spread(result: Json) -> float:
     return float(np.sqrt(np.mean((late - trend) ** 2)))
 
 
-class Results:
+class Results(results.Results[Case]):
     """Outcomes by case."""
 
     def __init__(self, outcomes: Outcomes) -> None:
-        self._by_case: dict[Case, dict[int, Json]] = {}
-        for cell, result in outcomes:
-            case, _ = read_cell(cell.parameters)
-            self._by_case.setdefault(case, {})[cell.seed] = result
-
-    def __contains__(self, case: Case) -> bool:
-        return case in self._by_case
-
-    @property
-    def cases(self) -> list[Case]:
-        return list(self._by_case)
-
-    def measure(self, case: Case, measure: Measure) -> Band:
-        """Over seeds."""
-        return band([measure(result) for result in self._by_case[case].values()])
-
-    def compare(self, first: Case, second: Case, measure: Measure) -> Band:
-        """The difference of two cases, seed by seed of both: they share data, partition and
-        batches."""
-        a, b = self._by_case[first], self._by_case[second]
-        return band([measure(a[seed]) - measure(b[seed]) for seed in a if seed in b])
+        super().__init__(
+            (read_cell(cell.parameters)[0], cell.seed, result) for cell, result in outcomes
+        )
 
     def get_curves(self, case: Case) -> Float64Array:
         """Accuracy by seed and round, float64[n_seeds, n_rounds]."""
-        return np.array([result["accuracy"] for result in self._by_case[case].values()])
+        return np.array([result["accuracy"] for result in self.list_results(case)])
 
     def has_spread(self, case: Case) -> bool:
         """Whether there are rounds enough for a spread: a line through two or three says little."""
@@ -69,4 +40,4 @@ class Results:
 
     def get_mean(self, case: Case, name: str) -> float:
         """Of a number of the results."""
-        return float(np.mean([result[name] for result in self._by_case[case].values()]))
+        return float(np.mean([result[name] for result in self.list_results(case)]))

@@ -12,12 +12,13 @@ from federated.experiments.accuracy.cases import (
     N_MALICIOUS,
     NO_ATTACK,
     Case,
-    Size,
 )
-from federated.experiments.accuracy.results import LAST, Measure, Results, get_final, get_spread
+from federated.experiments.accuracy.results import Results, get_spread
 from federated.experiments.bands import band
 from federated.experiments.kinds import Figure, Table
+from federated.experiments.results import LAST, Measure, get_final
 from federated.experiments.simulation.rules.catalog import RULES
+from federated.experiments.simulation.sizes import Size
 from kernels.files import replacing
 
 _STYLES = ("-", "--", ":", "-.")

@@ -9,6 +9,7 @@ samples that will be drawn, and all honest models.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -77,11 +78,26 @@ class Stealthy(Truthful):
 
 
 class DataOnly(Truthful):
-    """Poisons its samples as the attack does, and trains honestly on them.
+    """Poisons some of its samples as the attack does, and trains honestly on all.
 
     That is all it can do where the steps of a training are proven: a commitment to samples says
     nothing of what they show, but no other model than the one they lead to has a proof.
     """
+
+    def __init__(self, attack: Attack, *, share: float = 1.0) -> None:
+        """share : of its samples, at which the attack is let; a greater one takes in a less"""
+        super().__init__(attack)
+        self.share = share
+
+    def poison(
+        self, samples: LabeledImages, setting: Setting, generator: np.random.Generator
+    ) -> LabeledImages:
+        poisoned = self.attack.poison(samples, setting, generator)
+        n_spared = len(samples) - round(self.share * len(samples))
+        spared = generator.permutation(len(samples))[:n_spared]
+        images, labels = poisoned.images.copy(), poisoned.labels.copy()
+        images[spared], labels[spared] = samples.images[spared], samples.labels[spared]
+        return replace(samples, images=images, labels=labels)
 
     def send(self, sight: Sight) -> Float32Array:
         return sight.trained

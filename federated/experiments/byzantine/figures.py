@@ -10,10 +10,10 @@ import numpy as np
 from federated.experiments.byzantine.results import (
     Case,
     Results,
-    get_accuracy,
     get_success,
 )
 from federated.experiments.kinds import Figure
+from federated.experiments.results import get_final
 from kernels.files import replacing
 
 COLORS = {
@@ -32,7 +32,7 @@ _WIDTH = 0.004
 
 
 def draw_accuracy(results: Results, dataset: str, attacks: Sequence[str]) -> Callable[[Path], None]:
-    """Draws the accuracy of the last global model by share, a panel for each attack."""
+    """Draws the accuracy of the last global models by share, a panel for each attack."""
     return lambda path: _draw(results, dataset, attacks, path, "accuracy")
 
 
@@ -52,8 +52,8 @@ def make_figures(results: Results, dataset: str, conditions: str) -> tuple[Figur
         made.append(
             Figure(
                 name=f"{dataset}-accuracy",
-                caption="Accuracy of the last global model against the share of malicious clients. "
-                f"{bands} {conditions}",
+                caption="Accuracy of the last global models against the share of malicious "
+                f"clients. {bands} {conditions}",
                 draw=draw_accuracy(results, dataset, swept),
             )
         )
@@ -84,7 +84,7 @@ def _draw(results: Results, dataset: str, attacks: Sequence[str], path: Path, wh
     panels = picture.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
     lines = {}
     for attack, panel in zip(attacks, panels.flat, strict=False):
-        measure = get_accuracy if what == "accuracy" else get_success(attack)
+        measure = get_final if what == "accuracy" else get_success(attack)
         for place, (rule, color) in enumerate(COLORS.items()):
             cases = [
                 Case(dataset=dataset, rule=rule, attack=attack, share=share)
@@ -117,7 +117,7 @@ def _draw(results: Results, dataset: str, attacks: Sequence[str], path: Path, wh
         panel.set_visible(False)
     picture.supxlabel("malicious clients")
     picture.supylabel("accuracy" if what == "accuracy" else "success of the attack")
-    picture.suptitle(f"{dataset}, {results.count_seeds()} seeds")
+    picture.suptitle(f"{dataset}, {results.count_seeds()} seeds or more")
     picture.legend(list(lines.values()), list(lines), loc="outside right center", fontsize="small")
     with replacing(path) as file:
         picture.savefig(file, format="png", dpi=150)

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from federated.experiments.bands import Band, is_at_least, is_at_most, join
 from federated.experiments.byzantine.results import (
     Case,
-    Measure,
     Results,
-    get_accuracy,
     get_admitted,
+    get_poisoned,
     get_success,
 )
 from federated.experiments.kinds import Finding
+from federated.experiments.results import Measure, get_final
 
 POINT = 0.01
 HARM = 0.10
@@ -33,7 +33,7 @@ OURS = {
 ATTACKERS = {
     "zkpot": "who know the rule",
     "zkpot-bounds": "who know the rule",
-    "zkpot-training": "who poison all that they can, fitted to no threshold,",
+    "zkpot-training": "who fit how many samples they poison to the rule",
 }
 """Of our rules, as `play.adapt` makes them."""
 DEFENCES = {
@@ -108,8 +108,13 @@ class _Readings:
 
     def _tell_entered(self, rule: str, attack: str, share: float) -> str:
         """An attack that is refused altogether has lost the rule its clients, and no more."""
-        entered = self._results.measure(self._case(rule, attack, share), get_admitted)
-        return f"{attack} ({_percent(entered.mean)} entered)"
+        case = self._case(rule, attack, share)
+        told = f"{_percent(self._results.measure(case, get_admitted).mean)} entered"
+        chosen = [get_poisoned(result) for result in self._results.list_results(case)]
+        poisoned = [one for one in chosen if one is not None]
+        if poisoned:
+            told += f" with {_percent(min(poisoned))} to {_percent(max(poisoned))} poisoned"
+        return f"{attack} ({told})"
 
     def duels(self) -> Iterator[Finding]:
         """Against what needs no proof: attackers there do as published, ours as `ATTACKERS`."""
@@ -119,7 +124,7 @@ class _Readings:
                 for attack in UNTARGETED:
                     mine, theirs = (self._case(r, attack, MANY) for r in (rule, other))
                     if mine in self._results and theirs in self._results:
-                        more = self._results.compare(mine, get_accuracy, theirs, get_accuracy)
+                        more = self._results.compare(mine, get_final, theirs)
                         name = f"{attack}, than {others_label}"
                         told.append((name, more, is_at_least(more, -POINT)))
             if told:
@@ -134,7 +139,7 @@ class _Readings:
         calm = self._case("fedavg")
         cases = [self._case(rule, attack, share) for attack in UNTARGETED]
         return [
-            (case.attack, self._results.compare(calm, get_accuracy, case, get_accuracy))
+            (case.attack, self._results.compare(calm, get_final, case))
             for case in cases
             if case in self._results and calm in self._results
         ]

@@ -16,14 +16,17 @@ from federated.experiments.attacks.identities import multiply
 from federated.experiments.attacks.labels import LabelFlip, TargetedFlip
 from federated.experiments.attacks.triggers import Backdoor
 from federated.experiments.attacks.updates import CopiedModel, ReturnedModel
-from federated.experiments.byzantine.cases import N_CLIENTS, TRAINING, UNPROVEN, Conditions
+from federated.experiments.byzantine.cases import N_CLIENTS, PARTITION, UNPROVEN
+from federated.experiments.byzantine.fitting import fit
 from federated.experiments.byzantine.results import NO_ATTACK, Case
 from federated.experiments.kinds import Json
+from federated.experiments.simulation.batches import LocalTraining
 from federated.experiments.simulation.interface import Attack, Rule, Setting, Sight
 from federated.experiments.simulation.loop import Round, run_rounds
 from federated.experiments.simulation.rules.catalog import make_rule
 from federated.experiments.simulation.rules.means import FedAvg
 from federated.experiments.simulation.rules.zkpot import ZkPot
+from federated.experiments.simulation.sizes import Size
 from federated.experiments.simulation.tasks import make_setting
 from federated.experiments.simulation.vectors import to_model
 from kernels.numpy_types import Float32Array
@@ -38,36 +41,49 @@ class UnprovenTraining(FedAvg):
     trains_exactly = True
 
 
-def play(case: Case, conditions: Conditions, data_dir: Path, *, seed: int) -> Json:
+def play(case: Case, size: Size, data_dir: Path, *, seed: int) -> Json:
     """What a case came to: JSON values, as `results` reads them."""
-    setting = _set_up(case, conditions, data_dir, seed=seed)
-    rule, own = find_rule(case.rule, setting, seed=seed)
+    setting = _set_up(case, size, data_dir, seed=seed)
+    rule, own = find_rule(case.rule, setting, size.training, seed=seed)
     attack = None if case.attack == NO_ATTACK else adapt(ATTACKS[case.attack], rule)
-    rounds = list(
-        run_rounds(
-            own,
-            rule,
-            attack,
-            n_rounds=conditions.n_rounds,
-            training=TRAINING,
-            n_drawn=conditions.n_drawn,
-            seed=seed,
+
+    def run(attack: Attack | None) -> Json:
+        rounds = list(
+            run_rounds(
+                own,
+                rule,
+                attack,
+                n_rounds=size.n_rounds,
+                training=size.training,
+                n_drawn=size.n_drawn,
+                seed=seed,
+            )
         )
-    )
+        return _sum_up(own, rounds, attack)
+
+    if isinstance(attack, DataOnly):
+        return fit(attack, run)
+    return {**run(attack), "poisoned": None}
+
+
+def _sum_up(setting: Setting, rounds: list[Round], attack: Attack | None) -> Json:
+    """What all rounds of a run came to."""
     return {
         "accuracy": [one.accuracy for one in rounds],
-        "success": measure_successes(own, rounds[-1], attack),
+        "success": measure_successes(setting, rounds[-1], attack),
         "admitted": _share(rounds, lambda one: one.closing.accepted[one.view.is_malicious]),
         "excluded": _share(rounds, lambda one: ~one.closing.accepted[~one.view.is_malicious]),
-        "led": _share(rounds, lambda one: [0 <= one.closing.leader < own.n_malicious]),
+        "led": _share(rounds, lambda one: [0 <= one.closing.leader < setting.n_malicious]),
     }
 
 
-def find_rule(name: str, setting: Setting, *, seed: int) -> tuple[Rule, Setting]:
+def find_rule(
+    name: str, setting: Setting, training: LocalTraining, *, seed: int
+) -> tuple[Rule, Setting]:
     """The rule of a name and the setting to run it in, as `make_rule`, with `UnprovenTraining`."""
     if name != UNPROVEN:
-        return make_rule(name, setting, TRAINING, seed=seed)
-    _, exact = make_rule("zkpot-training", setting, TRAINING, seed=seed)
+        return make_rule(name, setting, training, seed=seed)
+    _, exact = make_rule("zkpot-training", setting, training, seed=seed)
     return UnprovenTraining(), exact
 
 
@@ -75,9 +91,8 @@ def adapt(attack: Attack, rule: Rule) -> Attack:
     """The attack as it is where claims are believed; else the form that knows the rule.
 
     Free riders have nothing to adapt. Where training is proven, who has poisoned data trains on
-    it, and who has none sends what is refused: that harms more than to train honestly. How much is
-    poisoned is not fitted to the threshold, so this is no worst case: all labels flipped are
-    refused, and fewer might pass.
+    it, and is fitted by `fitting`; who has none sends what is refused: that harms more than to
+    train honestly.
     """
     if not isinstance(rule, ZkPot):
         return attack
@@ -116,17 +131,18 @@ def measure_successes(setting: Setting, last: Round, attack: Attack | None) -> d
     return {name: success for name, success in found.items() if success is not None}
 
 
-def _set_up(case: Case, conditions: Conditions, data_dir: Path, *, seed: int) -> Setting:
+def _set_up(case: Case, size: Size, data_dir: Path, *, seed: int) -> Setting:
     """The setting of a case; of sybils: with one attacker, under its names."""
-    setting = _load(case.dataset, conditions, data_dir, seed)
+    setting = _load(case.dataset, size, data_dir, seed)
     setting = replace(setting, n_malicious=round(case.share * N_CLIENTS))
     return multiply(setting, n_identities=case.n_names) if case.n_names else setting
 
 
 @lru_cache(maxsize=2)
-def _load(dataset: str, conditions: Conditions, data_dir: Path, seed: int) -> Setting:
+def _load(dataset: str, size: Size, data_dir: Path, seed: int) -> Setting:
     """All of a data set and a seed that its cases have in common, the trained start included."""
-    return make_setting(conditions.plan(dataset, n_malicious=0), data_dir, seed=seed)
+    plan = size.plan(dataset, PARTITION, n_clients=N_CLIENTS)
+    return make_setting(plan, data_dir, seed=seed)
 
 
 def _share(rounds: list[Round], find: Callable[[Round], object]) -> float:

@@ -1,15 +1,14 @@
-"""Outcomes of cells by what was set up, and differences of two of them, seed by seed."""
+"""What a cell of the experiment is, and what is read of its result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
-from federated.experiments.bands import Band, band
+from federated.experiments import results
 from federated.experiments.kinds import Cell, Json, Outcomes
+from federated.experiments.results import Measure
 
 NO_ATTACK = "none"
-Measure = Callable[[Json], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +36,6 @@ class Case:
         return cls(**{field.name: cell.parameters[field.name] for field in fields(cls)})  # type: ignore[arg-type]
 
 
-def get_accuracy(result: Json) -> float:
-    """Share of test samples that the last global model gets right."""
-    return float(result["accuracy"][-1])
-
-
 def get_success(attack: str) -> Measure:
     """The success of an attack on the last global model."""
     return lambda result: float(result["success"][attack])
@@ -57,39 +51,18 @@ def get_led(result: Json) -> float:
     return float(result["led"])
 
 
-class Results:
-    """The results of a run by case and seed."""
+def get_poisoned(result: Json) -> float | None:
+    """Share of what the attack poisons at most that was poisoned; None: it is not chosen."""
+    found: float | None = result["poisoned"]
+    return found
+
+
+class Results(results.Results[Case]):
+    """Outcomes by case."""
 
     def __init__(self, outcomes: Outcomes) -> None:
-        self._found: dict[Case, dict[int, Json]] = {}
-        for cell, result in outcomes:
-            self._found.setdefault(Case.of(cell), {})[cell.seed] = result
-
-    def __contains__(self, case: Case) -> bool:
-        return case in self._found
-
-    @property
-    def cases(self) -> list[Case]:
-        """In the order in which they ran."""
-        return list(self._found)
-
-    def measure(self, case: Case, measure: Measure) -> Band:
-        """The band over the seeds of a case."""
-        return band([measure(result) for result in self._found[case].values()])
-
-    def compare(self, case: Case, measure: Measure, other: Case, other_measure: Measure) -> Band:
-        """The band of the differences, case less other, of runs of equal seeds: equal data, start
-        and draws."""
-        mine, others = self._found[case], self._found[other]
-        return band(
-            [measure(mine[seed]) - other_measure(others[seed]) for seed in mine if seed in others]
-        )
+        super().__init__((Case.of(cell), cell.seed, result) for cell, result in outcomes)
 
     def has_success(self, case: Case, attack: str) -> bool:
         """Whether the success of this attack was measured in a case."""
-        found = self._found.get(case, {})
-        return bool(found) and all(attack in result["success"] for result in found.values())
-
-    def count_seeds(self) -> int:
-        """Of the case that ran with fewest."""
-        return min((len(found) for found in self._found.values()), default=0)
+        return case in self and all(attack in one["success"] for one in self.list_results(case))

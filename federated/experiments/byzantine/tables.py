@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from federated.experiments.byzantine.results import (
     NO_ATTACK,
     Case,
-    Measure,
     Results,
-    get_accuracy,
     get_admitted,
     get_led,
     get_success,
 )
 from federated.experiments.kinds import Table
+from federated.experiments.results import Measure, get_final
 
 NOT_RUN = "-"
 REMEDIES = {
@@ -59,12 +58,12 @@ def _make_accuracies(results: Results, dataset: str) -> Table:
     columns = _find_columns(cases, list(dict.fromkeys(case.attack for case in cases)))
     return _tabulate(
         results,
-        f"{dataset}: accuracy of the last global model, %",
+        f"{dataset}: accuracy of the last global models, %",
         columns,
         dict.fromkeys(case.rule for case in cases),
         lambda rule, column: (
             Case(dataset=dataset, rule=rule, attack=column[0], share=column[1]),
-            get_accuracy,
+            get_final,
         ),
     )
 

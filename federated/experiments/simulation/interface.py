@@ -71,7 +71,7 @@ class Attack(Protocol):
     def poison(
         self, samples: LabeledImages, setting: Setting, generator: np.random.Generator
     ) -> LabeledImages:
-        """The samples that a malicious client trains on."""
+        """The samples that a malicious client trains on, each in the place of one of its own."""
         ...
 
     def send(self, sight: Sight) -> Float32Array:

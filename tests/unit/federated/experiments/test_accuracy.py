@@ -25,10 +25,11 @@ from federated.experiments.accuracy.cases import (
 )
 from federated.experiments.accuracy.experiment import EXPERIMENT
 from federated.experiments.accuracy.play import play_case
-from federated.experiments.accuracy.results import get_final, get_spread
+from federated.experiments.accuracy.results import get_spread
 from federated.experiments.bands import Band, is_at_most, is_more
 from federated.experiments.catalog import load_experiment
 from federated.experiments.kinds import Cell, Finding, Json, Profile, Reading
+from federated.experiments.results import get_final
 from federated.experiments.simulation.rules.catalog import RULES
 
 TINY = replace(

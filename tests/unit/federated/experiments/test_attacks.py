@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -263,6 +264,22 @@ def test_under_proven_training_only_data_is_left() -> None:
     sight = make_sight()
     for name in ("sign flip", "model replacement", "zero model", "copied model"):
         assert DataOnly(ATTACKS[name]).send(sight).tolist() == sight.trained.tolist()
+
+
+def test_who_poisons_a_part_spares_the_rest_and_takes_in_what_less_would() -> None:
+    samples, setting = make_samples([0, 1, 2, 3, 5, 6, 7, 8, 9, 9]), make_setting()
+
+    def find_poisoned(share: float) -> set[int]:
+        poisoned = DataOnly(Backdoor(share=1.0), share=share).poison(samples, setting, rng())
+        marked = (poisoned.images == put_trigger(samples.images)).all(axis=1)
+        assert np.array_equal(poisoned.images[~marked], samples.images[~marked])
+        assert np.array_equal(poisoned.labels[~marked], samples.labels[~marked])
+        assert (poisoned.labels[marked] == 0).all()
+        return set(np.flatnonzero(marked))
+
+    shares = [find_poisoned(share) for share in (0.0, 0.3, 0.5, 1.0)]
+    assert [len(found) for found in shares] == [0, 3, 5, 10]
+    assert all(less < more for less, more in pairwise(shares))
 
 
 def test_sybils_share_what_cannot_be_copied() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,23 +11,34 @@ import pytest
 
 from federated.experiments.attacks.adaptive import DataOnly, Stealthy, Truthful
 from federated.experiments.attacks.catalog import ATTACKS
-from federated.experiments.byzantine.cases import TRAINING, UNPROVEN, Conditions
+from federated.experiments.byzantine.cases import PARTITION, UNPROVEN
 from federated.experiments.byzantine.play import adapt, find_rule, play
 from federated.experiments.byzantine.results import Case
 from federated.experiments.kinds import Json
+from federated.experiments.simulation.interface import Setting
 from federated.experiments.simulation.loop import run_rounds
 from federated.experiments.simulation.rules.means import FedAvg
+from federated.experiments.simulation.sizes import Size
 from federated.experiments.simulation.tasks import make_setting
 
-SMALL = Conditions(
+SMALL = Size(
     network="mlp-784-16-10",
     n_public=100,
     n_train=900,
     n_pool=256,
     n_test=256,
-    n_rounds=3,
     n_drawn=128,
+    n_rounds=3,
+    steps=20,
+    batch_size=32,
+    learning_rate=5e-3,
 )
+
+
+def make_malicious() -> Setting:
+    """Three of ten."""
+    plan = replace(SMALL.plan("mnist", PARTITION, n_clients=10), n_malicious=3)
+    return make_setting(plan, Path("/nowhere"), seed=1)
 
 
 @cache
@@ -87,13 +99,12 @@ def test_leaders_write_their_model_where_nobody_adds_up() -> None:
 
 def test_zkpot_refuses_an_attack_as_it_is_and_lets_pass_what_knows_it() -> None:
     """Of the first, no model enters; of the second, all do."""
-    conditions = SMALL.plan("mnist", n_malicious=3)
-    rule, setting = find_rule("zkpot", make_setting(conditions, Path("/nowhere"), seed=1), seed=1)
+    rule, setting = find_rule("zkpot", make_malicious(), SMALL.training, seed=1)
     flip = ATTACKS["sign flip"]
     outcomes = {}
     for attack in (Truthful(flip), adapt(flip, rule)):
         rounds = run_rounds(
-            setting, rule, attack, n_rounds=3, training=TRAINING, n_drawn=128, seed=1
+            setting, rule, attack, n_rounds=3, training=SMALL.training, n_drawn=128, seed=1
         )
         outcomes[type(attack)] = np.stack([one.closing.accepted[:3] for one in rounds])
     assert not outcomes[Truthful].any()
@@ -109,14 +120,33 @@ def test_proven_training_refuses_what_was_not_trained() -> None:
     assert same["accuracy"] == poisoned["accuracy"]
 
 
+def test_poisoners_of_proven_training_pass_with_less() -> None:
+    """All labels flipped are refused from the first mean on."""
+    found = run("zkpot-training", "label flip", 0.3)
+    assert found["poisoned"] is not None
+    assert run("zkpot", "label flip", 0.3)["poisoned"] is None
+    setting = make_malicious()
+    rule, exact = find_rule("zkpot-training", setting, SMALL.training, seed=1)
+    rounds = run_rounds(
+        exact,
+        rule,
+        DataOnly(ATTACKS["label flip"]),
+        n_rounds=3,
+        training=SMALL.training,
+        n_drawn=128,
+        seed=1,
+    )
+    whole = [one.accuracy for one in rounds]
+    assert np.mean(found["accuracy"]) <= np.mean(whole), "the worst of what it tries"
+
+
 def test_unproven_steps_take_any_model() -> None:
     assert run(UNPROVEN, "model replacement", 0.3)["admitted"] == 1.0
 
 
 def test_attackers_adapt_to_what_is_asked_of_them() -> None:
-    conditions = SMALL.plan("mnist", n_malicious=3)
-    setting = make_setting(conditions, Path("/nowhere"), seed=1)
-    rules = {name: find_rule(name, setting, seed=1)[0] for name in ("zkpot", "zkpot-training")}
+    names = ("zkpot", "zkpot-training")
+    rules = {name: find_rule(name, make_malicious(), SMALL.training, seed=1)[0] for name in names}
     found = {
         (name, attack): type(adapt(ATTACKS[attack], rule))
         for name, rule in rules.items()
