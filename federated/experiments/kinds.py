@@ -18,6 +18,8 @@ from kernels.backend import Backend
 
 FORMAT = "zkpot-experiment-v1"
 """Of reports."""
+ASSUMED = "so the simulation assumes, and the experiment claims tries with real proofs"
+"""Said of what cannot be otherwise where it is read, so that nobody takes it for measured."""
 Profile = Literal["quick", "full"]
 PROFILES: tuple[Profile, ...] = ("quick", "full")
 Json = dict[str, Any]
@@ -121,7 +123,8 @@ class Experiment(Protocol):
     another reads."""
 
     def plan(self, profile: Profile) -> Sequence[Cell]:
-        """The cells of a profile, in the order in which they run; at least 3 seeds each."""
+        """The cells of a profile, in the order in which they run; at least 3 seeds of each that has
+        a band."""
         ...
 
     def run(self, cell: Cell, lab: Lab) -> Json:

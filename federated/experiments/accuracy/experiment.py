@@ -19,6 +19,14 @@ from federated.experiments.accuracy.cases import (
 )
 from federated.experiments.accuracy.findings import find
 from federated.experiments.accuracy.play import play_case
+from federated.experiments.accuracy.proofs import (
+    N_ROUNDS,
+    N_SAMPLES,
+    is_proof_cell,
+    list_proof_cells,
+    prove_cell,
+    read_proofs,
+)
 from federated.experiments.accuracy.results import Results
 from federated.experiments.accuracy.show import make_figures, make_tables
 from federated.experiments.catalog import EXPERIMENTS
@@ -35,14 +43,17 @@ class Accuracy:
     is_parallel = True
 
     def plan(self, profile: Profile) -> Sequence[Cell]:
-        return list_cells(profile)
+        return [*list_cells(profile), *list_proof_cells(profile)]
 
     def run(self, cell: Cell, lab: Lab) -> Json:
+        if is_proof_cell(cell):
+            return prove_cell(cell, lab)
         case, size = read_cell(cell.parameters)
         return play_case(case, size, lab.data_dir, seed=cell.seed)
 
     def read(self, profile: Profile, outcomes: Outcomes) -> Reading:
-        results = Results(outcomes)
+        results = Results([one for one in outcomes if not is_proof_cell(one[0])])
+        proven = [result for cell, result in outcomes if is_proof_cell(cell)]
         sizes = dict(SIZES[profile])
         n_more = len(MORE_SEEDS[profile])
         conditions = {
@@ -56,12 +67,13 @@ class Accuracy:
             ),
             "rounds": "; ".join(f"{name}: {size.n_rounds}" for name, size in sizes.items()),
             "proofs": f"threshold {THRESHOLD:.0%} and margin {MARGIN:+.0%} of the drawn samples; "
-            "counts are of the integer evaluator, which proofs speak of",
+            "counts are of the integer evaluator, which proofs speak of; beside it are real ones "
+            f"of the models of {N_ROUNDS} rounds, on {N_SAMPLES} samples",
             "noise": f"PoFL with noise: {NOISE} per parameter, in norms of an update; its privacy "
             "is measured by the experiment `privacy`",
         }
         return Reading(
-            findings=find(results),
+            findings=(*find(results), *read_proofs(proven)),
             tables=make_tables(results),
             figures=make_figures(results, sizes),
             conditions=conditions,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +13,7 @@ from federated.experiments.accuracy.cases import N_CLIENTS, NO_ATTACK, Case
 from federated.experiments.attacks.adaptive import Truthful
 from federated.experiments.attacks.catalog import ATTACKS
 from federated.experiments.kinds import Json
-from federated.experiments.simulation.interface import Attack, Setting
+from federated.experiments.simulation.interface import Attack, Rule, Setting
 from federated.experiments.simulation.loop import Round, run_rounds
 from federated.experiments.simulation.rules.catalog import make_rule
 from federated.experiments.simulation.sizes import Size
@@ -27,26 +28,32 @@ def play_case(case: Case, size: Size, data_dir: Path, *, seed: int) -> Json:
     malicious : of the others'; None where there are none
     void      : rounds without enough accepted models
     """
-    plan = size.plan(case.dataset, case.partition, n_clients=N_CLIENTS)
-    setting = replace(_make_setting(plan, data_dir, seed), n_malicious=case.n_malicious)
-    rule, setting = make_rule(case.rule, setting, size.training, seed=seed)
-    rounds = list(
-        run_rounds(
-            setting,
-            rule,
-            _find_attack(case.attack, claims_truly=rule.is_verified),
-            n_rounds=size.n_rounds,
-            training=size.training,
-            n_drawn=size.n_drawn,
-            seed=seed,
-        )
-    )
+    rounds = list(play_rounds(case, size, data_dir, seed=seed)[2])
     return {
         "accuracy": [one.accuracy for one in rounds],
         "honest": _share(rounds, malicious=False),
         "malicious": _share(rounds, malicious=True) if case.n_malicious else None,
         "void": sum(not one.closing.accepted.any() for one in rounds),
     }
+
+
+def play_rounds(
+    case: Case, size: Size, data_dir: Path, *, seed: int
+) -> tuple[Rule, Setting, Iterator[Round]]:
+    """The rule of a case, the setting it runs in, and the rounds, one after the other."""
+    plan = size.plan(case.dataset, case.partition, n_clients=N_CLIENTS)
+    setting = replace(_make_setting(plan, data_dir, seed), n_malicious=case.n_malicious)
+    rule, setting = make_rule(case.rule, setting, size.training, seed=seed)
+    rounds = run_rounds(
+        setting,
+        rule,
+        _find_attack(case.attack, claims_truly=rule.is_verified),
+        n_rounds=size.n_rounds,
+        training=size.training,
+        n_drawn=size.n_drawn,
+        seed=seed,
+    )
+    return rule, setting, rounds
 
 
 @lru_cache(maxsize=1)
