@@ -16,7 +16,7 @@ from federated.experiments.byzantine.results import (
     get_poisoned,
     get_success,
 )
-from federated.experiments.kinds import Finding
+from federated.experiments.kinds import ASSUMED, Finding
 from federated.experiments.results import Measure, get_final
 
 POINT = 0.01
@@ -25,15 +25,16 @@ HARM = 0.10
 MANY = 0.3
 MOST = 0.6
 UNTARGETED = ("label flip", "sign flip", "gaussian model", "zero model")
+PROVEN = "zkpot-training"
 OURS = {
     "zkpot": "ZKPoT",
     "zkpot-bounds": "ZKPoT with bounds",
-    "zkpot-training": "ZKPoT with proven training",
+    PROVEN: "ZKPoT with proven training",
 }
 ATTACKERS = {
     "zkpot": "who know the rule",
     "zkpot-bounds": "who know the rule",
-    "zkpot-training": "who fit how many samples they poison to the rule",
+    PROVEN: "who fit how many samples they poison to the rule",
 }
 """Of our rules, as `play.adapt` makes them."""
 DEFENCES = {
@@ -94,6 +95,7 @@ class _Readings:
                             (self._tell_entered(rule, name, share), loss, is_at_most(loss, POINT))
                             for name, loss in told
                         ],
+                        note=self._tell_assumed(rule, [name for name, _ in told], share),
                     )
 
     def accuracy_of_defences(self) -> Iterator[Finding]:
@@ -115,6 +117,18 @@ class _Readings:
         if poisoned:
             told += f" with {_percent(min(poisoned))} to {_percent(max(poisoned))} poisoned"
         return f"{attack} ({told})"
+
+    def _tell_assumed(self, rule: str, attacks: Sequence[str], share: float) -> str:
+        """Of which attacks nothing can enter here, whatever they send."""
+        if rule != PROVEN:
+            return ""
+        cases = [self._case(rule, attack, share) for attack in attacks]
+        barred = [
+            case.attack
+            for case in cases
+            if any(get_poisoned(result) is None for result in self._results.list_results(case))
+        ]
+        return f"nothing of {', '.join(barred)} enters, {ASSUMED}" if barred else ""
 
     def duels(self) -> Iterator[Finding]:
         """Against what needs no proof: attackers there do as published, ours as `ATTACKERS`."""
@@ -183,7 +197,7 @@ class _Readings:
         for rule, label in DATA_ALONE.items():
             told = []
             for share in self._shares():
-                case = self._case("zkpot-training", "model replacement", share)
+                case = self._case(PROVEN, "model replacement", share)
                 data = self._case(rule, "backdoor", share)
                 if case in self._results and data in self._results:
                     success, other = get_success(case.attack), get_success(data.attack)
@@ -194,6 +208,7 @@ class _Readings:
                     "who wants to replace the model under proven training reaches at most what the "
                     f"same poisoned samples, not scaled, reach under {label}, to a point",
                     told,
+                    note=f"no scaled model enters, {ASSUMED}",
                 )
 
     def leaders(self) -> Iterator[Finding]:
@@ -221,16 +236,16 @@ class _Readings:
             ("copied model", "a model that was copied from its owner enters no mean"),
         )
         for attack, claim in claims:
-            told = []
             for rule, label in {"pofl": "PoFL", **OURS}.items():
                 case = self._case(rule, attack, MANY)
                 if case in self._results:
                     entered = self._results.measure(case, get_admitted)
-                    told.append((label, entered, is_at_most(entered, 0.0)))
-            for label, entered, verdict in told:
-                yield self._state(
-                    f"under {label}, {claim}", [("entered", entered, verdict)], unit="%"
-                )
+                    yield self._state(
+                        f"under {label}, {claim}",
+                        [("entered", entered, is_at_most(entered, 0.0))],
+                        unit="%",
+                        note=f"no steps lead there, {ASSUMED}" if rule == PROVEN else "",
+                    )
 
     def sybils(self) -> Iterator[Finding]:
         for rule, label in OURS.items():
@@ -274,10 +289,11 @@ class _Readings:
         told: Sequence[tuple[str, Band, bool | None]],
         *,
         unit: str = "points",
+        note: str = "",
     ) -> Finding:
-        """unit: points of a difference, % of a share."""
+        """unit: points of a difference, % of a share; note: what has to be known to read them"""
         parts = [f"{name}: {found.tell(scale=100)}" for name, found, _ in told]
-        measured = f"{', '.join(parts)} {unit}"
+        measured = f"{', '.join(parts)} {unit}" + (f"; {note}" if note else "")
         return Finding(
             claim=f"{self._dataset}: {claim}",
             measured=measured,

@@ -16,7 +16,7 @@ from federated.experiments.byzantine.results import (
     get_admitted,
     get_success,
 )
-from federated.experiments.kinds import Cell, Finding, Json, Profile, Reading
+from federated.experiments.kinds import ASSUMED, Cell, Finding, Json, Profile, Reading
 from federated.experiments.results import get_final
 
 SEEDS = range(3)
@@ -146,6 +146,24 @@ def test_what_entered_is_told_and_how_much_was_poisoned() -> None:
     assert poisoned.measured == (
         "label flip (60 % entered with 38 % to 38 % poisoned): 2.0 ± 0.0 points"
     )
+
+
+def test_what_cannot_be_otherwise_is_said_to_be_assumed() -> None:
+    findings = read(
+        {
+            case(rule, attack, 0.3): make_result(accuracy=0.9)
+            for rule in ("zkpot", "zkpot-training")
+            for attack in ("sign flip", "copied model")
+        }
+    ).findings
+    assumed = {finding.claim: ASSUMED in finding.measured for finding in findings}
+    for words, expected in (
+        ("ZKPoT with 30 %", False),
+        ("ZKPoT with proven training with 30 %", True),
+        ("under ZKPoT, a model that was copied", False),
+        ("under ZKPoT with proven training, a model that was copied", True),
+    ):
+        assert [told for claim, told in assumed.items() if words in claim] == [expected]
 
 
 @pytest.mark.parametrize(("success", "holds"), [(0.5, True), (0.8, False), (0.61, None)])
