@@ -16,10 +16,10 @@ from federated.experiments.accuracy.cases import (
 from federated.experiments.accuracy.results import Results, get_spread
 from federated.experiments.bands import band
 from federated.experiments.kinds import Figure, Table
+from federated.experiments.picture import open_sheet
 from federated.experiments.results import LAST, Measure, get_final
 from federated.experiments.simulation.rules.catalog import RULES
 from federated.experiments.simulation.sizes import Size
-from kernels.files import replacing
 
 _STYLES = ("-", "--", ":", "-.")
 
@@ -115,7 +115,6 @@ def _write_caption(results: Results, dataset: str, partition: str, size: Size) -
 def draw_curves(results: Results, dataset: str, partition: str, path: Path) -> None:
     """A panel for each attack, with the rules that ran under it."""
     from matplotlib import colormaps
-    from matplotlib.figure import Figure as Picture
     from matplotlib.ticker import PercentFormatter
 
     def list_ran(attack: str) -> list[Case]:
@@ -123,43 +122,41 @@ def draw_curves(results: Results, dataset: str, partition: str, path: Path) -> N
         return [case for case in cases if case in results]
 
     attacks = [attack for attack in (NO_ATTACK, *ATTACKS) if list_ran(attack)]
-    picture = Picture(figsize=(4.2 * len(attacks) + 2.0, 4.2), layout="constrained")
-    panels = picture.subplots(1, len(attacks), squeeze=False, sharey=True)[0]
-    lines = {}
-    for attack, panel in zip(attacks, panels, strict=True):
-        for case in list_ran(attack):
-            place = RULES.index(case.rule)
-            color = colormaps["tab20"](place)
-            curves = results.get_curves(case)
-            rounds = range(1, curves.shape[1] + 1)
-            bands = [band(column) for column in curves.T.tolist()]
-            (lines[case.rule],) = panel.plot(
-                rounds,
-                [one.mean for one in bands],
-                color=color,
-                linestyle=_STYLES[place % len(_STYLES)],
-                linewidth=1.6,
+    with open_sheet(path, width=4.2 * len(attacks) + 2.0, height=4.2) as picture:
+        panels = picture.subplots(1, len(attacks), squeeze=False, sharey=True)[0]
+        lines = {}
+        for attack, panel in zip(attacks, panels, strict=True):
+            for case in list_ran(attack):
+                place = RULES.index(case.rule)
+                color = colormaps["tab20"](place)
+                curves = results.get_curves(case)
+                rounds = range(1, curves.shape[1] + 1)
+                bands = [band(column) for column in curves.T.tolist()]
+                (lines[case.rule],) = panel.plot(
+                    rounds,
+                    [one.mean for one in bands],
+                    color=color,
+                    linestyle=_STYLES[place % len(_STYLES)],
+                    linewidth=1.6,
+                )
+                panel.fill_between(
+                    rounds,
+                    [max(0.0, one.low) for one in bands],
+                    [min(1.0, one.high) for one in bands],
+                    color=color,
+                    alpha=0.12,
+                    linewidth=0,
+                )
+            n = 0 if attack == NO_ATTACK else N_MALICIOUS
+            panel.set_title(
+                "all honest" if not n else f"{n} of {N_CLIENTS}: {attack}", fontsize="medium"
             )
-            panel.fill_between(
-                rounds,
-                [max(0.0, one.low) for one in bands],
-                [min(1.0, one.high) for one in bands],
-                color=color,
-                alpha=0.12,
-                linewidth=0,
-            )
-        n = 0 if attack == NO_ATTACK else N_MALICIOUS
-        panel.set_title(
-            "all honest" if not n else f"{n} of {N_CLIENTS}: {attack}", fontsize="medium"
+            panel.grid(alpha=0.3)
+            panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+        picture.supxlabel("round")
+        picture.supylabel("accuracy")
+        picture.suptitle(f"{dataset}, {partition}")
+        drawn = [rule for rule in RULES if rule in lines]
+        picture.legend(
+            [lines[rule] for rule in drawn], drawn, loc="outside right center", fontsize="small"
         )
-        panel.grid(alpha=0.3)
-        panel.yaxis.set_major_formatter(PercentFormatter(1.0))
-    picture.supxlabel("round")
-    picture.supylabel("accuracy")
-    picture.suptitle(f"{dataset}, {partition}")
-    drawn = [rule for rule in RULES if rule in lines]
-    picture.legend(
-        [lines[rule] for rule in drawn], drawn, loc="outside right center", fontsize="small"
-    )
-    with replacing(path) as file:
-        picture.savefig(file, format="png", dpi=150)

@@ -13,8 +13,8 @@ from federated.experiments.byzantine.results import (
     get_success,
 )
 from federated.experiments.kinds import Figure
+from federated.experiments.picture import open_sheet
 from federated.experiments.results import get_final
-from kernels.files import replacing
 
 COLORS = {
     "fedavg": "black",
@@ -75,49 +75,48 @@ def _shares(results: Results, dataset: str, attack: str) -> list[float]:
 
 
 def _draw(results: Results, dataset: str, attacks: Sequence[str], path: Path, what: str) -> None:
-    from matplotlib.figure import Figure as Picture
     from matplotlib.ticker import PercentFormatter
 
     n_columns = min(2, len(attacks))
     n_rows = -(-len(attacks) // n_columns)
-    picture = Picture(figsize=(4.6 * n_columns + 2.2, 3.4 * n_rows), layout="constrained")
-    panels = picture.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
-    lines = {}
-    for attack, panel in zip(attacks, panels.flat, strict=False):
-        measure = get_final if what == "accuracy" else get_success(attack)
-        for place, (rule, color) in enumerate(COLORS.items()):
-            cases = [
-                Case(dataset=dataset, rule=rule, attack=attack, share=share)
-                for share in _shares(results, dataset, attack)
-            ]
-            cases = [Case(dataset=dataset, rule=rule), *cases]
-            ran = [case for case in cases if case in results]
-            if len(ran) < 2:
-                continue
-            bands = [results.measure(case, measure) for case in ran]
-            # Lines that lie on each other are moved apart by less than anybody reads off.
-            shares = np.array([case.share for case in ran]) + _WIDTH * (place - len(COLORS) / 2)
-            lines[rule] = panel.errorbar(
-                shares,
-                [band.mean for band in bands],
-                yerr=[band.half for band in bands],
-                color=color,
-                marker=MARKS[place],
-                markersize=4,
-                capsize=2,
-                linewidth=1.2,
-                elinewidth=0.8,
-            )
-        panel.set_title(attack, fontsize="medium")
-        panel.set_ylim(-0.03, 1.03)
-        panel.grid(alpha=0.3)
-        panel.xaxis.set_major_formatter(PercentFormatter(1.0))
-        panel.yaxis.set_major_formatter(PercentFormatter(1.0))
-    for panel in panels.flat[len(attacks) :]:
-        panel.set_visible(False)
-    picture.supxlabel("malicious clients")
-    picture.supylabel("accuracy" if what == "accuracy" else "success of the attack")
-    picture.suptitle(f"{dataset}, {results.count_seeds()} seeds or more")
-    picture.legend(list(lines.values()), list(lines), loc="outside right center", fontsize="small")
-    with replacing(path) as file:
-        picture.savefig(file, format="png", dpi=150)
+    with open_sheet(path, width=4.6 * n_columns + 2.2, height=3.4 * n_rows) as picture:
+        panels = picture.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
+        lines = {}
+        for attack, panel in zip(attacks, panels.flat, strict=False):
+            measure = get_final if what == "accuracy" else get_success(attack)
+            for place, (rule, color) in enumerate(COLORS.items()):
+                cases = [
+                    Case(dataset=dataset, rule=rule, attack=attack, share=share)
+                    for share in _shares(results, dataset, attack)
+                ]
+                cases = [Case(dataset=dataset, rule=rule), *cases]
+                ran = [case for case in cases if case in results]
+                if len(ran) < 2:
+                    continue
+                bands = [results.measure(case, measure) for case in ran]
+                # Lines that lie on each other are moved apart by less than anybody reads off.
+                shares = np.array([case.share for case in ran]) + _WIDTH * (place - len(COLORS) / 2)
+                lines[rule] = panel.errorbar(
+                    shares,
+                    [band.mean for band in bands],
+                    yerr=[band.half for band in bands],
+                    color=color,
+                    marker=MARKS[place],
+                    markersize=4,
+                    capsize=2,
+                    linewidth=1.2,
+                    elinewidth=0.8,
+                )
+            panel.set_title(attack, fontsize="medium")
+            panel.set_ylim(-0.03, 1.03)
+            panel.grid(alpha=0.3)
+            panel.xaxis.set_major_formatter(PercentFormatter(1.0))
+            panel.yaxis.set_major_formatter(PercentFormatter(1.0))
+        for panel in panels.flat[len(attacks) :]:
+            panel.set_visible(False)
+        picture.supxlabel("malicious clients")
+        picture.supylabel("accuracy" if what == "accuracy" else "success of the attack")
+        picture.suptitle(f"{dataset}, {results.count_seeds()} seeds or more")
+        picture.legend(
+            list(lines.values()), list(lines), loc="outside right center", fontsize="small"
+        )
