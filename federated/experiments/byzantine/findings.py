@@ -115,7 +115,8 @@ class _Readings:
         chosen = [get_poisoned(result) for result in self._results.list_results(case)]
         poisoned = [one for one in chosen if one is not None]
         if poisoned:
-            told += f" with {_percent(min(poisoned))} to {_percent(max(poisoned))} poisoned"
+            ends = dict.fromkeys(_percent(end(poisoned)) for end in (min, max))
+            told += f" with {' to '.join(ends)} poisoned"
         return f"{attack} ({told})"
 
     def _tell_assumed(self, rule: str, attacks: Sequence[str], share: float) -> str:

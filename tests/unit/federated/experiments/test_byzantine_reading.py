@@ -143,9 +143,7 @@ def test_what_entered_is_told_and_how_much_was_poisoned() -> None:
     known = find(findings, "ZKPoT with 30 % malicious clients who know the rule loses")
     assert known.measured == "sign flip (100 % entered): 0.0 ± 0.0 points"
     poisoned = find(findings, "ZKPoT with proven training with 30 % malicious clients who fit")
-    assert poisoned.measured == (
-        "label flip (60 % entered with 38 % to 38 % poisoned): 2.0 ± 0.0 points"
-    )
+    assert poisoned.measured == "label flip (60 % entered with 38 % poisoned): 2.0 ± 0.0 points"
 
 
 def test_what_cannot_be_otherwise_is_said_to_be_assumed() -> None:
