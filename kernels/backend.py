@@ -199,6 +199,23 @@ class Backend(Protocol):
         """
         ...
 
+    def upload_summing(
+        self,
+        a: FrArray,
+        index: UInt32Array,
+        more: FrArray,
+        bases: G1Array | FixedG1,
+        *,
+        progress: Progress | None = None,
+    ) -> tuple[FrArray, G1Array]:
+        """`upload(a)`, and `msm_g1` of the scalars a[index], then more: a device sums the first of
+        them while others are on their way.
+
+        a, more : of the host
+        index   : as in `take`, and best where it rises
+        """
+        ...
+
     def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:
         """Prepare bases for many MSMs; `max_bytes` allows that much for precomputed multiples."""
         ...

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from kernels.array import FrArray, FrMont
-from kernels.backend import Scalars, T
+from kernels.array import FrArray, FrMont, G1Array
+from kernels.backend import FixedG1, Progress, Scalars, T
 from kernels.errors import ShapeError
 from kernels.integers import HOST, Integers
 from kernels.numpy_types import UInt32Array
@@ -18,6 +18,14 @@ class _Inverting(Protocol):
     """What it is a part of."""
 
     def batch_inverse(self, a: FrMont) -> FrMont: ...
+
+
+class _Summing(Protocol):
+    """What it is a part of."""
+
+    def msm_g1(
+        self, scalars: FrArray, bases: G1Array | FixedG1, *, progress: Progress | None = None
+    ) -> G1Array: ...
 
 
 class HostArrays:
@@ -44,6 +52,18 @@ class HostArrays:
 
     def take(self, a: FrArray, index: UInt32Array) -> FrArray:
         return FrArray(a.data[index])
+
+    def upload_summing(
+        self: _Summing,
+        a: FrArray,
+        index: UInt32Array,
+        more: FrArray,
+        bases: G1Array | FixedG1,
+        *,
+        progress: Progress | None = None,
+    ) -> tuple[FrArray, G1Array]:
+        scalars = FrArray.concat([a[index], more])
+        return a, self.msm_g1(scalars, bases, progress=progress)
 
     def put(self, target: FrMont, places: UInt32Array, values: FrMont) -> None:
         require_places(target, places, values)

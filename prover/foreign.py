@@ -87,7 +87,7 @@ def make_foreign(
         points = compute_points(
             key,
             zkey.circuit,
-            backend.to_mont(backend.upload(witness)),
+            witness,
             blindings=(),
             rho_a=0,
             random_bytes=random_bytes,

@@ -43,6 +43,7 @@ from kernels.cuda import pointwise
 from kernels.cuda.integers import Constants, DeviceIntegers
 from kernels.cuda.inverses import DeviceInverses
 from kernels.cuda.launch.runtime import Array, Device
+from kernels.cuda.msm.arriving import Arriving
 from kernels.cuda.msm.bases import as_bases, prepare_bases
 from kernels.cuda.msm.fixed_base import FixedBase
 from kernels.cuda.msm.sums import Sum, compute_sums
@@ -127,9 +128,7 @@ class CudaBackend:
         """A copy on the device; `a` itself if it is there. Raises DoesNotFit."""
         if self.device.holds(a.data):
             return a
-        if a.data.nbytes > self.device.free_bytes:
-            needed, granted = a.data.nbytes, self.device.free_bytes
-            raise DoesNotFit(what="an array of scalars", needed=needed, granted=granted)
+        self._require_room(a.data.nbytes)
         return type(a)(self.device.asarray(a.data))
 
     @on_device
@@ -190,6 +189,11 @@ class CudaBackend:
             return work(given)
         kind = type(given)
         return self.device.replay(name, [given.data], lambda arrays: work(kind(arrays[0])))
+
+    def _require_room(self, needed: int) -> None:
+        granted = self.device.free_bytes
+        if needed > granted:
+            raise DoesNotFit(what="an array of scalars", needed=needed, granted=granted)
 
     def _there_and_back(self, run: Callable[[Array], Array], words: U64) -> U64:
         return self.device.to_host(run(self.device.asarray(words)))
@@ -343,6 +347,23 @@ class CudaBackend:
             [G1Array(own.reshape(1, -1)) for own in words[: len(in_g1)]],
             [G2Array(own.reshape(1, -1)) for own in words[len(in_g1) :]],
         )
+
+    @on_device
+    def upload_summing(
+        self,
+        a: FrArray,
+        index: UInt32Array,
+        more: FrArray,
+        bases: G1Array | FixedG1,
+        *,
+        progress: Progress | None = None,
+    ) -> tuple[FrArray, G1Array]:
+        """The sum begins once the scalars of its first round are there. Raises DoesNotFit."""
+        self._require_room(ELEMENT_BYTES * (len(a) + len(index) + len(more)))
+        arriving = Arriving(self.device, a.data, index, self._constants(index), more.data)
+        own = Sum(FrArray(arriving.scalars), as_bases(bases, 1), arriving)
+        (words,) = compute_sums(self.device, [own], _of_one(progress))
+        return FrArray(arriving.finish()), G1Array(words.reshape(1, -1))
 
     @on_device
     def fix_g1(self, bases: G1Array, *, max_bytes: int | None = None) -> FixedG1:

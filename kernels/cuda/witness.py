@@ -291,8 +291,13 @@ def join(device: Device, parts: Sequence[Array], out: Array) -> None:
 def gather(device: Device, source: Array, index: Array) -> Array:
     """source[index], uint64[n, w] for index uint32[n] below len(source)."""
     out = device.empty((len(index), source.shape[1]), source.dtype)
-    _gather(device, out.size, source, index, out)
+    gather_into(device, out, source, index)
     return out
+
+
+def gather_into(device: Device, out: Array, source: Array, index: Array) -> None:
+    """out = source[index], see `gather`."""
+    _gather(device, out.size, source, index, out)
 
 
 def scatter(device: Device, target: Array, index: Array, values: Array) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
@@ -21,12 +22,14 @@ from prover.errors import KeyMismatch
 from prover.groth16.quotient import compute_quotient_scalars
 from prover.groth16.sums import sum_all
 from prover.keys.halves import ProvingKey, list_arrays
+from prover.keys.streamed import StreamedBases
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
 from prover.wire.envelope import Groth16Points
 
-SUMS = ("A", "B in G1", "C", "C quotient", "B in G2")
-"""Stages of progress."""
+ON_ITS_WAY = 1 << 21
+"""Wires of a witness of the host whose A is summed while it goes up. Of fewer, the way takes less
+time than a device saves where it sums A with the rest."""
 
 
 def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) -> ProvingKey:
@@ -53,7 +56,7 @@ def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) 
 def compute_points(
     key: ProvingKey,
     circuit: Factors,
-    z: FrMont,
+    z: FrMont | FrArray,
     *,
     blindings: Sequence[int],
     rho_a: int,
@@ -63,7 +66,8 @@ def compute_points(
 ) -> Groth16Points:
     """A, B and C for a witness that satisfies the circuit.
 
-    z         : (1 | public | linked | advice | private), shape [n_wires]; uploaded if it is not
+    z         : (1 | public | linked | advice | private), shape [n_wires]; uploaded if it is not.
+                FrArray: of the host, as files have it
     blindings : rho' of the D' of each linked group
     rho_a     : the blinding of D_A; 0 for a circuit without advice
     cost      : two sparse products, four transforms of the domain (six of a WHOLE quotient), four
@@ -73,21 +77,14 @@ def compute_points(
     """
     with backend.integers.active(key):
         return _compute_points(
-            key,
-            circuit,
-            backend.upload(z),
-            blindings,
-            rho_a,
-            random_bytes,
-            backend,
-            progress or silent,
+            key, circuit, z, blindings, rho_a, random_bytes, backend, progress or silent
         )
 
 
 def _compute_points(
     key: ProvingKey,
     circuit: Factors,
-    z: FrMont,
+    z: FrMont | FrArray,
     blindings: Sequence[int],
     rho_a: int,
     random_bytes: RandomBytes,
@@ -95,26 +92,38 @@ def _compute_points(
     report: StageProgress,
 ) -> Groth16Points:
     _check_sizes(key, circuit, z)
-    of_queries = _compute_scalars(key, circuit, z, backend, report)
-    if backend.download(of_queries.first).to_ints() != [1]:
-        raise KeyMismatch("wire 0 of the witness is not the constant one")
     a, b = draw_scalar(random_bytes), draw_scalar(random_bytes)
-    a_scalars = backend.concat([of_queries.a, FrArray.from_ints([1, a])])
-    b_scalars = backend.concat([of_queries.b, FrArray.from_ints([1, b])])
-    (point_a, point_b1, own, quotient), (point_b2,) = sum_all(
-        [
-            (a_scalars, key.a),
-            (b_scalars, key.b1),
-            (of_queries.c, key.c),
-            (of_queries.h, key.h),
-        ],
+    a_end, b_end = FrArray.from_ints([1, a]), FrArray.from_ints([1, b])
+    points = dict[str, G1Array]()
+    if isinstance(z, FrArray):
+        _require_one(z[0:1])
+        if len(z) >= ON_ITS_WAY and not isinstance(key.a, StreamedBases):
+            z, points["A"] = backend.upload_summing(
+                z, key.a_wires, a_end, key.a, progress=partial(report, "A")
+            )
+    of_queries = _compute_scalars(key, circuit, z, backend, report, with_a="A" not in points)
+    if isinstance(z, FrMont):
+        _require_one(backend.download(of_queries.first))
+    b_scalars = backend.concat([of_queries.b, b_end])
+    sums = {
+        "B in G1": (b_scalars, key.b1),
+        "C": (of_queries.c, key.c),
+        "C quotient": (of_queries.h, key.h),
+    }
+    if of_queries.a is not None:
+        sums = {"A": (backend.concat([of_queries.a, a_end]), key.a), **sums}
+    names = (*sums, "B in G2")
+    found, (point_b2,) = sum_all(
+        sums.values(),
         [(b_scalars, key.b2)],
         backend=backend,
-        progress=lambda i, done, total: report(SUMS[i], done, total),
+        progress=lambda i, done, total: report(names[i], done, total),
     )
+    points.update(zip(sums, found, strict=True))
+    point_a, point_b1 = points["A"], points["B in G1"]
     point_c = small_msm_g1(  # of points that the host has by now, wherever they were computed
         FrArray.from_ints([1, 1, b, a, -a * b, -rho_a, *(-rho for rho in blindings)]),
-        G1Array.concat([own, quotient, point_a, point_b1, key.correction]),
+        G1Array.concat([points["C"], points["C quotient"], point_a, point_b1, key.correction]),
     )
     return Groth16Points(a=point_a, b=point_b2, c=point_c)
 
@@ -124,14 +133,20 @@ class _Scalars:
     """The scalars of the queries that follow from the witness, private, and the first wire."""
 
     first: FrArray
-    a: FrArray
+    a: FrArray | None
     b: FrArray
     c: FrArray
     h: FrArray
 
 
 def _compute_scalars(
-    key: ProvingKey, circuit: Factors, z: FrMont, backend: Backend, report: StageProgress
+    key: ProvingKey,
+    circuit: Factors,
+    z: FrMont | FrArray,
+    backend: Backend,
+    report: StageProgress,
+    *,
+    with_a: bool,
 ) -> _Scalars:
     """All in one phase, which a device replays."""
     n_reported = 0
@@ -141,13 +156,20 @@ def _compute_scalars(
         n_reported += 1
         report(stage, done, total)
 
-    def work(z: FrMont) -> _Scalars:
-        wires = backend.from_mont(z)
-        h = _quotient(key, circuit, z, backend, told)
-        a, b, c = (backend.take(wires, index) for index in (key.a_wires, key.b_wires, key.c_wires))
-        return _Scalars(first=wires[0:1], a=a, b=b, c=c, h=h)
+    def work(z: FrMont, wires: FrArray) -> _Scalars:
+        return _Scalars(
+            first=wires[0:1],
+            h=_quotient(key, circuit, z, backend, told),
+            a=backend.take(wires, key.a_wires) if with_a else None,
+            b=backend.take(wires, key.b_wires),
+            c=backend.take(wires, key.c_wires),
+        )
 
-    found = backend.replay(("scalars", circuit), z, work)
+    name = "scalars", circuit, type(z), with_a
+    if isinstance(z, FrMont):
+        found = backend.replay(name, backend.upload(z), lambda z: work(z, backend.from_mont(z)))
+    else:
+        found = backend.replay(name, backend.upload(z), lambda z: work(backend.to_mont(z), z))
     if n_reported == 0:  # replayed
         report("products", 2, 2)
         report("transforms", 1, 1)
@@ -172,7 +194,12 @@ def _quotient(
     )
 
 
-def _check_sizes(key: ProvingKey, circuit: Factors, z: FrMont) -> None:
+def _require_one(first: FrArray) -> None:
+    if first.to_ints() != [1]:
+        raise KeyMismatch("wire 0 of the witness is not the constant one")
+
+
+def _check_sizes(key: ProvingKey, circuit: Factors, z: FrMont | FrArray) -> None:
     found = (circuit.domain, circuit.n_wires, circuit.n_public, circuit.linked, circuit.n_advice)
     if found != (key.domain, key.n_wires, key.n_public, key.linked, key.n_advice):
         raise KeyMismatch("the circuit has other sizes than the key's")

@@ -179,6 +179,36 @@ def test_sums_of_uploaded_scalars(backend: Backend, prepared: bool, rng: Random)
     assert two.to_ints() == [mul_g2(total, G2)]
 
 
+@pytest.mark.parametrize("prepared", [False, True])
+def test_sums_of_scalars_on_their_way(backend: Backend, prepared: bool) -> None:
+    values, more = random_field(7), [1, R - 2]
+    for index in ([0, 2, 3, 6], [6, 0, 0], []):
+        scalars = [*(values[i] for i in index), *more]
+        bases = G1Array.from_ints([mul_g1(k + 2, G1) for k in range(len(scalars))])
+        there, found = backend.upload_summing(
+            FrArray.from_ints(values),
+            np.array(index, dtype=np.uint32),
+            FrArray.from_ints(more),
+            backend.fix_g1(bases) if prepared else bases,
+        )
+        assert same(backend, there, FrArray.from_ints(values))
+        assert type(there.data) is type(backend.upload(there).data)
+        total = sum(s * (k + 2) for k, s in enumerate(scalars)) % R
+        assert found.to_ints() == [mul_g1(total, G1)]
+
+
+def test_no_scalars_on_their_way(backend: Backend) -> None:
+    nothing, values = np.zeros(0, dtype=np.uint32), FrArray.from_ints(range(5))
+    for a in (values, values[:0]):
+        there, found = backend.upload_summing(a, nothing, values[:0], G1Array.zeros(0))
+        assert same(backend, there, a)
+        assert found.to_ints() == [None]
+    with pytest.raises(IndexError):
+        backend.upload_summing(
+            values, np.array([0, 5], dtype=np.uint32), values[:0], G1Array.zeros(2)
+        )
+
+
 # -- integers of a witness -------------------------------------------------------------------------
 
 

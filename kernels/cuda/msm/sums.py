@@ -10,9 +10,9 @@
    them by powers of two (`kernels.cuda.msm.buckets.join_points`).
 
 Sums too long for one round (`kernels.cuda.msm.rounds`) are cut; then the next round is sorted in a
-second stream, which needs memory where sums need multipliers, and bases that are on the host are
-sent in a third. The time depends on the scalars: a prover that shares its machine with an observer
-leaks how many of its witness values are small.
+second stream, which needs memory where sums need multipliers, and what is on the host, bases or
+scalars (`kernels.cuda.msm.arriving`), is sent in a third. The time depends on the scalars: a prover
+that shares its machine with an observer leaks how many of its witness values are small.
 """
 
 from __future__ import annotations
@@ -28,20 +28,25 @@ import numpy as np
 from kernels.array import U64, FrArray
 from kernels.backend import SumProgress
 from kernels.cuda.launch.runtime import Array, Device, Mark
+from kernels.cuda.msm.arriving import Arriving
 from kernels.cuda.msm.bases import CudaBases
 from kernels.cuda.msm.buckets import GroupSums, add_points, join_points
 from kernels.cuda.msm.digits import SortedDigits, sort_entries
 from kernels.cuda.msm.layout import Batch, plan_batch
-from kernels.cuda.msm.rounds import SumSize
+from kernels.cuda.msm.rounds import Part, SumSize
 from kernels.cuda.msm.tasks import RoundTasks, Source, send_tasks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sum:
-    """One sum: scalars of host or device, and bases prepared for the device."""
+    """One sum: scalars of host or device, and bases prepared for the device.
+
+    arriving : where the scalars, which are its own, come from while the sum is under way
+    """
 
     scalars: FrArray
     bases: CudaBases
+    arriving: Arriving | None = None
 
     def __post_init__(self) -> None:
         if len(self.scalars.shape) != 1:
@@ -111,6 +116,7 @@ class _Run:
         device.clear(self.work[: self.batch.down_bytes])
         before = device.mark()  # of what the last round but one left: buffers are two
         copies, ahead = self._send(span[0], before), self._sort(span[0], before)
+        self._send_scalars(span[0] + 1)
         for k in span:
             entries, is_sorted = ahead
             if k + 1 in span:
@@ -121,6 +127,7 @@ class _Run:
             summed = device.mark()
             if k + 1 in span:
                 copies = self._send(k + 1, before)
+            self._send_scalars(k + 2)
             before = summed
             for part in self.batch.rounds[k].plan.parts:
                 self.done[part.index] += 1
@@ -153,12 +160,25 @@ class _Run:
             copies.append(self.device.copy_aside(place.within(memory), rows, after=after))
         return copies
 
+    def _send_scalars(self, k: int) -> None:
+        """Start to send the scalars of round k that are still to come, if there is such a round."""
+        for arriving, part in self._list_arriving(k) if k < len(self.batch.rounds) else []:
+            arriving.send(part.first + part.plan.n)
+
+    def _list_arriving(self, k: int) -> list[tuple[Arriving, Part]]:
+        """The parts of round k whose scalars come meanwhile; two that are sorted together once."""
+        plan = self.batch.rounds[k].plan
+        own = [(self.sums[plan.parts[at].index].arriving, plan.parts[at]) for at in plan.sorted]
+        return [(arriving, part) for arriving, part in own if arriving is not None]
+
     def _sort(self, k: int, after: Mark) -> tuple[SortedDigits, Mark]:
         """Start to sort round k; of several rounds in the second stream."""
         layout = self.batch.rounds[k]
         with nullcontext() if self.alone else self.device.beside():
             if not self.alone:
                 after.wait()
+            for arriving, part in self._list_arriving(k):
+                arriving.gather(part.first, part.first + part.plan.n)
             entries = sort_entries(
                 self.device,
                 layout.sort,
@@ -206,7 +226,7 @@ class _Run:
         try:
             yield
         except BaseException:
-            if not self.alone or self.batch.travels:
+            if not self.alone or self.batch.travels or any(s.arriving for s in self.sums):
                 self.device.synchronize()
             raise
 

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from kernels.array import FrArray
+from kernels.cuda.backend import CudaBackend
 from kernels.cuda.launch.runtime import Mark
 from kernels.cuda.msm import layout as msm_layout
 from kernels.cuda.msm.bases import lend_bases
 from kernels.cuda.msm.sums import Sum, compute_sums
+from tests.conformance.backends import build_backend
 from tests.conformance.inputs import GROUPS, build_bases, draw_scalars, known_sum
 from tests.support.cuda_emulator import EmulatedDevice, EmulatedMark, LateCopy
 from tests.support.cuda_order import ORDER, RaceError
@@ -132,16 +134,42 @@ def sum_in_rounds(device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> No
     assert (found == known_sum(GROUPS[0], scalars, factors).data[0]).all()
 
 
+def sum_on_the_way(device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In several rounds, whose scalars are sent meanwhile."""
+    monkeypatch.setattr(msm_layout, "ROUND_ENTRIES", 500)
+    backend, values = CudaBackend(device, build_backend("cpu")), draw_scalars("full", 40)
+    bases, factors = build_bases(GROUPS[0], "mixed", 41)
+    there, found = backend.upload_summing(
+        FrArray.from_ints(values),
+        np.arange(40, dtype=np.uint32),
+        FrArray.from_ints([5]),
+        backend.fix_g1(bases),
+    )
+    assert found.equals(known_sum(GROUPS[0], [*values, 5], factors))
+    assert backend.download(there).to_ints() == values
+
+
+IN_ROUNDS = [sum_in_rounds, sum_on_the_way]
+
+
+@pytest.mark.parametrize("compute", IN_ROUNDS)
 def test_rounds_wait_for_each_other(
-    device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch
+    device: EmulatedDevice,
+    monkeypatch: pytest.MonkeyPatch,
+    compute: Callable[[EmulatedDevice, pytest.MonkeyPatch], None],
 ) -> None:
-    sum_in_rounds(device, monkeypatch)
+    compute(device, monkeypatch)
 
 
+@pytest.mark.parametrize("compute", IN_ROUNDS)
 @pytest.mark.parametrize("kind", [EmulatedMark, LateCopy])
 @pytest.mark.parametrize("turn", range(2))
 def test_no_wait_of_a_sum_can_be_left_out(
-    device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch, kind: type[EmulatedMark], turn: int
+    device: EmulatedDevice,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[EmulatedMark],
+    turn: int,
+    compute: Callable[[EmulatedDevice, pytest.MonkeyPatch], None],
 ) -> None:
     """Each of the first waits that a stream has to make for another, one at a time."""
     wait, left = kind.wait, [turn]
@@ -155,6 +183,6 @@ def test_no_wait_of_a_sum_can_be_left_out(
 
     monkeypatch.setattr(kind, "wait", forget)
     with pytest.raises(RaceError):
-        sum_in_rounds(device, monkeypatch)
+        compute(device, monkeypatch)
     monkeypatch.setattr(kind, "wait", wait)
     device.synchronize()
