@@ -116,7 +116,7 @@ class _Run:
         device.clear(self.work[: self.batch.down_bytes])
         before = device.mark()  # of what the last round but one left: buffers are two
         copies, ahead = self._send(span[0], before), self._sort(span[0], before)
-        self._send_scalars(span[0] + 1)
+        self._send_scalars(span[0] + 1, span)
         for k in span:
             entries, is_sorted = ahead
             if k + 1 in span:
@@ -127,7 +127,7 @@ class _Run:
             summed = device.mark()
             if k + 1 in span:
                 copies = self._send(k + 1, before)
-            self._send_scalars(k + 2)
+            self._send_scalars(k + 2, span)
             before = summed
             for part in self.batch.rounds[k].plan.parts:
                 self.done[part.index] += 1
@@ -160,9 +160,9 @@ class _Run:
             copies.append(self.device.copy_aside(place.within(memory), rows, after=after))
         return copies
 
-    def _send_scalars(self, k: int) -> None:
-        """Start to send the scalars of round k that are still to come, if there is such a round."""
-        for arriving, part in self._list_arriving(k) if k < len(self.batch.rounds) else []:
+    def _send_scalars(self, k: int, span: range) -> None:
+        """Start to send the scalars of round k that are still to come, if it is of this span."""
+        for arriving, part in self._list_arriving(k) if k in span else []:
             arriving.send(part.first + part.plan.n)
 
     def _list_arriving(self, k: int) -> list[tuple[Arriving, Part]]:
