@@ -14,11 +14,12 @@ from kernels.errors import BackendUnavailable
 from kernels.reference import add_g1, negate_g1
 from prover.circuit.r1cs import R1CS
 from prover.errors import KeyMismatch, SelfCheckFailed, TrapdoorInvalid
-from prover.foreign import prove_foreign
+from prover.foreign import make_foreign, prove_foreign
 from prover.formats.json_io import read_proof, read_public, read_vkey
 from prover.formats.r1cs import read_r1cs
 from prover.formats.wtns import read_wtns
 from prover.formats.zkey import Zkey, read_zkey
+from prover.groth16 import prove as groth16_prove
 from prover.groth16.plain import verify_plain
 from prover.groth16.prove import prepare
 from prover.groth16.setup import setup_plain
@@ -150,6 +151,32 @@ def test_each_proof_is_blinded_afresh(keys: dict[str, Zkey], backend: Backend) -
         assert not getattr(one, name).equals(getattr(two, name))
         assert getattr(one, name).equals(getattr(again, name))
     assert verify_plain(zkey.key.verifying, witness[1:2], two) is Verdict.VALID
+
+
+def test_a_long_witness_gives_the_same_proof(
+    keys: dict[str, Zkey], backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its A is summed first, since a device does so while the witness is on its way."""
+    witness, made, stages = read_wtns(vector("mixed", ".wtns")), [], []
+    for least in (len(witness) + 1, len(witness)):
+        monkeypatch.setattr(groth16_prove, "ON_ITS_WAY", least)
+        seen = list[str]()
+        stages.append(seen)
+        made.append(
+            make_foreign(
+                keys["mixed"],
+                witness,
+                random_bytes=seeded(3),
+                backend=backend,
+                progress=lambda stage, done, total, seen=seen: seen.append(stage),
+            )
+        )
+    one, two = (m.points for m in made)
+    assert all(getattr(one, name).equals(getattr(two, name)) for name in ("a", "b", "c"))
+    assert made[0].public.equals(made[1].public)
+    before, after = (list(dict.fromkeys(own)) for own in stages)
+    assert (before[0], after[0]) == ("products", "A")
+    assert sorted(before) == sorted(after)
 
 
 def test_a_wrong_witness_gives_no_proof(keys: dict[str, Zkey], backend: Backend) -> None:
