@@ -79,6 +79,7 @@ def make_foreign(
     """A proof for all wires of the circuit, [n_wires], not verified.
 
     zkey         : for many proofs, its key prepared by `prover.groth16.prove.prepare`
+    witness      : of the host, where it stays as it is meanwhile
     random_bytes : cryptographic; zero knowledge rests on it
     raises       : KeyMismatch for a witness of another circuit
     """

@@ -18,6 +18,7 @@ from kernels.cuda.backend import CudaBackend
 from kernels.cuda.launch.runtime import Mark
 from kernels.cuda.launch.tape import Launch
 from kernels.cuda.msm import layout as msm_layout
+from kernels.errors import DoesNotFit
 from prover.foreign import MadeForeign, make_foreign
 from prover.formats.zkey import Zkey
 from prover.groth16 import prove as groth16_prove
@@ -176,6 +177,16 @@ def test_an_index_past_the_end_leaves_nothing_under_way(
         backend.upload_summing(scalars, index, FrArray.zeros(0), bases)
     assert device.find("g1_sum_entries")
     assert not device.under_way
+
+
+def test_what_does_not_fit_is_refused(device: Recorder) -> None:
+    """Before anything is sent: the array and the scalars taken out of it."""
+    backend, index = CudaBackend(device, build_backend("cpu")), np.arange(40, dtype=np.uint32)
+    bases, _ = build_bases(GROUPS[0], "distinct", 41)
+    device.memory_bytes = 32 * 81 - 1
+    with pytest.raises(DoesNotFit, match="an array of scalars"):
+        backend.upload_summing(FrArray.zeros(40), index, FrArray.zeros(1), bases)
+    assert not device.events
 
 
 @pytest.mark.parametrize("at_once", [16, 2, 1])
