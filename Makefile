@@ -10,6 +10,9 @@ PURE := wire agreement learning
 TESTING := $(STAMPS)/dev $(STAMPS)/bench $(STAMPS)/federated
 FLOWER := $(VENV)/flower
 
+# Tests start hundreds of processes: what one has compiled, the next loads.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check soak bench gpu device up
 
