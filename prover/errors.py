@@ -88,7 +88,7 @@ class QuantizationOverflow(ArchitectureInvalid):
 
 
 class CeremonyInvalid(ProverError):
-    """A key of plain Groth16 did not come from its circuit by the contributions that it names.
+    """A key did not come from its circuit and powers of tau by the contributions that it names.
 
     what : the first thing that is wrong; everything in a key is public
     """

@@ -15,6 +15,7 @@ from kernels.array import FrArray, G1Array
 from kernels.backend import Backend
 from kernels.bn254 import R
 from kernels.cpu.backend import CpuBackend
+from prover.ceremony.beacon_limit import BEACON_BYTES
 from prover.ceremony.draws import MAX_EXPONENT, MIN_EXPONENT, draw_by_beacon, hash_to_g2
 from prover.ceremony.ratios import G1_GENERATOR
 from prover.ceremony.transcript import compute_transcript
@@ -28,8 +29,6 @@ from prover.formats.contributions import (
 from prover.formats.key_sections import KeySections
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_nonzero_scalar
-
-MAX_BEACON_BYTES = 255
 
 
 def contribute(
@@ -65,8 +64,8 @@ def contribute_beacon(
 
     raises : FieldInvalid for a name, beacon or exponent that snarkjs would not take
     """
-    if not 1 <= len(beacon) <= MAX_BEACON_BYTES:
-        raise FieldInvalid(f"has {len(beacon)} bytes, not 1 to {MAX_BEACON_BYTES}", where="beacon")
+    if not 1 <= len(beacon) <= BEACON_BYTES:
+        raise FieldInvalid(f"has {len(beacon)} bytes, not 1 to {BEACON_BYTES}", where="beacon")
     if not MIN_EXPONENT <= exponent <= MAX_EXPONENT:
         raise FieldInvalid(f"is not {MIN_EXPONENT} to {MAX_EXPONENT}", where="exponent")
     label = _encode_name(name)

@@ -36,6 +36,7 @@ def compute_prepared(powers: Powers, backend: Backend, progress: StageProgress) 
     root = pow(root_of_unity(powers.lg_n), -1, R)
     constant = backend.from_mont(backend.powers(1, n, first=pow(n, -1, R)))
     v = pow(root_of_unity(powers.lg_n + 1), -1, R)
+    halved = backend.from_mont(backend.powers(1, n, first=pow(2 * n, -1, R)))
     turned = backend.from_mont(backend.powers(v, n, first=pow(2 * n, -1, R)))
     roots = backend.from_mont(backend.powers(root, max(n // 2, 1)))
 
@@ -47,6 +48,9 @@ def compute_prepared(powers: Powers, backend: Backend, progress: StageProgress) 
         alpha_1=transform("Lagrange of alpha tau", powers.alpha_1, constant),
         beta_1=transform("Lagrange of beta tau", powers.beta_1, constant),
         odd=transform("Lagrange on the odd coset", fold_powers(powers), turned),
+        even=transform("Lagrange on the even coset", fold_even(powers), halved)
+        if powers.doubled
+        else None,
         tau_2=_transform(
             powers.tau_2,
             constant,
@@ -61,6 +65,12 @@ def fold_powers(powers: Powers) -> G1Array:
     """tau^i - tau^(n+i) for i < n: the powers mod X^n + 1, as the odd coset has them."""
     n = powers.n
     return add_g1(powers.tau_1[:n], neg_g1(powers.tau_1[n:]))
+
+
+def fold_even(powers: Powers) -> G1Array:
+    """tau^i + tau^(n+i) for i < n: the powers mod X^n - 1, as the even points of 2n have them."""
+    n = powers.n
+    return add_g1(powers.tau_1[:n], powers.tau_1[n:])
 
 
 def _transform(

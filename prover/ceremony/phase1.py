@@ -20,7 +20,7 @@ import numpy as np
 from kernels.array import FrArray, FrMont, G1Array
 from kernels.backend import Backend
 from kernels.bn254 import R, root_of_unity
-from prover.ceremony.lagrange import compute_prepared, fold_powers
+from prover.ceremony.lagrange import compute_prepared, fold_even, fold_powers
 from prover.ceremony.ratios import (
     G1_GENERATOR,
     G2_GENERATOR,
@@ -64,7 +64,11 @@ def _require_groups(powers: Powers, backend: Backend, random_bytes: RandomBytes)
     g2 = {TAU_2: powers.tau_2, BETA_2: powers.beta_2}
     p = powers.prepared
     if p is not None:
-        g1 |= {14: p.alpha_1, 15: p.beta_1, 12: G1Array.concat([p.tau_1, p.odd])}
+        g1 |= {
+            14: p.alpha_1,
+            15: p.beta_1,
+            12: G1Array.concat([x for x in (p.tau_1, p.odd, p.even) if x is not None]),
+        }
         g2 |= {13: p.tau_2}
     for section, points in g1.items():
         require_g1(points, backend, where=powers.where(section))
@@ -115,6 +119,8 @@ def _require_prepared(
     if not backend.msm_g2(weights, prepared.tau_2).equals(backend.msm_g2(scalars, powers.tau_2)):
         raise _refuse(powers, LAGRANGE[TAU_2], "is no Lagrange basis of its powers")
     _require_odd(powers, prepared.odd, backend, random_bytes)
+    if prepared.even is not None:
+        _require_even(powers, prepared.even, backend, random_bytes)
 
 
 def _require_odd(powers: Powers, odd: G1Array, backend: Backend, random_bytes: RandomBytes) -> None:
@@ -125,6 +131,16 @@ def _require_odd(powers: Powers, odd: G1Array, backend: Backend, random_bytes: R
     scalars = backend.from_mont(backend.mul(_transform(weights, backend), turned))
     if not backend.msm_g1(weights, odd).equals(backend.msm_g1(scalars, fold_powers(powers))):
         raise _refuse(powers, LAGRANGE[TAU_1], "is no Lagrange basis on the odd coset")
+
+
+def _require_even(
+    powers: Powers, even: G1Array, backend: Backend, random_bytes: RandomBytes
+) -> None:
+    """L'_(2i) = 1/(2n) sum_j w^(-ij) (tau^j + tau^(n+j))."""
+    weights = draw_weights(powers.n, random_bytes)
+    scalars = backend.from_mont(backend.scale(_transform(weights, backend), (R + 1) // 2))
+    if not backend.msm_g1(weights, even).equals(backend.msm_g1(scalars, fold_even(powers))):
+        raise _refuse(powers, LAGRANGE[TAU_1], "is no Lagrange basis of twice the points")
 
 
 def _transform(weights: FrArray, backend: Backend) -> FrMont:

@@ -35,6 +35,12 @@ def choose_domain(n_rows: int) -> int:
     return taken + max(1 << (left - 1).bit_length(), least)
 
 
+def choose_power(n_rows: int) -> int:
+    """The least power of two that is no less: the points of a key of a ceremony, whose powers of
+    tau have Lagrange bases of one coset only."""
+    return 1 << (max(n_rows, 1) - 1).bit_length()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Factors:
     """A and B of an R1CS and the sizes of its wire groups: all that a prover needs of a circuit.
@@ -83,6 +89,11 @@ class Factors:
     def domain(self) -> int:
         """Points of the evaluation domain, see `choose_domain`."""
         return choose_domain(self.n_rows)
+
+    @property
+    def domains(self) -> tuple[int, int]:
+        """Points that keys of this circuit may have: `domain`, and of a ceremony."""
+        return self.domain, choose_power(self.n_rows)
 
     @property
     def public(self) -> slice:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from prover.circuit.layer_counts import LayerCounts
 from prover.circuit.public_inputs import PublicLayout
-from prover.circuit.r1cs import choose_domain
+from prover.circuit.r1cs import choose_domain, choose_power
 from prover.errors import CircuitTooLarge
 from prover.model.network import Architecture
 
@@ -57,6 +57,11 @@ class CircuitSizes:
     def domain(self) -> int:
         """Points of the evaluation domain, as `R1CS.domain`."""
         return choose_domain(self.n_rows)
+
+    @property
+    def domains(self) -> tuple[int, int]:
+        """Points that keys may have, as `R1CS.domains`."""
+        return self.domain, choose_power(self.n_rows)
 
     @property
     def compile_bytes(self) -> int:

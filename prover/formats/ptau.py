@@ -51,7 +51,8 @@ _POINT_BYTES = {TAU_2: _G2, BETA_2: _G2, 13: _G2}
 class Prepared:
     """Lagrange bases of n points at tau, times 1, alpha or beta; and on the odd coset.
 
-    odd : L'_(2i+1)(tau), L' of 2n points: the bases of a zkey's H
+    odd  : L'_(2i+1)(tau), L' of 2n points: the bases of a zkey's H
+    even : L'_(2i)(tau), of powers that are read `doubled`; else None
     """
 
     tau_1: G1Array
@@ -59,6 +60,7 @@ class Prepared:
     alpha_1: G1Array
     beta_1: G1Array
     odd: G1Array
+    even: G1Array | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -68,6 +70,7 @@ class Powers:
     n_tau    : powers in tau_1 that the file has: 2n, or 2n - 1
     tau_1    : 2n points, the last of which is zero where the file has it not; other powers n
     prepared : None where the file has no Lagrange bases
+    doubled  : whether the Lagrange bases are of the even points of 2n, too
     behind   : the 64 bytes after 2n - 1 powers in section 2, a point or not, uint64[1, 8]; None
                below the size from which snarkjs reads them (`prover.ceremony.initial`)
     name     : of the file
@@ -83,6 +86,7 @@ class Powers:
     prepared: Prepared | None
     behind: U64 | None
     name: str
+    doubled: bool = False
 
     @property
     def n(self) -> int:
@@ -93,9 +97,11 @@ class Powers:
         return f"{self.name}, section {section} ({NAMES[section]})"
 
 
-def read_powers(path: str | os.PathLike[str], lg_n: int) -> Powers:
+def read_powers(path: str | os.PathLike[str], lg_n: int, *, doubled: bool = False) -> Powers:
     """The powers that circuits of 2^lg_n rows need. Memory is that of what is returned.
 
+    doubled : all 2n powers of tau in G1 are there, and the Lagrange basis of 2n points is exact:
+              one whose last power counts as zero is of no multiples of Z
     raises : FormatError, naming the section, for a header that is none, sections of another size
              than the header says, or too few powers; OSError as `open` does
     """
@@ -103,9 +109,9 @@ def read_powers(path: str | os.PathLike[str], lg_n: int) -> Powers:
         power, _ = read_header(file)
         is_prepared = any(file.has(section) for section in LAGRANGE.values())
         _require_sizes(file, power, is_prepared=is_prepared)
-        if lg_n > power:
+        if lg_n + doubled > power:
             raise file.refuse(
-                f"has powers for 2^{power} rows, and the circuit has 2^{lg_n}",
+                f"has powers for 2^{power} rows, and the circuit needs 2^{lg_n + doubled}",
                 section=1,
                 next_step="take a file of at least that power",
             )
@@ -120,9 +126,10 @@ def read_powers(path: str | os.PathLike[str], lg_n: int) -> Powers:
             alpha_1=_read_g1(file, ALPHA_1, 0, n),
             beta_1=_read_g1(file, BETA_1, 0, n),
             beta_2=_read_g2(file, BETA_2, 0, 1),
-            prepared=_read_prepared(file, n) if is_prepared else None,
+            prepared=_read_prepared(file, n, doubled=doubled) if is_prepared else None,
             behind=file.behind(TAU_1, (2 * n - 1) * _G1, 8) if n > HASHED_AT_ONCE else None,
             name=file.name,
+            doubled=doubled,
         )
 
 
@@ -149,14 +156,16 @@ def _require_sizes(file: BinFile, power: int, *, is_prepared: bool) -> None:
         raise file.refuse("too short for a count", section=CONTRIBUTIONS)
 
 
-def _read_prepared(file: BinFile, n: int) -> Prepared:
+def _read_prepared(file: BinFile, n: int, *, doubled: bool) -> Prepared:
     """The domain of n points lies behind those of 1, 2, ..., n/2: n - 1 points."""
+    whole = _read_g1(file, 12, 2 * n - 1, 2 * n)
     return Prepared(
         tau_1=_read_g1(file, 12, n - 1, n),
         tau_2=_read_g2(file, 13, n - 1, n),
         alpha_1=_read_g1(file, 14, n - 1, n),
         beta_1=_read_g1(file, 15, n - 1, n),
-        odd=_read_g1(file, 12, 2 * n - 1, 2 * n)[1::2],
+        odd=whole[1::2],
+        even=whole[0::2] if doubled else None,
     )
 
 

@@ -200,8 +200,9 @@ def _require_one(first: FrArray) -> None:
 
 
 def _check_sizes(key: ProvingKey, circuit: Factors, z: FrMont | FrArray) -> None:
-    found = (circuit.domain, circuit.n_wires, circuit.n_public, circuit.linked, circuit.n_advice)
-    if found != (key.domain, key.n_wires, key.n_public, key.linked, key.n_advice):
+    found = (circuit.n_wires, circuit.n_public, circuit.linked, circuit.n_advice)
+    sizes = (key.n_wires, key.n_public, key.linked, key.n_advice)
+    if found != sizes or key.domain not in circuit.domains:
         raise KeyMismatch("the circuit has other sizes than the key's")
     if z.shape != (key.n_wires,):
         raise KeyMismatch(f"a witness of shape {list(z.shape)} for {key.n_wires} wires")

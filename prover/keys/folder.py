@@ -3,6 +3,7 @@
     key/verifying.key  `VerifyingKey.encode`: what a verifier reads; names all other files
     key/circuit.json   `prover.keys.card.KeyCard.encode`: what a verifier reads beside it
     key/proving.key    `prover.keys.proving_file`: what a prover reads
+    key/ceremony.transcript  of a key of a ceremony: how it came about (`prover.ceremony.own`)
 
 The digest of every other file stands in verifying.key, and who reads one compares. So a file that
 was cut, altered or taken from another key is refused, and the digest of verifying.key, which
@@ -24,6 +25,7 @@ from prover.keys.proving_file import list_chunks, read_proving_half
 VERIFYING_NAME = "verifying.key"
 CARD_NAME = "circuit.json"
 PROVING_NAME = "proving.key"
+TRANSCRIPT_NAME = "ceremony.transcript"
 MAX_VERIFYING_BYTES = 1 << 27
 C = TypeVar("C", bound=Card)
 

@@ -5,15 +5,16 @@ statement. It holds the digests of the circuit and of every other file of the ke
 that names the key names all of them. `prover.keys.folder` keeps a key in a folder.
 
     verifying.key = "zkpotvky" | version, 2 bytes | fields as in `prover.wire.statement`: circuit
-                    digest, card digest, proving digest, number of challenges (8 bytes), G1 points
-                    alpha and public basis, G2 points beta, gamma, delta and delta_A, G2 points C1,
-                    C2 and A2 of each linked group; all uncompressed
+                    digest, card digest, proving digest, ceremony digest, number of challenges (8
+                    bytes), G1 points alpha and public basis, G2 points beta, gamma, delta and
+                    delta_A, G2 points C1, C2 and A2 of each linked group; all uncompressed
 
 delta_A at infinity says that the circuit has no advice; 32 zero bytes for a digest say that the key
 has no such file.
 
-Nothing in a key can say who made it, or who knew its trapdoor: those who did can prove anything
-under it. Take a key for what its digest is known to be, and for nothing that it says of itself.
+Nothing in a key of one party can say who knew its trapdoor: those who did can prove anything under
+it. Take it for what its digest is known to be, and for nothing that it says of itself. A key of a
+ceremony names the transcript of it, from which anybody can tell (`prover.ceremony.own`).
 """
 
 from __future__ import annotations
@@ -66,14 +67,16 @@ class VerifyingKey(Document):
     circuit_digest    : covers R1CS, tables and limb widths
     card_digest       : of circuit.json: architecture with multipliers, samples
     proving_digest    : of proving.key
+    ceremony_digest   : of the transcript, where many parties made the key
     """
 
-    HEADER: ClassVar[bytes] = header(b"zkpotvky", 3)
+    HEADER: ClassVar[bytes] = header(b"zkpotvky", 4)
     NAME: ClassVar[str] = "verifying key"
     NEXT_STEP: ClassVar[str] = "fetch the key again, or run the setup again"
     circuit_digest: Digest
     card_digest: Digest
     proving_digest: Digest
+    ceremony_digest: Digest
     n_challenges: Annotated[int, Number(0, MAX_CHALLENGES)]
     alpha: Annotated[_Alpha, WITH_NEXT]
     public: _PublicG1
@@ -95,6 +98,7 @@ class VerifyingKey(Document):
             circuit_digest=NO_FILE,
             card_digest=NO_FILE,
             proving_digest=NO_FILE,
+            ceremony_digest=NO_FILE,
             n_challenges=0,
             alpha=alpha,
             public=public,
@@ -294,6 +298,9 @@ def _find_arrays(owner: type, group: int | None = None) -> list[KeyArray]:
 
 OWN_ARRAYS = _find_arrays(ProvingKey)
 """The arrays that every proving key has, in the order of its file."""
+
+
+ARRAYS_OF_GROUP = len(_find_arrays(LinkedGroup, 0))
 
 
 def list_arrays(n_linked: int) -> list[KeyArray]:

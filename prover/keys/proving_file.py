@@ -15,7 +15,8 @@ stay in the file, and whatever is read of them again has to be what was hashed a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -26,6 +27,7 @@ import numpy.typing as npt
 from kernels.array import G1Array, G2Array
 from prover.errors import FormatError, KeyMismatch
 from prover.keys.halves import (
+    ARRAYS_OF_GROUP,
     KeyArray,
     LinkedGroup,
     ProvingKey,
@@ -71,23 +73,43 @@ def list_chunks(key: ProvingKey) -> Iterator[memoryview]:
     """The bytes of the file, in pieces. TypeError for a key that is prepared for a device."""
     if key.quotient is not Quotient.SPLIT:
         raise TypeError("a key with a whole quotient has no file of ours")
-    n_linked = len(key.groups)
-    arrays = list_arrays(n_linked)
-    lengths = [len(array.of(key)) for array in arrays]
-    counts = [VERSION, key.domain, key.n_wires, key.n_advice, n_linked, *lengths]
-    header = MAGIC + np.array(counts, dtype="<u8").tobytes()
+    arrays = list_arrays(len(key.groups))
+    counts = Counts(domain=key.domain, n_wires=key.n_wires, n_advice=key.n_advice)
+    parts = [(array, len(array.of(key)), _list_words(array.of(key), array)) for array in arrays]
+    yield from list_file(counts, parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What the header says beside the lengths of the arrays."""
+
+    domain: int
+    n_wires: int
+    n_advice: int
+
+
+Words = npt.NDArray[np.generic]
+Part = tuple[KeyArray, int, Iterable[Words]]
+"""An array of a file, its length, and its words piece by piece."""
+
+
+def list_file(counts: Counts, parts: Sequence[Part]) -> Iterator[memoryview]:
+    """The bytes of a file of these arrays, those of `list_arrays`, in pieces."""
+    n_linked = sum(array.group is not None for array, _, _ in parts) // ARRAYS_OF_GROUP
+    lengths = [length for _, length, _ in parts]
+    numbers = [VERSION, counts.domain, counts.n_wires, counts.n_advice, n_linked, *lengths]
+    header = MAGIC + np.array(numbers, dtype="<u8").tobytes()
     yield memoryview(header.ljust(_PAGE, b"\0"))
-    for array, length in zip(arrays, lengths, strict=True):
-        for words in _list_words(key, array):
+    for array, length, pieces in parts:
+        for words in pieces:
             flat = np.ascontiguousarray(words).reshape(-1).view(np.uint8).data
             for start in range(0, len(flat), _CHUNK):
                 yield flat[start : start + _CHUNK]
         yield memoryview(bytes(-(length * array.item_bytes) % _PAGE))
 
 
-def _list_words(key: ProvingKey, array: KeyArray) -> Iterator[npt.NDArray[np.generic]]:
+def _list_words(value: Any, array: KeyArray) -> Iterator[Words]:
     """The words of an array, in one piece or several."""
-    value = array.of(key)
     if isinstance(value, StreamedBases):
         for _, points in value.list_pieces():
             yield points.data
@@ -106,32 +128,64 @@ def read_proving_half(path: Path, verifying: VerifyingKey, *, streams: bool = Fa
 
     streams : the bases stay in the file, as `StreamedBases`
     """
+    found = read_contents(path, streams=streams)
+    if found.digest != verifying.proving_digest:
+        raise KeyMismatch(f"{path.name} is altered, or not the proving half of its verifying key")
+    own: dict[str, Any] = {}
+    of_groups: list[dict[str, Any]] = [{} for _ in range(found.n_linked)]
+    for array, value in found.arrays:
+        (own if array.group is None else of_groups[array.group])[array.name] = value
+    key = ProvingKey(
+        verifying=verifying,
+        domain=found.counts.domain,
+        n_wires=found.counts.n_wires,
+        n_advice=found.counts.n_advice,
+        groups=tuple(LinkedGroup(**arrays) for arrays in of_groups),
+        **own,
+    )
+    _check_lengths(key, path)
+    _check_points(key, found.are_on_curves, path)
+    return key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Contents:
+    """A file as it was read and hashed; that its arrays fit together is not asked.
+
+    are_on_curves : of the arrays that were scanned, those whose points a prover asks this of
+    """
+
+    counts: Counts
+    n_linked: int
+    arrays: list[tuple[KeyArray, Any]]
+    digest: bytes
+    are_on_curves: bool
+
+
+def read_contents(path: Path, *, streams: bool) -> Contents:
+    """The arrays of a file. Raises FormatError, OSError.
+
+    streams : the bases stay in the file, as `StreamedBases`
+    """
     with path.open("rb") as file:
         header = file.read(_PAGE)
-        counts, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
-        domain, n_wires, n_advice, n_linked = counts
+        counts, n_linked, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
         reader = _Reader(file, header, path)
         found: list[tuple[KeyArray, Any]] = []
         for array, n in zip(list_arrays(n_linked), lengths, strict=True):
             take = reader.scan if streams and array.role.is_sum else reader.read
             found.append((array, take(array, n)))
-    if reader.digest.digest() != verifying.proving_digest:
-        raise KeyMismatch(f"{path.name} is altered, or not the proving half of its verifying key")
-    own: dict[str, Any] = {}
-    of_groups: list[dict[str, Any]] = [{} for _ in range(n_linked)]
-    for array, value in found:
-        (own if array.group is None else of_groups[array.group])[array.name] = value
-    groups = tuple(LinkedGroup(**arrays) for arrays in of_groups)
-    key = ProvingKey(
-        verifying=verifying, domain=domain, n_wires=n_wires, n_advice=n_advice, groups=groups, **own
+    return Contents(
+        counts=counts,
+        n_linked=n_linked,
+        arrays=found,
+        digest=reader.digest.digest(),
+        are_on_curves=reader.are_on_curves,
     )
-    _check_lengths(key, path)
-    _check_points(key, reader.are_on_curves, path)
-    return key
 
 
-def _parse_header(header: bytes, size: int, path: Path) -> tuple[list[int], list[int]]:
-    """Counts and array lengths; the file's size must be what they demand."""
+def _parse_header(header: bytes, size: int, path: Path) -> tuple[Counts, int, list[int]]:
+    """Counts, linked groups and array lengths; the file's size must be what they demand."""
     start = len(MAGIC) + 8
     if len(header) < _PAGE:
         raise _bad("it is truncated", path)
@@ -139,7 +193,7 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[list[int], list
         raise _bad(f"it is no proving key of version {VERSION}", path)
     numbers = np.frombuffer(header, dtype="<u8", offset=start).tolist()
     counts, rest = numbers[:_N_COUNTS], numbers[_N_COUNTS:]
-    domain, n_wires, _, n_linked = counts
+    domain, n_wires, n_advice, n_linked = counts
     if not 1 <= domain <= MAX_DOMAIN or n_wires >= 1 << 32 or n_linked > MAX_LINKED:
         raise _bad("its header is malformed", path)
     arrays = list_arrays(n_linked)
@@ -149,7 +203,7 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[list[int], list
     demanded = count_file_bytes(n * a.item_bytes for n, a in zip(lengths, arrays, strict=True))
     if demanded != size:
         raise _bad(f"it has {size} bytes and its header demands {demanded}", path)
-    return counts, lengths
+    return Counts(domain=domain, n_wires=n_wires, n_advice=n_advice), n_linked, lengths
 
 
 class _Reader:

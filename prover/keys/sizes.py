@@ -12,7 +12,7 @@ from prover.wire.kinds import DIGEST_BYTES, NUMBER_BYTES
 from prover.wire.records import LENGTH_BYTES
 
 _G1, _G2 = 2 * G1_BYTES, 2 * G2_BYTES  # not compressed
-_DIGESTS, _G2_POINTS, _FIELDS = 3, 4, 7  # of a verifying key; its alpha is one field with `public`
+_DIGESTS, _G2_POINTS, _FIELDS = 4, 4, 8  # of a verifying key; its alpha is one field with `public`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
