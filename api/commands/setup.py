@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.console.ceremony.circuits import register as register_keys
+from api.console.ceremony.commands import register as register_ceremony
 from api.console.options import (
     BackendName,
     BatchSize,
@@ -50,6 +52,8 @@ WARNING = (
 
 def register(app: typer.Typer) -> None:
     app.command()(setup)
+    register_ceremony(app)
+    register_keys(app)
 
 
 def setup(

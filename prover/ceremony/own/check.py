@@ -80,6 +80,12 @@ def _find_fault(
     return None
 
 
+def require_contributors(transcript: Transcript) -> None:
+    """CeremonyInvalid unless somebody contributed: what beacons draw is known to everybody."""
+    if all(one.change.beacon for one in transcript.contributions):
+        raise CeremonyInvalid("nobody contributed but a beacon: anybody can forge proofs")
+
+
 def require_secret(anchors: Anchors) -> None:
     """CeremonyInvalid for anchors of secrets that everybody knows: shares that multiply to one."""
     points = G2Array.concat([G2_GENERATOR, anchors.delta, anchors.delta_a])

@@ -8,7 +8,7 @@ from pathlib import Path
 from kernels.array import G2Array
 from kernels.backend import Backend
 from prover.ceremony.beacon_limit import DEFAULT_EXPONENT_LIMIT
-from prover.ceremony.own.check import require_chain, require_secret
+from prover.ceremony.own.check import require_chain, require_contributors, require_secret
 from prover.ceremony.own.record import Transcript
 from prover.ceremony.ratios import G2_GENERATOR
 from prover.errors import CeremonyInvalid
@@ -68,6 +68,7 @@ def require_ceremony(
     transcript = read_transcript(directory / TRANSCRIPT_NAME)
     if transcript.digest != key.ceremony_digest:
         raise CeremonyInvalid("the transcript is not the one that the key names")
+    require_contributors(transcript)
     require_secret(require_chain(transcript, backend, exponent_limit=exponent_limit))
     if make_verifying(transcript, key.card_digest).digest != key.digest:
         raise CeremonyInvalid("the transcript leads to another key")

@@ -1,0 +1,277 @@
+"""`zkpot ceremony`: keys that many parties make, none of whom can forge while one is honest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.console.options import BackendName, ModelOrName, Norm, NSamples
+from api.console.output import AsJson, emit_json, refuse
+
+if TYPE_CHECKING:
+    from api.console.ceremony.folder import CeremonyFolder
+    from kernels.backend import Backend
+    from prover.ceremony.own.record import Transcript
+    from prover.progress import StageProgress
+
+Folder = Annotated[
+    Path, typer.Argument(exists=True, file_okay=False, help="Folder of `zkpot ceremony new`.")
+]
+Ptau = typer.Option("--ptau", exists=True, dir_okay=False, help="Powers of tau, prepared or not.")
+MaxExponent = Annotated[
+    int, typer.Option(min=10, max=63, help="Repeat at most 2^N hashes of beacons.")
+]
+Powers = Annotated[
+    bool,
+    typer.Option(
+        help="Verify the contributions to the powers of tau, too: hashes 384 bytes for each power "
+        "of their whole ceremony.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(help="Make a key by many parties, for who relies on none.")
+    for command in (new, contribute, verify, finish):
+        group.command()(command)
+    app.add_typer(group, name="ceremony", no_args_is_help=True)
+
+
+def new(
+    model: ModelOrName,
+    ptau: Annotated[Path, Ptau],
+    out: Annotated[Path, typer.Option(help="Folder for the ceremony.", file_okay=False)],
+    samples: NSamples = None,
+    norm: Norm = None,
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Begin a ceremony: the first key of a circuit, of powers that are tested before.
+
+    Nothing is drawn: everybody makes the same first key of the same circuit and powers.
+    """
+    import time
+
+    from api.console.ceremony.first_key import choose_card, list_first, make_first_key
+    from api.console.ceremony.folder import FIRST_NAME
+    from api.console.files import filling
+    from api.console.progress import show_steps
+    from api.console.refusals import load_backend, refusing
+    from kernels.files import write_whole
+    from prover.ceremony.own.record import Transcript
+    from prover.keys.folder import CARD_NAME, TRANSCRIPT_NAME
+
+    if (out / TRANSCRIPT_NAME).exists():
+        refuse(f"{out} holds a ceremony already", code="file_exists", as_json=as_json)
+    started = time.perf_counter()
+    with refusing(as_json=as_json):
+        device = load_backend(backend)
+        with show_steps() as progress:
+            progress("circuit", 0, 1)
+            card, r1cs = choose_card(model, samples, norm)
+            progress("circuit", 1, 1)
+            head, first = make_first_key(r1cs, card, ptau, device, progress)
+        transcript = Transcript(head=head, contributions=())
+        with filling(out) as files:
+            files.add_public(CARD_NAME, card.encode())
+            write_whole(out / FIRST_NAME, list_first(first))
+            files.add_public(TRANSCRIPT_NAME, transcript.encode())
+    facts = _describe(transcript) | {
+        "out": str(out),
+        "architecture": card.architecture.name,
+        card.FIELD: card.to_field(),
+        "rows": r1cs.n_rows,
+        "domain": first.counts.domain,
+        "new_s": time.perf_counter() - started,
+    }
+    if as_json:
+        emit_json(facts)
+        return
+    typer.echo(
+        f"first key of {card.architecture.name}: {r1cs.n_rows} rows on {first.counts.domain} "
+        f"points, in {facts['new_s']:.1f} s"
+    )
+    typer.echo(f"place 0 (publish it)\n  {facts['places'][0]}")
+    typer.echo(f"wrote {out} (public; no key until somebody contributed and it is finished)")
+
+
+def contribute(
+    folder: Folder,
+    name: Annotated[str, typer.Option("--name", help="Who contributes, for all to read.")] = "",
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Put secret shares into a ceremony, drawn by this machine and forgotten with this process.
+
+    What others contributed is verified before. The folder goes on with the next contributor.
+    """
+    import time
+
+    from api.console.ceremony.folder import CeremonyFolder
+    from api.console.progress import show_steps
+    from api.console.refusals import load_backend, refusing
+    from prover.ceremony.own.contribute import Origin
+
+    started = time.perf_counter()
+    with refusing(as_json=as_json):
+        origin = Origin(name=name)
+        device = load_backend(backend)
+        ceremony = CeremonyFolder.load(folder)
+        with show_steps() as progress:
+            after = _go_on(ceremony, origin, ceremony.next_state, device, progress)
+        ceremony.advance(after)
+    facts = _describe(after) | {"contribute_s": time.perf_counter() - started}
+    if as_json:
+        emit_json(facts)
+        return
+    n = len(after.contributions)
+    typer.echo(f"place {n}, behind your contribution (publish it)\n  {facts['places'][n]}")
+    typer.echo(f"in {facts['contribute_s']:.1f} s; hand on {folder} (public)")
+
+
+def finish(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(help="Folder for the key.", file_okay=False)],
+    beacon: Annotated[
+        str,
+        typer.Option("--beacon", metavar="HEX", help="Of a public beacon of after the ceremony."),
+    ],
+    iterations: Annotated[
+        int, typer.Option(min=10, max=63, help="It is hashed 2^N times, so that it comes late.")
+    ] = 10,
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """End a ceremony by shares that a public beacon draws, and write the key."""
+    from api.console.ceremony.folder import CeremonyFolder
+    from api.console.files import filling, require_no_key
+    from api.console.options import parse_beacon
+    from api.console.progress import show_steps
+    from api.console.refusals import load_backend, refusing
+    from prover.ceremony.own.check import require_contributors, require_secret
+    from prover.ceremony.own.contribute import Origin
+    from prover.ceremony.own.finish import make_verifying
+    from prover.keys.folder import CARD_NAME, PROVING_NAME, TRANSCRIPT_NAME, VERIFYING_NAME
+
+    drawn = parse_beacon(beacon)
+    require_no_key(out, as_json=as_json)
+    with refusing(as_json=as_json):
+        device = load_backend(backend)
+        ceremony = CeremonyFolder.load(folder)
+        require_contributors(ceremony.transcript)
+        origin = Origin(name="beacon", beacon=drawn, exponent=iterations)
+        proving = out / PROVING_NAME
+        with filling(out) as files, show_steps() as progress:
+            after = _go_on(ceremony, origin, proving, device, progress)
+            try:
+                require_secret(after.anchors)
+                key = make_verifying(after, ceremony.card.digest)
+                files.add_public(CARD_NAME, ceremony.card.encode())
+                files.add_public(TRANSCRIPT_NAME, after.encode())
+                files.add_public(VERIFYING_NAME, key.encode())
+            except BaseException:
+                proving.unlink(missing_ok=True)
+                raise
+    facts = _describe(after) | {"out": str(out), "key_digest": key.digest.hex()}
+    if as_json:
+        emit_json(facts)
+        return
+    _say_contributions(facts)
+    typer.echo(f"key digest {facts['key_digest']}")
+    typer.echo(f"wrote {out} (public; `zkpot ceremony verify {out} --ptau ...` is for everybody)")
+
+
+def verify(
+    folder: Annotated[
+        Path,
+        typer.Argument(exists=True, file_okay=False, help="A ceremony, or a key that one ended in"),
+    ],
+    ptau: Annotated[Path | None, Ptau] = None,
+    max_exponent: MaxExponent = 24,
+    powers: Powers = True,
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Exit with 0 when a ceremony, or a key of one, holds; with 1 and the first fault otherwise.
+
+    With --ptau everything is verified: the first key is made again, and every point compared.
+    Without, of a ceremony that the last state follows from the first; of a key its chain alone.
+    """
+    import time
+
+    from api.console.ceremony.verifying import verify_folder
+    from api.console.progress import show_steps
+    from api.console.refusals import load_backend, refusing
+
+    started = time.perf_counter()
+    with refusing(as_json=as_json), show_steps() as progress:
+        found = verify_folder(
+            folder,
+            ptau,
+            load_backend(backend),
+            progress,
+            exponent_limit=max_exponent,
+            with_history=powers,
+        )
+    facts: dict[str, Any] = _describe(found.transcript) | {
+        "verdict": "valid",
+        "key_digest": None if found.key is None else found.key.digest.hex(),
+        "not_verified": list(found.left_out),
+        "verify_s": time.perf_counter() - started,
+    }
+    if as_json:
+        emit_json(facts)
+        return
+    typer.secho("valid", fg="green", bold=True)
+    _say_contributions(facts)
+    if found.key is not None:
+        typer.echo(f"key digest {facts['key_digest']}")
+    for line in found.left_out:
+        typer.echo(f"not verified: {line}")
+
+
+def _go_on(
+    ceremony: CeremonyFolder,
+    origin: Any,
+    out: Path,
+    device: Backend,
+    progress: StageProgress,
+) -> Transcript:
+    import secrets
+
+    from prover.ceremony.own.contribute import contribute
+
+    return contribute(
+        ceremony.first,
+        ceremony.last,
+        ceremony.transcript,
+        origin,
+        out,
+        random_bytes=secrets.token_bytes,
+        backend=device,
+        progress=progress,
+    )
+
+
+def _describe(transcript: Transcript) -> dict[str, Any]:
+    """What a transcript says, in JSON types."""
+    return {
+        "circuit_digest": transcript.head.circuit_digest.hex(),
+        "transcript_digest": transcript.digest.hex(),
+        "places": [place.hex() for place in transcript.list_places()],
+        "contributions": [
+            {"name": one.change.label, "beacon": one.change.beacon.hex() or None}
+            for one in transcript.contributions
+        ],
+    }
+
+
+def _say_contributions(facts: dict[str, Any]) -> None:
+    typer.echo(f"place 0, the first key\n  {facts['places'][0]}")
+    for i, one in enumerate(facts["contributions"], 1):
+        kind = "beacon" if one["beacon"] else f"contribution of {one['name']!r}"
+        typer.echo(f"place {i}, {kind}\n  {facts['places'][i]}")
+    typer.echo("names are words of whoever had the folder: compare places with those published")
+    typer.echo("secure if one contributor forgot its shares, and one of the powers of tau its own")

@@ -1,0 +1,86 @@
+"""The folder of a ceremony: what its contributors hand on.
+
+    circuit.json         what the key is for
+    ceremony.transcript  who contributed (`prover.ceremony.own.record`)
+    first.key            the first key, which follows from the circuit and the powers of tau
+    state-N.key          the key after N contributions; only the last is needed
+
+A new state is written before the transcript that names it, and an old one goes after: whatever
+stops a contribution leaves a folder that holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prover.ceremony.own.finish import read_transcript
+from prover.ceremony.own.state import State, open_state
+from prover.errors import FormatError
+from prover.keys.card import MAX_CARD_BYTES, Card, KeyCard, UpdateCard
+from prover.keys.folder import CARD_NAME, TRANSCRIPT_NAME, require_part
+
+if TYPE_CHECKING:
+    from prover.ceremony.own.record import Transcript
+
+FIRST_NAME = "first.key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CeremonyFolder:
+    """A ceremony as it lies on the disk, its states hashed and compared with the transcript."""
+
+    path: Path
+    card: Card
+    transcript: Transcript
+    first: State
+    last: State
+
+    @classmethod
+    def load(cls, path: Path) -> CeremonyFolder:
+        """Raises FormatError for files that are not there, or not what the transcript names."""
+        transcript = read_transcript(path / TRANSCRIPT_NAME)
+        card = read_card(path / CARD_NAME, transcript.head.circuit_digest)
+        for name in (FIRST_NAME, name_state(transcript)):
+            require_part(path / name)
+        first = open_state(path / FIRST_NAME, transcript.head.first_digest)
+        last = first
+        if transcript.contributions:
+            last = open_state(path / name_state(transcript), transcript.state)
+        return cls(path=path, card=card, transcript=transcript, first=first, last=last)
+
+    @property
+    def next_state(self) -> Path:
+        """Where the state after one contribution more goes."""
+        return self.path / f"state-{len(self.transcript.contributions) + 1}.key"
+
+    def advance(self, transcript: Transcript) -> None:
+        """Writes the transcript behind a contribution whose state is there, and drops the last."""
+        from api.console.files import write_public
+
+        write_public(self.path / TRANSCRIPT_NAME, transcript.encode())
+        if self.last is not self.first:
+            self.last.path.unlink(missing_ok=True)
+
+
+def name_state(transcript: Transcript) -> str:
+    """The file of the last state."""
+    n = len(transcript.contributions)
+    return f"state-{n}.key" if n else FIRST_NAME
+
+
+def read_card(path: Path, circuit_digest: bytes) -> Card:
+    """The card of a ceremony. Raises FormatError, also for another circuit's; OSError."""
+    require_part(path)
+    with path.open("rb") as file:
+        raw = file.read(MAX_CARD_BYTES + 1)
+    kind: type[Card] = UpdateCard if b'"bounds"' in raw else KeyCard
+    card = kind.decode(raw, where=str(path))
+    if card.circuit_digest != circuit_digest:
+        raise FormatError(
+            "is the card of another circuit than the transcript's",
+            where=str(path),
+            next_step="get it again from those who run the ceremony",
+        )
+    return card

@@ -1,0 +1,166 @@
+"""A ceremony for the toy's key, of powers that everybody knows: honest states, and crafted ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from kernels.array import G1Array
+from kernels.files import write_whole
+from prover.ceremony.own.contribute import Origin, contribute, write_state
+from prover.ceremony.own.first import FirstKey, make_first
+from prover.ceremony.own.record import Change, Contribution, Head, Transcript
+from prover.ceremony.own.shares import Shares, apply, prove
+from prover.ceremony.own.state import State, open_state
+from prover.ceremony.phase1 import require_powers
+from prover.formats.ptau import Powers, Prepared, read_powers
+from prover.keys.proving_file import list_file
+from tests.support.known_powers import write_powers
+from tests.support.tiny_circuits import seeded
+from tests.support.toy_protocol import BACKEND, TOY
+
+LG_N, POWER = 4, 5
+BEACON = Origin(name="beacon", beacon=b"tomorrow's headline", exponent=10)
+
+
+@cache
+def toy_powers() -> tuple[Powers, Prepared]:
+    with TemporaryDirectory() as folder:
+        powers = read_powers(write_powers(Path(folder) / "p.ptau", POWER), LG_N, doubled=True)
+    return powers, require_powers(powers, BACKEND, seeded(1))
+
+
+@cache
+def toy_first() -> FirstKey:
+    return make_first(TOY.r1cs, *toy_powers(), BACKEND)
+
+
+class Ceremony:
+    """States in a folder, from the first on; `contribute` and `craft` add one."""
+
+    def __init__(self, folder: Path, *, circuit_digest: bytes = TOY.digest) -> None:
+        self.folder, first, powers = folder, toy_first(), toy_powers()[0]
+        write_whole(folder / "first.key", list_file(first.counts, first.list_parts()))
+        self.first = open_state(folder / "first.key")
+        head = Head(
+            circuit_digest=circuit_digest,
+            first_digest=self.first.digest,
+            n_challenges=TOY.n_challenges,
+            n_linked=1,
+            alpha=powers.alpha_1[:1],
+            public=first.public,
+            tau=powers.tau_2[1:2],
+            beta=powers.beta_2,
+        )
+        self.transcript, self.last = Transcript(head=head, contributions=()), self.first
+        self._n = 0
+
+    def fork(self) -> Ceremony:
+        """Another ceremony that has gone on so far."""
+        other = object.__new__(Ceremony)
+        other.__dict__ |= self.__dict__
+        return other
+
+    def new_path(self) -> Path:
+        self._n += 1
+        return self.folder / f"{id(self)}-{self._n}.key"
+
+    def contribute(self, seed: int, origin: Origin | None = None) -> Path:
+        """By the book; the new state's file."""
+        out = self.new_path()
+        self.transcript = contribute(
+            self.first,
+            self.last,
+            self.transcript,
+            origin or Origin(name=f"seed {seed}"),
+            out,
+            random_bytes=seeded(seed),
+            backend=BACKEND,
+        )
+        self.last = open_state(out, self.transcript.state)
+        return out
+
+    def craft(self, shares: Shares, edit: Callable[[State, Path], bytes] | None = None) -> None:
+        """A contribution of who verifies nothing, and may put another state into the place of its
+        own; its proof holds.
+
+        edit : (state, path of another file) -> digest of that file
+        """
+        after = apply(shares.preimage, self.transcript.anchors, BACKEND)
+        out = self.new_path()
+        digest = write_state(self.last, shares, after, out, BACKEND)
+        if edit is not None:
+            path = self.new_path()
+            digest, out = edit(open_state(out), path), path
+        change = Change(
+            name=b"crafted",
+            beacon=b"",
+            exponent=0,
+            delta=after.delta,
+            delta_a=after.delta_a,
+            links=after.links,
+            state=digest,
+        )
+        before, place = self.transcript.anchors, self.transcript.place
+        one = prove(shares, before, change, place, seeded(8), BACKEND)
+        self.transcript = self.transcript.behind(one)
+        self.last = open_state(out, digest)
+
+
+def edit_state(name: str, group: int | None, change: Callable[[Any], Any]) -> Any:
+    """An `edit` of `Ceremony.craft` that changes one array."""
+
+    def edit(state: State, path: Path) -> bytes:
+        return rewrite(state, path, {(group, name): change})
+
+    return edit
+
+
+def rewrite(
+    state: State, path: Path, changes: dict[tuple[int | None, str], Callable[[Any], Any]]
+) -> bytes:
+    """Writes a state with some arrays changed; its digest."""
+    parts = []
+    for array, value in state.arrays.items():
+        whole = read_whole(state, array.name, array.group)
+        change = changes.get((array.group, array.name))
+        words = whole if change is None else change(whole)
+        parts.append((array, len(value), [words]))
+    write_whole(path, list_file(state.counts, parts))
+    return open_state(path).digest
+
+
+def read_whole(state: State, name: str, group: int | None = None) -> Any:
+    """The words of an array."""
+    value = state.find(name, group)
+    if isinstance(value, np.ndarray):
+        return value
+    if hasattr(value, "list_pieces"):
+        return np.concatenate([points.data for _, points in value.list_pieces()])
+    return value.data
+
+
+def put(index: int, point: G1Array) -> Callable[[Any], Any]:
+    """Puts a point into an array's place."""
+
+    def change(words: Any) -> Any:
+        changed = words.copy()
+        changed[index] = point.data[0]
+        return changed
+
+    return change
+
+
+def swap_contributions(transcript: Transcript) -> Transcript:
+    first, second, *rest = transcript.contributions
+    return replace(transcript, contributions=(second, first, *rest))
+
+
+def last_of(transcript: Transcript) -> Contribution:
+    return transcript.contributions[-1]
