@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from api.console.ceremony.required import RequireCeremony, require_ceremony_of
 from api.console.options import KeyDigest, KeyFolder, SamplesRef
 from api.console.output import AsJson, emit_json, refuse, refuse_error
 from api.console.task_parts import Mode
@@ -111,6 +112,7 @@ def init(
         typer.Option(exists=True, file_okay=False, help="Folder of `zkpot setup --training`."),
     ] = None,
     key_digest: KeyDigest = None,
+    require_ceremony: RequireCeremony = False,
 ) -> None:
     """Deal all keys of a chain for a demonstration; whoever runs this knows them all.
 
@@ -130,14 +132,22 @@ def init(
     from consensus.wire.genesis import MAX_TIMEOUT_MS, Task, Timeouts, set_phases
     from federated.data import DatasetRef, load_samples
     from prover.circuit.public_inputs import ShardInputs
-    from prover.keys.folder import load_verifying_half
+    from prover.keys.folder import load_verifying_half, load_verifying_key
     from prover.pipeline import compile_for_key
 
     asked = TrainingOptions(mode=training, keys=training_keys, steps=steps, drawn=drawn)
+    if training != "off" and require_ceremony:
+        raise typer.BadParameter(
+            "keys of training are of one party's setup", param_hint="--require-ceremony"
+        )
     if training != "off" and warm_up is not None:
         raise typer.BadParameter("is of tasks without --training", param_hint="--warm-up")
     with refusing(as_json=False):
         verifying, card = load_verifying_half(key, expected_digest=key_digest)
+        halves = [(key, verifying)]
+        if norm_key is not None:
+            halves.append((norm_key, load_verifying_key(norm_key)))
+        transcripts = [require_ceremony_of(*half) for half in halves if require_ceremony]
         compile_for_key(card, verifying)
         samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
         try:
@@ -145,6 +155,8 @@ def init(
             ShardInputs.of(card.layout, *pool.draw(b"any", card.n_samples))
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # keys will lie there
             blobs = FileBlobs(folder / BLOBS)
+            for transcript in transcripts:
+                blobs.put(transcript)
             task = Task(
                 task_id=task_id.encode(),
                 architecture=card.architecture,
@@ -161,6 +173,7 @@ def init(
                 **set_phases(phase_ms),
                 norm=None if norm_key is None else read_norm(norm_key, card.architecture, blobs),
                 training=read_training(asked, card.architecture, blobs),
+                ceremony=require_ceremony,
                 scales=() if warm_up is None else find_scales(warm_up, card.architecture),
             )
             timeouts = Timeouts(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.console.ceremony.required import RequireCeremony
 from api.console.dispatch import DEFAULT, Defaulting
 from api.console.options import (
     BackendName,
@@ -77,6 +78,7 @@ def prove(
     height: Height = 0,
     client: Client = NOBODY,
     key_digest: KeyDigest = None,
+    require_ceremony: RequireCeremony = False,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -113,7 +115,13 @@ def prove(
         samples = load_reference(dataset)
         committed, blinding = load_commitment(commitment), load_blinding(commitment)
         machine = find_machine(device)
-        kit = ProverKit.load(model, key, key_digest=key_digest, memory_bytes=machine.memory_bytes)
+        kit = ProverKit.load(
+            model,
+            key,
+            key_digest=key_digest,
+            memory_bytes=machine.memory_bytes,
+            ceremony=require_ceremony,
+        )
         n_samples = kit.card.n_samples
         parts = split_shards(kit.accuracy.public_layout, samples.images, samples.labels)
         shards = shards or len(parts) > 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.console.ceremony.required import RequireCeremony, require_ceremony_of
 from api.console.options import KeyDigest, KeyFolder, parse_beacon
 from api.console.output import AsJson, emit_json, refuse
 
@@ -52,6 +53,7 @@ def verify(
         typer.Option("--check-circuit", help="Compile the circuit, and compare the key's digest."),
     ] = False,
     key_digest: KeyDigest = None,
+    require_ceremony: RequireCeremony = False,
     start: Annotated[
         Path | None,
         _of_training(exists=True, dir_okay=False, help="The .zkq that it must have started from."),
@@ -110,6 +112,10 @@ def verify(
     if about_training:
         from api.console.training.verifying import TrainingQuestion, verify_training
 
+        if require_ceremony:
+            raise typer.BadParameter(
+                "keys of training are of one party's setup", param_hint="--require-ceremony"
+            )
         question = TrainingQuestion(
             proof=proof,
             key=key,
@@ -148,6 +154,7 @@ def verify(
         expected,
         key_digest,
         check_circuit=check_circuit,
+        ceremony=require_ceremony,
         as_json=as_json,
     )
 
@@ -161,6 +168,7 @@ def _verify_accuracy(
     key_digest: bytes | None,
     *,
     check_circuit: bool,
+    ceremony: bool,
     as_json: bool,
 ) -> None:
     import secrets
@@ -173,6 +181,8 @@ def _verify_accuracy(
 
     with refusing(as_json=as_json):
         verifying, card = load_verifying_half(key, expected_digest=key_digest)
+        if ceremony:
+            require_ceremony_of(key, verifying)
         if check_circuit:
             _compile(card, verifying)
         if commitment is not None:
@@ -192,7 +202,7 @@ def _verify_accuracy(
         verify_s = time.perf_counter() - started
     if isinstance(outcome, Refusal):
         refuse(outcome.reason, code=outcome.code, as_json=as_json)
-    facts = _describe(outcome, card, verifying, dataset) | {
+    facts = _describe(outcome, card, verifying, dataset, ceremony=ceremony) | {
         "compared": sorted([*expected, *(["key_digest"] if key_digest else [])]),
         "verify_s": verify_s,
     }
@@ -217,9 +227,11 @@ def _read_d_w(path: Path) -> bytes:
     return encode_g1(load_commitment(path).d)
 
 
-def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) -> dict[str, Any]:
+def _describe(
+    proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str, *, ceremony: bool
+) -> dict[str, Any]:
     from prover.wire.verdict import Verdict
-    from prover.wire.wording import NOT_PROVEN, describe_occasion
+    from prover.wire.wording import NOT_PROVEN, OF_CEREMONIES_NOT_PROVEN, describe_occasion
 
     first = proven.statements[0]
     return {
@@ -234,7 +246,7 @@ def _describe(proven: Proven, card: KeyCard, key: VerifyingKey, dataset: str) ->
         "shards": len(proven.statements),
         "occasion": describe_occasion(first.occasion),
         "key_digest": key.digest.hex(),
-        "not_proven": list(NOT_PROVEN),
+        "not_proven": list(OF_CEREMONIES_NOT_PROVEN if ceremony else NOT_PROVEN),
     }
 
 

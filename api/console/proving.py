@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from api.console.ceremony.required import require_ceremony_of
 from api.console.model_files import load_model
 from kernels.backend import Backend
 from prover.circuit.accuracy import AccuracyCircuit
@@ -30,17 +31,26 @@ class ProverKit:
 
     @classmethod
     def load(
-        cls, model: Path, key: Path, *, key_digest: bytes | None, memory_bytes: int | None
+        cls,
+        model: Path,
+        key: Path,
+        *,
+        key_digest: bytes | None,
+        memory_bytes: int | None,
+        ceremony: bool = False,
     ) -> ProverKit:
         """The cheap refusals first: the whole proving half is hashed when it is loaded.
 
         key_digest : of the key that it must be; None: whatever key lies there
         memory_bytes : where they are too few, the key's bases stay in their file
-        Raises FormatError, KeyMismatch, CircuitTooLarge, OSError.
+        ceremony : whether the key must be of one
+        Raises FormatError, KeyMismatch, CeremonyInvalid, CircuitTooLarge, OSError.
         holds : a circuit is compiled only if it has the sizes of the key that lies there, whose
                 bytes are many times those of the matrices
         """
         verifying, card = load_verifying_half(key, expected_digest=key_digest)
+        if ceremony:
+            require_ceremony_of(key, verifying)
         require_part(key / PROVING_NAME)
         loaded = load_model(model)
         if loaded.architecture != card.architecture:

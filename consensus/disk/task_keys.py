@@ -2,7 +2,8 @@
 
 A genesis pins a key by its digest and says in clear what is trained: architecture, samples and
 circuit. The key names the same by digests of its own. Who reads a key for a chain compares the two,
-or proofs about one network would count for another.
+or proofs about one network would count for another. Where the genesis asks for ceremonies, the
+transcript of each key's has to hold, too.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from consensus.content.interface import Blobs
 from consensus.errors import BlobUnavailable
 from consensus.wire.genesis import Task
 from prover.circuit.training.inputs import ExportInputs, StepInputs
-from prover.errors import KeyMismatch
+from prover.errors import CeremonyInvalid, KeyMismatch
 from prover.groth16.verify_training import TrainingKeys
 from prover.keys.card import Card
-from prover.keys.halves import VerifyingKey
+from prover.keys.halves import NO_FILE, VerifyingKey
 
 
 def load_task_key(task: Task, blobs: Blobs) -> VerifyingKey:
@@ -25,7 +26,7 @@ def load_task_key(task: Task, blobs: Blobs) -> VerifyingKey:
 
     Raises BlobUnavailable; FormatError, KeyMismatch for one that contradicts the genesis.
     """
-    return _load_key(blobs, task.verifying_key_digest, task.card)
+    return _load_key(task, blobs, task.verifying_key_digest, task.card)
 
 
 def load_norm_key(task: Task, blobs: Blobs) -> VerifyingKey:
@@ -34,7 +35,7 @@ def load_norm_key(task: Task, blobs: Blobs) -> VerifyingKey:
     if task.norm is None:
         raise ValueError("the task has no bounds on updates")
     card = task.norm.make_card(task.architecture)
-    return _load_key(blobs, task.norm.verifying_key_digest, card)
+    return _load_key(task, blobs, task.norm.verifying_key_digest, card)
 
 
 def load_training_keys(task: Task, blobs: Blobs) -> TrainingKeys:
@@ -46,9 +47,9 @@ def load_training_keys(task: Task, blobs: Blobs) -> TrainingKeys:
     step = training.make_step_card(task.architecture)
     export = training.make_export_card(task.architecture)
     return TrainingKeys(
-        step=_load_key(blobs, training.step_key, step),
+        step=_load_key(task, blobs, training.step_key, step),
         step_inputs=StepInputs(plan=step.plan),
-        export=_load_key(blobs, training.export_key, export),
+        export=_load_key(task, blobs, training.export_key, export),
         export_inputs=ExportInputs(plan=export.plan),
     )
 
@@ -62,7 +63,7 @@ def check_task_keys(task: Task, blobs: Blobs) -> None:
     """Raises FormatError or KeyMismatch for a key that contradicts the genesis; it may lack yet."""
     for digest, card in _list_cards(task):
         with suppress(BlobUnavailable):
-            _load_key(blobs, digest, card)
+            _load_key(task, blobs, digest, card)
 
 
 def _list_cards(task: Task) -> Iterator[tuple[bytes, Card]]:
@@ -75,10 +76,27 @@ def _list_cards(task: Task) -> Iterator[tuple[bytes, Card]]:
         yield task.training.export_key, task.training.make_export_card(task.architecture)
 
 
-def _load_key(blobs: Blobs, digest: bytes, card: Card) -> VerifyingKey:
+def _load_key(task: Task, blobs: Blobs, digest: bytes, card: Card) -> VerifyingKey:
     key = VerifyingKey.decode(blobs.get(digest))
     _require_key(key, card, digest)
+    if task.ceremony:
+        _require_ceremony(key, blobs)
     return key
+
+
+def _require_ceremony(key: VerifyingKey, blobs: Blobs) -> None:
+    # Here: a node of a task that relies on who made its keys has no use for it.
+    from kernels.backend import get_backend
+    from prover.ceremony.own.finish import require_transcript
+
+    try:
+        raw = b"" if key.ceremony_digest == NO_FILE else blobs.get(key.ceremony_digest)
+        require_transcript(raw, key, get_backend("cpu"))
+    except CeremonyInvalid as error:
+        raise KeyMismatch(
+            f"the genesis asks for keys of ceremonies, and of one that it names {error.what}",
+            next_step="take the genesis that the chain was started with",
+        ) from None
 
 
 def _require_key(key: VerifyingKey, card: Card, digest: bytes) -> None:

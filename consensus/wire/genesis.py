@@ -41,7 +41,7 @@ from prover.keys.card import KeyCard
 from prover.model.network import Architecture, canonical_json
 from prover.wire.kinds import DIGEST_BYTES
 
-VERSION = 2
+VERSION = 3
 MAX_GENESIS_BYTES = 1 << 20
 SHARE_KEY_BYTES = 64  # compressed point of G2
 LEAST_SAMPLES = 256  # fewer make the count an oracle on single samples
@@ -49,7 +49,7 @@ MAX_PHASE_MS = 366 * 86_400_000
 MAX_ROUNDS = 1 << 16
 MAX_TIMEOUT_MS = 86_400_000
 MAX_SCALES = 1024
-_DOMAIN = b"zkpot genesis v2\x00"
+_DOMAIN = b"zkpot genesis v3\x00"
 PHASES_MS = (
     *("register_ms", "commit_ms", "prove_ms"),
     *("mask_ms", "unmask_ms", "attest_ms", "reveal_ms"),
@@ -118,6 +118,8 @@ class Task:
     norm                  : bounds on updates around the global model; None: there are none
     training              : how clients train, and how many of their steps are proven; None: as they
                             like, and nothing is proven of it
+    ceremony              : whether every key must be of a ceremony, whose transcript lies among the
+                            blobs and holds; False: the validators rely on who made the keys
     scales                : named lists of numbers that the clients share (quantization); the chain
                             does not read them
     """
@@ -144,13 +146,14 @@ class Task:
     allow_few_samples: bool = False
     norm: TaskNorm | None = None
     training: TaskTraining | None = None
+    ceremony: bool = False
     scales: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         require_name("task.task_id", self.task_id)
         for name in ("circuit_digest", "verifying_key_digest"):
             require_bytes(f"task.{name}", getattr(self, name), DIGEST_BYTES)
-        for name in ("sealed", "allow_few_samples"):
+        for name in ("sealed", "allow_few_samples", "ceremony"):
             require(f"task.{name}", type(getattr(self, name)) is bool, "is not true or false")
         require_number("task.n_rounds", self.n_rounds, 1, MAX_ROUNDS)
         n_pools = self.n_rounds if self.sealed else 1
@@ -224,6 +227,7 @@ class Task:
             "allow_few_samples": self.allow_few_samples,
             "norm": None if self.norm is None else self.norm.to_json(),
             "training": None if self.training is None else self.training.to_json(),
+            "ceremony": self.ceremony,
             "scales": {name: [x.hex() for x in values] for name, values in self.scales},
         }
 

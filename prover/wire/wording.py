@@ -15,6 +15,13 @@ NOT_PROVEN = (
 )
 """What nobody should read into a proof of accuracy that is valid."""
 
+OF_CEREMONIES_NOT_PROVEN = (
+    *NOT_PROVEN[:-1],
+    "that one who contributed to the key, and one to its powers of tau, forgot its shares; and that "
+    "its points are the circuit's, unless somebody you trust ran `zkpot ceremony verify --ptau`",
+)
+"""... of a key whose ceremony holds."""
+
 OF_TRAINING_NOT_PROVEN = (
     "that it is a step, or the end, of the training that you have in mind: compare its commitments "
     "with those that were made before steps were drawn",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 from kernels.array import G2Array
@@ -43,10 +44,13 @@ def make_verifying(transcript: Transcript, card_digest: bytes) -> VerifyingKey:
 
 def read_transcript(path: Path) -> Transcript:
     """The transcript of a file. Raises FormatError, OSError."""
+    return Transcript.decode(_read(path), where=str(path))
+
+
+def _read(path: Path) -> bytes:
     require_part(path)
     with path.open("rb") as file:
-        raw = file.read(Transcript.MAX_BYTES + 1)
-    return Transcript.decode(raw, where=str(path))
+        return file.read(Transcript.MAX_BYTES + 1)
 
 
 def require_ceremony(
@@ -63,11 +67,29 @@ def require_ceremony(
     verify`), and is the same for all, so a digest of a key that was verified once can be pinned.
     raises : CeremonyInvalid, FormatError, OSError
     """
+    path, raw = directory / TRANSCRIPT_NAME, b""
+    if key.ceremony_digest != NO_FILE:
+        raw = _read(path)
+    return require_transcript(raw, key, backend, exponent_limit=exponent_limit, where=str(path))
+
+
+def require_transcript(
+    raw: bytes,
+    key: VerifyingKey,
+    backend: Backend,
+    *,
+    exponent_limit: int = DEFAULT_EXPONENT_LIMIT,
+    where: str | None = None,
+) -> Transcript:
+    """The transcript of these bytes, which a key names, whose chain led to the key.
+
+    raises : as `require_ceremony`
+    """
     if key.ceremony_digest == NO_FILE:
         raise CeremonyInvalid("the key is of one party's setup, which could forge proofs")
-    transcript = read_transcript(directory / TRANSCRIPT_NAME)
-    if transcript.digest != key.ceremony_digest:
+    if sha256(raw).digest() != key.ceremony_digest:
         raise CeremonyInvalid("the transcript is not the one that the key names")
+    transcript = Transcript.decode(raw, where=where)
     require_contributors(transcript)
     require_secret(require_chain(transcript, backend, exponent_limit=exponent_limit))
     if make_verifying(transcript, key.card_digest).digest != key.digest:
