@@ -17,7 +17,7 @@ NOT_PROVEN = (
 
 OF_CEREMONIES_NOT_PROVEN = (
     *NOT_PROVEN[:-1],
-    "that one who contributed to the key, and one to its powers of tau, forgot its shares; and that "
+    "that one who contributed to the key, and one to its powers of tau, forgot its shares; or that "
     "its points are the circuit's, unless somebody you trust ran `zkpot ceremony verify --ptau`",
 )
 """... of a key whose ceremony holds."""

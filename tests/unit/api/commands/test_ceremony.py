@@ -1,0 +1,172 @@
+"""`zkpot ceremony`, and keys of ceremonies where one can be asked for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kernels.files import write_whole
+from prover.model.layers import Requant
+from prover.model.network import Architecture
+from prover.model.zkq import encode_model
+from tests.support.commands import refuse, run, succeed
+from tests.support.known_powers import write_powers
+from tests.support.models import random_model
+
+ARCHITECTURE = Architecture.mlp([784, 4, 10], requant=Requant(shift=14, q_bits=10))
+SAMPLES = "mnist:test[0:8]"
+LG_N = 13
+
+
+@pytest.fixture(autouse=True)
+def _packaged_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No fetched data, whatever this machine has."""
+    monkeypatch.setenv("ZKPOT_DATA_DIR", str(tmp_path / "no-data"))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Powers, a model, a ceremony of two, and the key that it ended in."""
+    folder = tmp_path_factory.mktemp("ceremony")
+    write_powers(folder / "powers.ptau", LG_N + 1, LG_N)
+    model = random_model(ARCHITECTURE, np.random.default_rng(4))
+    write_whole(folder / "model.zkq", [encode_model(model)])
+    powers, begun = ["--ptau", folder / "powers.ptau"], folder / "begun"
+    circuit = [folder / "model.zkq", "--samples", 8]
+    found = succeed("ceremony", "new", *circuit, *powers, "--out", begun)
+    assert found["domain"] == 1 << LG_N
+    places = found["places"]
+    for name in ("alice", "bob"):
+        after = succeed("ceremony", "contribute", begun, "--name", name)
+        assert after["places"][:-1] == places
+        places = after["places"]
+    assert sorted(path.name for path in begun.iterdir()) == [
+        "ceremony.transcript",
+        "circuit.json",
+        "first.key",
+        "state-2.key",
+    ]
+    found = succeed("ceremony", "finish", begun, "--beacon", "0a0b", "--out", folder / "key")
+    assert found["places"][:-1] == places
+    assert [one["name"] for one in found["contributions"]] == ["alice", "bob", "beacon"]
+    return folder
+
+
+def test_everybody_verifies_a_ceremony_and_its_key(desk: Path) -> None:
+    powers = ["--ptau", desk / "powers.ptau", "--no-powers"]
+    begun = succeed("ceremony", "verify", desk / "begun")
+    assert begun["verdict"] == "valid"
+    assert begun["key_digest"] is None
+    key = succeed("ceremony", "verify", desk / "key", *powers)
+    assert key["not_verified"] == ["who contributed to the powers of tau"]
+    assert len(succeed("ceremony", "verify", desk / "key")["not_verified"]) == 2
+    reason = refuse("ceremony_invalid", "ceremony", "verify", desk / "key", *powers[:2])
+    assert "nobody contributed to the powers of tau" in reason
+
+
+def test_other_powers_and_another_circuit_are_refused(desk: Path, tmp_path: Path) -> None:
+    """What the head says of a first key that is not the circuit's shows when it is made again."""
+    from dataclasses import replace
+
+    from prover.ceremony.own.finish import make_verifying, read_transcript
+    from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME, load_verifying_key
+
+    key = tmp_path / "key"
+    shutil.copytree(desk / "key", key)
+    transcript = read_transcript(key / TRANSCRIPT_NAME)
+    card_digest = load_verifying_key(key).card_digest
+    lie = replace(transcript, head=replace(transcript.head, alpha=transcript.head.public[:1]))
+    write_whole(key / TRANSCRIPT_NAME, [lie.encode()])
+    refuse("ceremony_invalid", "ceremony", "verify", key)
+    write_whole(key / VERIFYING_NAME, [make_verifying(lie, card_digest).encode()])
+    reason = refuse("ceremony_invalid", "ceremony", "verify", key)
+    assert "contribution 1" in reason  # a head is under every proof
+
+
+def test_a_proof_under_a_key_of_a_ceremony(desk: Path, tmp_path: Path) -> None:
+    model, commitment = desk / "model.zkq", tmp_path / "model.commit"
+    succeed("commit", model, "--out", commitment)
+    key = ["--key", desk / "key", "--require-ceremony"]
+    samples, proof = ["--dataset", SAMPLES], tmp_path / "proof.zkp"
+    succeed("prove", model, *key, "--commitment", commitment, *samples, "--out", proof)
+    found = succeed("verify", proof, *key, *samples)
+    assert "forgot its shares" in found["not_proven"][-1]
+    bare = tmp_path / "bare"
+    shutil.copytree(desk / "key", bare)
+    (bare / "ceremony.transcript").unlink()
+    succeed("verify", proof, "--key", bare, *samples)
+    refuse("bad_format", "verify", proof, "--key", bare, "--require-ceremony", *samples)
+
+
+def test_a_chain_of_a_key_of_a_ceremony(desk: Path, tmp_path: Path) -> None:
+    """Its genesis says so, and a node refuses a key without one."""
+    from dataclasses import replace
+
+    from consensus.content.blobs import FileBlobs
+    from consensus.disk.development import BLOBS, GENESIS
+    from consensus.disk.task_keys import check_task_keys
+    from consensus.errors import BlobUnavailable
+    from consensus.wire.genesis import Genesis, Task
+    from prover.errors import KeyMismatch
+    from prover.keys.folder import load_verifying_key
+
+    chain = tmp_path / "chain"
+    arguments = ["--key", desk / "key", "--dataset", "mnist:test[0:1024]", "--require-ceremony"]
+    result = run("chain", "init", chain, *arguments)
+    # A task of 8 samples is refused after the key was taken.
+    assert result.exit_code == 1
+    assert "n_samples" in result.output
+    blobs, key = FileBlobs(chain / BLOBS), load_verifying_key(desk / "key")
+    assert blobs.get(key.ceremony_digest) == (desk / "key" / "ceremony.transcript").read_bytes()
+    assert not (chain / GENESIS).exists()
+
+    from tests.support.learning import make_task
+
+    task: Task = make_task(
+        architecture=ARCHITECTURE,
+        n_samples=8,
+        circuit_digest=key.circuit_digest,
+        verifying_key_digest=key.digest,
+        ceremony=True,
+    )
+    check_task_keys(task, blobs)
+    alone = replace(key, ceremony_digest=bytes(32))
+    other = replace(task, verifying_key_digest=blobs.put(alone.encode()))
+    check_task_keys(replace(other, ceremony=False), blobs)
+    with pytest.raises(KeyMismatch, match="asks for keys of ceremonies"):
+        check_task_keys(other, blobs)
+    assert Genesis  # its encoding is in tests/unit/consensus/learning/test_genesis.py
+    assert BlobUnavailable
+
+
+def test_a_setup_of_one_party_is_refused(desk: Path, tmp_path: Path) -> None:
+    key = tmp_path / "alone"
+    succeed("setup", desk / "model.zkq", "--samples", 8, "--out", key)
+    reason = refuse("ceremony_invalid", "ceremony", "verify", key)
+    assert "one party's setup" in reason
+
+
+def test_an_interrupted_contribution_leaves_a_ceremony_that_holds(
+    desk: Path, tmp_path: Path
+) -> None:
+    """A state without a transcript that names it is no matter; one that is altered is refused."""
+    begun = tmp_path / "begun"
+    shutil.copytree(desk / "begun", begun)
+    (begun / "state-3.key").write_bytes(b"half of it")
+    succeed("ceremony", "contribute", begun, "--name", "carol")
+    state = begun / "state-3.key"
+    raw = bytearray(state.read_bytes())
+    raw[5000] ^= 1
+    state.write_bytes(raw)
+    refuse("bad_format", "ceremony", "contribute", begun)
+    refuse("bad_format", "ceremony", "verify", begun)
+
+
+def test_circuits_that_tasks_share_are_listed() -> None:
+    circuits = {(c["architecture"], c["samples"]): c for c in succeed("keys", "list")["circuits"]}
+    one = circuits["mlp-784-128-10", 1024]
+    assert (one["rows"], one["power"]) == (594_906, 21)
+    assert circuits["vgg11", 1024]["rows"] is None
