@@ -5,7 +5,7 @@
     P_i' = P_i + k1 h_i + k2 [K_i]        P_h' = P_h + k1 h_0            P_eta' = P_eta + k2 eta
 
 **k1 h_i and k2 [K_i] leave this module as sums only.** Who had them apart, of one contributor, and
-of the others by collusion, makes a link between any two vectors (tests/soundness, `split`).
+of the others by collusion, makes a link between any two vectors (`tests/soundness/test_link.py`).
 
 **A state is verified before anything is computed from it.** A share is an oracle otherwise: who
 hands out a state with a foreign point X in place of one that follows from others (w*_k of a
