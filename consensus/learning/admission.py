@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from consensus.learning.binding import find_binding_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Phase
 from consensus.learning.steps import PHASES, find_bar, get_payloads, is_asked
 from consensus.wire.codec import MAX_TRANSACTIONS
@@ -59,7 +60,8 @@ def _find_register_fault(state: ChainState, tx: Register) -> str | None:
     permitted = permit_bytes(genesis.digest, tx.client_key)
     if not is_valid(genesis.admission_key, tx.permit, permitted):
         return "the permit is not the admission key's"
-    return _find_training_fault(state, tx.batches)
+    fault = find_binding_fault(tx.client_key, tx.address, tx.address_signature, genesis.digest)
+    return fault or _find_training_fault(state, tx.batches)
 
 
 def _find_commit_fault(state: ChainState, tx: Commit) -> str | None:

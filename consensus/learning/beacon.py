@@ -70,17 +70,20 @@ def deal(*, n_validators: int, n_faulty: int, random_bytes: RandomBytes) -> Beac
     )
 
 
-def sign_share(secret: bytes, message: bytes) -> bytes:
-    """A validator's share, compressed. Raises ValueError when `secret` is none of a dealer's."""
+def sign_share(secret: bytes, message: bytes, *, tag: bytes = TAG) -> bytes:
+    """A validator's share, compressed. Raises ValueError when `secret` is none of a dealer's.
+
+    tag : of the hash into G1; of messages of another kind another one, also below
+    """
     scalar = decode_fr(secret, 1)
     if isinstance(scalar, Refused):
         raise ValueError("the beacon secret is not 32 bytes of a canonical scalar")
-    return encode_g1(mul_g1(scalar, _hash(message)))
+    return encode_g1(mul_g1(scalar, _hash(message, tag)))
 
 
-def verify_share(share_key: G2Array, message: bytes, share: bytes) -> bool:
+def verify_share(share_key: G2Array, message: bytes, share: bytes, *, tag: bytes = TAG) -> bool:
     """Whether this is the share of the validator with this key, array of length 1. Any bytes."""
-    return _verify(share_key, message, share)
+    return _verify(share_key, message, share, tag)
 
 
 def combine(shares: Mapping[int, bytes]) -> bytes:
@@ -97,21 +100,21 @@ def combine(shares: Mapping[int, bytes]) -> bytes:
     return encode_g1(small_msm_g1(weights, points))
 
 
-def verify(group_key: G2Array, message: bytes, beacon: bytes) -> bool:
+def verify(group_key: G2Array, message: bytes, beacon: bytes, *, tag: bytes = TAG) -> bool:
     """Whether this is the beacon of the message under the group's key, array of length 1."""
-    return _verify(group_key, message, beacon)
+    return _verify(group_key, message, beacon, tag)
 
 
-def _verify(key: G2Array, message: bytes, signature: bytes) -> bool:
+def _verify(key: G2Array, message: bytes, signature: bytes, tag: bytes) -> bool:
     point = decode_g1(signature, 1)
     if not isinstance(point, G1Array):
         return False
-    pair = G1Array.concat([point, neg_g1(_hash(message))])
+    pair = G1Array.concat([point, neg_g1(_hash(message, tag))])
     return pairing_product_is_one(pair, G2Array.concat([_G2_GENERATOR, key]))
 
 
-def _hash(message: bytes) -> G1Array:
-    return G1Array.from_ints([hash_to_g1(message, TAG)])
+def _hash(message: bytes, tag: bytes) -> G1Array:
+    return G1Array.from_ints([hash_to_g1(message, tag)])
 
 
 def _evaluate(coefficients: Sequence[int], x: int) -> int:

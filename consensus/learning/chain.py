@@ -47,8 +47,10 @@ from consensus.learning import beacon
 from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain_state import NO_MODEL, ChainState, Commitment, Phase, Proven
 from consensus.learning.election import Lapse, note_turns, order_proposers
+from consensus.learning.governance import update_weights
 from consensus.learning.outcome import find_outcome_fault, is_enough, take_outcome
 from consensus.learning.phase_time import compute_time, count_ms, is_late
+from consensus.learning.rewards import update_rewards
 from consensus.learning.standing import is_complete, may_commit_late, note_absences, rank, settle
 from consensus.learning.steps import FIELDS, add_payloads, get_done, list_asked
 from consensus.wire.genesis import Genesis
@@ -88,6 +90,9 @@ def start(genesis: Genesis) -> ChainState:
         maker=0,
         lapses=(),
         clients=_EMPTY,
+        accounts=_EMPTY,
+        weights=_EMPTY,
+        rewards=_EMPTY,
         batches=_EMPTY,
         order_height=0,
         order_beacon=b"",
@@ -193,11 +198,23 @@ def _take_in(state: ChainState, block: Block) -> ChainState:
 
 
 def _take_clients(state: ChainState, txs: Sequence[Register]) -> ChainState:
-    """Records clients, and what they train on."""
+    """Records clients, what they train on, and the accounts that they are bound to.
+
+    An account stays with the first client that it was bound to. The other registers without: a
+    registration that no block may hold any more would be missed in each by who has receipts for it.
+    """
     homes = {tx.client_key: tx.validator for tx in txs}
     batches = {tx.client_key: tx.batches for tx in txs if tx.batches}
+    owners = {address: client for client, address in state.accounts.items()}
+    for tx in txs:
+        if tx.address:
+            owners.setdefault(tx.address, tx.client_key)
+    bound = {client: address for address, client in owners.items()}
     return replace(
-        state, clients=_merge(state.clients, homes), batches=_merge(state.batches, batches)
+        state,
+        clients=_merge(state.clients, homes),
+        accounts=_merge(state.accounts, bound),
+        batches=_merge(state.batches, batches),
     )
 
 
@@ -281,11 +298,19 @@ def _follow(state: ChainState, aggregate: Aggregate) -> ChainState:
         return _enter(state, Phase.ATTEST)
     if aggregate.ending is Ending.REVEAL:
         return _enter(state, Phase.REVEAL)
-    state = settle(state)
+    state = _pay(settle(state), aggregate)
     following = state.learning_round + 1
     if following == state.genesis.task.n_rounds:
         return _enter(state, Phase.DONE)
     return replace(_enter(state, Phase.COMMIT), learning_round=following, **_NEW_ROUND)
+
+
+def _pay(state: ChainState, aggregate: Aggregate) -> ChainState:
+    """Weights and rewards after a learning round."""
+    n_samples = state.genesis.task.n_samples
+    weights = update_weights(state.weights, aggregate, n_samples=n_samples)
+    rewards = update_rewards(state.rewards, aggregate, leader=state.leader)
+    return replace(state, weights=MappingProxyType(weights), rewards=MappingProxyType(rewards))
 
 
 def _merge(known: Mapping[bytes, Any], new: Mapping[bytes, Any]) -> Mapping[bytes, Any]:

@@ -11,6 +11,7 @@ from typing import Annotated, Self, get_type_hints
 
 from consensus.learning.election import Lapse
 from consensus.wire.codec import MAX_TRANSACTIONS, MAX_VALIDATORS, PublicKey, ValidatorIndex
+from consensus.wire.ethereum import Address
 from consensus.wire.genesis import Genesis
 from consensus.wire.outcomes import MAX_EDGES, Edge, Exclusion
 from consensus.wire.transactions import ExchangeKey, MaybeDigest, MaybePoint
@@ -29,7 +30,7 @@ from prover.wire.records import Record, encode_fields, find_kind, split_fields
 
 NO_MODEL = bytes(DIGEST_BYTES)
 """The digest that stands for "no global model yet"."""
-_DOMAIN = b"zkpot chain state v5\x00"
+_DOMAIN = b"zkpot chain state v6\x00"
 
 
 class Phase(StrEnum):
@@ -108,6 +109,10 @@ class ChainState:
     lapses        : of validators that missed their turn, ascending, see
                     `consensus.learning.election`
     clients       : home validator of each registered client
+    accounts      : address of each one that is bound to an account (`consensus.learning.binding`),
+                    no two to the same
+    weights       : in votes about the task, of whom has any (`consensus.learning.governance`)
+    rewards       : earned ever, of whom has any (`consensus.learning.rewards`)
     batches       : digest of each one's committed batches; empty in a task without training
     order_height  : height of the block that closed REGISTER; 0 before, and without training
     order_beacon  : from which the orders of batches are drawn; empty before, and without training
@@ -140,6 +145,9 @@ class ChainState:
     maker: ValidatorIndex
     lapses: Annotated[tuple[Lapse, ...], Listed(0, MAX_VALIDATORS)]
     clients: Annotated[Mapping[PublicKey, ValidatorIndex], _BY_CLIENT]
+    accounts: Annotated[Mapping[PublicKey, Address], _BY_CLIENT]
+    weights: Annotated[Mapping[PublicKey, Count], _BY_CLIENT]
+    rewards: Annotated[Mapping[PublicKey, Count], _BY_CLIENT]
     batches: Annotated[Mapping[PublicKey, Digest], _BY_CLIENT]
     order_height: Count
     order_beacon: Annotated[bytes, Bytes(0, POINT_BYTES, step=POINT_BYTES)]

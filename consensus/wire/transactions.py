@@ -15,6 +15,7 @@ from consensus.wire.codec import (
     Signed,
     ValidatorIndex,
 )
+from consensus.wire.ethereum import MaybeAddress, MaybeAddressSignature
 from prover.wire.envelope import MAX_ENVELOPE_BYTES
 from prover.wire.kinds import DIGEST_BYTES, POINT_BYTES, Bytes, Count, Digest, Number, PointBytes
 from prover.wire.update import MAX_UPDATE_BYTES
@@ -34,6 +35,8 @@ class Register(Signed):
     validator : the validator that proposes a block when this client is the leader
     permit    : Ed25519 of the task's admission key over `permit_bytes`
     batches   : digest of its committed batches, where the task asks for training; else empty
+    address   : of the account that contracts pay, and whose votes are this client's; or empty
+    address_signature : of that account over the client's key (`consensus.learning.binding`)
     """
 
     KIND: ClassVar[int] = 1
@@ -41,6 +44,8 @@ class Register(Signed):
     validator: ValidatorIndex
     permit: Signature
     batches: MaybeDigest = b""
+    address: MaybeAddress = b""
+    address_signature: MaybeAddressSignature = b""
     signature: Signature = BLANK
 
 

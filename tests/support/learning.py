@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from consensus.aggregation.outcome import Ending, Failure
 from consensus.learning import beacon
 from consensus.learning.admission import describe_occasion, expect_statement
+from consensus.learning.binding import sign_binding
 from consensus.learning.chain import apply, beacon_message, find_fault, start
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.outcome import list_entries, make_none
@@ -100,6 +101,11 @@ def exchange_key(seed: int) -> bytes:
     return private.public_key().public_bytes_raw()
 
 
+def account_secret(i: int) -> bytes:
+    """The private key of a client's account."""
+    return sha256(b"account %d" % i).digest()
+
+
 OTHER_DIGEST = b"\x05" * 32
 STATEMENT_CHANGES: dict[str, Any] = {
     "chain_id": b"other",
@@ -167,6 +173,8 @@ class Lab:
     n_clients: int = 3
     changes: dict[str, Any] = field(default_factory=dict)
     longest_empty_ms: int = 500
+    n_bound: int = 0
+    """Clients that register with an account, the first ones."""
 
     @cached_property
     def genesis(self) -> Genesis:
@@ -265,6 +273,13 @@ class Lab:
             permit=permit,
             batches=self.make_up(b"batches of %d" % i),
         )
+        return self.bind(tx, i) if i < self.n_bound else self.sign(tx, self.clients[i])
+
+    def bind(self, tx: Register, i: int, *, owner: int | None = None) -> Register:
+        """The client's registration with its account, or that of `owner`."""
+        secret = account_secret(i if owner is None else owner)
+        address, signature = sign_binding(secret, tx.client_key, self.genesis.digest)
+        tx = replace(tx, address=address, address_signature=signature)
         return self.sign(tx, self.clients[i])
 
     def commit(self, i: int, learning_round: int = 0, *, d_w: bytes | None = None) -> Commit:

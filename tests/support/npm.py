@@ -17,7 +17,7 @@ def install(root: Path, package: str, program: str) -> Path:
     if missing:
         pytest.skip(f"{' and '.join(missing)} not found: install Node.js to run {package}")
     folder = root / "build" / "interop" / package
-    found = folder / "node_modules" / package.partition("@")[0] / program
+    found = folder / "node_modules" / package.rpartition("@")[0] / program
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
