@@ -12,6 +12,7 @@ from typing import TypeVar
 from consensus.agreement.votes import quorum
 from consensus.wire import signatures
 from consensus.wire.codec import Message, Signed
+from consensus.wire.finality import FinalityShare
 from consensus.wire.genesis import Genesis
 from consensus.wire.gossip_messages import BlobPart, BlobRequest, Holdings
 from consensus.wire.messages import (
@@ -33,9 +34,9 @@ Check = Callable[[Signed, int], bool]
 def authenticate(message: Message, genesis: Genesis) -> str | None:
     """What is wrong with the origin of a message, or None: then the state machine may have it.
 
-    Vote, Proposal, Receipt, Holdings, BlobPart: signed by a validator. QuorumCertificate,
-    FinalBlock: 2f + 1 distinct validators signed. Any other kind proves its origin by other means
-    and is a fault here.
+    Vote, Proposal, Receipt, Holdings, FinalityShare, BlobPart: signed by a validator.
+    QuorumCertificate, FinalBlock: 2f + 1 distinct validators signed. Any other kind proves its
+    origin by other means and is a fault here.
     """
 
     def is_signed(signed: Signed, validator: int) -> bool:
@@ -45,7 +46,9 @@ def authenticate(message: Message, genesis: Genesis) -> str | None:
     return find_origin_fault(message, genesis.n_validators, is_signed)
 
 
-_SIGNED: dict[int, type[Signed]] = {kind.KIND: kind for kind in (Vote, Proposal, Receipt, Holdings)}
+_SIGNED: dict[int, type[Signed]] = {
+    kind.KIND: kind for kind in (Vote, Proposal, Receipt, Holdings, FinalityShare)
+}
 _UNSIGNED: dict[int, type[Message]] = {
     kind.KIND: kind for kind in (BeaconShare, BlockRequest, BlobRequest)
 }
@@ -54,7 +57,8 @@ _UNSIGNED: dict[int, type[Message]] = {
 def decode_message(raw: bytes, genesis: Genesis) -> Message | None:
     """What nodes tell each other of a height: signed by its validator, or in need of no signature.
 
-    Those are Vote, Proposal, Receipt, Holdings; and BeaconShare, BlockRequest, BlobRequest.
+    Those are Vote, Proposal, Receipt, Holdings, FinalityShare; and BeaconShare, BlockRequest,
+    BlobRequest.
     """
     kind = raw[0] if raw else 0
     if kind in _SIGNED:
@@ -65,7 +69,7 @@ def decode_message(raw: bytes, genesis: Genesis) -> Message | None:
 def decode_signed(kind: type[S], raw: bytes, genesis: Genesis) -> S | None:
     """A message that has passed `authenticate`; None for all other bytes, most of them undecoded.
 
-    kind : Vote, Proposal, Receipt, Holdings or BlobPart, which name their validator
+    kind : one of those that `authenticate` says are signed by a validator, which they name
     """
     fields = kind.split(raw)
     if fields is None:
@@ -81,7 +85,7 @@ def decode_signed(kind: type[S], raw: bytes, genesis: Genesis) -> S | None:
 def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> str | None:
     """`authenticate` for any way of signing."""
     match message:
-        case Vote() | Proposal() | Receipt() | Holdings() | BlobPart():
+        case Vote() | Proposal() | Receipt() | Holdings() | FinalityShare() | BlobPart():
             return find_sender_fault(message, n_validators, is_signed)
         case QuorumCertificate():
             return find_certificate_fault(message, n_validators, is_signed)
@@ -92,7 +96,9 @@ def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> 
 
 
 def find_sender_fault(
-    message: Vote | Proposal | Receipt | Holdings | BlobPart, n_validators: int, is_signed: Check
+    message: Vote | Proposal | Receipt | Holdings | FinalityShare | BlobPart,
+    n_validators: int,
+    is_signed: Check,
 ) -> str | None:
     """Its validator exists and has signed."""
     if message.validator >= n_validators:

@@ -40,7 +40,7 @@ _VOTES_ADVICE = "`zkpot chain abstain` sits out the height under way, and begins
 
 
 class Ledger:
-    """The folder of one node, for one process. state : after the last block"""
+    """The folder of one node, `home`, for one process. state : after the last block"""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Ledger:
         span        : blocks from one snapshot to the next
         snapshot    : to begin with, should it be beyond all that is here
         """
-        self._home, self._genesis = home, genesis
+        self.home, self._genesis = home, genesis
         self._keep_blocks, self._span = keep_blocks, span
         self._recent: dict[int, FinalBlock] = {}
         with ExitStack() as opened:
@@ -78,14 +78,14 @@ class Ledger:
     def _resume(self) -> ChainState:
         """The state after the last block, from the newest snapshot that holds."""
         files = self._files
-        for snapshot in find_snapshots(self._home, self._genesis, newest_first=True):
+        for snapshot in find_snapshots(self.home, self._genesis, newest_first=True):
             if snapshot.height >= files.height:
                 return self._begin_with(snapshot)
             if snapshot.height + 1 >= files.first:
                 return self._replay(snapshot.state)
         if files.height >= files.first > 1:
             what = f"it begins with block {files.first}, and no snapshot leads there"
-            raise LedgerError(self._home, what, ADVICE)
+            raise LedgerError(self.home, what, ADVICE)
         return self._replay(start(self._genesis))
 
     def jump(self, snapshot: Snapshot) -> None:
@@ -94,7 +94,7 @@ class Ledger:
         Raises LedgerError for an archive, which would have a gap; OSError.
         """
         self._refuse_gap(snapshot)
-        save_snapshot(self._home, snapshot)  # a crash from here on is gone on from at start
+        save_snapshot(self.home, snapshot)  # a crash from here on is gone on from at start
         self.state = self._begin_with(snapshot)
         self._votes.clear()
         self.own_votes = ()
@@ -104,7 +104,7 @@ class Ledger:
         n_missing = snapshot.height - files.height
         if self._keep_blocks is None and files.height >= files.first and n_missing > 0:
             raise LedgerError(
-                self._home,
+                self.home,
                 f"an archive that ends with block {files.height} cannot go on with block "
                 f"{snapshot.height + 1} of a snapshot",
                 "let an archive send what is missing, or name a new folder",
@@ -126,7 +126,7 @@ class Ledger:
 
         It names all before it, so one certificate is enough. Raises LedgerError, OSError.
         """
-        path, final = self._home / BLOCKS, None
+        path, final = self.home / BLOCKS, None
         for height in range(state.height + 1, self._files.height + 1):
             final = self._files.read(height)
             check_parent(final, state.head, self._genesis, path)
@@ -183,7 +183,7 @@ class Ledger:
 
     def find_snapshot(self) -> Snapshot | None:
         """The newest of the folder: where a peer begins that lacks what is let go."""
-        return next(find_snapshots(self._home, self._genesis, newest_first=True), None)
+        return next(find_snapshots(self.home, self._genesis, newest_first=True), None)
 
     def append(self, final: FinalBlock) -> tuple[bytes, ...]:
         """The next final block; the votes of its height are done with. Raises OSError.
@@ -199,7 +199,7 @@ class Ledger:
         spent = () if self._keep_blocks is None else list_spent(before, self.state)
         if not before.height or before.height % self._span:
             return spent
-        save_snapshot(self._home, Snapshot(before, final))
+        save_snapshot(self.home, Snapshot(before, final))
         return (*spent, *self._let_go())
 
     def _add(self, final: FinalBlock) -> None:
@@ -216,12 +216,12 @@ class Ledger:
 
     def _let_go(self) -> tuple[bytes, ...]:
         floor = find_floor(
-            self._home, self._genesis, height=self.height, keep_blocks=self._keep_blocks
+            self.home, self._genesis, height=self.height, keep_blocks=self._keep_blocks
         )
         if not floor:
             return ()
         self._files.drop_below(floor + 1)
-        drop_snapshots(self._home, floor)
+        drop_snapshots(self.home, floor)
         return self._models.forget(floor, self.state)
 
     # -- votes
@@ -235,7 +235,7 @@ class Ledger:
 
     def refuse_votes(self, what: str) -> LedgerError:
         """The error for a log of votes that are not of this chain."""
-        return LedgerError(self._home / VOTES, f"a vote is none: {what}", _VOTES_ADVICE)
+        return LedgerError(self.home / VOTES, f"a vote is none: {what}", _VOTES_ADVICE)
 
     def close(self) -> None:
         self._opened.close()

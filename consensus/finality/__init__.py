@@ -1,1 +1,1 @@
-"""What the chain says beyond itself: certificates of final blocks and of its ledger, for contracts."""
+"""What the chain says beyond itself: certificates of final blocks and of the ledger. Pure."""

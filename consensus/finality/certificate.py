@@ -1,4 +1,4 @@
-"""Certificates of final blocks for who follows no chain: one pairing, whatever validators there are.
+"""Certificates of final blocks for who follows no chain: one signature, checked by one equation.
 
     message   m = `zkpot finality v1` | genesis 32 | height 8 | learning round 8 | block hash 32 |
                   ledger root 32 | total weight 16 | total rewards 16          161 bytes, big-endian

@@ -1,9 +1,9 @@
-"""A proof of the ledger: a certificate and paths to its root, as JSON that a contract's caller takes.
+"""A proof of the ledger: a certificate and paths to its root, as JSON for callers of contracts.
 
     {"version", "genesis", "group_key", "certificate", "leaves"}
 
-Hashes, keys and words are hexadecimal with 0x before them, totals and amounts are numbers. Words are
-those of the EVM: a point of G1 is x, y; one of G2 the coefficients of u first, x1, x0, y1, y0
+Hashes, keys and words are hexadecimal with 0x before them, totals and amounts are numbers. Words
+are those of the EVM: a point of G1 is x, y; one of G2 the coefficients of u first, x1, x0, y1, y0
 (EIP-197). Who reads one needs the genesis alone, and believes nothing in it that does not check.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from consensus.finality.certificate import Statement, find_fault
+from consensus.finality.certificate import find_fault
 from consensus.finality.ledger import Leaf, Ledger
 from consensus.finality.tree import climb
 from consensus.wire.codec import KEY_BYTES

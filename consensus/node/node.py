@@ -52,6 +52,7 @@ from consensus.node.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Incoming, T
 from consensus.node.timers import Timers
 from consensus.node.verifier import BlockVerifier
 from consensus.node.voice import Voice
+from consensus.wire.finality import FinalityShare
 from consensus.wire.genesis import Genesis
 from consensus.wire.gossip_messages import BlobPart, BlobRequest, HeldState, Holdings
 from consensus.wire.messages import (
@@ -325,6 +326,8 @@ class Node:
                 self._notice(message)
                 self._metrics.peer_height.labels(str(message.validator)).set(message.height)
                 self._take(Received(message))
+            case FinalityShare() as share:
+                return self._voice.take_share(share)
             case BeaconShare() as share:
                 return self._desk.add_share(self.chain, share) is None
             case BlockRequest() as request:

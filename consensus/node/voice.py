@@ -1,8 +1,9 @@
 """What a node says, and says again: to everyone, over a transport that may lose it.
 
 Its votes, its share of the beacon and a request for the next block are repeated while nothing
-changes, ever more rarely; what waits for a block is sent to who shows to lack it (`gossip`). When
-the chain is done, it only answers.
+changes, ever more rarely; what waits for a block is sent to who shows to lack it (`gossip`), and
+certificates have rules of their own (`finality`). When the chain is done and its last block has a
+certificate, it only answers.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from consensus.learning.chain import beacon_message
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.node.answers import Answers
 from consensus.node.downloads import Downloads
+from consensus.node.finality import Finality
 from consensus.node.gossip import Gossip, list_held
 from consensus.node.repetition import FIRST_PAUSE_S, Repetition
 from consensus.node.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Transport
 from consensus.wire.codec import Message, Signed
+from consensus.wire.finality import FinalityShare
 from consensus.wire.genesis import Genesis
 from consensus.wire.gossip_messages import BlobPart, BlobRequest, Holdings
 from consensus.wire.messages import BeaconShare, BlockRequest, FinalBlock, Receipt
@@ -63,6 +66,9 @@ class Voice:
             Gossip(identity.index, genesis.n_validators)
             if identity.index is not None and has_peers
             else None
+        )
+        self._finality = Finality(
+            genesis, identity, ledger=ledger, say=lambda share: self.say(VOTES, share), log=log
         )
         self._again, self._announce_again = Repetition(clock()), Repetition(clock())
         self._place: tuple[int, ...] | None = None
@@ -120,10 +126,15 @@ class Voice:
         else:
             self._gossip.note_transaction(message.digest, self._clock())
 
+    def take_share(self, share: FinalityShare) -> bool:
+        """Whether a share of a certificate may count. share : signed by its validator"""
+        return self._finality.add(share) is None
+
     # -- answers
 
     def answer(self, request: BlockRequest) -> None:
-        """Final blocks, to whoever asks."""
+        """Final blocks, to whoever asks; to who has them all, the share of the last one."""
+        self._finality.answer(request.height, self._clock())
         try:
             self.say(FINAL, *self._answers.list_finals(request, self._clock()))
         except LedgerError as error:  # an old block is damaged: others have it
@@ -174,14 +185,17 @@ class Voice:
     def get_due_time(self, chain: ChainState) -> float:
         """When `repeat` has something to do, as far as is known."""
         if chain.phase is Phase.DONE:
-            return float("inf")
+            return self._again.due_at if self._finality.lacks(chain) else float("inf")
         return min(self._again.due_at, self._announce_again.due_at)
 
     def repeat(self, state: State, list_waiting: Callable[[], Waiting]) -> None:
-        """What peers may have missed, and requests for what this node may lack."""
-        if state.chain.phase is Phase.DONE:
-            return
+        """What peers may have missed, and requests for what this node may lack. Raises OSError."""
         now = self._clock()
+        self._finality.turn(state.chain, now)
+        if state.chain.phase is Phase.DONE:
+            if self._finality.lacks(state.chain) and self._again.take_turn(now):
+                self.say(VOTES, BlockRequest(height=state.height))
+            return
         place = (state.height, state.round, state.step)
         if self._place not in (None, place):
             self._again.begin_again(now + FIRST_PAUSE_S)

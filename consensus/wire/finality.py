@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from consensus.wire.codec import BLANK, Height, Message, Signature, Signed, ValidatorIndex
+from consensus.wire.codec import BLANK, Height, Signature, Signed, ValidatorIndex
 from prover.wire.kinds import Count, Digest, PointBytes
 from prover.wire.records import Document, header
 
