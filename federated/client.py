@@ -46,6 +46,7 @@ from consensus.wire.transactions import (
 )
 from federated.bounds import UpdateProver
 from federated.errors import BelowThreshold, NotAdmitted, ProvingFailed
+from federated.joining.account import Account
 from federated.rounds.duties import Duty, draw_shard, find_duty, name_deals
 from federated.rounds.store import RoundSecrets, SecretStore
 from federated.rounds.training import Trainee
@@ -127,18 +128,20 @@ class Client:
         random_bytes: RandomBytes,
         backend: Backend,
         updates: UpdateProver | None = None,
+        account: Account | None = None,
     ) -> None:
         """validator : its home, which proposes when this client leads
         permit    : of the admission key; b"" for one that is registered already
         learn     : a `Trainee` where the task asks for proofs of training, and only there
         updates   : of a task that bounds them
+        account   : that it registers with, for contracts to pay; None: none
         """
         self.public_key = get_public_key(key)
         self._key, self._validator, self._permit = key, validator, permit
         self._blobs, self._secrets = blobs, secrets
         self._learn, self._commit, self._prover = learn, commit, prover
         self._random_bytes, self._masker = random_bytes, Masker(backend)
-        self._updates = updates
+        self._updates, self._account = updates, account or Account()
         self._made: tuple[Duty, int, SentTransaction] | None = None
 
     def act(self, state: ChainState) -> SentTransaction | None:
@@ -187,6 +190,8 @@ class Client:
                 validator=self._validator,
                 permit=self._permit,
                 batches=b"" if trainee is None else self._put(trainee.batches.public),
+                address=self._account.address,
+                address_signature=self._account.signature,
             )
         if duty is Duty.COMMIT:
             made = self._require_secrets(state)

@@ -21,6 +21,7 @@ FederatedError, a `kernels.errors.ZkpotError`
 ├── ClientFolderInvalid a client's folder cannot be used
 ├── GenesisUnavailable  there is no genesis where one was asked for, or another one
 ├── NotAdmitted         the task does not let this client in
+├── AccountInvalid      a client cannot be bound to an account of the EVM
 ├── NodesSilent         no block has come for too long
 ├── NothingKept         earlier runs of an experiment have left too little for a report
 └── CalibrationFailed   no scale keeps the quantized model inside its ranges; owner's eyes only
@@ -222,6 +223,12 @@ class NotAdmitted(FederatedError):
     """The task does not let this client in; says why and what to do."""
 
     code = "not_admitted"
+
+
+class AccountInvalid(FederatedError, ValueError):
+    """A client cannot be bound to an account; the text never holds a private key."""
+
+    code = "account_invalid"
 
 
 class NodesSilent(FederatedError):

@@ -31,6 +31,7 @@ from federated.bounds import UpdateProver
 from federated.client import Client, Learn, Prover, make_committer
 from federated.data import LabeledImages
 from federated.errors import ProvingFailed
+from federated.joining.account import Account, take_account
 from federated.joining.folder import BLOBS, holding, pin_genesis, take_key, take_permit
 from federated.joining.own_prover import OwnProver, find_key_folder
 from federated.joining.participation import PATIENCE_S, Ending, Participation
@@ -69,6 +70,7 @@ class Membership:
     norm_key  : folder with the key of bounds on updates, of a task that has them
     training_keys : folder of `zkpot setup --training`, of a task that asks for proofs of training;
                     None: where this machine keeps those that it made
+    account   : that the client registers with; None: the one that its folder knows, or none
     prover    : a service that is trusted with the model, in place of this machine, but for bounds
     validator : its home, which proposes when this client leads; None: one by its public key
     report    : a sentence for people, now and then
@@ -78,6 +80,7 @@ class Membership:
     folder: Path
     settings: Settings = field(default_factory=Settings.from_environment)
     permit: str | None = None
+    account: Account | None = None
     key: Path | None = None
     norm_key: Path | None = None
     training_keys: Path | None = None
@@ -138,6 +141,7 @@ class Membership:
             random_bytes=secrets.token_bytes,
             backend=self.backend,
             updates=self._load_updates(),
+            account=take_account(self.folder, self.genesis, public, self.account),
         )
 
     def _make_trainee(self, samples: LabeledImages, store: SecretStore) -> Trainee:

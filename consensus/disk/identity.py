@@ -66,22 +66,29 @@ def load_key(folder: Path, name: str = KEY_FILE) -> Ed25519PrivateKey:
 def load_seed(folder: Path, name: str = KEY_FILE) -> bytes:
     """The 32 secret bytes that `create_key` wrote. Raises IdentityError as `load_key`."""
     path = folder / name
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        what = f"cannot be read ({error.strerror})"
-        raise IdentityError(path, what, "make one with `zkpot chain init`") from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise IdentityError(path, "is no file", "make one with `zkpot chain init`")
-        _require_private(path, found, "chmod 600 it, or make a new key if others may have read it")
-        raw = file.read(2 * _SEED_BYTES + 2)
-    seed = _parse_seed(raw)
+    next_step = "make one with `zkpot chain init`"
+    seed = _parse_seed(read_private(path, 2 * _SEED_BYTES + 2, next_step=next_step))
     if seed is None:
         next_step = "take this file, and no other, from a copy, or make a new one"
         raise IdentityError(path, "holds no key", next_step)
     return seed
+
+
+def read_private(path: Path, most: int, *, next_step: str) -> bytes:
+    """At most so many first bytes of a file that is its owner's alone.
+
+    next_step : what to do where there is none. Raises IdentityError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise IdentityError(path, f"cannot be read ({error.strerror})", next_step) from None
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise IdentityError(path, "is no file", next_step)
+        _require_private(path, found, "chmod 600 it, or make a new key if others may have read it")
+        return file.read(most)
 
 
 def _parse_seed(raw: bytes) -> bytes | None:
