@@ -58,7 +58,7 @@ MinHeight = Annotated[
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Make a development chain, verify one, show one.")
-    for command in (init, permit, verify, show, snapshot, abstain):
+    for command in (init, permit, verify, show, proof, snapshot, abstain):
         group.command(command.__name__)(command)
     app.add_typer(group, name="chain", no_args_is_help=True)
 
@@ -325,6 +325,60 @@ def _summarize(block: BlockView) -> str:
         f"{block.height:5} {block.hash[:16]} by {block.proposer}, leader {leader}, "
         f"then {block.phase}: {content or 'no transactions'}"
     )
+
+
+def proof(
+    home: Annotated[
+        Path, typer.Argument(exists=True, help="Folder of a node; with --verify a file of proofs.")
+    ],
+    genesis: GenesisFile = None,
+    client: Annotated[
+        bytes | None,
+        typer.Option(parser=parse_digest, metavar="HEX", help="Of this client alone; else of all."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="File to write; else standard output.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check such a file instead; exit code 1 if it is none.")
+    ] = False,
+) -> None:
+    """Print the newest finality certificate and paths of the ledger, as contracts take them.
+
+    JSON with one signature for all validators, the root over weights and rewards of clients with an
+    account, and for each of them its leaf and path. Nobody has to trust who shows it.
+    """
+    import json
+
+    from api.console.files import write_public
+    from api.console.ledger_proof import (
+        NoCertificate,
+        NoLeaf,
+        build_proof,
+        read_proof,
+        report_proof,
+    )
+    from api.console.refusals import refusing
+    from prover.errors import FieldInvalid
+
+    made = _load_genesis(home, genesis, as_json=False)
+    with refusing(code="bad_chain", as_json=False):
+        try:
+            if verify:
+                typer.echo(report_proof(*read_proof(home, made)))
+                return
+            found = json.dumps(build_proof(home, made, client), indent=1)
+        except FieldInvalid as error:
+            refuse(f"{home}: {error}", code="bad_proof")
+        except NoCertificate as error:
+            refuse(f"{home}: {error}", code="no_certificate")
+        except NoLeaf as error:
+            refuse(str(error), code="no_leaf")
+    if out is None:
+        typer.echo(found)
+    else:
+        write_public(out, found.encode("ascii") + b"\n")
+        typer.echo(f"wrote {out}")
 
 
 def snapshot(

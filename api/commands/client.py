@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from consensus.wire.genesis import Genesis
     from federated.client import Learn, Prover
     from federated.data import LabeledImages
+    from federated.joining.account import Account
 
 FOLDER = "client"
 STATUS = {
     "task_over": 3,
     "missed": 4,
     "not_admitted": 5,
+    "account_invalid": 5,
     "expelled": 6,
     "nodes_silent": 7,
     "queue_unavailable": 7,
@@ -47,6 +49,18 @@ GenesisSource = Annotated[
     typer.Option("--genesis", help="File, or URL of an API or a node; else that of the folder."),
 ]
 Permit = Annotated[str | None, typer.Option(help="What `zkpot chain permit` prints; once.")]
+AddressKey = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="File with the private key of the account to be paid."
+    ),
+]
+AddressText = Annotated[
+    str | None, typer.Option("--address", help="0x...: the account to be paid, signed elsewhere.")
+]
+AddressSignature = Annotated[
+    str | None, typer.Option(help="Of that account over what `zkpot client binding` prints.")
+]
 ProverUrl = Annotated[
     str | None, typer.Option("--prover", help="URL of a service that may see the model.")
 ]
@@ -88,6 +102,7 @@ Peers = Annotated[
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Take part in a task with data of one's own.", no_args_is_help=True)
     group.command()(key)
+    group.command()(binding)
     group.command()(join)
     app.add_typer(group, name="client")
 
@@ -109,12 +124,39 @@ def key(state: State = None, as_json: AsJson = False) -> None:
         typer.echo(public)
 
 
+def binding(
+    genesis: GenesisSource = None,
+    genesis_digest: GenesisDigest = None,
+    state: State = None,
+) -> None:
+    """Print what an account of the EVM signs to be this client's: typed data of EIP-712, JSON.
+
+    Have a wallet sign it (eth_signTypedData_v4), and give `zkpot client join` its address and the
+    signature. Contracts pay that account what this client earns, and its votes are the account's.
+    """
+    import secrets
+
+    from api.console.refusals import refusing
+    from consensus.disk.identity import get_public_key
+    from consensus.learning.binding import describe_typed_data
+    from federated.joining.folder import take_key
+
+    folder = _find_folder(state)
+    with refusing(as_json=False):
+        found = _find_genesis(folder, genesis, genesis_digest, quiet=True)
+        public = get_public_key(take_key(folder, secrets.token_bytes))
+        emit_json(describe_typed_data(public, found.digest))
+
+
 def join(
     data: Annotated[str, typer.Option(help="Folder of images, an .npz file, or a data set.")],
     genesis: GenesisSource = None,
     genesis_digest: GenesisDigest = None,
     state: State = None,
     permit: Permit = None,
+    address_key: AddressKey = None,
+    address: AddressText = None,
+    address_signature: AddressSignature = None,
     key: ProvingKey = None,
     norm_key: NormKey = None,
     training_keys: TrainingKeys = None,
@@ -157,6 +199,7 @@ def join(
                 folder=folder,
                 settings=settings,
                 permit=permit,
+                account=_find_account(folder, found, address_key, address, address_signature),
                 key=key,
                 norm_key=norm_key,
                 training_keys=training_keys,
@@ -224,6 +267,26 @@ def find_peers(source: str | None) -> list[str]:
     parts = urlsplit(source or "")
     is_bare = parts.scheme in ("http", "https") and parts.path in ("", "/")
     return [f"{parts.scheme}://{parts.netloc}"] if is_bare else []
+
+
+def _find_account(
+    folder: Path, genesis: Genesis, key_file: Path | None, address: str | None, signed: str | None
+) -> Account | None:
+    """The account that the caller gives; a usage error for halves of one, or two."""
+    import secrets
+
+    from consensus.disk.identity import get_public_key
+    from federated.joining.account import Account, sign_with
+    from federated.joining.folder import take_key
+
+    if (address is None) != (signed is None):
+        raise typer.BadParameter("go together", param_hint="--address, --address-signature")
+    if key_file is not None and address is not None:
+        raise typer.BadParameter("makes the signature itself", param_hint="--address-key")
+    if key_file is not None:
+        public = get_public_key(take_key(folder, secrets.token_bytes))
+        return sign_with(key_file, public, genesis)
+    return None if address is None or signed is None else Account.parse(address, signed)
 
 
 def _find_prover(url: str | None, key_file: Path | None) -> Prover | None:

@@ -29,6 +29,7 @@ from consensus.wire.messages import (
 from consensus.wire.outcomes import Aggregate, Exclusion
 from consensus.wire.transactions import Proof, Refusal
 from tests.support.certificates import certify
+from tests.support.finality import make_share
 from tests.support.learning import (
     Lab,
     deal_beacon,
@@ -77,6 +78,7 @@ def list_messages() -> list[Message]:
             share=beacon.sign_share(deal_beacon(4).secrets[2], beacon_message(at_beacon)),
         ),
         lab.sign(receipt, lab.validators[1]),
+        make_share(lab, 2, at_elect),
         final.certificate,
         final.certificate.precommits[0],
         final,
@@ -153,6 +155,7 @@ def make() -> dict[str, Any]:
             "Vote": public(lab.validators[0]).hex(),
             "Proposal": public(lab.validators[3]).hex(),
             "Receipt": public(lab.validators[1]).hex(),
+            "FinalityShare": public(lab.validators[2]).hex(),
             "Commit": lab.client(1).hex(),
             "Holdings": public(lab.validators[3]).hex(),
             "BlobPart": public(lab.validators[1]).hex(),

@@ -7,7 +7,6 @@ and only of the last blocks and of each client's last rounds: nodes have the res
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from itertools import islice
 from threading import Condition
 
@@ -24,7 +23,6 @@ from api.http.chain.schemas import (
 )
 from consensus.learning.chain import proposers, start
 from consensus.learning.chain_state import ChainState
-from consensus.learning.governance import update_weights
 from consensus.learning.steps import PHASES
 from consensus.wire.genesis import Genesis, Task
 from consensus.wire.messages import Block, FinalBlock
@@ -60,7 +58,6 @@ class ChainHistory:
         self._blocks: deque[BlockView] = deque(maxlen=keep_blocks)
         self._keep_rounds = keep_rounds
         self._clients: dict[str, ClientView] = {}
-        self._weights: Mapping[bytes, int] = {}
         self._changed = Condition()
 
     def append(self, final: FinalBlock, after: ChainState) -> None:
@@ -180,7 +177,6 @@ class ChainHistory:
 
     def _record_aggregate(self, block: Block) -> None:
         for aggregate in block.aggregate:
-            self._weights = update_weights(self._weights, aggregate, n_samples=self._n_samples)
             for exclusion in aggregate.excluded:
                 key = exclusion.client_key.hex()
                 self._change(key, aggregate.learning_round, excluded_for=exclusion.cheat.value)
@@ -203,7 +199,7 @@ class ChainHistory:
         self._clients[key] = client.model_copy(update={"rounds": kept})
 
     def _weigh(self, client: ClientView) -> ClientView:
-        weight = self._weights.get(bytes.fromhex(client.client_key), 0)
+        weight = self._state.weights.get(bytes.fromhex(client.client_key), 0)
         return client.model_copy(update={"governance_weight": weight})
 
 

@@ -88,7 +88,7 @@ class ClientView(Answer):
     client_key: Digest
     validator: int
     registered_at: int | None = Field(description="height; null before the blocks shown here")
-    governance_weight: int = Field(description="of the rounds shown here")
+    governance_weight: int = Field(description="after the last block")
     rounds: list[RoundView]
 
 
