@@ -28,28 +28,30 @@ def hash_leaf(encoded: bytes) -> bytes:
 class MerkleTree:
     """The tree over these hashes of leaves, in any order; equal ones are two leaves.
 
+    nodes : the array
+
     cost : one keccak256 for each leaf but the first
     """
 
     def __init__(self, leaves: Iterable[bytes]) -> None:
         ordered = sorted(leaves, reverse=True)
         n = len(ordered)
-        self._nodes = [*[b""] * max(0, n - 1), *ordered]
+        self.nodes: list[bytes] = [*[b""] * max(0, n - 1), *ordered]
         for i in reversed(range(n - 1)):
-            self._nodes[i] = _hash_pair(self._nodes[2 * i + 1], self._nodes[2 * i + 2])
+            self.nodes[i] = _hash_pair(self.nodes[2 * i + 1], self.nodes[2 * i + 2])
         first = max(0, n - 1)
         self._places = {leaf: first + i for i, leaf in enumerate(ordered)}
 
     @property
     def root(self) -> bytes:
         """32 zero bytes where there is no leaf."""
-        return self._nodes[0] if self._nodes else NO_ROOT
+        return self.nodes[0] if self.nodes else NO_ROOT
 
     def prove(self, leaf: bytes) -> tuple[bytes, ...]:
         """The siblings on the way from a leaf to the root. KeyError for no leaf of this tree."""
         at, path = self._places[leaf], []
         while at > 0:
-            path.append(self._nodes[at + 1 if at % 2 else at - 1])
+            path.append(self.nodes[at + 1 if at % 2 else at - 1])
             at = (at - 1) // 2
         return tuple(path)
 

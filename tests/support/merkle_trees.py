@@ -44,7 +44,7 @@ def list_leaves(n: int) -> list[Leaf]:
 def make(root: Path) -> dict[str, Any]:
     """The file's value. root : of the repository"""
     program = install(root, PACKAGE, "dist/index.js")
-    values = [[_describe(leaf) for leaf in list_leaves(n)] for n in SIZES]
+    values = [[describe(leaf) for leaf in list_leaves(n)] for n in SIZES]
     asked = json.dumps({"types": TYPES, "trees": values})
     words = ["node", "-e", _SCRIPT, str(program)]
     done = subprocess.run(words, input=asked, capture_output=True, text=True, check=True)
@@ -52,7 +52,8 @@ def make(root: Path) -> dict[str, Any]:
     return {"made_by": PACKAGE, "types": TYPES, "trees": trees}
 
 
-def _describe(leaf: Leaf) -> list[str]:
+def describe(leaf: Leaf) -> list[str]:
+    """The values of a leaf, as the package takes them."""
     key, account = f"0x{leaf.client_key.hex()}", format_address(leaf.account)
     return [key, account, str(leaf.weight), str(leaf.rewards)]
 
