@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pyrevm import EVM
 
@@ -32,11 +34,7 @@ def compile_contract(program: Path, source: str) -> Compiled:
             "outputSelection": {"*": {"*": ["evm.bytecode.object", "evm.methodIdentifiers"]}},
         },
     }
-    words = ["node", str(program), "--standard-json"]
-    done = subprocess.run(
-        words, input=json.dumps(request), capture_output=True, text=True, timeout=120, check=True
-    )
-    answer = json.loads(done.stdout[done.stdout.index("{") :])
+    answer = run_solc(program, request)
     assert not answer.get("errors"), answer["errors"]
     (contract,) = answer["contracts"]["it.sol"].values()
     evm = contract["evm"]
@@ -45,6 +43,19 @@ def compile_contract(program: Path, source: str) -> Compiled:
         for signature, selector in evm["methodIdentifiers"].items()
     }
     return Compiled(bytes.fromhex(evm["bytecode"]["object"]), selectors)
+
+
+def run_solc(program: Path, request: dict[str, Any], *flags: str) -> dict[str, Any]:
+    """The answer of the compiler to a request of its standard JSON."""
+    words = ["node", str(program), "--standard-json", *flags]
+    with tempfile.TemporaryFile("w+") as answer:  # of a pipe, solc.js loses what does not fit
+        subprocess.run(
+            words, input=json.dumps(request), stdout=answer, text=True, timeout=120, check=True
+        )
+        answer.seek(0)
+        text = answer.read()
+    found: dict[str, Any] = json.loads(text[text.index("{") :])
+    return found
 
 
 @dataclass(frozen=True)
