@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -31,7 +31,7 @@ _SLOT = re.compile(r"(\w+): StorageSlot \{[^}]*present_value: (\w+)")
 _REVERT = re.compile(r"Revert \{ gas_used: \d+, output: 0x([0-9a-f]*)")
 
 
-class Reverted(Exception):  # noqa: N818
+class Reverted(Exception):
     """A call that a contract refused. name : of its error; words : the error's arguments."""
 
     def __init__(self, name: str, words: list[int]) -> None:
@@ -131,9 +131,7 @@ class World:
             raise self._explain(error, contract.artifact) from None
         return _split_words(raw)
 
-    def price(
-        self, contract: Deployed, name: str, *values: Any, caller: str = DEPLOYER
-    ) -> int:
+    def price(self, contract: Deployed, name: str, *values: Any, caller: str = DEPLOYER) -> int:
         """All gas of a transaction, as a block would have it; it changes nothing here.
 
         pyrevm goes on with one journal, in which all that was ever touched stays warm; so the state
@@ -205,8 +203,9 @@ def encode_call(artifact: Artifact, name: str, values: Sequence[Any]) -> bytes:
 
 def encode_values(kinds: Sequence[dict[str, Any]], values: Sequence[Any]) -> bytes:
     """Values as the contract ABI has them: heads, then what has no fixed length."""
-    assert len(kinds) == len(values), (kinds, values)
-    parts = [(_is_dynamic(kind), _encode(kind, value)) for kind, value in zip(kinds, values)]
+    parts = [
+        (_is_dynamic(kind), _encode(kind, value)) for kind, value in zip(kinds, values, strict=True)
+    ]
     at = sum(WORD if dynamic else len(raw) for dynamic, raw in parts)
     head = tail = b""
     for dynamic, raw in parts:
@@ -245,5 +244,3 @@ def _encode(kind: dict[str, Any], value: Any) -> bytes:
     if isinstance(value, bytes):
         return value.ljust(WORD, b"\0")
     return int(value).to_bytes(WORD, "big")
-
-

@@ -50,7 +50,7 @@ def run_solc(program: Path, request: dict[str, Any], *flags: str) -> dict[str, A
     words = ["node", str(program), "--standard-json", *flags]
     with tempfile.TemporaryFile("w+") as answer:  # of a pipe, solc.js loses what does not fit
         subprocess.run(
-            words, input=json.dumps(request), stdout=answer, text=True, timeout=120, check=True
+            words, input=json.dumps(request), stdout=answer, text=True, timeout=400, check=True
         )
         answer.seek(0)
         text = answer.read()
