@@ -95,6 +95,8 @@ contract ZkpotVotes is Votes {
 
     /// Nobody means oneself, as before the first choice.
     function _delegate(address account, address delegatee) internal override {
+        // Its word is new here, if at all: a proof pays for one new word at most, the past of votes.
+        if (_accounts[account].since == 0) _accounts[account].since = Time.timestamp();
         super._delegate(account, delegatee == address(0) ? account : delegatee);
     }
 
