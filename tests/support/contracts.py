@@ -25,7 +25,7 @@ SETTINGS = {
     "optimizer": {"enabled": True, "runs": 1_000_000},
     "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object"]}},
 }
-_KECCAK = bytes.fromhex("365f5f37365f205f5260205ff3")  # the hash of the calldata
+_KECCAK = "365f5f37365f205f5260205ff3"  # the hash of the calldata
 _ACCOUNT = re.compile(r"(0x[0-9a-f]{40}): Account \{ info: .*?, storage: \{(.*?)\}, status:")
 _SLOT = re.compile(r"(\w+): StorageSlot \{[^}]*present_value: (\w+)")
 _REVERT = re.compile(r"Revert \{ gas_used: \d+, output: 0x([0-9a-f]*)")
@@ -138,13 +138,8 @@ class World:
         is copied into a new machine.
         """
         calldata = encode_call(contract.artifact, name, values)
-        fresh = EVM()
+        fresh = copy_state(self.evm)
         fresh.set_block_env(BlockEnv(timestamp=self.time_s, number=self.time_s // 12))
-        journal = self.evm.journal_str.partition(", transient_storage:")[0]
-        for address, slots in _ACCOUNT.findall(journal):
-            fresh.insert_account_info(address, self.evm.basic(address))
-            for slot, value in _SLOT.findall(slots):
-                fresh.insert_account_storage(address, int(slot, 0), int(value, 0))
         fresh.message_call(caller, contract.address, calldata=calldata)
         return int(fresh.result.gas_used)
 
@@ -160,6 +155,21 @@ class World:
         return Reverted(raw[:4].hex(), _split_words(raw[4:]))
 
 
+def copy_state(evm: EVM) -> EVM:
+    """A machine with the accounts and words of another, none of them touched yet."""
+    fresh = EVM()
+    journal = evm.journal_str.partition(", transient_storage:")[0]
+    for address, slots in _ACCOUNT.findall(journal):
+        fresh.insert_account_info(address, evm.basic(address))
+        for slot, value in _SLOT.findall(slots):
+            # Reverted is what the insertion does to the journal, where a word would be warm, and
+            # zero before; the word itself stays in the database.
+            before = fresh.snapshot()
+            fresh.insert_account_storage(address, int(slot, 0), int(value, 0))
+            fresh.revert(before)
+    return fresh
+
+
 def _split_words(raw: bytes) -> list[int]:
     return [int.from_bytes(raw[i : i + WORD], "big") for i in range(0, len(raw), WORD)]
 
@@ -173,9 +183,14 @@ def keccak256(data: bytes) -> bytes:
 @cache
 def _hasher() -> tuple[EVM, str]:
     evm = EVM()
-    size = len(_KECCAK)
-    loader = bytes([0x60, size, 0x60, 0x0A, 0x5F, 0x39, 0x60, size, 0x5F, 0xF3])
-    return evm, evm.deploy(DEPLOYER, loader + _KECCAK)
+    return evm, deploy_code(evm, _KECCAK)
+
+
+def deploy_code(evm: EVM, code: str, *, before: str = "") -> str:
+    """The address of a contract of bytecode in hexadecimal. before : what its creation runs"""
+    body, head = bytes.fromhex(code), bytes.fromhex(before)
+    loader = bytes([0x60, len(body), 0x60, len(head) + 10, 0x5F, 0x39, 0x60, len(body), 0x5F, 0xF3])
+    return str(evm.deploy(DEPLOYER, head + loader + body))
 
 
 def compute_selector(entry: dict[str, Any]) -> bytes:
