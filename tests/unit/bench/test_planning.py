@@ -11,11 +11,12 @@ from bench.suites.planning import STAGES, Measured, fit_room, fit_speeds
 from prover.costs import Machine, Unit, measure_proving, measure_setup
 
 SHARE = 0.25
-NETS = [
-    ("mlp-784-32-10", 256, False),
-    ("mlp-64-32-10", 1024, True),
+SOAK = pytest.mark.soak
+NETS = [  # daily: both kinds of layers, keys in memory and in a file
     ("lenet5", 2, False),
-    ("lenet-small", 4, True),
+    ("mlp-64-32-10", 1024, True),
+    pytest.param("mlp-784-32-10", 256, False, marks=SOAK),
+    pytest.param("lenet-small", 4, True, marks=SOAK),
 ]
 
 
