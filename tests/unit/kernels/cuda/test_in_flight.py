@@ -25,7 +25,7 @@ from tests.support.cuda_meter import metered
 from tests.support.skips import or_skip
 from tests.support.tiny_circuits import seeded
 
-PATIENCE_S = 60.0
+PATIENCE_S = 600.0
 """Of waits that end with an event; only a test that fails waits so long."""
 N_PROOFS = 4  # of which the third and the fourth are replayed
 
