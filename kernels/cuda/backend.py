@@ -8,10 +8,10 @@ backend; `info().detail["on_cpu"]` names it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cached_property, partial, wraps
 from itertools import groupby
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -39,7 +39,7 @@ from kernels.backend import (
 )
 from kernels.bn254 import MONT_BITS, MONT_R2_R, R
 from kernels.cpu.backend import CpuBackend
-from kernels.cuda import pointwise
+from kernels.cuda import pieces, pointwise
 from kernels.cuda.integers import Constants, DeviceIntegers
 from kernels.cuda.inverses import DeviceInverses
 from kernels.cuda.launch.runtime import Array, Device
@@ -51,7 +51,7 @@ from kernels.cuda.ntt import Ntt, require_transform
 from kernels.cuda.plan import ELEMENT_BYTES, require_inversion
 from kernels.cuda.sparse import CudaSparse
 from kernels.cuda.witness import gather, join, scatter
-from kernels.errors import DoesNotFit, SettingInvalid, ShapeError
+from kernels.errors import DoesNotFit, SettingInvalid
 from kernels.host import require_places
 from kernels.integers import Integers
 from kernels.numpy_types import BoolArray, UInt32Array
@@ -141,15 +141,15 @@ class CudaBackend:
         """One after the other; on the device if any part is."""
         if not any(self.device.holds(part.data) for part in parts):
             return type(parts[0]).concat(parts)
-        pieces: list[U64] = []
+        joined: list[U64] = []
         for there, group in groupby((part.data for part in parts), self.device.holds):
             found = list(group)
-            pieces += found if there else [self._resident(np.concatenate(found))]
-        if len(pieces) > 1:
+            joined += found if there else [self._resident(np.concatenate(found))]
+        if len(joined) > 1:
             whole = self.device.empty((sum(map(len, parts)), FrMont.WORDS), np.uint64)
-            join(self.device, pieces, whole)
-            pieces = [whole]
-        return type(parts[0])(pieces[0])
+            join(self.device, joined, whole)
+            joined = [whole]
+        return type(parts[0])(joined[0])
 
     @on_device
     def stack(self, parts: Sequence[FrMont], n: int) -> FrMont:
@@ -204,38 +204,38 @@ class CudaBackend:
         return moved
 
     def _resident(self, words: U64) -> Array:
-        return words if self.device.holds(words) else self.device.asarray(words)
+        return pieces.resident(self.device, words)
 
     # -- F_r ---------------------------------------------------------------------------------------
     @on_device
     def to_mont(self, a: FrArray) -> FrMont:
         """x -> x * 2^256 mod r."""
-        return FrMont(self._times(a.data, MONT_R2_R))
+        return FrMont(pieces.multiply_by(self.device, a.data, MONT_R2_R))
 
     @on_device
     def from_mont(self, a: FrMont) -> FrArray:
         """x * 2^256 mod r -> x."""
-        return FrArray(self._times(a.data, 1))
+        return FrArray(pieces.multiply_by(self.device, a.data, 1))
 
     @on_device
     def add(self, a: FrMont, b: FrMont) -> FrMont:
         """Elementwise a + b."""
-        return self._combine("add_all", a, b)
+        return pieces.combine(self.device, "add_all", a, b)
 
     @on_device
     def sub(self, a: FrMont, b: FrMont) -> FrMont:
         """Elementwise a - b."""
-        return self._combine("sub_all", a, b)
+        return pieces.combine(self.device, "sub_all", a, b)
 
     @on_device
     def mul(self, a: FrMont, b: FrMont) -> FrMont:
         """Elementwise a b."""
-        return self._combine("mul_all", a, b)
+        return pieces.combine(self.device, "mul_all", a, b)
 
     @on_device
     def scale(self, a: FrMont, factor: int) -> FrMont:
         """factor * a."""
-        return FrMont(self._times(a.data, (factor << MONT_BITS) % R))
+        return FrMont(pieces.multiply_by(self.device, a.data, (factor << MONT_BITS) % R))
 
     @on_device
     def fold(self, a: FrMont, n: int, level: int) -> FrMont:
@@ -265,17 +265,16 @@ class CudaBackend:
             self.device.to_host(
                 pointwise.powers(self.device, base, end - start, first * pow(base, start, R))
             )
-            for start, end in self._ranges(n, 1)
+            for start, end in pieces.ranges(self.device, n, 1)
         ]
         return FrMont(np.concatenate([FrMont.zeros(0).data, *parts]))
 
     @on_device
     def dot(self, a: FrMont, b: FrMont) -> int:
         """sum a_i b_i mod r."""
-        _require_equal_shapes(a, b)
-        return sum(
-            pointwise.dot(self.device, x, y) for _, x, y in self._pieces(a.data, b.data)
-        ) % R  # fmt: skip
+        pieces.require_equal_shapes(a, b)
+        both = pieces.split(self.device, a.data, b.data)
+        return sum(pointwise.dot(self.device, x, y) for _, x, y in both) % R
 
     @on_device
     def matvec(self, m: SparseMatrix, z: FrMont, *, rows: Sequence[Rows] | None = None) -> FrMont:
@@ -407,42 +406,6 @@ class CudaBackend:
         """All points at once."""
         return self._cpu.are_all_in_subgroup_g2(points, random_bytes)
 
-    # -- arrays larger than the device, piece by piece ---------------------------------------------
-    def _combine(self, kernel: str, a: FrMont, b: FrMont) -> FrMont:
-        _require_equal_shapes(a, b)
-        if self.device.holds(a.data) or self.device.holds(b.data):
-            x, y = self._resident(a.data), self._resident(b.data)
-            return FrMont(pointwise.combine(self.device, kernel, x, y))
-        out = np.empty_like(a.data)
-        flat = out.reshape(-1, FrMont.WORDS)
-        for part, x, y in self._pieces(a.data, b.data):
-            flat[part] = self.device.to_host(pointwise.combine(self.device, kernel, x, y))
-        return FrMont(out)
-
-    def _times(self, words: U64, factor: int) -> U64:
-        if self.device.holds(words):
-            resident: U64 = pointwise.multiply_by(self.device, words, factor)
-            return resident
-        out = np.empty_like(words)
-        flat = out.reshape(-1, FrMont.WORDS)
-        for part, x in self._pieces(words):
-            flat[part] = self.device.to_host(pointwise.multiply_by(self.device, x, factor))
-        return out
-
-    def _pieces(self, *arrays: U64) -> Iterator[tuple[Any, ...]]:
-        """(slice, a device array for each host array) over all elements."""
-        flat = [a.reshape(-1, FrMont.WORDS) for a in arrays]
-        for start, end in self._ranges(len(flat[0]), len(arrays) + 1):
-            part = slice(start, end)
-            copies: list[Array] = [self._resident(a[part]) for a in flat]
-            yield part, *copies
-
-    def _ranges(self, n: int, n_arrays: int) -> Iterator[tuple[int, int]]:
-        """Ranges whose elements fit on the device in so many arrays, with room to spare."""
-        size = max(1, self.device.free_bytes // (2 * ELEMENT_BYTES * n_arrays))
-        for start in range(0, n, size):
-            yield start, min(start + size, n)
-
 
 def _require_one_base(base: G1Array | G2Array) -> None:
     if base.shape != (1,):
@@ -461,8 +424,3 @@ def _default_ordinal() -> int:
     if not wanted.isdecimal():
         raise SettingInvalid(f"ZKPOT_DEVICE={wanted!r}: expected the ordinal of a GPU")
     return int(wanted)
-
-
-def _require_equal_shapes(a: FrMont, b: FrMont) -> None:
-    if a.shape != b.shape:
-        raise ShapeError(f"shapes differ: {list(a.shape)} and {list(b.shape)}")
