@@ -45,6 +45,7 @@ class Ceremony:
     """States in a folder, from the first on; `contribute` and `craft` add one."""
 
     def __init__(self, folder: Path, *, circuit_digest: bytes = TOY.digest) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder, first, powers = folder, toy_first(), toy_powers()[0]
         write_whole(folder / "first.key", list_file(first.counts, first.list_parts()))
         self.first = open_state(folder / "first.key")
