@@ -110,8 +110,9 @@ def read_powers(path: str | os.PathLike[str], lg_n: int, *, doubled: bool = Fals
         is_prepared = any(file.has(section) for section in LAGRANGE.values())
         _require_sizes(file, power, is_prepared=is_prepared)
         if lg_n + doubled > power:
+            wanted = f"needs 2^{lg_n + 1}" if doubled else f"has 2^{lg_n}"
             raise file.refuse(
-                f"has powers for 2^{power} rows, and the circuit needs 2^{lg_n + doubled}",
+                f"has powers for 2^{power} rows, and the circuit {wanted}",
                 section=1,
                 next_step="take a file of at least that power",
             )

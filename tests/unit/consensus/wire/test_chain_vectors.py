@@ -94,7 +94,7 @@ def test_genesis_is_one_text() -> None:
     genesis = Genesis.decode(text.encode("ascii"))
     assert genesis.encode().decode("ascii") == text
     assert genesis.digest.hex() == load()["genesis_digest"]
-    for other in (text[:-1], text + " ", text.replace('"version":2', '"version":1')):
+    for other in (text[:-1], text + " ", text.replace('"version":3', '"version":2')):
         with pytest.raises(GenesisInvalid):
             Genesis.decode(other.encode("ascii"))
 

@@ -265,6 +265,7 @@ def test_points_that_are_none_are_refused() -> None:
         {"circuit_digest": b""},
         {"card_digest": bytes(31)},
         {"proving_digest": bytes(33)},
+        {"ceremony_digest": bytes(31)},
     ],
 )
 def test_fields_out_of_range_are_refused(change: dict[str, Any]) -> None:
@@ -274,7 +275,7 @@ def test_fields_out_of_range_are_refused(change: dict[str, Any]) -> None:
         replace(key, **change)
     ((name, value),) = change.items()
     head, index = len(VerifyingKey.HEADER), [*VerifyingKey.KINDS].index(name)
-    fields = split_fields(key.encode()[head:], 7)
+    fields = split_fields(key.encode()[head:], 8)
     fields[index] = VerifyingKey.KINDS[name].encode(value)
     with pytest.raises(FormatError, match=name):
         VerifyingKey.decode(VerifyingKey.HEADER + encode_fields(fields))
@@ -284,11 +285,11 @@ def test_a_key_says_nothing_of_who_made_it() -> None:
     """What it cannot prove it must not claim: a reader would believe it."""
     raw = toy_key().verifying.encode()
     assert not re.search(rb"[a-z]{5,}", raw.removeprefix(b"zkpotvky"))
-    with pytest.raises(FormatError, match="of version 3"):
-        VerifyingKey.decode(raw[:8] + (2).to_bytes(2, "little") + raw[10:])
+    with pytest.raises(FormatError, match="of version 4"):
+        VerifyingKey.decode(raw[:8] + (3).to_bytes(2, "little") + raw[10:])
 
 
-@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"zkpotvky\3\0" + b))
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"zkpotvky\4\0" + b))
 def test_any_bytes_give_a_key_or_a_named_error(raw: bytes) -> None:
     with pytest.raises(ProverError):
         VerifyingKey.decode(raw)
