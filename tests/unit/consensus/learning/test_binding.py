@@ -1,4 +1,4 @@
-"""Bindings of clients to accounts: accepted, refused, forged; and what the state makes of them."""
+"""Bindings of clients to accounts: accepted, refused, forged; what the state makes of them."""
 
 from __future__ import annotations
 
