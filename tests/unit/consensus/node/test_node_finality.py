@@ -69,7 +69,7 @@ def test_every_node_certifies_and_none_before_its_block_is_final(net: Net) -> No
 
 
 def test_lost_shares_are_said_again_to_who_asks(tmp_path: Path) -> None:
-    """In a chain that has nothing to do, and so waits: in a busy one the next block is certified."""
+    """In a chain that waits; in a busy one the next block is certified."""
     net, lost = Net(tmp_path, SumLab(n_bound=2, longest_empty_ms=20_000)), set()
 
     def may_send(index: int, stream: str, raw: bytes) -> bool:
