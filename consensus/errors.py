@@ -3,6 +3,8 @@
 ConsensusError, a `kernels.errors.ZkpotError`
 ├── GenesisInvalid          the genesis is malformed or inconsistent
 ├── PoolInvalid             bytes are no pool of samples, or it is too small; a FieldInvalid, too
+├── LedgerProofInvalid      a file is no proof of a ledger of this chain; a FieldInvalid, too
+├── LeafMissing             a client has no leaf in the ledger
 ├── SnapshotInvalid         bytes are no state of this chain
 ├── AnswerRefused           what a round asks of a client would show its model
 ├── NameInvalid             no name of an object in a store
@@ -19,6 +21,7 @@ ConsensusError, a `kernels.errors.ZkpotError`
 │   └── BlobCorrupt         what lies under the digest is something else
 └── HomeInvalid             a node's folder cannot be used
     ├── LedgerError         for what it holds of the chain
+    ├── CertificateMissing  it has no finality certificate of its blocks
     └── IdentityError       for the keys in it
 
 None of them tells of a key, a model or a sample.
@@ -63,6 +66,24 @@ class AnswerRefused(ConsensusError, ValueError):
     def __init__(self, what: str) -> None:
         self.what = what
         super().__init__(f"{what}; the client stays out of the rest of this round")
+
+
+class LedgerProofInvalid(ConsensusError, FieldInvalid):
+    """A value is no proof of a ledger of this chain; `what` says why."""
+
+    code = "ledger_proof_invalid"
+
+
+class LeafMissing(ConsensusError):
+    """A client has no leaf in the ledger."""
+
+    code = "no_leaf"
+
+    def __init__(self, client_key: bytes) -> None:
+        super().__init__(
+            f"client {client_key.hex()} has no leaf: it is not registered, or registered without "
+            "an account of its own; `zkpot client join --address` names one when it registers"
+        )
 
 
 class SnapshotInvalid(ConsensusError, ValueError):
@@ -124,6 +145,12 @@ class LedgerError(HomeInvalid):
     """What the folder holds of the chain is damaged, of another chain, or in use."""
 
     code = "ledger_unusable"
+
+
+class CertificateMissing(HomeInvalid):
+    """There is no finality certificate, or not of blocks that are here."""
+
+    code = "no_certificate"
 
 
 class IdentityError(HomeInvalid):

@@ -350,30 +350,17 @@ def proof(
     """
     import json
 
+    from api.console.chain_report import report_proof
     from api.console.files import write_public
-    from api.console.ledger_proof import (
-        NoCertificate,
-        NoLeaf,
-        build_proof,
-        read_proof,
-        report_proof,
-    )
     from api.console.refusals import refusing
-    from prover.errors import FieldInvalid
+    from consensus.disk.certificates import build_proof, read_proof
 
     made = _load_genesis(home, genesis, as_json=False)
-    with refusing(code="bad_chain", as_json=False):
-        try:
-            if verify:
-                typer.echo(report_proof(*read_proof(home, made)))
-                return
-            found = json.dumps(build_proof(home, made, client), indent=1)
-        except FieldInvalid as error:
-            refuse(f"{home}: {error}", code="bad_proof")
-        except NoCertificate as error:
-            refuse(f"{home}: {error}", code="no_certificate")
-        except NoLeaf as error:
-            refuse(str(error), code="no_leaf")
+    with refusing(as_json=False):
+        if verify:
+            typer.echo(report_proof(*read_proof(home, made)))
+            return
+        found = json.dumps(build_proof(home, made, client), indent=1)
     if out is None:
         typer.echo(found)
     else:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from consensus.disk.block_files import StoredChain
+from consensus.finality.ledger import Leaf
 from consensus.learning.chain_state import ChainState
+from consensus.wire.ethereum import format_address
+from consensus.wire.finality import FinalityCertificate
 
 _LAST_MS = 253_402_300_799_000
 """The end of the year 9999, and of what can be written as a date."""
@@ -73,3 +76,20 @@ def _describe_age(age_s: int) -> str:
     if age_s < 0:
         return f"{timedelta(seconds=-age_s)} ahead of the clock of this machine"
     return f"{timedelta(seconds=age_s)} ago; blocks since may be missing here"
+
+
+def report_proof(certificate: FinalityCertificate, leaves: Iterable[Leaf]) -> str:
+    """What a proof that holds says, for people."""
+    lines = [
+        f"valid: block {certificate.height}, {certificate.block_hash.hex()}, is final",
+        f"  learning round  {certificate.learning_round}",
+        f"  ledger root     {certificate.ledger_root.hex()}",
+        f"  total weight    {certificate.total_weight}",
+        f"  total rewards   {certificate.total_rewards}",
+    ]
+    lines += [
+        f"  {format_address(leaf.account)} of client {leaf.client_key.hex()}: "
+        f"weight {leaf.weight}, rewards {leaf.rewards}"
+        for leaf in leaves
+    ]
+    return "\n".join(lines)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from consensus.errors import LedgerProofInvalid
 from consensus.finality.certificate import find_fault
 from consensus.finality.ledger import Leaf, Ledger
 from consensus.finality.tree import climb
@@ -35,10 +36,6 @@ _CERTIFICATE = {
     "total_rewards": int,
 }
 _LEAF = {"client_key": KEY_BYTES, "account": ADDRESS_BYTES, "weight": int, "rewards": int}
-
-
-class ProofInvalid(FieldInvalid):
-    """A value is no proof of a ledger of this chain; `what` says why."""
 
 
 def show_group_key(genesis: Genesis) -> list[str]:
@@ -87,7 +84,7 @@ def make_proof(
 def check_proof(value: Any, genesis: Genesis) -> tuple[FinalityCertificate, tuple[Leaf, ...]]:
     """The certificate and the leaves of such a value, all of which hold on this chain.
 
-    Raises ProofInvalid for anything else.
+    Raises LedgerProofInvalid for anything else.
     """
     found = _read_object(value, {"version", "genesis", "group_key", "certificate", "leaves"}, "it")
     _require(found["version"] == VERSION, f"is not of version {VERSION}")
@@ -111,7 +108,7 @@ def _read_certificate(value: Any) -> FinalityCertificate:
         signature = encode_g1(G1Array.from_ints([(x, y)]))
         certificate = FinalityCertificate(**values, signature=signature)
     except (FieldInvalid, ValueError, OverflowError):
-        raise ProofInvalid("has a certificate of values that are none") from None
+        raise LedgerProofInvalid("has a certificate of values that are none") from None
     _require(show_signature_or_none(certificate) == words, "has a signature that is no point")
     return certificate
 
@@ -151,7 +148,7 @@ def _read(value: Any, kind: Any) -> Any:
     try:
         raw = bytes.fromhex(value[2:])
     except ValueError:
-        raise ProofInvalid("has bytes that are not hexadecimal") from None
+        raise LedgerProofInvalid("has bytes that are not hexadecimal") from None
     _require(len(raw) == kind and len(value) == 2 + 2 * kind, f"has other than {kind} bytes")
     return raw
 
@@ -165,4 +162,4 @@ def _read_object(value: Any, names: set[str], what: str) -> dict[str, Any]:
 
 def _require(holds: bool, what: str) -> None:
     if not holds:
-        raise ProofInvalid(what)
+        raise LedgerProofInvalid(what)

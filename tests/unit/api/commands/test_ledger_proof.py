@@ -72,9 +72,11 @@ def test_a_proof_is_printed_and_verified(home: Path, tmp_path: Path) -> None:
     value = json.loads(one.read_text())
     value["leaves"][0]["rewards"] += 1
     one.write_text(json.dumps(value))
-    assert "not under the root" in refuse("bad_proof", "chain", "proof", one, "--verify", *genesis)
+    assert "not under the root" in refuse(
+        "ledger_proof_invalid", "chain", "proof", one, "--verify", *genesis
+    )
     one.write_text("[")
-    assert "no JSON" in refuse("bad_proof", "chain", "proof", one, "--verify", *genesis)
+    assert "no JSON" in refuse("ledger_proof_invalid", "chain", "proof", one, "--verify", *genesis)
 
 
 def test_who_has_no_leaf_is_told(home: Path) -> None:
@@ -100,7 +102,7 @@ def test_blocks_that_do_not_lead_there_are_refused(home: Path) -> None:
     other = LAB.extend(start(LAB.genesis))
     assert Statement.of(other).height == 1
     save_certificate(home, make_certificate(LAB, other))
-    assert "another than the one" in refuse("bad_chain", "chain", "proof", home)
+    assert "another than the one" in refuse("ledger_unusable", "chain", "proof", home)
 
 
 # -- accounts --------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from consensus.errors import LedgerProofInvalid
 from consensus.finality.certificate import Statement
 from consensus.finality.ledger import read_ledger
-from consensus.finality.proof import ProofInvalid, check_proof, make_proof, show_signature
+from consensus.finality.proof import check_proof, make_proof, show_signature
 from consensus.learning.chain_state import Phase
 from prover.errors import FieldInvalid
 from tests.support.finality import make_certificate
@@ -88,13 +89,13 @@ LIES = {
 def test_a_lie_is_refused(lie: Callable[[dict[str, Any]], None], why: str) -> None:
     proof = deepcopy(PROOF)
     lie(proof)
-    with pytest.raises(ProofInvalid, match=why):
+    with pytest.raises(LedgerProofInvalid, match=why):
         check_proof(proof, LAB.genesis)
 
 
 @pytest.mark.parametrize("value", [None, [], "x", {}, {"version": 1}])
 def test_other_values_are_no_proof(value: Any) -> None:
-    with pytest.raises(ProofInvalid):
+    with pytest.raises(LedgerProofInvalid):
         check_proof(value, LAB.genesis)
 
 

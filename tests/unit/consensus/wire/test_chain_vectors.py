@@ -13,7 +13,7 @@ from consensus.learning.aggregate import GlobalModel
 from consensus.learning.beacon import compute_order_message, verify, verify_share
 from consensus.learning.chain_state import ChainState
 from consensus.learning.samples import SamplePool
-from consensus.wire import gossip_messages, messages, outcomes, transactions
+from consensus.wire import finality, gossip_messages, messages, outcomes, transactions
 from consensus.wire.codec import Message, Signed
 from consensus.wire.genesis import Genesis
 from consensus.wire.signatures import is_signed
@@ -130,7 +130,7 @@ def test_a_file_has_these_bytes(name: str) -> None:
 def decode(name: str, raw: bytes) -> Message | None:
     found = [
         getattr(m, name)
-        for m in (messages, transactions, outcomes, gossip_messages)
+        for m in (messages, transactions, outcomes, gossip_messages, finality)
         if hasattr(m, name)
     ]
     kind: type[Message] = found[0]
