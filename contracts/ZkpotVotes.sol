@@ -113,10 +113,6 @@ contract ZkpotVotes is Votes {
         return _accounts[account].units;
     }
 
-    function _getTotalSupply() internal view override returns (uint256) {
-        return finality.head().totalWeight;
-    }
-
     /// Whether they were others before.
     function _setUnits(address account, uint88 units) private returns (bool) {
         Account memory owner = _accounts[account];

@@ -32,7 +32,7 @@ from tests.support.documents import (
 )
 
 PACKAGES = ("kernels", "prover", "consensus", "federated", "api", "bench", "integrations")
-ROOTS = (*PACKAGES, "tests", "docs", "deploy", "examples")
+ROOTS = (*PACKAGES, "contracts", "tests", "docs", "deploy", "examples")
 MADE = ("bench/out",)  # by a run, not kept
 FOREIGN_OPTIONS = {"--profile", "--scale", "--backend", "--help"}  # of docker, pytest, everything
 
