@@ -155,8 +155,6 @@ def init(
             ShardInputs.of(card.layout, *pool.draw(b"any", card.n_samples))
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # keys will lie there
             blobs = FileBlobs(folder / BLOBS)
-            for transcript in transcripts:
-                blobs.put(transcript)
             task = Task(
                 task_id=task_id.encode(),
                 architecture=card.architecture,
@@ -173,7 +171,7 @@ def init(
                 **set_phases(phase_ms),
                 norm=None if norm_key is None else read_norm(norm_key, card.architecture, blobs),
                 training=read_training(asked, card.architecture, blobs),
-                ceremony=require_ceremony,
+                ceremonies=tuple(map(blobs.put, transcripts)),
                 scales=() if warm_up is None else find_scales(warm_up, card.architecture),
             )
             timeouts = Timeouts(

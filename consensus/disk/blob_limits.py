@@ -23,7 +23,7 @@ def make_limit(task: Task) -> Callable[[bytes], int]:
     """The most bytes by digest: MAX_BLOB_BYTES of what the genesis names, else what the largest of
     a global model and the payloads of clients has.
     """
-    digests = {*task.key_digests, *task.pools}
+    digests = {*task.file_digests}
     n_global = count_global_bytes(task.architecture)
     n_masked = len(Masked.HEADER) + LENGTH_BYTES + FR_BYTES * (task.architecture.n_parameters + 1)
     sizes = [n_global, n_masked, Deal.MAX_BYTES]

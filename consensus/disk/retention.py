@@ -70,7 +70,7 @@ def list_spent(before: ChainState, after: ChainState) -> tuple[bytes, ...]:
 def list_needed(state: ChainState) -> tuple[bytes, ...]:
     """Digests of what a state and its genesis name."""
     task = state.genesis.task
-    keys = (*task.key_digests, *task.pools)
+    keys = task.file_digests
     sent = (*list_round_blobs(state), *list_training_blobs(state))
     return (*keys, state.global_model, *sent)
 

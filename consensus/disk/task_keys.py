@@ -2,7 +2,7 @@
 
 A genesis pins a key by its digest and says in clear what is trained: architecture, samples and
 circuit. The key names the same by digests of its own. Who reads a key for a chain compares the two,
-or proofs about one network would count for another. Where the genesis asks for ceremonies, the
+or proofs about one network would count for another. Where the genesis names ceremonies, the
 transcript of each key's has to hold, too.
 """
 
@@ -18,7 +18,7 @@ from prover.circuit.training.inputs import ExportInputs, StepInputs
 from prover.errors import CeremonyInvalid, KeyMismatch
 from prover.groth16.verify_training import TrainingKeys
 from prover.keys.card import Card
-from prover.keys.halves import NO_FILE, VerifyingKey
+from prover.keys.halves import VerifyingKey
 
 
 def load_task_key(task: Task, blobs: Blobs) -> VerifyingKey:
@@ -79,24 +79,28 @@ def _list_cards(task: Task) -> Iterator[tuple[bytes, Card]]:
 def _load_key(task: Task, blobs: Blobs, digest: bytes, card: Card) -> VerifyingKey:
     key = VerifyingKey.decode(blobs.get(digest))
     _require_key(key, card, digest)
-    if task.ceremony:
-        _require_ceremony(key, blobs)
+    ceremony = task.find_ceremony(digest)
+    if ceremony is not None:
+        _require_ceremony(key, ceremony, blobs)
     return key
 
 
-def _require_ceremony(key: VerifyingKey, blobs: Blobs) -> None:
+def _require_ceremony(key: VerifyingKey, digest: bytes, blobs: Blobs) -> None:
     # Here: a node of a task that relies on who made its keys has no use for it.
     from kernels.backend import get_backend
     from prover.ceremony.own.finish import require_transcript
 
+    what = "the key is of another ceremony, or of none"
     try:
-        raw = b"" if key.ceremony_digest == NO_FILE else blobs.get(key.ceremony_digest)
-        require_transcript(raw, key, get_backend("cpu"))
+        if key.ceremony_digest == digest:
+            require_transcript(blobs.get(digest), key, get_backend("cpu"))
+            return
     except CeremonyInvalid as error:
-        raise KeyMismatch(
-            f"the genesis asks for keys of ceremonies, and of one that it names {error.what}",
-            next_step="take the genesis that the chain was started with",
-        ) from None
+        what = error.what
+    raise KeyMismatch(
+        f"the genesis names a ceremony of a key, and {what}",
+        next_step="take the genesis that the chain was started with",
+    )
 
 
 def _require_key(key: VerifyingKey, card: Card, digest: bytes) -> None:

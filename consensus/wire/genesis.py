@@ -118,8 +118,8 @@ class Task:
     norm                  : bounds on updates around the global model; None: there are none
     training              : how clients train, and how many of their steps are proven; None: as they
                             like, and nothing is proven of it
-    ceremony              : whether every key must be of a ceremony, whose transcript lies among the
-                            blobs and holds; False: the validators rely on who made the keys
+    ceremonies            : sha256 of the transcript of each key's ceremony, in the order of
+                            `key_digests`, which has to hold; none: validators rely on who made them
     scales                : named lists of numbers that the clients share (quantization); the chain
                             does not read them
     """
@@ -146,14 +146,14 @@ class Task:
     allow_few_samples: bool = False
     norm: TaskNorm | None = None
     training: TaskTraining | None = None
-    ceremony: bool = False
+    ceremonies: tuple[bytes, ...] = ()
     scales: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         require_name("task.task_id", self.task_id)
         for name in ("circuit_digest", "verifying_key_digest"):
             require_bytes(f"task.{name}", getattr(self, name), DIGEST_BYTES)
-        for name in ("sealed", "allow_few_samples", "ceremony"):
+        for name in ("sealed", "allow_few_samples"):
             require(f"task.{name}", type(getattr(self, name)) is bool, "is not true or false")
         require_number("task.n_rounds", self.n_rounds, 1, MAX_ROUNDS)
         n_pools = self.n_rounds if self.sealed else 1
@@ -183,6 +183,10 @@ class Task:
             self.norm.require_circuit(self.architecture)
         if self.training is not None:
             self.training.require_recipe(self.architecture)
+        whole = len(self.ceremonies) in (0, len(self.key_digests))
+        require("task.ceremonies", whole, "are not one for each key, or none")
+        for digest in self.ceremonies:
+            require_bytes("task.ceremonies", digest, DIGEST_BYTES)
         _require_scales(self.scales)
 
     @cached_property
@@ -206,6 +210,16 @@ class Task:
         training = () if self.training is None else self.training.key_digests
         return self.verifying_key_digest, *norm, *training
 
+    @property
+    def file_digests(self) -> tuple[bytes, ...]:
+        """Of every file that the task names: keys, their ceremonies, pools."""
+        return (*self.key_digests, *self.ceremonies, *self.pools)
+
+    def find_ceremony(self, key_digest: bytes) -> bytes | None:
+        """The transcript that this key of the task must have come from; None: any, or none."""
+        named = zip(self.key_digests, self.ceremonies, strict=False)
+        return dict(named).get(key_digest)
+
     def get_pool(self, learning_round: int) -> bytes:
         """Digest of the pool that this round draws from."""
         return self.pools[learning_round if self.sealed else 0]
@@ -227,7 +241,7 @@ class Task:
             "allow_few_samples": self.allow_few_samples,
             "norm": None if self.norm is None else self.norm.to_json(),
             "training": None if self.training is None else self.training.to_json(),
-            "ceremony": self.ceremony,
+            "ceremonies": [digest.hex() for digest in self.ceremonies],
             "scales": {name: [x.hex() for x in values] for name, values in self.scales},
         }
 
@@ -248,6 +262,7 @@ class Task:
                     for name in ("circuit_digest", "verifying_key_digest")
                 },
                 "pools": read_list("task.pools", fields["pools"], read_hex),
+                "ceremonies": read_list("task.ceremonies", fields["ceremonies"], read_hex),
                 **{
                     name: None if fields[name] is None else kind.from_json(fields[name])
                     for name, kind in (("norm", TaskNorm), ("training", TaskTraining))

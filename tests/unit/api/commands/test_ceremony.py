@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from consensus.disk.task_keys import check_task_keys, load_task_key
+from consensus.errors import BlobUnavailable
 from kernels.files import write_whole
+from prover.ceremony.own.finish import make_verifying, read_transcript
+from prover.errors import KeyMismatch
+from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME, load_verifying_key
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
 from tests.support.commands import refuse, run, succeed
 from tests.support.known_powers import write_powers
+from tests.support.learning import make_task
+from tests.support.memory_blobs import MemoryBlobs
 from tests.support.models import random_model
 
 ARCHITECTURE = Architecture.mlp([784, 4, 10], requant=Requant(shift=14, q_bits=10))
@@ -69,11 +77,6 @@ def test_everybody_verifies_a_ceremony_and_its_key(desk: Path) -> None:
 
 def test_other_powers_and_another_circuit_are_refused(desk: Path, tmp_path: Path) -> None:
     """What the head says of a first key that is not the circuit's shows when it is made again."""
-    from dataclasses import replace
-
-    from prover.ceremony.own.finish import make_verifying, read_transcript
-    from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME, load_verifying_key
-
     key = tmp_path / "key"
     shutil.copytree(desk / "key", key)
     transcript = read_transcript(key / TRANSCRIPT_NAME)
@@ -102,44 +105,38 @@ def test_a_proof_under_a_key_of_a_ceremony(desk: Path, tmp_path: Path) -> None:
 
 
 def test_a_chain_of_a_key_of_a_ceremony(desk: Path, tmp_path: Path) -> None:
-    """Its genesis says so, and a node refuses a key without one."""
-    from dataclasses import replace
-
-    from consensus.content.blobs import FileBlobs
-    from consensus.disk.development import BLOBS, GENESIS
-    from consensus.disk.task_keys import check_task_keys
-    from consensus.errors import BlobUnavailable
-    from consensus.wire.genesis import Genesis, Task
-    from prover.errors import KeyMismatch
-    from prover.keys.folder import load_verifying_key
-
-    chain = tmp_path / "chain"
-    arguments = ["--key", desk / "key", "--dataset", "mnist:test[0:1024]", "--require-ceremony"]
-    result = run("chain", "init", chain, *arguments)
-    # A task of 8 samples is refused after the key was taken.
-    assert result.exit_code == 1
-    assert "n_samples" in result.output
-    blobs, key = FileBlobs(chain / BLOBS), load_verifying_key(desk / "key")
-    assert blobs.get(key.ceremony_digest) == (desk / "key" / "ceremony.transcript").read_bytes()
-    assert not (chain / GENESIS).exists()
-
-    from tests.support.learning import make_task
-
-    task: Task = make_task(
+    """Its genesis names the transcript, and a node refuses a key that did not come from it."""
+    blobs, key = MemoryBlobs(), load_verifying_key(desk / "key")
+    transcript = (desk / "key" / TRANSCRIPT_NAME).read_bytes()
+    alone = replace(key, ceremony_digest=bytes(32))
+    task = make_task(
         architecture=ARCHITECTURE,
         n_samples=8,
         circuit_digest=key.circuit_digest,
-        verifying_key_digest=key.digest,
-        ceremony=True,
+        verifying_key_digest=blobs.put(key.encode()),
+        ceremonies=(key.ceremony_digest,),
     )
-    check_task_keys(task, blobs)
-    alone = replace(key, ceremony_digest=bytes(32))
+    with pytest.raises(BlobUnavailable):
+        load_task_key(task, blobs)  # a key whose transcript is not there is not used
+    assert blobs.put(transcript) == key.ceremony_digest
+    assert load_task_key(task, blobs).digest == key.digest
     other = replace(task, verifying_key_digest=blobs.put(alone.encode()))
-    check_task_keys(replace(other, ceremony=False), blobs)
-    with pytest.raises(KeyMismatch, match="asks for keys of ceremonies"):
+    check_task_keys(replace(other, ceremonies=()), blobs)
+    with pytest.raises(KeyMismatch, match="of another ceremony, or of none"):
         check_task_keys(other, blobs)
-    assert Genesis  # its encoding is in tests/unit/consensus/learning/test_genesis.py
-    assert BlobUnavailable
+
+
+def test_a_chain_that_asks_for_ceremonies_takes_no_other_key(desk: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    shutil.copytree(desk / "key", key)
+    init = ["chain", "init", tmp_path / "chain", "--key", key, "--dataset", "mnist:test[0:1024]"]
+    few = run(*init, "--require-ceremony")
+    assert "n_samples" in few.output  # 8 of them: refused behind the key, which was taken
+    (key / TRANSCRIPT_NAME).write_bytes(b"")
+    other = run(*init, "--require-ceremony")
+    assert "refused (ceremony_invalid)" in other.stderr
+    training = run(*init, "--require-ceremony", "--training", "full")
+    assert training.exit_code == 2
 
 
 def test_a_setup_of_one_party_is_refused(desk: Path, tmp_path: Path) -> None:

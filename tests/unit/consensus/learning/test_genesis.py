@@ -83,10 +83,25 @@ def test_the_digest_covers_the_file() -> None:
     others = [
         replace(GENESIS, chain_id=b"other"),
         replace(GENESIS, task=make_task(threshold=2)),
+        replace(GENESIS, task=make_task(ceremonies=(bytes(32),))),
         replace(GENESIS, timeouts=replace(GENESIS.timeouts, propose_ms=301)),
         replace(GENESIS, validators=GENESIS.validators[::-1]),
     ]
-    assert len({g.digest for g in (GENESIS, *others)}) == 5
+    assert len({g.digest for g in (GENESIS, *others)}) == 6
+
+
+def test_ceremonies_are_named_for_every_key_or_for_none() -> None:
+    task = make_task(ceremonies=(bytes(31) + b"\1",))
+    asked = replace(GENESIS, task=task)
+    assert Genesis.decode(asked.encode()) == asked
+    assert task.find_ceremony(task.verifying_key_digest) == task.ceremonies[0]
+    assert task.find_ceremony(bytes(32)) is None
+    assert make_task().find_ceremony(task.verifying_key_digest) is None
+    assert task.ceremonies[0] in task.file_digests
+    assert make_limit(task)(task.ceremonies[0]) == MAX_BLOB_BYTES
+    for wrong in ((bytes(32), bytes(32)), (bytes(31),)):
+        with pytest.raises(GenesisInvalid, match=r"task\.ceremonies"):
+            make_task(ceremonies=wrong)
 
 
 def test_few_samples_need_the_flag() -> None:
