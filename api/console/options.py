@@ -11,7 +11,8 @@ USUAL_ARCHITECTURE = "mlp-784-128-10"
 """What is trained unless something else is asked for."""
 
 
-def _parse_digest(text: str) -> bytes:
+def parse_digest(text: str) -> bytes:
+    """32 bytes in hexadecimal; a usage error for all else."""
     try:
         digest = bytes.fromhex(text)
     except ValueError:
@@ -37,7 +38,7 @@ KeyDigest = Annotated[
     bytes | None,
     typer.Option(
         "--key-digest",
-        parser=_parse_digest,
+        parser=parse_digest,
         metavar="HEX",
         help="Refuse every key but the one of this digest.",
     ),

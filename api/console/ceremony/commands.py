@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.console.options import BackendName, ModelOrName, Norm, NSamples
+from api.console.options import BackendName, ModelOrName, Norm, NSamples, parse_digest
 from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
@@ -189,6 +189,14 @@ def verify(
         typer.Argument(exists=True, file_okay=False, help="A ceremony, or a key that one ended in"),
     ],
     ptau: Annotated[Path | None, Ptau] = None,
+    place: Annotated[
+        bytes | None,
+        typer.Option(
+            parser=parse_digest,
+            metavar="HEX",
+            help="Refuse a ceremony without this place: what your contribution printed.",
+        ),
+    ] = None,
     max_exponent: MaxExponent = 24,
     powers: Powers = True,
     backend: BackendName = "cpu",
@@ -204,6 +212,7 @@ def verify(
     from api.console.ceremony.verifying import verify_folder
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
+    from prover.errors import CeremonyInvalid
 
     started = time.perf_counter()
     with refusing(as_json=as_json), show_steps() as progress:
@@ -215,6 +224,8 @@ def verify(
             exponent_limit=max_exponent,
             with_history=powers,
         )
+        if place not in (None, *found.transcript.list_places()):
+            raise CeremonyInvalid("the place that was asked for is not in the transcript")
     facts: dict[str, Any] = _describe(found.transcript) | {
         "verdict": "valid",
         "key_digest": None if found.key is None else found.key.digest.hex(),

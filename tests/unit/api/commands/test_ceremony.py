@@ -68,6 +68,10 @@ def test_everybody_verifies_a_ceremony_and_its_key(desk: Path) -> None:
     begun = succeed("ceremony", "verify", desk / "begun")
     assert begun["verdict"] == "valid"
     assert begun["key_digest"] is None
+    for place in begun["places"]:
+        succeed("ceremony", "verify", desk / "key", "--place", place)
+    reason = refuse("ceremony_invalid", "ceremony", "verify", desk / "key", "--place", "00" * 32)
+    assert "place that was asked for" in reason
     key = succeed("ceremony", "verify", desk / "key", *powers)
     assert key["not_verified"] == ["who contributed to the powers of tau"]
     assert len(succeed("ceremony", "verify", desk / "key")["not_verified"]) == 2
