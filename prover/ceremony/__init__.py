@@ -1,1 +1,1 @@
-"""Setups of plain Groth16 by many parties: powers of tau, and shares of delta, as snarkjs's."""
+"""Setups by many parties: powers of tau, shares of plain Groth16 as snarkjs's, and of our keys."""

@@ -16,7 +16,6 @@ from kernels.array import FrArray, G1Array
 from kernels.bn254 import R
 from prover.ceremony.own.check import require_secret
 from prover.ceremony.own.finish import make_verifying
-from prover.ceremony.own.shares import LinkShare, Shares
 from prover.errors import CeremonyInvalid
 from prover.groth16.commitment import Linked, Opening, commit_advice, link_group
 from prover.keys.halves import ProvingKey
@@ -24,11 +23,10 @@ from prover.keys.proving_file import read_proving_half
 from prover.pedersen.bases import load_bases
 from prover.wire.envelope import Envelope, Proof
 from prover.wire.verdict import Verdict
-from tests.support.own_ceremonies import Ceremony, edit_state, put, read_whole
+from tests.support.own_ceremonies import SHARES, Ceremony, edit_state, put, read_whole
 from tests.support.toy_attacks import GENERATOR_G1, claim_of, combine, finish, statement_point
 from tests.support.toy_protocol import BACKEND, TOY, commit_toy, verdict_of
 
-SHARES = Shares(delta=3, delta_a=5, links=(LinkShare(k1=7, k2=11, a=13),))
 RHO, BLINDING, RHO_A = 41, 43, 47
 COMMITTED, OTHER = (0, 1), (1, 1)
 

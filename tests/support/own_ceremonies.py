@@ -13,19 +13,29 @@ import numpy as np
 
 from kernels.array import G1Array
 from kernels.files import write_whole
+from prover.ceremony.own.check import (
+    require_chain,
+    require_contributors,
+    require_secret,
+    require_state,
+)
 from prover.ceremony.own.contribute import Origin, contribute, write_state
+from prover.ceremony.own.finish import make_verifying
 from prover.ceremony.own.first import FirstKey, make_first
-from prover.ceremony.own.record import Change, Contribution, Head, Transcript
-from prover.ceremony.own.shares import Shares, apply, prove
+from prover.ceremony.own.record import Change, Head, Transcript
+from prover.ceremony.own.shares import LinkShare, Shares, apply, prove
 from prover.ceremony.own.state import State, open_state
 from prover.ceremony.phase1 import require_powers
 from prover.formats.ptau import Powers, Prepared, read_powers
+from prover.keys.folder import PROVING_NAME, TRANSCRIPT_NAME, VERIFYING_NAME
 from prover.keys.proving_file import list_file
 from tests.support.known_powers import write_powers
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import BACKEND, TOY
 
 LG_N, POWER = 4, 5
+SHARES = Shares(delta=3, delta_a=5, links=(LinkShare(k1=7, k2=11, a=13),))
+"""Those of an attacker."""
 BEACON = Origin(name="beacon", beacon=b"tomorrow's headline", exponent=10)
 
 
@@ -114,6 +124,27 @@ class Ceremony:
         self.last = open_state(out, digest)
 
 
+def require_all(ceremony: Ceremony) -> None:
+    """What everybody verifies."""
+    require_contributors(ceremony.transcript)
+    require_secret(require_chain(ceremony.transcript, BACKEND))
+    require_state(
+        ceremony.first,
+        ceremony.last,
+        ceremony.transcript,
+        random_bytes=seeded(9),
+        backend=BACKEND,
+    )
+
+
+def save(ceremony: Ceremony, folder: Path) -> None:
+    """The key that it ends in; of no card."""
+    key = make_verifying(ceremony.transcript, bytes(32))
+    write_whole(folder / PROVING_NAME, [ceremony.last.path.read_bytes()])
+    write_whole(folder / TRANSCRIPT_NAME, [ceremony.transcript.encode()])
+    write_whole(folder / VERIFYING_NAME, [key.encode()])
+
+
 def edit_state(name: str, group: int | None, change: Callable[[Any], Any]) -> Any:
     """An `edit` of `Ceremony.craft` that changes one array."""
 
@@ -161,7 +192,3 @@ def put(index: int, point: G1Array) -> Callable[[Any], Any]:
 def swap_contributions(transcript: Transcript) -> Transcript:
     first, second, *rest = transcript.contributions
     return replace(transcript, contributions=(second, first, *rest))
-
-
-def last_of(transcript: Transcript) -> Contribution:
-    return transcript.contributions[-1]

@@ -1,4 +1,4 @@
-"""Keys of our own by many parties: honest ceremonies, and what is refused and why."""
+"""Keys of our own by many parties: the first key, honest ceremonies, and keys of them."""
 
 from __future__ import annotations
 
@@ -7,30 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from kernels.array import FrArray, G1Array, G2Array
-from kernels.bn254 import R
+from kernels.array import FrArray, G1Array
 from kernels.files import write_whole
 from prover.ceremony.own.blinders import derive_blinders
-from prover.ceremony.own.check import (
-    require_chain,
-    require_contributors,
-    require_secret,
-    require_state,
-)
-from prover.ceremony.own.contribute import Origin, write_state
-from prover.ceremony.own.finish import make_verifying, require_ceremony
-from prover.ceremony.own.record import Anchors, Transcript
-from prover.ceremony.own.shares import LinkShare, Shares, apply
-from prover.ceremony.own.state import open_state
+from prover.ceremony.own.contribute import Origin
+from prover.ceremony.own.finish import require_ceremony
+from prover.ceremony.own.record import Transcript
 from prover.ceremony.ratios import G1_GENERATOR, G2_GENERATOR
 from prover.errors import CeremonyInvalid, FieldInvalid, FormatError
 from prover.formats.ptau import read_powers
 from prover.groth16.setup import compute_exponents
 from prover.groth16.trapdoor import LinkTrapdoor, Trapdoor
 from prover.keys.folder import (
-    PROVING_NAME,
     TRANSCRIPT_NAME,
-    VERIFYING_NAME,
     load_proving_key,
     load_verifying_key,
 )
@@ -39,20 +28,18 @@ from tests.support.known_powers import ALPHA, BETA, TAU, write_powers
 from tests.support.own_ceremonies import (
     BEACON,
     LG_N,
+    SHARES,
     Ceremony,
-    edit_state,
     put,
     read_whole,
-    rewrite,
-    swap_contributions,
+    require_all,
+    save,
     toy_first,
     toy_powers,
 )
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_attacks import GENERATOR_G1
 from tests.support.toy_protocol import BACKEND, TOY, prove_toy, verdict_of
-
-SHARES = Shares(delta=3, delta_a=5, links=(LinkShare(k1=7, k2=11, a=13),))
 
 
 @pytest.fixture(scope="module")
@@ -68,26 +55,6 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Ceremony:
 @pytest.fixture
 def begun(tmp_path: Path) -> Ceremony:
     return Ceremony(tmp_path)
-
-
-def require_all(ceremony: Ceremony) -> None:
-    """What everybody verifies."""
-    require_contributors(ceremony.transcript)
-    require_secret(require_chain(ceremony.transcript, BACKEND))
-    require_state(
-        ceremony.first,
-        ceremony.last,
-        ceremony.transcript,
-        random_bytes=seeded(9),
-        backend=BACKEND,
-    )
-
-
-def save(ceremony: Ceremony, folder: Path) -> None:
-    key = make_verifying(ceremony.transcript, bytes(32))
-    write_whole(folder / PROVING_NAME, [ceremony.last.path.read_bytes()])
-    write_whole(folder / TRANSCRIPT_NAME, [ceremony.transcript.encode()])
-    write_whole(folder / VERIFYING_NAME, [key.encode()])
 
 
 # -- the first key ---------------------------------------------------------------------------------
@@ -201,263 +168,6 @@ def test_a_transcript_has_one_encoding(honest: Ceremony) -> None:
     for cut in (raw[:-1], raw + b"\0", raw[:40], b""):
         with pytest.raises(FormatError):
             Transcript.decode(cut)
-
-
-# -- transcripts that do not hold ------------------------------------------------------------------
-
-
-def test_reordered_contributions_are_refused(honest: Ceremony) -> None:
-    with pytest.raises(CeremonyInvalid, match=r"contribution 1 .* does not prove"):
-        require_chain(swap_contributions(honest.transcript), BACKEND)
-
-
-def test_a_proof_of_knowledge_is_of_one_place(honest: Ceremony, tmp_path: Path) -> None:
-    """Replayed: in another ceremony from the same first key, and again in its own."""
-    one = honest.transcript.contributions[0]
-    other = Ceremony(tmp_path, circuit_digest=bytes(32))
-    with pytest.raises(CeremonyInvalid, match="does not prove"):
-        require_chain(other.transcript.behind(one), BACKEND)
-    own = replace(honest.transcript, contributions=(one,))
-    require_chain(own, BACKEND)
-    with pytest.raises(CeremonyInvalid, match=r"contribution 2 .* does not prove"):
-        require_chain(own.behind(one), BACKEND)
-
-
-@pytest.mark.parametrize("name", ["name", "state", "delta", "delta_a", "links"])
-def test_nothing_of_a_contribution_can_be_changed(honest: Ceremony, name: str) -> None:
-    *before, one = honest.fork().transcript.contributions[:2]
-    change = one.change
-    edited = {
-        "name": b"another",
-        "state": bytes(32),
-        "delta": change.delta_a,
-        "delta_a": change.delta,
-        "links": G2Array(change.links.data[[1, 0, 2]]),
-    }
-    forged = replace(one, change=replace(change, **{name: edited[name]}))
-    transcript = replace(honest.transcript, contributions=(*before, forged))
-    with pytest.raises(CeremonyInvalid, match=r"contribution 2 .* does not prove"):
-        require_chain(transcript, BACKEND)
-
-
-def test_what_was_before_cannot_be_thrown_away(honest: Ceremony) -> None:
-    """A last contributor that replaces all secrets by its own knows no share of what was there."""
-    from prover.ceremony.own.shares import prove
-
-    before = honest.transcript
-    alone = apply(SHARES.preimage, Anchors.first(1), BACKEND)
-    change = replace(
-        before.contributions[-1].change,
-        beacon=b"",
-        exponent=0,
-        delta=alone.delta,
-        delta_a=alone.delta_a,
-        links=alone.links,
-    )
-    for pretended in (before.anchors, Anchors.first(1)):
-        forged = prove(SHARES, pretended, change, before.place, seeded(4), BACKEND)
-        with pytest.raises(CeremonyInvalid, match=r"contribution 4 .* does not prove"):
-            require_chain(before.behind(forged), BACKEND)
-
-
-def test_a_beacon_draws_its_shares(begun: Ceremony) -> None:
-    begun.contribute(1)
-    begun.craft(SHARES)
-    one = begun.transcript.contributions[-1]
-    from prover.ceremony.own.shares import prove
-
-    before = replace(begun.transcript, contributions=begun.transcript.contributions[:1])
-    change = replace(one.change, beacon=b"news", exponent=10)
-    forged = prove(SHARES, before.anchors, change, before.place, seeded(2), BACKEND)
-    with pytest.raises(CeremonyInvalid, match="is not what its beacon draws"):
-        require_chain(before.behind(forged), BACKEND)
-    with pytest.raises(CeremonyInvalid, match=r"beacon of 2\^10 hashes"):
-        require_chain(before.behind(forged), BACKEND, exponent_limit=9)
-
-
-def test_a_beacon_alone_is_no_ceremony(begun: Ceremony) -> None:
-    begun.contribute(1, BEACON)
-    with pytest.raises(CeremonyInvalid, match="nobody contributed"):
-        require_contributors(begun.transcript)
-
-
-def test_shares_that_multiply_to_one_are_refused(begun: Ceremony) -> None:
-    inverse = Shares(
-        delta=pow(3, -1, R),
-        delta_a=pow(5, -1, R),
-        links=(LinkShare(k1=1, k2=1, a=pow(13, -1, R)),),
-    )
-    begun.craft(SHARES)
-    begun.craft(inverse)
-    require_chain(begun.transcript, BACKEND)
-    with pytest.raises(CeremonyInvalid, match="anybody can forge"):
-        require_secret(begun.transcript.anchors)
-
-
-@pytest.mark.parametrize(
-    ("delta", "delta_a"), [(1, 5), (R - 1, 5), (5, 1), (5, R - 1), (5, 5), (5, R - 5)]
-)
-def test_secrets_that_everybody_knows_are_refused(delta: int, delta_a: int) -> None:
-    shares = replace(SHARES, delta=delta, delta_a=delta_a)
-    with pytest.raises(CeremonyInvalid, match="anybody can forge"):
-        require_secret(apply(shares.preimage, Anchors.first(1), BACKEND))
-    require_secret(apply(SHARES.preimage, Anchors.first(1), BACKEND))
-
-
-def test_links_that_cancel_have_no_encoding(begun: Ceremony) -> None:
-    """k1 and k2 of all contributors add up to nothing: infinity, which no record may have."""
-    begun.craft(SHARES)
-    back = Shares(delta=2, delta_a=2, links=(LinkShare(k1=R - 7, k2=R - 11, a=1),))
-    begun.craft(back)
-    raw = begun.transcript.encode()
-    with pytest.raises(FormatError, match="identity"):
-        Transcript.decode(raw)
-    with pytest.raises(CeremonyInvalid, match="a link has no secret"):
-        require_secret(begun.transcript.anchors)
-
-
-# -- states that do not hold -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "group", "index", "words"),
-    [
-        ("a", None, 0, "A query"),
-        ("a", None, -1, "delta"),
-        ("b1", None, -2, "B query in G1"),
-        ("b1", None, -1, "delta"),
-        ("c", None, 0, "C query"),
-        ("h", None, 5, "quotient query"),
-        ("advice", None, 0, "advice basis"),
-        ("advice", None, -1, "advice basis"),
-        ("correction", None, 0, "delta"),
-        ("correction", None, 1, "corrections"),
-        ("correction", None, 2, "corrections"),
-        ("basis", 0, 0, "linked basis of linked group 0"),
-        ("basis", 0, -1, "linked basis of linked group 0"),
-        ("link", 0, 1, "link of linked group 0"),
-        ("link", 0, -2, "link of linked group 0"),
-        ("link", 0, -1, "link of linked group 0"),
-    ],
-)
-def test_one_point_that_is_another_is_named(
-    honest: Ceremony, name: str, group: int | None, index: int, words: str
-) -> None:
-    """The contributor proves its shares and names the altered file; the points tell."""
-    ceremony = honest.fork()
-    ceremony.craft(SHARES, edit_state(name, group, put(index, GENERATOR_G1)))
-    require_chain(ceremony.transcript, BACKEND)
-    with pytest.raises(CeremonyInvalid, match=words):
-        require_all(ceremony)
-
-
-def test_a_point_off_the_curve_is_named(honest: Ceremony) -> None:
-    ceremony = honest.fork()
-    off = G1Array(GENERATOR_G1.data + 1)
-    ceremony.craft(SHARES, edit_state("h", None, put(2, off)))
-    with pytest.raises(CeremonyInvalid, match="quotient query has a point that is not on"):
-        require_all(ceremony)
-
-
-def test_a_blinder_over_another_delta_is_refused(honest: Ceremony) -> None:
-    """eta/delta divided twice, in one contribution that is by the book otherwise."""
-    ceremony = honest.fork()
-
-    def divide(words: G1Array) -> G1Array:
-        changed = words.copy()  # type: ignore[attr-defined]
-        point = BACKEND.msm_g1(FrArray.from_ints([pow(3, -1, R)]), G1Array(words[2:3]))
-        changed[2] = point.data[0]
-        return changed
-
-    ceremony.craft(SHARES, edit_state("correction", None, divide))
-    with pytest.raises(CeremonyInvalid, match="corrections"):
-        require_all(ceremony)
-
-
-def test_a_link_to_other_wires_is_refused(honest: Ceremony) -> None:
-    """The bases of two wires changed round: in the link alone, and with those of the key."""
-
-    def change_round(words: G1Array) -> G1Array:
-        return words[[1, 0, *range(2, len(words))]]
-
-    alone = honest.fork()
-    alone.craft(SHARES, edit_state("link", 0, change_round))
-    with pytest.raises(CeremonyInvalid, match="link of linked group 0"):
-        require_all(alone)
-    both = honest.fork()
-    both.craft(
-        SHARES,
-        lambda state, path: rewrite(
-            state, path, {(0, "link"): change_round, (0, "basis"): change_round}
-        ),
-    )
-    with pytest.raises(CeremonyInvalid, match="linked basis of linked group 0"):
-        require_all(both)
-
-
-def test_another_file_than_the_transcript_names_is_refused(honest: Ceremony) -> None:
-    with pytest.raises(FormatError, match="is altered, or of another moment"):
-        open_state(honest.first.path, honest.transcript.state)
-    ceremony = honest.fork()
-    ceremony.last = ceremony.first
-    with pytest.raises(CeremonyInvalid, match="is not the one that the last contribution names"):
-        require_all(ceremony)
-    ceremony = honest.fork()
-    ceremony.first = ceremony.last
-    with pytest.raises(CeremonyInvalid, match="is not the one that the transcript begins with"):
-        require_all(ceremony)
-
-
-# -- contributors as oracles -----------------------------------------------------------------------
-
-
-def test_a_contributor_divides_no_foreign_point_by_its_share(begun: Ceremony) -> None:
-    """w*_k of a wire that is not private follows from the H query, so its place in C is free for
-    X = K_i of a committed wire. A contributor that verifies nothing gives X/d, with which committed
-    wires can be changed in C; the right point is put back, and nothing shows. Ours refuses."""
-    begun.contribute(1)
-    c_wires = begun.last.find("c_wires")
-    assert c_wires[0] < TOY.r1cs.private.start  # of a public wire
-    basis = G1Array(read_whole(begun.last, "basis", 0)[:1])
-    right = G1Array(read_whole(begun.last, "c")[:1])
-    attacker = begun.fork()
-    attacker.craft(SHARES, edit_state("c", None, put(0, basis)))
-
-    blind = attacker.fork()
-    blind.craft(SHARES)
-    leaked = G1Array(read_whole(blind.last, "c")[:1])
-    d = FrArray.from_ints([SHARES.delta])
-    assert BACKEND.msm_g1(d, leaked).equals(basis)  # K_i over the victim's share
-    restored = BACKEND.msm_g1(FrArray.from_ints([pow(9, -1, R)]), right)
-    path = blind.new_path()
-    rewrite(blind.last, path, {(None, "c"): put(0, restored)})
-    honest = begun.fork()
-    honest.craft(SHARES)
-    honest.craft(SHARES)
-    assert path.read_bytes() == honest.last.path.read_bytes()  # nothing shows
-
-    victim = attacker.fork()
-    with pytest.raises(CeremonyInvalid, match="C query"):
-        victim.contribute(2)
-    assert victim.transcript is attacker.transcript
-    assert not list(begun.folder.glob(f"{id(victim)}-*"))
-
-
-def test_a_contributor_links_no_foreign_base(begun: Ceremony) -> None:
-    """With infinity in place of K_i it would publish k1 h_i alone."""
-    begun.contribute(1)
-    attacker = begun.fork()
-    nothing = G1Array.zeros(1)
-    attacker.craft(SHARES, edit_state("basis", 0, put(0, nothing)))
-    with pytest.raises(CeremonyInvalid, match="linked basis"):
-        attacker.contribute(2)
-
-
-def test_a_state_in_files_is_that_of_the_shares(begun: Ceremony) -> None:
-    """`write_state` is a function of state and shares: no randomness of its own."""
-    after = apply(SHARES.preimage, begun.transcript.anchors, BACKEND)
-    digests = {write_state(begun.first, SHARES, after, begun.new_path(), BACKEND) for _ in range(2)}
-    assert len(digests) == 1
 
 
 # -- keys and their ceremonies ---------------------------------------------------------------------
