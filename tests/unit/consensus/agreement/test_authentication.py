@@ -14,6 +14,7 @@ from consensus.node.stream import BLOBS, FINAL, VOTES, Incoming
 from consensus.node.watch import Watch
 from consensus.wire import signatures
 from consensus.wire.codec import Message, Signed
+from consensus.wire.finality import FinalityShare
 from consensus.wire.gossip_messages import BlobPart, BlobRequest, Holdings
 from consensus.wire.messages import (
     Block,
@@ -126,7 +127,7 @@ def test_a_signed_number_of_another_length_is_no_message() -> None:
     assert decode_signed(Vote, raw, GENESIS) is None
 
 
-def test_nodes_hear_seven_kinds() -> None:
+def test_nodes_hear_eight_kinds() -> None:
     """A part of a blob and a final block have streams of their own; clients sign the others."""
     heard = {
         type(m)
@@ -134,7 +135,7 @@ def test_nodes_hear_seven_kinds() -> None:
         if decode_message(m.encode(), GENESIS) is not None
     }
     unsigned = {type(m) for m in chain_vectors.list_messages() if type(m).__name__ in UNSIGNED}
-    assert heard == {Vote, Proposal, Receipt, Holdings} | unsigned
+    assert heard == {Vote, Proposal, Receipt, Holdings, FinalityShare} | unsigned
     assert len(unsigned) == 3
     assert decode_message(b"", GENESIS) is None
     request = BlobRequest(digest=bytes(32), part=0, validator=1)

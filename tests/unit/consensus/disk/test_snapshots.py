@@ -76,6 +76,8 @@ def test_the_state_of_as_many_clients_as_there_may_be_fits() -> None:
         if isinstance(value := getattr(state, field.name), Mapping)
     }
     known |= dict.fromkeys(("absences", "bans"), dict.fromkeys(keys, Absence(64, 1 << 16)))
+    known["accounts"] = {key: key[-20:] for key in keys}
+    known |= dict.fromkeys(("weights", "rewards"), dict.fromkeys(keys, (1 << 63) - 1))
     known |= dict.fromkeys(("expelled", "debtors", "ranking"), tuple(keys))
     known["excluded"] = tuple(Exclusion(key, Cheat.DEAL) for key in keys)
     known["edges"] = (Edge(bytes(32), bytes(32)),) * MAX_EDGES

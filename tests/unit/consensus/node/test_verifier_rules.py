@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -346,7 +348,7 @@ def speak(lab: Lab, state: ChainState) -> list[BeaconShare]:
     voice = Voice(
         lab.genesis,
         Identity(index=1, key=lab.validators[1], beacon_secret=deal_beacon(4).secrets[1]),
-        ledger=cast(Any, None),
+        ledger=cast(Any, SimpleNamespace(home=Path("no-such-folder"))),
         blobs=cast(Any, None),
         transport=cast(Any, recorder),
         log=None,
