@@ -40,6 +40,8 @@ _CHAIN = (
     "tests/unit/consensus/learning/test_standing.py",
     "tests/unit/consensus/learning/test_election.py",
     "tests/unit/consensus/learning/test_governance.py",
+    "tests/unit/consensus/learning/test_rewards.py",
+    "tests/unit/consensus/learning/test_binding.py",
     "tests/unit/api/console/test_refusals.py",
 )
 _NODE = (
@@ -48,6 +50,7 @@ _NODE = (
     "tests/unit/consensus/node/test_node.py",
     "tests/unit/consensus/node/test_node_pool.py",
     "tests/unit/consensus/node/test_node_hostile.py",
+    "tests/unit/consensus/node/test_node_finality.py",
 )
 TESTS: dict[str, tuple[str, ...]] = {
     "consensus.agreement.state": _STATE,

@@ -131,6 +131,11 @@ def test_an_account_stays_with_its_first_client() -> None:
         assert find_admission_fault(state, LAB.register(1)) == "the client is registered"
 
 
+def test_who_names_no_account_has_none() -> None:
+    lab = Lab(n_bound=1)
+    assert list(lab.reach(Phase.COMMIT).accounts) == [lab.client(0)]
+
+
 def test_bindings_never_move() -> None:
     first = LAB.reach(Phase.COMMIT)
     assert len(first.accounts) == 3
