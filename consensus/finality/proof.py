@@ -16,8 +16,9 @@ from consensus.errors import LedgerProofInvalid
 from consensus.finality.certificate import find_fault
 from consensus.finality.ledger import Leaf, Ledger
 from consensus.finality.tree import climb
+from consensus.wire.addresses import ADDRESS_BYTES
 from consensus.wire.codec import KEY_BYTES
-from consensus.wire.ethereum import ADDRESS_BYTES, WORD_BYTES, encode_word, format_address
+from consensus.wire.ethereum import WORD_BYTES, encode_word, format_address
 from consensus.wire.finality import FinalityCertificate
 from consensus.wire.genesis import Genesis
 from kernels.array import G1Array

@@ -17,7 +17,8 @@ from typing import Any
 from coincurve import PrivateKey, PublicKey
 from coincurve.utils import GROUP_ORDER_INT
 
-from consensus.wire.ethereum import ADDRESS_BYTES, ADDRESS_SIGNATURE_BYTES, encode_words, keccak256
+from consensus.wire.addresses import ADDRESS_BYTES, ADDRESS_SIGNATURE_BYTES
+from consensus.wire.ethereum import encode_words, keccak256
 
 NAME, VERSION = "zkpot", "1"
 _DOMAIN_TYPE = b"EIP712Domain(string name,string version,bytes32 salt)"

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Annotated, Self, get_type_hints
 
 from consensus.learning.election import Lapse
+from consensus.wire.addresses import Address
 from consensus.wire.codec import MAX_TRANSACTIONS, MAX_VALIDATORS, PublicKey, ValidatorIndex
-from consensus.wire.ethereum import Address
 from consensus.wire.genesis import Genesis
 from consensus.wire.outcomes import MAX_EDGES, Edge, Exclusion
 from consensus.wire.transactions import ExchangeKey, MaybeDigest, MaybePoint

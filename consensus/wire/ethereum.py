@@ -1,28 +1,15 @@
-"""What contracts of the EVM read: its hash, its words, its addresses. Pure.
+"""What contracts of the EVM read: its hash, its words, addresses as text. Pure.
 
 A word is 32 bytes, big-endian, as everywhere in the EVM; all else of this project is little-endian.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from Crypto.Hash import keccak
 
-from prover.wire.kinds import Bytes
+from consensus.wire.addresses import ADDRESS_BYTES
 
 WORD_BYTES = 32
-ADDRESS_BYTES = 20
-ADDRESS_SIGNATURE_BYTES = 65
-
-Address = Annotated[bytes, Bytes(ADDRESS_BYTES)]
-"""Of an account: the last 20 bytes of the keccak256 of its public key."""
-MaybeAddress = Annotated[bytes, Bytes(0, ADDRESS_BYTES, step=ADDRESS_BYTES)]
-"""An address, or nothing."""
-MaybeAddressSignature = Annotated[
-    bytes, Bytes(0, ADDRESS_SIGNATURE_BYTES, step=ADDRESS_SIGNATURE_BYTES)
-]
-"""secp256k1: r | s | v, big-endian, or nothing."""
 
 
 def keccak256(raw: bytes) -> bytes:

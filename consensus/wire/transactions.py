@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, ClassVar, Union
 
+from consensus.wire.addresses import MaybeAddress, MaybeAddressSignature
 from consensus.wire.codec import (
     BLANK,
     KEY_BYTES,
@@ -15,7 +16,6 @@ from consensus.wire.codec import (
     Signed,
     ValidatorIndex,
 )
-from consensus.wire.ethereum import MaybeAddress, MaybeAddressSignature
 from prover.wire.envelope import MAX_ENVELOPE_BYTES
 from prover.wire.kinds import DIGEST_BYTES, POINT_BYTES, Bytes, Count, Digest, Number, PointBytes
 from prover.wire.update import MAX_UPDATE_BYTES

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from consensus.disk.identity import read_private
 from consensus.learning.binding import find_binding_fault, sign_binding
-from consensus.wire.ethereum import ADDRESS_SIGNATURE_BYTES, format_address, parse_address
+from consensus.wire.addresses import ADDRESS_SIGNATURE_BYTES
+from consensus.wire.ethereum import format_address, parse_address
 from consensus.wire.genesis import Genesis
 from federated.errors import AccountInvalid
 from kernels.files import PRIVATE, write_whole
