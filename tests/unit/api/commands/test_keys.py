@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from prover.keys.card import KeyCard
-from prover.keys.folder import load_verifying_key
+from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME, load_verifying_key
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
@@ -167,9 +168,21 @@ def test_parts_of_another_key_of_the_same_circuit_are_refused(desk: Path, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_no_command_asks_a_key_for_its_own_story(desk: Path) -> None:
-    """A key made by one party that called itself a ceremony's passed `--require-ceremony`."""
-    assert b"ceremony" not in b"".join(p.read_bytes() for p in (desk / "key").iterdir())
+def test_no_command_takes_a_key_of_one_party_for_a_ceremony(desk: Path, tmp_path: Path) -> None:
+    """Nor one that calls itself a ceremony's: a transcript has to be there that leads to it."""
+    story = b"a transcript, it says of itself"
+    liar = tmp_path / "liar"
+    shutil.copytree(desk / "key", liar)
+    key = replace(load_verifying_key(liar), ceremony_digest=sha256(story).digest())
+    (liar / VERIFYING_NAME).write_bytes(key.encode())
     for name in READERS:
-        result = run(*commands(desk)[name], "--require-ceremony")
-        assert result.exit_code == 2
+        for folder, code in ((desk / "key", "ceremony_invalid"), (liar, "bad_format")):
+            asked = [*commands(desk, folder)[name], "--require-ceremony"]
+            found = run(*complete(name, asked, tmp_path))
+            assert f"refused ({code})" in found.stderr, found.output
+    (liar / TRANSCRIPT_NAME).write_bytes(story)
+    for name in READERS:
+        asked = [*commands(desk, liar)[name], "--require-ceremony"]
+        found = run(*complete(name, asked, tmp_path))
+        assert "it is no transcript of a ceremony" in found.stderr, found.output
+    assert not (tmp_path / "out").exists()
