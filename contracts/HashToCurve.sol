@@ -43,12 +43,11 @@ library HashToCurve {
 
     /// The sum of the points of two elements of F_p.
     function mapToG1(uint256 u0, uint256 u1) internal view returns (uint256 x, uint256 y) {
-        // 1/a and 1/b of one inversion, 1/(ab); inv0(0) = 0, as the RFC asks.
         (uint256 a, uint256 b) = (_denominator(u0), _denominator(u1));
-        uint256 inverse = _power(mulmod(a == 0 ? 1 : a, b == 0 ? 1 : b, P), INVERSE);
+        uint256 inverse = _power(mulmod(a, b, P), INVERSE); // of both: 1/a = b/(ab), 1/b = a/(ab)
         uint256[4] memory points;
-        (points[0], points[1]) = _map(u0, a == 0 ? 0 : mulmod(inverse, b == 0 ? 1 : b, P));
-        (points[2], points[3]) = _map(u1, b == 0 ? 0 : mulmod(inverse, a == 0 ? 1 : a, P));
+        (points[0], points[1]) = _map(u0, mulmod(inverse, b, P));
+        (points[2], points[3]) = _map(u1, mulmod(inverse, a, P));
         bool ok;
         assembly ("memory-safe") {
             ok := staticcall(gas(), 6, points, 0x80, points, 0x40) // ECADD, EIP-196
@@ -57,10 +56,13 @@ library HashToCurve {
         return (points[0], points[1]);
     }
 
-    /// (1 - c1 u^2) (1 + c1 u^2)
-    function _denominator(uint256 u) private pure returns (uint256) {
+    /// (1 - c1 u^2) (1 + c1 u^2), and 1 in place of 0, whose inverse the RFC takes for 0. That is for
+    /// u = +-1/2 alone (-1 is no square): then the step is zero and -Z/2 is on the curve, so that no
+    /// inverse matters.
+    function _denominator(uint256 u) private pure returns (uint256 product) {
         uint256 t = mulmod(C1, mulmod(u, u, P), P);
-        return mulmod(addmod(1, P - t, P), addmod(1, t, P), P);
+        product = mulmod(addmod(1, P - t, P), addmod(1, t, P), P);
+        if (product == 0) product = 1;
     }
 
     /// The Shallue-van de Woestijne map of section 6.6.1: the first of three candidates on the curve.

@@ -18,7 +18,7 @@ library History {
         uint48 since,
         uint208 value
     ) internal returns (uint32) {
-        // What held for no time was never seen; and before the first value there was zero.
+        // What held for no time needs no entry; and before the first value there was zero.
         if (since == block.timestamp || (count == 0 && value == 0)) return count;
         past[count] = Past(since, value);
         return count + 1;
