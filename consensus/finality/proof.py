@@ -88,7 +88,7 @@ def check_proof(value: Any, genesis: Genesis) -> tuple[FinalityCertificate, tupl
     Raises LedgerProofInvalid for anything else.
     """
     found = _read_object(value, {"version", "genesis", "group_key", "certificate", "leaves"}, "it")
-    _require(found["version"] == VERSION, f"is not of version {VERSION}")
+    _require(_read(found["version"], int) == VERSION, f"is not of version {VERSION}")
     _require(found["genesis"] == _show(genesis.digest), "is of another chain")
     _require(found["group_key"] == show_group_key(genesis), "names another group key")
     certificate = _read_certificate(found["certificate"])

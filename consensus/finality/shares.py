@@ -3,13 +3,15 @@
     add(share) ──> kept, one of each validator and height ──combine──> certificate
 
 A share costs no pairing when it comes: f + 1 of them are added up and their sum is verified, once
-for a block; only a sum that fails has its shares tested, and who gave a false one is taken last
-from then on. So of f false validators each costs a few pairings once, and none can prevent a
-certificate: 2f + 1 others sign.
+for a block; only a sum that fails has its shares tested, and who gave a false one is left out from
+then on. So each of f false validators spoils one sum, once, and none can prevent a certificate:
+2f + 1 others sign. Were more than f left out, keys would be wrong: from the next block on all count
+again.
 """
 
 from __future__ import annotations
 
+from consensus.errors import GenesisInvalid
 from consensus.finality.certificate import Statement, combine, is_signed, verify_share
 from consensus.learning.chain_state import ChainState
 from consensus.wire.finality import FinalityCertificate, FinalityShare
@@ -25,6 +27,7 @@ class ShareBook:
     """What one node has of shares. Its memory: BEHIND + AHEAD shares of each validator.
 
     certificate : the newest one, if any is known
+    liars       : who gave a false share, and is left out
     """
 
     def __init__(self, genesis: Genesis, certificate: FinalityCertificate | None = None) -> None:
@@ -43,6 +46,8 @@ class ShareBook:
     def move_on(self, state: ChainState) -> None:
         """The state after a block that is final here; shares of its height count from now on."""
         self._height = state.height
+        if len(self.liars) > self._genesis.n_faulty:
+            self.liars.clear()
         self._statements[state.height] = Statement.of(state)
         for kept in (self._statements, self._shares, self._tested):
             for height in [h for h in kept if not self._is_near(h)]:
@@ -63,7 +68,10 @@ class ShareBook:
         return None
 
     def combine(self) -> FinalityCertificate | None:
-        """A newer certificate than the last one, kept from now on; None: shares are missing."""
+        """A newer certificate than the last one, kept from now on; None: shares are missing.
+
+        Raises GenesisInvalid for keys that no dealer deals.
+        """
         for height in sorted(self._statements, reverse=True):
             if height <= self.certified:
                 break
@@ -85,16 +93,20 @@ class ShareBook:
     def _choose(self, height: int) -> dict[int, bytes] | None:
         """f + 1 shares, none of which was found false; None while they are missing."""
         shares, tested = self._shares.get(height, {}), self._tested.get(height, {})
-        fit = sorted((v in self.liars, v) for v in shares if tested.get(v, True))
+        fit = sorted(v for v in shares if v not in self.liars and tested.get(v, True))
         n_needed = self._genesis.n_faulty + 1
-        return {v: shares[v] for _, v in fit[:n_needed]} if len(fit) >= n_needed else None
+        return {v: shares[v] for v in fit[:n_needed]} if len(fit) >= n_needed else None
 
     def _test(self, height: int, message: bytes, chosen: dict[int, bytes]) -> None:
-        """Of shares whose sum fails one at least is false: f + 1 true ones give the signature."""
+        """Of shares whose sum fails one at least is false: f + 1 true ones give the signature.
+
+        Raises GenesisInvalid where the keys are of no one polynomial.
+        """
         tested = self._tested.setdefault(height, {})
         for validator, share in chosen.items():
             if validator not in tested:
                 tested[validator] = verify_share(self._genesis, validator, message, share)
         false = {validator for validator in chosen if not tested[validator]}
-        assert false, "shares that verify one by one have a sum that does not"
+        if not false:
+            raise GenesisInvalid("beacon_key", "is not the key that the validators share")
         self.liars |= false

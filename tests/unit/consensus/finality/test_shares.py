@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from consensus.errors import GenesisInvalid
 from consensus.finality import shares
-from consensus.finality.certificate import find_fault
+from consensus.finality.certificate import Statement, find_fault, sign_share
 from consensus.finality.shares import AHEAD, BEHIND, ShareBook
 from consensus.learning.chain_state import Phase
 from consensus.wire.finality import FinalityShare
 from tests.support.finality import make_certificate, make_share
-from tests.support.learning import Lab
+from tests.support.learning import Lab, deal_beacon
 
 LAB = Lab(n_bound=2)
 EARLIER = LAB.reach(Phase.COMMIT)
@@ -76,14 +79,45 @@ def test_false_shares_delay_no_certificate(monkeypatch: pytest.MonkeyPatch) -> N
     assert book.liars == {0, 2}
 
 
-def test_one_who_lied_is_taken_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_who_lied_spoils_no_other_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a share of it looked at, in whatever order they come."""
     book = make_book()
     book.liars = {0}
     monkeypatch.setattr(shares, "verify_share", lambda *_: pytest.fail("nothing is to be tested"))
     book.add(make_share(LAB, 0, HEAD, share=b"\xff" * 32))
     book.add(make_share(LAB, 1, HEAD))
+    assert book.combine() is None
     book.add(make_share(LAB, 2, HEAD))
     assert book.combine() == make_certificate(LAB, HEAD)
+
+
+def test_more_liars_than_can_be_count_again_from_the_next_block_on() -> None:
+    """Their keys were wrong, or this node's: they may have been mended."""
+    book = make_book()
+    book.liars = {0, 1}
+    for validator in (0, 1):
+        book.add(make_share(LAB, validator, HEAD))
+    assert book.combine() is None
+    book.move_on(after := LAB.extend(HEAD))
+    assert book.liars == set()
+    for validator in (0, 1):
+        book.add(make_share(LAB, validator, after))
+    assert book.combine() == make_certificate(LAB, after)
+
+
+def test_keys_of_no_one_polynomial_are_named() -> None:
+    """Every share verifies, and no sum of them."""
+    genesis = replace(LAB.genesis, beacon_key=LAB.genesis.validators[2].beacon_share)
+    book = ShareBook(genesis)
+    book.move_on(HEAD)
+    message = Statement.of(HEAD).encode(genesis.digest)
+    for validator, secret in enumerate(deal_beacon(4).secrets[:2]):
+        share = FinalityShare(
+            height=HEAD.height, validator=validator, share=sign_share(secret, message)
+        )
+        assert book.add(share) is None
+    with pytest.raises(GenesisInvalid, match="beacon_key"):
+        book.combine()
 
 
 def test_a_validator_has_one_share_of_a_height() -> None:
