@@ -141,7 +141,7 @@ class Client:
         self._blobs, self._secrets = blobs, secrets
         self._learn, self._commit, self._prover = learn, commit, prover
         self._random_bytes, self._masker = random_bytes, Masker(backend)
-        self._updates, self._account = updates, account or Account()
+        self._updates, self.account = updates, account or Account()
         self._made: tuple[Duty, int, SentTransaction] | None = None
 
     def act(self, state: ChainState) -> SentTransaction | None:
@@ -190,8 +190,8 @@ class Client:
                 validator=self._validator,
                 permit=self._permit,
                 batches=b"" if trainee is None else self._put(trainee.batches.public),
-                address=self._account.address,
-                address_signature=self._account.signature,
+                address=self.account.address,
+                address_signature=self.account.signature,
             )
         if duty is Duty.COMMIT:
             made = self._require_secrets(state)

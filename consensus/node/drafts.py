@@ -34,7 +34,10 @@ class BeaconShares:
         self._shares: dict[int, bytes] = {}
 
     def add(self, state: ChainState, share: BeaconShare) -> str | None:
-        """Why the share counts for nothing; None: it does, or it is known."""
+        """Why the share counts for nothing; None: it does, or it is known or needed no more.
+
+        Anybody can send shares, and each costs a pairing until f + 1 are here.
+        """
         due = (state.learning_round, state.beacon_height)
         if state.beacon_height is None or (share.learning_round, share.commit_height) != due:
             return "a share of no beacon that is due"
@@ -42,7 +45,7 @@ class BeaconShares:
             return "a share of no validator"
         if self._at != due:
             self._at, self._shares = due, {}
-        if share.validator not in self._shares:
+        if share.validator not in self._shares and len(self._shares) <= self._genesis.n_faulty:
             index = share.validator
             key = self._genesis.share_points[index : index + 1]
             if not beacon.verify_share(key, beacon_message(state), share.share):

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from consensus.aggregation.outcome import Ending as RoundEnding
 from consensus.errors import AnswerRefused, BlobMissing
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.ethereum import format_address
 from consensus.wire.messages import FinalBlock
 from consensus.wire.outcomes import Aggregate
 from consensus.wire.transactions import (
@@ -102,6 +103,7 @@ class Participation:
         self._heard_at = clock()
         self._rounds: list[int] = []
         self._out_of: int | None = None
+        self._is_account_known = False
         self._sent: SentTransaction | None = None
         self._sent_at = float("-inf")
 
@@ -120,6 +122,7 @@ class Participation:
             if self._client.public_key in state.expelled:
                 return self._end(Outcome.EXPELLED)
             self._require_admission(state)
+            self._compare_account(state)
             self._act(state)
             self._poll()
         is_in = bool(self._rounds) if goal is None else goal in self._rounds
@@ -145,6 +148,20 @@ class Participation:
                 "ask who runs the task for another one"
             )
         self._client.require_permit()
+
+    def _compare_account(self, state: ChainState) -> None:
+        """Says once that contracts will not pay the account that this client names."""
+        key, asked = self._client.public_key, self._client.account.address
+        if self._is_account_known or key not in state.clients:
+            return
+        self._is_account_known = True
+        bound = state.accounts.get(key, b"")
+        if asked and bound != asked:
+            found = f"to {format_address(bound)}" if bound else "to none"
+            self._report(
+                f"this client is not bound to {format_address(asked)} but {found}, for ever: it "
+                "was registered before it named that account, or another client has it"
+            )
 
     # -- what comes in
 

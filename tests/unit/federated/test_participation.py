@@ -13,10 +13,12 @@ from redis.exceptions import ConnectionError as RedisGone
 from consensus.errors import AnswerRefused, BlobMissing
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.ethereum import format_address
 from consensus.wire.messages import FinalBlock
 from consensus.wire.transactions import Proof, Register, SentTransaction
 from federated.client import Client, ProofOrder, Prover
 from federated.errors import BelowThreshold, NodesSilent, NotAdmitted
+from federated.joining.account import Account
 from federated.joining.own_prover import OwnProver
 from federated.joining.participation import PATIENCE_S, Ending, Outcome, Participation
 from prover.errors import RangeExceeded, UpdateExceeds
@@ -254,7 +256,7 @@ class Overflowing:
     """Its training leaves the ranges of weights."""
 
     def __init__(self, public_key: bytes) -> None:
-        self.public_key = public_key
+        self.public_key, self.account = public_key, Account()
 
     def act(self, state: ChainState) -> SentTransaction | None:
         raise RangeExceeded(
@@ -276,6 +278,40 @@ def test_steps_that_leave_their_range_cost_a_round(trains: bool) -> None:
         return
     assert part.run(once=True).outcome is Outcome.MISSED
     assert sum("step 3" in line for line in told) == 1
+
+
+class Idle:
+    """It has nothing to do."""
+
+    def __init__(self, public_key: bytes, account: Account) -> None:
+        self.public_key, self.account = public_key, account
+
+    def act(self, state: ChainState) -> SentTransaction | None:
+        return None
+
+
+def test_who_is_bound_to_another_account_is_told_so_once() -> None:
+    """A registration whose account another client has is taken without it, and says nothing."""
+    lab = Lab(n_bound=2)
+    own, other = (Account(lab.register(i).address, bytes(65)) for i in (0, 1))
+    for client, account, bound in (
+        (0, own, None),
+        (0, other, format_address(own.address)),
+        (2, own, "none"),
+        (2, Account(), None),
+    ):
+        clock, told = Clock(), list[str]()
+        part = Participation(
+            Idle(lab.client(client), account),  # type: ignore[arg-type]
+            StillChain(lab, clock),
+            report=told.append,
+            clock=clock,
+            sleep=clock.sleep,
+        )
+        part.run(once=True)
+        assert len(told) == (bound is not None)
+        assert bound is None or f"not bound to {format_address(account.address)} but to" in told[0]
+        assert bound is None or f"to {bound}, for ever" in told[0]
 
 
 def test_who_is_expelled_is_told_so(

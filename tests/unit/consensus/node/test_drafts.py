@@ -232,6 +232,15 @@ def test_a_share_of_the_beacon_before_is_none_of_this_one() -> None:
     assert shares.combine(second) == proven_lab().compute_beacon(second)
 
 
+def test_shares_beyond_f_and_one_cost_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody can send any number of them."""
+    state = proven_state(Phase.BEACON)
+    shares = make_shares(state, 0, 1)
+    monkeypatch.setattr(beacon, "verify_share", lambda *_: pytest.fail("nothing is to be tested"))
+    assert shares.add(state, make_share(state, 2, share=b"\xff" * 32)) is None
+    assert shares.combine(state) == proven_lab().compute_beacon(state)
+
+
 @pytest.mark.parametrize("phase", [p for p in PHASES if p is not Phase.BEACON])
 def test_no_share_counts_before_or_after_its_time(phase: Phase) -> None:
     state = proven_state(phase, 1 if phase is Phase.DONE else 0)
