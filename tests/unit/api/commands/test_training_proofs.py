@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from api.console.training import keys as making
-from federated.provable.proof_file import TrainingProof
+from federated.provable.proof_file import TrainingProof, choose_steps
 from federated.provable.trajectory import digest_model
 from prover.errors import DoesNotFit
 from prover.keys.folder import VERIFYING_NAME
@@ -311,6 +311,17 @@ def test_inspect_says_what_files_say_and_nothing_private(
 # -- refused ---------------------------------------------------------------------------------------
 
 
+def find_other_draw(proof: TrainingProof) -> bytes:
+    """A beacon that draws other steps: commitments are random, so any one may draw the same."""
+    beacons = (bytes([i, 0xFF]) for i in range(1, 256))
+    return next(
+        beacon
+        for beacon in beacons
+        if choose_steps(proof.trajectory, proof.n_drawn, beacon)
+        != choose_steps(proof.trajectory, proof.n_drawn, proof.beacon)
+    )
+
+
 def test_what_is_proven_of_something_else_is_refused(
     lab: Lab, full: Path, sampled: Path, tmp_path: Path
 ) -> None:
@@ -332,7 +343,8 @@ def test_what_is_proven_of_something_else_is_refused(
     out.write_bytes(left_out)
     refuse("malformed", *lab.verify(out))
     assert "beacon 00ff, not 02ff" in refuse(wrong, *lab.verify(sampled, "--beacon", OTHER_BEACON))
-    redrawn = change(sampled, out, beacon=bytes.fromhex(OTHER_BEACON))
+    drawn = TrainingProof.decode(sampled.read_bytes())
+    redrawn = change(sampled, out, beacon=find_other_draw(drawn))
     assert "of something else" in refuse(wrong, *lab.verify(redrawn))
     assert "2 steps are proven, not 3" in refuse(wrong, *lab.verify(sampled, "--q", 3))
     for option, value in (("--chain", "another"), ("--client", "aa"), ("--round", 3)):
