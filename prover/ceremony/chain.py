@@ -80,6 +80,8 @@ def _require_contributions(
         delta = one.delta_after
         transcript.add(one)
     progress("contributions", len(found), len(found))
+    if all(one.origin.is_public for one in found):
+        raise CeremonyInvalid("nobody contributed but a beacon: anybody can forge proofs")
     if np.array_equal(delta.data[:, :4], G1_GENERATOR.data[:, :4]):  # +-[1], of all shares
         raise CeremonyInvalid("delta is one or minus one, and anybody can forge proofs")
 

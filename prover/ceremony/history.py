@@ -83,6 +83,8 @@ def require_history(
             raise CeremonyInvalid(f"contribution {i + 1}{name} to the powers of tau {fault}")
         challenge, before = one.next_challenge, one.after
     progress("contributions to powers", len(history.contributions), len(history.contributions))
+    if all(one.origin.is_public for one in history.contributions):
+        raise CeremonyInvalid("nobody but beacons contributed to the powers of tau: all know tau")
     _require_end(powers, before)
     if history.power == history.ceremony_power:
         last = history.contributions[-1]

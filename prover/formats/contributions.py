@@ -42,6 +42,11 @@ class Origin:
     beacon: bytes | None = None
 
     @property
+    def is_public(self) -> bool:
+        """Whether a beacon drew the shares, so that everybody knows them."""
+        return self.exponent is not None and self.beacon is not None
+
+    @property
     def label(self) -> str:
         """The name for people: it comes from strangers, so printable ASCII alone gets out."""
         text = (self.name or b"").decode("ascii", "replace")

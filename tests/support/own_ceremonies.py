@@ -72,6 +72,20 @@ class Ceremony:
         self.transcript, self.last = Transcript(head=head, contributions=()), self.first
         self._n = 0
 
+    def begin_with(self, name: str, group: int | None, change: Callable[[Any], Any]) -> None:
+        """Begins anew with a first key of whose arrays one is changed, and may be shorter."""
+        parts = []
+        for array in self.first.arrays:
+            words = read_whole(self.first, array.name, array.group)
+            if (array.name, array.group) == (name, group):
+                words = change(words)
+            parts.append((array, len(words), [words]))
+        path = self.new_path()
+        write_whole(path, list_file(self.first.counts, parts))
+        self.first = self.last = open_state(path)
+        head = replace(self.transcript.head, first_digest=self.first.digest)
+        self.transcript = Transcript(head=head, contributions=())
+
     def fork(self) -> Ceremony:
         """Another ceremony that has gone on so far."""
         other = object.__new__(Ceremony)

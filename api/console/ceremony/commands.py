@@ -139,7 +139,12 @@ def finish(
         typer.Option("--beacon", metavar="HEX", help="Of a public beacon of after the ceremony."),
     ],
     iterations: Annotated[
-        int, typer.Option(min=10, max=63, help="It is hashed 2^N times, so that it comes late.")
+        int,
+        typer.Option(
+            min=10,
+            max=24,  # of `prover.ceremony.beacon_limit`, imported when it is needed
+            help="It is hashed 2^N times, so that it comes late; everybody repeats it.",
+        ),
     ] = 10,
     backend: BackendName = "cpu",
     as_json: AsJson = False,

@@ -52,8 +52,20 @@ class CeremonyFolder:
 
     @property
     def next_state(self) -> Path:
-        """Where the state after one contribution more goes."""
-        return self.path / f"state-{len(self.transcript.contributions) + 1}.key"
+        """Where the state after one contribution more goes.
+
+        Raises FormatError for links in the place of what a contribution writes: the folder comes
+        from strangers, and what a link leads to, anywhere on this machine, would be replaced.
+        """
+        path = self.path / f"state-{len(self.transcript.contributions) + 1}.key"
+        for written in (path, self.path / TRANSCRIPT_NAME):
+            if written.is_symlink():
+                raise FormatError(
+                    "is a link, and a contribution would replace what it leads to",
+                    where=str(written),
+                    next_step="remove the link, and put the file itself there if there is one",
+                )
+        return path
 
     def advance(self, transcript: Transcript) -> None:
         """Writes the transcript behind a contribution whose state is there, and drops the last."""

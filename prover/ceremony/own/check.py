@@ -118,11 +118,26 @@ def require_state(
         raise CeremonyInvalid("the first key is not the one that the transcript begins with")
     if state.digest != transcript.state:
         raise CeremonyInvalid("the key is not the one that the last contribution names")
-    if state.digest == first.digest and not transcript.contributions:
+    _require_first(first, transcript, backend)
+    if not transcript.contributions:
         return
-    if state.shape != first.shape or state.n_linked != transcript.head.n_linked:
+    if state.shape != first.shape:
         raise CeremonyInvalid("the key has other sizes than the first one")
     _Comparison(first, state, transcript.anchors, random_bytes, backend, progress).run()
+
+
+def _require_first(first: State, transcript: Transcript, backend: Backend) -> None:
+    """A first key, which a stranger may have made, can be multiplied by secrets.
+
+    Off the curve there are points of small order, whose multiples tell shares.
+    """
+    if first.n_linked != transcript.head.n_linked:
+        raise CeremonyInvalid("the first key has not the linked groups that the transcript tells")
+    for array, value in first.arrays.items():
+        if array.name in (*OVER_DELTA, "advice", "correction", "basis"):
+            for points in list_pieces(value):
+                if not backend.is_on_curve_g1(points).all():  # type: ignore[arg-type]
+                    raise _altered(array, "of the first key has a point that is not on the curve")
 
 
 class _Comparison:
@@ -172,7 +187,7 @@ class _Comparison:
     def _require_scaled(
         self, array: KeyArray, own: Iterator[Any], of_first: Iterator[Any], anchor: G2Array
     ) -> None:
-        total, wanted = G1Array.zeros(0), G1Array.zeros(0)
+        total, wanted = G1Array.zeros(1), G1Array.zeros(1)
         for points, firsts in zip(own, of_first, strict=True):
             self._require_curve(array, points)
             weights = self._weigh(points)
@@ -184,7 +199,7 @@ class _Comparison:
 
     def _require_link(self, array: KeyArray) -> None:
         assert array.group is not None
-        group, zeros = array.group, G1Array.zeros(0)
+        group, zeros = array.group, G1Array.zeros(1)
         n_wires = len(self._first.find("basis", group)) - 1
         halves = list_halves(
             load_bases(n_wires, self._progress), self._first.g1("basis", group), n_wires, PIECE

@@ -12,6 +12,7 @@ import pytest
 from consensus.disk.task_keys import check_task_keys, load_task_key
 from consensus.errors import BlobUnavailable
 from kernels.files import write_whole
+from prover.ceremony.beacon_limit import DEFAULT_EXPONENT_LIMIT
 from prover.ceremony.own.finish import make_verifying, read_transcript
 from prover.errors import KeyMismatch
 from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME, load_verifying_key
@@ -164,6 +165,29 @@ def test_an_interrupted_contribution_leaves_a_ceremony_that_holds(
     state.write_bytes(raw)
     refuse("bad_format", "ceremony", "contribute", begun)
     refuse("bad_format", "ceremony", "verify", begun)
+
+
+def test_links_in_a_folder_lead_a_contribution_nowhere(desk: Path, tmp_path: Path) -> None:
+    """A folder comes from strangers: in the place of a state to be written is a link to a file of
+    the contributor's own, or in that of the transcript."""
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"kept")
+    for name in ("state-3.key", "ceremony.transcript"):
+        begun = tmp_path / name
+        shutil.copytree(desk / "begun", begun)
+        if name == TRANSCRIPT_NAME:
+            (begun / name).rename(precious)
+        raw = precious.read_bytes()
+        (begun / name).symlink_to(precious)
+        assert "is a link" in refuse("bad_format", "ceremony", "contribute", begun)
+        assert precious.read_bytes() == raw
+
+
+def test_a_beacon_is_one_that_everybody_repeats(desk: Path, tmp_path: Path) -> None:
+    """More hashes than nodes and `--require-ceremony` take would end a ceremony in no key."""
+    finish = ["ceremony", "finish", desk / "begun", "--beacon", "0a", "--out", tmp_path / "key"]
+    assert run(*finish, "--iterations", DEFAULT_EXPONENT_LIMIT + 1).exit_code == 2
+    assert not (tmp_path / "key").exists()
 
 
 def test_circuits_that_tasks_share_are_listed() -> None:

@@ -138,6 +138,13 @@ def test_a_key_that_nobody_contributed_to(backend: Backend) -> None:
     assert what.startswith("nobody contributed")
 
 
+def test_a_key_that_only_a_beacon_contributed_to(backend: Backend) -> None:
+    """Its delta is known to whoever repeats the hashes."""
+    key = contribute_beacon(begin("multiplier").initial, "", BEACON, 10, backend=backend)
+    what = find_fault(key, "multiplier", backend)
+    assert what.startswith("nobody contributed but a beacon")
+
+
 def scripted(*scalars: int) -> RandomBytes:
     """What draws these."""
     rest = iter(scalars)
@@ -155,20 +162,20 @@ def test_shares_that_make_one(shares: tuple[int, ...], backend: Backend) -> None
 
 def test_beacons_are_repeated_within_a_limit_together(backend: Backend) -> None:
     """The same beacon again costs who writes the file nothing."""
-    key = begin("multiplier").initial
+    key = contribute(begin("multiplier").initial, "", random_bytes=seeded(6), backend=backend)
     for _ in range(2):
         key = contribute_beacon(key, "", BEACON, 10, backend=backend)
     require(key, "multiplier", backend, exponent_limit=11)
     what = find_fault(key, "multiplier", backend, exponent_limit=10)
-    assert what.startswith("contribution 2 is by a beacon of 2^10 hashes")
+    assert what.startswith("contribution 3 is by a beacon of 2^10 hashes")
 
 
 def test_each_contribution_is_hashed_once(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a file of many takes time as the square of its size."""
-    key = begin("multiplier").initial
-    for _ in range(5):
+    key = contribute(begin("multiplier").initial, "", random_bytes=seeded(6), backend=backend)
+    for _ in range(4):
         key = contribute_beacon(key, "", BEACON, 10, backend=backend)
     hashed, encode = [], transcript.encode_contribution
     monkeypatch.setattr(transcript, "encode_contribution", lambda c: hashed.append(c) or encode(c))

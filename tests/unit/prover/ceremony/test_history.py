@@ -162,6 +162,16 @@ def test_beacons_are_repeated_within_a_limit_together(
         )
 
 
+def test_powers_that_only_beacons_contributed_to(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their tau is known to whoever repeats the hashes."""
+    found = read_history(POWERS["multiplier"])
+    public = replace(found, contributions=found.contributions[1:])
+    monkeypatch.setattr(history, "_find_fault", lambda *given: None)
+    assert find_fault(public, backend, monkeypatch).startswith("nobody but beacons contributed")
+
+
 def test_bytes_that_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.ptau"
 

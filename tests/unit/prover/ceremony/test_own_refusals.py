@@ -305,3 +305,32 @@ def test_a_state_in_files_is_that_of_the_shares(begun: Ceremony) -> None:
     after = apply(SHARES.preimage, begun.transcript.anchors, BACKEND)
     digests = {write_state(begun.first, SHARES, after, begun.new_path(), BACKEND) for _ in range(2)}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "index"),
+    [("c", None, 0), ("h", None, 3), ("advice", None, 1), ("correction", None, 1), ("basis", 0, 0)],
+)
+def test_a_first_key_off_the_curve_meets_no_secret(
+    begun: Ceremony, name: str, group: int | None, index: int
+) -> None:
+    """Its points are a stranger's, and the first contributor has no state to compare them with."""
+    begun.begin_with(name, group, put(index, G1Array(GENERATOR_G1.data + 1)))
+    with pytest.raises(CeremonyInvalid, match="of the first key has a point"):
+        begun.contribute(1)
+    assert begun.transcript.contributions == ()
+
+
+def test_a_first_key_of_other_groups_meets_no_secret(begun: Ceremony) -> None:
+    head = replace(begun.transcript.head, n_linked=2)
+    begun.transcript = Transcript(head=head, contributions=())
+    with pytest.raises(CeremonyInvalid, match="not the linked groups that the transcript tells"):
+        begun.contribute(1)
+
+
+@pytest.mark.parametrize("name", ["c", "h"])
+def test_an_empty_query_gets_a_verdict(begun: Ceremony, name: str) -> None:
+    """As one contributes; that it is not the circuit's shows when the first key is made again."""
+    begun.begin_with(name, None, lambda words: words[:0])
+    begun.contribute(1)
+    require_all(begun)
