@@ -122,10 +122,12 @@ def _list_core_of_convolutions(dataset: str) -> Iterator[Case]:
 
 
 def _list_full(dataset: str) -> Iterator[Case]:
-    attacks = (*UNTARGETED, *TARGETED, *ONLY_FULL)
-    rules = ("fedavg", "krum", "multi-krum", "trimmed-mean", "median", *VERIFIED, UNPROVEN)
+    rules = ("fedavg", "krum", "multi-krum", "trimmed-mean", "median", *VERIFIED)
+    for rule in (*rules, UNPROVEN):
+        yield from filter(is_possible, _attack(dataset, rule, (*UNTARGETED, *TARGETED), SWEEP))
     for rule in rules:
-        yield from filter(is_possible, _attack(dataset, rule, attacks, SWEEP))
+        few = _attack(dataset, rule, ONLY_FULL, (MANY, MOST), with_calm=False)
+        yield from filter(is_possible, few)
     for rule in (*LEADER_WRITES, *VERIFIED):
         yield from _attack(dataset, rule, ("colluding leader",), (MANY,), with_calm=False)
     for rule in ("pofl", *VERIFIED):
