@@ -260,12 +260,12 @@ class CalibrationFailed(FederatedError):
 
 
 class NothingKept(FederatedError):
-    """Earlier runs of an experiment have kept no setting under enough seeds for a band."""
+    """Earlier runs of an experiment have kept too little under enough seeds for a band."""
 
     code = "nothing_kept"
 
-    def __init__(self, experiment: str, folder: Path) -> None:
+    def __init__(self, experiment: str, what: str = "setting") -> None:
         super().__init__(
-            f"{folder} keeps no setting of {experiment} under enough seeds for a band: run it "
-            "without --kept first, it may be interrupted"
+            f"no {what} of {experiment} is kept under enough seeds for a band: run it without "
+            "--kept first, or look for it in another --out; it may be interrupted"
         )

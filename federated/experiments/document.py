@@ -52,7 +52,12 @@ def render(reports: Sequence[Json], *, pictures: str = "") -> str:
 
 def _sum_up(reports: Sequence[Json]) -> str:
     rows = [
-        (report["experiment"], finding["claim"], finding["measured"], _MARKS[finding["holds"]])
+        (
+            f"{report['experiment']}, {report['profile']}",
+            finding["claim"],
+            finding["measured"],
+            _MARKS[finding["holds"]],
+        )
         for report in reports
         for finding in report["findings"]
     ]

@@ -42,6 +42,14 @@ class Cell:
         """Canonical JSON of the cell: equal cells have equal names."""
         return json.dumps({"seed": self.seed, **self.parameters}, sort_keys=True)
 
+    @property
+    def setting(self) -> str:
+        """Canonical JSON of what is measured under several seeds: all parameters, but for the
+        number of pictures that a cell keeps besides.
+        """
+        measured = {name: x for name, x in self.parameters.items() if name != "n_pictures"}
+        return json.dumps(measured, sort_keys=True)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:

@@ -72,7 +72,7 @@ def run_experiment(
             records[cell.name] = kept
     cells = _choose_repeated(planned, records) if kept_only else planned
     if not cells:
-        raise NothingKept(experiment.name, folder)
+        raise NothingKept(experiment.name)
     missing = [cell for cell in cells if cell.name not in records]
     lab.progress(experiment.title, len(records), len(cells))
     here = describe_conditions()
@@ -99,12 +99,8 @@ def run_experiment(
 def _choose_repeated(cells: Sequence[Cell], records: Mapping[str, Json]) -> list[Cell]:
     """The cells that are kept, of settings that are kept under enough seeds for a band."""
     kept = [cell for cell in cells if cell.name in records]
-    n_seeds = Counter(_name_setting(cell) for cell in kept)
-    return [cell for cell in kept if n_seeds[_name_setting(cell)] >= LEAST_SEEDS]
-
-
-def _name_setting(cell: Cell) -> str:
-    return json.dumps(dict(cell.parameters), sort_keys=True)
+    n_seeds = Counter(cell.setting for cell in kept)
+    return [cell for cell in kept if n_seeds[cell.setting] >= LEAST_SEEDS]
 
 
 def _run_cells(

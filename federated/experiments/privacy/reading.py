@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from federated.errors import NothingKept
 from federated.experiments.conditions import tell_origins
 from federated.experiments.kinds import Figure, Outcomes, Reading, Table
 from federated.experiments.privacy import figures
@@ -22,10 +23,14 @@ _GRAY, _COLOURS = (28, 28), (3, 32, 32)
 
 
 def read_outcomes(outcomes: Outcomes) -> Reading:
-    """All that the three parts say."""
+    """All that the three parts say. Raises NothingKept where one of them was not measured."""
     membership = group_outcomes(outcomes, "membership")
     rows = group_outcomes(outcomes, "rows")
-    (matching,) = group_outcomes(outcomes, "matching")
+    matchings = group_outcomes(outcomes, "matching")
+    for part, found in (("membership", membership), ("rows", rows), ("matching", matchings)):
+        if not found:
+            raise NothingKept("privacy", f"cell of {part}")
+    (matching,) = matchings
     return Reading(
         findings=(
             *list_membership_findings(membership),

@@ -11,9 +11,9 @@ from tests.support.experiment_reports import make_report, put_report
 
 def test_what_holds_is_said_of_every_finding() -> None:
     lines = render([make_report()]).splitlines()
-    assert "| claims | no forged claim is accepted | 0 of 90 | holds |" in lines
-    assert "| claims | it <b>costs</b> nothing | 3 \\| 4 s | **does not hold** |" in lines
-    assert "| claims | nobody leads for ever | bands overlap | open |" in lines
+    assert "| claims, quick | no forged claim is accepted | 0 of 90 | holds |" in lines
+    assert "| claims, quick | it <b>costs</b> nothing | 3 \\| 4 s | **does not hold** |" in lines
+    assert "| claims, quick | nobody leads for ever | bands overlap | open |" in lines
 
 
 def test_every_figure_and_table_stands_with_its_conditions() -> None:
@@ -39,6 +39,7 @@ def test_the_page_of_this_project_is_made_of_its_reports(root: Path) -> None:
     docs = root / "docs"
     reports = read_reports(docs / "experiments")
     assert [report["experiment"] for report in reports] == list(EXPERIMENTS)
+    reports += read_reports(docs / "experiments" / "full")
     assert (docs / "experiments.md").read_text() == render(reports, pictures="experiments/")
     shown = {figure["file"] for report in reports for figure in report["figures"]}
     assert {path.name for path in (docs / "experiments").glob("*.png")} == shown
