@@ -39,7 +39,6 @@ def test_the_page_of_this_project_is_made_of_its_reports(root: Path) -> None:
     docs = root / "docs"
     reports = read_reports(docs / "experiments")
     assert [report["experiment"] for report in reports] == list(EXPERIMENTS)
-    reports += read_reports(docs / "experiments" / "full")
     assert (docs / "experiments.md").read_text() == render(reports, pictures="experiments/")
     shown = {figure["file"] for report in reports for figure in report["figures"]}
     assert {path.name for path in (docs / "experiments").glob("*.png")} == shown
