@@ -26,7 +26,6 @@ from prover.keys.folder import (
 from prover.wire.verdict import Verdict
 from tests.support.known_powers import ALPHA, BETA, TAU, write_powers
 from tests.support.own_ceremonies import (
-    BEACON,
     LG_N,
     SHARES,
     Ceremony,
@@ -40,22 +39,6 @@ from tests.support.own_ceremonies import (
 from tests.support.tiny_circuits import seeded
 from tests.support.toy_attacks import GENERATOR_G1
 from tests.support.toy_protocol import BACKEND, TOY, prove_toy, verdict_of
-
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Ceremony:
-    """Two contributions and a beacon. Tests go on from a fork of it."""
-    ceremony = Ceremony(tmp_path_factory.mktemp("ceremony"))
-    ceremony.contribute(1)
-    ceremony.contribute(2)
-    ceremony.contribute(3, BEACON)
-    return ceremony
-
-
-@pytest.fixture
-def begun(tmp_path: Path) -> Ceremony:
-    return Ceremony(tmp_path)
-
 
 # -- the first key ---------------------------------------------------------------------------------
 

@@ -34,22 +34,6 @@ from tests.support.tiny_circuits import seeded
 from tests.support.toy_attacks import GENERATOR_G1
 from tests.support.toy_protocol import BACKEND, TOY
 
-
-@pytest.fixture(scope="module")
-def honest(tmp_path_factory: pytest.TempPathFactory) -> Ceremony:
-    """Two contributions and a beacon. Tests go on from a fork of it."""
-    ceremony = Ceremony(tmp_path_factory.mktemp("ceremony"))
-    ceremony.contribute(1)
-    ceremony.contribute(2)
-    ceremony.contribute(3, BEACON)
-    return ceremony
-
-
-@pytest.fixture
-def begun(tmp_path: Path) -> Ceremony:
-    return Ceremony(tmp_path)
-
-
 # -- transcripts that do not hold ------------------------------------------------------------------
 
 
