@@ -8,7 +8,7 @@ from typing import Any
 
 from federated.experiments.kinds import Cell, Profile
 from federated.experiments.simulation.partitions import PARTITIONS
-from federated.experiments.simulation.rules.catalog import RULES
+from federated.experiments.simulation.rules.catalog import PROVEN_RULES, RULES
 from federated.experiments.simulation.sizes import Size
 
 NO_ATTACK = "none"
@@ -107,7 +107,7 @@ def list_cells(profile: Profile) -> list[Cell]:
 
 def _is_of_reach(case: Case) -> bool:
     is_calm = case.rule == "fedavg" and case.attack == NO_ATTACK
-    return is_calm or case.rule in ("zkpot", "zkpot-bounds", "zkpot-training")
+    return is_calm or case.rule in PROVEN_RULES
 
 
 def read_cell(parameters: Mapping[str, Any]) -> tuple[Case, Size]:

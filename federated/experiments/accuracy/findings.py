@@ -16,12 +16,12 @@ from federated.experiments.bands import Band, is_at_most, is_more
 from federated.experiments.kinds import Finding
 from federated.experiments.results import get_final
 from federated.experiments.simulation.partitions import PARTITIONS
+from federated.experiments.simulation.rules.catalog import PROVEN_RULES
 
 POINT = 0.01
 BROKEN = 0.1
 """Of accuracy: who loses more is broken."""
 DATASETS = ("mnist", "cifar10")
-OURS = ("zkpot", "zkpot-bounds", "zkpot-training")
 ROBUST = ("krum", "multi-krum", "trimmed-mean", "median")
 
 
@@ -51,7 +51,7 @@ def _reach(results: Results, dataset: str) -> Iterator[Finding]:
     """The reach that is aimed at: within a point of FedAvg without any malicious client."""
     calm = _case(dataset, "fedavg")
     for attack in ATTACKS:
-        for rule in OURS:
+        for rule in PROVEN_RULES:
             case = _case(dataset, rule, attack)
             if case in results and calm in results:
                 lost = results.compare(calm, get_final, case)
@@ -66,7 +66,7 @@ def _reach(results: Results, dataset: str) -> Iterator[Finding]:
 def _price(results: Results, dataset: str) -> Iterator[Finding]:
     """What proofs cost in accuracy: integers, and honest clients that are refused."""
     calm = _case(dataset, "fedavg")
-    for rule in OURS:
+    for rule in PROVEN_RULES:
         case = _case(dataset, rule)
         if case in results and calm in results:
             lost = results.compare(calm, get_final, case)

@@ -12,13 +12,13 @@ from dataclasses import replace
 
 from federated.experiments.byzantine.results import Case
 from federated.experiments.kinds import Profile
+from federated.experiments.simulation.rules.catalog import PROVEN_RULES
 from federated.experiments.simulation.sizes import Size
 
 N_SEEDS, CORE_SEEDS = 3, 10
 N_CLIENTS = 10
 PARTITION = "dirichlet-0.5"
 
-VERIFIED = ("zkpot", "zkpot-bounds", "zkpot-training")
 UNPROVEN = "fedavg-exact"
 """FedAvg of clients that train by the steps of proven training, and prove nothing."""
 LEADER_WRITES = ("pow", "pos", "pofl")
@@ -105,7 +105,7 @@ def _list_quick(dataset: str) -> Iterator[Case]:
 def _list_core(dataset: str) -> Iterator[Case]:
     """What says whether ours stay within a point of FedAvg, and what proven training leaves."""
     yield Case(dataset=dataset, rule="fedavg")
-    for rule in VERIFIED:
+    for rule in PROVEN_RULES:
         yield from _attack(dataset, rule, UNTARGETED + MADE_UP, (MANY,), with_calm=False)
     for rule, attack in (
         ("fedavg", "backdoor"),
@@ -122,17 +122,17 @@ def _list_core_of_convolutions(dataset: str) -> Iterator[Case]:
 
 
 def _list_full(dataset: str) -> Iterator[Case]:
-    rules = ("fedavg", "krum", "multi-krum", "trimmed-mean", "median", *VERIFIED)
+    rules = ("fedavg", "krum", "multi-krum", "trimmed-mean", "median", *PROVEN_RULES)
     for rule in (*rules, UNPROVEN):
         yield from filter(is_possible, _attack(dataset, rule, (*UNTARGETED, *TARGETED), SWEEP))
     for rule in rules:
         few = _attack(dataset, rule, ONLY_FULL, (MANY, MOST), with_calm=False)
         yield from filter(is_possible, few)
-    for rule in (*LEADER_WRITES, *VERIFIED):
+    for rule in (*LEADER_WRITES, *PROVEN_RULES):
         yield from _attack(dataset, rule, ("colluding leader",), (MANY,), with_calm=False)
-    for rule in ("pofl", *VERIFIED):
+    for rule in ("pofl", *PROVEN_RULES):
         yield from _attack(dataset, rule, FREE_RIDERS, (MANY,), with_calm=False)
-    for rule in ("fedavg", *VERIFIED):
+    for rule in ("fedavg", *PROVEN_RULES):
         yield from _multiply(dataset, rule, SYBILS["full"])
 
 

@@ -15,6 +15,7 @@ from federated.experiments.byzantine.results import (
 )
 from federated.experiments.kinds import Table
 from federated.experiments.results import Measure, get_final
+from federated.experiments.simulation.rules.catalog import PROVEN_RULES
 
 NOT_RUN = "-"
 REMEDIES = {
@@ -91,15 +92,14 @@ def _make_successes(results: Results, dataset: str) -> Table:
 def _make_remedies(results: Results, dataset: str) -> Table:
     """How far each attack comes at the share where free riders run, and what stops it."""
     cases = _list_plain(results, dataset)
-    rules = ("zkpot", "zkpot-bounds", "zkpot-training")
     rows = []
     for attack, remedy in REMEDIES.items():
-        own = [case for case in cases if case.attack == attack and case.rule in rules]
+        own = [case for case in cases if case.attack == attack and case.rule in PROVEN_RULES]
         if not own:
             continue
         share = min((case.share for case in own), key=lambda s: abs(s - 0.3))
         cells = []
-        for rule in rules:
+        for rule in PROVEN_RULES:
             case = Case(dataset=dataset, rule=rule, attack=attack, share=share)
             measure = get_success(attack) if results.has_success(case, attack) else get_admitted
             cells.append(_tell(results, case, measure))
@@ -107,7 +107,7 @@ def _make_remedies(results: Results, dataset: str) -> Table:
     return Table(
         title=f"{dataset}: what gets past proofs of accuracy (success, or share of the attacker's "
         "models that enter, %), and what stops it",
-        columns=("attack", *rules, "what stops it"),
+        columns=("attack", *PROVEN_RULES, "what stops it"),
         rows=tuple(rows),
     )
 

@@ -52,7 +52,8 @@ OPEN_RULES: Mapping[str, Callable[[], Rule]] = {
     "pofl": LearningBased,
     "pofl-dp": lambda: NoisyLearningBased(noise=NOISE),
 }
-RULES = (*OPEN_RULES, "zkpot", "zkpot-bounds", "zkpot-training")
+PROVEN_RULES = ("zkpot", "zkpot-bounds", "zkpot-training")
+RULES = (*OPEN_RULES, *PROVEN_RULES)
 
 
 def is_possible(name: str, setting: Setting) -> bool:
