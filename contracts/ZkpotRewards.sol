@@ -27,7 +27,12 @@ contract ZkpotRewards {
     /// The contract holds fewer tokens than it would pay; nothing was paid.
     error Underfunded(uint256 amount, uint256 balance);
 
+    /// A unit would be worth nothing: claims would pay nothing, and count as paid.
+    error ZeroPerUnit();
+
+    /// Raises ZeroPerUnit.
     constructor(ZkpotFinality finality_, IERC20 token_, uint256 perUnit_) {
+        if (perUnit_ == 0) revert ZeroPerUnit();
         (finality, token, perUnit) = (finality_, token_, perUnit_);
     }
 

@@ -126,6 +126,13 @@ def test_a_token_that_answers_false_is_heard(world: World, shown: Shown) -> None
     assert world.send(rewards, "claimed", ALICE.client_key) == [0]
 
 
+def test_a_unit_that_is_worth_nothing_is_refused(shown: Shown) -> None:
+    token = shown.world.deploy("PlainToken", 1)
+    with pytest.raises(Reverted, match="ZeroPerUnit"):
+        shown.world.deploy("ZkpotRewards", shown.contract.address, token.address, 0)
+    shown.world.deploy("ZkpotRewards", shown.contract.address, token.address, 1)
+
+
 def test_an_amount_that_no_word_holds_is_refused(world: World, shown: Shown) -> None:
     ledger = Ledger.of(much := make_leaf(1, 0, 2**255), BOB)
     block = Block(height=1, ledger_root=ledger.tree.root, total_weight=0)
