@@ -75,15 +75,31 @@ class LedgerProofInvalid(ConsensusError, FieldInvalid):
 
 
 class LeafMissing(ConsensusError):
-    """A client has no leaf in the ledger."""
+    """A client has no leaf in the ledger.
+
+    height        : of the block whose ledger it is
+    is_registered : whether the client is there, and without an account
+    """
 
     code = "no_leaf"
 
-    def __init__(self, client_key: bytes) -> None:
+    def __init__(self, client_key: bytes, *, height: int, is_registered: bool) -> None:
         super().__init__(
-            f"client {client_key.hex()} has no leaf: it is not registered, or registered without "
-            "an account of its own; `zkpot client join --address` names one when it registers"
+            f"client {client_key.hex()} has no leaf in the ledger of block {height}: "
+            + (_HAS_NO_ACCOUNT if is_registered else _IS_UNKNOWN)
         )
+
+
+_HAS_NO_ACCOUNT = (
+    "it registered without an account of its own, and a client is bound when it registers or "
+    "never; join with a new --state folder and its own permit, and name the account there: `zkpot "
+    "client join --address-key FILE`, or --address and --address-signature over what `zkpot client "
+    "binding` prints"
+)
+_IS_UNKNOWN = (
+    "it is not registered there; give the key that `zkpot client key` prints, or wait for the "
+    "certificate of a later block"
+)
 
 
 class SnapshotInvalid(ConsensusError, ValueError):

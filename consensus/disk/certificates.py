@@ -15,9 +15,10 @@ from typing import Any
 from consensus.disk.block_files import ADVICE, read_chain
 from consensus.errors import CertificateMissing, LeafMissing, LedgerError, LedgerProofInvalid
 from consensus.finality.certificate import Statement, find_fault
-from consensus.finality.ledger import Leaf, Ledger, read_ledger
+from consensus.finality.ledger import Leaf, read_ledger
 from consensus.finality.proof import check_proof, make_proof
 from consensus.learning.chain import apply
+from consensus.learning.chain_state import ChainState
 from consensus.wire.finality import FinalityCertificate
 from consensus.wire.genesis import Genesis
 from kernels.files import write_whole
@@ -63,12 +64,12 @@ def build_proof(home: Path, genesis: Genesis, client: bytes | None) -> dict[str,
             "no finality certificate of this chain is there",
             "let the node run until f + 1 validators have sent it shares, or copy a whole folder",
         )
-    ledger = _replay(home, genesis, certificate)
-    return make_proof(certificate, ledger, _choose(ledger, client), genesis)
+    state = _replay(home, genesis, certificate)
+    return make_proof(certificate, read_ledger(state), _choose(state, client), genesis)
 
 
-def _replay(home: Path, genesis: Genesis, certificate: FinalityCertificate) -> Ledger:
-    """The ledger that a certificate is of, which pins it."""
+def _replay(home: Path, genesis: Genesis, certificate: FinalityCertificate) -> ChainState:
+    """The state that a certificate is of, which pins its ledger."""
     chain = read_chain(home, genesis)
     state = chain.start
     for final in chain:
@@ -85,15 +86,16 @@ def _replay(home: Path, genesis: Genesis, certificate: FinalityCertificate) -> L
     if Statement.of(state) != Statement.read(certificate):
         what = f"block {state.height} is another than the one that is certified"
         raise LedgerError(home, what, ADVICE)
-    return read_ledger(state)
+    return state
 
 
-def _choose(ledger: Ledger, client: bytes | None) -> Iterable[Leaf]:
+def _choose(state: ChainState, client: bytes | None) -> Iterable[Leaf]:
+    ledger = read_ledger(state)
     if client is None:
         return ledger.leaves
     leaf = ledger.find(client)
     if leaf is None:
-        raise LeafMissing(client)
+        raise LeafMissing(client, height=state.height, is_registered=client in state.clients)
     return (leaf,)
 
 

@@ -80,8 +80,13 @@ def test_a_proof_is_printed_and_verified(home: Path, tmp_path: Path) -> None:
 
 
 def test_who_has_no_leaf_is_told(home: Path) -> None:
-    why = refuse("no_leaf", "chain", "proof", home, "--client", LAB.client(2).hex())
-    assert "without an account" in why
+    """Whether it has no account or is not there at all, and what to do about either."""
+    unbound = refuse("no_leaf", "chain", "proof", home, "--client", LAB.client(2).hex())
+    assert "without an account" in unbound
+    assert "zkpot client join --address-key" in unbound
+    unknown = refuse("no_leaf", "chain", "proof", home, "--client", "07" * 32)
+    assert f"block {N_BLOCKS - 1}" in unknown
+    assert "zkpot client key" in unknown
 
 
 def test_a_folder_without_a_certificate_is_refused(home: Path) -> None:
