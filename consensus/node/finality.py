@@ -17,6 +17,7 @@ from consensus.disk.ledger import Ledger
 from consensus.finality.certificate import Statement, sign_share
 from consensus.finality.shares import ShareBook
 from consensus.learning.chain_state import ChainState
+from consensus.node.metrics import NodeMetrics
 from consensus.node.repetition import FIRST_PAUSE_S, Repetition
 from consensus.wire.finality import FinalityShare
 from consensus.wire.genesis import Genesis
@@ -32,12 +33,14 @@ class Finality:
         *,
         ledger: Ledger,
         say: Callable[[FinalityShare], None],
+        metrics: NodeMetrics,
         log: Any,
     ) -> None:
         """Raises OSError."""
         self._genesis, self._identity, self._home = genesis, identity, ledger.home
-        self._say, self._log = say, log
+        self._say, self._metrics, self._log = say, metrics, log
         self._book = ShareBook(genesis, load_certificate(ledger.home, genesis))
+        self._metrics.certified.set(self._book.certified)
         self._height = 0
         self._own: FinalityShare | None = None
         self._again = Repetition(0.0)
@@ -64,6 +67,7 @@ class Finality:
             self._log.warning("share of finality is false", validator=validator)
         if certificate is not None:
             save_certificate(self._home, certificate)
+            self._metrics.certified.set(certificate.height)
 
     def _begin_height(self, chain: ChainState, now: float) -> None:
         self._book.move_on(chain)

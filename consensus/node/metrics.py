@@ -14,6 +14,9 @@ class NodeMetrics:
         self.registry = CollectorRegistry()
         r = self.registry
         self.height = Gauge("zkpot_node_height", "Final blocks", registry=r)
+        self.certified = Gauge(
+            "zkpot_node_certified_height", "Height of the newest finality certificate", registry=r
+        )
         self.round = Gauge("zkpot_node_round", "Round of the height under way", registry=r)
         self.learning_round = Gauge("zkpot_node_learning_round", "Learning round", registry=r)
         self.pending = Gauge("zkpot_node_pending", "Transactions that wait", registry=r)

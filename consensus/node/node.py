@@ -119,6 +119,7 @@ class Node:
             ledger=ledger,
             blobs=blobs,
             transport=transport,
+            metrics=metrics,
             log=log,
             clock=clock,
         )

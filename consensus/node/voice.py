@@ -26,6 +26,7 @@ from consensus.node.answers import Answers
 from consensus.node.downloads import Downloads
 from consensus.node.finality import Finality
 from consensus.node.gossip import Gossip, list_held
+from consensus.node.metrics import NodeMetrics
 from consensus.node.repetition import FIRST_PAUSE_S, Repetition
 from consensus.node.stream import BLOBS, FINAL, TRANSACTIONS, VOTES, Transport
 from consensus.wire.codec import Message, Signed
@@ -54,6 +55,7 @@ class Voice:
         ledger: Ledger,
         blobs: Blobs,
         transport: Transport,
+        metrics: NodeMetrics,
         log: Any,
         clock: Callable[[], float],
     ) -> None:
@@ -68,7 +70,12 @@ class Voice:
             else None
         )
         self._finality = Finality(
-            genesis, identity, ledger=ledger, say=lambda share: self.say(VOTES, share), log=log
+            genesis,
+            identity,
+            ledger=ledger,
+            say=lambda share: self.say(VOTES, share),
+            metrics=metrics,
+            log=log,
         )
         self._again, self._announce_again = Repetition(clock()), Repetition(clock())
         self._place: tuple[int, ...] | None = None

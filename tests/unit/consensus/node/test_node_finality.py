@@ -15,6 +15,7 @@ from consensus.disk.ledger import Ledger
 from consensus.finality.certificate import Statement, find_fault
 from consensus.learning.chain_state import Phase
 from consensus.node.finality import Finality
+from consensus.node.metrics import NodeMetrics
 from consensus.node.repetition import FIRST_PAUSE_S
 from consensus.node.stream import VOTES
 from consensus.wire.finality import FinalityCertificate, FinalityShare
@@ -133,7 +134,9 @@ def test_f_shares_certify_nothing(net: Net) -> None:
 # -- one node by itself ----------------------------------------------------------------------------
 
 
-def make_finality(home: Path, said: list[FinalityShare], lab: Lab = LAB) -> Finality:
+def make_finality(
+    home: Path, said: list[FinalityShare], lab: Lab = LAB, metrics: NodeMetrics | None = None
+) -> Finality:
     ledger = Ledger(home, lab.genesis)
     ledger.close()
     key, secret = lab.validators[1], deal_beacon(4).secrets[1]
@@ -142,6 +145,7 @@ def make_finality(home: Path, said: list[FinalityShare], lab: Lab = LAB) -> Fina
         Identity(index=1, key=key, beacon_secret=secret),
         ledger=ledger,
         say=said.append,
+        metrics=metrics or NodeMetrics(),
         log=structlog.wrap_logger(None, processors=[]),
     )
 
@@ -171,6 +175,23 @@ def test_the_last_block_of_all_is_certified(tmp_path: Path) -> None:
     finality.turn(done, 0.0)
     assert not finality.lacks(done)
     assert load_certificate(tmp_path, lab.genesis) == make_certificate(lab, done)
+
+
+def test_the_certified_height_is_a_metric(tmp_path: Path) -> None:
+    """From what lies in the folder on, also after a restart."""
+    metrics, state = NodeMetrics(), LAB.reach(Phase.COMMIT)
+
+    def read(metrics: NodeMetrics) -> float | None:
+        return metrics.registry.get_sample_value("zkpot_node_certified_height")
+
+    finality = make_finality(tmp_path, [], metrics=metrics)
+    finality.turn(state, 0.0)
+    assert read(metrics) == 0
+    finality.add(make_share(LAB, 3, state))
+    finality.turn(state, 0.0)
+    assert read(metrics) == state.height
+    make_finality(tmp_path, [], metrics=(again := NodeMetrics()))
+    assert read(again) == state.height
 
 
 def test_what_lies_in_a_folder_is_checked(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.steps import STEPS
 from consensus.node import verifier as verifier_module
 from consensus.node.drafts import BeaconShares
+from consensus.node.metrics import NodeMetrics
 from consensus.node.verifier import BlockVerifier
 from consensus.node.voice import Voice
 from consensus.wire.codec import Message
@@ -351,6 +352,7 @@ def speak(lab: Lab, state: ChainState) -> list[BeaconShare]:
         ledger=cast(Any, SimpleNamespace(home=Path("no-such-folder"))),
         blobs=cast(Any, None),
         transport=cast(Any, recorder),
+        metrics=NodeMetrics(),
         log=None,
         clock=lambda: 0.0,
     )
