@@ -95,8 +95,10 @@ def stage_and_run(
     from api.demo.plans import describe, fit
     from api.demo.run import holding, run, set_up_in
     from api.demo.show import draw_picture, show_story, to_json
+    from api.demo.stage import CHAIN
     from api.errors import DemoUnknown
     from api.process.supervisor import stop_on_signals
+    from consensus.disk.certificates import CERTIFICATE
 
     port = choose_port(HOST, port, as_json=as_json)  # before the work, not after it
     folder = settings.data_dir / FOLDER
@@ -114,7 +116,9 @@ def stage_and_run(
         else:
             show_story(story, Console(highlight=False))
             typer.echo(f"\npicture: {folder / PICTURE}")
-            typer.echo(f"check it yourself: zkpot chain verify {folder / 'chain' / 'node-0'}")
+            home = folder / CHAIN / "node-0"
+            typer.echo(f"check it yourself: zkpot chain verify {home}")
+            typer.echo(f"take {home / CERTIFICATE} to an EVM: zkpot chain proof {home}")
         if stay:
             say(f"the page stays at http://{HOST}:{port} until you interrupt")
         return stay

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Condition, Event, Lock, Thread
 
 from redis import Redis
@@ -27,16 +28,18 @@ from consensus.wire.transactions import Proof, Transaction
 from federated.attacks import ForgingProver, LyingProver
 from federated.client import Client, ProofOrder, Prover, make_committer
 from federated.errors import ProvingFailed
+from federated.joining.account import SECRET_BYTES, Account, sign_with, take_account
 from federated.joining.own_prover import OwnProver
 from federated.rounds.store import SecretStore
 from kernels.backend import Backend
+from kernels.files import write_new
 from prover.errors import ProverError
 from prover.wire.envelope import Envelope
 
 RESEND_S = 1.0
 STALL_S = 90.0
 _SERVER_PAUSE_S = 0.2  # between looks for a server that is being started again
-CLIENT_KEY = "client.key"
+CLIENT_KEY, ACCOUNT_KEY = "client.key", "account.key"
 LIE = 25
 """How many more correct samples the liar claims than it has."""
 
@@ -141,10 +144,12 @@ def cast(stage: Stage, feed: Feed, backend: Backend) -> list[Actor]:
         folder = stage.folder / CLIENTS / str(index + 1)
         store = SecretStore(folder, stage.genesis)
         key = create_key(folder, secrets.token_bytes(32), CLIENT_KEY)
+        public = get_public_key(key)
         client = Client(
             key,
             validator=index % stage.genesis.n_validators,
-            permit=sign_permit(admission, stage.genesis.digest, get_public_key(key)),
+            permit=sign_permit(admission, stage.genesis.digest, public),
+            account=_open_account(folder, public, stage.genesis),
             blobs=stage.blobs,
             secrets=store,
             learn=school.enroll(index, role, store),
@@ -157,6 +162,14 @@ def cast(stage: Stage, feed: Feed, backend: Backend) -> list[Actor]:
             Actor(name=f"client {index + 1}", role=role, client=client, n_samples=len(own), sent={})
         )
     return actors
+
+
+def _open_account(folder: Path, client_key: bytes, genesis: Genesis) -> Account:
+    """A new account of the EVM, which signs to be the client's; its key stays in the folder, for
+    whoever wants to vote with it."""
+    path = folder / ACCOUNT_KEY
+    write_new(path, secrets.token_bytes(SECRET_BYTES).hex().encode("ascii") + b"\n")
+    return take_account(folder, genesis, client_key, sign_with(path, client_key, genesis))
 
 
 def _choose_prover(role: Role, own: Prover, feed: Feed, task: Task) -> Prover:

@@ -36,8 +36,10 @@ from api.valkey.embedded import connect
 from consensus.content.blobs import FileBlobs
 from consensus.content.interface import Blobs
 from consensus.disk.block_files import read_finals
+from consensus.disk.certificates import load_certificate
 from consensus.disk.development import BLOBS, node_home
 from consensus.errors import BlobUnavailable, LedgerError, PoolInvalid
+from consensus.wire.finality import FinalityCertificate
 from consensus.wire.messages import FinalBlock
 from kernels.backend import Backend
 
@@ -135,6 +137,7 @@ def _play(
             stage.blobs,
             [_describe(actor, stage.plan.n_rounds) for actor in actors],
             validators=[Held(FileBlobs(home / BLOBS)) for home in _list_homes(stage)],
+            certificates=_read_certificates(stage, feed.state.height),
             search=lambda hidden: _search(stage, settings, redis, hidden),
             random_bytes=secrets.token_bytes,
             report=report,
@@ -168,6 +171,17 @@ def _read_ledgers(stage: Stage, height: int) -> list[list[FinalBlock]]:
         ledgers = [read_finals(home, stage.genesis) for home in _list_homes(stage)]
         if all(len(ledger) >= height for ledger in ledgers) or time.monotonic() > ends_at:
             return ledgers
+        time.sleep(_PAUSE_S)
+
+
+def _read_certificates(stage: Stage, height: int) -> list[FinalityCertificate | None]:
+    """Each validator's newest, as soon as all are of the last block: that is a moment after it."""
+    ends_at = time.monotonic() + LEDGERS_S
+    while True:
+        found = [load_certificate(home, stage.genesis) for home in _list_homes(stage)]
+        are_newest = all(c is not None and c.height >= height for c in found)
+        if are_newest or time.monotonic() > ends_at:
+            return found
         time.sleep(_PAUSE_S)
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from api.demo.told import Part, Round, Story
 from api.demo.trained import Steps
+from consensus.wire.ethereum import format_address
 from consensus.wire.genesis import LEAST_SAMPLES
 from kernels.files import replacing
 from prover.wire.verdict import Verdict
@@ -39,6 +40,8 @@ def show_story(story: Story, console: Console) -> None:
     console.print(f"Global model, on all {story.n_pool} test samples:")
     for number, told in enumerate(story.rounds, start=1):
         console.print(f"  after round {number}: {told.global_count / story.n_pool:.2%}")
+    if story.earned:
+        console.print(_make_earned_table(story))
     console.print(f"\nChecked, over {story.height} final blocks:")
     for claim in story.claims:
         mark = "[green]true [/green]" if claim.holds else "[bold red]FALSE[/bold red]"
@@ -64,6 +67,19 @@ def _make_table(story: Story, number: int, told: Round) -> Table:
             _describe(part),
             style="bold" if name == told.leader else None,
         )
+    return table
+
+
+def _make_earned_table(story: Story) -> Table:
+    """Beside the accounts that contracts know clients by."""
+    table = Table(title=f"Votes and rewards after block {story.height}", title_justify="left")
+    table.add_column("client")
+    table.add_column("its account of the EVM")
+    for name in ("votes", "rewards"):
+        table.add_column(name, justify="right")
+    for name, earned in story.earned.items():
+        account = "none" if earned.account is None else format_address(earned.account)
+        table.add_row(name, account, f"{earned.weight:,}", f"{earned.rewards:,}")
     return table
 
 
@@ -117,6 +133,15 @@ def to_json(story: Story) -> dict[str, Any]:
             }
             for told in story.rounds
         ],
+        "earned": {
+            name: {
+                "client_key": earned.client_key.hex(),
+                "account": None if earned.account is None else format_address(earned.account),
+                "weight": earned.weight,
+                "rewards": earned.rewards,
+            }
+            for name, earned in story.earned.items()
+        },
         "claims": [
             {"text": claim.text, "holds": claim.holds, "faults": claim.faults}
             for claim in story.claims

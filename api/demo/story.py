@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from api.demo.search import Searched, Secret
 from api.demo.stage import Report, Role
-from api.demo.told import Part, Participant, Round, Story
+from api.demo.told import Earned, Part, Participant, Round, Story
 from api.demo.trained import (
     StepCounter,
     compute_mean,
@@ -19,12 +19,15 @@ from api.demo.trained import (
     list_training_secrets,
 )
 from consensus.content.interface import Blobs
+from consensus.finality.certificate import Statement
+from consensus.finality.certificate import find_fault as find_certificate_fault
 from consensus.learning.aggregate import WEIGHT, GlobalModel, combine
 from consensus.learning.chain import proposers
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.samples import SamplePool
 from consensus.node.follower import Follower
 from consensus.node.verifier import BlockVerifier
+from consensus.wire.finality import FinalityCertificate
 from consensus.wire.genesis import Genesis
 from consensus.wire.messages import FinalBlock
 from federated.accuracy import count_correct
@@ -50,6 +53,7 @@ def tell(
     participants: Sequence[Participant],
     *,
     validators: Sequence[Blobs],
+    certificates: Sequence[FinalityCertificate | None],
     search: Callable[[Sequence[Secret]], Searched],
     random_bytes: RandomBytes,
     report: Report,
@@ -57,9 +61,10 @@ def tell(
 ) -> Story:
     """The story of a chain from its validators' ledgers. Raises BlobUnavailable, PoolInvalid.
 
-    validators : what each validator holds itself, to read
-    search     : looks for clients' secrets in all that others hold
-    subject    : model and data set, for people
+    validators   : what each validator holds itself, to read
+    certificates : of finality, each validator's newest
+    search       : looks for clients' secrets in all that others hold
+    subject      : model and data set, for people
     """
     task = genesis.task
     pool = SamplePool.parse(blobs.get(task.get_pool(0)))
@@ -78,7 +83,7 @@ def tell(
         where="their disks differ",
     )
     verifier = BlockVerifier(genesis, blobs, random_bytes)
-    acts, fault = _follow(genesis, ledgers[0], verifier, report)
+    acts, last, fault = _follow(genesis, ledgers[0], verifier, report)
     story.check(
         "every block holds from the genesis on, votes and proofs included",
         fault is None,
@@ -94,6 +99,7 @@ def tell(
     for learning_round, act in enumerate(whole):
         _tell_round(story, learning_round, act, blobs, pool, participants, verifier, counter)
     _check_sums(story, whole, participants, validators, random_bytes)
+    _tell_earned(story, last, participants, certificates)
     searched = search(_list_secrets(whole, participants))
     story.check(
         f"no model was ever on the wire: searched {searched.n_bytes:,} bytes",
@@ -105,15 +111,15 @@ def tell(
 
 def _follow(
     genesis: Genesis, ledger: Sequence[FinalBlock], verifier: BlockVerifier, report: Report
-) -> tuple[list[_Acts], str | None]:
-    """A light client that checks proofs too; stops at the first fault."""
+) -> tuple[list[_Acts], ChainState, str | None]:
+    """A light client that checks proofs too; stops at the first fault, in the state before it."""
     follower = Follower(genesis, verifier)
     acts: list[_Acts] = []
     for index, final in enumerate(ledger):
         before = follower.state
         fault = follower.take(final)
         if fault is not None:
-            return acts, f"block {index + 1}: {fault}"
+            return acts, before, f"block {index + 1}: {fault}"
         if before.learning_round == len(acts) and before.phase is not Phase.DONE:
             acts.append(_Acts())
         if follower.state.phase is Phase.PROVE and before.phase is not Phase.PROVE:
@@ -121,7 +127,7 @@ def _follow(
         if before.phase is Phase.ELECT:
             acts[-1].electing, acts[-1].final = before, final
         report("checking blocks", index + 1, len(ledger))
-    return acts, None
+    return acts, follower.state, None
 
 
 def _tell_round(
@@ -320,6 +326,41 @@ def _compute_mean(
         return combine((p.models[learning_round], WEIGHT) for p in entered)
     recipe = training.make_recipe(architecture)
     return compute_mean(recipe, [p.trained[learning_round] for p in entered])
+
+
+def _tell_earned(
+    story: Story,
+    last: ChainState,
+    participants: Sequence[Participant],
+    certificates: Sequence[FinalityCertificate | None],
+) -> None:
+    """Votes and rewards, which honest clients alone have, and whether contracts can be told."""
+    for p in participants:
+        story.earned[p.name] = Earned(
+            client_key=p.public_key,
+            account=last.accounts.get(p.public_key),
+            weight=last.weights.get(p.public_key, 0),
+            rewards=last.rewards.get(p.public_key, 0),
+        )
+    story.check(
+        "votes and rewards are of honest clients alone",
+        all(
+            (earned.weight > 0, earned.rewards > 0) == (p.role is Role.HONEST,) * 2
+            for p, earned in zip(participants, story.earned.values(), strict=True)
+        ),
+    )
+    text = (
+        f"{len(certificates)} validators have one certificate of the last block, by which an EVM "
+        "takes both"
+    )
+    for index, certificate in enumerate(certificates):
+        holds = (
+            certificate is not None
+            and last.height > 0
+            and Statement.read(certificate) == Statement.of(last)
+            and find_certificate_fault(certificate, last.genesis) is None
+        )
+        story.check(text, holds, where=f"not validator {index}")
 
 
 def _list_secrets(acts: Sequence[_Acts], participants: Sequence[Participant]) -> list[Secret]:

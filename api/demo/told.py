@@ -59,6 +59,19 @@ class Round:
     global_count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earned:
+    """What a client has after the last block, as contracts are told of it.
+
+    account : of the EVM, that votes with the weight and is paid the rewards; None: it has none
+    """
+
+    client_key: bytes
+    account: bytes | None
+    weight: int
+    rewards: int
+
+
 @dataclass(slots=True)
 class Claim:
     """faults : where it does not hold"""
@@ -79,6 +92,7 @@ class Story:
     subject   : model and data set, for people
     threshold : least count of a proof that counts; 0: not known
     training  : what is said of the training that is asked for; empty: none is
+    earned    : after the last block, by client name
     """
 
     n_samples: int
@@ -88,6 +102,7 @@ class Story:
     training: str = ""
     height: int = 0
     rounds: list[Round] = field(default_factory=list)
+    earned: dict[str, Earned] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
 
     def check(self, text: str, holds: bool, *, where: str = "") -> None:

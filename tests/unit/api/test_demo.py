@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from api.demo.story import _check_round, tell
 from api.demo.told import Part, Participant, Round, Story
 from api.errors import DemoFailed
 from consensus.content.interface import Blobs
+from consensus.finality.ledger import read_ledger
 from consensus.learning.chain import apply, start
 from consensus.learning.chain_state import ChainState, Phase
+from consensus.wire.ethereum import format_address
+from consensus.wire.finality import FinalityCertificate
 from consensus.wire.messages import FinalBlock, QuorumCertificate
 from consensus.wire.transactions import Proof, Refusal
 from federated.attacks import make_up, raise_claim, state_own
@@ -40,6 +44,7 @@ from prover.wire.envelope import Envelope
 from prover.wire.statement import Occasion
 from prover.wire.verdict import Verdict
 from tests.support.certificates import certify
+from tests.support.finality import make_certificate
 from tests.support.learning import Lab, ProvenLab, commitment_of, model_of
 from tests.support.memory_blobs import MemoryBlobs
 from tests.support.tiny_circuits import seeded
@@ -82,7 +87,7 @@ def lie(lab: ProvenLab, state: ChainState, i: int) -> Proof:
 
 @pytest.fixture(scope="module")
 def lab() -> ProvenLab:
-    return ProvenLab(n_clients=len(ROLES))
+    return ProvenLab(n_clients=len(ROLES), n_bound=len(ROLES) - 1)
 
 
 @pytest.fixture(scope="module")
@@ -123,12 +128,17 @@ def participants(
     ]
 
 
+def replay(lab: ProvenLab, ledger: Ledger) -> ChainState:
+    return reduce(lambda state, final: apply(state, final.block), ledger, start(lab.genesis))
+
+
 def tell_of(
     lab: ProvenLab,
     ledgers: list[Ledger],
     participants: list[Participant],
     *,
     validators: Sequence[Blobs] = (),
+    certificates: Sequence[FinalityCertificate | None] = (),
     places: Sequence[tuple[str, bytes]] = (("a log", b"nothing"),),
 ) -> Story:
     """Validators hold what the lab does; the search is of these places."""
@@ -138,6 +148,7 @@ def tell_of(
         lab.blobs,
         participants,
         validators=validators or [run.Held(lab.blobs)] * 4,
+        certificates=certificates or [make_certificate(lab, replay(lab, ledgers[0]))] * 4,
         search=lambda secrets: search(Searcher(secrets), places),
         random_bytes=seeded(3),
         report=ignore,
@@ -160,7 +171,7 @@ def story(
 def test_a_true_story(lab: ProvenLab, story: Story) -> None:
     assert find_faults(story) == []
     assert story.is_true
-    assert len(story.claims) == 11
+    assert len(story.claims) == 13
     assert len(story.rounds) == 2
     for told in story.rounds:
         assert told.leader == "client 1"
@@ -279,6 +290,25 @@ def test_a_sum_that_a_validator_cannot_open_is_noticed(
     assert faults == ["round 1, validator 3"]
 
 
+def test_a_certificate_of_anything_else_is_noticed(
+    lab: ProvenLab,
+    played: tuple[Ledger, Mapping[tuple[int, int], Proof]],
+    participants: list[Participant],
+) -> None:
+    """None, one of the block before, and a signature under which other values stand."""
+    last = make_certificate(lab, replay(lab, played[0]))
+    before = make_certificate(lab, replay(lab, played[0][:-1]))
+    for other in (None, before, replace(last, signature=before.signature)):
+        certificates = [last, other, last, last]
+        story = tell_of(lab, [played[0]] * 4, participants, certificates=certificates)
+        (told,) = find_faults(story)
+        assert (
+            told
+            == "4 validators have one certificate of the last block, by which an EVM takes both"
+        )
+        assert [c.faults for c in story.claims if not c.holds] == [["not validator 1"]]
+
+
 def make_part(proven: int | None, **changes: Any) -> Part:
     part = Part(
         claimed=proven,
@@ -303,8 +333,10 @@ def test_only_the_best_may_lead(leader: str | None, holds: bool) -> None:
     assert claim.faults == ([] if holds else ["round 1"])
 
 
-def test_a_story_is_shown(story: Story, tmp_path: Path) -> None:
-    console = Console(record=True, width=90)
+def test_a_story_is_shown(
+    lab: ProvenLab, played: tuple[Ledger, Any], story: Story, tmp_path: Path
+) -> None:
+    console, last = Console(record=True, width=90), replay(lab, played[0])
     story.check("the moon is cheese", False, where="round [9]")
     show_story(story, console)
     text = console.export_text()
@@ -313,10 +345,21 @@ def test_a_story_is_shown(story: Story, tmp_path: Path) -> None:
     assert "does not verify" in text
     assert "true   4 validators have the same" in text
     assert "FALSE  the moon is cheese: round [9]" in text
+    assert all(format_address(leaf.account) in text for leaf in read_ledger(last).leaves)
     found = json.loads(json.dumps(to_json(story)))
     assert found["true"] is False
     assert found["rounds"][1]["clients"]["client 2"]["verdict"] == "pairing_failed"
     assert found["claims"][-1]["faults"] == ["round [9]"]
+    assert [earned["account"] is None for earned in found["earned"].values()] == [False] * 4 + [
+        True
+    ]
+    assert [earned["weight"] > 0 for earned in found["earned"].values()] == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
     draw_picture(story, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 

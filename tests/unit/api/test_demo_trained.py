@@ -24,11 +24,14 @@ from api.demo.stage import Role
 from api.demo.story import tell
 from api.demo.told import Participant, Story
 from api.demo.trained import StepCounter
+from consensus.learning.chain import apply, start
+from consensus.learning.chain_state import ChainState
 from consensus.learning.samples import SamplePool
 from consensus.wire.messages import FinalBlock
 from consensus.wire.transactions import Proof, SentTransaction
 from prover.wire.verdict import Verdict
 from tests.support.certificates import certify
+from tests.support.finality import make_certificate
 from tests.support.learning import ARCHITECTURE, N_POOL, model_of
 from tests.support.models import random_images
 from tests.support.tiny_circuits import seeded
@@ -57,6 +60,14 @@ class Played:
     ledger: Sequence[FinalBlock]
     participants: Sequence[Participant]
 
+    @cached_property
+    def last(self) -> ChainState:
+        """After the last block."""
+        state = start(self.lab.genesis)
+        for final in self.ledger:
+            state = apply(state, final.block)
+        return state
+
     def tell(
         self,
         change: Callable[[list[Participant]], None] = lambda participants: None,
@@ -71,6 +82,7 @@ class Played:
             self.lab.blobs,
             participants,
             validators=[running.Held(self.lab.blobs)] * 4,
+            certificates=[make_certificate(self.lab, self.last)] * 4,
             search=lambda secrets: search(Searcher(secrets), places),
             random_bytes=seeded(3),
             report=lambda what, done, total: None,
