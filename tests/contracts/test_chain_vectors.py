@@ -9,33 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.contracts import Reverted, World
-from tests.support.shown_blocks import Block, Leaf, Ledger
-
-
-def to_bytes(text: str) -> bytes:
-    return bytes.fromhex(text.removeprefix("0x"))
-
-
-def read_leaf(entry: dict[str, Any]) -> Leaf:
-    return Leaf(
-        client_key=to_bytes(entry["client_key"]),
-        account=to_bytes(entry["account"]),
-        weight=entry["weight"],
-        rewards=entry["rewards"],
-    )
-
-
-def read_block(certificate: dict[str, Any]) -> Block:
-    names = ("height", "learning_round", "total_weight", "total_rewards")
-    return Block(
-        ledger_root=to_bytes(certificate["ledger_root"]),
-        block_hash=to_bytes(certificate["block_hash"]),
-        **{name: certificate[name] for name in names},
-    )
-
-
-def read_words(words: list[str]) -> list[int]:
-    return [int(word, 16) for word in words]
+from tests.support.shown_blocks import Ledger, LedgerProof, read_words, to_bytes
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +21,8 @@ def chain(root: Path) -> dict[str, Any]:
 def test_messages_and_their_points(world: World, chain: dict[str, Any]) -> None:
     harness = world.deploy("MapHarness")
     for entry in chain["blocks"]:
-        message = read_block(entry["proof"]["certificate"]).encode(
-            to_bytes(chain["genesis_digest"])
-        )
+        block = LedgerProof.read(entry["proof"]).block
+        message = block.encode(to_bytes(chain["genesis_digest"]))
         assert message.hex() == entry["message"]
         point = world.send(harness, "hashToG1", message, chain["tag"].encode())
         assert point == read_words(entry["hash_to_g1"])
@@ -65,12 +38,9 @@ def test_every_block_is_shown_and_every_client_voted_and_paid(
     rewards = world.deploy("ZkpotRewards", finality.address, token.address, 1)
     world.send(token, "transfer", rewards.address, 10**12)
     for entry in chain["blocks"]:
-        proof = entry["proof"]
-        block = read_block(proof["certificate"])
-        signature = read_words(proof["certificate"]["signature"])
-        world.send(finality, "submit", *block.words, signature)
-        leaves = [read_leaf(leaf) for leaf in proof["leaves"]]
-        ways = [[to_bytes(node) for node in leaf["proof"]] for leaf in proof["leaves"]]
+        proof = LedgerProof.read(entry["proof"])
+        block, leaves, ways = proof.block, proof.leaves, proof.ways
+        world.send(finality, "submit", *proof.words)
         ledger = Ledger.of(*leaves)
         assert ledger.tree.root == block.ledger_root
         assert [ledger.prove(leaf) for leaf in leaves] == ways
@@ -90,7 +60,7 @@ def test_every_block_is_shown_and_every_client_voted_and_paid(
 def test_refused_signatures(world: World, chain: dict[str, Any]) -> None:
     key, genesis = read_words(chain["group_key"]), to_bytes(chain["genesis_digest"])
     finality = world.deploy("ZkpotFinality", key, genesis)
-    block = read_block(chain["blocks"][-1]["proof"]["certificate"])
+    block = LedgerProof.read(chain["blocks"][-1]["proof"]).block
     assert len(chain["refused"]) >= 5
     for entry in chain["refused"]:
         with pytest.raises(Reverted, match="Forged"):

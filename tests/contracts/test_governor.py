@@ -2,65 +2,33 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import pytest
 
-from tests.support.contracts import Reverted, World, encode_call, keccak256
+from tests.support.contracts import Reverted, World
+from tests.support.proposals import Proposal, State, Vote
 from tests.support.shown_blocks import Ledger, Shown, make_leaf
 
 GOOD, FAIR, IDLE = leaves = make_leaf(1, 7_000_000), make_leaf(2, 3_000_000), make_leaf(3, 500)
 STRANGER = make_leaf(99, 0).address
 LEDGER = Ledger.of(*leaves)
-DAY_S = 86_400
 WHY = "pay the client that proved most"
 
 
-class Vote(IntEnum):
-    AGAINST = 0
-    FOR = 1
-
-
-class State(IntEnum):
-    DEFEATED = 3
-    SUCCEEDED = 4
-    EXECUTED = 7
-
-
-class Assembly:
+class Assembly(Proposal):
     """A governor with a purse, and one proposal: to pay a client."""
 
     def __init__(self, world: World, shown: Shown) -> None:
-        self.world = world
         shown.show(LEDGER)
         self.votes = world.deploy("ZkpotVotes", shown.contract.address)
-        self.governor = world.deploy("ClientGovernor", self.votes.address)
         self.token = world.deploy("PlainToken", 1_000)
-        world.send(self.token, "transfer", self.governor.address, 1_000)
-        call = encode_call(self.token.artifact, "transfer", (GOOD.address, 30))
-        self.action = ([self.token.address], [0], [call])
-        self.number = 0
+        governor = world.deploy("ClientGovernor", self.votes.address)
+        world.send(self.token, "transfer", governor.address, 1_000)
+        super().__init__(world, governor, self.token, "transfer", GOOD.address, 30, why=WHY)
 
     def prove(self, *proven: object) -> None:
         chosen = [leaf for leaf in leaves if leaf in proven]
         proofs = [LEDGER.prove(leaf) for leaf in chosen]
         self.world.send(self.votes, "prove", [leaf.words for leaf in chosen], proofs)
-
-    def propose(self) -> None:
-        (self.number,) = self.world.send(self.governor, "propose", *self.action, WHY)
-        self.world.wait(DAY_S + 1)
-
-    def vote(self, voter: str, choice: Vote) -> int:
-        (weight,) = self.world.send(self.governor, "castVote", self.number, choice, caller=voter)
-        return weight
-
-    def end(self) -> int:
-        self.world.wait(8 * DAY_S)
-        (state,) = self.world.send(self.governor, "state", self.number)
-        return state
-
-    def execute(self) -> None:
-        self.world.send(self.governor, "execute", *self.action, keccak256(WHY.encode()))
 
     def balance(self) -> list[int]:
         return self.world.send(self.token, "balanceOf", GOOD.address)
@@ -79,6 +47,7 @@ def test_a_proposal_passes_by_proven_weight(assembly: Assembly) -> None:
     assert assembly.end() == State.SUCCEEDED
     assembly.execute()
     assert assembly.balance() == [30]
+    assert assembly.get_state() == State.EXECUTED
 
 
 def test_the_clock_and_the_quorum_are_those_of_the_votes(assembly: Assembly) -> None:

@@ -9,6 +9,7 @@ import pytest
 from py_ecc.secp256k1 import secp256k1
 
 from tests.support.contracts import Deployed, Reverted, World, keccak256
+from tests.support.proposals import find_address, hash_domain, hash_typed
 from tests.support.shown_blocks import Leaf, Ledger, Shown, Tree, make_leaf
 
 ALICE, BOB, CAROL = leaves = make_leaf(1, 700), make_leaf(2, 50), make_leaf(3, 4)
@@ -185,34 +186,27 @@ def test_to_delegate_to_nobody_is_to_vote_oneself(world: World, votes: Deployed)
 
 
 def sign_delegation(
-    world: World, votes: Deployed, secret: bytes, to: str, *, nonce: int, expiry: int
+    votes: Deployed, secret: bytes, to: str, *, nonce: int, expiry: int
 ) -> tuple[int, bytes, bytes]:
     """v, r, s of EIP-712: the contract's domain, from its own `eip712Domain` by hand."""
-    kind = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-    domain = keccak256(
-        keccak256(kind)
-        + keccak256(b"zkpot votes")
-        + keccak256(b"1")
-        + (1).to_bytes(32, "big")
-        + bytes.fromhex(votes.address[2:]).rjust(32, b"\0")
-    )
-    kind = b"Delegation(address delegatee,uint256 nonce,uint256 expiry)"
-    numbers = nonce.to_bytes(32, "big") + expiry.to_bytes(32, "big")
-    struct = keccak256(keccak256(kind) + bytes.fromhex(to[2:]).rjust(32, b"\0") + numbers)
-    v, r, s = secp256k1.ecdsa_raw_sign(keccak256(b"\x19\x01" + domain + struct), secret)
+    words = [
+        keccak256(b"Delegation(address delegatee,uint256 nonce,uint256 expiry)"),
+        *(n.to_bytes(32, "big") for n in (int(to, 16), nonce, expiry)),
+    ]
+    digest = hash_typed(hash_domain(b"zkpot votes", votes.address), *words)
+    v, r, s = secp256k1.ecdsa_raw_sign(digest, secret)
     return v, r.to_bytes(32, "big"), s.to_bytes(32, "big")
 
 
 def test_delegation_by_signature(world: World, shown: Shown, votes: Deployed) -> None:
     secret = b"\x05" * 32
-    x, y = secp256k1.privtopub(secret)
-    account = keccak256(x.to_bytes(32, "big") + y.to_bytes(32, "big"))[12:]
+    account = bytes.fromhex(find_address(secret)[2:])
     signer = Leaf(client_key=b"\7" * 32, account=account, weight=11)
     ledger = Ledger.of(signer, BOB)
     shown.show(ledger)
     prove(world, votes, ledger, signer, BOB)
     expiry = world.time_s + 100
-    signature = sign_delegation(world, votes, secret, BOB.address, nonce=0, expiry=expiry)
+    signature = sign_delegation(votes, secret, BOB.address, nonce=0, expiry=expiry)
     with pytest.raises(Reverted, match=r"InvalidAccountNonce|ECDSA"):  # another's words
         world.send(votes, "delegateBySig", CAROL.address, 1, expiry, *signature)
     assert count(world, votes, signer, BOB) == [11, 50]
@@ -220,7 +214,7 @@ def test_delegation_by_signature(world: World, shown: Shown, votes: Deployed) ->
     assert count(world, votes, signer, BOB) == [0, 61]
     with pytest.raises(Reverted, match="InvalidAccountNonce"):  # a second time
         world.send(votes, "delegateBySig", BOB.address, 0, expiry, *signature)
-    signature = sign_delegation(world, votes, secret, CAROL.address, nonce=1, expiry=expiry)
+    signature = sign_delegation(votes, secret, CAROL.address, nonce=1, expiry=expiry)
     world.wait(101)
     with pytest.raises(Reverted, match="VotesExpiredSignature"):
         world.send(votes, "delegateBySig", CAROL.address, 1, expiry, *signature)

@@ -3,55 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import stat
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not installed")
+from tests.support.demo import Demo, zkpot
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
-PROGRAM = Path(sys.executable).parent / "zkpot"
-LIMIT_S = 1100
 
 
-def zkpot(
-    data_dir: Path, *arguments: str, limit_s: float = LIMIT_S
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        env={**os.environ, "ZKPOT_DATA_DIR": str(data_dir)},
-        capture_output=True,
-        text=True,
-        timeout=limit_s,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("demo")
-
-
-@pytest.fixture(scope="module")
-def told(data_dir: Path) -> dict[str, Any]:
-    done = zkpot(data_dir, "demo", "--json")
-    assert done.returncode == 0, done.stderr + done.stdout
-    assert "page: http://127.0.0.1:" in done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+@pytest.fixture
+def told(demo: Demo) -> dict[str, Any]:
+    return demo.told
 
 
 def test_everything_told_is_true(told: dict[str, Any]) -> None:
     assert told["true"] is True
     assert [claim["text"] for claim in told["claims"] if not claim["holds"]] == []
-    assert len(told["claims"]) == 11
-    *_, mean, wire = (claim["text"] for claim in told["claims"])
+    assert len(told["claims"]) == 13
+    *_, mean, _, _, wire = (claim["text"] for claim in told["claims"])
     assert mean.endswith("opened and recomputed by 4 validators")
     searched = re.fullmatch(r"no model was ever on the wire: searched ([0-9,]+) bytes", wire)
     assert searched
@@ -73,23 +45,21 @@ def test_clients_learn_and_prove_and_cheats_are_refused(told: dict[str, Any]) ->
         assert forged in ([c["proven"] for c in honest] if number % 2 else [told["n_samples"]])
 
 
-def test_the_chain_is_verified_by_who_has_only_its_genesis(
-    data_dir: Path, told: dict[str, Any]
-) -> None:
-    for index in range(4):
-        home = data_dir / "demo" / "chain" / f"node-{index}"
-        done = zkpot(data_dir, "chain", "verify", str(home), "--json")
+def test_the_chain_is_verified_by_who_has_only_its_genesis(demo: Demo) -> None:
+    assert len(demo.homes) == 4
+    for home in demo.homes:
+        done = zkpot(demo.data_dir, "chain", "verify", str(home), "--json")
         assert done.returncode == 0, done.stdout + done.stderr
-        assert json.loads(done.stdout)["height"] == told["height"]
+        assert json.loads(done.stdout)["height"] == demo.told["height"]
 
 
-def test_it_leaves_a_picture_logs_and_closed_doors(data_dir: Path, told: dict[str, Any]) -> None:
-    folder = data_dir / "demo"
+def test_it_leaves_a_picture_logs_and_closed_doors(demo: Demo) -> None:
+    folder = demo.folder
     assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     logs = {path.stem for path in (folder / "logs").iterdir()}
     assert logs == {"api", *(f"node-{i}" for i in range(4))}
     clients = folder / "clients"
-    for private in [*clients.glob("*/client.key"), *clients.glob("*/chain-*/round-*/*")]:
+    for private in [*clients.glob("*/*.key"), *clients.glob("*/chain-*/round-*/*")]:
         assert stat.S_IMODE(private.stat().st_mode) == 0o600
     for name in ("commitment.secret", "masks.secret"):
         assert len(list(clients.glob(f"*/chain-*/round-*/{name}"))) == 15

@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not inst
 
 from consensus.disk.development import GENESIS
 from consensus.wire.genesis import Genesis
-from tests.e2e.test_demo import zkpot
+from tests.support.demo import zkpot
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 N_SAMPLES = 64
@@ -28,7 +28,7 @@ def test_photographs_are_learned_and_proven(tmp_path: Path) -> None:
     assert "counts of so few tell on single samples" in done.stderr
     told = json.loads(done.stdout)
     assert told["true"] is True
-    assert len(told["claims"]) == 11
+    assert len(told["claims"]) == 13
     assert (told["subject"], told["n_samples"]) == ("lenet-small on cifar10", N_SAMPLES)
     assert told["allow_few_samples"] is True
     assert len(told["rounds"]) == 3

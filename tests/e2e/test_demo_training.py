@@ -14,7 +14,7 @@ pytest.importorskip("torch", reason="the extra `federated` (PyTorch) is not inst
 
 from consensus.disk.development import GENESIS
 from consensus.wire.genesis import Genesis
-from tests.e2e.test_demo import zkpot
+from tests.support.demo import zkpot
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 N_STEPS, CHANCE = 4, 0.1
@@ -25,7 +25,7 @@ def test_every_step_is_proven_and_who_trained_elsewhere_is_refused(tmp_path: Pat
     assert done.returncode == 0, done.stderr + done.stdout
     told = json.loads(done.stdout)
     assert told["true"] is True
-    assert len(told["claims"]) == 13
+    assert len(told["claims"]) == 15
     assert told["training"] == "4 of 4 steps a round"
     (impostor,) = [c["text"] for c in told["claims"] if "trained elsewhere" in c["text"]]
     assert impostor.startswith("client 6 sent a model")

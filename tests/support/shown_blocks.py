@@ -125,6 +125,62 @@ class Block:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LedgerProof:
+    """What `zkpot chain proof` prints, as contracts take it. ways : of each leaf to the root"""
+
+    genesis: bytes
+    group_key: list[int]
+    block: Block
+    signature: list[int]
+    leaves: list[Leaf]
+    ways: list[list[bytes]]
+
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> LedgerProof:
+        """Of its JSON, by the letter of docs/WIRE.md."""
+        certificate = value["certificate"]
+        numbers = ("height", "learning_round", "total_weight", "total_rewards")
+        return cls(
+            genesis=to_bytes(value["genesis"]),
+            group_key=read_words(value["group_key"]),
+            block=Block(
+                ledger_root=to_bytes(certificate["ledger_root"]),
+                block_hash=to_bytes(certificate["block_hash"]),
+                **{name: certificate[name] for name in numbers},
+            ),
+            signature=read_words(certificate["signature"]),
+            leaves=[
+                Leaf(
+                    client_key=to_bytes(leaf["client_key"]),
+                    account=to_bytes(leaf["account"]),
+                    weight=leaf["weight"],
+                    rewards=leaf["rewards"],
+                )
+                for leaf in value["leaves"]
+            ],
+            ways=[[to_bytes(node) for node in leaf["proof"]] for leaf in value["leaves"]],
+        )
+
+    @property
+    def words(self) -> tuple[Any, ...]:
+        """The arguments of `submit`."""
+        return *self.block.words, self.signature
+
+    def find(self, client_key: bytes) -> tuple[Leaf, list[bytes]]:
+        """A client's leaf and its way."""
+        found = zip(self.leaves, self.ways, strict=True)
+        return next((leaf, way) for leaf, way in found if leaf.client_key == client_key)
+
+
+def to_bytes(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("0x"))
+
+
+def read_words(words: list[str]) -> list[int]:
+    return [int(word, 16) for word in words]
+
+
 class Validators:
     """Four validators, of whom any two sign."""
 
