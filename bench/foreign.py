@@ -30,7 +30,7 @@ from prover.formats.zkey import Zkey, read_zkey, write_zkey
 from prover.groth16.plain import verify_plain
 from prover.groth16.setup import setup_plain
 from prover.groth16.trapdoor import draw_trapdoor
-from prover.keys.halves import VerifyingKey
+from prover.keys.plain import PlainKey
 from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
 
@@ -122,7 +122,7 @@ class ForeignBench:
         return read_zkey(self.zkey, self.backend, random_bytes=secrets.token_bytes)
 
     @cached_property
-    def verifying(self) -> VerifyingKey:
+    def verifying(self) -> PlainKey:
         return self.read().key.verifying
 
     def judge(self, public: FrArray, proof: Groth16Points) -> tuple[bool, bool, list[int]]:

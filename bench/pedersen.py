@@ -20,8 +20,7 @@ from kernels.cpu.words.small_msm import small_msm_g1
 from kernels.hash_to_curve import hash_to_g1
 from kernels.integers import to_scalars
 from kernels.numpy_types import Int64Array
-from prover.groth16.commitment import Opening, link_group
-from prover.keys.halves import LinkedGroup
+from prover.groth16.sums import sum_all
 from prover.pedersen.bases import DOMAIN, INDEX_BYTES, derive_bases, load_bases
 from prover.pedersen.commitment import Committer
 
@@ -69,20 +68,19 @@ def list_cases(
     def link() -> Task[Any]:
         """Both sums of a link, over bases that stand for a key's; that they agree takes a key."""
         backend, bases = make_backend(), load_bases(n)
-        opening = Opening(wires=to_scalars(draw_wires(n)), rho=RHO)
-        group = LinkedGroup(
-            basis=G1Array.concat([bases[1:], bases[:1]]),
-            link=G1Array.concat([bases[1:], bases[:1], bases[:1]]),
-        )
+        blindings = FrArray.from_ints([RHO, OWN_RHO])
+        scalars = FrArray.concat([to_scalars(draw_wires(n)), blindings])
+        own = G1Array.concat([bases[1:], bases[:1], bases[:1]])
+        link = G1Array.concat([bases[1:], bases[:1], bases[1:2]])
         return Task(
-            run=lambda: link_group(group, opening, OWN_RHO, backend),
+            run=lambda: sum_all([(scalars, own), (scalars, link)], backend=backend)[0],
             answer=lambda points: [p.to_ints() for p in points],
         )
 
     def expect_link() -> object:
-        sums = (OWN_RHO, (RHO + OWN_RHO) % R)
-        scalars = [FrArray.from_ints([x, *draw_wires(n).tolist()]) for x in sums]
-        return [small_msm_g1(x, load_bases(n)).to_ints() for x in scalars]
+        values = draw_wires(n).tolist()
+        both = [[(RHO + OWN_RHO) % R, *values], [RHO, values[0] + OWN_RHO, *values[1:]]]
+        return [small_msm_g1(FrArray.from_ints(x), load_bases(n)).to_ints() for x in both]
 
     def case(
         name: str,

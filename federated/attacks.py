@@ -170,7 +170,7 @@ def make_up(statement: Statement, *, random_bytes: RandomBytes) -> Envelope:
         b=G2Array.from_ints([G2]),
         c=points[1:2],
         own=points[2:3],
-        links=points[3:4],
+        link=points[3:4],
         d_a=points[4:5],
     )
     return Envelope(statement=statement, proof=proof.encode())

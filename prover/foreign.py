@@ -21,7 +21,7 @@ from prover.errors import KeyMismatch, SelfCheckFailed
 from prover.formats.zkey import Zkey
 from prover.groth16.plain import verify_plain
 from prover.groth16.prove import compute_points
-from prover.keys.halves import VerifyingKey
+from prover.keys.plain import PlainKey
 from prover.progress import StageProgress
 from prover.randomness import RandomBytes
 from prover.wire.envelope import Groth16Points
@@ -35,7 +35,7 @@ class MadeForeign:
 
     points: Groth16Points
     public: FrArray
-    key: VerifyingKey
+    key: PlainKey
 
     def check(self) -> Groth16Points:
         """The proof; SelfCheckFailed when it does not verify, which is what a wrong witness leads

@@ -27,7 +27,7 @@ from kernels.pairing import Fp12, multi_pairing
 from kernels.reference import is_on_curve_g1, mul_g1
 from prover.errors import FormatError
 from prover.formats.checks import require_finite
-from prover.keys.halves import VerifyingKey
+from prover.keys.plain import PlainKey
 from prover.wire.envelope import Groth16Points
 
 MAX_PROOF_BYTES = 1 << 16
@@ -43,7 +43,7 @@ _REGENERATE = "export it again with snarkjs"
 Path_ = str | os.PathLike[str]
 
 
-def read_vkey(path: Path_) -> VerifyingKey:
+def read_vkey(path: Path_) -> PlainKey:
     """The verifying key of a file, every point on its curve and of order r.
 
     raises : FormatError; OSError as `open` does
@@ -58,7 +58,7 @@ def read_vkey(path: Path_) -> VerifyingKey:
     ic = _member(value, "IC", list, where)
     if not ic or len(ic) != n_public + 1:
         raise _refuse(f"IC has {len(ic)} points, nPublic is {n_public}", where)
-    key = VerifyingKey.plain(
+    key = PlainKey(
         alpha=_parse_g1([value.get("vk_alpha_1")], f"{where}, vk_alpha_1"),
         beta=_parse_g2([value.get("vk_beta_2")], f"{where}, vk_beta_2"),
         gamma=_parse_g2([value.get("vk_gamma_2")], f"{where}, vk_gamma_2"),
@@ -72,7 +72,7 @@ def read_vkey(path: Path_) -> VerifyingKey:
     return key
 
 
-def write_vkey(path: Path_, key: VerifyingKey) -> None:
+def write_vkey(path: Path_, key: PlainKey) -> None:
     """Inverse of `read_vkey`, for `snarkjs groth16 verify`."""
     value = {
         "protocol": "groth16",

@@ -19,7 +19,7 @@ from prover.formats.binfile import BinFile, Buffer, write_binfile
 from prover.formats.checks import require_g1, require_g2
 from prover.formats.contributions import Ceremony, decode_ceremony
 from prover.formats.zkey import GROTH16, SIZES, read_header
-from prover.keys.halves import VerifyingKey
+from prover.keys.plain import PlainKey
 from prover.randomness import RandomBytes
 
 SETUP_ORDER = (1, 2, 4, 3, 9, 8, 5, 6, 7, 10)
@@ -59,10 +59,10 @@ class KeySections:
         return int(wires), int(public), int(domain)
 
     @property
-    def verifying(self) -> VerifyingKey:
+    def verifying(self) -> PlainKey:
         """What verifiers of proofs need."""
         public = self.kept[IC].view(np.dtype("<u8")).astype(np.uint64).reshape(-1, 8)
-        return VerifyingKey.plain(
+        return PlainKey(
             alpha=self.alpha_1,
             public=G1Array(public),
             beta=self.beta_2,

@@ -17,7 +17,7 @@ import re
 
 from kernels.bn254 import P, R
 from prover.errors import FormatError
-from prover.keys.halves import VerifyingKey
+from prover.keys.plain import PlainKey
 
 MAX_INPUTS = 192
 """A contract has 24,576 bytes (EIP-170), of which an input takes about a hundred."""
@@ -87,21 +87,13 @@ contract {name} {{
 """
 
 
-def write_contract(key: VerifyingKey, *, name: str = "Groth16Verifier") -> str:
+def write_contract(key: PlainKey, *, name: str = "Groth16Verifier") -> str:
     """The source of a contract with `verifyProof(a, b, c, inputs)`, for Solidity 0.8.20 and later.
 
-    key    : of plain Groth16, without committed groups
-    raises : FormatError for other keys, more than `MAX_INPUTS` public inputs, or a name that is no
-             identifier
+    raises : FormatError for more than `MAX_INPUTS` public inputs, or a name that is no identifier
     """
     if not _NAME.fullmatch(name):
         raise FormatError(f"{name!r} is no name of a contract", where="name", next_step="rename it")
-    if key.has_advice or key.n_linked:
-        raise FormatError(
-            "the key has committed groups, which no such contract reads",
-            where="key",
-            next_step="take a key of plain Groth16",
-        )
     if not 1 <= key.n_public <= MAX_INPUTS:
         raise FormatError(
             f"{key.n_public} public inputs; a contract has room for 1 to {MAX_INPUTS}",

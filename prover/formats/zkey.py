@@ -42,11 +42,10 @@ from prover.keys.halves import (
     MAX_PUBLIC,
     G1Bases,
     G2Bases,
-    ProvingKey,
     Quotient,
-    VerifyingKey,
     Wires,
 )
+from prover.keys.plain import PlainKey, PlainProvingKey
 from prover.randomness import RandomBytes
 
 GROTH16 = 1
@@ -63,13 +62,13 @@ _P_BYTES, _R_BYTES = P.to_bytes(32, "little"), R.to_bytes(32, "little")
 class Zkey:
     """A proving key as its file tells it.
 
-    key           : without committed groups, its quotient WHOLE; wires whose base is infinity, of
+    key           : its quotient WHOLE; wires whose base is infinity, of
                     which circom circuits have many on the B side, are in no query
     circuit       : n = 2^lg_n rows, empty ones at the end
     contributions : section 10 as it is, or empty
     """
 
-    key: ProvingKey
+    key: PlainProvingKey
     circuit: Factors
     contributions: bytes = b""
 
@@ -271,7 +270,7 @@ def _read_key(
     check_public: bool,
     check_points: bool,
     random_bytes: RandomBytes | None,
-) -> ProvingKey:
+) -> PlainProvingKey:
     """Sections 3 and 5 to 9, with the points of the header."""
     n_wires, n_ic = header.n_wires, 1 + header.n_public
     alpha, beta1, delta1 = (header.g1[i : i + 1] for i in range(3))
@@ -285,10 +284,8 @@ def _read_key(
     b2 = _read_b2(file, n_wires, backend, check=check_points, random_bytes=random_bytes)
     c = read(8, n_wires - n_ic)
     a_wires, b_wires, of_c = _find_finite(a), _find_finite(b1, b2), _find_finite(c)
-    return ProvingKey(
-        verifying=VerifyingKey.plain(
-            alpha=alpha, public=ic, beta=beta2, gamma=gamma2, delta=delta2
-        ),
+    return PlainProvingKey(
+        verifying=PlainKey(alpha=alpha, public=ic, beta=beta2, gamma=gamma2, delta=delta2),
         quotient=Quotient.WHOLE,
         domain=1 << header.lg_n,
         n_wires=n_wires,
@@ -301,8 +298,10 @@ def _read_key(
         b2=G2Array.concat([b2[b_wires], beta2, delta2]),
         c=c[of_c],
         h=read(9, 1 << header.lg_n),
+        linked=(),
         advice=G1Array.zeros(0),
-        groups=(),
+        basis=G1Array.zeros(0),
+        link=G1Array.zeros(0),
         correction=G1Array.concat([delta1, G1Array.zeros(1)]),
     )
 

@@ -1,12 +1,12 @@
 """The commitments that a proof makes (PROTOCOL section 3).
 
-    D'  = sum w_i [K_i/gamma] + rho' [eta/gamma]                        of each linked group
-    pi  = sum w_i (k1 h_i + k2 [K_i/gamma]) + rho k1 h_0 + rho' k2 [eta/gamma]
+    D'  = sum w_i [K_i] + sum_g rho_g eta_g + rho' eta                     over all linked groups
+    pi  = sum w_i (k1_g h_i + k2 [K_i]) + sum_g rho_g (k1_g h_0 + k2 eta_g) + rho' k2 eta
     D_A = sum_advice z_k [K_k/delta_A] + rho_A [eta_A/delta_A]
 
-pi shows that D' opens to the same wires as the commitment D of `prover.pedersen.commitment`, which
-is made once for a model and serves every key. rho opens D and stays with its owner; rho' and rho_A
-are fresh for each proof and forgotten.
+pi shows that D' opens to the same wires as the commitments D_g of `prover.pedersen.commitment`,
+which are made once, of a model for instance, and serve every key. rho_g opens D_g and stays with
+its owner; rho' and rho_A are fresh for each proof and forgotten.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from kernels.array import FrArray, G1Array
 from kernels.backend import Backend
 from prover.errors import KeyMismatch
 from prover.groth16.sums import sum_all
-from prover.keys.halves import G1Bases, LinkedGroup, ProvingKey
-from prover.randomness import RandomBytes, draw_scalar
+from prover.keys.halves import G1Bases, ProvingKey
 
 _INFINITY = G1Array.zeros(1)
 
@@ -35,10 +34,13 @@ class Opening:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Linked:
-    """D' of each linked group, with its blinding rho', and pi; arrays as in `Proof`."""
+    """D' and pi, arrays as in `Proof`; infinity, without blindings, where there are no groups.
+
+    blindings : of D': rho of each group, then rho'
+    """
 
     own: G1Array
-    links: G1Array
+    link: G1Array
     blindings: tuple[int, ...] = field(repr=False)
 
 
@@ -47,41 +49,29 @@ def commit_wires(
     openings: Sequence[Opening],
     advice: FrArray,
     *,
+    blinding: int,
     rho_a: int,
-    random_bytes: RandomBytes,
     backend: Backend,
 ) -> tuple[Linked, G1Array]:
     """`link_groups` and `commit_advice`, whose sums a device computes together."""
-    blindings = _draw_blindings(key, openings, random_bytes)
+    blindings = _list_blindings(openings, blinding)
     sums = chain(
         _list_links(key, openings, blindings, backend), _list_advice(key, advice, rho_a, backend)
     )
     points, _ = sum_all(sums, backend=backend)
-    n_links = 2 * len(openings)
-    return _linked_of(points[:n_links], blindings), G1Array.concat([*points[n_links:], _INFINITY])[
-        :1
-    ]
-
-
-def link_group(
-    group: LinkedGroup, opening: Opening, blinding: int, backend: Backend
-) -> tuple[G1Array, G1Array]:
-    """D' and pi of one group, arrays of length 1. Raises KeyMismatch for another length.
-
-    blinding : rho', fresh and uniform
-    """
-    (own, link), _ = sum_all(_list_link(group, opening, blinding, backend), backend=backend)
-    return own, link
+    n_links = 2 if blindings else 0
+    return _linked_of(points[:n_links], blindings), (points[n_links:] or [_INFINITY])[0]
 
 
 def link_groups(
-    key: ProvingKey, openings: Sequence[Opening], random_bytes: RandomBytes, backend: Backend
+    key: ProvingKey, openings: Sequence[Opening], blinding: int, backend: Backend
 ) -> Linked:
-    """D' and pi of every linked group under fresh blindings. Raises KeyMismatch.
+    """D' and pi of all linked groups; infinity for a circuit without them. Raises KeyMismatch.
 
     openings : of the commitments in the statement, in their order
+    blinding : rho', fresh and uniform
     """
-    blindings = _draw_blindings(key, openings, random_bytes)
+    blindings = _list_blindings(openings, blinding)
     points, _ = sum_all(_list_links(key, openings, blindings, backend), backend=backend)
     return _linked_of(points, blindings)
 
@@ -92,30 +82,25 @@ def commit_advice(key: ProvingKey, advice: FrArray, rho_a: int, backend: Backend
     return points[0] if points else _INFINITY
 
 
-def _draw_blindings(
-    key: ProvingKey, openings: Sequence[Opening], random_bytes: RandomBytes
-) -> tuple[int, ...]:
-    if len(openings) != len(key.groups):
-        raise KeyMismatch(f"{len(openings)} commitments for a key of {len(key.groups)}")
-    return tuple(draw_scalar(random_bytes) for _ in openings)
+def _list_blindings(openings: Sequence[Opening], blinding: int) -> tuple[int, ...]:
+    """Those of the commitments, and rho'; none without linked groups."""
+    return (*(opening.rho for opening in openings), blinding) if openings else ()
 
 
 def _list_links(
     key: ProvingKey, openings: Sequence[Opening], blindings: Sequence[int], backend: Backend
 ) -> Iterator[tuple[FrArray, G1Bases]]:
-    """The sums D' and pi of each group."""
-    for group, opening, blinding in zip(key.groups, openings, blindings, strict=True):
-        yield from _list_link(group, opening, blinding, backend)
-
-
-def _list_link(
-    group: LinkedGroup, opening: Opening, blinding: int, backend: Backend
-) -> Iterator[tuple[FrArray, G1Bases]]:
-    if len(opening.wires) != len(group):
-        raise KeyMismatch(f"{len(opening.wires)} wires for a linked group of {len(group)}")
-    yield backend.concat([opening.wires, FrArray.from_ints([blinding])]), group.basis
-    blinders = FrArray.from_ints([opening.rho, blinding])
-    yield backend.concat([opening.wires, blinders]), group.link
+    """The sums D' and pi, whose scalars are the same array."""
+    if len(openings) != len(key.linked):
+        raise KeyMismatch(f"{len(openings)} commitments for a key of {len(key.linked)}")
+    for n_wires, opening in zip(key.linked, openings, strict=True):
+        if len(opening.wires) != n_wires:
+            raise KeyMismatch(f"{len(opening.wires)} wires for a linked group of {n_wires}")
+    if openings:
+        wires = [opening.wires for opening in openings]
+        scalars = backend.concat([*wires, FrArray.from_ints(blindings)])
+        yield scalars, key.basis
+        yield scalars, key.link
 
 
 def _list_advice(
@@ -129,10 +114,6 @@ def _list_advice(
 
 
 def _linked_of(points: Sequence[G1Array], blindings: tuple[int, ...]) -> Linked:
-    """Of D' and pi, group by group."""
-    none = G1Array.zeros(0)
-    return Linked(
-        own=G1Array.concat([none, *points[::2]]),
-        links=G1Array.concat([none, *points[1::2]]),
-        blindings=blindings,
-    )
+    """Of D' and pi, if there are any."""
+    own, link = points or (_INFINITY, _INFINITY)
+    return Linked(own=own, link=link, blindings=blindings)

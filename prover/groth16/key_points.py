@@ -1,4 +1,4 @@
-"""From the exponents of a key to its points: multiples of the generators, and of a link's bases.
+"""From the exponents of a key to its points: multiples of the generators, and the link's sums.
 
 Points are made in pieces, and handed over piece by piece to what keeps them: memory, or a file
 where memory is short (`prover.keys.streamed`).
@@ -6,8 +6,8 @@ where memory is short (`prover.keys.streamed`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,18 +17,17 @@ from kernels.bn254 import G1, G2
 from kernels.cpu.backend import CpuBackend
 from kernels.cpu.words.group import add_g1
 from prover.circuit.r1cs import R1CS
-from prover.groth16.trapdoor import LinkTrapdoor, Trapdoor
+from prover.groth16.trapdoor import Trapdoor
 from prover.keys.halves import (
-    OWN_ARRAYS,
+    ARRAYS,
+    NO_FILE,
     KeyArray,
-    LinkedGroup,
-    ProvingKey,
     Quotient,
     Role,
     VerifyingKey,
     Wires,
-    list_arrays,
 )
+from prover.keys.plain import PlainKey
 from prover.keys.streamed import Keep, cut_pieces, keep_in_memory
 from prover.pedersen.bases import load_bases
 from prover.progress import StageProgress
@@ -38,19 +37,17 @@ _G1, _G2 = G1Array.from_ints([G1]), G2Array.from_ints([G2])
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Exponents:
-    """Discrete logarithms of every point of `ProvingKey` and of the public basis.
+    """Discrete logarithms of every point of `Queries` but the link's, and of the public basis.
 
     wires, points : by the names of the key's fields
-    groups        : of the basis of each linked group, (K_i | eta) / gamma
     """
 
     wires: dict[str, Wires]
     points: dict[str, FrArray]
-    groups: list[FrArray]
     public: FrArray
 
 
-def make_points(
+def make_queries(
     r1cs: R1CS,
     exponents: Exponents,
     trapdoor: Trapdoor,
@@ -59,32 +56,27 @@ def make_points(
     backend: Backend,
     report: StageProgress,
     keep: Keep,
-) -> ProvingKey:
-    """The key of these exponents; its verifying half names no circuit and no file yet.
+) -> dict[str, Any]:
+    """The fields of `Queries` for these exponents.
 
     exponents : those of an array go when its points are there
     """
-    e = exponents
-    public = backend.fixed_base_g1(e.public, _G1, progress=partial(report, "public basis"))
-    arrays: dict[str, Any] = dict(e.wires)
-    for array in OWN_ARRAYS:
-        if array.role is not Role.WIRES:
-            arrays[array.name] = _keep_multiples(
-                array, e.points.pop(array.name), backend, partial(report, array.stage), keep
-            )
-    groups = [
-        _make_group(group, exponents, link, backend, report, keep)
-        for group, (exponents, link) in enumerate(zip(e.groups, trapdoor.links, strict=True))
-    ]
-    return ProvingKey(
-        verifying=_make_verifying(r1cs, trapdoor, backend, public),
-        quotient=quotient,
-        domain=r1cs.domain,
-        n_wires=r1cs.n_wires,
-        n_advice=r1cs.n_advice,
-        groups=tuple(groups),
-        **arrays,
-    )
+    found: dict[str, Any] = dict(exponents.wires)
+    basis = exponents.points["basis"]
+    for array in ARRAYS:
+        if array.role is Role.LINK_BASES:
+            found[array.name] = _keep_link(array, r1cs, basis, trapdoor, backend, report, keep)
+        elif array.role is not Role.WIRES:
+            own = exponents.points.pop(array.name)
+            progress = partial(report, array.stage)
+            found[array.name] = _keep_multiples(array, own, backend, progress, keep)
+    return found | {
+        "quotient": quotient,
+        "domain": r1cs.domain,
+        "n_wires": r1cs.n_wires,
+        "n_advice": r1cs.n_advice,
+        "linked": r1cs.linked,
+    }
 
 
 def _keep_multiples(
@@ -116,47 +108,63 @@ def _tell_within(progress: Progress, i: int, n: int, done: int, total: int) -> N
     progress(i * total + done, n * total)
 
 
-def _make_group(
-    group: int,
+def _keep_link(
+    array: KeyArray,
+    r1cs: R1CS,
     exponents: FrArray,
-    link: LinkTrapdoor,
+    trapdoor: Trapdoor,
     backend: Backend,
     report: StageProgress,
     keep: Keep,
-) -> LinkedGroup:
-    """The bases of a linked group; the halves of its link are added up here and forgotten.
+) -> Any:
+    """The bases of the link, whose two parts are added up here and forgotten.
 
-    The wires come first in both arrays; h_0 blinds the commitment, eta that of the proof.
+    exponents : of `Queries.basis`, to which the bases here belong one by one
     """
-    basis, linked = (a for a in list_arrays(group + 1) if a.group == group)
-    n_wires = len(exponents) - 1
-    kept = _keep_multiples(basis, exponents, backend, partial(report, basis.stage), keep)
-    report("link", 0, 2)
-    scaled = backend.from_mont(backend.scale(backend.to_mont(exponents), link.k2))
+    if not r1cs.linked:
+        return keep(array, 0, iter([G1Array.zeros(0)]))
+    report(array.stage, 0, 2)
+    scaled = backend.from_mont(backend.scale(backend.to_mont(exponents), trapdoor.k2))
     of_key = backend.fixed_base_g1(scaled, _G1)
-    report("link", 1, 2)
-    h = load_bases(n_wires, report)
-    hashed = CpuBackend().scale_g1(link.k1, G1Array.concat([h[1:], h[:1]]))
-    sums = add_g1(hashed, G1Array.concat([of_key[:n_wires], G1Array.zeros(1)]))
-    report("link", 2, 2)
-    points = G1Array.concat([sums, of_key[n_wires:]])
-    pieces = (points[piece] for piece in cut_pieces(len(points)))
-    return LinkedGroup(basis=kept, link=keep(linked, len(points), pieces))
+    report(array.stage, 1, 2)
+    points = add_g1(_scale_hashed(r1cs.linked, trapdoor, report), of_key)
+    report(array.stage, 2, 2)
+    return keep(array, len(points), (points[piece] for piece in cut_pieces(len(points))))
 
 
-def _make_verifying(
-    r1cs: R1CS, trapdoor: Trapdoor, backend: Backend, public: G1Array
+def _scale_hashed(linked: Sequence[int], trapdoor: Trapdoor, report: StageProgress) -> G1Array:
+    """k1_g h_i for the wires of each group, h_1 for the first of them; k1_g h_0; and nothing."""
+    h, cpu = load_bases(max(linked), report), CpuBackend()
+    scaled = [
+        cpu.scale_g1(group.k1, h[: 1 + n]) for n, group in zip(linked, trapdoor.groups, strict=True)
+    ]
+    blinders = [points[:1] for points in scaled]
+    return G1Array.concat([*(points[1:] for points in scaled), *blinders, G1Array.zeros(1)])
+
+
+def make_verifying(
+    r1cs: R1CS, exponents: Exponents, trapdoor: Trapdoor, backend: Backend, progress: Progress
 ) -> VerifyingKey:
+    """The verifying half; it names no circuit and no file yet."""
     t = trapdoor
+    links = [*(group.k1 for group in t.groups), t.k2] if t.groups else []
     delta_a = t.delta_a if r1cs.n_advice else 0
-    links = [x for link in t.links for x in (link.a * link.k1, link.a * link.k2, link.a)]
-    scalars = FrArray.from_ints([t.beta, t.gamma, t.delta, delta_a, *links])
-    g2 = backend.fixed_base_g2(scalars, _G2)
-    plain = VerifyingKey.plain(
+    g2 = backend.fixed_base_g2(FrArray.from_ints([t.beta, t.delta, delta_a, *links]), _G2)
+    return VerifyingKey(
+        circuit_digest=NO_FILE,
+        card_digest=NO_FILE,
+        proving_digest=NO_FILE,
+        ceremony_digest=NO_FILE,
+        n_challenges=0,
         alpha=backend.fixed_base_g1(FrArray.from_ints([t.alpha]), _G1),
-        public=public,
+        public=backend.fixed_base_g1(exponents.public, _G1, progress=progress),
         beta=g2[0:1],
-        gamma=g2[1:2],
-        delta=g2[2:3],
+        delta=g2[1:2],
+        delta_a=g2[2:3],
+        links=g2[3:],
     )
-    return replace(plain, delta_a=g2[3:4], links=g2[4:])
+
+
+def to_plain(key: VerifyingKey) -> PlainKey:
+    """The points of a key without committed groups; its gamma is one."""
+    return PlainKey(alpha=key.alpha, public=key.public, beta=key.beta, gamma=_G2, delta=key.delta)

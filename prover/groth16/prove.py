@@ -2,7 +2,7 @@
 
     A = alpha + sum z_k u_k + a delta                B = beta + sum z_k v_k + b delta
     C = sum over the C query + sum over the H query + b A + a B - a b delta
-        - rho_A [eta_A/delta] - sum rho' [eta/delta], over the linked groups
+        - rho_A [eta_A/delta] - sum_g rho_g [eta_g/delta] - rho' [eta/delta]
 
 a and b are fresh for every proof: with them A and B are uniform, and C is determined by the rest.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
 from kernels.backend import Backend
@@ -21,7 +21,7 @@ from prover.circuit.r1cs import Factors
 from prover.errors import KeyMismatch
 from prover.groth16.quotient import compute_quotient_scalars
 from prover.groth16.sums import sum_all
-from prover.keys.halves import ProvingKey, list_arrays
+from prover.keys.halves import ARRAYS, Queries
 from prover.keys.streamed import StreamedBases
 from prover.progress import StageProgress, silent
 from prover.randomness import RandomBytes, draw_scalar
@@ -32,14 +32,16 @@ ON_ITS_WAY = 1 << 21
 time than a device saves where it sums A with the rest."""
 
 
-def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) -> ProvingKey:
+K = TypeVar("K", bound=Queries)
+
+
+def prepare(key: K, backend: Backend, *, max_bytes: int | None = None) -> K:
     """The key with its bases prepared for many proofs on this backend; those in a file stay there.
 
     max_bytes : for each query, how much precomputation may take (default: none)
     """
-    own: dict[str, Any] = {}
-    of_groups: list[dict[str, Any]] = [{} for _ in key.groups]
-    for array in list_arrays(len(key.groups)):
+    prepared: dict[str, Any] = {}
+    for array in ARRAYS:
         if not array.role.is_sum:
             continue
         bases = array.of(key)
@@ -47,14 +49,12 @@ def prepare(key: ProvingKey, backend: Backend, *, max_bytes: int | None = None) 
             bases = backend.fix_g1(bases, max_bytes=max_bytes)
         elif isinstance(bases, G2Array):
             bases = backend.fix_g2(bases, max_bytes=max_bytes)
-        target = own if array.group is None else of_groups[array.group]
-        target[array.name] = bases
-    groups = [replace(group, **fixed) for group, fixed in zip(key.groups, of_groups, strict=True)]
-    return replace(key, groups=tuple(groups), **own)
+        prepared[array.name] = bases
+    return replace(key, **prepared)
 
 
 def compute_points(
-    key: ProvingKey,
+    key: Queries,
     circuit: Factors,
     z: FrMont | FrArray,
     *,
@@ -68,7 +68,7 @@ def compute_points(
 
     z         : (1 | public | linked | advice | private), shape [n_wires]; uploaded if it is not.
                 FrArray: of the host, as files have it
-    blindings : rho' of the D' of each linked group
+    blindings : of D', as in `prover.groth16.commitment.Linked`
     rho_a     : the blinding of D_A; 0 for a circuit without advice
     cost      : two sparse products, four transforms of the domain (six of a WHOLE quotient), four
                 MSMs in G1 and one in G2
@@ -82,7 +82,7 @@ def compute_points(
 
 
 def _compute_points(
-    key: ProvingKey,
+    key: Queries,
     circuit: Factors,
     z: FrMont | FrArray,
     blindings: Sequence[int],
@@ -140,7 +140,7 @@ class _Scalars:
 
 
 def _compute_scalars(
-    key: ProvingKey,
+    key: Queries,
     circuit: Factors,
     z: FrMont | FrArray,
     backend: Backend,
@@ -177,7 +177,7 @@ def _compute_scalars(
 
 
 def _quotient(
-    key: ProvingKey, circuit: Factors, z: FrMont, backend: Backend, report: StageProgress
+    key: Queries, circuit: Factors, z: FrMont, backend: Backend, report: StageProgress
 ) -> FrArray:
     report("products", 0, 2)
     a_rows = backend.matvec(circuit.a, z)
@@ -199,7 +199,7 @@ def _require_one(first: FrArray) -> None:
         raise KeyMismatch("wire 0 of the witness is not the constant one")
 
 
-def _check_sizes(key: ProvingKey, circuit: Factors, z: FrMont | FrArray) -> None:
+def _check_sizes(key: Queries, circuit: Factors, z: FrMont | FrArray) -> None:
     found = (circuit.n_wires, circuit.n_public, circuit.linked, circuit.n_advice)
     sizes = (key.n_wires, key.n_public, key.linked, key.n_advice)
     if found != sizes or key.domain not in circuit.domains:

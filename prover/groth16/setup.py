@@ -8,13 +8,15 @@ Everything is computed in the exponent first, by columns:
     u_k(tau) = sum_i A_ik L_i(tau)     the transposed matrix times the Lagrange values; v, w alike
     K_k      = beta u_k + alpha v_k + w_k
 
-and then multiplied into the groups by fixed-base multiplications; the links alone also have parts
+and then multiplied into the groups by fixed-base multiplications; the link alone also has parts
 k1 h_i, multiples of points of unknown logarithms.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -27,10 +29,11 @@ from prover.circuit.constraints import check_independence
 from prover.circuit.r1cs import R1CS, Factors
 from prover.errors import TrapdoorInvalid
 from prover.groth16.domain import Domain
-from prover.groth16.key_points import Exponents, make_points
+from prover.groth16.key_points import Exponents, make_queries, make_verifying, to_plain
 from prover.groth16.trapdoor import Trapdoor, draw_trapdoor
 from prover.keys.card import KeyCard
-from prover.keys.halves import NO_FILE, ProvingKey, Quotient, Wires
+from prover.keys.halves import NO_FILE, ProvingKey, Quotient, VerifyingKey, Wires
+from prover.keys.plain import PlainProvingKey
 from prover.keys.proving_file import compute_proving_digest
 from prover.keys.streamed import Keep, keep_in_memory
 from prover.progress import StageProgress, silent
@@ -99,11 +102,8 @@ def compute_exponents(
     advice, eta_a = FrArray.zeros(0), 0
     if r1cs.n_advice:
         eta_a = t.eta_a * delta_inverse
-        advice = _group(columns.k[r1cs.advice], t.delta_a, t.eta_a, backend)
-    groups = [
-        _group(columns.k[wires], t.gamma, link.eta, backend)
-        for wires, link in zip(r1cs.linked_groups, t.links, strict=True)
-    ]
+        advice = _divide(columns.k[r1cs.advice], t.delta_a, t.eta_a, backend)
+    blinders = t.blinders
     return Exponents(
         wires={"a_wires": a_wires, "b_wires": b_wires, "c_wires": c_wires},
         points={
@@ -113,16 +113,16 @@ def compute_exponents(
             "c": c,
             "h": backend.from_mont(compute_h_query(r1cs.domain, t, backend)),
             "advice": advice,
+            "basis": _append(backend.from_mont(columns.k[r1cs.linked_wires]), *blinders),
             "correction": FrArray.from_ints(
-                [t.delta, eta_a, *(link.eta * delta_inverse for link in t.links)]
+                [t.delta, eta_a, *(eta * delta_inverse for eta in blinders)]
             ),
         },
-        groups=groups,
-        public=backend.from_mont(backend.scale(columns.k[r1cs.public], pow(t.gamma, -1, R))),
+        public=backend.from_mont(columns.k[r1cs.public]),
     )
 
 
-def _group(basis: FrMont, denominator: int, blinder: int, backend: Backend) -> FrArray:
+def _divide(basis: FrMont, denominator: int, blinder: int, backend: Backend) -> FrArray:
     """(K_k | eta) / denominator: the basis of a commitment, its blinder last."""
     scale = pow(denominator, -1, R)
     return _append(backend.from_mont(backend.scale(basis, scale)), blinder * scale)
@@ -207,27 +207,30 @@ def setup(
     cost           : about 4 G1 multiples per wire, 1 per row, 1 G2 multiple per wire of B, and for
                      each linked wire one of a point that is not fixed, about 12 us a thread
     """
-    key = _make_key(r1cs, trapdoor, backend, Quotient.SPLIT, progress or silent, keep)
+    report = progress or silent
+    points, queries = _make_halves(r1cs, trapdoor, backend, Quotient.SPLIT, report, keep)
     verifying = replace(
-        key.verifying,
+        points,
         circuit_digest=circuit_digest,
         card_digest=card_digest,
         n_challenges=n_challenges,
     )
-    return pin_files(replace(key, verifying=verifying))
+    return pin_files(ProvingKey(verifying=verifying, **queries))
 
 
 def setup_plain(
     circuit: R1CS, *, trapdoor: Trapdoor, backend: Backend, progress: StageProgress | None = None
-) -> tuple[ProvingKey, Factors]:
+) -> tuple[PlainProvingKey, Factors]:
     """A key of plain Groth16 with a WHOLE quotient, as snarkjs's are, and the rows it is for.
 
     Every wire that is not public counts as private. Cost and errors are those of `setup`.
     """
     padded = append_public_rows(circuit)
     report = progress or silent
-    key = _make_key(padded, trapdoor, backend, Quotient.WHOLE, report, keep_in_memory)
-    return key, padded
+    points, queries = _make_halves(
+        padded, trapdoor, backend, Quotient.WHOLE, report, keep_in_memory
+    )
+    return PlainProvingKey(verifying=to_plain(points), **queries), padded
 
 
 def append_public_rows(circuit: R1CS) -> R1CS:
@@ -264,23 +267,25 @@ def _pad(m: SparseMatrix, n_rows: int) -> SparseMatrix:
     return replace(m, indptr=np.concatenate([m.indptr, empty]))
 
 
-def _make_key(
+def _make_halves(
     r1cs: R1CS,
     trapdoor: Trapdoor,
     backend: Backend,
     quotient: Quotient,
     report: StageProgress,
     keep: Keep,
-) -> ProvingKey:
-    """The points of a key; its verifying half names no circuit and no file yet."""
+) -> tuple[VerifyingKey, dict[str, Any]]:
+    """The points of both halves; the verifying half names no circuit and no file yet."""
     check_independence(r1cs)
     trapdoor.check(r1cs.domain)
-    if len(trapdoor.links) != len(r1cs.linked):
-        raise TrapdoorInvalid("links")
+    if len(trapdoor.groups) != len(r1cs.linked):
+        raise TrapdoorInvalid("groups")
     report("columns", 0, 1)
     exponents = compute_exponents(r1cs, trapdoor, backend, quotient)
     report("columns", 1, 1)
-    return make_points(
+    public = partial(report, "public basis")
+    verifying = make_verifying(r1cs, exponents, trapdoor, backend, public)
+    queries = make_queries(
         r1cs,
         exponents,
         trapdoor,
@@ -289,6 +294,7 @@ def _make_key(
         report=report,
         keep=keep,
     )
+    return verifying, queries
 
 
 def pin_files(key: ProvingKey) -> ProvingKey:

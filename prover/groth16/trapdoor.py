@@ -11,30 +11,32 @@ from prover.randomness import RandomBytes, draw_nonzero_scalar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkTrapdoor:
-    """The secret scalars of one linked group: its blinder's, and those of its link."""
+class GroupTrapdoor:
+    """The secret scalars of one linked group: its blinder's, and its own of the link."""
 
     eta: int
     k1: int
-    k2: int
-    a: int
 
     def __repr__(self) -> str:
-        return "LinkTrapdoor(hidden)"
+        return "GroupTrapdoor(hidden)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trapdoor:
-    """The setup's secret scalars, each in [1, r). Forget them: they forge proofs."""
+    """The setup's secret scalars, each in [1, r). Forget them: they forge proofs.
+
+    eta, k2 : of the link, which all groups share; a circuit without groups has no use for them
+    """
 
     tau: int
     alpha: int
     beta: int
-    gamma: int
     delta: int
     delta_a: int
     eta_a: int
-    links: tuple[LinkTrapdoor, ...]
+    eta: int
+    k2: int
+    groups: tuple[GroupTrapdoor, ...]
 
     def __repr__(self) -> str:
         return "Trapdoor(hidden)"
@@ -42,10 +44,15 @@ class Trapdoor:
     @property
     def scalars(self) -> dict[str, int]:
         """Every scalar by its name."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "links"}
-        for i, link in enumerate(self.links):
-            own |= {f"links[{i}].{f.name}": getattr(link, f.name) for f in fields(link)}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "groups"}
+        for i, group in enumerate(self.groups):
+            own |= {f"groups[{i}].{f.name}": getattr(group, f.name) for f in fields(group)}
         return own
+
+    @property
+    def blinders(self) -> list[int]:
+        """eta of each group, then eta: as they lie in a key; none without groups."""
+        return [*(group.eta for group in self.groups), self.eta] if self.groups else []
 
     def check(self, n: int) -> None:
         """Raises TrapdoorInvalid when a trapdoor point would be the identity, or tau is one of the
@@ -64,8 +71,9 @@ def draw_trapdoor(random_bytes: RandomBytes, *, n_linked: int) -> Trapdoor:
     """
 
     def draw(owner: type) -> dict[str, int]:
-        names = [f.name for f in fields(owner) if f.name != "links"]
+        names = [f.name for f in fields(owner) if f.name != "groups"]
         return {name: draw_nonzero_scalar(random_bytes) for name in names}
 
     own = draw(Trapdoor)
-    return Trapdoor(links=tuple(LinkTrapdoor(**draw(LinkTrapdoor)) for _ in range(n_linked)), **own)
+    groups = tuple(GroupTrapdoor(**draw(GroupTrapdoor)) for _ in range(n_linked))
+    return Trapdoor(groups=groups, **own)

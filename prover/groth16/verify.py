@@ -1,23 +1,23 @@
 """Verification: any bytes give a verdict, and a batch costs one final exponentiation.
 
-For proof i, X_i = sum_public z_k [K_k/gamma], one equation, and one for each linked group g:
+For proof i, X_i = sum_public z_k [K_k], one equation, and one for its link:
 
-    e(A, B) = e(alpha, beta) e(X + sum_g D'_g, gamma) e(D_A, delta_A) e(C, delta)
-    e(D_g, C1_g) e(D'_g, C2_g) = e(pi_g, A2_g)        D_g from the statement, less what is public
+    e(A, B) = e(alpha, beta) e(X + D', [1]) e(D_A, delta_A) e(C, delta)
+    prod_g e(D_g, C1_g) e(D', C2) = e(pi, [1])        D_g from the statement, less what is public
 
-Each equation of each proof is raised to its own nonzero 128-bit weight (r_i and t_ig) and all are
+Each equation of each proof is raised to its own nonzero 128-bit weight (r_i and t_i) and all are
 multiplied into one product of pairings, in which pairings with the same G2 point join:
 
-    prod e(-r_i A_i, B_i) * e(sum r_i alpha, beta) * e(sum r_i (X_i + sum_g D'_ig), gamma)
+    prod e(-r_i A_i, B_i) * e(sum r_i alpha, beta) * e(sum r_i (X_i + D'_i) - t_i pi_i, [1])
       * e(sum r_i D_A,i, delta_A) * e(sum r_i C_i, delta)
-      * prod_g e(sum t_ig D_ig, C1_g) e(sum t_ig D'_ig, C2_g) e(-sum t_ig pi_ig, A2_g) = 1
+      * prod_g e(sum t_i D_ig, C1_g) * e(sum t_i D'_i, C2) = 1
 
 Why it holds: all points have order r, so a false equation survives for at most one weight mod r,
 and a false batch passes with probability below 2^-127. The weights come from the verifier's own
 generator after all bytes are fixed. Equal or predictable weights would let the terms of the
-equations cancel: A = alpha, B = beta, C = D_A = 0 and a crafted pi would pass for any statement,
-and the error of one link would make up for another's. A valid proof is worth the security of the
-curve, about 100 bits (`kernels.bn254`).
+equations cancel: A = alpha, B = beta, C = D_A = 0 and pi + X + D' in place of pi would pass for any
+statement, and the error of one link would make up for another's. A valid proof is worth the
+security of the curve, about 100 bits (`kernels.bn254`).
 
 Nothing here imports the proving half.
 """
@@ -29,6 +29,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kernels.array import FrArray, G1Array, G2Array
+from kernels.bn254 import R
 from kernels.cpu.words.group import add_g1, mul_g1, neg_g1
 from kernels.cpu.words.power import power_fp
 from kernels.cpu.words.small_msm import small_msm_g1
@@ -81,8 +82,8 @@ def verify_batch(
 ) -> list[Verdict]:
     """The verdict on each envelope, all under one key.
 
-    cost  : one pairing per proof, four more, and three for each linked group; with f false proofs
-            about 2 f log2(n) products more
+    cost  : one pairing per proof, four more, and with linked groups one for each and one; with f
+            false proofs about 2 f log2(n) products more
     Raises KeyMismatch only when `public_inputs` answers for another circuit than the key's.
     """
     admitted = [admit(Envelope.decode(x), key=key, public_inputs=public_inputs) for x in raws]
@@ -227,26 +228,35 @@ def equations_hold(
 ) -> bool:
     """All equations of all claims, with probability of error below 2^-127.
 
-    Without advice D_A is infinity in every proof and delta_A in the key: such pairings are one.
+    Without advice D_A is infinity in every proof and delta_A in the key: such a pairing is one.
     """
     r = [draw_weight(random_bytes) for _ in claims]
-    a, c, d_a, own = (
+    a, c, d_a = (
         G1Array.concat([getattr(claim.proof, name) for claim in claims])
-        for name in ("a", "c", "d_a", "own")
+        for name in ("a", "c", "d_a")
     )
     public = combine_wires([claim.public for claim in claims], r)
-    of_own = [weight for weight in r for _ in range(key.n_linked)]
-    of_key = key.public_bases.sum(FrArray.concat([FrArray.from_ints([sum(r)]), public]))
+    of_one = key.public_bases.sum(FrArray.concat([FrArray.from_ints([sum(r)]), public]))
+    links: list[G1Array] = []
+    if key.n_linked:
+        t = [draw_weight(random_bytes) for _ in claims]
+        own, pi = (
+            G1Array.concat([getattr(claim.proof, name) for claim in claims])
+            for name in ("own", "link")
+        )
+        minus = [R - weight for weight in t]
+        of_one = add_g1(of_one, _sum(G1Array.concat([own, pi]), r + minus))
+        links = [*_weigh_commitments(claims, key.n_linked, t), _sum(own, t)]
     g1 = [
         neg_g1(mul_g1(FrArray.from_ints(r), a)),
         _sum(key.alpha, [sum(r)]),
-        add_g1(of_key, _sum(own, of_own)),
+        of_one,
         _sum(c, r),
         _sum(d_a, r),
+        *links,
     ]
-    for group in range(key.n_linked):
-        g1 += _weigh_links(claims, group, [draw_weight(random_bytes) for _ in claims])
-    return product_is_one(g1, G2Array.concat([claim.proof.b for claim in claims]), key)
+    b = G2Array.concat([claim.proof.b for claim in claims])
+    return product_is_one(g1, b, key.fixed_lines)
 
 
 def _sum(points: G1Array, scalars: Sequence[int]) -> G1Array:
@@ -255,20 +265,13 @@ def _sum(points: G1Array, scalars: Sequence[int]) -> G1Array:
     return add_up(FrArray.from_ints(scalars), points)
 
 
-def _weigh_links(claims: Sequence[Claim], group: int, t: Sequence[int]) -> list[G1Array]:
-    """The points of this group's link equations, for its C1, C2 and A2."""
-    at = slice(group, group + 1)
-    d, own, pi = (
-        G1Array.concat(points)
-        for points in (
-            [claim.commitments[at] for claim in claims],
-            [claim.proof.own[at] for claim in claims],
-            [claim.proof.links[at] for claim in claims],
-        )
-    )
-    return [_sum(d, t), _sum(own, t), neg_g1(_sum(pi, t))]
+def _weigh_commitments(claims: Sequence[Claim], n_linked: int, t: Sequence[int]) -> list[G1Array]:
+    """sum t_i D_ig of each linked group."""
+    groups = [slice(group, group + 1) for group in range(n_linked)]
+    return [_sum(G1Array.concat([c.commitments[at] for c in claims]), t) for at in groups]
 
 
 def _fits_groups(proof: Proof, key: VerifyingKey) -> bool:
-    """As many links as the key has; D_A is infinity without advice, as no equation binds it."""
-    return len(proof.links) == key.n_linked and (key.has_advice or not proof.d_a.data.any())
+    """Infinity where the circuit has no linked group or no advice, as no equation binds it."""
+    has_link = bool(proof.own.data.any() or proof.link.data.any())
+    return (key.n_linked > 0 or not has_link) and (key.has_advice or not proof.d_a.data.any())

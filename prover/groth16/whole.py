@@ -1,6 +1,6 @@
 """A whole proof, from the wires that are fixed before the challenges to its points.
 
-commit      D_A under a blinding of its own; D' and pi of each linked group
+commit      D_A under a blinding of its own; D' and pi of the linked groups
 challenges  from statement | D' and pi | D_A; public wires as verifiers compute them
 witness 2   products and inverses
 prove       quotient, A, B, C
@@ -58,15 +58,15 @@ def prove_statement(
     """
     with backend.integers.active(key):  # entered once, not at every step
         with stages.stage("commit"):
-            rho_a = draw_scalar(random_bytes)
+            blinding, rho_a = draw_scalar(random_bytes), draw_scalar(random_bytes)
             linked, d_a = commit_wires(
-                key, openings, advice, rho_a=rho_a, random_bytes=random_bytes, backend=backend
+                key, openings, advice, blinding=blinding, rho_a=rho_a, backend=backend
             )
 
         with stages.stage("challenges"):
             challenges = compute_challenges(
                 statement.encode(),
-                committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
+                committed=encode_committed(own=linked.own, link=linked.link, d_a=d_a),
                 n_challenges=key.verifying.n_challenges,
             )
             public = public_inputs(statement, challenges)
@@ -88,7 +88,7 @@ def prove_statement(
                 progress=stages.report,
             )
             proof = Proof(
-                a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a
+                a=points.a, b=points.b, c=points.c, own=linked.own, link=linked.link, d_a=d_a
             )
     return WholeProof(proof=proof, z=z)
 

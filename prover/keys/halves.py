@@ -6,11 +6,11 @@ that names the key names all of them. `prover.keys.folder` keeps a key in a fold
 
     verifying.key = "zkpotvky" | version, 2 bytes | fields as in `prover.wire.statement`: circuit
                     digest, card digest, proving digest, ceremony digest, number of challenges (8
-                    bytes), G1 points alpha and public basis, G2 points beta, gamma, delta and
-                    delta_A, G2 points C1, C2 and A2 of each linked group; all uncompressed
+                    bytes), G1 points alpha and public basis, G2 points beta, delta and delta_A,
+                    G2 points C1 of each linked group and C2; all uncompressed
 
-delta_A at infinity says that the circuit has no advice; 32 zero bytes for a digest say that the key
-has no such file.
+delta_A at infinity says that the circuit has no advice, no C1 and C2 that it has no linked group;
+32 zero bytes for a digest say that the key has no such file.
 
 Nothing in a key of one party can say who knew its trapdoor: those who did can prove anything under
 it. Take it for what its digest is known to be, and for nothing that it says of itself. A key of a
@@ -19,17 +19,19 @@ ceremony names the transcript of it, from which anybody can tell (`prover.ceremo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
 from hashlib import sha256
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from kernels.array import G1Array, G2Array
 from kernels.backend import FixedG1, FixedG2
+from kernels.bn254 import G2
 from kernels.cpu.words.fixed_msm import FixedBases
 from kernels.numpy_types import UInt32Array
 from kernels.pairing import PreparedG2, prepare_g2
@@ -44,7 +46,7 @@ NO_FILE = bytes(DIGEST_BYTES)
 """The digest that stands for a file that the key has not."""
 MAX_PUBLIC = (1 << 20) - 2  # wires, the constant one not counted
 MAX_CHALLENGES = 64
-LINK_POINTS = 3  # C1, C2, A2
+_G2_GENERATOR = G2Array.from_ints([G2])
 
 Wires = UInt32Array
 G1Bases = G1Array | FixedG1
@@ -53,7 +55,7 @@ G2Bases = G2Array | FixedG2
 _AnyG2 = Annotated[G2Array, Points(G2Array, compressed=False)]
 _Alpha = Annotated[G1Array, Points(G1Array, compressed=False, identity=False)]
 _RealG2 = Annotated[G2Array, Points(G2Array, compressed=False, identity=False)]
-_Links = Points(G2Array, 0, LINK_POINTS * MAX_LINKED, compressed=False, identity=False)
+_Links = Points(G2Array, 0, MAX_LINKED + 1, compressed=False, identity=False)
 _PublicG1 = Annotated[G1Array, Points(G1Array, 1, MAX_PUBLIC + 1, compressed=False)]
 
 
@@ -61,16 +63,17 @@ _PublicG1 = Annotated[G1Array, Points(G1Array, 1, MAX_PUBLIC + 1, compressed=Fal
 class VerifyingKey(Document):
     """What a verifier needs (PROTOCOL section 3); every point array but `public` has length 1.
 
-    public            : [K_k/gamma]_1 for the constant one and the public wires, length 1 + n_public
+    public            : [K_k]_1 for the constant one and the public wires, length 1 + n_public
     delta_a           : infinity when the circuit has no advice group; D_A must then be infinity
-    links             : C1, C2, A2 of each linked group, length 3 n_linked
+    links             : C1 of each linked group, then C2: length n_linked + 1. Without groups length
+                        0; D' and pi must then be infinity
     circuit_digest    : covers R1CS, tables and limb widths
     card_digest       : of circuit.json: architecture with multipliers, samples
     proving_digest    : of proving.key
     ceremony_digest   : of the transcript, where many parties made the key
     """
 
-    HEADER: ClassVar[bytes] = header(b"zkpotvky", 4)
+    HEADER: ClassVar[bytes] = header(b"zkpotvky", 5)
     NAME: ClassVar[str] = "verifying key"
     NEXT_STEP: ClassVar[str] = "fetch the key again, or run the setup again"
     circuit_digest: Digest
@@ -81,33 +84,12 @@ class VerifyingKey(Document):
     alpha: Annotated[_Alpha, WITH_NEXT]
     public: _PublicG1
     beta: Annotated[_RealG2, WITH_NEXT]
-    gamma: Annotated[_RealG2, WITH_NEXT]
     delta: Annotated[_RealG2, WITH_NEXT]
     delta_a: _AnyG2
     links: Annotated[G2Array, _Links]
 
     def check_whole(self) -> None:
-        self.require(len(self.links) % LINK_POINTS == 0, "has a link without all its points")
-
-    @classmethod
-    def plain(
-        cls, *, alpha: G1Array, public: G1Array, beta: G2Array, gamma: G2Array, delta: G2Array
-    ) -> Self:
-        """A key of plain Groth16: no committed groups, no challenges, no files beside it."""
-        return cls(
-            circuit_digest=NO_FILE,
-            card_digest=NO_FILE,
-            proving_digest=NO_FILE,
-            ceremony_digest=NO_FILE,
-            n_challenges=0,
-            alpha=alpha,
-            public=public,
-            beta=beta,
-            gamma=gamma,
-            delta=delta,
-            delta_a=G2Array.zeros(1),
-            links=G2Array.zeros(0),
-        )
+        self.require(len(self.links) != 1, "has one half of a link")
 
     @property
     def n_public(self) -> int:
@@ -117,7 +99,7 @@ class VerifyingKey(Document):
     @property
     def n_linked(self) -> int:
         """Linked groups."""
-        return len(self.links) // LINK_POINTS
+        return max(len(self.links) - 1, 0)
 
     @property
     def has_advice(self) -> bool:
@@ -130,9 +112,9 @@ class VerifyingKey(Document):
 
     @cached_property
     def fixed_lines(self) -> PreparedG2:
-        """Pairing lines of beta, gamma, delta, delta_A and all links: the same in every check."""
+        """Pairing lines of beta, [1]_2, delta, delta_A and the links: the same in every check."""
         return prepare_g2(
-            G2Array.concat([self.beta, self.gamma, self.delta, self.delta_a, self.links])
+            G2Array.concat([self.beta, _G2_GENERATOR, self.delta, self.delta_a, self.links])
         )
 
     @cached_property
@@ -162,7 +144,7 @@ class Role(Enum):
     WIRES = "the wires of a query"
     BASES = "bases of a sum"
     HIDING_BASES = "bases of a sum that leaves the prover, blinded by the last of them"
-    LINK_BASES = "bases of a link, whose two blinders come last"
+    LINK_BASES = "bases of the link, whose blinders come last"
     POINTS = "single points"
 
     @property
@@ -179,11 +161,9 @@ class Role(Enum):
 class KeyArray(NamedTuple):
     """An array of a proving key, as its field declares it.
 
-    group : which of the linked groups it belongs to; None for one of the key itself
     stage : what a setup calls it while it computes it; empty for wires
     """
 
-    group: int | None
     name: str
     role: Role
     points: type[G1Array] | type[G2Array]
@@ -203,9 +183,9 @@ class KeyArray(NamedTuple):
     def item_bytes(self) -> int:
         return self.width * np.dtype(self.dtype).itemsize
 
-    def of(self, key: ProvingKey) -> Any:
+    def of(self, key: Queries) -> Any:
         """The array in this key."""
-        return getattr(key if self.group is None else key.groups[self.group], self.name)
+        return getattr(key, self.name)
 
 
 def _array(
@@ -215,26 +195,7 @@ def _array(
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LinkedGroup:
-    """Bases of one linked group: its wires, then blinders (PROTOCOL section 3).
-
-    basis : [K_i/gamma]_1, then [eta/gamma]_1                scalars w, rho'; the sum is D'
-    link  : k1 h_i + k2 [K_i/gamma]_1 for the wires, h_1 for the first of them, then k1 h_0 and
-            k2 [eta/gamma]_1                                 scalars w, rho, rho'; the sum is pi
-
-    The two parts of a base of the link are nowhere apart: who has both links any two vectors.
-    """
-
-    basis: G1Bases = field(metadata=_array(Role.HIDING_BASES, "linked basis"))
-    link: G1Bases = field(metadata=_array(Role.LINK_BASES, "link"))
-
-    def __len__(self) -> int:
-        """Wires of the group."""
-        return len(self.basis) - 1
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ProvingKey:
+class Queries(ABC):
     """What a prover needs: queries over the wires where they are not zero.
 
     The last bases of a query are its constant terms, so one multi-exponentiation gives the point:
@@ -247,18 +208,24 @@ class ProvingKey:
     h                 : [L~_i(tau) Z(tau)/(Z(x_i) delta)]_1 of the quotient's points x_i, length
                         `domain`
     advice            : [K_k/delta_A]_1, then [eta_A/delta_A]_1          scalars z, rho_A
-    correction        : delta, [eta_A/delta]_1, [eta/delta]_1 of each linked group
-    groups            : bases of each linked group
+    basis             : [K_i]_1 for the wires of all linked groups, then eta_g of each group, then
+                        eta                              scalars w, rho of each group, rho'; sum D'
+    link              : k1_g h_i + k2 [K_i]_1 for the wires, i counted from 1 in each group g, then
+                        k1_g h_0 + k2 eta_g of each group, then k2 eta     the same scalars; sum pi
+    correction        : delta, [eta_A/delta]_1, [eta_g/delta]_1 of each group, [eta/delta]_1
+    linked            : wires of each linked group
 
-    A circuit without advice has no bases for it (length 0) and infinity in `correction`. Bases are
-    arrays as they lie on disk, or what `prover.groth16.prove.prepare` makes of them.
+    The two parts of a base of the link are nowhere apart: who has both links any two vectors. A
+    circuit without advice or linked groups has no bases for them (length 0); `correction` has
+    infinity for the advice, and nothing for the link. Bases are arrays as they lie on disk, or what
+    `prover.groth16.prove.prepare` makes of them.
     """
 
-    verifying: VerifyingKey
     quotient: Quotient = Quotient.SPLIT
     domain: int
     n_wires: int
     n_advice: int
+    linked: tuple[int, ...]
     a_wires: Wires = field(metadata=_array(Role.WIRES))
     b_wires: Wires = field(metadata=_array(Role.WIRES))
     c_wires: Wires = field(metadata=_array(Role.WIRES))
@@ -268,17 +235,14 @@ class ProvingKey:
     c: G1Bases = field(metadata=_array(Role.BASES, "C query"))
     h: G1Bases = field(metadata=_array(Role.BASES, "quotient query"))
     advice: G1Bases = field(metadata=_array(Role.HIDING_BASES, "advice basis"))
+    basis: G1Bases = field(metadata=_array(Role.HIDING_BASES, "linked basis"))
+    link: G1Bases = field(metadata=_array(Role.LINK_BASES, "link"))
     correction: G1Array = field(metadata=_array(Role.POINTS, "corrections"))
-    groups: tuple[LinkedGroup, ...]
 
     @property
+    @abstractmethod
     def n_public(self) -> int:
-        return self.verifying.n_public
-
-    @property
-    def linked(self) -> tuple[int, ...]:
-        """Wires of each linked group."""
-        return tuple(map(len, self.groups))
+        """Public wires, the constant one not counted."""
 
     @property
     def linked_groups(self) -> list[slice]:
@@ -291,25 +255,33 @@ class ProvingKey:
         return slice(start, start + self.n_advice)
 
 
-def _find_arrays(owner: type, group: int | None = None) -> list[KeyArray]:
-    found = [(f.name, f.metadata["array"]) for f in fields(owner) if "array" in f.metadata]
-    return [KeyArray(group, name, *declared) for name, declared in found]
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProvingKey(Queries):
+    """Both halves of a key of ours."""
+
+    verifying: VerifyingKey
+
+    @property
+    def n_public(self) -> int:
+        return self.verifying.n_public
 
 
-OWN_ARRAYS = _find_arrays(ProvingKey)
-"""The arrays that every proving key has, in the order of its file."""
+def count_links(linked: Sequence[int]) -> int:
+    """Bases of `Queries.basis` and of `Queries.link`, for linked groups of so many wires."""
+    return sum(linked) + count_blinders(len(linked))
 
 
-ARRAYS_OF_GROUP = len(_find_arrays(LinkedGroup, 0))
+def count_blinders(n_groups: int) -> int:
+    """How many of these come last: one of each group, and one of the proof."""
+    return n_groups + 1 if n_groups else 0
 
 
-def list_arrays(n_linked: int) -> list[KeyArray]:
-    """Every array of a proving key with so many linked groups, in the order of its file."""
-    of_groups = [_find_arrays(LinkedGroup, group) for group in range(n_linked)]
-    return OWN_ARRAYS + [array for arrays in of_groups for array in arrays]
+ARRAYS = tuple(
+    KeyArray(f.name, *f.metadata["array"]) for f in fields(Queries) if "array" in f.metadata
+)
+"""The arrays of a proving key, in the order of its file."""
 
 
-def list_bases(key: ProvingKey) -> list[G1Bases | G2Bases]:
+def list_bases(key: Queries) -> list[G1Bases | G2Bases]:
     """Every array of bases of a key, as they are or prepared."""
-    arrays = list_arrays(len(key.groups))
-    return [array.of(key) for array in arrays if array.role.is_sum]
+    return [array.of(key) for array in ARRAYS if array.role.is_sum]

@@ -15,13 +15,14 @@ of each other. It need not: a key made in bad faith shows no more than whether a
     3. the blinder of B, on the twist, has order r
 
     pi and C are then the only points for which the verifier's equations hold, given the others and
-    the statement: A2 and delta are no identities, and of order r. The prover verifies them, decoded
-    again, before anything leaves: together they tell no more than the others do. Above all pi tells
-    nothing of rho, which opens the commitment under every other key.
+    the statement: pi is paired with [1]_2, and delta is no identity and of order r. The prover
+    verifies them, decoded again, before anything leaves: together they tell no more than the others
+    do. Above all pi tells nothing of rho, which opens the commitment under every other key.
 
-Of a link the points are asked too, though no secret hangs on them: its bases lie on the curve, and
-neither of its blinders is the identity. A key without P_h = k1 h_0 takes no blinded commitment; an
-owner that heard of it from failed proofs could think of leaving the blinding out.
+Of the link the points are asked too, though no secret hangs on them: its bases lie on the curve,
+and none of its blinders is the identity. A key without P_g = k1_g h_0 + k2 eta_g takes no blinded
+commitment; an owner that heard of it from failed proofs could think of leaving the blinding out.
+The blinders eta_g in the basis of D' may be anything: eta, with a scalar of its own, hides.
 
 So these are not checked:
 
@@ -49,16 +50,16 @@ def find_unsafe_blinder(
     *,
     g1: Sequence[G1Array],
     g2: Sequence[G2Array],
-    links: Sequence[G1Array],
+    link: G1Array,
     are_on_curves: bool,
 ) -> str | None:
     """Why some bases cannot hide a secret, or prove nothing hidden; None: all can.
 
     g1, g2 : the blinders of bases, one each; none of bases that are empty
-    links  : the two blinders of each link
+    link   : the blinders of the link, one of each group and one of the proof
     are_on_curves : what the function of this name says of all these bases
     """
-    if not all(points.data.any(axis=1).all() for points in (*g1, *g2, *links)):
+    if not all(points.data.any(axis=1).all() for points in (*g1, *g2, link)):
         return "a blinder is the identity: a proof would show its witness"
     if not are_on_curves:
         return "a point is not canonical or not on its curve: a proof could show its witness"

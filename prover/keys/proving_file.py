@@ -1,9 +1,9 @@
 """The proving half of a key as a file, `proving.key`.
 
-    header of one page, then the arrays of `list_arrays`, each from a new page
+    header of one page, then the arrays of `prover.keys.halves.ARRAYS`, each from a new page
 
-    header = "zkpotpvk" | version | domain | n_wires | n_advice | n_linked | length of each array
-             8 bytes each, little-endian; the rest of the page is zero
+    header = "zkpotpvk" | version | domain | n_wires | n_advice | length of each array | n_linked |
+             wires of each linked group; 8 bytes each, little-endian; the rest of the page is zero
 
 Its sha256, every byte of it, stands in verifying.key: a statement that names a verifying key names
 the points it was proven with. What is hashed is a copy in memory, and that copy is what is checked
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -27,35 +27,34 @@ import numpy.typing as npt
 from kernels.array import G1Array, G2Array
 from prover.errors import FormatError, KeyMismatch
 from prover.keys.halves import (
-    ARRAYS_OF_GROUP,
+    ARRAYS,
     KeyArray,
-    LinkedGroup,
     ProvingKey,
     Quotient,
     Role,
     VerifyingKey,
     Wires,
-    list_arrays,
+    count_blinders,
+    count_links,
 )
 from prover.keys.points import are_on_curves, find_unsafe_blinder
-from prover.keys.streamed import Points, StreamedBases, cut_pieces, follow_tail
+from prover.keys.streamed import Points, StreamedBases, cut_pieces, find_tail, follow_tail
 from prover.wire.statement import MAX_LINKED
 
 MAGIC = b"zkpotpvk"
-VERSION = 3
+VERSION = 4
 MAX_DOMAIN = 1 << 27
 
 _PAGE = 4096
 _CHUNK = 1 << 22
+_N_COUNTS = 3  # domain, n_wires, n_advice
+_N_SIZES = _N_COUNTS + len(ARRAYS)
 
 
 class Digest(Protocol):
     """A hash under way."""
 
     def update(self, data: memoryview, /) -> None: ...
-
-
-_N_COUNTS = 4  # domain, n_wires, n_advice, n_linked
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -73,9 +72,10 @@ def list_chunks(key: ProvingKey) -> Iterator[memoryview]:
     """The bytes of the file, in pieces. TypeError for a key that is prepared for a device."""
     if key.quotient is not Quotient.SPLIT:
         raise TypeError("a key with a whole quotient has no file of ours")
-    arrays = list_arrays(len(key.groups))
-    counts = Counts(domain=key.domain, n_wires=key.n_wires, n_advice=key.n_advice)
-    parts = [(array, len(array.of(key)), _list_words(array.of(key), array)) for array in arrays]
+    counts = Counts(
+        domain=key.domain, n_wires=key.n_wires, n_advice=key.n_advice, linked=key.linked
+    )
+    parts = [(array, len(array.of(key)), _list_words(array.of(key), array)) for array in ARRAYS]
     yield from list_file(counts, parts)
 
 
@@ -86,6 +86,7 @@ class Counts:
     domain: int
     n_wires: int
     n_advice: int
+    linked: tuple[int, ...]
 
 
 Words = npt.NDArray[np.generic]
@@ -94,10 +95,10 @@ Part = tuple[KeyArray, int, Iterable[Words]]
 
 
 def list_file(counts: Counts, parts: Sequence[Part]) -> Iterator[memoryview]:
-    """The bytes of a file of these arrays, those of `list_arrays`, in pieces."""
-    n_linked = sum(array.group is not None for array, _, _ in parts) // ARRAYS_OF_GROUP
-    lengths = [length for _, length, _ in parts]
-    numbers = [VERSION, counts.domain, counts.n_wires, counts.n_advice, n_linked, *lengths]
+    """The bytes of a file of these arrays, those of `ARRAYS`, in pieces."""
+    c, lengths = counts, [length for _, length, _ in parts]
+    sizes = [c.domain, c.n_wires, c.n_advice, *lengths, len(c.linked), *c.linked]
+    numbers = [VERSION, *sizes]
     header = MAGIC + np.array(numbers, dtype="<u8").tobytes()
     yield memoryview(header.ljust(_PAGE, b"\0"))
     for array, length, pieces in parts:
@@ -131,18 +132,8 @@ def read_proving_half(path: Path, verifying: VerifyingKey, *, streams: bool = Fa
     found = read_contents(path, streams=streams)
     if found.digest != verifying.proving_digest:
         raise KeyMismatch(f"{path.name} is altered, or not the proving half of its verifying key")
-    own: dict[str, Any] = {}
-    of_groups: list[dict[str, Any]] = [{} for _ in range(found.n_linked)]
-    for array, value in found.arrays:
-        (own if array.group is None else of_groups[array.group])[array.name] = value
-    key = ProvingKey(
-        verifying=verifying,
-        domain=found.counts.domain,
-        n_wires=found.counts.n_wires,
-        n_advice=found.counts.n_advice,
-        groups=tuple(LinkedGroup(**arrays) for arrays in of_groups),
-        **own,
-    )
+    arrays: dict[str, Any] = {array.name: value for array, value in found.arrays}
+    key = ProvingKey(verifying=verifying, **asdict(found.counts), **arrays)
     _check_lengths(key, path)
     _check_points(key, found.are_on_curves, path)
     return key
@@ -156,7 +147,6 @@ class Contents:
     """
 
     counts: Counts
-    n_linked: int
     arrays: list[tuple[KeyArray, Any]]
     digest: bytes
     are_on_curves: bool
@@ -169,41 +159,40 @@ def read_contents(path: Path, *, streams: bool) -> Contents:
     """
     with path.open("rb") as file:
         header = file.read(_PAGE)
-        counts, n_linked, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
+        counts, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
         reader = _Reader(file, header, path)
         found: list[tuple[KeyArray, Any]] = []
-        for array, n in zip(list_arrays(n_linked), lengths, strict=True):
+        for array, n in zip(ARRAYS, lengths, strict=True):
             take = reader.scan if streams and array.role.is_sum else reader.read
             found.append((array, take(array, n)))
     return Contents(
         counts=counts,
-        n_linked=n_linked,
         arrays=found,
         digest=reader.digest.digest(),
         are_on_curves=reader.are_on_curves,
     )
 
 
-def _parse_header(header: bytes, size: int, path: Path) -> tuple[Counts, int, list[int]]:
-    """Counts, linked groups and array lengths; the file's size must be what they demand."""
+def _parse_header(header: bytes, size: int, path: Path) -> tuple[Counts, list[int]]:
+    """Counts and array lengths; the file's size must be what they demand."""
     start = len(MAGIC) + 8
     if len(header) < _PAGE:
         raise _bad("it is truncated", path)
     if header[:start] != MAGIC + VERSION.to_bytes(8, "little"):
         raise _bad(f"it is no proving key of version {VERSION}", path)
     numbers = np.frombuffer(header, dtype="<u8", offset=start).tolist()
-    counts, rest = numbers[:_N_COUNTS], numbers[_N_COUNTS:]
-    domain, n_wires, n_advice, n_linked = counts
+    domain, n_wires, n_advice = numbers[:_N_COUNTS]
+    lengths, (n_linked, *rest) = numbers[_N_COUNTS:_N_SIZES], numbers[_N_SIZES:]
     if not 1 <= domain <= MAX_DOMAIN or n_wires >= 1 << 32 or n_linked > MAX_LINKED:
         raise _bad("its header is malformed", path)
-    arrays = list_arrays(n_linked)
-    lengths = rest[: len(arrays)]
-    if any(rest[len(arrays) :]):
+    linked = tuple(rest[:n_linked])
+    if any(rest[n_linked:]) or not all(linked):
         raise _bad("its header is malformed", path)
-    demanded = count_file_bytes(n * a.item_bytes for n, a in zip(lengths, arrays, strict=True))
+    demanded = count_file_bytes(n * a.item_bytes for n, a in zip(lengths, ARRAYS, strict=True))
     if demanded != size:
         raise _bad(f"it has {size} bytes and its header demands {demanded}", path)
-    return Counts(domain=domain, n_wires=n_wires, n_advice=n_advice), n_linked, lengths
+    counts = Counts(domain=domain, n_wires=n_wires, n_advice=n_advice, linked=linked)
+    return counts, lengths
 
 
 class _Reader:
@@ -263,11 +252,11 @@ def _check_lengths(key: ProvingKey, path: Path) -> None:
         and len(key.b1) == len(key.b2) == len(key.b_wires) + 2
         and len(key.c) == len(key.c_wires)
         and len(key.h) == key.domain
-        and all(len(g.link) == len(g.basis) + 1 >= 3 for g in key.groups)  # a wire at least
+        and len(key.link) == len(key.basis) == count_links(key.linked)
         and len(key.advice) == (key.n_advice + 1 if key.n_advice else 0)
-        and len(key.correction) == 2 + len(key.groups)
+        and len(key.correction) == 2 + count_blinders(len(key.linked))
         and (key.verifying.n_linked, key.verifying.has_advice)
-        == (len(key.groups), bool(key.n_advice))
+        == (len(key.linked), bool(key.n_advice))
         and key.advice_wires.stop <= key.n_wires
         and all(
             len(w) == 0 or int(w.max()) < key.n_wires
@@ -283,17 +272,13 @@ def _check_points(key: ProvingKey, are_sound: bool, path: Path) -> None:
 
     are_sound : whether all points that were only scanned are on their curves
     """
-    by_role: dict[Role, list[Any]] = {role: [] for role in Role}
-    for array in list_arrays(len(key.groups)):
-        by_role[array.role].append(array.of(key))
-    hiding, links = by_role[Role.HIDING_BASES], by_role[Role.LINK_BASES]
-    whole = [bases for bases in (*hiding, *links) if not isinstance(bases, StreamedBases)]
-    ends = [bases.tail if isinstance(bases, StreamedBases) else bases for bases in hiding]
-    blinders: list[Any] = [b.tail if isinstance(b, StreamedBases) else b[-2:] for b in links]
+    asked = [array.of(key) for array in ARRAYS if array.role.is_asked]
+    whole = [bases for bases in asked if not isinstance(bases, StreamedBases)]
+    hiding = [find_tail(array.of(key), 1) for array in ARRAYS if array.role is Role.HIDING_BASES]
     fault = find_unsafe_blinder(
-        g1=[points[-1:] for points in ends if isinstance(points, G1Array)],
-        g2=[points[-1:] for points in ends if isinstance(points, G2Array)],
-        links=blinders,
+        g1=[points for points in hiding if isinstance(points, G1Array)],
+        g2=[points for points in hiding if isinstance(points, G2Array)],
+        link=find_tail(key.link, count_blinders(len(key.linked))),
         are_on_curves=are_sound and are_on_curves(whole),
     )
     if fault is not None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from kernels.encoding import G1_BYTES, G2_BYTES
 from prover.circuit.sizes import CircuitSizes
-from prover.keys.halves import LINK_POINTS, VerifyingKey, list_arrays
+from prover.keys.halves import ARRAYS, VerifyingKey, count_blinders, count_links
 from prover.keys.proving_file import count_file_bytes
 from prover.wire.kinds import DIGEST_BYTES, NUMBER_BYTES
 from prover.wire.records import LENGTH_BYTES
 
 _G1, _G2 = 2 * G1_BYTES, 2 * G2_BYTES  # not compressed
-_DIGESTS, _G2_POINTS, _FIELDS = 4, 4, 8  # of a verifying key; its alpha is one field with `public`
+_DIGESTS, _G2_POINTS, _FIELDS = 4, 3, 8  # of a verifying key; its alpha is one field with `public`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +30,17 @@ class KeyBytes:
 
 def count_key_bytes(sizes: CircuitSizes) -> KeyBytes:
     """What `prover.keys.folder.save_key` writes for a circuit of these sizes."""
-    lengths, arrays = _count_items(sizes), list_arrays(1)
-    of_arrays = [lengths[a.name] * a.item_bytes for a in arrays]
+    lengths = _count_items(sizes)
+    of_arrays = [lengths[a.name] * a.item_bytes for a in ARRAYS]
     return KeyBytes(
         proving=count_file_bytes(of_arrays),
         verifying=_count_verifying(sizes),
-        bases=sum(n for n, a in zip(of_arrays, arrays, strict=True) if a.role.is_sum),
+        bases=sum(n for n, a in zip(of_arrays, ARRAYS, strict=True) if a.role.is_sum),
     )
 
 
 def _count_items(sizes: CircuitSizes) -> dict[str, int]:
-    """Lengths of the arrays of `ProvingKey` and `LinkedGroup`, by their names."""
+    """Lengths of the arrays of a key, by their names."""
     n_a, n_b, n_c = sizes.occurring
     return {
         "a_wires": n_a,
@@ -52,9 +52,9 @@ def _count_items(sizes: CircuitSizes) -> dict[str, int]:
         "c": n_c,
         "h": sizes.domain,
         "advice": sizes.n_advice + 1 if sizes.n_advice else 0,
-        "correction": 3,
-        "basis": sizes.n_model + 1,
-        "link": sizes.n_model + 2,
+        "basis": count_links([sizes.n_model]),
+        "link": count_links([sizes.n_model]),
+        "correction": 2 + count_blinders(1),
     }
 
 
@@ -65,5 +65,5 @@ def _count_verifying(sizes: CircuitSizes) -> int:
         + _DIGESTS * DIGEST_BYTES
         + NUMBER_BYTES
         + _G1 * (2 + sizes.n_public)  # alpha; the constant one and the public wires
-        + _G2 * (_G2_POINTS + LINK_POINTS)
+        + _G2 * (_G2_POINTS + count_blinders(1))
     )

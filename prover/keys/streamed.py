@@ -21,6 +21,7 @@ import numpy as np
 from kernels.array import G1Array, G2Array
 from prover.errors import KeyMismatch
 from prover.keys.halves import KeyArray
+from prover.wire.statement import MAX_LINKED
 
 T = TypeVar("T")
 
@@ -28,6 +29,8 @@ Points = G1Array | G2Array
 Keep = Callable[[KeyArray, int, Iterator[Points]], Any]
 """keep(array, length, pieces): the bases of an array that comes in the pieces of `cut_pieces`."""
 
+TAIL = 1 + MAX_LINKED
+"""Blinders of a link with the most groups."""
 PIECE = 1 << 18
 """Points of a piece: 16 MiB in G1, 32 in G2; sums of fewer take more additions a point."""
 
@@ -38,7 +41,7 @@ class StreamedBases:
 
     start   : of its first byte in the file
     digests : sha256 of each piece, as it was checked
-    tail    : its last points, two at the most: the blinders, where it has some
+    tail    : its last points, `TAIL` at the most: the blinders, where it has some
     """
 
     path: Path
@@ -141,5 +144,11 @@ def _write_pieces(
 
 
 def follow_tail(tail: Points, points: Points) -> Points:
-    """The last two points, when more have come."""
-    return type(points)(np.concatenate([tail.data, points.data[-2:]])[-2:])
+    """The last points, when more have come."""
+    return type(points)(np.concatenate([tail.data, points.data[-TAIL:]])[-TAIL:])
+
+
+def find_tail(bases: Any, n: int) -> Any:
+    """The last n bases, fewer than n of fewer, `TAIL` at the most: of an array or of a file."""
+    points: Points = bases.tail if isinstance(bases, StreamedBases) else bases
+    return points[max(len(points) - n, 0) :]

@@ -15,7 +15,6 @@ from prover.circuit.training.sizes import require_step
 from prover.keys.card import Card
 from prover.model.network import Architecture
 from prover.training.recipe import TrainingRecipe
-from prover.wire.training import EXPORT_LINKS, STEP_LINKS
 
 if TYPE_CHECKING:
     from prover.circuit.training.export import ExportCircuit
@@ -52,7 +51,7 @@ class StepCard(TrainingCard):
     """What a key of a training step is for."""
 
     FIELD: ClassVar[str] = "training"
-    N_LINKED: ClassVar[int] = STEP_LINKS
+    N_LINKED: ClassVar[int] = 3
 
     @classmethod
     def of(cls, step: StepCircuit) -> StepCard:
@@ -73,7 +72,7 @@ class ExportCard(TrainingCard):
     """What a key of an export is for."""
 
     FIELD: ClassVar[str] = "export"
-    N_LINKED: ClassVar[int] = EXPORT_LINKS
+    N_LINKED: ClassVar[int] = 2
 
     @classmethod
     def of(cls, circuit: ExportCircuit) -> ExportCard:

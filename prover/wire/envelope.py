@@ -2,10 +2,10 @@
 
     "zkpotprf" | version, 2 bytes | length of the statement, 4 bytes | statement | proof
 
-    proof = A 32 | B 64 | C 32 | for each linked group: D' 32, pi 32 | D_A 32
+    proof = A 32 | B 64 | C 32 | D' 32 | pi 32 | D_A 32
 
-Points are compressed, numbers little-endian: 224 bytes with one linked group. The commitments that
-the groups are linked to stand in the statement. Groth16 proofs can be re-randomized by anyone, so
+Points are compressed, numbers little-endian: 224 bytes. The commitments that the circuit's groups
+are linked to stand in the statement. Groth16 proofs can be re-randomized by anyone, so
 equality of envelopes is equality of `statement`, never of proof bytes.
 """
 
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Protocol, TypeVar
-
-import numpy as np
 
 from kernels.array import G1Array, G2Array
 from kernels.cpu.words import group
@@ -29,16 +27,14 @@ from kernels.encoding import (
 )
 from prover.wire.kinds import Bytes
 from prover.wire.records import BARE, Record, header
-from prover.wire.statement import MAX_LINKED, Statement
+from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
 
-LEAST_PROOF_BYTES = 160
-LINK_BYTES = 64
+PROOF_BYTES = 224
 MAX_ENVELOPE_BYTES = 8192  # the longest statement and the rest, with room
 
 _A, _B, _C = slice(0, 32), slice(32, 96), slice(96, 128)
 FIXED_BYTES = 128  # of A, B and C; what follows is fixed before the challenges
-ONE_LINK_BYTES = LEAST_PROOF_BYTES + LINK_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,42 +48,40 @@ class Groth16Points:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof(Groth16Points):
-    """The points of one proof: A, B, C and D_A arrays of length 1.
+    """The points of one proof, each an array of length 1.
 
-    own   : D' of each linked group, its commitment in the basis of the key
-    links : pi of each linked group
-    d_a   : infinity for a circuit without advice
+    own  : D', the commitment to all linked groups in the basis of the key
+    link : pi; both are infinity for a circuit without linked groups
+    d_a  : infinity for a circuit without advice
     """
 
     own: G1Array
-    links: G1Array
+    link: G1Array
     d_a: G1Array
 
     def encode(self) -> bytes:
-        """160 bytes, and 64 for each linked group."""
-        committed = encode_committed(own=self.own, links=self.links, d_a=self.d_a)
+        """224 bytes."""
+        committed = encode_committed(own=self.own, link=self.link, d_a=self.d_a)
         return encode_g1(self.a) + encode_g2(self.b) + encode_g1(self.c) + committed
 
     @classmethod
     def decode(cls, raw: bytes) -> Proof | Verdict:
         """Inverse of `encode`: canonical points on their curves, B of order r; or the fault."""
-        n_linked, rest = divmod(len(raw) - LEAST_PROOF_BYTES, LINK_BYTES)
-        if n_linked < 0 or rest:
+        if len(raw) != PROOF_BYTES:
             return Verdict.MALFORMED
-        g1 = decode_g1(raw[_A] + raw[_C] + raw[FIXED_BYTES:], 3 + 2 * n_linked, power=power_fp)
+        g1 = decode_g1(raw[_A] + raw[_C] + raw[FIXED_BYTES:], 5, power=power_fp)
         if isinstance(g1, Refused):
             return FAULTS[g1.fault]
         b = decode_g2(raw[_B], 1, backend=group, power=power_fp)
         if isinstance(b, Refused):
             return FAULTS[b.fault]
-        own, links = g1[2:-1:2], g1[3:-1:2]
-        return cls(a=g1[0:1], b=b, c=g1[1:2], own=own, links=links, d_a=g1[-1:])
+        a, c, own, link, d_a = (g1[i : i + 1] for i in range(5))
+        return cls(a=a, b=b, c=c, own=own, link=link, d_a=d_a)
 
 
-def encode_committed(*, own: G1Array, links: G1Array, d_a: G1Array) -> bytes:
-    """What of a proof is fixed before its challenges: D' and pi of each group, then D_A."""
-    pairs = np.stack([own.data, links.data], axis=1).reshape(-1, G1Array.WORDS)
-    return encode_g1(G1Array.concat([G1Array(pairs), d_a]))
+def encode_committed(*, own: G1Array, link: G1Array, d_a: G1Array) -> bytes:
+    """What of a proof is fixed before its challenges: D', pi and D_A."""
+    return encode_g1(G1Array.concat([own, link, d_a]))
 
 
 FAULTS = {
@@ -99,7 +93,7 @@ FAULTS = {
 """What points that cannot be decoded make of a proof."""
 
 
-_PROOF = Bytes(LEAST_PROOF_BYTES, LEAST_PROOF_BYTES + MAX_LINKED * LINK_BYTES, step=32)
+_PROOF = Bytes(PROOF_BYTES)
 
 
 class AnyStatement(Protocol):
@@ -134,7 +128,7 @@ class AnyEnvelope(Protocol[S]):
 class Envelope(Record):
     """A statement and the bytes of its proof. The points are checked by `Proof.decode`."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotprf", 2)
+    HEADER: ClassVar[bytes] = header(b"zkpotprf", 3)
     MAX_BYTES: ClassVar[int] = MAX_ENVELOPE_BYTES
     statement: Statement
     proof: Annotated[bytes, _PROOF, BARE]

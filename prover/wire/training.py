@@ -16,13 +16,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from prover.wire.envelope import FIXED_BYTES, LEAST_PROOF_BYTES, LINK_BYTES
+from prover.wire.envelope import FIXED_BYTES, PROOF_BYTES
 from prover.wire.kinds import NUMBER_BYTES, Bytes, Count, Digest, Listed, PointBytes
 from prover.wire.records import BARE, Record, encode_fields, header
 from prover.wire.statement import PROTOCOL_VERSION, Occasion
 
 MAX_TRAINING_BYTES = 2048  # the longest statement and the rest, with room
-STEP_LINKS, EXPORT_LINKS = 3, 2
 MAX_ROUND_STEPS = 1024  # that a round of a chain can ask for
 MAX_PROOFS_BYTES = 1 << 20  # of so many steps, as they are
 EnvelopeBytes = Annotated[bytes, Bytes(1, MAX_TRAINING_BYTES)]
@@ -78,10 +77,10 @@ class ExportStatement(Record):
 class StepEnvelope(Record):
     """A statement and the bytes of its proof. The points are checked by `Proof.decode`."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotstp", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotstp", 2)
     MAX_BYTES: ClassVar[int] = MAX_TRAINING_BYTES
     statement: StepStatement
-    proof: Annotated[bytes, Bytes(LEAST_PROOF_BYTES + STEP_LINKS * LINK_BYTES), BARE]
+    proof: Annotated[bytes, Bytes(PROOF_BYTES), BARE]
 
     @property
     def committed(self) -> bytes:
@@ -93,10 +92,10 @@ class StepEnvelope(Record):
 class ExportEnvelope(Record):
     """A statement and the bytes of its proof. The points are checked by `Proof.decode`."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotexp", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotexp", 2)
     MAX_BYTES: ClassVar[int] = MAX_TRAINING_BYTES
     statement: ExportStatement
-    proof: Annotated[bytes, Bytes(LEAST_PROOF_BYTES + EXPORT_LINKS * LINK_BYTES), BARE]
+    proof: Annotated[bytes, Bytes(PROOF_BYTES), BARE]
 
     @property
     def committed(self) -> bytes:

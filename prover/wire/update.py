@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from prover.wire.envelope import FIXED_BYTES, ONE_LINK_BYTES
+from prover.wire.envelope import FIXED_BYTES, PROOF_BYTES
 from prover.wire.kinds import NUMBER_BYTES, Bytes, Digest, PointBytes
 from prover.wire.records import BARE, Record, encode_fields, header
 from prover.wire.statement import PROTOCOL_VERSION, Occasion
@@ -47,10 +47,10 @@ class UpdateStatement(Record):
 class UpdateEnvelope(Record):
     """A statement and the bytes of its proof. The points are checked by `Proof.decode`."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotupd", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotupd", 2)
     MAX_BYTES: ClassVar[int] = MAX_UPDATE_BYTES
     statement: UpdateStatement
-    proof: Annotated[bytes, Bytes(ONE_LINK_BYTES), BARE]
+    proof: Annotated[bytes, Bytes(PROOF_BYTES), BARE]
 
     @property
     def committed(self) -> bytes:

@@ -8,12 +8,12 @@ from pathlib import Path
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from prover.wire.envelope import Envelope, Proof
+from prover.wire.envelope import PROOF_BYTES, Envelope, Proof
 from prover.wire.statement import Statement
 from prover.wire.verdict import Verdict
-from tests.support.toy_protocol import PROOF_BYTES, verdict_of
+from tests.support.toy_protocol import verdict_of
 
-VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "proof_v2.json"
+VECTORS = Path(__file__).resolve().parent.parent / "vectors" / "proof_v3.json"
 ENVELOPE = bytes.fromhex(json.loads(VECTORS.read_text("ascii"))["envelope"])
 PROOF_START = len(ENVELOPE) - PROOF_BYTES
 

@@ -93,7 +93,7 @@ def test_the_export_of_the_last_masters_passes() -> None:
     proven = prove_last()
     assert judge_exports(proven.envelope) == [VALID]
     assert proven.statement.masters == chain()[-1].proven.statement.after
-    assert len(proven.envelope[-288:]) == 288
+    assert len(proven.envelope[-224:]) == 224
     wrong = [
         restate_export(proven.envelope, masters=chain()[0].proven.statement.after),
         restate_export(proven.envelope, model=proven.statement.masters),

@@ -105,7 +105,7 @@ def test_a_chain_of_steps_from_the_public_model_passes(raws: list[bytes]) -> Non
     assert judge(raws, expect(chain())) == (VALID, None)
     envelope = StepEnvelope.decode(raws[0])
     assert envelope is not None
-    assert len(envelope.proof) == 352
+    assert len(envelope.proof) == 224
     assert set(chain()[0].proven.timings_s) == {
         *("witness 1", "commit", "challenges", "witness 2", "prove", "verify")
     }
@@ -242,7 +242,7 @@ def test_links_of_other_groups_do_not_serve(raws: list[bytes]) -> None:
     """D' and pi of masters before, in the place of those after; each point of another proof."""
     envelope = StepEnvelope.decode(raws[0])
     assert envelope is not None
-    mine, theirs = Proof.decode(envelope.proof), Proof.decode(chain()[0].prove(77).envelope[-352:])
+    mine, theirs = Proof.decode(envelope.proof), Proof.decode(chain()[0].prove(77).envelope[-224:])
     assert isinstance(mine, Proof)
     assert isinstance(theirs, Proof)
     order = [1, 0, 2]
@@ -279,15 +279,15 @@ def test_one_false_proof_fails_a_trajectory(raws: list[bytes]) -> None:
     other = chain()[1].prove(t=0).envelope
     mixed = StepEnvelope.decode(raws[1])
     assert mixed is not None
-    false = replace(mixed, proof=other[-352:]).encode()
+    false = replace(mixed, proof=other[-224:]).encode()
     assert judge([raws[0], false, raws[2]], expect(chain())) == (FAILED, 1)
-    assert judge([raws[0][:-352] + other[-352:]], expect(chain()[:1])) == (FAILED, 0)
+    assert judge([raws[0][:-224] + other[-224:]], expect(chain()[:1])) == (FAILED, 0)
 
 
 def test_true_steps_among_false_ones_pass_each_by_itself(raws: list[bytes]) -> None:
     """The same one twice is two true statements, of which a chain takes the first alone."""
-    proof = chain()[1].prove(t=0).envelope[-352:]
-    false = raws[1][:-352] + proof
+    proof = chain()[1].prove(t=0).envelope[-224:]
+    false = raws[1][:-224] + proof
     found = judge_each(raws[0], false, raws[2], b"", raws[0], restate(raws[2], step=1))
     assert found == [VALID, FAILED, VALID, Verdict.MALFORMED, VALID, FAILED]
     assert judge([raws[0], *raws], expect(chain())) == (Verdict.WRONG_STATEMENT, 1)

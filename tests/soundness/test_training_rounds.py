@@ -127,9 +127,9 @@ def test_one_false_proof_refuses_its_client_alone() -> None:
     """A step's points under another step's statement; likewise an export's."""
     good = show()
     first, second = good.steps
-    crossed = replace(good, steps=(first[:-352] + second[-352:], second))
-    late = replace(good, steps=(first, second[:-352] + first[-352:]))
-    bent = replace(good, export=good.export[:-288] + trained().show(terms()).export[-288:])
+    crossed = replace(good, steps=(first[:-224] + second[-224:], second))
+    late = replace(good, steps=(first, second[:-224] + first[-224:]))
+    bent = replace(good, export=good.export[:-224] + trained().show(terms()).export[-224:])
     alone = replace(good, steps=(second,))
     assert judge(good, crossed, alone, late, good) == [VALID, FAILED, VALID, FAILED, VALID]
     assert judge(bent, good) == [Verdict.NOT_ON_CURVE, VALID]
@@ -148,7 +148,7 @@ def test_many_false_steps_cost_no_more_than_one(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(verify_training, "equations_hold", count_products)
     good = show()
     first, second = good.steps
-    swapped = (first[:-352] + second[-352:], second[:-352] + first[-352:])
+    swapped = (first[:-224] + second[-224:], second[:-224] + first[-224:])
     counts = []
     for n_false in (1, 6):
         false = (*swapped[:1] * n_false, *[second] * (6 - n_false))

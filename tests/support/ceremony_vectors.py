@@ -1,4 +1,4 @@
-"""What `tests/vectors/ceremony_v1.json` holds, made from seeds; a test compares.
+"""What `tests/vectors/ceremony_v2.json` holds, made from seeds; a test compares.
 
 `python -m tests.support.ceremony_vectors` writes the file.
 """
@@ -15,7 +15,7 @@ from prover.ceremony.own.finish import make_verifying
 from prover.ceremony.own.record import Transcript
 from tests.support.own_ceremonies import BEACON, Ceremony, swap_contributions
 
-PATH = Path(__file__).resolve().parent.parent / "vectors" / "ceremony_v1.json"
+PATH = Path(__file__).resolve().parent.parent / "vectors" / "ceremony_v2.json"
 
 
 def make_vectors() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What `proof_v2.json`, `shards_v2.json` and `circuit_v3.json` of `tests/vectors` hold, from seeds.
+"""What `proof_v3.json`, `shards_v2.json` and `circuit_v3.json` of `tests/vectors` hold, from seeds.
 
 `python -m tests.support.proof_vectors` writes the files.
 """
@@ -23,7 +23,7 @@ from tests.support.toy_protocol import honest, toy_key
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 PROOF, SHARDS, CARD = (
-    FOLDER / name for name in ("proof_v2.json", "shards_v2.json", "circuit_v3.json")
+    FOLDER / name for name in ("proof_v3.json", "shards_v2.json", "circuit_v3.json")
 )
 OFF_CURVE = next(x for x in range(1, 50) if pow(x**3 + 3, (P - 1) // 2, P) == P - 1)
 
@@ -60,9 +60,9 @@ def list_refused() -> list[tuple[Verdict, str, bytes]]:
     off_curve = OFF_CURVE.to_bytes(32, "little")
     return [
         (Verdict.MALFORMED, "one byte too many", raw + b"\0"),
-        (Verdict.MALFORMED, "version 1", raw[:8] + b"\1\0" + raw[10:]),
+        (Verdict.MALFORMED, "version 2", raw[:8] + b"\2\0" + raw[10:]),
         (Verdict.MALFORMED, "coordinate of A is p or more", with_proof(b"\xff" * 32 + proof[32:])),
-        (Verdict.MALFORMED, "no link", with_proof(proof[:128] + proof[192:])),
+        (Verdict.MALFORMED, "no link", raw[:-96] + raw[-32:]),
         (Verdict.NOT_ON_CURVE, "A is off the curve", with_proof(off_curve + proof[32:])),
         (Verdict.NOT_ON_CURVE, "D_W is off the curve", with_statement(commitments=(off_curve,))),
         (Verdict.WRONG_SUBGROUP, "B is outside the subgroup", with_proof(leave_subgroup(proof))),

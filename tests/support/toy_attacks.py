@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kernels.array import FrArray, FrMont, G1Array, G2Array
-from kernels.bn254 import G1, R
+from kernels.bn254 import G1, G2, R
 from kernels.encoding import decode_g1, encode_g1
 from kernels.pairing import pairing_product_is_one
-from prover.groth16.commitment import Linked, Opening, link_group
+from prover.groth16.commitment import Linked, Opening, link_groups
 from prover.groth16.prove import compute_points
 from prover.groth16.setup import setup
 from prover.groth16.transcript import compute_challenges
@@ -20,7 +20,7 @@ from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import BACKEND, TOY
 
 INFINITY = G1Array.zeros(1)
-GENERATOR_G1 = G1Array.from_ints([G1])
+GENERATOR_G1, GENERATOR_G2 = G1Array.from_ints([G1]), G2Array.from_ints([G2])
 
 
 def combine(scalars: Sequence[int], points: Sequence[G1Array]) -> G1Array:
@@ -39,7 +39,7 @@ def toy_setup(trapdoor: Trapdoor) -> ProvingKey:
 
 
 def statement_point(claim: Claim, key: VerifyingKey) -> G1Array:
-    """X = sum_public z_k [K_k/gamma]."""
+    """X = sum_public z_k [K_k]."""
     scalars = FrArray.concat([FrArray.from_ints([1]), claim.public])
     return BACKEND.msm_g1(scalars, key.public)
 
@@ -51,14 +51,17 @@ def groth16_equation_holds(claim: Claim, key: VerifyingKey) -> bool:
     g1 = [combine([R - 1], [p.a]), key.alpha, x, p.d_a, p.c]
     return pairing_product_is_one(
         G1Array.concat(g1),
-        G2Array.concat([p.b, key.beta, key.gamma, key.delta_a, key.delta]),
+        G2Array.concat([p.b, key.beta, GENERATOR_G2, key.delta_a, key.delta]),
     )
 
 
 def link_holds(d: G1Array, own: G1Array, pi: G1Array, key: VerifyingKey) -> bool:
-    """e(D, C1) e(D', C2) = e(pi, A2) of the one linked group."""
+    """The second equation alone: prod e(D_g, C1_g) e(D', C2) = e(pi, [1]).
+
+    d : of all linked groups
+    """
     g1 = G1Array.concat([d, own, combine([R - 1], [pi])])
-    return pairing_product_is_one(g1, key.links)
+    return pairing_product_is_one(g1, G2Array.concat([key.links, GENERATOR_G2]))
 
 
 def claim_of(raw: bytes, key: VerifyingKey) -> Claim:
@@ -87,8 +90,7 @@ def broken_batch_holds(claims: Sequence[Claim], key: VerifyingKey) -> bool:
 def link_toy(key: ProvingKey, model: Sequence[int], rho: int, blinding: int) -> Linked:
     """D' and pi of these wires under a blinding that is known."""
     opening = Opening(wires=FrArray.from_ints(model), rho=rho)
-    own, pi = link_group(key.groups[0], opening, blinding, BACKEND)
-    return Linked(own=own, links=pi, blindings=(blinding,))
+    return link_groups(key, [opening], blinding, BACKEND)
 
 
 def finish(
@@ -106,7 +108,7 @@ def finish(
     statement = TOY.statement(
         key_digest=key.verifying.digest, commitments=(encode_g1(d_w),), claimed=claimed
     )
-    committed = encode_committed(own=linked.own, links=linked.links, d_a=d_a)
+    committed = encode_committed(own=linked.own, link=linked.link, d_a=d_a)
     (s,) = compute_challenges(statement.encode(), committed=committed, n_challenges=1)
     public = [claimed, s, *TOY.combine(s)]
     wires = [1, *public, *model, *advice, *TOY.solve_private(public, model, advice)]
@@ -119,5 +121,5 @@ def finish(
         random_bytes=seeded(32),
         backend=BACKEND,
     )
-    proof = Proof(a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a)
+    proof = Proof(a=points.a, b=points.b, c=points.c, own=linked.own, link=linked.link, d_a=d_a)
     return Envelope(statement=statement, proof=proof.encode()).encode()

@@ -25,7 +25,6 @@ from prover.wire.verdict import Verdict
 from tests.support.tiny_circuits import ToyCircuit, seeded
 
 TOY = ToyCircuit()
-PROOF_BYTES = 224  # of one linked group
 BACKEND = get_backend("cpu")
 
 
@@ -75,7 +74,7 @@ class ToyProof:
     @property
     def proof(self) -> Proof:
         p, x = self.points, self.linked
-        return Proof(a=p.a, b=p.b, c=p.c, own=x.own, links=x.links, d_a=self.d_a)
+        return Proof(a=p.a, b=p.b, c=p.c, own=x.own, link=x.link, d_a=self.d_a)
 
     @property
     def envelope(self) -> bytes:
@@ -96,7 +95,7 @@ def prove_toy(
     rho = draw_scalar(random_bytes) if rho is None else rho
     d_w = commit_toy(model, rho)
     opening = Opening(wires=FrArray.from_ints(model), rho=rho)
-    linked = link_groups(key, [opening], random_bytes, BACKEND)
+    linked = link_groups(key, [opening], draw_scalar(random_bytes), BACKEND)
     rho_a = draw_scalar(random_bytes)
     d_a = commit_advice(key, FrArray.from_ints(advice), rho_a, BACKEND)
     statement = edit(
@@ -106,7 +105,7 @@ def prove_toy(
     )
     challenges = compute_challenges(
         statement.encode(),
-        committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
+        committed=encode_committed(own=linked.own, link=linked.link, d_a=d_a),
         n_challenges=TOY.n_challenges,
     )
     public = [statement.claimed_correct, challenges[0], *TOY.combine(challenges[0])]

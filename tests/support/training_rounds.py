@@ -157,8 +157,8 @@ class Trained:
 
 def seal(steps: list[StepStatement], export: ExportStatement) -> TrainingProofs:
     return TrainingProofs(
-        steps=tuple(StepEnvelope(statement=s, proof=bytes(352)).encode() for s in steps),
-        export=ExportEnvelope(statement=export, proof=bytes(288)).encode(),
+        steps=tuple(StepEnvelope(statement=s, proof=bytes(224)).encode() for s in steps),
+        export=ExportEnvelope(statement=export, proof=bytes(224)).encode(),
     )
 
 

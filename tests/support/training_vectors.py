@@ -1,4 +1,4 @@
-"""What `training_v1.json` and `training_file_v1.json` of `tests/vectors` hold: seeds are in
+"""What `training_v2.json` and `training_file_v1.json` of `tests/vectors` hold: seeds are in
 `tests/support/trajectories.py` and `tests/support/training_files.py`.
 
 `python -m tests.support.training_vectors` writes both.
@@ -16,7 +16,7 @@ from tests.support.training_files import BEACON, drawn, full, halves, sampled
 from tests.support.trajectories import chain, public_model, recipe, step_circuit, step_key
 
 _FOLDER = Path(__file__).resolve().parent.parent / "vectors"
-TRAINING, TRAINING_FILE = _FOLDER / "training_v1.json", _FOLDER / "training_file_v1.json"
+TRAINING, TRAINING_FILE = _FOLDER / "training_v2.json", _FOLDER / "training_file_v1.json"
 
 
 def make_training() -> dict[str, Any]:

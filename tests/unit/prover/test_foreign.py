@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,8 @@ from prover.groth16.plain import verify_plain
 from prover.groth16.prove import prepare
 from prover.groth16.setup import setup_plain
 from prover.groth16.trapdoor import Trapdoor, draw_trapdoor
-from prover.keys.halves import VerifyingKey, list_bases
+from prover.keys.halves import list_bases
+from prover.keys.plain import PlainKey
 from prover.wire.envelope import Groth16Points
 from prover.wire.verdict import Verdict
 from tests.support.foreign import CIRCUITS, vector
@@ -107,7 +108,7 @@ def test_another_number_of_public_inputs(n: int) -> None:
         lambda k: replace(k, public=G1Array.concat([shift(k.public[:1]), k.public[1:]])),
     ],
 )
-def test_other_keys_do_not_hold(alter: Callable[[VerifyingKey], VerifyingKey]) -> None:
+def test_other_keys_do_not_hold(alter: Callable[[PlainKey], PlainKey]) -> None:
     key = alter(read_vkey(vector("multiplier", "_vkey.json")))
     public = read_public(vector("multiplier", "_public.json"))
     proof = read_proof(vector("multiplier", "_proof.json"))
@@ -117,7 +118,8 @@ def test_other_keys_do_not_hold(alter: Callable[[VerifyingKey], VerifyingKey]) -
 def test_keys_agree_with_their_zkeys(keys: dict[str, Zkey]) -> None:
     for circuit, zkey in keys.items():
         exported = read_vkey(vector(circuit, "_vkey.json"))
-        assert zkey.key.verifying.encode() == exported.encode()
+        for field in fields(PlainKey):
+            assert getattr(zkey.key.verifying, field.name).equals(getattr(exported, field.name))
 
 
 def test_our_proof_holds(keys: dict[str, Zkey], backend: Backend) -> None:
@@ -241,7 +243,7 @@ def test_a_circuit_of_nothing_has_a_key(backend: Backend) -> None:
     assert verify_plain(key.key.verifying, one[1:], proof) is Verdict.VALID
 
 
-@pytest.mark.parametrize("change", [{"tau": 1}, {"tau": 0}, {"delta": R}, {"gamma": 0}])
+@pytest.mark.parametrize("change", [{"tau": 1}, {"tau": 0}, {"delta": R}, {"beta": 0}])
 def test_bad_trapdoors_are_refused(change: dict[str, int], backend: Backend) -> None:
     circuit = build_r1cs([({1: 1}, {1: 1}, {1: 1})], n_public=0, n_private=1)
     good = draw_trapdoor(seeded(9), n_linked=0)

@@ -8,22 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from kernels.array import G1Array, G2Array
-from kernels.bn254 import G1, G2
+from kernels.array import G1Array
+from kernels.bn254 import G1
 from prover.errors import FormatError
 from prover.formats.json_io import read_vkey
 from prover.formats.solidity import MAX_INPUTS, write_contract
-from prover.keys.halves import VerifyingKey
+from prover.keys.plain import PlainKey
 from tests.support.commands import run
 from tests.support.foreign import vector
 
 
 @pytest.fixture(scope="module")
-def key() -> VerifyingKey:
+def key() -> PlainKey:
     return read_vkey(vector("mixed", "_vkey.json"))
 
 
-def test_every_number_of_the_key_is_in_the_contract(key: VerifyingKey) -> None:
+def test_every_number_of_the_key_is_in_the_contract(key: PlainKey) -> None:
     source = write_contract(key)
     points = [*key.alpha.to_ints(), *key.public.to_ints()]
     numbers = [number for point in points if point for number in point]
@@ -35,22 +35,18 @@ def test_every_number_of_the_key_is_in_the_contract(key: VerifyingKey) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "1st", "A b", "A}", "A" * 65, "é"])
-def test_a_name_is_an_identifier(key: VerifyingKey, name: str) -> None:
+def test_a_name_is_an_identifier(key: PlainKey, name: str) -> None:
     with pytest.raises(FormatError, match="name of a contract"):
         write_contract(key, name=name)
 
 
-def test_a_key_that_no_contract_can_hold_is_refused(key: VerifyingKey) -> None:
+def test_a_key_that_no_contract_can_hold_is_refused(key: PlainKey) -> None:
     for n in (0, MAX_INPUTS + 1):
         with pytest.raises(FormatError, match="public inputs"):
             write_contract(replace(key, public=G1Array.from_ints([G1] * (n + 1))))
-    g2 = G2Array.from_ints([G2])
-    for other in (replace(key, delta_a=g2), replace(key, links=G2Array.concat([g2] * 3))):
-        with pytest.raises(FormatError, match="committed groups"):
-            write_contract(other)
 
 
-def test_the_command_writes_it(key: VerifyingKey, tmp_path: Path) -> None:
+def test_the_command_writes_it(key: PlainKey, tmp_path: Path) -> None:
     out = tmp_path / "it.sol"
     vkey = vector("mixed", "_vkey.json")
     done = run("groth16", "solidity", vkey, out, "--name", "Mixed", "--json")

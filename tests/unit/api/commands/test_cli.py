@@ -19,8 +19,8 @@ from api.console.output import refuse
 from bench import registry
 from bench.registry import BenchCase, Suite, Task
 from kernels.backend import get_backend
+from prover.wire.envelope import PROOF_BYTES
 from tests.support.commands import make_runner
-from tests.support.toy_protocol import PROOF_BYTES
 
 
 @pytest.fixture

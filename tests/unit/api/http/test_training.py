@@ -380,7 +380,7 @@ def test_envelopes_are_verified_by_their_circuits(service: StillService, proven:
         for raw, circuit, verdict in (
             (proofs.steps[1][:-1], step, "malformed"),
             (proofs.export, step, "malformed"),
-            (proofs.steps[1][:-352] + proofs.steps[0][-352:], step, "pairing_failed"),
+            (proofs.steps[1][:-224] + proofs.steps[0][-224:], step, "pairing_failed"),
             (b"", export, "malformed"),
         ):
             told = client.verify(raw, circuit=circuit.digest)

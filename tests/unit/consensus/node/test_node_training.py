@@ -23,7 +23,7 @@ from tests.support.memory_blobs import MemoryBlobs
 from tests.support.nodes import Net, list_contradictions
 from tests.support.training_lab import TrainingLab, recipe
 
-STEP_BYTES = 352
+STEP_BYTES = 224
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,7 @@ from prover.pedersen.commitment import Committer
 from prover.training.commitments import BatchCommitments, TrajectoryCommitments
 from prover.training.draws import draw_start
 from prover.training.masters import start
+from prover.wire.envelope import PROOF_BYTES
 from prover.wire.training import MAX_PROOFS_BYTES, ExportEnvelope, StepEnvelope, TrainingProofs
 from prover.wire.verdict import Verdict
 from tests.support.learning import ProvenLab
@@ -45,7 +46,6 @@ from tests.support.training_lab import (
 )
 
 OTHER = bytes([5]) * 32
-PROOF_BYTES = 352
 
 
 def lab(n_drawn: int = N_STEPS) -> TrainingLab:

@@ -149,7 +149,7 @@ def test_an_export_of_something_else_is_refused() -> None:
     assert accept(other).export.model == d_w
     refuse("wrong_statement", "ends at the model commitment", full(), model=d_w)
     # The statement of one with the proof of the other.
-    spliced = replace(full(), export=other.export[:-288] + full().export[-288:])
+    spliced = replace(full(), export=other.export[:-224] + full().export[-224:])
     refuse("pairing_failed", "export: the proof does not hold", spliced)
 
 

@@ -135,39 +135,51 @@ def test_no_committed_or_public_wire_is_published_over_delta() -> None:
     e = compute_exponents(r1cs, t, BACKEND)
     k = compute_columns(r1cs, t, BACKEND).k.to_ints()
     over_delta = {k[i] * pow(t.delta, -1, R) % R for i in range(r1cs.private.start)}
-    scalars = (*e.points.values(), *e.groups, e.public)
+    scalars = (*e.points.values(), e.public)
     published = {x for some in scalars for x in some.to_ints()}
     assert not over_delta & published
 
 
 def test_points_of_the_key_are_its_exponents_times_the_generator() -> None:
     key, e = toy_key(), compute_exponents(ToyCircuit().r1cs, toy_trapdoor(), BACKEND)
-    for name in ("a", "c", "advice", "correction"):
+    for name in ("a", "c", "advice", "basis", "correction"):
         points = getattr(key, name).to_ints()
         assert points == [mul_g1(x, G1) for x in e.points[name].to_ints()]
         assert None not in points
     assert len(key.b1) == len(key.b2) == len(e.points["b1"])
-    (group,), (exponents,) = key.groups, e.groups
-    assert isinstance(group.basis, G1Array)
-    assert group.basis.to_ints() == [mul_g1(x, G1) for x in exponents.to_ints()]
-    assert len(group) == 2
+    assert key.linked == (2,)
+    eta, eta_g = toy_trapdoor().eta, toy_trapdoor().groups[0].eta
+    assert e.points["basis"].to_ints()[2:] == [eta_g, eta]
+    assert key.verifying.public.to_ints() == [mul_g1(x, G1) for x in e.public.to_ints()]
 
 
-def test_a_base_of_a_link_is_a_hashed_point_plus_one_of_the_key() -> None:
-    """k1 h_i + k2 [K_i/gamma], k1 h_0, k2 [eta/gamma]; and C1, C2, A2 are a k1, a k2, a."""
-    (group,), (link,), h = toy_key().groups, toy_trapdoor().links, load_bases(2)
-    assert isinstance(group.basis, G1Array)
-    assert isinstance(group.link, G1Array)
-    zero = G1Array.zeros(1)
-    hashed = G1Array.concat([h[1:], h[:1], zero])
-    own = G1Array.concat([group.basis[:2], zero, group.basis[2:]])
-    expected = [
-        add_g1(mul_g1(link.k1, p), mul_g1(link.k2, q))
-        for p, q in zip(hashed.to_ints(), own.to_ints(), strict=True)
+def test_a_base_of_the_link_is_a_hashed_point_plus_one_of_the_key() -> None:
+    """k1_g h_i + k2 [K_i] by groups, k1_g h_0 + k2 eta_g, k2 eta; and links are k1_g, k2."""
+    r1cs = build_r1cs(
+        [({1: 1}, {2: 1}, {3: 1}), ({2: 1}, {4: 1}, {3: 1}), ({5: 1}, {4: 1}, {5: 1})],
+        n_public=0,
+        linked=(1, 3, 1),
+        n_private=0,
+    )
+    t, h = draw_trapdoor(seeded(21), n_linked=3), load_bases(3).to_ints()
+    key = setup(r1cs, circuit_digest=bytes(32), n_challenges=0, trapdoor=t, backend=BACKEND)
+    assert isinstance(key.basis, G1Array)
+    assert isinstance(key.link, G1Array)
+    assert len(key.basis) == len(key.link) == 5 + 3 + 1
+    first, second, third = t.groups
+    hashed = [
+        *[(first, h[1]), (second, h[1]), (second, h[2]), (second, h[3]), (third, h[1])],
+        *[(group, h[0]) for group in t.groups],
     ]
-    assert group.link.to_ints() == expected
-    factors = (link.a * link.k1, link.a * link.k2, link.a)
-    assert toy_key().verifying.links.to_ints() == [mul_g2(x % R, G2) for x in factors]
+    expected = [
+        add_g1(mul_g1(group.k1, p), mul_g1(t.k2, q))
+        for (group, p), q in zip(hashed, key.basis.to_ints(), strict=False)
+    ]
+    assert key.basis.to_ints()[5:] == [mul_g1(x, G1) for x in t.blinders]
+    assert key.link.to_ints() == [*expected, mul_g1(t.k2, mul_g1(t.eta, G1))]
+    factors = (first.k1, second.k1, third.k1, t.k2)
+    assert key.verifying.links.to_ints() == [mul_g2(x, G2) for x in factors]
+    assert key.verifying.n_linked == 3
 
 
 def name_scalars() -> list[str]:
@@ -177,11 +189,11 @@ def name_scalars() -> list[str]:
 @pytest.mark.parametrize("name", name_scalars())
 def test_a_zero_in_the_trapdoor_is_refused(name: str) -> None:
     t = toy_trapdoor()
-    in_link = re.fullmatch(r"links\[0\]\.(\w+)", name)
-    if in_link is None:
+    in_group = re.fullmatch(r"groups\[0\]\.(\w+)", name)
+    if in_group is None:
         bad = replace(t, **{name: R})  # type: ignore[arg-type]
     else:
-        bad = replace(t, links=(replace(t.links[0], **{in_link[1]: R}),))
+        bad = replace(t, groups=(replace(t.groups[0], **{in_group[1]: R}),))
     with pytest.raises(TrapdoorInvalid, match=f"scalar {re.escape(name)} is"):
         setup(
             ToyCircuit().r1cs,
@@ -204,14 +216,14 @@ def test_trapdoors_are_fresh_and_hide() -> None:
     source = seeded(5)
     first, second = (draw_trapdoor(source, n_linked=2) for _ in range(2))
     scalars = [x for t in (first, second) for x in t.scalars.values()]
-    assert len(set(scalars)) == len(scalars) == 2 * (7 + 2 * 4)
+    assert len(set(scalars)) == len(scalars) == 2 * (8 + 2 * 2)
     assert str(first) == "Trapdoor(hidden)"
-    assert str(first.links[0]) == "LinkTrapdoor(hidden)"
+    assert str(first.groups[0]) == "GroupTrapdoor(hidden)"
 
 
 @pytest.mark.parametrize("n_linked", [0, 2])
-def test_a_trapdoor_is_for_as_many_links_as_the_circuit_has(n_linked: int) -> None:
-    with pytest.raises(TrapdoorInvalid, match="scalar links is"):
+def test_a_trapdoor_is_for_as_many_groups_as_the_circuit_has(n_linked: int) -> None:
+    with pytest.raises(TrapdoorInvalid, match="scalar groups is"):
         setup(
             ToyCircuit().r1cs,
             circuit_digest=bytes(32),

@@ -29,7 +29,7 @@ from prover.keys.folder import (
     load_verifying_key,
     save_key,
 )
-from prover.keys.halves import NO_FILE, ProvingKey, Role, VerifyingKey, list_arrays
+from prover.keys.halves import ARRAYS, NO_FILE, ProvingKey, Role, VerifyingKey
 from prover.keys.proving_file import compute_proving_digest
 from prover.wire.records import encode_fields, split_fields
 from prover.wire.verdict import Verdict
@@ -51,9 +51,8 @@ def load(folder: Path) -> ProvingKey:
 
 
 def require_equal(loaded: ProvingKey, key: ProvingKey) -> None:
-    arrays = list_arrays(len(key.groups))
-    assert len(arrays) == 10 + 2 * len(key.groups)
-    for array in arrays:
+    assert len(ARRAYS) == 12
+    for array in ARRAYS:
         found, expected = array.of(loaded), array.of(key)
         if array.role is Role.WIRES:
             assert np.array_equal(found, expected)
@@ -131,10 +130,16 @@ def test_halves_of_two_keys_are_refused(saved: Path, tmp_path: Path) -> None:
 
 def test_arrays_that_do_not_fit_the_counts_are_refused(tmp_path: Path) -> None:
     """A key whose digest is right and whose contents are not."""
-    (group,) = toy_key().groups
-    assert isinstance(group.link, G1Array)
-    short = replace(group, link=group.link[:-1])
-    for forged in (replace(toy_key(), n_advice=3), replace(toy_key(), groups=(short,))):
+    key = toy_key()
+    assert isinstance(key.link, G1Array)
+    for forged in (
+        replace(key, n_advice=3),
+        replace(key, link=key.link[:-1]),
+        replace(key, linked=(3,)),
+        replace(key, linked=(1, 1)),
+        replace(key, linked=()),
+        replace(key, correction=key.correction[:-1]),
+    ):
         save_key(pin_files(forged), tmp_path)
         with pytest.raises(FormatError, match="do not fit its counts"):
             load(tmp_path)
@@ -240,10 +245,10 @@ def test_any_altered_byte_of_the_verifying_half_is_refused_or_another_key() -> N
         assert decoded.digest != toy_key().verifying.digest
 
 
-@pytest.mark.parametrize("name", ["alpha", "beta", "gamma", "delta"])
+@pytest.mark.parametrize("name", ["alpha", "beta", "delta", "links"])
 def test_identities_are_refused(name: str) -> None:
     key = toy_key().verifying
-    zero: Any = G1Array.zeros(1) if name == "alpha" else G2Array.zeros(1)
+    zero: Any = G1Array.zeros(1) if name == "alpha" else G2Array.zeros(len(getattr(key, name)))
     with pytest.raises(FormatError, match="identity"):
         VerifyingKey.decode(replace(key, **{name: zero}).encode())
 
@@ -285,11 +290,11 @@ def test_a_key_says_nothing_of_who_made_it() -> None:
     """What it cannot prove it must not claim: a reader would believe it."""
     raw = toy_key().verifying.encode()
     assert not re.search(rb"[a-z]{5,}", raw.removeprefix(b"zkpotvky"))
-    with pytest.raises(FormatError, match="of version 4"):
-        VerifyingKey.decode(raw[:8] + (3).to_bytes(2, "little") + raw[10:])
+    with pytest.raises(FormatError, match="of version 5"):
+        VerifyingKey.decode(raw[:8] + (4).to_bytes(2, "little") + raw[10:])
 
 
-@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"zkpotvky\4\0" + b))
+@given(st.binary(max_size=200) | st.binary(max_size=200).map(lambda b: b"zkpotvky\5\0" + b))
 def test_any_bytes_give_a_key_or_a_named_error(raw: bytes) -> None:
     with pytest.raises(ProverError):
         VerifyingKey.decode(raw)

@@ -38,8 +38,8 @@ EXPORT = ExportStatement(
     masters=bytes([2]) * 32,
     model=bytes([3]) * 32,
 )
-STEP_ENVELOPE = StepEnvelope(statement=STEP, proof=bytes(i % 256 for i in range(352)))
-EXPORT_ENVELOPE = ExportEnvelope(statement=EXPORT, proof=bytes(i % 256 for i in range(288)))
+STEP_ENVELOPE = StepEnvelope(statement=STEP, proof=bytes(i % 256 for i in range(224)))
+EXPORT_ENVELOPE = ExportEnvelope(statement=EXPORT, proof=bytes(i % 256 for i in range(224)))
 
 OCCASION_BYTES = (
     "05000000" "636861696e" "04000000" "7461736b"
@@ -69,7 +69,7 @@ def test_envelopes_are_magic_version_statement_and_proof() -> None:
     longest = replace(OCCASION, chain_id=b"c" * 64, task_id=b"t" * 64, client_key=b"k" * 64)
     for envelope, magic in ((STEP_ENVELOPE, b"zkpotstp"), (EXPORT_ENVELOPE, b"zkpotexp")):
         raw, statement = envelope.encode(), envelope.statement.encode()
-        assert raw[:14] == magic + b"\x01\x00" + len(statement).to_bytes(4, "little")
+        assert raw[:14] == magic + b"\x02\x00" + len(statement).to_bytes(4, "little")
         assert raw[14:] == statement + envelope.proof
         assert type(envelope).decode(raw) == envelope
         assert envelope.committed == envelope.proof[128:]
@@ -106,4 +106,4 @@ def test_fields_out_of_range_are_refused() -> None:
     with pytest.raises(FieldInvalid):
         StepEnvelope(statement=STEP, proof=bytes(288))
     with pytest.raises(FieldInvalid):
-        ExportEnvelope(statement=EXPORT, proof=bytes(352))
+        ExportEnvelope(statement=EXPORT, proof=bytes(160))

@@ -45,7 +45,7 @@ def test_a_statement_has_the_bytes_of_the_document() -> None:
 def test_an_envelope_is_magic_version_statement_and_proof() -> None:
     raw = ENVELOPE.encode()
     n = len(STATEMENT.encode())
-    assert raw[:14] == b"zkpotupd\x01\x00" + n.to_bytes(4, "little")
+    assert raw[:14] == b"zkpotupd\x02\x00" + n.to_bytes(4, "little")
     assert raw[14:] == STATEMENT.encode() + ENVELOPE.proof
     assert UpdateEnvelope.decode(raw) == ENVELOPE
     assert ENVELOPE.committed == bytes(range(128, 224))
