@@ -17,7 +17,7 @@ from kernels.bn254 import R
 from prover.ceremony.own.check import require_secret
 from prover.ceremony.own.finish import make_verifying
 from prover.errors import CeremonyInvalid
-from prover.groth16.commitment import Linked, Opening, commit_advice, link_group
+from prover.groth16.commitment import Linked, Opening, commit_advice, link_groups
 from prover.keys.halves import ProvingKey
 from prover.keys.proving_file import read_proving_half
 from prover.pedersen.bases import load_bases
@@ -46,8 +46,7 @@ def key_of(ceremony: Ceremony) -> ProvingKey:
 
 def link_toy(key: ProvingKey, model: Sequence[int]) -> Linked:
     opening = Opening(wires=FrArray.from_ints(list(model)), rho=RHO)
-    own, link = link_group(key.groups[0], opening, BLINDING, BACKEND)
-    return Linked(own=own, links=link, blindings=(BLINDING,))
+    return link_groups(key, [opening], BLINDING, BACKEND)
 
 
 def prove_other(key: ProvingKey, linked: Linked) -> bytes:
@@ -69,27 +68,25 @@ def test_halves_of_all_shares_link_any_two_vectors(tmp_path: Path) -> None:
     """Why no contributor publishes k1 h_i and k2 [K_i] apart: of all contributors, they forge."""
     made = Ceremony(tmp_path)
     made.craft(SHARES)
-    key, share = key_of(made), SHARES.links[0]
-    basis, h = key.groups[0].basis, load_bases(2)
+    key, (k1,) = key_of(made), SHARES.k1
+    basis, h = key.basis, load_bases(2)
     assert isinstance(basis, G1Array)
-    hashed = G1Array.concat([combine([share.k1], [h[i : i + 1]]) for i in (1, 2, 0)])
-    own = G1Array.concat([combine([share.k2], [basis[i : i + 1]]) for i in range(3)])
-    pi = combine([*COMMITTED, RHO, *OTHER, BLINDING], [hashed, own])
-    linked = replace(link_toy(key, OTHER), links=pi)
+    hashed = G1Array.concat([combine([k1], [h[i : i + 1]]) for i in (1, 2, 0)])
+    own = G1Array.concat([combine([SHARES.k2], [basis[i : i + 1]]) for i in range(4)])
+    pi = combine([*COMMITTED, RHO, *OTHER, RHO, BLINDING], [hashed, own])
+    linked = replace(link_toy(key, OTHER), link=pi)
     assert verdict_of(prove_other(key, linked), key.verifying) is Verdict.VALID
 
 
 def test_halves_of_some_shares_link_no_two_vectors(ceremony: Ceremony) -> None:
     """An attacker that knows all shares but one contributor's replaces its own part of pi."""
-    key, share = key_of(ceremony), SHARES.links[0]
-    basis, h = key.groups[0].basis, load_bases(2)
-    assert isinstance(basis, G1Array)
+    key, (k1,), h = key_of(ceremony), SHARES.k1, load_bases(2)
     honest = link_toy(key, OTHER)
     difference = [a - b for a, b in zip(COMMITTED, OTHER, strict=True)]
-    changes = combine([share.k1 * x % R for x in difference], [h[1:3]])
-    pi = combine([1, 1], [honest.links, changes])
-    for forged in (replace(honest, links=pi), honest, link_toy(key, COMMITTED)):
-        raw = prove_other(key, replace(honest, links=forged.links))
+    changes = combine([k1 * x % R for x in difference], [h[1:3]])
+    pi = combine([1, 1], [honest.link, changes])
+    for forged in (replace(honest, link=pi), honest, link_toy(key, COMMITTED)):
+        raw = prove_other(key, replace(honest, link=forged.link))
         assert verdict_of(raw, key.verifying) is Verdict.PAIRING_FAILED
 
 
@@ -101,9 +98,9 @@ def test_a_blind_contributor_lets_committed_wires_change_in_c(tmp_path: Path) ->
     Afterwards it puts that point back: the key is that of the honest ceremony, and this one's.
     """
     assert OTHER[0] - COMMITTED[0] == 1
-    first = G1Array(read_whole(Ceremony(tmp_path).first, "basis", 0)[:1])  # K of that wire
+    first = G1Array(read_whole(Ceremony(tmp_path).first, "basis")[:1])  # K of that wire
     baited = Ceremony(tmp_path / "baited")
-    baited.craft(SHARES, edit_state("c", None, put(0, first)))
+    baited.craft(SHARES, edit_state("c", put(0, first)))
     with pytest.raises(CeremonyInvalid, match="C query"):
         baited.fork().contribute(2)
     baited.craft(SHARES)  # what a contributor does that does not look

@@ -48,7 +48,7 @@ def list_malformed(transcript: Transcript) -> list[tuple[str, bytes]]:
     return [
         ("cut short", raw[:-1]),
         ("a byte behind the last contribution", raw + b"\0"),
-        ("another version", raw[:8] + b"\x02" + raw[9:]),
+        ("another version", raw[:8] + b"\x01" + raw[9:]),
     ]
 
 

@@ -23,7 +23,7 @@ from prover.ceremony.own.contribute import Origin, contribute, write_state
 from prover.ceremony.own.finish import make_verifying
 from prover.ceremony.own.first import FirstKey, make_first
 from prover.ceremony.own.record import Change, Head, Transcript
-from prover.ceremony.own.shares import LinkShare, Shares, apply, prove
+from prover.ceremony.own.shares import Shares, apply, prove
 from prover.ceremony.own.state import State, open_state
 from prover.ceremony.phase1 import require_powers
 from prover.formats.ptau import Powers, Prepared, read_powers
@@ -34,7 +34,7 @@ from tests.support.tiny_circuits import seeded
 from tests.support.toy_protocol import BACKEND, TOY
 
 LG_N, POWER = 4, 5
-SHARES = Shares(delta=3, delta_a=5, links=(LinkShare(k1=7, k2=11, a=13),))
+SHARES = Shares(delta=3, delta_a=5, k1=(7,), k2=11)
 """Those of an attacker."""
 BEACON = Origin(name="beacon", beacon=b"tomorrow's headline", exponent=10)
 
@@ -72,12 +72,12 @@ class Ceremony:
         self.transcript, self.last = Transcript(head=head, contributions=()), self.first
         self._n = 0
 
-    def begin_with(self, name: str, group: int | None, change: Callable[[Any], Any]) -> None:
+    def begin_with(self, name: str, change: Callable[[Any], Any]) -> None:
         """Begins anew with a first key of whose arrays one is changed, and may be shorter."""
         parts = []
         for array in self.first.arrays:
-            words = read_whole(self.first, array.name, array.group)
-            if (array.name, array.group) == (name, group):
+            words = read_whole(self.first, array.name)
+            if array.name == name:
                 words = change(words)
             parts.append((array, len(words), [words]))
         path = self.new_path()
@@ -117,7 +117,7 @@ class Ceremony:
 
         edit : (state, path of another file) -> digest of that file
         """
-        after = apply(shares.preimage, self.transcript.anchors, BACKEND)
+        after = apply(shares, self.transcript.anchors, BACKEND)
         out = self.new_path()
         digest = write_state(self.last, shares, after, out, BACKEND)
         if edit is not None:
@@ -159,32 +159,30 @@ def save(ceremony: Ceremony, folder: Path) -> None:
     write_whole(folder / VERIFYING_NAME, [key.encode()])
 
 
-def edit_state(name: str, group: int | None, change: Callable[[Any], Any]) -> Any:
+def edit_state(name: str, change: Callable[[Any], Any]) -> Any:
     """An `edit` of `Ceremony.craft` that changes one array."""
 
     def edit(state: State, path: Path) -> bytes:
-        return rewrite(state, path, {(group, name): change})
+        return rewrite(state, path, {name: change})
 
     return edit
 
 
-def rewrite(
-    state: State, path: Path, changes: dict[tuple[int | None, str], Callable[[Any], Any]]
-) -> bytes:
+def rewrite(state: State, path: Path, changes: dict[str, Callable[[Any], Any]]) -> bytes:
     """Writes a state with some arrays changed; its digest."""
     parts = []
     for array, value in state.arrays.items():
-        whole = read_whole(state, array.name, array.group)
-        change = changes.get((array.group, array.name))
+        whole = read_whole(state, array.name)
+        change = changes.get(array.name)
         words = whole if change is None else change(whole)
         parts.append((array, len(value), [words]))
     write_whole(path, list_file(state.counts, parts))
     return open_state(path).digest
 
 
-def read_whole(state: State, name: str, group: int | None = None) -> Any:
+def read_whole(state: State, name: str) -> Any:
     """The words of an array."""
-    value = state.find(name, group)
+    value = state.find(name)
     if isinstance(value, np.ndarray):
         return value
     if hasattr(value, "list_pieces"):

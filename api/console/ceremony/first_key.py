@@ -92,7 +92,7 @@ def make_first_key(
         circuit_digest=card.circuit_digest,
         first_digest=sha256_of(first),
         n_challenges=n_challenges,
-        n_linked=first.n_linked,
+        n_linked=len(first.counts.linked),
         alpha=powers.alpha_1[:1],
         public=first.public,
         tau=powers.tau_2[1:2],

@@ -5,12 +5,12 @@ beacon's shares are those that it draws. A state, against the first key in one p
 between; with random weights r,
 
     queries but for their last point, wires, bases of linked groups     as in the first key
-    e(sum r X, delta)     = e(sum r X_first, [1])          X of C, H and eta/delta
+    e(sum r X, delta)     = e(sum r X_first, [1])          X of C, H and blinders over delta
     e(sum r X, delta_A)   = e(sum r X_first, [1])          X of the advice and its blinder
-    e(sum r P_i, A2)      = e(sum r h_i, C1) e(sum r K_i, C2)         P_h, P_eta among the P_i
+    e(sum r P, [1])       = prod_g e(sum r h_i, C1_g) e(sum r K, C2)      h_0 and eta's among them
     e(delta_1, [1])       = e([1], delta), delta_1 at the ends of A, B1 and in the correction
 
-Intermediate states are needed by nobody: shares multiply delta, delta_A and a, and k1, k2 add up.
+Intermediate states are needed by nobody: shares multiply delta and delta_A, and k1, k2 add up.
 That the first key is the circuit's is asked by making it again (`prover.ceremony.own.first`).
 """
 
@@ -28,7 +28,7 @@ from kernels.pairing import pairing_product_is_one
 from prover.ceremony.beacon_limit import DEFAULT_EXPONENT_LIMIT, BeaconLimit
 from prover.ceremony.own.record import Anchors, Contribution, Transcript, follow
 from prover.ceremony.own.shares import apply, draw_shares, is_proven, listen
-from prover.ceremony.own.state import DELTA_ENDS, OVER_DELTA, State, list_halves, list_pieces
+from prover.ceremony.own.state import DELTA_ENDS, OVER_DELTA, State, list_pieces
 from prover.ceremony.ratios import G1_GENERATOR, G2_GENERATOR, draw_weights, have_same_ratio
 from prover.errors import CeremonyInvalid
 from prover.keys.halves import KeyArray, Role
@@ -74,8 +74,8 @@ def _find_fault(
         return "does not prove, at this place, that it knew its shares"
     if change.beacon:
         source = listen(change.beacon, change.exponent, place)
-        shares = draw_shares(source, len(one.responses) // 3)
-        if not apply(shares.preimage, before, backend).points.equals(change.anchors.points):
+        shares = draw_shares(source, len(before.links) - 1)
+        if not apply(shares, before, backend).points.equals(change.anchors.points):
             return "is not what its beacon draws"
     return None
 
@@ -131,7 +131,7 @@ def _require_first(first: State, transcript: Transcript, backend: Backend) -> No
 
     Off the curve there are points of small order, whose multiples tell shares.
     """
-    if first.n_linked != transcript.head.n_linked:
+    if len(first.counts.linked) != transcript.head.n_linked:
         raise CeremonyInvalid("the first key has not the linked groups that the transcript tells")
     for array, value in first.arrays.items():
         if array.name in (*OVER_DELTA, "advice", "correction", "basis"):
@@ -198,24 +198,19 @@ class _Comparison:
             raise _altered(array)
 
     def _require_link(self, array: KeyArray) -> None:
-        assert array.group is not None
-        group, zeros = array.group, G1Array.zeros(1)
-        n_wires = len(self._first.find("basis", group)) - 1
-        halves = list_halves(
-            load_bases(n_wires, self._progress), self._first.g1("basis", group), n_wires, PIECE
-        )
-        reading = self._state.read_link(group)
-        total, of_h, of_key = zeros, zeros, zeros
-        for hashed, own in halves:
-            points = reading.take(len(hashed))
+        linked, zeros = self._first.counts.linked, G1Array.zeros(1)
+        hashed = load_bases(max(linked), self._progress)
+        reading = self._state.read_link()
+        total, of_key, of_h = zeros, zeros, [zeros] * len(linked)
+        for group, of_group, own in self._first.list_parts_of_link(hashed, PIECE):
+            points = reading.take(len(own))
             self._require_curve(array, points)
             weights = self._weigh(points)
             total = self._add(total, weights, points)
-            of_h = self._add(of_h, weights, hashed)
+            of_h[group] = self._add(of_h[group], weights, of_group)
             of_key = self._add(of_key, weights, own)
-        c1, c2, a2 = (self._anchors.link(group)[i : i + 1] for i in range(3))
-        sums = G1Array.concat([total, neg_g1(of_h), neg_g1(of_key)])
-        if not pairing_product_is_one(sums, G2Array.concat([a2, c1, c2])):
+        sums = G1Array.concat([neg_g1(total), *of_h, of_key])
+        if not pairing_product_is_one(sums, G2Array.concat([G2_GENERATOR, self._anchors.links])):
             raise _altered(array)
 
     def _require_curve(self, array: KeyArray, points: G1Array) -> None:
@@ -233,7 +228,7 @@ class _Comparison:
         state = self._state
         delta = state.find("correction")[:1]
         self._require_curve(next(a for a in state.arrays if a.name == "correction"), delta)
-        ends = [state.tail(name)[-1:] for name in DELTA_ENDS]
+        ends = [state.find_end(name) for name in DELTA_ENDS]
         of_g1 = [end for end in ends if isinstance(end, G1Array)]
         of_g2 = [end for end in ends if isinstance(end, G2Array)]
         fits = all(end.equals(delta) for end in of_g1)
@@ -253,5 +248,4 @@ def _require_same(array: KeyArray, own: Any, of_first: Any, *, n_changed: int) -
 
 
 def _altered(array: KeyArray, what: str = "is not the first key's under these shares") -> Any:
-    group = "" if array.group is None else f" of linked group {array.group}"
-    return CeremonyInvalid(f"{array.stage or array.name}{group} {what}")
+    return CeremonyInvalid(f"{array.stage or array.name} {what}")

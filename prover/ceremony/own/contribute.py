@@ -1,16 +1,16 @@
 """A contribution to a key of ours: new points, in a new file, and a record of them.
 
-    delta' = d delta                      C, H, eta_A/delta, eta/delta   times 1/d
-    delta_A' = d_A delta_A                advice and its blinder         times 1/d_A
-    P_i' = P_i + k1 h_i + k2 [K_i]        P_h' = P_h + k1 h_0            P_eta' = P_eta + k2 eta
+    delta' = d delta                    C, H, blinders over delta    times 1/d
+    delta_A' = d_A delta_A              advice and its blinder       times 1/d_A
+    P_i' = P_i + k1_g h_i + k2 [K_i]    P_g' = P_g + k1_g h_0 + k2 eta_g    P_eta' = P_eta + k2 eta
 
-**k1 h_i and k2 [K_i] leave this module as sums only.** Who had them apart, of one contributor, and
-of the others by collusion, makes a link between any two vectors (`tests/soundness/test_link.py`).
+**k1_g h_i and k2 [K_i] leave this module as sums only.** Who had them apart, of one contributor,
+and of the others by collusion, links any two vectors (`tests/soundness/test_link.py`).
 
 **A state is verified before anything is computed from it.** A share is an oracle otherwise: who
 hands out a state with a foreign point X in place of one that follows from others (w*_k of a
 committed wire follows from H) gets X/d, for X = K_i of a committed wire the one point that must not
-exist, and puts the right point back into its place; and a wrong base K_i draws k1 h_i out alone.
+exist, and puts the right point back into its place; and a wrong base K_i draws k1_g h_i out alone.
 The proof of knowledge is bound to the transcript, and that to the first key's digest, so that what
 a contributor does for one ceremony serves no other.
 """
@@ -42,12 +42,11 @@ from prover.ceremony.own.record import (
     Contribution,
     Transcript,
 )
-from prover.ceremony.own.shares import LinkShare, Shares, apply, draw_shares, listen, prove
+from prover.ceremony.own.shares import Shares, apply, draw_shares, listen, prove
 from prover.ceremony.own.state import (
     DELTA_ENDS,
     OVER_DELTA,
     State,
-    list_halves,
     list_pieces,
 )
 from prover.errors import CeremonyInvalid, FieldInvalid
@@ -110,7 +109,7 @@ def contribute(
     if origin.beacon:
         source = listen(origin.beacon, origin.exponent, place)
     shares = draw_shares(source, transcript.head.n_linked)
-    after = apply(shares.preimage, anchors, backend)
+    after = apply(shares, anchors, backend)
     digest = write_state(before, shares, after, out, backend, progress)
     change = Change(
         name=origin.name.encode(),
@@ -183,8 +182,7 @@ class _Update:
             inverse = pow(self._shares.delta, -1, R)
             yield G1Array.concat([self._delta, self._cpu.scale_g1(inverse, value[1:])])
         elif name == "link":
-            assert array.group is not None
-            yield from self._add_halves(array.group, self._shares.links[array.group])
+            yield from self._add_parts()
         elif isinstance(value, np.ndarray):
             yield value
         else:
@@ -207,13 +205,11 @@ class _Update:
             assert isinstance(points, G1Array)
             yield self._cpu.scale_g1(inverse, points)
 
-    def _add_halves(self, group: int, share: LinkShare) -> Iterator[G1Array]:
+    def _add_parts(self) -> Iterator[G1Array]:
         """The sums alone: see above."""
-        n_wires = len(self._before.find("basis", group)) - 1
-        hashed = load_bases(n_wires, self._progress)
-        halves = list_halves(hashed, self._before.g1("basis", group), n_wires, _SLICE)
-        reading = self._before.read_link(group)
-        for of_h, of_key in halves:
-            own = self._cpu.scale_g1(share.k1, of_h)
-            own = add_g1(own, self._cpu.scale_g1(share.k2, of_key))
+        before, shares, scale = self._before, self._shares, self._cpu.scale_g1
+        hashed = load_bases(max(before.counts.linked), self._progress)
+        reading = before.read_link()
+        for group, of_h, of_key in before.list_parts_of_link(hashed, _SLICE):
+            own = add_g1(scale(shares.k1[group], of_h), scale(shares.k2, of_key))
             yield add_g1(reading.take(len(of_h)), own)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from kernels.array import G2Array
 from kernels.backend import Backend
 from prover.ceremony.beacon_limit import DEFAULT_EXPONENT_LIMIT
 from prover.ceremony.own.check import require_chain, require_contributors, require_secret
 from prover.ceremony.own.record import Transcript
-from prover.ceremony.ratios import G2_GENERATOR
 from prover.errors import CeremonyInvalid
 from prover.keys.folder import TRANSCRIPT_NAME, require_part
 from prover.keys.halves import NO_FILE, VerifyingKey
@@ -23,22 +20,18 @@ def make_verifying(transcript: Transcript, card_digest: bytes) -> VerifyingKey:
     card_digest : sha256 of circuit.json, which may name any multipliers: no point depends on them
     """
     head, anchors = transcript.head, transcript.anchors
-    plain = VerifyingKey.plain(
-        alpha=head.alpha,
-        public=head.public,
-        beta=head.beta,
-        gamma=G2_GENERATOR,
-        delta=anchors.delta,
-    )
-    return replace(
-        plain,
+    return VerifyingKey(
         circuit_digest=head.circuit_digest,
         card_digest=card_digest,
         proving_digest=transcript.state,
         ceremony_digest=transcript.digest,
         n_challenges=head.n_challenges,
+        alpha=head.alpha,
+        public=head.public,
+        beta=head.beta,
+        delta=anchors.delta,
         delta_a=anchors.delta_a,
-        links=G2Array.concat([anchors.links]),
+        links=anchors.links,
     )
 
 

@@ -8,8 +8,8 @@ With L_i the Lagrange basis of the n rows, n a power of two, and L' that of 2n p
                                                                  + alpha B_ik L_i + C_ik L'_(2i))
 
 gamma is one and stays so: K_k is a sum of powers of tau, so [K_k]_1 tells nothing that these do not
-(PROTOCOL section 3). delta = delta_A = a = 1, k1 = k2 = 0: the bases of links are infinity, which
-no key may be. The blinders eta are hashed to the curve. No randomness: all make the same file.
+(PROTOCOL section 3). delta = delta_A = 1, k1 = k2 = 0: the bases of the link are infinity, which no
+key may be. The blinders eta are hashed to the curve. No randomness: all make the same file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from prover.errors import CeremonyInvalid
 from prover.formats.coefficients import list_rows, list_values
 from prover.formats.ptau import Powers, Prepared
 from prover.groth16.setup import occurring_wires
-from prover.keys.halves import Wires, list_arrays
+from prover.keys.halves import ARRAYS, Wires
 from prover.keys.proving_file import Counts, Part
 from prover.progress import StageProgress, silent
 
@@ -43,19 +43,18 @@ from prover.progress import StageProgress, silent
 class FirstKey:
     """The arrays of the file, and [K_k]_1 of the public wires, which verifiers have.
 
-    arrays : by group and name
+    arrays : by name
     """
 
     counts: Counts
-    n_linked: int
-    arrays: dict[tuple[int | None, str], Any]
+    arrays: dict[str, Any]
     public: G1Array
 
     def list_parts(self) -> list[Part]:
         """As `prover.keys.proving_file.list_file` takes them."""
         parts: list[Part] = []
-        for array in list_arrays(self.n_linked):
-            value = self.arrays[array.group, array.name]
+        for array in ARRAYS:
+            value = self.arrays[array.name]
             words = value.data if isinstance(value, G1Array | G2Array) else value
             parts.append((array, len(value), [words.astype(array.dtype, copy=False)]))
         return parts
@@ -95,24 +94,23 @@ def make_first(
     c_wires, c = sums.of_c_side()
     progress("queries", 5, 5)
     eta = derive_blinders(len(r1cs.linked))
-    arrays: dict[tuple[int | None, str], Any] = {
-        (None, "a_wires"): a_wires,
-        (None, "b_wires"): b_wires,
-        (None, "c_wires"): c_wires,
-        (None, "a"): G1Array.concat([a, powers.alpha_1[:1], G1_GENERATOR]),
-        (None, "b1"): G1Array.concat([b1, powers.beta_1[:1], G1_GENERATOR]),
-        (None, "b2"): G2Array.concat([b2, powers.beta_2, G2_GENERATOR]),
-        (None, "c"): c,
-        (None, "h"): prepared.odd,
-        (None, "advice"): G1Array.concat([k[r1cs.advice], eta[:1]]),
-        (None, "correction"): G1Array.concat([G1_GENERATOR, eta]),
+    basis = G1Array.concat([k[r1cs.linked_wires], eta[1:]])
+    arrays: dict[str, Any] = {
+        "a_wires": a_wires,
+        "b_wires": b_wires,
+        "c_wires": c_wires,
+        "a": G1Array.concat([a, powers.alpha_1[:1], G1_GENERATOR]),
+        "b1": G1Array.concat([b1, powers.beta_1[:1], G1_GENERATOR]),
+        "b2": G2Array.concat([b2, powers.beta_2, G2_GENERATOR]),
+        "c": c,
+        "h": prepared.odd,
+        "advice": G1Array.concat([k[r1cs.advice], eta[:1]]),
+        "basis": basis,
+        "link": G1Array.zeros(len(basis)),
+        "correction": G1Array.concat([G1_GENERATOR, eta]),
     }
-    for group, wires in enumerate(r1cs.linked_groups):
-        arrays[group, "basis"] = G1Array.concat([k[wires], eta[1 + group : 2 + group]])
-        arrays[group, "link"] = G1Array.zeros(wires.stop - wires.start + 2)
     return FirstKey(
-        counts=Counts(domain=n, n_wires=r1cs.n_wires, n_advice=r1cs.n_advice),
-        n_linked=len(r1cs.linked),
+        counts=Counts(domain=n, n_wires=r1cs.n_wires, n_advice=r1cs.n_advice, linked=r1cs.linked),
         arrays=arrays,
         public=k[r1cs.public],
     )

@@ -22,7 +22,7 @@ from kernels.array import FrArray, G1Array, G2Array
 from prover.ceremony.beacon_limit import BEACON_BYTES
 from prover.ceremony.draws import MAX_EXPONENT, MIN_EXPONENT
 from prover.ceremony.ratios import G2_GENERATOR
-from prover.keys.halves import LINK_POINTS, MAX_CHALLENGES, MAX_PUBLIC
+from prover.keys.halves import MAX_CHALLENGES, MAX_PUBLIC
 from prover.wire.array_kinds import Points, Scalars
 from prover.wire.kinds import Bytes, Digest, Listed, Number
 from prover.wire.records import Document, Record, header
@@ -30,22 +30,21 @@ from prover.wire.statement import MAX_LINKED
 
 MAX_CONTRIBUTIONS = 4096
 MAX_NAME_BYTES = 64
-PLACE_TAG = b"zkpot/v1/ceremony-place"
+N_DELTAS = 2
+"""Anchors that are multiplied, delta and delta_A; those of the link are added to."""
+PLACE_TAG = b"zkpot/v2/ceremony-place"
 
 _G1 = Annotated[G1Array, Points(G1Array, compressed=False, identity=False)]
 _G2 = Annotated[G2Array, Points(G2Array, compressed=False, identity=False)]
 _PublicG1 = Annotated[G1Array, Points(G1Array, 1, MAX_PUBLIC + 1, compressed=False)]
-_LinkPoints = Points(
-    G2Array, LINK_POINTS, LINK_POINTS * MAX_LINKED, compressed=False, identity=False
-)
-_MAX_SCALARS = 2 + LINK_POINTS * MAX_LINKED
+_LinkPoints = Points(G2Array, 2, MAX_LINKED + 1, compressed=False, identity=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Anchors:
     """The points of G2 that decide what every point of a state has to be; delta of length 1.
 
-    links : C1, C2, A2 of each linked group; C1 and C2 are infinity before the first contribution
+    links : C1 of each linked group, then C2; infinity before the first contribution
     """
 
     delta: G2Array
@@ -55,18 +54,17 @@ class Anchors:
     @classmethod
     def first(cls, n_linked: int) -> Anchors:
         """Of the first key."""
-        nothing = G2Array.zeros(1)
-        links = [nothing, nothing, G2_GENERATOR] * n_linked
-        return cls(delta=G2_GENERATOR, delta_a=G2_GENERATOR, links=G2Array.concat(links))
+        return cls(delta=G2_GENERATOR, delta_a=G2_GENERATOR, links=G2Array.zeros(n_linked + 1))
 
     @property
     def points(self) -> G2Array:
         """All of them."""
         return G2Array.concat([self.delta, self.delta_a, self.links])
 
-    def link(self, group: int) -> G2Array:
-        """C1, C2, A2 of a group."""
-        return self.links[LINK_POINTS * group : LINK_POINTS * (group + 1)]
+    @classmethod
+    def of(cls, points: G2Array) -> Anchors:
+        """Inverse of `points`."""
+        return cls(delta=points[:1], delta_a=points[1:2], links=points[N_DELTAS:])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +105,6 @@ class Change(Record):
 
     def check_whole(self) -> None:
         self.require(self.name.isascii() and self.label.isprintable(), "has a name that is no text")
-        self.require(len(self.links) % LINK_POINTS == 0, "has a link without all its points")
         if self.beacon:
             self.require(self.exponent >= MIN_EXPONENT, "has a beacon of too few hashes")
         else:
@@ -128,10 +125,10 @@ class Contribution(Record):
 
     change: Change
     challenge: Annotated[FrArray, Scalars(1, 1)]
-    responses: Annotated[FrArray, Scalars(2 + LINK_POINTS, _MAX_SCALARS)]
+    responses: Annotated[FrArray, Scalars(N_DELTAS + 2, N_DELTAS + MAX_LINKED + 1)]
 
     def check_whole(self) -> None:
-        fits = len(self.responses) == 2 + len(self.change.links)
+        fits = len(self.responses) == N_DELTAS + len(self.change.links)
         self.require(fits, "has not one response for each share")
 
 
@@ -139,7 +136,7 @@ class Contribution(Record):
 class Transcript(Document):
     """A ceremony so far."""
 
-    HEADER: ClassVar[bytes] = header(b"zkpotcer", 1)
+    HEADER: ClassVar[bytes] = header(b"zkpotcer", 2)
     NAME: ClassVar[str] = "transcript of a ceremony"
     NEXT_STEP: ClassVar[str] = "get it again from those who run the ceremony"
     MAX_BYTES: ClassVar[int] = 1 << 27
@@ -147,7 +144,7 @@ class Transcript(Document):
     contributions: Annotated[tuple[Contribution, ...], Listed(0, MAX_CONTRIBUTIONS)]
 
     def check_whole(self) -> None:
-        n_points = LINK_POINTS * self.head.n_linked
+        n_points = self.head.n_linked + 1
         fits = all(len(one.change.links) == n_points for one in self.contributions)
         self.require(fits, "has a contribution for another number of linked groups")
 

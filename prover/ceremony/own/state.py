@@ -15,9 +15,9 @@ import numpy as np
 
 from kernels.array import G1Array
 from prover.errors import FormatError
-from prover.keys.halves import KeyArray
+from prover.keys.halves import KeyArray, count_blinders, count_links
 from prover.keys.proving_file import Counts, read_contents
-from prover.keys.streamed import Points, StreamedBases
+from prover.keys.streamed import Points, StreamedBases, find_tail
 
 DELTA_ENDS = ("a", "b1", "b2")
 """Queries whose last base is delta."""
@@ -27,40 +27,56 @@ OVER_DELTA = ("c", "h")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class State:
-    """The arrays of a file by group and name, and the sha256 of all its bytes."""
+    """The arrays of a file by name, and the sha256 of all its bytes."""
 
     path: Path
     counts: Counts
-    n_linked: int
     arrays: dict[KeyArray, Any]
     digest: bytes
 
-    def find(self, name: str, group: int | None = None) -> Any:
+    def find(self, name: str) -> Any:
         """An array by its name."""
-        return next(
-            value
-            for array, value in self.arrays.items()
-            if (array.name, array.group) == (name, group)
-        )
+        return next(value for array, value in self.arrays.items() if array.name == name)
 
-    def g1(self, name: str, group: int | None = None) -> Iterator[G1Array]:
+    def g1(self, name: str) -> Iterator[G1Array]:
         """The pieces of an array of G1."""
-        return cast(Iterator[G1Array], list_pieces(self.find(name, group)))
+        return cast(Iterator[G1Array], list_pieces(self.find(name)))
 
-    def tail(self, name: str, group: int | None = None) -> Points:
-        """The last points of an array, two at the most."""
-        value = self.find(name, group)
-        found: Points = value.tail if isinstance(value, StreamedBases) else value[-2:]
+    def find_end(self, name: str) -> Points:
+        """The last point of an array."""
+        found: Points = find_tail(self.find(name), 1)
         return found
 
-    def read_link(self, group: int) -> Reading:
-        """The bases of a link, in portions of one's own."""
-        return Reading(self.g1("link", group))
+    def read_link(self) -> Reading:
+        """The bases of the link, in portions of one's own."""
+        return Reading(self.g1("link"))
+
+    def list_parts_of_link(
+        self, hashed: G1Array, size: int
+    ) -> Iterator[tuple[int, G1Array, G1Array]]:
+        """What each base of the link is a sum of: multiples by k1 of the first point, by k2 of the
+        second, portion by portion, each with the group whose k1 it is.
+
+            h_1, h_2, ...      and      K_i          of each group
+            h_0                and      eta_g        of each group
+            nothing            and      eta
+
+        hashed : h_0, h_1, ..., as many as the largest group has wires
+        size   : of a portion, at the most
+        """
+        own, linked = Reading(self.g1("basis")), self.counts.linked
+        for group, n_wires in enumerate(linked):
+            for at in range(1, 1 + n_wires, size):
+                portion = hashed[at : min(at + size, 1 + n_wires)]
+                yield group, portion, own.take(len(portion))
+        for group in range(len(linked)):
+            yield group, hashed[:1], own.take(1)
+        yield 0, G1Array.zeros(1), own.take(1)
 
     @property
     def shape(self) -> tuple[object, ...]:
         """Counts and lengths: equal for all states of a ceremony."""
-        return self.counts, self.n_linked, tuple(len(value) for value in self.arrays.values())
+        return self.counts, tuple(len(value) for value in self.arrays.values())
 
 
 def open_state(path: Path, expected_digest: bytes | None = None) -> State:
@@ -78,7 +94,6 @@ def open_state(path: Path, expected_digest: bytes | None = None) -> State:
     state = State(
         path=path,
         counts=found.counts,
-        n_linked=found.n_linked,
         arrays=dict(found.arrays),
         digest=found.digest,
     )
@@ -88,12 +103,11 @@ def open_state(path: Path, expected_digest: bytes | None = None) -> State:
 
 def _require_lengths(state: State) -> None:
     """The arrays are long enough for what is asked of them by place."""
-    fits = state.n_linked > 0 and len(state.find("correction")) == 2 + state.n_linked
-    fits = fits and all(len(state.find(name)) >= 2 for name in (*DELTA_ENDS, "advice"))
-    for group in range(state.n_linked):
-        n = len(state.find("basis", group))
-        fits = fits and n >= 2 and len(state.find("link", group)) == n + 1
-    if not fits:
+    linked = state.counts.linked
+    n, n_blinders = count_links(linked), count_blinders(len(linked))
+    fits = len(linked) > 0 and len(state.find("correction")) == 2 + n_blinders
+    fits = fits and len(state.find("basis")) == len(state.find("link")) == n
+    if not fits or any(len(state.find(name)) < 2 for name in (*DELTA_ENDS, "advice")):
         raise FormatError(
             "its arrays do not fit each other",
             where=state.path.name,
@@ -125,20 +139,3 @@ class Reading:
         joined = G1Array(np.concatenate([part.data for part in parts]))
         self._left = joined[n:]
         return joined[:n]
-
-
-def list_halves(
-    hashed: G1Array, basis: Iterator[G1Array], n_wires: int, size: int
-) -> Iterator[tuple[G1Array, G1Array]]:
-    """What each base of a link is a sum of: multiples by k1 of the first, by k2 of the second.
-
-        h_1, h_2, ..., h_0, nothing      and      K_1, K_2, ..., nothing, eta
-
-    hashed : h_0, h_1, ..., h_(n_wires)
-    size   : of a portion; the last one has the two blinders
-    """
-    own, nothing = Reading(basis), G1Array.zeros(1)
-    for at in range(0, n_wires, size):
-        stop = min(at + size, n_wires)
-        yield hashed[1 + at : 1 + stop], own.take(stop - at)
-    yield G1Array.concat([hashed[:1], nothing]), G1Array.concat([nothing, own.take(1)])

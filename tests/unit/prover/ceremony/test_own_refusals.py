@@ -16,7 +16,7 @@ from prover.ceremony.own.check import (
 )
 from prover.ceremony.own.contribute import write_state
 from prover.ceremony.own.record import Anchors, Transcript
-from prover.ceremony.own.shares import LinkShare, Shares, apply
+from prover.ceremony.own.shares import Shares, apply
 from prover.ceremony.own.state import open_state
 from prover.errors import CeremonyInvalid, FormatError
 from tests.support.own_ceremonies import (
@@ -63,7 +63,7 @@ def test_nothing_of_a_contribution_can_be_changed(honest: Ceremony, name: str) -
         "state": bytes(32),
         "delta": change.delta_a,
         "delta_a": change.delta,
-        "links": G2Array(change.links.data[[1, 0, 2]]),
+        "links": G2Array(change.links.data[[1, 0]]),
     }
     forged = replace(one, change=replace(change, **{name: edited[name]}))
     transcript = replace(honest.transcript, contributions=(*before, forged))
@@ -76,7 +76,7 @@ def test_what_was_before_cannot_be_thrown_away(honest: Ceremony) -> None:
     from prover.ceremony.own.shares import prove
 
     before = honest.transcript
-    alone = apply(SHARES.preimage, Anchors.first(1), BACKEND)
+    alone = apply(SHARES, Anchors.first(1), BACKEND)
     change = replace(
         before.contributions[-1].change,
         beacon=b"",
@@ -116,7 +116,8 @@ def test_shares_that_multiply_to_one_are_refused(begun: Ceremony) -> None:
     inverse = Shares(
         delta=pow(3, -1, R),
         delta_a=pow(5, -1, R),
-        links=(LinkShare(k1=1, k2=1, a=pow(13, -1, R)),),
+        k1=(1,),
+        k2=1,
     )
     begun.craft(SHARES)
     begun.craft(inverse)
@@ -131,14 +132,14 @@ def test_shares_that_multiply_to_one_are_refused(begun: Ceremony) -> None:
 def test_secrets_that_everybody_knows_are_refused(delta: int, delta_a: int) -> None:
     shares = replace(SHARES, delta=delta, delta_a=delta_a)
     with pytest.raises(CeremonyInvalid, match="anybody can forge"):
-        require_secret(apply(shares.preimage, Anchors.first(1), BACKEND))
-    require_secret(apply(SHARES.preimage, Anchors.first(1), BACKEND))
+        require_secret(apply(shares, Anchors.first(1), BACKEND))
+    require_secret(apply(SHARES, Anchors.first(1), BACKEND))
 
 
 def test_links_that_cancel_have_no_encoding(begun: Ceremony) -> None:
     """k1 and k2 of all contributors add up to nothing: infinity, which no record may have."""
     begun.craft(SHARES)
-    back = Shares(delta=2, delta_a=2, links=(LinkShare(k1=R - 7, k2=R - 11, a=1),))
+    back = Shares(delta=2, delta_a=2, k1=(R - 7,), k2=R - 11)
     begun.craft(back)
     raw = begun.transcript.encode()
     with pytest.raises(FormatError, match="identity"):
@@ -151,32 +152,34 @@ def test_links_that_cancel_have_no_encoding(begun: Ceremony) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "group", "index", "words"),
+    ("name", "index", "words"),
     [
-        ("a", None, 0, "A query"),
-        ("a", None, -1, "delta"),
-        ("b1", None, -2, "B query in G1"),
-        ("b1", None, -1, "delta"),
-        ("c", None, 0, "C query"),
-        ("h", None, 5, "quotient query"),
-        ("advice", None, 0, "advice basis"),
-        ("advice", None, -1, "advice basis"),
-        ("correction", None, 0, "delta"),
-        ("correction", None, 1, "corrections"),
-        ("correction", None, 2, "corrections"),
-        ("basis", 0, 0, "linked basis of linked group 0"),
-        ("basis", 0, -1, "linked basis of linked group 0"),
-        ("link", 0, 1, "link of linked group 0"),
-        ("link", 0, -2, "link of linked group 0"),
-        ("link", 0, -1, "link of linked group 0"),
+        ("a", 0, "A query"),
+        ("a", -1, "delta"),
+        ("b1", -2, "B query in G1"),
+        ("b1", -1, "delta"),
+        ("c", 0, "C query"),
+        ("h", 5, "quotient query"),
+        ("advice", 0, "advice basis"),
+        ("advice", -1, "advice basis"),
+        ("correction", 0, "delta"),
+        ("correction", 1, "corrections"),
+        ("correction", 2, "corrections"),
+        ("correction", 3, "corrections"),
+        ("basis", 0, "linked basis"),
+        ("basis", -2, "linked basis"),
+        ("basis", -1, "linked basis"),
+        ("link", 1, "link"),
+        ("link", -2, "link"),
+        ("link", -1, "link"),
     ],
 )
 def test_one_point_that_is_another_is_named(
-    honest: Ceremony, name: str, group: int | None, index: int, words: str
+    honest: Ceremony, name: str, index: int, words: str
 ) -> None:
     """The contributor proves its shares and names the altered file; the points tell."""
     ceremony = honest.fork()
-    ceremony.craft(SHARES, edit_state(name, group, put(index, GENERATOR_G1)))
+    ceremony.craft(SHARES, edit_state(name, put(index, GENERATOR_G1)))
     require_chain(ceremony.transcript, BACKEND)
     with pytest.raises(CeremonyInvalid, match=words):
         require_all(ceremony)
@@ -185,7 +188,7 @@ def test_one_point_that_is_another_is_named(
 def test_a_point_off_the_curve_is_named(honest: Ceremony) -> None:
     ceremony = honest.fork()
     off = G1Array(GENERATOR_G1.data + 1)
-    ceremony.craft(SHARES, edit_state("h", None, put(2, off)))
+    ceremony.craft(SHARES, edit_state("h", put(2, off)))
     with pytest.raises(CeremonyInvalid, match="quotient query has a point that is not on"):
         require_all(ceremony)
 
@@ -200,7 +203,7 @@ def test_a_blinder_over_another_delta_is_refused(honest: Ceremony) -> None:
         changed[2] = point.data[0]
         return changed
 
-    ceremony.craft(SHARES, edit_state("correction", None, divide))
+    ceremony.craft(SHARES, edit_state("correction", divide))
     with pytest.raises(CeremonyInvalid, match="corrections"):
         require_all(ceremony)
 
@@ -212,17 +215,15 @@ def test_a_link_to_other_wires_is_refused(honest: Ceremony) -> None:
         return words[[1, 0, *range(2, len(words))]]
 
     alone = honest.fork()
-    alone.craft(SHARES, edit_state("link", 0, change_round))
-    with pytest.raises(CeremonyInvalid, match="link of linked group 0"):
+    alone.craft(SHARES, edit_state("link", change_round))
+    with pytest.raises(CeremonyInvalid, match="link"):
         require_all(alone)
     both = honest.fork()
     both.craft(
         SHARES,
-        lambda state, path: rewrite(
-            state, path, {(0, "link"): change_round, (0, "basis"): change_round}
-        ),
+        lambda state, path: rewrite(state, path, {"link": change_round, "basis": change_round}),
     )
-    with pytest.raises(CeremonyInvalid, match="linked basis of linked group 0"):
+    with pytest.raises(CeremonyInvalid, match="linked basis"):
         require_all(both)
 
 
@@ -249,10 +250,10 @@ def test_a_contributor_divides_no_foreign_point_by_its_share(begun: Ceremony) ->
     begun.contribute(1)
     c_wires = begun.last.find("c_wires")
     assert c_wires[0] < TOY.r1cs.private.start  # of a public wire
-    basis = G1Array(read_whole(begun.last, "basis", 0)[:1])
+    basis = G1Array(read_whole(begun.last, "basis")[:1])
     right = G1Array(read_whole(begun.last, "c")[:1])
     attacker = begun.fork()
-    attacker.craft(SHARES, edit_state("c", None, put(0, basis)))
+    attacker.craft(SHARES, edit_state("c", put(0, basis)))
 
     blind = attacker.fork()
     blind.craft(SHARES)
@@ -261,7 +262,7 @@ def test_a_contributor_divides_no_foreign_point_by_its_share(begun: Ceremony) ->
     assert BACKEND.msm_g1(d, leaked).equals(basis)  # K_i over the victim's share
     restored = BACKEND.msm_g1(FrArray.from_ints([pow(9, -1, R)]), right)
     path = blind.new_path()
-    rewrite(blind.last, path, {(None, "c"): put(0, restored)})
+    rewrite(blind.last, path, {"c": put(0, restored)})
     honest = begun.fork()
     honest.craft(SHARES)
     honest.craft(SHARES)
@@ -279,27 +280,25 @@ def test_a_contributor_links_no_foreign_base(begun: Ceremony) -> None:
     begun.contribute(1)
     attacker = begun.fork()
     nothing = G1Array.zeros(1)
-    attacker.craft(SHARES, edit_state("basis", 0, put(0, nothing)))
+    attacker.craft(SHARES, edit_state("basis", put(0, nothing)))
     with pytest.raises(CeremonyInvalid, match="linked basis"):
         attacker.contribute(2)
 
 
 def test_a_state_in_files_is_that_of_the_shares(begun: Ceremony) -> None:
     """`write_state` is a function of state and shares: no randomness of its own."""
-    after = apply(SHARES.preimage, begun.transcript.anchors, BACKEND)
+    after = apply(SHARES, begun.transcript.anchors, BACKEND)
     digests = {write_state(begun.first, SHARES, after, begun.new_path(), BACKEND) for _ in range(2)}
     assert len(digests) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "group", "index"),
-    [("c", None, 0), ("h", None, 3), ("advice", None, 1), ("correction", None, 1), ("basis", 0, 0)],
+    ("name", "index"),
+    [("c", 0), ("h", 3), ("advice", 1), ("correction", 1), ("basis", 0)],
 )
-def test_a_first_key_off_the_curve_meets_no_secret(
-    begun: Ceremony, name: str, group: int | None, index: int
-) -> None:
+def test_a_first_key_off_the_curve_meets_no_secret(begun: Ceremony, name: str, index: int) -> None:
     """Its points are a stranger's, and the first contributor has no state to compare them with."""
-    begun.begin_with(name, group, put(index, G1Array(GENERATOR_G1.data + 1)))
+    begun.begin_with(name, put(index, G1Array(GENERATOR_G1.data + 1)))
     with pytest.raises(CeremonyInvalid, match="of the first key has a point"):
         begun.contribute(1)
     assert begun.transcript.contributions == ()
@@ -315,6 +314,6 @@ def test_a_first_key_of_other_groups_meets_no_secret(begun: Ceremony) -> None:
 @pytest.mark.parametrize("name", ["c", "h"])
 def test_an_empty_query_gets_a_verdict(begun: Ceremony, name: str) -> None:
     """As one contributes; that it is not the circuit's shows when the first key is made again."""
-    begun.begin_with(name, None, lambda words: words[:0])
+    begun.begin_with(name, lambda words: words[:0])
     begun.contribute(1)
     require_all(begun)
