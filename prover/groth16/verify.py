@@ -16,7 +16,7 @@ Why it holds: all points have order r, so a false equation survives for at most 
 and a false batch passes with probability below 2^-127. The weights come from the verifier's own
 generator after all bytes are fixed. Equal or predictable weights would let the terms of the
 equations cancel: A = alpha, B = beta, C = D_A = 0 and pi + X + D' in place of pi would pass for any
-statement, and the error of one link would make up for another's. A valid proof is worth the
+public wires, and the error of one link would make up for another's. A valid proof is worth the
 security of the curve, about 100 bits (`kernels.bn254`).
 
 Nothing here imports the proving half.

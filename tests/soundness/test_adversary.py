@@ -337,21 +337,21 @@ def test_delta_a_in_b_moves_d_a_and_only_the_transcript_objects() -> None:
 
 def link_of(d_w: G1Array, own: G1Array) -> G1Array:
     """k1 D + k2 D': the pi that only the trapdoor makes for points that commit to nothing."""
-    (link,) = toy_trapdoor().links
-    return combine_g1([link.k1, link.k2], [d_w, own])
+    (group,) = toy_trapdoor().groups
+    return combine_g1([group.k1, toy_trapdoor().k2], [d_w, own])
 
 
-def test_gamma_in_b_moves_the_keys_commitment_and_only_the_link_objects() -> None:
-    """e(A, B + x gamma) = e(A, B) e(x A, gamma): without pi, D' could be moved by x A."""
+def test_one_in_b_moves_the_keys_commitment_and_only_the_link_objects() -> None:
+    """e(A, B + x [1]) = e(A, B) e(x A, [1]): without pi, D' could be moved by x A."""
     run, key = honest(), toy_key().verifying
-    b = shifted(run, 5, key.gamma)
+    b = shifted(run, 5, G2Array.from_ints([G2]))
     own = combine_g1([1, 5], [run.linked.own, run.points.a])
     assert not equations_hold([claim(run, b=b, own=own)], key=key, random_bytes=seeded(1))
     known = link_of(run.d_w, own)  # with the trapdoor, the rest does hold
-    moved = claim(run, b=b, own=own, links=known)
+    moved = claim(run, b=b, own=own, link=known)
     assert equations_hold([moved], key=key, random_bytes=seeded(1))
-    for links in (known, run.linked.links):
-        proof = replace(moved.proof, links=links)
+    for link in (known, run.linked.link):
+        proof = replace(moved.proof, link=link)
         raw = Envelope(statement=run.statement, proof=proof.encode()).encode()
         assert verdict_of(raw) is Verdict.PAIRING_FAILED
 
@@ -359,19 +359,19 @@ def test_gamma_in_b_moves_the_keys_commitment_and_only_the_link_objects() -> Non
 def test_public_basis_in_the_keys_commitment_moves_the_statement_and_only_the_link_objects() -> (
     None
 ):
-    """D' + t [K_k/gamma] stands for a public wire that is greater by t."""
+    """D' + t [K_k] stands for a public wire that is greater by t."""
     run, key = honest(), toy_key().verifying
     count = key.public[1:2]
     own = combine_g1([1, 3], [run.linked.own, count])
     lower = FrArray.from_ints([run.public[0] - 3, *run.public[1:]])
-    for links, holds in ((link_of(run.d_w, own), True), (run.linked.links, False)):
-        moved = replace(claim(run, own=own, links=links), public=lower)
+    for link, holds in ((link_of(run.d_w, own), True), (run.linked.link, False)):
+        moved = replace(claim(run, own=own, link=link), public=lower)
         assert equations_hold([moved], key=key, random_bytes=seeded(2)) is holds
 
 
-@pytest.mark.parametrize("names", [("a",), ("b",), ("c",), ("own", "links"), ("d_a",), ("d_w",)])
+@pytest.mark.parametrize("names", [("a",), ("b",), ("c",), ("own", "link"), ("d_a",), ("d_w",)])
 def test_identities_prove_nothing(names: tuple[str, ...]) -> None:
-    everything = ("a", "b", "c", "own", "links", "d_a", "d_w")
+    everything = ("a", "b", "c", "own", "link", "d_a", "d_w")
     for chosen in (names, tuple(n for n in everything if n not in names), everything):
         points: dict[str, Any] = {n: (G2Array if n == "b" else G1Array).zeros(1) for n in chosen}
         d_w = points.pop("d_w", honest().d_w)
@@ -385,15 +385,15 @@ def test_generators_and_key_points_prove_nothing() -> None:
     """A and B that cancel alpha and beta, with everything else absent or taken from the key."""
     key, g1, g2 = toy_key().verifying, G1Array.from_ints([G1]), G2Array.from_ints([G2])
     zero = G1Array.zeros(1)
-    (group,) = toy_key().groups
-    assert isinstance(group.basis, G1Array)
-    assert isinstance(group.link, G1Array)
-    single = load_bases(1)[1:], group.basis[:1], group.link[:1]  # of the vector (1, 0)
-    for d_w, own, links in ((zero, zero, zero), single):
+    basis, bases = toy_key().basis, toy_key().link
+    assert isinstance(basis, G1Array)
+    assert isinstance(bases, G1Array)
+    single = load_bases(1)[1:], basis[:1], bases[:1]  # of the vector (1, 0)
+    for d_w, own, link in ((zero, zero, zero), single):
         statement = replace(honest().statement, commitments=(encode_g1(d_w),))
         for a, b in ((key.alpha, key.beta), (key.alpha, g2), (g1, key.beta), (g1, g2)):
             for c in (zero, key.alpha, combine_g1([R - 1], [key.public[0:1]])):
-                proof = Proof(a=a, b=b, c=c, own=own, links=links, d_a=zero)
+                proof = Proof(a=a, b=b, c=c, own=own, link=link, d_a=zero)
                 raw = Envelope(statement=statement, proof=proof.encode()).encode()
                 assert verdict_of(raw) is Verdict.PAIRING_FAILED
 

@@ -1,15 +1,14 @@
 """Attacks on the link between a commitment D and the commitment D' in the basis of a key.
 
 Each is accepted where its defence is taken away: by a verifier that leaves the link out, under keys
-whose scalars are shared or whose halves are published, under equal weights. Ours refuses it, and
-accepts the honest proof beside it.
+whose scalars or blinders are shared or whose halves are published, under equal weights. Ours
+refuses it, and accepts the honest proof beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,18 @@ import pytest
 from kernels.array import FrArray, FrMont, G1Array
 from kernels.bn254 import R
 from prover.errors import FormatError
-from prover.groth16.commitment import Linked, Opening, commit_advice, link_group, link_groups
+from prover.groth16.commitment import Linked, commit_advice
 from prover.groth16.prove import compute_points
-from prover.groth16.setup import setup
-from prover.groth16.trapdoor import LinkTrapdoor, Trapdoor, draw_trapdoor
+from prover.groth16.trapdoor import Trapdoor
 from prover.groth16.verify import Claim, equations_hold, judge
 from prover.keys.folder import load_proving_key, save_key
 from prover.keys.halves import ProvingKey
 from prover.pedersen.bases import load_bases
 from prover.pedersen.commitment import Committer
 from prover.pedersen.opening import opens
-from prover.wire.envelope import Proof
 from prover.wire.verdict import Verdict
 from tests.support.forged_points import put_point
-from tests.support.tiny_circuits import build_r1cs, seeded
+from tests.support.tiny_circuits import seeded
 from tests.support.toy_attacks import (
     GENERATOR_G1,
     broken_batch_holds,
@@ -79,7 +76,7 @@ def require_refused_for_its_link(raw: bytes) -> None:
     key = toy_key().verifying
     claim = claim_of(raw, key)
     assert groth16_equation_holds(claim, key)
-    own, pi = claim.proof.own, claim.proof.links
+    own, pi = claim.proof.own, claim.proof.link
     assert not link_holds(claim.commitments, own, pi, key)
     assert not equations_hold([claim], key=key, random_bytes=seeded(1))
     assert verdict_of(raw) is Verdict.PAIRING_FAILED
@@ -90,9 +87,7 @@ def test_what_is_linked_is_accepted() -> None:
         linked = link_toy(toy_key(), model, RHO, BLINDING)
         raw = prove_model(model, commit_toy(model, RHO), linked)
         claim = claim_of(raw, toy_key().verifying)
-        assert link_holds(
-            claim.commitments, claim.proof.own, claim.proof.links, toy_key().verifying
-        )
+        assert link_holds(claim.commitments, claim.proof.own, claim.proof.link, toy_key().verifying)
         assert verdict_of(raw) is Verdict.VALID
 
 
@@ -103,8 +98,8 @@ def test_what_is_linked_is_accepted() -> None:
 def test_another_vector_in_the_key_than_in_the_commitment(linked_to: tuple[int, ...]) -> None:
     """D_W of w, D' of w'; pi of either of them, each of which a prover can make."""
     own = link_toy(toy_key(), OTHER, RHO, BLINDING)
-    pi = link_toy(toy_key(), linked_to, RHO, BLINDING).links
-    raw = prove_model(OTHER, commit_toy(COMMITTED, RHO), replace(own, links=pi))
+    pi = link_toy(toy_key(), linked_to, RHO, BLINDING).link
+    raw = prove_model(OTHER, commit_toy(COMMITTED, RHO), replace(own, link=pi))
     require_refused_for_its_link(raw)
 
 
@@ -113,35 +108,34 @@ class Halves:
     """What no key publishes: both parts of each base of the link, apart."""
 
     hashed: G1Array  # k1 h_1, k1 h_2, k1 h_0
-    own: G1Array  # k2 K_1/gamma, k2 K_2/gamma, k2 eta/gamma
+    own: G1Array  # k2 K_1, k2 K_2, k2 eta_g, k2 eta
 
 
-def split_link(key: ProvingKey, link: LinkTrapdoor) -> Halves:
+def split_link(key: ProvingKey, trapdoor: Trapdoor) -> Halves:
     """The broken build of a setup, checked to be the halves of the key's own link."""
-    (group,) = key.groups
-    assert isinstance(group.basis, G1Array)
-    assert isinstance(group.link, G1Array)
-    h = load_bases(2)
-    hashed = [combine([link.k1], [h[i : i + 1]]) for i in (1, 2, 0)]
-    own = [combine([link.k2], [group.basis[i : i + 1]]) for i in range(3)]
-    sums = [combine([1, 1], [hashed[i], own[i]]) for i in range(2)]
-    assert G1Array.concat([*sums, hashed[2], own[2]]).equals(group.link)
+    (group,), h = trapdoor.groups, load_bases(2)
+    assert isinstance(key.basis, G1Array)
+    assert isinstance(key.link, G1Array)
+    hashed = [combine([group.k1], [h[i : i + 1]]) for i in (1, 2, 0)]
+    own = [combine([trapdoor.k2], [key.basis[i : i + 1]]) for i in range(4)]
+    sums = [combine([1, 1], [hashed[i], own[i]]) for i in range(3)]
+    assert G1Array.concat([*sums, own[3]]).equals(key.link)
     return Halves(hashed=G1Array.concat(hashed), own=G1Array.concat(own))
 
 
 def test_published_halves_link_any_two_vectors() -> None:
-    """Why a key holds the sums alone: with k1 h_i and k2 [K_i/gamma] apart, w and w' get a pi."""
-    halves = split_link(toy_key(), toy_trapdoor().links[0])
+    """Why a key holds the sums alone: with k1 h_i and k2 [K_i] apart, w and w' get a pi."""
+    halves = split_link(toy_key(), toy_trapdoor())
     own = link_toy(toy_key(), OTHER, RHO, BLINDING)
-    pi = combine([*COMMITTED, RHO, *OTHER, BLINDING], [halves.hashed, halves.own])
-    raw = prove_model(OTHER, commit_toy(COMMITTED, RHO), replace(own, links=pi))
+    pi = combine([*COMMITTED, RHO, *OTHER, RHO, BLINDING], [halves.hashed, halves.own])
+    raw = prove_model(OTHER, commit_toy(COMMITTED, RHO), replace(own, link=pi))
     assert verdict_of(raw) is Verdict.VALID
 
 
 def test_the_sums_of_a_key_link_no_two_vectors() -> None:
     """Every pi over the key's own bases with small scalars: it holds for the one vector alone."""
-    (group,) = toy_key().groups
-    assert isinstance(group.link, G1Array)
+    link = toy_key().link
+    assert isinstance(link, G1Array)
     own = link_toy(toy_key(), OTHER, RHO, BLINDING)
     d_w = {model: commit_toy(model, RHO) for model in (COMMITTED, OTHER)}
     for model, d in d_w.items():
@@ -152,7 +146,7 @@ def test_the_sums_of_a_key_link_no_two_vectors() -> None:
             if link_holds(
                 d,
                 own.own,
-                combine([a % R, b % R, RHO, BLINDING], [group.link]),
+                combine([a % R, b % R, RHO, BLINDING], [link]),
                 toy_key().verifying,
             )
         ]
@@ -163,7 +157,7 @@ def test_the_sums_of_a_key_link_no_two_vectors() -> None:
 
 
 def test_a_commitment_in_the_key_outside_of_its_span() -> None:
-    """D' - 5 [K_count/gamma] makes a true count out of one that is 5 greater."""
+    """D' - 5 [K_count] makes a true count out of one that is 5 greater."""
     count = toy_key().verifying.public[1:2]
     d_w, linked = commit_toy(OTHER, RHO), link_toy(toy_key(), OTHER, RHO, BLINDING)
     moved = replace(linked, own=combine([1, R - 5], [linked.own, count]))
@@ -175,9 +169,9 @@ def test_a_commitment_in_the_key_outside_of_its_span() -> None:
     forged = forge_count(claim, advice)
     assert groth16_equation_holds(forged, toy_key().verifying)
     assert not equations_hold([forged], key=toy_key().verifying, random_bytes=seeded(1))
-    (link,) = toy_trapdoor().links
-    pi = combine([link.k1, link.k2], [d_w, moved.own])  # only the trapdoor makes it
-    known = replace(forged, proof=replace(forged.proof, links=pi))
+    t = toy_trapdoor()
+    pi = combine([t.groups[0].k1, t.k2], [d_w, moved.own])  # only the trapdoor makes it
+    known = replace(forged, proof=replace(forged.proof, link=pi))
     assert equations_hold([known], key=toy_key().verifying, random_bytes=seeded(1))
 
 
@@ -189,123 +183,13 @@ def forge_count(claim: Claim, advice: Sequence[int]) -> Claim:
         toy_key(),
         TOY.r1cs,
         FrMont.from_ints(wires),
-        blindings=(BLINDING,),
+        blindings=(RHO, BLINDING),
         rho_a=RHO_A,
         random_bytes=seeded(32),
         backend=BACKEND,
     )
     proof = replace(claim.proof, a=points.a, b=points.b, c=points.c)
     return replace(claim, proof=proof)
-
-
-# -- the link of another group ---------------------------------------------------------------------
-
-X, Y = 3, 4
-"""What the two groups' single wires are committed to; the circuit says k = x, and squares y."""
-
-
-def two_groups(trapdoor: Trapdoor) -> ProvingKey:
-    return setup(
-        TWO_GROUPS,
-        circuit_digest=bytes(32),
-        n_challenges=0,
-        trapdoor=trapdoor,
-        backend=BACKEND,
-    )
-
-
-TWO_GROUPS = build_r1cs(
-    [({2: 1}, {0: 1}, {1: 1}), ({3: 1}, {3: 1}, {4: 1}), ({1: 1}, {}, {})],
-    n_public=1,
-    linked=(1, 1),
-    n_private=1,
-)
-
-
-@cache
-def two_trapdoor() -> Trapdoor:
-    return draw_trapdoor(seeded(77), n_linked=2)
-
-
-def open_single(value: int, rho: int) -> Opening:
-    return Opening(wires=FrArray.from_ints([value]), rho=rho)
-
-
-def claim_two(
-    key: ProvingKey, wires: Sequence[int], openings: Sequence[Opening], linked: Linked
-) -> Claim:
-    points = compute_points(
-        key,
-        TWO_GROUPS,
-        FrMont.from_ints(wires),
-        blindings=linked.blindings,
-        rho_a=0,
-        random_bytes=seeded(3),
-        backend=BACKEND,
-    )
-    proof = Proof(
-        a=points.a,
-        b=points.b,
-        c=points.c,
-        own=linked.own,
-        links=linked.links,
-        d_a=G1Array.zeros(1),
-    )
-    committer = Committer(1, BACKEND)
-    commitments = [committer.commit(o.wires, o.rho) for o in openings]
-    return Claim(
-        public=FrArray.from_ints(wires[1:2]),
-        commitments=G1Array.concat(commitments),
-        proof=proof,
-    )
-
-
-def holds_two(claim: Claim, key: ProvingKey) -> bool:
-    return equations_hold([claim], key=key.verifying, random_bytes=seeded(4))
-
-
-def test_two_groups_are_linked_each_to_its_own_commitment() -> None:
-    key, openings = two_groups(two_trapdoor()), [open_single(X, 5), open_single(Y, 6)]
-    linked = link_groups(key, openings, seeded(2), BACKEND)
-    claim = claim_two(key, [1, X, X, Y, Y * Y], openings, linked)
-    assert holds_two(claim, key)
-    crossed = [
-        replace(claim, commitments=claim.commitments[::-1]),
-        replace(claim, proof=replace(claim.proof, links=claim.proof.links[::-1])),
-        replace(claim, proof=replace(claim.proof, own=claim.proof.own[::-1])),
-        replace(
-            claim,
-            commitments=claim.commitments[::-1],
-            proof=replace(claim.proof, own=claim.proof.own[::-1], links=claim.proof.links[::-1]),
-        ),
-    ]
-    assert not any(holds_two(one, key) for one in crossed)
-
-
-def claim_by_the_other_group(key: ProvingKey) -> Claim:
-    """k = x + y under commitments to x and y: y too is linked in the basis of x's group.
-
-    The first group's wire is then x + y, and the second's is zero.
-    """
-    openings = [open_single(X, 5), open_single(Y, 6)]
-    pairs = [link_group(key.groups[0], opening, 7, BACKEND) for opening in openings]
-    linked = Linked(
-        own=G1Array.concat([own for own, _ in pairs]),
-        links=G1Array.concat([pi for _, pi in pairs]),
-        blindings=(14, 0),
-    )
-    return claim_two(key, [1, X + Y, X + Y, 0, 0], openings, linked)
-
-
-@pytest.mark.parametrize("shared", [("k1", "k2"), ("k1", "a"), ("k2", "a"), ("a",), ()])
-def test_a_link_of_another_group(shared: tuple[str, ...]) -> None:
-    """It passes where both groups have k1 and k2 in common, and nowhere else."""
-    first, second = two_trapdoor().links
-    common = {name: getattr(first, name) for name in shared}
-    key = two_groups(replace(two_trapdoor(), links=(first, replace(second, **common))))
-    claim = claim_by_the_other_group(key)
-    assert claim.public.to_ints() == [X + Y]  # type: ignore[union-attr]
-    assert holds_two(claim, key) == (shared == ("k1", "k2"))
 
 
 # -- other openings of D ---------------------------------------------------------------------------
@@ -330,15 +214,15 @@ def test_a_component_beyond_the_length_of_the_architecture() -> None:
     assert not opens(d_w, FrArray.from_ints(model), RHO, Committer(2, BACKEND))
     linked = link_toy(toy_key(), model, RHO, BLINDING)
     require_refused_for_its_link(prove_model(model, d_w, linked))
-    p_3 = combine([toy_trapdoor().links[0].k1], [h_3])  # what a key of three wires has more of
-    longer = replace(linked, links=combine([1, 9], [linked.links, p_3]))
+    p_3 = combine([toy_trapdoor().groups[0].k1], [h_3])  # what a key of three wires has more of
+    longer = replace(linked, link=combine([1, 9], [linked.link, p_3]))
     assert verdict_of(prove_model(model, d_w, longer)) is Verdict.VALID
 
 
-# -- a key without P_h -----------------------------------------------------------------------------
+# -- a key without P_g -----------------------------------------------------------------------------
 
 
-def test_a_key_without_p_h_is_refused_and_links_only_what_anyone_can_guess(tmp_path: Path) -> None:
+def test_a_key_without_p_g_is_refused_and_links_only_what_anyone_can_guess(tmp_path: Path) -> None:
     key = put_point(toy_key(), "link", -2)
     save_key(key, tmp_path)
     with pytest.raises(FormatError, match="blinder is the identity"):
@@ -360,25 +244,10 @@ def test_opposite_errors_of_two_links_cancel_under_equal_weights_alone() -> None
     claims = []
     for run, sign in zip(runs, (1, R - 1), strict=True):
         claim = claim_of(run.envelope, key)
-        moved = combine([1, sign], [claim.proof.links, GENERATOR_G1])
-        claims.append(replace(claim, proof=replace(claim.proof, links=moved)))
+        moved = combine([1, sign], [claim.proof.link, GENERATOR_G1])
+        claims.append(replace(claim, proof=replace(claim.proof, link=moved)))
     assert broken_batch_holds(claims, key)
     assert not equations_hold(claims, key=key, random_bytes=seeded(1))
     assert judge(claims, key=key, random_bytes=seeded(1)) == [False, False]
     right = [claim_of(run.envelope, key) for run in runs]
     assert judge([*right, claims[0]], key=key, random_bytes=seeded(1)) == [True, True, False]
-
-
-def test_opposite_errors_of_two_groups_cancel_under_equal_weights_alone() -> None:
-    """Within one proof: where A2 is the same, the error of one link would make up for another's."""
-    first, second = two_trapdoor().links
-    key = two_groups(replace(two_trapdoor(), links=(first, replace(second, a=first.a))))
-    openings = [open_single(X, 5), open_single(Y, 6)]
-    linked = link_groups(key, openings, seeded(2), BACKEND)
-    claim = claim_two(key, [1, X, X, Y, Y * Y], openings, linked)
-    errors = G1Array.concat([GENERATOR_G1, combine([R - 1], [GENERATOR_G1])])
-    moved = [combine([1, 1], [claim.proof.links[i : i + 1], errors[i : i + 1]]) for i in range(2)]
-    forged = replace(claim, proof=replace(claim.proof, links=G1Array.concat(moved)))
-    assert holds_two(claim, key)
-    assert broken_batch_holds([forged], key.verifying)
-    assert not holds_two(forged, key)

@@ -69,7 +69,7 @@ def forge_against_weights(r: Sequence[int], t: Sequence[int]) -> list[bytes]:
     """Three envelopes with false statements that pass together under known weights r_i, t_i.
 
     A_0 = (sum r_i / r_0) alpha, B_0 = beta stands for all e(alpha, beta); one e(A, B) of another
-    proof is then free to cancel the statements (B = gamma), and one to cancel the commitments
+    proof is then free to cancel the statements (B = [1]), and one to cancel the commitments
     (B = C1). C = D_A = D' = pi = 0, the D_W are arbitrary: no witness is known at all.
     A, B and C are chosen last, so the challenges do not stand in the way.
     """
@@ -81,7 +81,7 @@ def forge_against_weights(r: Sequence[int], t: Sequence[int]) -> list[bytes]:
             key_digest=key.digest, commitments=(encode_g1(d_w[i]),), claimed=900 + i
         )
         draft = Proof(
-            a=INFINITY, b=GENERATOR_G2, c=INFINITY, own=INFINITY, links=INFINITY, d_a=INFINITY
+            a=INFINITY, b=GENERATOR_G2, c=INFINITY, own=INFINITY, link=INFINITY, d_a=INFINITY
         )
         drafts.append((statement, draft))
     claims = [claim_of(Envelope(statement=s, proof=p.encode()).encode(), key) for s, p in drafts]
@@ -91,7 +91,7 @@ def forge_against_weights(r: Sequence[int], t: Sequence[int]) -> list[bytes]:
         combine([w * pow(r[1], -1, R) for w in r], x),
         combine([w * pow(r[2], -1, R) for w in t], d_w),
     ]
-    b = [key.beta, key.gamma, key.links[0:1]]
+    b = [key.beta, GENERATOR_G2, key.links[0:1]]
     return [
         Envelope(statement=s, proof=replace(p, a=a_i, b=b_i).encode()).encode()
         for (s, p), a_i, b_i in zip(drafts, a, b, strict=True)
@@ -119,10 +119,10 @@ def test_predictable_weights_let_anything_pass() -> None:
 
 
 def test_a_crafted_link_stands_for_the_whole_statement_under_equal_weights() -> None:
-    """A = alpha, B = beta, C = D = D' = 0 and pi = X, where gamma is a and weights are equal.
+    """A = alpha, B = beta, C = 0 and pi + X + D' in place of pi, for D = D' = 0 and any others.
 
-    k = 3 w0 + 5 w1 for bits w; 100 is no such sum. The general form, for a fresh gamma, is
-    `forge_against_weights`.
+    k = 3 w0 + 5 w1 for bits w; 100 is no such sum. The form for wires that depend on challenges,
+    and those on pi, is `forge_against_weights`.
     """
     r1cs = build_r1cs(
         [({2: 1}, {2: 1, 0: -1}, {}), ({3: 1}, {3: 1, 0: -1}, {}), ({}, {}, {1: 1, 2: -3, 3: -5})],
@@ -134,15 +134,20 @@ def test_a_crafted_link_stands_for_the_whole_statement_under_equal_weights() -> 
         r1cs,
         circuit_digest=bytes(32),
         n_challenges=0,
-        trapdoor=replace(toy_trapdoor(), gamma=toy_trapdoor().links[0].a),
+        trapdoor=toy_trapdoor(),
         backend=BACKEND,
-    ).verifying
-    public = FrArray.from_ints([100])
-    x = BACKEND.msm_g1(FrArray.from_ints([1, 100]), key.public)
-    proof = Proof(a=key.alpha, b=key.beta, c=INFINITY, own=INFINITY, links=x, d_a=INFINITY)
-    claim = Claim(public=public, commitments=INFINITY, proof=proof)
-    assert broken_batch_holds([claim], key)
-    assert not equations_hold([claim], key=key, random_bytes=seeded(1))
+    )
+    public, v = FrArray.from_ints([100]), key.verifying
+    x = BACKEND.msm_g1(FrArray.from_ints([1, 100]), v.public)
+    for d, linked in (
+        (INFINITY, Linked(own=INFINITY, link=INFINITY, blindings=())),
+        (commit_toy((1, 0), 6), link_toy(key, (1, 0), 6, 7)),
+    ):
+        pi = combine([1, 1, 1], [linked.link, x, linked.own])
+        proof = Proof(a=v.alpha, b=v.beta, c=INFINITY, own=linked.own, link=pi, d_a=INFINITY)
+        claim = Claim(public=public, commitments=d, proof=proof)
+        assert broken_batch_holds([claim], v)
+        assert not equations_hold([claim], key=v, random_bytes=seeded(1))
 
 
 # -- two groups never share a denominator ----------------------------------------------------------
@@ -151,7 +156,7 @@ def test_a_crafted_link_stands_for_the_whole_statement_under_equal_weights() -> 
 def prove_with_correction(key: ProvingKey) -> bytes:
     """D_W commits to W = (0, 1), chosen early; the proof is about W' = (1, 1), chosen late.
 
-    D_A hides the correction sum (W' - W)_k [K_k/gamma], which any prover computes from the basis
+    D_A hides the correction sum (W' - W)_k [K_k], which any prover computes from the basis
     of the model's group.
     """
     source = seeded(31)
@@ -175,7 +180,7 @@ def prove_with_correction(key: ProvingKey) -> bytes:
 
 def test_a_shared_delta_lets_advice_correct_the_model() -> None:
     trapdoor = toy_trapdoor()
-    shared = toy_setup(replace(trapdoor, delta_a=trapdoor.gamma))
+    shared = toy_setup(replace(trapdoor, delta_a=1))
     assert verdict_of(prove_with_correction(shared), shared.verifying) is Verdict.VALID
     assert verdict_of(prove_with_correction(toy_key())) is Verdict.PAIRING_FAILED
 
@@ -183,7 +188,7 @@ def test_a_shared_delta_lets_advice_correct_the_model() -> None:
 def test_advice_moved_into_the_keys_commitment_is_caught_by_the_link() -> None:
     """With a shared denominator the first equation would not notice; pi does."""
     trapdoor = toy_trapdoor()
-    shared = toy_setup(replace(trapdoor, delta_a=trapdoor.gamma))
+    shared = toy_setup(replace(trapdoor, delta_a=1))
     for key, first_equation in ((shared, True), (toy_key(), False)):
         model = (1, 1)
         advice = TOY.solve_advice(model)
@@ -204,7 +209,7 @@ def test_advice_moved_into_the_keys_commitment_is_caught_by_the_link() -> None:
 
 
 def test_nothing_in_the_key_cancels_a_blinding_but_its_own_correction() -> None:
-    """rho' cannot be cancelled with eta_A/delta, nor rho_A with eta/delta."""
+    """rho, rho' and rho_A, each with the point over delta that is its own."""
     key, source = toy_key(), seeded(33)
     model, advice = (1, 1), TOY.solve_advice((1, 1))
     rho, blinding, rho_a = (draw_scalar(source) for _ in range(3))
@@ -217,15 +222,20 @@ def test_nothing_in_the_key_cancels_a_blinding_but_its_own_correction() -> None:
                 model=model,
                 advice=advice,
                 d_w=commit_toy(model, rho),
-                linked=replace(linked, blindings=(w,)),
+                linked=replace(linked, blindings=found),
                 d_a=d_a,
                 rho_a=a,
                 claimed=sum(advice),
             )
         )
-        for w, a in ((blinding, rho_a), (rho_a, blinding), (0, rho_a), (blinding, 0), (rho, rho_a))
+        for *found, a in (
+            (rho, blinding, rho_a),
+            *[(blinding, rho, rho_a), (rho, rho_a, blinding), (rho_a, blinding, rho)],
+            *[(0, blinding, rho_a), (rho, 0, rho_a), (rho, blinding, 0)],
+            (0, rho + blinding, rho_a),
+        )
     ]
-    assert verdicts == [Verdict.VALID] + [Verdict.PAIRING_FAILED] * 4
+    assert verdicts == [Verdict.VALID] + [Verdict.PAIRING_FAILED] * 7
 
 
 # -- commitments and their links swapped -----------------------------------------------------------
@@ -241,8 +251,8 @@ def test_commitments_swapped() -> None:
     swaps: list[dict[str, Any]] = [
         {},
         {"own": theirs.linked.own},
-        {"own": theirs.linked.own, "links": theirs.linked.links},
-        {"links": theirs.linked.links},
+        {"own": theirs.linked.own, "link": theirs.linked.link},
+        {"link": theirs.linked.link},
     ]
     for d_w, changes in product((mine.d_w, theirs.d_w), swaps):
         statement = replace(mine.statement, commitments=(encode_g1(d_w),))
@@ -287,8 +297,8 @@ def test_d_a_swapped_or_missing(point: G1Array) -> None:
 
 
 def test_link_swapped_or_missing() -> None:
-    for pi in (INFINITY, other().linked.links, honest().d_w, honest().linked.own):
-        assert verdict_of(with_proof(honest(), links=pi)) is Verdict.PAIRING_FAILED
+    for pi in (INFINITY, other().linked.link, honest().d_w, honest().linked.own):
+        assert verdict_of(with_proof(honest(), link=pi)) is Verdict.PAIRING_FAILED
 
 
 def test_link_missing_from_the_start() -> None:
@@ -299,7 +309,7 @@ def test_link_missing_from_the_start() -> None:
         model=run.model,
         advice=run.advice,
         d_w=run.d_w,
-        linked=replace(run.linked, links=INFINITY),
+        linked=replace(run.linked, link=INFINITY),
         d_a=run.d_a,
         rho_a=run.rho_a,
         claimed=sum(run.advice),
@@ -309,15 +319,19 @@ def test_link_missing_from_the_start() -> None:
 
 
 def test_commitments_of_absent_groups_are_refused() -> None:
-    """Nothing binds D_A where the key has no delta_A: it must be infinity."""
+    """Nothing binds D_A where the key has no delta_A, nor D' and pi where it has no link: they must
+    be infinity.
+    """
     key = replace(toy_key().verifying, delta_a=G2Array.zeros(1))
     statement = replace(honest().statement, verifying_key_digest=key.digest)
     raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
     assert verdict_of(raw, key) is Verdict.MALFORMED
     key = replace(toy_key().verifying, links=G2Array.zeros(0))
     statement = replace(honest().statement, verifying_key_digest=key.digest, commitments=())
-    raw = Envelope(statement=statement, proof=honest().proof.encode()).encode()
-    assert verdict_of(raw, key) is Verdict.MALFORMED
+    for absent in ({}, {"own": INFINITY}, {"link": INFINITY}):
+        proof = replace(honest().proof, **absent)
+        raw = Envelope(statement=statement, proof=proof.encode()).encode()
+        assert verdict_of(raw, key) is Verdict.MALFORMED
 
 
 # -- challenges and statements ---------------------------------------------------------------------
@@ -476,20 +490,21 @@ def test_rerandomized_proofs_are_accepted_and_are_the_same_statement() -> None:
 
 
 def test_commitments_cannot_be_rerandomized_by_others() -> None:
-    """Anybody may blind D_W again, and D' with C: the equations hold, but the challenges are of the
-    points as they were. Whoever lacks the witness moves no commitment.
+    """Anybody may blind D_W again, with D', or D' alone: the equations hold, but the challenges are
+    of the points as they were. Whoever lacks the witness moves no commitment.
     """
     key, run, x = toy_key(), honest(), 5
-    (group,) = key.groups
-    assert isinstance(group.basis, G1Array)
-    assert isinstance(group.link, G1Array)
-    p_h, p_eta, h_0 = group.link[2:3], group.link[3:4], load_bases(0)
-    d_w = combine([1, x], [run.d_w, h_0])
-    own = combine([1, x], [run.linked.own, group.basis[2:3]])
-    c = combine([1, R - x], [run.points.c, key.correction[2:3]])
-    blinded_d = replace(run.proof, links=combine([1, x], [run.linked.links, p_h]))
-    blinded_own = replace(run.proof, own=own, links=combine([1, x], [run.linked.links, p_eta]), c=c)
-    for d, proof in ((d_w, blinded_d), (run.d_w, blinded_own)):
+    basis, link = key.basis, key.link
+    assert isinstance(basis, G1Array)
+    assert isinstance(link, G1Array)
+    moved_d = combine([1, x], [run.d_w, load_bases(0)])
+    for d, at in ((moved_d, slice(2, 3)), (run.d_w, slice(3, 4))):  # by eta_g, by eta
+        proof = replace(
+            run.proof,
+            own=combine([1, x], [run.linked.own, basis[at]]),
+            link=combine([1, x], [run.linked.link, link[at]]),
+            c=combine([1, R - x], [run.points.c, key.correction[at]]),
+        )
         claim = Claim(public=FrArray.from_ints(run.public), commitments=d, proof=proof)
         assert equations_hold([claim], key=key.verifying, random_bytes=seeded(1))
         statement = replace(run.statement, commitments=(encode_g1(d),))
@@ -503,7 +518,7 @@ def test_commitments_cannot_be_rerandomized_by_others() -> None:
 def test_proofs_of_one_witness_differ_in_every_element() -> None:
     source = seeded(61)
     runs = [prove_toy(random_bytes=source) for _ in range(3)]
-    for name in ("a", "b", "c", "own", "links", "d_a"):
+    for name in ("a", "b", "c", "own", "link", "d_a"):
         assert len({getattr(r.proof, name).data.tobytes() for r in runs}) == 3
     assert len({r.statement.commitments for r in runs}) == 3
     assert [verdict_of(r.envelope) for r in runs] == [Verdict.VALID] * 3
@@ -513,7 +528,7 @@ def test_under_one_commitment_all_else_differs() -> None:
     source = seeded(62)
     runs = [prove_toy(random_bytes=source, rho=9) for _ in range(3)]
     assert len({r.statement for r in runs}) == 1
-    for name in ("a", "b", "c", "own", "links", "d_a"):
+    for name in ("a", "b", "c", "own", "link", "d_a"):
         assert len({getattr(r.proof, name).data.tobytes() for r in runs}) == 3
 
 
@@ -528,7 +543,7 @@ def guesses(key: ProvingKey, d_w: G1Array, linked: Linked) -> list[tuple[int, ..
         bare = link_toy(key, model, 0, 0)
         rest = combine([1, R - 1], [d_w, commit_toy(model, 0)])
         rest_own = combine([1, R - 1], [linked.own, bare.own])
-        rest_pi = combine([1, R - 1], [linked.links, bare.links])
+        rest_pi = combine([1, R - 1], [linked.link, bare.link])
         is_bare = not (rest.data.any() and rest_own.data.any())
         if is_bare or not link_holds(rest, rest_own, rest_pi, key.verifying):
             hits.append(model)
@@ -536,15 +551,18 @@ def guesses(key: ProvingKey, d_w: G1Array, linked: Linked) -> list[tuple[int, ..
 
 
 def test_guessing_a_low_entropy_model_fails() -> None:
-    """All four models are consistent with blinded commitments; without a blinding one stands out,
-    whichever of the two it is that lacks it.
+    """All four models are consistent with blinded commitments; without the blinding of D_W one
+    stands out. Without that of D' none does, but proofs of one model show that they are.
     """
     key = toy_key()
     for model in ((0, 1), (1, 1)):
-        for rho, blinding in ((0, 0), (0, 7), (7, 0)):
-            found = guesses(key, commit_toy(model, rho), link_toy(key, model, rho, blinding))
+        for blinding in (0, 7):
+            found = guesses(key, commit_toy(model, 0), link_toy(key, model, 0, blinding))
             assert found == [model]
         assert guesses(key, commit_toy(model, 7), link_toy(key, model, 7, 8)) == []
+        bare, again, blinded = (link_toy(key, model, 7, x).own for x in (0, 0, 8))
+        assert bare.equals(again)
+        assert not bare.equals(blinded)
 
 
 def test_any_model_has_a_blinding_for_a_given_commitment_in_the_key() -> None:
@@ -555,7 +573,7 @@ def test_any_model_has_a_blinding_for_a_given_commitment_in_the_key() -> None:
     own = link_toy(key, model, 0, blinding).own
     for other_model in product((0, 1), repeat=2):
         difference = sum((m - o) * k_i for m, o, k_i in zip(model, other_model, k, strict=True))
-        rho = (blinding + difference * pow(t.links[0].eta, -1, R)) % R
+        rho = (blinding + difference * pow(t.eta, -1, R)) % R
         assert link_toy(key, other_model, 0, rho).own.equals(own)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kernels.array import G1Array
 from kernels.encoding import encode_g1
 from prover.circuit.training.inputs import StepInputs, Trajectory
 from prover.circuit.training.step import compile_step
@@ -239,19 +238,16 @@ def test_wires_that_are_not_committed_to_do_not_verify() -> None:
 
 
 def test_links_of_other_groups_do_not_serve(raws: list[bytes]) -> None:
-    """D' and pi of masters before, in the place of those after; each point of another proof."""
+    """D' in the place of pi, commitments of masters exchanged; each point of another proof."""
     envelope = StepEnvelope.decode(raws[0])
     assert envelope is not None
     mine, theirs = Proof.decode(envelope.proof), Proof.decode(chain()[0].prove(77).envelope[-224:])
     assert isinstance(mine, Proof)
     assert isinstance(theirs, Proof)
-    order = [1, 0, 2]
-    swapped = replace(
-        mine, own=G1Array(mine.own.data[order]), links=G1Array(mine.links.data[order])
-    )
+    swapped = replace(mine, own=mine.link, link=mine.own)
     mixed = [
         replace(mine, **{name: getattr(theirs, name)})
-        for name in ("a", "b", "c", "own", "links", "d_a")
+        for name in ("a", "b", "c", "own", "link", "d_a")
     ]
     forged = [replace(envelope, proof=proof.encode()).encode() for proof in (swapped, *mixed)]
     assert judge_each(*forged) == [FAILED] * 7

@@ -321,7 +321,7 @@ def test_points_of_another_proof_do_not_fit(proven: ProvedUpdate) -> None:
     mine, theirs = (Proof.decode(e.proof) for e in (envelope, again))
     assert isinstance(mine, Proof)
     assert isinstance(theirs, Proof)
-    for name in ("a", "b", "c", "own", "links", "d_a"):
+    for name in ("a", "b", "c", "own", "link", "d_a"):
         mixed = replace(mine, **{name: getattr(theirs, name)})
         raw = replace(envelope, proof=mixed.encode()).encode()
         assert judge(raw) == [Verdict.PAIRING_FAILED], name

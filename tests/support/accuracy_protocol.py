@@ -108,14 +108,15 @@ def prove_assignment(
     commit = committer() if about is None else Committer(len(wires), backend())
     commitment = ModelCommitment(d=commit.commit(wires, blinding.rho))
     inputs = ShardInputs.of(s.accuracy.public_layout, s.images, s.labels)
-    linked = link_groups(key, [Opening(wires=wires, rho=blinding.rho)], source, backend())
+    opening = Opening(wires=wires, rho=blinding.rho)
+    linked = link_groups(key, [opening], draw_scalar(source), backend())
     d_a = commit_advice(key, assignment.scalars(Group.ADVICE), rho_a, backend())
     statement = build_statement(
         s.accuracy, key, inputs, OCCASION, commitment, shard_index=0, claimed=claimed
     )
     challenges = compute_challenges(
         statement.encode(),
-        committed=encode_committed(own=linked.own, links=linked.links, d_a=d_a),
+        committed=encode_committed(own=linked.own, link=linked.link, d_a=d_a),
         n_challenges=s.accuracy.n_challenges,
     )
     s.publish(assignment, claimed, challenges)
@@ -128,5 +129,5 @@ def prove_assignment(
         random_bytes=source,
         backend=backend(),
     )
-    proof = Proof(a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a)
+    proof = Proof(a=points.a, b=points.b, c=points.c, own=linked.own, link=linked.link, d_a=d_a)
     return Envelope(statement=statement, proof=proof.encode()).encode()

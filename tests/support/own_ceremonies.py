@@ -26,6 +26,7 @@ from prover.ceremony.own.record import Change, Head, Transcript
 from prover.ceremony.own.shares import Shares, apply, prove
 from prover.ceremony.own.state import State, open_state
 from prover.ceremony.phase1 import require_powers
+from prover.circuit.r1cs import R1CS
 from prover.formats.ptau import Powers, Prepared, read_powers
 from prover.keys.folder import PROVING_NAME, TRANSCRIPT_NAME, VERIFYING_NAME
 from prover.keys.proving_file import list_file
@@ -47,23 +48,29 @@ def toy_powers() -> tuple[Powers, Prepared]:
 
 
 @cache
+def first_of(r1cs: R1CS) -> FirstKey:
+    return make_first(r1cs, *toy_powers(), BACKEND)
+
+
 def toy_first() -> FirstKey:
-    return make_first(TOY.r1cs, *toy_powers(), BACKEND)
+    return first_of(TOY.r1cs)
 
 
 class Ceremony:
     """States in a folder, from the first on; `contribute` and `craft` add one."""
 
-    def __init__(self, folder: Path, *, circuit_digest: bytes = TOY.digest) -> None:
+    def __init__(
+        self, folder: Path, *, circuit_digest: bytes = TOY.digest, r1cs: R1CS = TOY.r1cs
+    ) -> None:
         folder.mkdir(exist_ok=True)
-        self.folder, first, powers = folder, toy_first(), toy_powers()[0]
+        self.folder, first, powers = folder, first_of(r1cs), toy_powers()[0]
         write_whole(folder / "first.key", list_file(first.counts, first.list_parts()))
         self.first = open_state(folder / "first.key")
         head = Head(
             circuit_digest=circuit_digest,
             first_digest=self.first.digest,
             n_challenges=TOY.n_challenges,
-            n_linked=1,
+            n_linked=len(r1cs.linked),
             alpha=powers.alpha_1[:1],
             public=first.public,
             tau=powers.tau_2[1:2],

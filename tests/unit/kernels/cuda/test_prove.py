@@ -16,6 +16,7 @@ from prover.groth16.setup import setup
 from prover.groth16.verify import Claim, equations_hold
 from prover.keys.halves import ProvingKey
 from prover.pedersen.commitment import Committer
+from prover.randomness import draw_scalar
 from prover.wire.envelope import Proof
 from tests.conformance.backends import build_backend
 from tests.support.skips import or_skip
@@ -43,7 +44,7 @@ def prove(key: ProvingKey, backend: Backend) -> Claim:
         ]
     )
     opening = Opening(wires=z[key.linked_groups[0]], rho=5)
-    linked = link_groups(key, [opening], source, backend)
+    linked = link_groups(key, [opening], draw_scalar(source), backend)
     d_a = commit_advice(key, z[key.advice_wires], 7, backend)
     points = compute_points(
         key,
@@ -54,7 +55,7 @@ def prove(key: ProvingKey, backend: Backend) -> Claim:
         random_bytes=source,
         backend=backend,
     )
-    proof = Proof(a=points.a, b=points.b, c=points.c, own=linked.own, links=linked.links, d_a=d_a)
+    proof = Proof(a=points.a, b=points.b, c=points.c, own=linked.own, link=linked.link, d_a=d_a)
     d_w = Committer(2, backend).commit(opening.wires, 5)
     return Claim(public=z[1 : 1 + TOY.r1cs.n_public], commitments=d_w, proof=proof)
 
