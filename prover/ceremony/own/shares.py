@@ -54,7 +54,7 @@ class Shares:
 
 def draw_shares(random_bytes: RandomBytes, n_linked: int) -> Shares:
     """Fresh shares; `random_bytes` must be cryptographic."""
-    delta, delta_a, k2, *k1 = (draw_nonzero_scalar(random_bytes) for _ in range(3 + n_linked))
+    delta, delta_a, *k1, k2 = (draw_nonzero_scalar(random_bytes) for _ in range(3 + n_linked))
     return Shares(delta=delta, delta_a=delta_a, k1=tuple(k1), k2=k2)
 
 
