@@ -26,7 +26,7 @@ from kernels.cuda.launch.tape import Tape
 
 GRAIN = 512  # bytes: the alignment of everything
 LG_STEPS = 3  # sizes between two powers of two: few, for sizes that depend on a run's values
-MAX_MISSED = 8  # arrays of a run from the pool, before the next run is laid out anew
+MAX_MISSED = 4  # arrays of a run from the pool, before the next run is laid out anew
 LIKE = 4  # runs are not alike if one in so many arrays is from the pool
 MAX_LAYOUTS = 8  # of a task whose runs are never alike
 
