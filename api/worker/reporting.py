@@ -17,9 +17,9 @@ KEY_STAGES = (
     "C query",
     "quotient query",
     "advice basis",
-    "corrections",
     "linked basis",
     "link",
+    "corrections",
     "bases of commitments",
 )
 """Stages of a setup, in their order; the last one derives what a machine keeps for all keys."""
