@@ -34,7 +34,7 @@ Check = Callable[[Signed, int], bool]
 def authenticate(message: Message, genesis: Genesis) -> str | None:
     """What is wrong with the origin of a message, or None: then the state machine may have it.
 
-    Vote, Proposal, Receipt, Holdings, FinalityShare, BlobPart: signed by a validator.
+    Vote, Proposal, Receipt, Holdings, BeaconShare, FinalityShare, BlobPart: signed by a validator.
     QuorumCertificate, FinalBlock: 2f + 1 distinct validators signed. Any other kind proves its
     origin by other means and is a fault here.
     """
@@ -47,17 +47,15 @@ def authenticate(message: Message, genesis: Genesis) -> str | None:
 
 
 _SIGNED: dict[int, type[Signed]] = {
-    kind.KIND: kind for kind in (Vote, Proposal, Receipt, Holdings, FinalityShare)
+    kind.KIND: kind for kind in (Vote, Proposal, Receipt, Holdings, BeaconShare, FinalityShare)
 }
-_UNSIGNED: dict[int, type[Message]] = {
-    kind.KIND: kind for kind in (BeaconShare, BlockRequest, BlobRequest)
-}
+_UNSIGNED: dict[int, type[Message]] = {kind.KIND: kind for kind in (BlockRequest, BlobRequest)}
 
 
 def decode_message(raw: bytes, genesis: Genesis) -> Message | None:
     """What nodes tell each other of a height: signed by its validator, or in need of no signature.
 
-    Those are Vote, Proposal, Receipt, Holdings, FinalityShare; and BeaconShare, BlockRequest,
+    Those are Vote, Proposal, Receipt, Holdings, BeaconShare, FinalityShare; and BlockRequest,
     BlobRequest.
     """
     kind = raw[0] if raw else 0
@@ -85,7 +83,9 @@ def decode_signed(kind: type[S], raw: bytes, genesis: Genesis) -> S | None:
 def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> str | None:
     """`authenticate` for any way of signing."""
     match message:
-        case Vote() | Proposal() | Receipt() | Holdings() | FinalityShare() | BlobPart():
+        case Vote() | Proposal() | Receipt() | Holdings() | BlobPart():
+            return find_sender_fault(message, n_validators, is_signed)
+        case BeaconShare() | FinalityShare():
             return find_sender_fault(message, n_validators, is_signed)
         case QuorumCertificate():
             return find_certificate_fault(message, n_validators, is_signed)
@@ -96,7 +96,7 @@ def find_origin_fault(message: Message, n_validators: int, is_signed: Check) -> 
 
 
 def find_sender_fault(
-    message: Vote | Proposal | Receipt | Holdings | FinalityShare | BlobPart,
+    message: Vote | Proposal | Receipt | Holdings | BeaconShare | FinalityShare | BlobPart,
     n_validators: int,
     is_signed: Check,
 ) -> str | None:

@@ -17,7 +17,6 @@ it once more after a restart says nothing new.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from consensus.finality.ledger import read_ledger
@@ -89,21 +88,6 @@ def sign_share(secret: bytes, message: bytes) -> bytes:
     Raises ValueError when `secret` is none of a dealer's.
     """
     return beacon.sign_share(secret, message, tag=TAG)
-
-
-def verify_share(genesis: Genesis, validator: int, message: bytes, share: bytes) -> bool:
-    """Whether this is the share of that validator of the genesis. Any bytes."""
-    key = genesis.share_points[validator : validator + 1]
-    return beacon.verify_share(key, message, share, tag=TAG)
-
-
-def combine(shares: Mapping[int, bytes]) -> bytes | None:
-    """The group's signature, if these are f + 1 shares or more by validator; else some point, which
-    `is_signed` refuses, or None where a share is no point."""
-    try:
-        return beacon.combine(shares)
-    except ValueError:
-        return None
 
 
 def is_signed(genesis: Genesis, message: bytes, signature: bytes) -> bool:

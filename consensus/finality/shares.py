@@ -2,17 +2,16 @@
 
     add(share) ──> kept, one of each validator and height ──combine──> certificate
 
-A share costs no pairing when it comes: f + 1 of them are added up and their sum is verified, once
-for a block; only a sum that fails has its shares tested, and who gave a false one is left out from
-then on. So each of f false validators spoils one sum, once, and none can prevent a certificate:
-2f + 1 others sign. Were more than f left out, keys would be wrong: from the next block on all count
-again.
+A share costs no pairing when it comes (`consensus.learning.beacon.ShareSet`), and who gave a false
+one is left out from then on. So each of f false validators spoils one sum, once, and none can
+prevent a certificate: 2f + 1 others sign. Were more than f left out, keys would be wrong: from the
+next block on all count again.
 """
 
 from __future__ import annotations
 
-from consensus.errors import GenesisInvalid
-from consensus.finality.certificate import Statement, combine, is_signed, verify_share
+from consensus.finality.certificate import TAG, Statement
+from consensus.learning.beacon import ShareSet
 from consensus.learning.chain_state import ChainState
 from consensus.wire.finality import FinalityCertificate, FinalityShare
 from consensus.wire.genesis import Genesis
@@ -34,8 +33,7 @@ class ShareBook:
         self._genesis, self.certificate = genesis, certificate
         self._height = 0
         self._statements: dict[int, Statement] = {}
-        self._shares: dict[int, dict[int, bytes]] = {}
-        self._tested: dict[int, dict[int, bool]] = {}
+        self._shares: dict[int, ShareSet] = {}
         self.liars: set[int] = set()
 
     @property
@@ -49,7 +47,7 @@ class ShareBook:
         if len(self.liars) > self._genesis.n_faulty:
             self.liars.clear()
         self._statements[state.height] = Statement.of(state)
-        for kept in (self._statements, self._shares, self._tested):
+        for kept in (self._statements, self._shares):
             for height in [h for h in kept if not self._is_near(h)]:
                 del kept[height]
 
@@ -62,10 +60,10 @@ class ShareBook:
         validator"""
         if not self._is_near(share.height):
             return None if share.height <= self._height else "a share of a block that is far off"
-        known = self._shares.setdefault(share.height, {})
-        if known.setdefault(share.validator, share.share) != share.share:
-            return "a second share of its validator"
-        return None
+        if share.height not in self._shares:
+            self._shares[share.height] = ShareSet(self._genesis, tag=TAG)
+        is_kept = self._shares[share.height].add(share.validator, share.share)
+        return None if is_kept else "a second share of its validator"
 
     def combine(self) -> FinalityCertificate | None:
         """A newer certificate than the last one, kept from now on; None: shares are missing.
@@ -82,31 +80,8 @@ class ShareBook:
         return None
 
     def _combine(self, height: int, statement: Statement) -> FinalityCertificate | None:
-        message = statement.encode(self._genesis.digest)
-        while (chosen := self._choose(height)) is not None:
-            signature = combine(chosen)
-            if signature is not None and is_signed(self._genesis, message, signature):
-                return statement.certify(signature)
-            self._test(height, message, chosen)
-        return None
-
-    def _choose(self, height: int) -> dict[int, bytes] | None:
-        """f + 1 shares, none of which was found false; None while they are missing."""
-        shares, tested = self._shares.get(height, {}), self._tested.get(height, {})
-        fit = sorted(v for v in shares if v not in self.liars and tested.get(v, True))
-        n_needed = self._genesis.n_faulty + 1
-        return {v: shares[v] for v in fit[:n_needed]} if len(fit) >= n_needed else None
-
-    def _test(self, height: int, message: bytes, chosen: dict[int, bytes]) -> None:
-        """Of shares whose sum fails one at least is false: f + 1 true ones give the signature.
-
-        Raises GenesisInvalid where the keys are of no one polynomial.
-        """
-        tested = self._tested.setdefault(height, {})
-        for validator, share in chosen.items():
-            if validator not in tested:
-                tested[validator] = verify_share(self._genesis, validator, message, share)
-        false = {validator for validator in chosen if not tested[validator]}
-        if not false:
-            raise GenesisInvalid("beacon_key", "is not the key that the validators share")
-        self.liars |= false
+        shares = self._shares.get(height)
+        if shares is None:
+            return None
+        signature = shares.combine(statement.encode(self._genesis.digest), self.liars)
+        return None if signature is None else statement.certify(signature)

@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from consensus.errors import GenesisInvalid
+from consensus.wire.genesis import Genesis
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G2, R
 from kernels.cpu.words.group import mul_g1, neg_g1
@@ -87,10 +89,10 @@ def verify_share(share_key: G2Array, message: bytes, share: bytes, *, tag: bytes
 
 
 def combine(shares: Mapping[int, bytes]) -> bytes:
-    """The beacon from verified shares by validator; pass f + 1 of them or more.
+    """The beacon from shares by validator; pass f + 1 of them or more.
 
-    Raises ValueError for a share that is no point. From unverified or too few shares comes some
-    point that `verify` refuses.
+    Raises ValueError for a share that is no point. From false or too few shares comes some point
+    that `verify` refuses.
     """
     validators = sorted(shares)
     points = decode_g1(b"".join(shares[i] for i in validators), len(validators))
@@ -103,6 +105,65 @@ def combine(shares: Mapping[int, bytes]) -> bytes:
 def verify(group_key: G2Array, message: bytes, beacon: bytes, *, tag: bytes = TAG) -> bool:
     """Whether this is the beacon of the message under the group's key, array of length 1."""
     return _verify(group_key, message, beacon, tag)
+
+
+class ShareSet:
+    """Shares of one message as they come, one of each validator, and the signature they give.
+
+    genesis : whose validators' shares they are
+    tag     : of the hash into G1, as of `sign_share`
+    holds   : a share costs no pairing when it comes. f + 1 of them are added up and their sum is
+              verified, once; only a sum that fails has its shares tested, each once
+    """
+
+    def __init__(self, genesis: Genesis, *, tag: bytes = TAG) -> None:
+        self._genesis, self._tag = genesis, tag
+        self._shares: dict[int, bytes] = {}
+        self._tested: dict[int, bool] = {}
+
+    def add(self, validator: int, share: bytes) -> bool:
+        """Keeps the first share of a validator. False: it has another one here, which stays."""
+        return self._shares.setdefault(validator, share) == share
+
+    def combine(self, message: bytes, liars: set[int]) -> bytes | None:
+        """The group's signature of the message; None while true shares are missing.
+
+        liars : validators whose shares are not looked at; who is found to have given a false one
+                is added to them
+        raises: GenesisInvalid for keys that no dealer deals
+        """
+        while (chosen := self._choose(liars)) is not None:
+            signature = self._add_up(chosen)
+            key = self._genesis.beacon_point
+            if signature is not None and verify(key, message, signature, tag=self._tag):
+                return signature
+            self._find_liars(message, chosen, liars)
+        return None
+
+    def _choose(self, liars: set[int]) -> dict[int, bytes] | None:
+        """f + 1 shares, none of which was found false; None while they are missing."""
+        fit = sorted(v for v in self._shares if v not in liars and self._tested.get(v, True))
+        n_needed = self._genesis.n_faulty + 1
+        return {v: self._shares[v] for v in fit[:n_needed]} if len(fit) >= n_needed else None
+
+    def _add_up(self, chosen: dict[int, bytes]) -> bytes | None:
+        """None where a share is no point."""
+        try:
+            return combine(chosen)
+        except ValueError:
+            return None
+
+    def _find_liars(self, message: bytes, chosen: dict[int, bytes], liars: set[int]) -> None:
+        """Of shares whose sum fails one at least is false: f + 1 true ones give the signature."""
+        keys = self._genesis.share_points
+        for validator, share in chosen.items():
+            if validator not in self._tested:
+                key = keys[validator : validator + 1]
+                self._tested[validator] = verify_share(key, message, share, tag=self._tag)
+        false = {validator for validator in chosen if not self._tested[validator]}
+        if not false:
+            raise GenesisInvalid("beacon_key", "is not the key that the validators share")
+        liars.update(false)
 
 
 def _verify(key: G2Array, message: bytes, signature: bytes, tag: bytes) -> bool:

@@ -72,7 +72,7 @@ class Desk:
         return fault
 
     def add_share(self, chain: ChainState, share: BeaconShare) -> str | None:
-        """Why it counts for nothing; None: it does."""
+        """Why it counts for nothing; None: it may. share : signed by its validator"""
         return self._shares.add(chain, share)
 
     def accuse(self, evidence: Evidence) -> None:
@@ -238,7 +238,8 @@ class Desk:
         certificate : of the chain's last block
         round       : in late ones the aggregate calls lost what is lacked
         """
-        return draft_block(
+        known = set(self._shares.liars)
+        block = draft_block(
             chain,
             proposer=proposer,
             certificate=certificate,
@@ -250,6 +251,9 @@ class Desk:
             verifier=self._verifier,
             lost=self._find_lost(chain) if round >= PATIENT_ROUNDS else None,
         )
+        for validator in sorted(self._shares.liars - known):
+            self._log.warning("share of the beacon is false", validator=validator)
+        return block
 
     def _find_lost(self, chain: ChainState) -> bytes | None:
         return find_lost(chain, self._is_here) if chain.phase is Phase.ELECT else None

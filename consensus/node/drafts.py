@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from consensus.aggregation.outcome import Failure
 from consensus.errors import BlobUnavailable
-from consensus.learning import beacon
+from consensus.learning.beacon import ShareSet
 from consensus.learning.chain import beacon_message
 from consensus.learning.chain_state import ChainState, Phase
 from consensus.learning.outcome import make_none
@@ -26,41 +26,42 @@ from consensus.wire.transactions import Transaction
 
 
 class BeaconShares:
-    """Verified shares of the beacon that is due, and the beacon once f + 1 are here."""
+    """Shares of the beacon that is due, one of each validator, and the beacon that they give.
+
+    liars : who gave a false share, and is left out. So each of f false validators spoils one sum,
+            once; were more than f left out, keys would be wrong, and from the next beacon on all
+            count again
+    """
 
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
         self._at: tuple[int, int | None] = (-1, None)
-        self._shares: dict[int, bytes] = {}
+        self._shares = ShareSet(genesis)
+        self._made: bytes | None = None
+        self.liars: set[int] = set()
 
     def add(self, state: ChainState, share: BeaconShare) -> str | None:
-        """Why the share counts for nothing; None: it does, or it is known or needed no more.
-
-        Anybody can send shares, and each costs a pairing until f + 1 are here.
-        """
+        """Why a share, signed by its validator, counts for nothing; None: it may. No pairing."""
         due = (state.learning_round, state.beacon_height)
         if state.beacon_height is None or (share.learning_round, share.commit_height) != due:
             return "a share of no beacon that is due"
-        if share.validator >= self._genesis.n_validators:
-            return "a share of no validator"
         if self._at != due:
-            self._at, self._shares = due, {}
-        if share.validator not in self._shares and len(self._shares) <= self._genesis.n_faulty:
-            index = share.validator
-            key = self._genesis.share_points[index : index + 1]
-            if not beacon.verify_share(key, beacon_message(state), share.share):
-                return "a share that does not verify"
-            self._shares[index] = share.share
-        return None
+            self._begin(due)
+        is_kept = self._shares.add(share.validator, share.share)
+        return None if is_kept else "a second share of its validator"
+
+    def _begin(self, due: tuple[int, int | None]) -> None:
+        self._at, self._shares, self._made = due, ShareSet(self._genesis), None
+        if len(self.liars) > self._genesis.n_faulty:
+            self.liars.clear()
 
     def combine(self, state: ChainState) -> bytes | None:
-        """The beacon that is due; None while shares are missing."""
-        due = (state.learning_round, state.beacon_height)
-        n_needed = self._genesis.n_faulty + 1
-        if self._at != due or len(self._shares) < n_needed:
+        """The beacon that is due, verified; None while true shares are missing."""
+        if self._at != (state.learning_round, state.beacon_height):
             return None
-        chosen = sorted(self._shares)[:n_needed]
-        return beacon.combine({i: self._shares[i] for i in chosen})
+        if self._made is None:
+            self._made = self._shares.combine(beacon_message(state), self.liars)
+        return self._made
 
 
 def draft_block(

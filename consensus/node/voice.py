@@ -122,7 +122,7 @@ class Voice:
             validator=index,
             share=beacon.sign_share(secret, beacon_message(chain)),
         )
-        self.say(VOTES, share)
+        self.say(VOTES, self.sign(share))
 
     def note(self, message: SentTransaction | Receipt) -> None:
         """It has come, and all peers have most likely read it too."""

@@ -3,7 +3,7 @@
     transactions   Register  Commit  Proof  Contribution       signed by a client
                    Refusal of a proof that does not verify     made by whoever proposes a block
     votes          Proposal  Prevote/Precommit (Vote)           signed by a validator
-    shares         BeaconShare (a BLS share, checked by itself)  Receipt (signed by a validator)
+                   BeaconShare        Receipt                  signed by a validator
     final          Block  QuorumCertificate (of Precommits)  FinalBlock
 
 A signature covers the class, the genesis digest and every field (`codec.Signed`), so no message can
@@ -233,18 +233,22 @@ class Proposal(Signed):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeaconShare(Message):
+class BeaconShare(Signed):
     """A validator's BLS share over the message of the beacon that is due; compressed G1 point.
+
+    Signed, so that nobody else can take its place, or have a pairing computed for nothing.
 
     commit_height : of the block whose phase the beacon follows: COMMIT, or before the first round
                     REGISTER
     """
 
     KIND: ClassVar[int] = 16
+    MAX_BYTES: ClassVar[int] = 256
     learning_round: Count
     commit_height: Count
     validator: ValidatorIndex
     share: PointBytes
+    signature: Signature = BLANK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from consensus.learning.admission import find_admission_fault
 from consensus.learning.chain import beacon_message, find_fault, start
 from consensus.learning.chain_state import ChainState
 from consensus.learning.rules import ChainRules
-from consensus.node.drafts import BeaconShares
 from consensus.wire.codec import Signed
 from consensus.wire.messages import BeaconShare, Block, Evidence, QuorumCertificate
 from consensus.wire.signatures import is_signed
@@ -68,18 +67,27 @@ class RealScene:
         if height is None:
             return None
         secret = deal_beacon(self.lab.n_validators).secrets[validator]
-        return BeaconShare(
+        share = BeaconShare(
             learning_round=chain.learning_round,
             commit_height=height,
             validator=validator,
             share=beacon.sign_share(secret, beacon_message(chain)),
         )
+        signed: BeaconShare = self.signer.sign(share)
+        return signed
 
     def is_share(self, chain: ChainState, share: BeaconShare) -> bool:
         key = (chain.head, share)
         if key not in self._judged:
-            self._judged[key] = BeaconShares(self.lab.genesis).add(chain, share) is None
+            self._judged[key] = self._is_share(chain, share)
         return self._judged[key]
+
+    def _is_share(self, chain: ChainState, share: BeaconShare) -> bool:
+        due = (chain.learning_round, chain.beacon_height)
+        if chain.beacon_height is None or (share.learning_round, share.commit_height) != due:
+            return False
+        key = self.lab.genesis.share_points[share.validator : share.validator + 1]
+        return beacon.verify_share(key, beacon_message(chain), share.share)
 
     def make_block(
         self,

@@ -143,7 +143,8 @@ class Node:
                     final = self.ledger[message.height - 1]
                     self.world.send(self.index, message.sender, final)
             case BeaconShare():
-                if self.world.scene.is_share(self.chain, message):
+                is_signed = self._find_fault(message) is None
+                if is_signed and self.world.scene.is_share(self.chain, message):
                     self.shares[message.validator] = message
             case Register() | Commit() | Proof() | Contribution():
                 self.pending[message.digest] = message

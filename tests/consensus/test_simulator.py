@@ -209,7 +209,8 @@ class TrainingScene(RealScene):
         early = replace(chain, phase=Phase.BEACON, commit_height=chain.order_height)
         forged = super().make_share(early, validator)
         assert forged is not None
-        return replace(share, share=forged.share)
+        signed: BeaconShare = self.signer.sign(replace(share, share=forged.share))
+        return signed
 
 
 def test_a_task_that_asks_for_training() -> None:

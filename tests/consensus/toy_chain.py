@@ -229,7 +229,7 @@ class Signer:
         self._keys = [b"key of validator %d" % i for i in range(n_validators)]
 
     def sign(self, message: Any) -> Any:
-        """A vote, proposal or receipt, signed by the validator that it names."""
+        """A vote, proposal, receipt or share, signed by the validator that it names."""
         return replace(message, signature=self._compute(message, message.validator))
 
     def is_signed(self, message: Signed, validator: int) -> bool:
@@ -247,17 +247,21 @@ class Signer:
                 fields = (*parts, message.block.hash)
             case Receipt():
                 fields = (message.learning_round, message.transaction_digest)
+            case BeaconShare():
+                fields = (message.learning_round, message.commit_height, message.share)
         text = repr((type(message).__name__, validator, *map(_plain, fields))).encode()
         return hashlib.blake2b(text, key=self._keys[validator], digest_size=64).digest()
 
     def make_share(self, validator: int, learning_round: int) -> BeaconShare:
         text = b"share %d" % learning_round
-        return BeaconShare(
+        share = BeaconShare(
             learning_round=learning_round,
             commit_height=0,
             validator=validator,
             share=hashlib.blake2b(text, key=self._keys[validator], digest_size=32).digest(),
         )
+        signed: BeaconShare = self.sign(share)
+        return signed
 
     def is_share(self, share: BeaconShare) -> bool:
         return share == self.make_share(share.validator, share.learning_round)

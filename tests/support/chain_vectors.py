@@ -71,12 +71,7 @@ def list_messages() -> list[Message]:
         final.certificate.votes[0],
         Evidence(first=votes[0], second=votes[1]),
         lab.sign(proposal, lab.validators[3]),
-        BeaconShare(
-            learning_round=0,
-            commit_height=at_beacon.commit_height,
-            validator=2,
-            share=beacon.sign_share(deal_beacon(4).secrets[2], beacon_message(at_beacon)),
-        ),
+        _make_share(lab, at_beacon),
         lab.sign(receipt, lab.validators[1]),
         make_share(lab, 2, at_elect),
         final.certificate,
@@ -90,6 +85,18 @@ def list_messages() -> list[Message]:
             lab.validators[1],
         ),
     ]
+
+
+def _make_share(lab: Lab, state: ChainState) -> BeaconShare:
+    """Validator 2's of the beacon that is due."""
+    assert state.beacon_height is not None
+    share = BeaconShare(
+        learning_round=0,
+        commit_height=state.beacon_height,
+        validator=2,
+        share=beacon.sign_share(deal_beacon(4).secrets[2], beacon_message(state)),
+    )
+    return lab.sign(share, lab.validators[2])
 
 
 def _make_dispute(state: ChainState) -> Aggregate:
@@ -112,14 +119,11 @@ def list_training_messages() -> list[Message]:
     """Those that say more where a task asks for training, and the beacon that draws orders."""
     lab = Lab(changes={"training": make_training()})
     at_order, at_prove = lab.reach(Phase.ORDER), lab.reach(Phase.PROVE)
-    share = beacon.sign_share(deal_beacon(4).secrets[2], beacon_message(at_order))
     return [
         lab.register(0),
         lab.commit(1),
         lab.prove(1, at_prove),
-        BeaconShare(
-            learning_round=0, commit_height=at_order.order_height, validator=2, share=share
-        ),
+        _make_share(lab, at_order),
         lab.block(at_order),
     ]
 

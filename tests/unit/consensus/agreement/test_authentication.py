@@ -17,6 +17,7 @@ from consensus.wire.codec import Message, Signed
 from consensus.wire.finality import FinalityShare
 from consensus.wire.gossip_messages import BlobPart, BlobRequest, Holdings
 from consensus.wire.messages import (
+    BeaconShare,
     Block,
     FinalBlock,
     Proposal,
@@ -32,7 +33,7 @@ from tests.support.certificates import certify
 from tests.support.learning import proven_lab, public
 from tests.support.solo import LAB, Part, Solo, hear, measure
 
-KINDS: tuple[type[Any], ...] = (Vote, Proposal, Receipt, Holdings, BlobPart)
+KINDS: tuple[type[Any], ...] = (Vote, Proposal, Receipt, Holdings, BeaconShare, BlobPart)
 SAMPLES = {type(m): m for m in chain_vectors.list_messages() if isinstance(m, KINDS)}
 GENESIS = proven_lab().genesis
 N_LONG, LONG_BYTES = 970, 1900
@@ -135,14 +136,14 @@ def test_nodes_hear_eight_kinds() -> None:
         if decode_message(m.encode(), GENESIS) is not None
     }
     unsigned = {type(m) for m in chain_vectors.list_messages() if type(m).__name__ in UNSIGNED}
-    assert heard == {Vote, Proposal, Receipt, Holdings, FinalityShare} | unsigned
-    assert len(unsigned) == 3
+    assert heard == {Vote, Proposal, Receipt, Holdings, BeaconShare, FinalityShare} | unsigned
+    assert len(unsigned) == 2
     assert decode_message(b"", GENESIS) is None
     request = BlobRequest(digest=bytes(32), part=0, validator=1)
     assert decode_message(request.encode(), GENESIS) == request
 
 
-UNSIGNED = ("BeaconShare", "BlockRequest", "BlobRequest")
+UNSIGNED = ("BlockRequest", "BlobRequest")
 
 # -- final blocks ----------------------------------------------------------------------------------
 

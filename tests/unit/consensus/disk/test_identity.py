@@ -16,6 +16,7 @@ from consensus.wire.genesis import Genesis
 from consensus.wire.messages import (
     BeaconShare,
     Block,
+    BlockRequest,
     FinalBlock,
     Proposal,
     QuorumCertificate,
@@ -125,8 +126,10 @@ def make_certificate(*votes: Vote) -> QuorumCertificate:
 def test_validators_are_heard() -> None:
     proposal = Proposal(height=1, round=0, valid_round=0, block=BLOCK, validator=2)
     receipt = Receipt(learning_round=0, transaction_digest=bytes(32), validator=3)
+    share = BeaconShare(learning_round=0, commit_height=1, validator=2, share=bytes(32))
     messages: list[Message] = [
         make_vote(1),
+        sign(LAB.validators[2], share, GENESIS.digest),
         sign(LAB.validators[2], proposal, GENESIS.digest),
         sign(LAB.validators[3], receipt, GENESIS.digest),
         make_certificate(*(make_vote(i) for i in range(3))),
@@ -160,8 +163,9 @@ def test_validators_are_heard() -> None:
         (LAB.register(0), "not signed by a validator"),
         (
             BeaconShare(learning_round=0, commit_height=1, validator=0, share=bytes(32)),
-            "not signed by a validator",
+            "not its validator's",
         ),
+        (BlockRequest(height=1), "not signed by a validator"),
     ],
 )
 def test_others_are_not(message: Message, fault: str) -> None:

@@ -8,19 +8,12 @@ from typing import Any
 
 import pytest
 
-from consensus.finality.certificate import (
-    TAG,
-    Statement,
-    combine,
-    find_fault,
-    sign_share,
-    verify_share,
-)
+from consensus.finality.certificate import TAG, Statement, find_fault, sign_share
 from consensus.learning import beacon
 from consensus.learning.chain import start
 from consensus.wire.finality import FinalityCertificate
 from prover.errors import FormatError
-from tests.support.finality import make_certificate, make_share
+from tests.support.finality import make_certificate
 from tests.support.learning import Lab, deal_beacon
 from tests.support.ledger_vectors import PATH, list_states, make, make_lab
 
@@ -91,16 +84,12 @@ def test_f_shares_make_no_certificate() -> None:
 def test_no_share_of_a_beacon_is_one_of_finality() -> None:
     secret = deal_beacon(4).secrets[1]
     assert TAG != beacon.TAG
-    assert verify_share(LAB.genesis, 1, MESSAGE, sign_share(secret, MESSAGE))
-    assert not verify_share(LAB.genesis, 1, MESSAGE, beacon.sign_share(secret, MESSAGE))
-    assert not verify_share(LAB.genesis, 2, MESSAGE, sign_share(secret, MESSAGE))
-    key = LAB.genesis.share_points[1:2]
-    assert not beacon.verify_share(key, MESSAGE, sign_share(secret, MESSAGE))
-
-
-def test_shares_that_are_no_points_are_not_added_up() -> None:
-    assert combine({0: b"\xff" * 32, 1: make_share(LAB, 1, HEAD).share}) is None
-    assert combine({}) is None
+    key, other = LAB.genesis.share_points[1:2], LAB.genesis.share_points[2:3]
+    share = sign_share(secret, MESSAGE)
+    assert beacon.verify_share(key, MESSAGE, share, tag=TAG)
+    assert not beacon.verify_share(key, MESSAGE, beacon.sign_share(secret, MESSAGE), tag=TAG)
+    assert not beacon.verify_share(other, MESSAGE, share, tag=TAG)
+    assert not beacon.verify_share(key, MESSAGE, share)
 
 
 @pytest.mark.parametrize("raw", [b"", b"zkpotfin\x02\x00", bytes(300)])

@@ -7,12 +7,11 @@ from dataclasses import replace
 import pytest
 
 from consensus.errors import GenesisInvalid
-from consensus.finality import shares
 from consensus.finality.certificate import Statement, find_fault, sign_share
 from consensus.finality.shares import AHEAD, BEHIND, ShareBook
 from consensus.learning.chain_state import Phase
 from consensus.wire.finality import FinalityShare
-from tests.support.finality import make_certificate, make_share
+from tests.support.finality import make_certificate, make_share, watch_tests
 from tests.support.learning import Lab, deal_beacon
 
 LAB = Lab(n_bound=2)
@@ -57,25 +56,22 @@ def test_shares_may_come_before_their_block() -> None:
 
 
 def test_false_shares_delay_no_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
-    tested = []
-
-    def verify(*args: object) -> bool:
-        tested.append(args[1])
-        return real(*args)  # type: ignore[arg-type]
-
-    real = shares.verify_share
-    monkeypatch.setattr(shares, "verify_share", verify)
+    tested = watch_tests(monkeypatch)
     book = make_book()
-    book.add(make_share(LAB, 0, EARLIER, height=HEAD.height))  # of another block
-    book.add(make_share(LAB, 2, HEAD, share=b"\xff" * 32))
-    book.add(make_share(LAB, 1, HEAD))
+    given = [
+        make_share(LAB, 0, EARLIER, height=HEAD.height),  # of another block
+        make_share(LAB, 1, HEAD),
+        make_share(LAB, 2, HEAD, share=b"\xff" * 32),
+    ]
+    for share in given:
+        assert book.add(share) is None
     assert book.combine() is None
     assert book.liars == {0, 2}
     book.add(make_share(LAB, 3, HEAD))
     found = book.combine()
     assert found is not None
     assert find_fault(found, LAB.genesis) is None
-    assert sorted(tested) == [0, 1, 2]  # each once
+    assert sorted(tested) == sorted(share.share for share in given)  # each once
     assert book.liars == {0, 2}
 
 
@@ -83,12 +79,13 @@ def test_one_who_lied_spoils_no_other_sum(monkeypatch: pytest.MonkeyPatch) -> No
     """Nor is a share of it looked at, in whatever order they come."""
     book = make_book()
     book.liars = {0}
-    monkeypatch.setattr(shares, "verify_share", lambda *_: pytest.fail("nothing is to be tested"))
+    tested = watch_tests(monkeypatch)
     book.add(make_share(LAB, 0, HEAD, share=b"\xff" * 32))
     book.add(make_share(LAB, 1, HEAD))
     assert book.combine() is None
     book.add(make_share(LAB, 2, HEAD))
     assert book.combine() == make_certificate(LAB, HEAD)
+    assert tested == []
 
 
 def test_more_liars_than_can_be_count_again_from_the_next_block_on() -> None:

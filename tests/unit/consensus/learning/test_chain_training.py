@@ -147,8 +147,12 @@ def test_shares_are_of_the_beacon_that_is_due() -> None:
         shares = BeaconShares(LAB.genesis)
         assert shares.add(state, make_share(state, state)) is None
         assert shares.add(state, make_share(other, other)) == "a share of no beacon that is due"
-        forged = make_share(state, other)
-        assert BeaconShares(LAB.genesis).add(state, forged) == "a share that does not verify"
+        spoiled = BeaconShares(LAB.genesis)
+        assert spoiled.add(state, make_share(state, other)) is None
+        true = beacon.sign_share(deal_beacon(4).secrets[2], beacon_message(state))
+        assert spoiled.add(state, make_share(state, state, validator=2, share=true)) is None
+        assert spoiled.combine(state) is None
+        assert spoiled.liars == {1}
         moved = make_share(state, state, learning_round=1)
         assert shares.add(state, moved) == "a share of no beacon that is due"
     assert at_order.beacon_height == at_order.order_height

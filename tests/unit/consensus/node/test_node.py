@@ -274,6 +274,28 @@ def test_no_share_of_the_beacon_before_the_commits_are_final(make_net: NetMaker)
     assert set(shared) == {(t, i) for t in range(2) for i in range(4)}
 
 
+def test_a_false_share_of_one_validator_holds_up_no_beacon(make_net: NetMaker) -> None:
+    """Nor does one of anybody in the name of all others, which came first."""
+
+    def lie(sender: int, stream: str, raw: bytes) -> bool:
+        share = BeaconShare.decode(raw) if stream == VOTES else None
+        if share is None:
+            return True
+        false = replace(share, share=bytes(32))
+        if sender == 0:
+            net.send(net.lab.sign(false, net.lab.validators[0]), stream=VOTES)
+            return False
+        net.send(false, stream=VOTES)
+        return True
+
+    net = make_net(may_send=lie).start_all()
+    net.run(is_done(net))
+    assert_one_chain(net)
+    told = [entry for log in net.logs.values() for entry in log.entries]
+    liars = {e["validator"] for e in told if e["event"] == "share of the beacon is false"}
+    assert liars <= {0}
+
+
 def test_a_block_that_all_but_final_opens_no_beacon(make_net: NetMaker) -> None:
     """Everyone prevoted for the commits' block and precommits are signed, but none arrives."""
     withheld = True

@@ -130,12 +130,23 @@ def test_what_its_validator_did_not_sign_does_nothing(solo: Solo, node: Node, me
     assert count_refused(node, VOTES) == 1
 
 
-@pytest.mark.parametrize("fault", [None, "a share that does not verify"])
+@pytest.mark.parametrize("fault", [None, "a share of no beacon that is due"])
 def test_a_share_goes_to_the_desk(solo: Solo, node: Node, fault: str | None) -> None:
     desk = solo.put_desk(node, add_share=fault)
-    hear(node, VOTES, SHARE)
-    assert desk.told == [("add_share", node.chain, SHARE)]
+    hear(node, VOTES, sign(SHARE))
+    assert desk.told == [("add_share", node.chain, sign(SHARE))]
     assert count_refused(node, VOTES) == (0 if fault is None else 1)
+
+
+@pytest.mark.parametrize("signer", [None, 1])
+def test_a_share_that_its_validator_did_not_sign_is_dropped(
+    solo: Solo, node: Node, signer: int | None
+) -> None:
+    """Anybody can write to the streams: nothing is computed for it."""
+    desk = solo.put_desk(node)
+    hear(node, VOTES, SHARE if signer is None else LAB.sign(SHARE, LAB.validators[signer]))
+    assert desk.told == []
+    assert count_refused(node, VOTES) == 1
 
 
 def test_requests_go_to_the_voice(solo: Solo, node: Node) -> None:

@@ -13,7 +13,6 @@ from consensus.learning.admission import find_admission_fault, find_statement_fa
 from consensus.learning.chain import beacon_message, find_fault, start
 from consensus.learning.chain_state import Phase
 from consensus.learning.steps import STEPS
-from consensus.node.drafts import BeaconShares
 from consensus.wire.messages import NIL, BeaconShare, Block, Evidence, Proposal, Receipt, Step, Vote
 from consensus.wire.transactions import permit_bytes
 from prover.wire.envelope import Envelope
@@ -69,8 +68,11 @@ def test_an_old_share_and_beacon_are_none_here() -> None:
         validator=0,
         share=beacon.sign_share(secret, beacon_message(here)),
     )
-    assert BeaconShares(OLD.genesis).add(here, share) is None
-    assert BeaconShares(NEW.genesis).add(there, share) == "a share that does not verify"
+    share = sign(OLD.validators[0], share, OLD.genesis.digest)
+    assert authenticate(share, OLD.genesis) is None
+    assert authenticate(share, NEW.genesis) == "the signature is not its validator's"
+    assert beacon.verify_share(OLD.genesis.share_points[:1], beacon_message(here), share.share)
+    assert not beacon.verify_share(NEW.genesis.share_points[:1], beacon_message(there), share.share)
 
 
 def make_vote(lab: Lab, block_hash: bytes) -> Vote:
