@@ -66,10 +66,7 @@ class ShareBook:
         return None if is_kept else "a second share of its validator"
 
     def combine(self) -> FinalityCertificate | None:
-        """A newer certificate than the last one, kept from now on; None: shares are missing.
-
-        Raises GenesisInvalid for keys that no dealer deals.
-        """
+        """A newer certificate than the last one, kept from now on; None: shares are missing."""
         for height in sorted(self._statements, reverse=True):
             if height <= self.certified:
                 break

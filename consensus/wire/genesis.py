@@ -17,6 +17,7 @@ from typing import Any
 from consensus.aggregation.graph import LEAST_MEMBERS, compute_bounds
 from consensus.aggregation.masked import MAX_PARAMETERS
 from consensus.errors import GenesisInvalid
+from consensus.wire.beacon_keys import decode_share_keys, require_one_sharing
 from consensus.wire.codec import KEY_BYTES, MAX_TRANSACTIONS, MAX_VALIDATORS
 from consensus.wire.reading import (
     read_float,
@@ -32,8 +33,6 @@ from consensus.wire.reading import (
 from consensus.wire.task_norm import TaskNorm
 from consensus.wire.task_training import TaskTraining
 from kernels.array import G2Array
-from kernels.cpu.words import group
-from kernels.encoding import Refused, decode_g2
 from prover.circuit.public_inputs import MAX_SAMPLES, PublicLayout
 from prover.circuit.sizes import require_circuit
 from prover.errors import ArchitectureInvalid
@@ -71,7 +70,7 @@ class Validator:
 
     def __post_init__(self) -> None:
         require_bytes("validators.key", self.key, KEY_BYTES)
-        _decode_share_keys("validators.beacon_share", (self.beacon_share,))
+        decode_share_keys("validators.beacon_share", (self.beacon_share,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +277,8 @@ class Genesis:
 
     chain_id      : for people; other chains may have the same, so nothing is signed for it
     validators    : n = 3f + 1 of them, named by their index
-    beacon_key    : public key of the whole beacon, compressed point of G2; f + 1 shares sign
+    beacon_key    : public key of the whole beacon, compressed point of G2; f + 1 shares sign, of
+                    any validators: their public keys lie on one polynomial of degree f
     admission_key : Ed25519 key whose permit lets a client register
     """
 
@@ -297,7 +297,7 @@ class Genesis:
         distinct = len({v.key for v in self.validators}) == n
         require("validators", distinct, "share a key")
         require_bytes("admission_key", self.admission_key, KEY_BYTES)
-        _decode_share_keys("beacon_key", (self.beacon_key,))
+        require_one_sharing(self.beacon_point, self.share_points, self.n_faulty)
 
     @property
     def n_validators(self) -> int:
@@ -311,13 +311,13 @@ class Genesis:
     @cached_property
     def beacon_point(self) -> G2Array:
         """`beacon_key`, array of length 1."""
-        return _decode_share_keys("beacon_key", (self.beacon_key,))
+        return decode_share_keys("beacon_key", (self.beacon_key,))
 
     @cached_property
     def share_points(self) -> G2Array:
         """Every validator's `beacon_share`, by index."""
         keys = tuple(v.beacon_share for v in self.validators)
-        return _decode_share_keys("validators.beacon_share", keys)
+        return decode_share_keys("validators.beacon_share", keys)
 
     @cached_property
     def digest(self) -> bytes:
@@ -377,13 +377,6 @@ def _require_scales(scales: tuple[tuple[str, tuple[float, ...]], ...]) -> None:
     require("task.scales", len(names) + len(values) <= MAX_SCALES, "are too many")
     finite = all(type(x) is float and math.isfinite(x) for x in values)
     require("task.scales", finite, "hold something other than finite floats")
-
-
-def _decode_share_keys(where: str, keys: tuple[bytes, ...]) -> G2Array:
-    points = decode_g2(b"".join(keys), len(keys), backend=group)
-    if isinstance(points, Refused) or not points.data.any(axis=1).all():
-        raise GenesisInvalid(where, "is no compressed point of order r in G2")
-    return points
 
 
 def _read_validator(where: str, value: object) -> Validator:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from consensus.errors import GenesisInvalid
-from consensus.finality.certificate import Statement, find_fault, sign_share
+from consensus.finality.certificate import find_fault
 from consensus.finality.shares import AHEAD, BEHIND, ShareBook
 from consensus.learning.chain_state import Phase
 from consensus.wire.finality import FinalityShare
 from tests.support.finality import make_certificate, make_share, watch_tests
-from tests.support.learning import Lab, deal_beacon
+from tests.support.learning import Lab
 
 LAB = Lab(n_bound=2)
 EARLIER = LAB.reach(Phase.COMMIT)
@@ -100,21 +97,6 @@ def test_more_liars_than_can_be_count_again_from_the_next_block_on() -> None:
     for validator in (0, 1):
         book.add(make_share(LAB, validator, after))
     assert book.combine() == make_certificate(LAB, after)
-
-
-def test_keys_of_no_one_polynomial_are_named() -> None:
-    """Every share verifies, and no sum of them."""
-    genesis = replace(LAB.genesis, beacon_key=LAB.genesis.validators[2].beacon_share)
-    book = ShareBook(genesis)
-    book.move_on(HEAD)
-    message = Statement.of(HEAD).encode(genesis.digest)
-    for validator, secret in enumerate(deal_beacon(4).secrets[:2]):
-        share = FinalityShare(
-            height=HEAD.height, validator=validator, share=sign_share(secret, message)
-        )
-        assert book.add(share) is None
-    with pytest.raises(GenesisInvalid, match="beacon_key"):
-        book.combine()
 
 
 def test_a_validator_has_one_share_of_a_height() -> None:
