@@ -144,10 +144,14 @@ def init(
         raise typer.BadParameter("is of tasks without --training", param_hint="--warm-up")
     with refusing(as_json=False):
         verifying, card = load_verifying_half(key, expected_digest=key_digest)
-        halves = [(key, verifying)]
+        halves = [(key, verifying, key_digest is not None)]
         if norm_key is not None:
-            halves.append((norm_key, load_verifying_key(norm_key)))
-        transcripts = [require_ceremony_of(*half) for half in halves if require_ceremony]
+            halves.append((norm_key, load_verifying_key(norm_key), False))
+        transcripts = [
+            require_ceremony_of(path, half, is_pinned=is_pinned)
+            for path, half, is_pinned in halves
+            if require_ceremony
+        ]
         compile_for_key(card, verifying)
         samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
         try:

@@ -182,7 +182,7 @@ def _verify_accuracy(
     with refusing(as_json=as_json):
         verifying, card = load_verifying_half(key, expected_digest=key_digest)
         if ceremony:
-            require_ceremony_of(key, verifying)
+            require_ceremony_of(key, verifying, is_pinned=key_digest is not None)
         if check_circuit:
             _compile(card, verifying)
         if commitment is not None:

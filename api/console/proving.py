@@ -50,7 +50,7 @@ class ProverKit:
         """
         verifying, card = load_verifying_half(key, expected_digest=key_digest)
         if ceremony:
-            require_ceremony_of(key, verifying)
+            require_ceremony_of(key, verifying, is_pinned=key_digest is not None)
         require_part(key / PROVING_NAME)
         loaded = load_model(model)
         if loaded.architecture != card.architecture:

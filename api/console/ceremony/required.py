@@ -15,17 +15,24 @@ RequireCeremony = Annotated[
     typer.Option(
         "--require-ceremony",
         help="Refuse a key that one party made: the transcript of its ceremony must lie beside it, "
-        "and hold. (`zkpot ceremony verify` verifies every point.)",
+        "hold, and end with a beacon, unless --key-digest says that you know the key. (`zkpot "
+        "ceremony verify` verifies every point.)",
     ),
 ]
 
 
-def require_ceremony_of(folder: Path, key: VerifyingKey) -> bytes:
+def require_ceremony_of(folder: Path, key: VerifyingKey, *, is_pinned: bool) -> bytes:
     """The transcript of a key that must be of a ceremony, whose chain holds and led to it.
 
+    is_pinned : whether the key is known by its digest, and its transcript with it, which it names;
+                only then may no beacon close the ceremony
     Raises CeremonyInvalid, FormatError, OSError.
     """
     from kernels.backend import get_backend
+    from prover.ceremony.own.check import require_beacon
     from prover.ceremony.own.finish import require_ceremony
 
-    return require_ceremony(folder, key, get_backend("cpu")).encode()
+    transcript = require_ceremony(folder, key, get_backend("cpu"))
+    if not is_pinned:
+        require_beacon(transcript)
+    return transcript.encode()

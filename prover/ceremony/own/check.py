@@ -86,6 +86,17 @@ def require_contributors(transcript: Transcript) -> None:
         raise CeremonyInvalid("nobody contributed but a beacon: anybody can forge proofs")
 
 
+def require_beacon(transcript: Transcript) -> None:
+    """CeremonyInvalid unless a beacon closes the ceremony; when it became known nothing here tells.
+
+    Without one the last contributor may have drawn shares until its key suited it.
+    """
+    if not transcript.contributions or not transcript.contributions[-1].change.beacon:
+        raise CeremonyInvalid(
+            "no beacon closes the ceremony, and the key is not known by its digest (--key-digest)"
+        )
+
+
 def require_secret(anchors: Anchors) -> None:
     """CeremonyInvalid for anchors of secrets that everybody knows: shares that multiply to one."""
     points = G2Array.concat([G2_GENERATOR, anchors.delta, anchors.delta_a])

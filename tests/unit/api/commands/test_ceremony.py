@@ -109,6 +109,38 @@ def test_a_proof_under_a_key_of_a_ceremony(desk: Path, tmp_path: Path) -> None:
     refuse("bad_format", "verify", proof, "--key", bare, "--require-ceremony", *samples)
 
 
+def test_a_key_that_no_beacon_closes_is_taken_by_its_digest_alone(
+    desk: Path, tmp_path: Path
+) -> None:
+    """The commands end none so; alice and bob may by hand, and whoever knows their key takes it."""
+    key, commitment = tmp_path / "key", tmp_path / "model.commit"
+    shutil.copytree(desk / "key", key)
+    transcript = read_transcript(desk / "begun" / TRANSCRIPT_NAME)
+    verifying = make_verifying(transcript, load_verifying_key(key).card_digest)
+    write_whole(key / TRANSCRIPT_NAME, [transcript.encode()])
+    write_whole(key / VERIFYING_NAME, [verifying.encode()])
+    succeed("commit", desk / "model.zkq", "--out", commitment)
+    proof = tmp_path / "proof.zkp"
+    proof.write_bytes(b"any")
+    samples = ["--key", key, "--dataset", SAMPLES]
+    verify = ["verify", proof, *samples, "--require-ceremony"]
+    prove = ["prove", desk / "model.zkq", *samples, "--commitment", commitment]
+    prove = [*prove, "--out", tmp_path / "new.zkp", "--require-ceremony"]
+    init = ["chain", "init", tmp_path / "chain", *samples, "--require-ceremony"]
+    known = ["--key-digest", verifying.digest.hex()]
+    for command, behind in (
+        (verify, "refused (malformed)"),
+        (prove, "refused (key_mismatch)"),  # its proving half is still the one with a beacon
+        (init, "n_samples"),
+    ):
+        found = run(*command)
+        assert "refused (ceremony_invalid): no beacon closes" in found.stderr
+        found = run(*command, *known)
+        assert "ceremony" not in found.stderr
+        assert behind in found.output
+    refuse("key_mismatch", *verify, "--key-digest", "00" * 32)
+
+
 def test_a_chain_of_a_key_of_a_ceremony(desk: Path, tmp_path: Path) -> None:
     """Its genesis names the transcript, and a node refuses a key that did not come from it."""
     blobs, key = MemoryBlobs(), load_verifying_key(desk / "key")
