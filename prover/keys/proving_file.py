@@ -14,6 +14,7 @@ stay in the file, and whatever is read of them again has to be what was hashed a
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -159,7 +160,9 @@ def read_contents(path: Path, *, streams: bool) -> Contents:
     """
     with path.open("rb") as file:
         header = file.read(_PAGE)
-        counts, lengths = _parse_header(header, os.fstat(file.fileno()).st_size, path)
+        size = os.fstat(file.fileno()).st_size
+        _require_written(file, size, path)
+        counts, lengths = _parse_header(header, size, path)
         reader = _Reader(file, header, path)
         found: list[tuple[KeyArray, Any]] = []
         for array, n in zip(ARRAYS, lengths, strict=True):
@@ -193,6 +196,37 @@ def _parse_header(header: bytes, size: int, path: Path) -> tuple[Counts, list[in
         raise _bad(f"it has {size} bytes and its header demands {demanded}", path)
     counts = Counts(domain=domain, n_wires=n_wires, n_advice=n_advice, linked=linked)
     return counts, lengths
+
+
+def _require_written(file: BinaryIO, size: int, path: Path) -> None:
+    """FormatError for a file most of which was never written.
+
+    A stranger's file of any length takes no room on the disk as a hole, but memory and time when it
+    is read: so both are bounded by twice the bytes that came. Some zeros are a key's own, those of
+    links of a ceremony's first key, and may be holes where a file system or a copy makes them such.
+    """
+    if not hasattr(os, "SEEK_HOLE"):
+        return
+    place = os.lseek(file.fileno(), 0, os.SEEK_CUR)
+    n_written = _count_written(file.fileno(), size)
+    os.lseek(file.fileno(), place, os.SEEK_SET)
+    if 2 * n_written < size:
+        raise _bad(f"it says {size} bytes, and only {n_written} were ever written", path)
+
+
+def _count_written(descriptor: int, size: int) -> int:
+    """Bytes of a file that are in no hole; all of them where the file system does not tell."""
+    n_written = end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # a hole up to the end
+                raise
+            break
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        n_written += end - start
+    return n_written
 
 
 class _Reader:

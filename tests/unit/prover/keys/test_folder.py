@@ -30,7 +30,12 @@ from prover.keys.folder import (
     save_key,
 )
 from prover.keys.halves import ARRAYS, NO_FILE, ProvingKey, Role, VerifyingKey
-from prover.keys.proving_file import compute_proving_digest
+from prover.keys.proving_file import (
+    compute_proving_digest,
+    count_file_bytes,
+    list_file,
+    read_contents,
+)
 from prover.wire.records import encode_fields, split_fields
 from prover.wire.verdict import Verdict
 from tests.support.learning import accuracy, proving_key
@@ -103,6 +108,48 @@ def test_a_cut_proving_half_is_refused(saved: Path) -> None:
     path.write_bytes(raw + bytes(4096))
     with pytest.raises(FormatError, match="header demands"):
         load(saved)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_file_that_says_more_than_was_written_is_not_read(saved: Path, streams: bool) -> None:
+    """A terabyte of wires takes a page of a stranger's disk, and took the reader's memory."""
+    path = saved / PROVING_NAME
+    found = read_contents(path, streams=streams)
+    lengths = [(array, len(value)) for array, value in found.arrays]
+    longer = [(a, 1 << 38 if a.role is Role.WIRES else n, ()) for a, n in lengths]
+    with path.open("wb") as file:
+        file.write(next(list_file(found.counts, longer)))
+        file.truncate(count_file_bytes(n * a.item_bytes for a, n, _ in longer))
+    assert path.stat().st_blocks * 512 < 1 << 20 < 1 << 40 < path.stat().st_size
+    with pytest.raises(FormatError, match="only 4096 were ever written"):
+        read_contents(path, streams=streams)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_zeros_of_a_key_may_be_holes(saved: Path, streams: bool) -> None:
+    """The links of a ceremony's first key are zeros, which some copies and file systems leave out;
+    what is read is the same."""
+    path = saved / PROVING_NAME
+    found = read_contents(path, streams=False)
+    parts = []
+    for array, value in found.arrays:
+        words = value if array.role is Role.WIRES else value.data
+        zeros = np.zeros((300, 8), dtype=array.dtype)
+        parts.append(
+            (array, 300, [zeros]) if array.name == "link" else (array, len(value), [words])
+        )
+    raw = b"".join(list_file(found.counts, parts))
+    path.write_bytes(raw)
+    whole = read_contents(path, streams=streams).digest
+    path.unlink()
+    with path.open("wb") as file:
+        for at in range(0, len(raw), 4096):
+            if any(page := raw[at : at + 4096]):
+                file.seek(at)
+                file.write(page)
+        file.truncate(len(raw))
+    assert path.stat().st_blocks * 512 < path.stat().st_size == len(raw)
+    assert read_contents(path, streams=streams).digest == whole == hashlib.sha256(raw).digest()
 
 
 def test_any_altered_byte_of_the_proving_half_is_refused(saved: Path) -> None:
