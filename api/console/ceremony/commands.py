@@ -34,7 +34,7 @@ Powers = Annotated[
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Make a key by many parties, for who relies on none.")
-    for command in (new, contribute, verify, finish):
+    for command in (new, contribute, accept, verify, finish):
         group.command()(command)
     app.add_typer(group, name="ceremony", no_args_is_help=True)
 
@@ -129,6 +129,54 @@ def contribute(
     n = len(after.contributions)
     typer.echo(f"place {n}, behind your contribution (publish it)\n  {facts['places'][n]}")
     typer.echo(f"in {facts['contribute_s']:.1f} s; hand on {folder} (public)")
+
+
+def accept(
+    returned: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="What a contributor returns.")
+    ],
+    into: Annotated[
+        Path,
+        typer.Option("--into", exists=True, file_okay=False, help="The ceremony that it goes on."),
+    ],
+    place: Annotated[
+        bytes | None,
+        typer.Option(
+            parser=parse_digest,
+            metavar="HEX",
+            help="Refuse what does not have this place: what the contributor published.",
+        ),
+    ] = None,
+    backend: BackendName = "cpu",
+    as_json: AsJson = False,
+) -> None:
+    """Take a returned folder into a ceremony: verified against this one, and only what is new.
+
+    For who collects contributions. Circuit and first key stay those that are here; what was
+    returned is only read, and whatever is wrong with it leaves the ceremony as it was.
+    """
+    import time
+
+    from api.console.ceremony.accepting import accept
+    from api.console.ceremony.folder import CeremonyFolder
+    from api.console.progress import show_steps
+    from api.console.refusals import load_backend, refusing
+
+    started = time.perf_counter()
+    with refusing(as_json=as_json), show_steps() as progress:
+        ceremony = CeremonyFolder.load(into)
+        after = accept(ceremony, returned, load_backend(backend), progress, place=place)
+    n_before = len(ceremony.transcript.contributions)
+    facts = _describe(after) | {
+        "accepted": len(after.contributions) - n_before,
+        "accept_s": time.perf_counter() - started,
+    }
+    if as_json:
+        emit_json(facts)
+        return
+    typer.secho("accepted", fg="green", bold=True)
+    _say_contributions(facts)
+    typer.echo(f"in {facts['accept_s']:.1f} s; hand on {into} (public)")
 
 
 def finish(

@@ -52,12 +52,20 @@ class CeremonyFolder:
 
     @property
     def next_state(self) -> Path:
-        """Where the state after one contribution more goes.
+        """Where the state after one contribution more goes; errors as `_require_no_link` has."""
+        return self._require_no_link(f"state-{len(self.transcript.contributions) + 1}.key")
+
+    def find_place(self, transcript: Transcript) -> Path:
+        """Where the state goes that a transcript of this ceremony ends with; errors likewise."""
+        return self._require_no_link(name_state(transcript))
+
+    def _require_no_link(self, name: str) -> Path:
+        """The path of a state to be written.
 
         Raises FormatError for links in the place of what a contribution writes: the folder comes
         from strangers, and what a link leads to, anywhere on this machine, would be replaced.
         """
-        path = self.path / f"state-{len(self.transcript.contributions) + 1}.key"
+        path = self.path / name
         for written in (path, self.path / TRANSCRIPT_NAME):
             if written.is_symlink():
                 raise FormatError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,12 @@ import pytest
 
 from consensus.disk.task_keys import check_task_keys, load_task_key
 from consensus.errors import BlobUnavailable
+from kernels.backend import get_backend
 from kernels.files import write_whole
 from prover.ceremony.beacon_limit import DEFAULT_EXPONENT_LIMIT
 from prover.ceremony.own.finish import make_verifying, read_transcript
+from prover.ceremony.own.record import Change, Transcript
+from prover.ceremony.own.shares import apply, prove
 from prover.errors import KeyMismatch
 from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME, load_verifying_key
 from prover.model.layers import Requant
@@ -24,6 +29,8 @@ from tests.support.known_powers import write_powers
 from tests.support.learning import make_task
 from tests.support.memory_blobs import MemoryBlobs
 from tests.support.models import random_model
+from tests.support.own_ceremonies import SHARES
+from tests.support.tiny_circuits import seeded
 
 ARCHITECTURE = Architecture.mlp([784, 4, 10], requant=Requant(shift=14, q_bits=10))
 SAMPLES = "mnist:test[0:8]"
@@ -197,6 +204,124 @@ def test_an_interrupted_contribution_leaves_a_ceremony_that_holds(
     state.write_bytes(raw)
     refuse("bad_format", "ceremony", "contribute", begun)
     refuse("bad_format", "ceremony", "verify", begun)
+
+
+# -- what contributors return ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def returned(desk: Path) -> Path:
+    """What carol and dave made of the ceremony; circuit and first key in it are a stranger's."""
+    folder = desk / "returned"
+    shutil.copytree(desk / "begun", folder)
+    for name in ("carol", "dave"):
+        succeed("ceremony", "contribute", folder, "--name", name)
+    for name in ("first.key", "circuit.json"):
+        (folder / name).write_bytes(b"a stranger's")
+    return folder
+
+
+@pytest.fixture
+def own(desk: Path, tmp_path: Path) -> Path:
+    """The ceremony of who collects contributions."""
+    shutil.copytree(desk / "begun", tmp_path / "own")
+    return tmp_path / "own"
+
+
+def list_contents(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def contribute_alone(before: Transcript) -> Transcript:
+    """With a contribution whose proof holds, and whose state is that of the one before."""
+    backend = get_backend("cpu")
+    after = apply(SHARES.preimage, before.anchors, backend)
+    change = Change(
+        name=b"mallory",
+        beacon=b"",
+        exponent=0,
+        delta=after.delta,
+        delta_a=after.delta_a,
+        links=after.links,
+        state=before.state,
+    )
+    return before.behind(prove(SHARES, before.anchors, change, before.place, seeded(8), backend))
+
+
+def test_what_is_returned_is_verified_and_taken(own: Path, returned: Path) -> None:
+    kept, places = list_contents(own), read_transcript(returned / TRANSCRIPT_NAME).list_places()
+    told = [place.hex() for place in places]
+    found = succeed("ceremony", "accept", returned, "--into", own, "--place", told[3])
+    assert (found["accepted"], found["places"]) == (2, told)
+    assert [one["name"] for one in found["contributions"]] == ["alice", "bob", "carol", "dave"]
+    after = list_contents(own)
+    assert after == {
+        **{name: kept[name] for name in ("first.key", "circuit.json")},
+        **{name: list_contents(returned)[name] for name in (TRANSCRIPT_NAME, "state-4.key")},
+    }
+    assert succeed("ceremony", "verify", own)["places"] == told
+    refuse("ceremony_invalid", "ceremony", "accept", returned, "--into", own)  # nothing is new
+    assert list_contents(own) == after
+
+
+def test_what_does_not_go_on_from_here_is_refused(
+    desk: Path, own: Path, returned: Path, tmp_path: Path
+) -> None:
+    """Another place, a beacon, contributions behind another place, an older ceremony, another."""
+    kept, other = list_contents(own), tmp_path / "other"
+
+    def refuse_of(folder: Path, why: str, *more: object) -> None:
+        accept = ["ceremony", "accept", folder, "--into", own]
+        assert why in refuse("ceremony_invalid", *accept, *more)
+        assert list_contents(own) == kept
+
+    refuse_of(returned, "place that was asked for", "--place", "00" * 32)
+    refuse_of(desk / "key", "of a beacon")
+    refuse_of(desk / "begun", "no contribution that is not here")
+    shutil.copytree(returned, other)
+    said = read_transcript(other / TRANSCRIPT_NAME)
+    alice, bob, *added = said.contributions
+    head = replace(said.head, alpha=said.head.public[:1])
+    for told in (
+        replace(said, contributions=(alice, *added)),
+        replace(said, contributions=(bob, alice, *added)),
+        replace(said, contributions=(alice,)),
+        replace(said, head=head),
+    ):
+        (other / TRANSCRIPT_NAME).write_bytes(told.encode())
+        refuse_of(other, "does not go on from the last place here")
+    skipped = replace(said, contributions=(alice, bob, added[1]))
+    (other / TRANSCRIPT_NAME).write_bytes(skipped.encode())
+    refuse_of(other, "does not prove, at this place")
+
+
+def test_a_state_that_is_returned_altered_leaves_nothing(
+    own: Path, returned: Path, tmp_path: Path
+) -> None:
+    """Altered, cut, longer than its ceremony's, a hole, not there; and one that the transcript
+    names, but no shares lead to."""
+    back, kept = tmp_path / "back", list_contents(own)
+    shutil.copytree(returned, back)
+    state, raw = back / "state-4.key", (back / "state-4.key").read_bytes()
+    accept = ["ceremony", "accept", back, "--into", own]
+    altered = raw[:5000] + bytes([raw[5000] ^ 1]) + raw[5001:]
+    for wrong in (altered, raw[:-4096], raw + bytes(1)):
+        state.write_bytes(wrong)
+        refuse("bad_format", *accept)
+    os.truncate(state, 1 << 40)
+    refuse("bad_format", *accept)
+    state.unlink()
+    refuse("bad_format", *accept)
+    state.write_bytes((own / "state-2.key").read_bytes())
+    before, after = (read_transcript(folder / TRANSCRIPT_NAME) for folder in (own, back))
+    state.rename(back / "state-3.key")
+    (back / TRANSCRIPT_NAME).write_bytes(contribute_alone(before).encode())
+    assert "is not the first key's under these shares" in refuse("ceremony_invalid", *accept)
+    assert list_contents(own) == kept
+    (back / TRANSCRIPT_NAME).write_bytes(after.encode())
+    state.write_bytes(raw)
+    (own / "state-4.key").symlink_to(tmp_path / "precious")
+    assert "is a link" in refuse("bad_format", *accept)
 
 
 def test_links_in_a_folder_lead_a_contribution_nowhere(desk: Path, tmp_path: Path) -> None:

@@ -1,0 +1,97 @@
+"""Takes what a contributor returns into the folder of who collects contributions."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from api.console.ceremony.folder import CeremonyFolder, name_state
+from kernels.files import write_whole
+from prover.ceremony.own.check import require_chain, require_state
+from prover.ceremony.own.finish import read_transcript
+from prover.ceremony.own.state import open_state
+from prover.errors import CeremonyInvalid, FormatError
+from prover.keys.folder import TRANSCRIPT_NAME, require_part
+
+if TYPE_CHECKING:
+    from kernels.backend import Backend
+    from prover.ceremony.own.record import Transcript
+    from prover.progress import StageProgress
+
+_CHUNK = 1 << 22
+
+
+def accept(
+    ceremony: CeremonyFolder,
+    returned: Path,
+    device: Backend,
+    progress: StageProgress,
+    *,
+    place: bytes | None = None,
+) -> Transcript:
+    """The transcript that a ceremony goes on with: its folder now holds what was returned.
+
+    returned : a stranger's folder, of which transcript and last state are read; circuit and first
+               key are the ceremony's own, which both are verified against
+    place    : the place that the contributor published, if it is known
+    raises   : CeremonyInvalid, FormatError for the first thing that is wrong, OSError; then the
+               folder goes on as it did before
+    cost     : a copy of the state, and `require_state`
+    """
+    after = read_transcript(returned / TRANSCRIPT_NAME)
+    _require_behind(ceremony.transcript, after)
+    if place not in (None, *after.list_places()):
+        raise CeremonyInvalid("the place that was asked for is not in the transcript")
+    require_chain(after, device, progress=progress)
+    source, out = returned / name_state(after), ceremony.find_place(after)
+    write_whole(out, _read(source, ceremony.first.path.stat().st_size))
+    try:
+        require_state(
+            ceremony.first,
+            open_state(out, after.state),  # the copy: what was returned may change meanwhile
+            after,
+            random_bytes=secrets.token_bytes,
+            backend=device,
+            progress=progress,
+        )
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
+    ceremony.advance(after)
+    return after
+
+
+def _require_behind(before: Transcript, after: Transcript) -> None:
+    """CeremonyInvalid unless somebody contributed, and no beacon, right behind `before`."""
+    n = len(before.contributions)
+    if [*after.list_places()][: n + 1] != [*before.list_places()]:
+        raise CeremonyInvalid(
+            "what was returned does not go on from the last place here: it is of another ceremony, "
+            "or somebody else contributed behind the same place before"
+        )
+    added = after.contributions[n:]
+    if not added:
+        raise CeremonyInvalid("what was returned has no contribution that is not here")
+    if any(one.change.beacon for one in added):
+        raise CeremonyInvalid("shares of a beacon are for who ends the ceremony (`finish`)")
+
+
+def _read(path: Path, size: int) -> Iterator[bytes]:
+    """The bytes of a state, all of which are as long as the first one of their ceremony.
+
+    Raises FormatError for a file of another length.
+    """
+    require_part(path)
+    with path.open("rb") as file:
+        left = size + 1
+        while left and (chunk := file.read(min(_CHUNK, left))):
+            left -= len(chunk)
+            yield chunk
+    if left != 1:
+        raise FormatError(
+            f"it has not the {size} bytes of the ceremony's first key",
+            where=str(path),
+            next_step="get it again from who contributed",
+        )
