@@ -9,6 +9,18 @@ circuit hash is BLAKE2b-512 of
     alpha_1 | beta_1 | beta_2 | gamma_2 | delta_1 | delta_2
     | n | IC | n | [tau^(n+i) - tau^i] | n | C | n | A | n | B_1 | n | B_2      n: u32, big-endian
 
+Powers for just n rows lack tau^(2n-1), and L' of them counts it as zero. Then the H_i span not the
+multiples Z q of X^n - 1, deg q < n, but those of deg q < n - 1, and X^(n-1), which is none. That
+helps nobody:
+
+- An honest quotient is the same sum: sum_i P(v_i) L'_(2i+1) = P, v_i the odd points, has a degree
+  of 2n - 2 at most, so what L'_(2i+1) lose adds up to zero.
+- A forger gets A B - C = Z q + lambda X^(n-1), which is off by lambda w^(-i), not zero, in *every*
+  row i. The row of the constant wire (`append_public_rows`) has A alone, whatever the witness is:
+  its A B - C is zero, hence lambda is.
+
+Keys of our own have no such H (`prover.ceremony.own.first` asks for all 2n powers).
+
 Source: snarkjs 0.7.6, src/zkey_new.js.
 """
 

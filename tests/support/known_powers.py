@@ -2,8 +2,9 @@
 
     python -m tests.support.known_powers OUT POWER [LG_N]
 
-Prepared. With LG_N only the Lagrange bases that keys of 2^LG_N rows read are there, and only the
-powers of these; the rest of the file is a hole, so that a large one is quickly made.
+Prepared, as snarkjs prepares them. With LG_N only the Lagrange bases that keys of 2^LG_N rows read
+are there, and only the powers of these; the rest of the file is a hole, so that a large one is
+quickly made.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import BinaryIO
 
 from kernels.array import FrMont, G1Array, G2Array
 from kernels.backend import get_backend
-from kernels.bn254 import G1, G2, P, R
+from kernels.bn254 import G1, G2, P, R, root_of_unity
 from prover.groth16.domain import Domain
 
 TAU, ALPHA, BETA = 0x1234567, 0x7654321, 0xABCDEF01
@@ -45,7 +46,7 @@ def write_powers(path: Path, power: int, lg_n: int | None = None) -> Path:
         for lg in range(power + 1) if lg_n is None else [lg_n]:
             _write_lagrange(file, places, lg)
             if lg_n is not None or lg == power:
-                _write(file, places[12], (2 << lg) - 1, _lagrange(lg + 1), 1)
+                _write(file, places[12], (2 << lg) - 1, _twice(lg, is_all=lg < power), 1)
     return path
 
 
@@ -64,6 +65,19 @@ def _write_lagrange(file: BinaryIO, places: dict[int, int], lg_n: int) -> None:
     _write(file, places[13], first, values, 1, in_g2=True)
     _write(file, places[14], first, values, ALPHA)
     _write(file, places[15], first, values, BETA)
+
+
+def _twice(lg_n: int, *, is_all: bool) -> FrMont:
+    """The basis of 2n points, of the powers that a file has.
+
+    is_all : of all; else without tau^(2n-1), which a file of n = 2^lg_n powers lacks
+    """
+    size = 2 << lg_n
+    basis = _lagrange(lg_n + 1)
+    if is_all:
+        return basis
+    last = pow(TAU, size - 1, R) * pow(size, -1, R)
+    return _BACKEND.sub(basis, _BACKEND.powers(root_of_unity(lg_n + 1), size, first=last % R))
 
 
 def _lagrange(lg_n: int) -> FrMont:
