@@ -43,6 +43,7 @@ from tests.support.forged_points import put_point
 from tests.support.forgeries import Scene
 from tests.support.models import random_model
 from tests.support.tiny_circuits import seeded
+from tests.support.toy_attacks import broken_batch_holds
 from tests.support.toy_protocol import (
     BACKEND,
     TOY,
@@ -354,6 +355,15 @@ def test_one_in_b_moves_the_keys_commitment_and_only_the_link_objects() -> None:
         proof = replace(moved.proof, link=link)
         raw = Envelope(statement=run.statement, proof=proof.encode()).encode()
         assert verdict_of(raw) is Verdict.PAIRING_FAILED
+
+
+def test_k1_in_b_moves_the_commitment_under_equal_weights_alone() -> None:
+    """C1 = [k1]_2 is public: e(A, B + x C1) = e(A, B) e(x A, C1), and the link pairs D with C1."""
+    run, key = honest(), toy_key().verifying
+    d = combine_g1([1, 5], [run.d_w, run.points.a])
+    moved = replace(claim(run, b=shifted(run, 5, key.links[:1])), commitments=d)
+    assert broken_batch_holds([moved], key)
+    assert not equations_hold([moved], key=key, random_bytes=seeded(1))
 
 
 def test_public_basis_in_the_keys_commitment_moves_the_statement_and_only_the_link_objects() -> (

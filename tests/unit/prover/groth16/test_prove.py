@@ -16,6 +16,7 @@ from prover.circuit.r1cs import R1CS
 from prover.errors import BrokenRandomness, KeyMismatch
 from prover.groth16 import verify as verify_module
 from prover.groth16.commitment import Opening, commit_advice, link_groups
+from prover.groth16.plain import product_is_one
 from prover.groth16.prove import compute_points, prepare
 from prover.groth16.setup import setup
 from prover.groth16.trapdoor import draw_trapdoor
@@ -315,6 +316,27 @@ def test_an_empty_batch() -> None:
     key = toy_key().verifying
     assert judge([], key=key, random_bytes=seeded(1)) == []
     assert verify_batch([], key=key, public_inputs=TOY.public_inputs, random_bytes=seeded(1)) == []
+
+
+@pytest.mark.parametrize(("linked", "n_pairs"), [((), 5), ((2,), 7), ((1, 1), 8)])
+def test_a_group_costs_one_pair(
+    linked: tuple[int, ...], n_pairs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A, alpha, one, C and D_A; with groups D', and each D."""
+    r1cs = build_r1cs(
+        [({2: 1}, {3: 1}, {1: 1})], n_public=1, linked=linked, n_private=2 - sum(linked)
+    )
+    key, pairs = make_key(r1cs), list[int]()
+    claim = prove_wires(key, r1cs, [1, 21, 3, 7])
+
+    def count(g1: Sequence[G1Array], *rest: Any) -> bool:
+        pairs.append(sum(map(len, g1)))
+        return product_is_one(g1, *rest)
+
+    monkeypatch.setattr(verify_module, "product_is_one", count)
+    for n in (1, 3):
+        assert equations_hold([claim] * n, key=key.verifying, random_bytes=seeded(3))
+    assert pairs == [n_pairs, n_pairs + 2]
 
 
 def test_weights_are_fresh_for_every_equation_of_every_proof() -> None:
