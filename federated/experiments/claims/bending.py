@@ -15,7 +15,7 @@ from kernels.reference import add_g2, mul_g2, negate_g2
 from prover.wire.envelope import Proof
 from prover.wire.verdict import Verdict
 
-G1_POINTS = ("a", "c", "own", "links", "d_a")
+G1_POINTS = ("a", "c", "own", "link", "d_a")
 
 
 def decode_points(raw: bytes) -> Proof:
@@ -36,16 +36,13 @@ def flip_bits(raw: bytes, n: int | None, generator: np.random.Generator) -> Iter
 
 
 def bend_points(raw: bytes) -> Iterator[bytes]:
-    """The proof with one point negated, at infinity, or in place of another one.
-
-    Of linked groups the first one's points are bent.
-    """
+    """The proof with one point negated, at infinity, or in place of another one."""
     proof = decode_points(raw)
     for name, before in zip(G1_POINTS, (G1_POINTS[-1], *G1_POINTS), strict=False):
         points: G1Array = getattr(proof, name)
         other: G1Array = getattr(proof, before)
-        for bent in (neg_g1(points[:1]), G1Array.from_ints([None]), other[:1]):
-            changed: dict[str, Any] = {name: G1Array.concat([bent, points[1:]])}
+        for bent in (neg_g1(points), G1Array.from_ints([None]), other):
+            changed: dict[str, Any] = {name: bent}
             yield replace(proof, **changed).encode()
     yield replace(proof, b=G2Array.from_ints(map(negate_g2, proof.b.to_ints()))).encode()
     yield replace(proof, b=G2Array.from_ints([None])).encode()
