@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import cache
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -20,7 +21,7 @@ from kernels.integers import to_scalars
 from prover.circuit.constraints import Group, check_independence
 from prover.circuit.sizes import CircuitSizes
 from prover.circuit.training.plan import plan_step
-from prover.circuit.training.sizes import compute_step_sizes, require_step
+from prover.circuit.training.sizes import StepCounts, compute_step_sizes, require_step
 from prover.circuit.training.step import StepCircuit, compile_step
 from prover.circuit.training.witness import list_step_wires, solve_step
 from prover.circuit.witness import check, solve_private
@@ -173,6 +174,24 @@ def test_reach_of_a_step_on_mnist() -> None:
     assert sizes.domain == 622_592
     doubled = TrainingRecipe(architecture=recipe.architecture, batch_size=128)
     assert compute_step_sizes(require_step(doubled)).domain < 1 << 20
+
+
+def test_chances_of_all_checks_together() -> None:
+    """The numbers of PROTOCOL 4.6: roots that false claims of a step on MNIST have at most."""
+    plan = plan_step(TrainingRecipe(architecture=parse_architecture("mlp-784-128-10")))
+    counts, widths = StepCounts.of(plan), plan.recipe.widths
+    degrees = {name: 2 if name.startswith("clamp") else 1 for name in counts.tables}
+    tables = sum(d * (counts.lookups[x] + counts.tables[x]) for x, d in degrees.items())
+    packings = [choice.packing for choice in (*plan.forward, *plan.backward)]
+    outputs = (*widths[1:], *widths[1:-1])
+    products = sum(
+        p.count_groups(n) * (p.count_packs(plan.recipe.batch_size) - 1)
+        for p, n in zip(packings, outputs, strict=True)
+    )
+    gradients = sum(n_in * n_out for n_in, n_out in pairwise(widths))
+    assert (tables, products, gradients) == (386_163, 1_548, 101_632)
+    assert counts.lookups.keys() == counts.tables.keys()
+    assert tables + products + gradients < 1 << 19
 
 
 def test_what_is_too_large_is_refused_before_it_is_compiled() -> None:

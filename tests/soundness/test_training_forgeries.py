@@ -422,7 +422,35 @@ def test_an_error_past_a_closed_gate_is_refused() -> None:
     assert find_failing(wires) == ["layer 0/error/gate"]
 
 
-# -- tables ----------------------------------------------------------------------------------------
+# -- tables and challenges -------------------------------------------------------------------------
+
+
+def test_columns_that_cancel_at_a_known_point_are_refused() -> None:
+    """A closed gate opened, and s less in the activation: the same entry at this s only."""
+    known, wires = 10**9, draw_wires()
+    place = find_units(lambda q: q <= 0)
+    wires["layer 0/activation/gate"][place] = 1
+    wires["layer 0/activation/a"][place] = -known
+    go_back(wires)
+    for point, is_refused in ((known, False), (known + 1, True)):
+        forged = assign_step(step(), wires, Random(2), n_real=N_REAL)
+        forged["challenge/point"] = point
+        assert ("clamp table 0/sum" in forged.failing(BACKEND)) == is_refused
+
+
+def test_one_challenge_for_columns_and_fractions_would_not_do() -> None:
+    """X + t + s E at X = s: (0, 2 (1 + E) - 1) is at twice the place of (0, E), half of which is
+    then its multiplicity. At an X of its own the table refuses it."""
+    wires = draw_wires()
+    place = tuple(np.argwhere(wires["loss/softmax/step"][:N_REAL] == 0)[0])
+    wires["loss/softmax/share"][place] = 2 * (1 + int(EXP_TABLE[0])) - 1
+    set_probabilities(wires)
+    point = 10**9
+    for lookup, failing in ((point, []), (point + 1, ["exp table/sum"])):
+        forged = assign_step(step(), wires, Random(2), n_real=N_REAL)
+        forged["challenge/lookup"], forged["challenge/point"] = lookup, point
+        forged["exp table/multiplicity"][0] += pow(2, -1, R) - 1
+        assert forged.failing(BACKEND) == failing
 
 
 def test_forged_multiplicities_are_refused() -> None:

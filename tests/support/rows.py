@@ -22,9 +22,9 @@ from tests.support.assignments import Tensor
 class Rows:
     """A circuit at a random assignment, and which parts of it were asked for.
 
-    table_bits : of the range table whose limbs serve ranges; limbs: the name of its challenge
+    table_bits : of the range table whose limbs serve ranges; limbs: its name
     challenges : by name; z : all wires; sides : A z, B z, C z
-    asked      : labels of rows and wires; lookups : labels, by their challenge
+    asked      : labels of rows and wires; lookups : labels, by their table
     """
 
     circuit: Circuit
@@ -59,7 +59,7 @@ class Rows:
         assert all(found), label
         return self._shape(found, block.shape)
 
-    def looked_up(self, label: str, challenge: str, products: Sequence[str] = ()) -> Tensor:
+    def looked_up(self, label: str, table: str, products: Sequence[str] = ()) -> Tensor:
         """f of rows 1 / (X + f): linear in committed wires, but for products g y of a pair.
 
         products : labels of the wires that are such products
@@ -67,12 +67,12 @@ class Rows:
         block, side = self.rows[label], self.circuit.r1cs.b
         assert block.rule is Rule.QUOTIENT, label
         self.asked.add(label)
-        self.lookups.setdefault(challenge, []).append(label)
+        self.lookups.setdefault(table, []).append(label)
         assert set(self.sides[2][block.start : block.stop]) == {1}
         private = set(self._columns(side, block)) & set(self._private(None))
         known = {column for name in products for column in self._private(name)}
         assert private <= known, f"{label} looks up what is not committed"
-        x = self.challenges[challenge]
+        x = self._root(table)
         return self._shape([(v - x) % R for v in self._values(label)], block.shape)
 
     def require_range(
@@ -84,14 +84,14 @@ class Rows:
         returns : a, if multiples of 2^-a pass
         """
         require_equal(label, self.read_range(label, bits, table), value)
-        challenge, table_bits = self._find_table(table)
+        name, table_bits = self._find_table(table)
         a = -bits % table_bits
         assert (f"{label}/whole" in self.rows) == (exact and a > 0)
         if not exact or not a:
             return a
         scaled = self._values(f"{label}/low")
-        low = np.array([(v - self.challenges[challenge]) * pow(2, -a, R) for v in scaled])
-        require_equal(label, self.looked_up(f"{label}/whole", challenge).reshape(-1), low)
+        low = np.array([(v - self._root(name)) * pow(2, -a, R) for v in scaled])
+        require_equal(label, self.looked_up(f"{label}/whole", name).reshape(-1), low)
         return 0
 
     def read_range(self, label: str, bits: int, table: int | None = None) -> Tensor:
@@ -99,28 +99,28 @@ class Rows:
 
         The lowest limb is scaled, so that it fills the table; others are of all its bits.
         """
-        challenge, table_bits = self._find_table(table)
+        name, table_bits = self._find_table(table)
         n_limbs = -(-bits // table_bits)
         lowest = bits - (n_limbs - 1) * table_bits
-        value = self.looked_up(f"{label}/low", challenge) * pow(2, lowest - table_bits, R)
+        value = self.looked_up(f"{label}/low", name) * pow(2, lowest - table_bits, R)
         if n_limbs > 1:
             limbs = self.wires(f"{label}/limbs")
             assert limbs.shape == (*value.shape, n_limbs - 1)
-            require_equal(label, self.looked_up(f"{label}/high", challenge), limbs)
+            require_equal(label, self.looked_up(f"{label}/high", name), limbs)
             for i in range(n_limbs - 1):
                 value = value + limbs[..., i] * 2 ** (lowest + i * table_bits)
         found: Tensor = value % R
         return found
 
-    def require_table(self, label: str, challenge: str, values: Iterable[int]) -> None:
-        """Its public rows, and the sum over all lookups with its challenge."""
+    def require_table(self, label: str, table: str, values: Iterable[int]) -> None:
+        """Its public rows, and the sum over all of its lookups."""
         block = self.rows[f"{label}/row"]
         self.asked.add(block.label)
-        x = self.challenges[challenge]
+        x = self._root(table)
         assert self.sides[1][block.start : block.stop] == [(x + v) % R for v in values]
         counts = self.wires(f"{label}/multiplicity").tolist()
         assert self.sides[2][block.start : block.stop] == counts
-        found = sum(sum(self._defined(self.rows[name])) for name in self.lookups.pop(challenge))
+        found = sum(sum(self._defined(self.rows[name])) for name in self.lookups.pop(table))
         shares = sum(self._defined(block))
         require_equal(label, self.residual(f"{label}/sum"), np.array(shares - found, dtype=object))
 
@@ -139,8 +139,13 @@ class Rows:
         assert [label for label in (*demands, *committed) if label not in self.asked] == []
 
     def _find_table(self, own: int | None) -> tuple[str, int]:
-        """Challenge and bits of a range's table."""
+        """Name and bits of a range's table."""
         return (self.limbs, self.table_bits) if own is None else (f"range {own}", own)
+
+    def _root(self, table: str) -> int:
+        """X of a table: all of a circuit share one, or each has a challenge of its name."""
+        own = self.challenges.get("lookup")
+        return self.challenges[table] if own is None else own
 
     def _values(self, label: str) -> list[int]:
         """X + f of a block of lookups."""

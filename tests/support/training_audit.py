@@ -122,13 +122,13 @@ class StepAudit:
     # -- numbers of a layer ------------------------------------------------------------------------
 
     def check_activations(self) -> None:
-        challenges = self.rows.challenges
+        point = self.rows.challenges["point"]
         ranges = list(dict.fromkeys(x.q_range for x in self.recipe.hidden))
         for index, requant in enumerate(self.recipe.hidden):
             part = f"layer {index}/activation"
             q, rem, a, gate = (self.rows.wires(f"{part}/{x}") for x in ("q", "rem", "a", "gate"))
             self.in_range(f"{part}/remainder", rem, requant.shift)
-            row = q - requant.q_range[0] + challenges["pair"] * a + challenges["gate"] * gate
+            row = q - requant.q_range[0] + point * a + point**2 * gate
             table = f"clamp {ranges.index(requant.q_range)}"
             products = [f"{part}/second", f"{part}/third"]
             require_equal(part, self.rows.looked_up(f"{part}/clamp", table, products), row)
@@ -163,7 +163,7 @@ class StepAudit:
             "saturation", rows.residual("loss/exponential/saturation"), excess * (255 - step)
         )
         pairs = rows.looked_up("loss/exponential/row", "exp", ["loss/exponential/second"])
-        require_equal("exp", pairs, step + rows.challenges["pair"] * share)
+        require_equal("exp", pairs, step + rows.challenges["point"] * share)
         total = np.array([[sum(row)] for row in share.tolist()], dtype=object)
         raised = share * 2 ** (recipe.loss_bits + 1) + total
         require_equal(
@@ -242,8 +242,9 @@ class StepAudit:
         self._require_weighed(f"layer {index}/backward", error, packing, most)
 
     def check_gradients(self) -> None:
-        """M' = M - c G, each equation a polynomial in y whose coefficients are the errors."""
-        y, rate, beta = self.rows.challenges["y"], self.recipe.rate, self.recipe.bias_input
+        """M' = M - c G, each equation a polynomial in s whose coefficients are the errors."""
+        point, rate = self.rows.challenges["point"], self.recipe.rate
+        beta = self.recipe.bias_input
         for index, (x, delta) in enumerate(zip(self.inputs, self.deltas, strict=True)):
             taken = np.concatenate([x, np.full((len(x), 1), beta, dtype=object)], axis=1)
             before, after = (
@@ -260,7 +261,7 @@ class StepAudit:
             for i, j in np.ndindex(*before.shape):
                 gradient = sum(delta[n, i] * taken[n, j] for n in range(len(x)))
                 error = before[i, j] - after[i, j] - rate * gradient
-                sums[i] -= pow(y, j, R) * error
+                sums[i] -= pow(point, j, R) * error
             found = self.rows.residual(f"layer {index}/gradient/equation")
             require_equal(f"gradient {index}", found, np.array(sums, dtype=object))
             assert rate * len(x) * PIXEL * self._bound_delta(index) < 2**48
@@ -272,12 +273,11 @@ class StepAudit:
         assert packing.columns == 1
         assert most < 2**bits, f"{label}: digits too short"
         assert p * po * bits <= 253
-        s = self.rows.challenges.get("s")
-        assert s is not None or p >= n_samples
+        point = self.rows.challenges["point"]
         sums = [0] * -(-n_outputs // po)
         for n, o in product(range(n_samples), range(n_outputs)):
             digit = n % p + p * (o % po)
-            sums[o // po] -= pow(s or 1, n // p, R) * error[n, o] << (bits * digit)
+            sums[o // po] -= pow(point, n // p, R) * error[n, o] << (bits * digit)
         found = self.rows.residual(f"{label}/equation")
         require_equal(label, found, np.array(sums, dtype=object))
         self.kinds["packs of samples"] += p > 1
@@ -297,14 +297,13 @@ class StepAudit:
     # -- tables ------------------------------------------------------------------------------------
 
     def check_tables(self) -> None:
-        rows, challenges = self.rows, self.rows.challenges
+        rows, point = self.rows, self.rows.challenges["point"]
         _check_ranges(rows, self.step.plan.ranges.tables)
         rows.require_table("weight table", "weight", range(-WEIGHT, WEIGHT + 1))
-        pair = challenges["pair"]
-        rows.require_table("exp table", "exp", [t + pair * e for t, e in enumerate(EXPONENTIALS)])
+        rows.require_table("exp table", "exp", [t + point * e for t, e in enumerate(EXPONENTIALS)])
         for k, (low, high) in enumerate(dict.fromkeys(x.q_range for x in self.recipe.hidden)):
             values = [
-                q - low + pair * min(max(q, 0), 255) + challenges["gate"] * int(0 < q < 255)
+                q - low + point * min(max(q, 0), 255) + point**2 * int(0 < q < 255)
                 for q in range(low, high + 1)
             ]
             rows.require_table(f"clamp table {k}", f"clamp {k}", values)

@@ -21,6 +21,7 @@ from prover.circuit.constraints import System
 from prover.circuit.gadgets.lookup import build_integer_table
 from prover.circuit.sizes import MAX_ROWS
 from prover.circuit.training.export_plan import ExportPlan, require_export
+from prover.circuit.training.plan import LOOKUP
 from prover.circuit.training.range_tables import Ranges
 from prover.circuit.training.report import TrainingReport, explain_training
 from prover.circuit.training.step import link_tensors, list_tensors, require_rounding
@@ -62,10 +63,10 @@ def compile_export(recipe: TrainingRecipe, *, max_rows: int = MAX_ROWS) -> Expor
             integer far below r, of a W_b that is the W of its master
     """
     plan, system = require_export(recipe, max_rows=max_rows), System()
-    challenges = {name: system.public(f"challenge/{name}") for name in plan.challenges}
-    ranges = Ranges.build(system, plan.ranges, challenges)
+    lookup = system.public(f"challenge/{LOOKUP}")
+    ranges = Ranges.build(system, plan.ranges, lookup)
     table = build_integer_table(
-        system, "weight table", challenges["weight"], np.arange(-WEIGHT_MAX, WEIGHT_MAX + 1)
+        system, "weight table", lookup, np.arange(-WEIGHT_MAX, WEIGHT_MAX + 1)
     )
     masters = link_tensors(system, recipe, "masters")
     model = link_tensors(system, recipe, "model")

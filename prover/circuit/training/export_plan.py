@@ -10,7 +10,7 @@ from kernels.array import FrArray
 from prover.circuit.sizes import MAX_ROWS, CircuitSizes
 from prover.circuit.sizing.counting import Counts
 from prover.circuit.sizing.widths import RangeDemand
-from prover.circuit.training.plan import require_challenges
+from prover.circuit.training.plan import LOOKUP, require_challenges
 from prover.circuit.training.range_tables import RangePlan, plan_ranges
 from prover.circuit.training.sizes import N_WEIGHTS
 from prover.training.recipe import TrainingRecipe
@@ -25,8 +25,8 @@ class ExportPlan:
 
     @property
     def challenges(self) -> tuple[str, ...]:
-        """Names of the challenges, in their order; they are all of the public wires."""
-        return ("weight", *self.ranges.challenges)
+        """Names of the challenges; they are all of the public wires."""
+        return (LOOKUP,)
 
     @property
     def n_public(self) -> int:

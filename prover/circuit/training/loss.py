@@ -64,11 +64,11 @@ def build_loss(
     labels: Labels,
     ranges: Ranges,
     exponentials: Table,
-    pair: LinearForm,
+    point: LinearForm,
 ) -> Loss:
     """Errors of the logits, from logits that are for the last layer to say.
 
-    exponentials : rows (t, T[t]), looked up as t + pair T
+    exponentials : rows (t, T[t]), looked up as t + point T
     holds        : all advice is of exact ranges, hence integers, too small to wrap.
                    d_c = (step + excess) 2^(s_z) + rem is one division with remainder, d_c >= 0, and
                    the product of all d_c of a sample is zero: so top is the greatest of the
@@ -98,7 +98,7 @@ def build_loss(
     system.require(
         f"{table_part}/saturation", a=excess, b=LinearForm.constant(TABLE_ROWS - 1) - step
     )
-    part = system.product(f"{table_part}/second", pair, share)
+    part = system.product(f"{table_part}/second", point, share)
     exponentials.lookup(f"{table_part}/row", step + part, index=step, why="E = T[step]")
     total = share.sum(1)[:, None]
     ranges.require(f"{quotient_part}/p", p, bits.p, why="probabilities are integers")

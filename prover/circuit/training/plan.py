@@ -17,6 +17,10 @@ from prover.training.recipe import TrainingRecipe
 
 PIXEL_BITS = 8
 
+LOOKUP, POINT = "lookup", "point"
+"""Names of the challenges: where the sums of all tables are compared, and at which point products
+of matrices, columns of tables and polynomials are."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossBits:
@@ -75,22 +79,29 @@ class StepPlan:
 
     @cached_property
     def n_powers(self) -> int:
-        """Powers of s: the most packs of samples. One where a pack holds all: no s is drawn."""
+        """Powers of the point, the zeroth among them, that some check needs.
+
+        One for each pack of samples; one for each input of a layer, and one for its biases; three
+        for the columns of clamp tables.
+        """
+        n_inputs = max(self.recipe.widths[:-1])
+        return max(self.n_packs, n_inputs + 1, 3 if self.clamp_ranges else 2)
+
+    @cached_property
+    def n_packs(self) -> int:
+        """The most packs of samples that a product has."""
         n = self.recipe.batch_size
         return max(x.packing.count_packs(n) for x in (*self.forward, *self.backward))
 
-    @cached_property
+    @property
     def challenges(self) -> tuple[str, ...]:
-        """Names of the challenges, in the order in which the transcript draws them."""
-        return (
-            "weight",
-            *self.ranges.challenges,
-            *(f"clamp {i}" for i in range(len(self.clamp_ranges))),
-            *("exp", "pair"),
-            *(["gate"] if self.clamp_ranges else []),
-            *(["s"] if self.n_powers > 1 else []),
-            "y",
-        )
+        """Names of the challenges, in the order in which the transcript draws them.
+
+        Checks share them: each fails at few values of a challenge, and what a prover says stands
+        before both, so chances add up whether draws are of one check or of all (PROTOCOL 4.6). They
+        are two, as entries of a table are polynomials in one, compared at the other.
+        """
+        return (LOOKUP, POINT)
 
     @property
     def n_public(self) -> int:

@@ -1,8 +1,8 @@
 """Products of matrices of a training step, each checked at one random point (PROTOCOL 4.1, 4.6).
 
-forward    z = W a + beta W_b       all samples together, weighed by powers of s
+forward    z = W a + beta W_b       all samples together, weighed by powers of the point s
 backward   v = delta W              likewise
-gradient   M - M' = c delta^T a     inputs weighed by powers of y, one equation per output
+gradient   M - M' = c delta^T a     inputs weighed by powers of s, one equation per output
 """
 
 from __future__ import annotations
@@ -106,11 +106,11 @@ def require_gradient(
 ) -> None:
     """M - M' = c sum_n delta_n a_n for every weight, with a = beta for a bias.
 
-    powers         : 1, y, y^2, ... of LinearForm[at least d_in + 1]
+    powers         : 1, s, s^2, ... of LinearForm[at least d_in + 1]
     inputs         : a, LinearForm[N, d_in]; deltas : LinearForm[N, d_out]
     weight_changes : M - M', LinearForm[d_out, d_in]; bias_changes : LinearForm[d_out]
-    holds          : for each output, both sides are polynomials in y of degree d_in whose
-                     coefficients are committed; where they differ, they agree at a random y with
+    holds          : for each output, both sides are polynomials in s of degree d_in whose
+                     coefficients are committed; where they differ, they agree at a random s with
                      chance at most d_in/r. Equal mod r they are equal: c G is an integer far below
                      r, and M' is whatever M - c G is.
     """

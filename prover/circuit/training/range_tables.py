@@ -35,11 +35,12 @@ class RangePlan:
 
     @property
     def tables(self) -> tuple[int, ...]:
-        """Bits of all tables, in the order of their challenges."""
+        """Bits of all tables, ascending."""
         return tuple(sorted({self.table_bits, *self.own}))
 
     @property
-    def challenges(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
+        """Of all tables, in the order of `tables`."""
         return tuple(f"range {bits}" for bits in self.tables)
 
     @property
@@ -68,7 +69,7 @@ class RangePlan:
         shared = f"range {self.table_bits}"
         limbs = counts.lookups.pop("range", 0)
         counts.lookups[shared] = counts.lookups.get(shared, 0) + limbs
-        for name, bits in zip(self.challenges, self.tables, strict=True):
+        for name, bits in zip(self.names, self.tables, strict=True):
             counts.close(name, name, 1 << bits, terms=(1 << bits) - 1)  # the row of 0 has no term
 
 
@@ -104,13 +105,13 @@ class Ranges:
     by_bits: Mapping[int, RangeTable]
 
     @classmethod
-    def build(cls, system: System, plan: RangePlan, challenges: Mapping[str, LinearForm]) -> Ranges:
-        """challenges : by their names"""
+    def build(cls, system: System, plan: RangePlan, challenge: LinearForm) -> Ranges:
+        """challenge : the wire X that all tables share"""
         return cls(
             plan,
             {
-                bits: RangeTable.build(system, f"{name} table", challenges[name], bits)
-                for name, bits in zip(plan.challenges, plan.tables, strict=True)
+                bits: RangeTable.build(system, f"{name} table", challenge, bits)
+                for name, bits in zip(plan.names, plan.tables, strict=True)
             },
         )
 

@@ -50,7 +50,8 @@ class StepCounts(Counts):
         """All of a circuit."""
         counts = cls(plan=plan, table_bits=plan.ranges.table_bits)
         recipe = plan.recipe
-        counts._add_powers(plan.n_powers)
+        if plan.n_powers > 2:
+            counts.define(plan.n_powers - 2, a=1, b=1, c=1, in_a=True)
         counts._add_linked()
         for layer in range(recipe.n_layers - 1):
             counts._add_activation(layer)
@@ -60,7 +61,6 @@ class StepCounts(Counts):
             counts._add_gradient(layer)
         for layer in range(recipe.n_layers - 1):
             counts._add_backward(layer)
-        counts._add_powers(max(recipe.widths[:-1]) + 1)
         counts._close_tables()
         return counts
 
@@ -101,10 +101,6 @@ class StepCounts(Counts):
 
     def _range(self, n: int, bits: int, terms: int = 1) -> None:
         self.plan.ranges.count(self, n, bits, terms=terms)
-
-    def _add_powers(self, n: int) -> None:
-        if n > 2:
-            self.define(n - 2, a=1, b=1, c=1, in_a=True)
 
     def _add_linked(self) -> None:
         recipe = self.plan.recipe

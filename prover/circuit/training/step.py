@@ -139,10 +139,12 @@ def require_rounding(
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Compiler:
+    """A circuit under construction. powers : 1, s, s^2, ... of the point s"""
+
     system: System
     plan: StepPlan
     n_real: LinearForm
-    challenges: Mapping[str, LinearForm]
+    powers: LinearForm
     ranges: Ranges
     weights: Table
     clamps: Mapping[tuple[int, int], Table]
@@ -151,36 +153,32 @@ class _Compiler:
 
     @classmethod
     def start(cls, plan: StepPlan) -> _Compiler:
-        """Public wires, tables and powers of challenges."""
+        """Public wires, tables and powers of the point."""
         system, n = System(), plan.recipe.batch_size
         n_real = system.public("n_real")
-        challenges = {name: system.public(f"challenge/{name}") for name in plan.challenges}
-        powers = LinearForm.constant([1])
-        if "s" in challenges:
-            powers = system.powers(
-                "samples/powers/power",
-                challenges["s"],
-                plan.n_powers,
-                why="one for each pack of samples",
-            )
+        lookup, point = (system.public(f"challenge/{name}") for name in plan.challenges)
+        powers = system.powers(
+            "point/powers/power",
+            point,
+            plan.n_powers,
+            why="one for each pack of samples, and for each input and biases of a layer",
+        )
         steps = np.arange(len(EXP_TABLE), dtype=np.int64)
         return cls(
             system=system,
             plan=plan,
             n_real=n_real,
-            challenges=challenges,
-            ranges=Ranges.build(system, plan.ranges, challenges),
+            powers=powers,
+            ranges=Ranges.build(system, plan.ranges, lookup),
             weights=build_integer_table(
-                system, "weight table", challenges["weight"], np.arange(-WEIGHT_MAX, WEIGHT_MAX + 1)
+                system, "weight table", lookup, np.arange(-WEIGHT_MAX, WEIGHT_MAX + 1)
             ),
             clamps={
-                q_range: _build_clamp_table(system, i, q_range, challenges)
+                q_range: _build_clamp_table(system, i, q_range, lookup, powers)
                 for i, q_range in enumerate(plan.clamp_ranges)
             },
-            exponentials=Table(
-                system, "exp table", challenges["exp"], challenges["pair"] * EXP_TABLE + steps
-            ),
-            samples=Samples(system=system, n=n, powers=powers),
+            exponentials=Table(system, "exp table", lookup, point * EXP_TABLE + steps),
+            samples=Samples(system=system, n=n, powers=powers[: plan.n_packs]),
         )
 
     @property
@@ -200,7 +198,7 @@ class _Compiler:
             labels=labels,
             ranges=self.ranges,
             exponentials=self.exponentials,
-            pair=self.challenges["pair"],
+            point=self.powers[1],
         )
         inputs = [images, *(x.a for x in hidden)]
         self._add_forward(layers, inputs, hidden, loss)
@@ -242,7 +240,7 @@ class _Compiler:
     def _add_activation(self, index: int) -> Hidden:
         """Quotients of a hidden layer, their clamps and gates.
 
-        holds : (q, a, gate) is a row of the table, looked up with two challenges between, so q is
+        holds : (q, a, gate) is a row of the table, looked up as a polynomial in the point, so q is
                 an integer of its range and the others follow from it; rem is an integer of
                 [0, 2^s), so (q, rem) is the one division of what the product says.
         """
@@ -251,8 +249,8 @@ class _Compiler:
         part = f"layer {index}/activation"
         q, rem, a, gate = (system.advice(f"{part}/{x}", shape) for x in ("q", "rem", "a", "gate"))
         self.ranges.require(f"{part}/remainder", rem, requant.shift, why="0 <= rem < 2^shift")
-        of_a = system.product(f"{part}/second", self.challenges["pair"], a)
-        of_gate = system.product(f"{part}/third", self.challenges["gate"], gate)
+        of_a = system.product(f"{part}/second", self.powers[1], a)
+        of_gate = system.product(f"{part}/third", self.powers[2], gate)
         at = q - requant.q_range[0]
         self.clamps[requant.q_range].lookup(
             f"{part}/clamp", at + of_a + of_gate, index=at, why="a = clamp(q), gate = [0 < q < 255]"
@@ -320,18 +318,12 @@ class _Compiler:
     def _add_gradients(
         self, layers: Sequence[Layer], inputs: Sequence[LinearForm], deltas: Sequence[LinearForm]
     ) -> None:
-        powers = self.system.powers(
-            "gradient/powers/power",
-            self.challenges["y"],
-            max(self.recipe.widths[:-1]) + 1,
-            why="one per input, and one for biases",
-        )
         for index, (layer, x, delta) in enumerate(zip(layers, inputs, deltas, strict=True)):
             weights, biases = (b - a for b, a in zip(layer.before, layer.after, strict=True))
             require_gradient(
                 self.system,
                 f"layer {index}/gradient",
-                powers=powers,
+                powers=self.powers,
                 inputs=x,
                 bias_input=self.recipe.bias_input,
                 deltas=delta,
@@ -342,17 +334,20 @@ class _Compiler:
 
 
 def _build_clamp_table(
-    system: System, index: int, q_range: tuple[int, int], challenges: Mapping[str, LinearForm]
+    system: System, index: int, q_range: tuple[int, int], lookup: LinearForm, powers: LinearForm
 ) -> Table:
-    """Rows (q - q_min, clamp(q), gate), summed up with a challenge before each of the last two.
+    """Rows (q - q_min, clamp(q), gate), looked up as q - q_min + s clamp(q) + s^2 gate.
 
-    holds : first columns are distinct, so two rows have the same sum with chance 1/r
+    holds : first columns are distinct, so rows are distinct polynomials in the point s; entries
+            that are no row are other polynomials, of degree two. A sum of fractions over X and
+            these, which is not that of the rows, is not zero in X and s together: at a random
+            (X, s) it passes with chance at most 2 (lookups + rows)/r.
     """
     first, clamped = compute_clamp_rows(q_range, RELU_RANGE)
     q = first + q_range[0]
     gate = ((q > RELU_RANGE[0]) & (q < RELU_RANGE[1])).astype(np.int64)
-    values = challenges["pair"] * clamped + challenges["gate"] * gate + first
-    return Table(system, f"clamp table {index}", challenges[f"clamp {index}"], values)
+    values = powers[1] * clamped + powers[2] * gate + first
+    return Table(system, f"clamp table {index}", lookup, values)
 
 
 def _transpose(form: LinearForm) -> LinearForm:
