@@ -88,13 +88,13 @@ def compile_norm(
 def compile_plan(plan: NormPlan) -> NormCircuit:
     """The circuit of a plan, which `plan_norm` makes the cheapest; any other holds as well."""
     bounds, system = plan.bounds, System()
-    challenges = {name: system.public(f"challenge/{name}") for name in plan.challenges}
-    ranges = RangeTable.build(system, "range table", challenges["range"], plan.widths.table_bits)
+    lookup = system.public("challenge/lookup")
+    ranges = RangeTable.build(system, "range table", lookup, plan.widths.table_bits)
     tables = {
         kind: build_integer_table(
             system,
             f"{kind} table",
-            challenges[kind],
+            lookup,
             np.arange(-getattr(bounds, kind), getattr(bounds, kind) + 1),
         )
         for kind in plan.tabled

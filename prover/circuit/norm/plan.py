@@ -41,9 +41,12 @@ class NormPlan:
 
     @property
     def challenges(self) -> tuple[str, ...]:
-        """Names of the challenges, in the order in which the transcript draws them; they are all
-        of the public wires."""
-        return ("range", *self.tabled)
+        """Names of the challenges; they are all of the public wires.
+
+        One, at which the sums of all tables are compared: what is looked up stands before it, and
+        the chances of the tables add up (PROTOCOL 4.2).
+        """
+        return ("lookup",)
 
     def compute_public(self, challenges: Sequence[int]) -> FrArray:
         """All public wires but the constant one, shape [n_public].
