@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console.ceremony.required import RequireCeremony, require_ceremony_of
+from api.console.ceremony.required import (
+    RequireCeremony,
+    require_ceremonies_of,
+    require_ceremony_of,
+)
 from api.console.options import KeyDigest, KeyFolder, SamplesRef
 from api.console.output import AsJson, emit_json, refuse, refuse_error
 from api.console.task_parts import Mode
@@ -136,10 +140,6 @@ def init(
     from prover.pipeline import compile_for_key
 
     asked = TrainingOptions(mode=training, keys=training_keys, steps=steps, drawn=drawn)
-    if training != "off" and require_ceremony:
-        raise typer.BadParameter(
-            "keys of training are of one party's setup", param_hint="--require-ceremony"
-        )
     if training != "off" and warm_up is not None:
         raise typer.BadParameter("is of tasks without --training", param_hint="--warm-up")
     with refusing(as_json=False):
@@ -147,11 +147,15 @@ def init(
         halves = [(key, verifying, key_digest is not None)]
         if norm_key is not None:
             halves.append((norm_key, load_verifying_key(norm_key), False))
-        transcripts = [
-            require_ceremony_of(path, half, is_pinned=is_pinned)
-            for path, half, is_pinned in halves
-            if require_ceremony
-        ]
+        of_training = read_training(asked, card.architecture)
+        transcripts: list[bytes] = []
+        if require_ceremony:
+            transcripts = [
+                require_ceremony_of(path, half, is_pinned=is_pinned)
+                for path, half, is_pinned in halves
+            ]
+            if training_keys is not None and of_training is not None:
+                transcripts += require_ceremonies_of(training_keys, of_training, is_pinned=False)
         compile_for_key(card, verifying)
         samples = load_samples(DatasetRef.parse(dataset), read_settings().data_dir)
         try:
@@ -174,7 +178,7 @@ def init(
                 collusion=collusion,
                 **set_phases(phase_ms),
                 norm=None if norm_key is None else read_norm(norm_key, card.architecture, blobs),
-                training=read_training(asked, card.architecture, blobs),
+                training=None if of_training is None else asked.store(of_training, blobs),
                 ceremonies=tuple(map(blobs.put, transcripts)),
                 scales=() if warm_up is None else find_scales(warm_up, card.architecture),
             )

@@ -264,6 +264,7 @@ def training(
     height: Height = 0,
     client: Client = NOBODY,
     key_digest: KeyDigest = None,
+    require_ceremony: RequireCeremony = False,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
@@ -291,6 +292,7 @@ def training(
             batches=batches,
             key=key,
             key_digest=key_digest,
+            ceremony=require_ceremony,
             commitment=commitment,
             n_proven=q,
             beacon=beacon or b"",

@@ -112,15 +112,12 @@ def verify(
     if about_training:
         from api.console.training.verifying import TrainingQuestion, verify_training
 
-        if require_ceremony:
-            raise typer.BadParameter(
-                "keys of training are of one party's setup", param_hint="--require-ceremony"
-            )
         question = TrainingQuestion(
             proof=proof,
             key=key,
             key_digest=key_digest,
             check_circuit=check_circuit,
+            ceremony=require_ceremony,
             commitment=commitment,
             start=start,
             batches=batches,

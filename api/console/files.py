@@ -42,6 +42,12 @@ class Filling:
         write_new(self._folder / name, raw, mode=PUBLIC)
         self._added.append(self._folder / name)
 
+    def claim(self, name: str) -> Path:
+        """Where the block writes a file of this name itself."""
+        path = self._folder / name
+        self._added.append(path)
+        return path
+
     def empty(self) -> None:
         """What was added is gone; files of others stay. Raises OSError."""
         for path in self._added:
@@ -63,7 +69,8 @@ def require_no_key(folder: Path, *, as_json: bool) -> None:
 
 @contextmanager
 def filling(folder: Path) -> Iterator[Filling]:
-    """A folder, made if need be, for files; after an error those added are gone, and it if empty.
+    """A folder, made if need be, for files; after an error those added or claimed are gone, and
+    it if empty.
 
     The block sees to all other files that it writes. Raises OSError.
     """

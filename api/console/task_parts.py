@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from consensus.content.blobs import FileBlobs
     from consensus.wire.task_norm import TaskNorm
     from consensus.wire.task_training import TaskTraining
+    from prover.keys.training_folder import TrainingHalves
     from prover.model.network import Architecture
 
 Mode = Literal["off", "sampled", "full"]
@@ -57,6 +58,20 @@ class TrainingOptions:
     def n_drawn(self) -> int:
         return self.drawn or self.n_steps
 
+    def store(self, halves: TrainingHalves, blobs: FileBlobs) -> TaskTraining:
+        """What a task says of training under these keys, which go to the blobs. Raises
+        GenesisInvalid, OSError."""
+        from consensus.wire.task_training import TaskTraining
+
+        return TaskTraining.of(
+            halves.step_card,
+            halves.export_card,
+            step_key=blobs.put(halves.step.encode()),
+            export_key=blobs.put(halves.export.encode()),
+            n_steps=self.n_steps,
+            n_drawn=self.n_drawn,
+        )
+
     def describe(self) -> str:
         """For people: what is proven, and what who lies about one step gets away with."""
         if self.mode == "full":
@@ -68,12 +83,11 @@ class TrainingOptions:
         )
 
 
-def read_training(
-    options: TrainingOptions, architecture: Architecture, blobs: FileBlobs
-) -> TaskTraining | None:
-    """Proofs of training of a task, whose keys go to the blobs. Raises ProverError, OSError,
-    GenesisInvalid."""
-    from consensus.wire.task_training import TaskTraining
+def read_training(options: TrainingOptions, architecture: Architecture) -> TrainingHalves | None:
+    """Keys of proofs of training for a task's architecture; None where none are asked for.
+
+    Raises ProverError, OSError.
+    """
     from prover.errors import KeyMismatch
     from prover.keys.training_folder import load_training_halves
 
@@ -85,14 +99,7 @@ def read_training(
             "the keys of training are for another architecture than the task's",
             next_step="run `zkpot setup --training` with the model that --key was made with",
         )
-    return TaskTraining.of(
-        halves.step_card,
-        halves.export_card,
-        step_key=blobs.put(halves.step.encode()),
-        export_key=blobs.put(halves.export.encode()),
-        n_steps=options.n_steps,
-        n_drawn=options.n_drawn,
-    )
+    return halves
 
 
 def read_norm(folder: Path, architecture: Architecture, blobs: FileBlobs) -> TaskNorm:

@@ -15,11 +15,11 @@ NOT_PROVEN = (
 )
 """What nobody should read into a proof of accuracy that is valid."""
 
-OF_CEREMONIES_NOT_PROVEN = (
-    *NOT_PROVEN[:-1],
+CEREMONIES_FORGOTTEN = (
     "that one who contributed to the key, and one to its powers of tau, forgot its shares; or that "
-    "its points are the circuit's, unless somebody you trust ran `zkpot ceremony verify --ptau`",
+    "its points are the circuit's, unless somebody you trust ran `zkpot ceremony verify --ptau`"
 )
+OF_CEREMONIES_NOT_PROVEN = (*NOT_PROVEN[:-1], CEREMONIES_FORGOTTEN)
 """... of a key whose ceremony holds."""
 
 OF_TRAINING_NOT_PROVEN = (

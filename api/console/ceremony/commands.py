@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.console.options import BackendName, ModelOrName, Norm, NSamples, parse_digest
+from api.console.options import (
+    BackendName,
+    BatchSize,
+    ModelOrName,
+    Norm,
+    NSamples,
+    Training,
+    choose_training,
+    parse_digest,
+)
 from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
+    from api.console.ceremony.choosing import Choice
     from api.console.ceremony.folder import CeremonyFolder
+    from api.console.files import Filling
     from kernels.backend import Backend
     from prover.ceremony.own.record import Transcript
     from prover.progress import StageProgress
@@ -45,56 +56,82 @@ def new(
     out: Annotated[Path, typer.Option(help="Folder for the ceremony.", file_okay=False)],
     samples: NSamples = None,
     norm: Norm = None,
+    training: Training = False,
+    batch: BatchSize = None,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Begin a ceremony: the first key of a circuit, of powers that are tested before.
 
-    Nothing is drawn: everybody makes the same first key of the same circuit and powers.
+    Nothing is drawn: everybody makes the same first key of the same circuit and powers. With
+    --training two ceremonies begin in one folder, of a training step and of the export of its end.
     """
     import time
+    from contextlib import ExitStack
 
-    from api.console.ceremony.first_key import choose_card, list_first, make_first_key
-    from api.console.ceremony.folder import FIRST_NAME
+    from api.console.ceremony.choosing import choose_circuit, choose_recipe
+    from api.console.ceremony.parts import join_facts, list_parts, name_stages
     from api.console.files import filling
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
+    from prover.keys.folder import TRANSCRIPT_NAME
+
+    about_training = choose_training(training, batch, samples, norm)
+    for part in list_parts(out).values():
+        if (part / TRANSCRIPT_NAME).exists():
+            refuse(f"{out} holds a ceremony already", code="file_exists", as_json=as_json)
+    started = time.perf_counter()
+    with refusing(as_json=as_json):
+        device = load_backend(backend)
+        choices: tuple[Choice, ...] = (
+            choose_recipe(model, batch)
+            if about_training
+            else (choose_circuit(model, samples, norm),)
+        )
+        found = {}
+        with show_steps() as progress, ExitStack() as stack:
+            stack.enter_context(filling(out))
+            for choice in choices:
+                files = stack.enter_context(filling(out / choice.name))
+                stages = name_stages(choice.name, progress)
+                found[choice.name] = _begin(choice, ptau, files, device, stages)
+    new_s = time.perf_counter() - started
+    facts = join_facts(found) | {"out": str(out), "new_s": new_s}
+    if as_json:
+        emit_json(facts)
+        return
+    for name, one in found.items():
+        what = f"{one['architecture']} ({name})" if name else one["architecture"]
+        typer.echo(f"first key of {what}: {one['rows']} rows on {one['domain']} points")
+        typer.echo(f"place 0 (publish it)\n  {one['places'][0]}")
+    typer.echo(f"in {new_s:.1f} s")
+    typer.echo(f"wrote {out} (public; no key until somebody contributed and it is finished)")
+
+
+def _begin(
+    choice: Choice, ptau: Path, files: Filling, device: Backend, progress: StageProgress
+) -> dict[str, Any]:
+    """The files of one ceremony, and what it is."""
+    from api.console.ceremony.first_key import list_first, make_first_key
+    from api.console.ceremony.folder import FIRST_NAME
     from kernels.files import write_whole
     from prover.ceremony.own.record import Transcript
     from prover.keys.folder import CARD_NAME, TRANSCRIPT_NAME
 
-    if (out / TRANSCRIPT_NAME).exists():
-        refuse(f"{out} holds a ceremony already", code="file_exists", as_json=as_json)
-    started = time.perf_counter()
-    with refusing(as_json=as_json):
-        device = load_backend(backend)
-        with show_steps() as progress:
-            progress("circuit", 0, 1)
-            card, r1cs = choose_card(model, samples, norm)
-            progress("circuit", 1, 1)
-            head, first = make_first_key(r1cs, card, ptau, device, progress)
-        transcript = Transcript(head=head, contributions=())
-        with filling(out) as files:
-            files.add_public(CARD_NAME, card.encode())
-            write_whole(out / FIRST_NAME, list_first(first))
-            files.add_public(TRANSCRIPT_NAME, transcript.encode())
-    facts = _describe(transcript) | {
-        "out": str(out),
+    progress("circuit", 0, 1)
+    card, r1cs = choice.compile_it()
+    progress("circuit", 1, 1)
+    head, first = make_first_key(r1cs, card, ptau, device, progress)
+    transcript = Transcript(head=head, contributions=())
+    files.add_public(CARD_NAME, card.encode())
+    write_whole(files.claim(FIRST_NAME), list_first(first))
+    files.add_public(TRANSCRIPT_NAME, transcript.encode())
+    return _describe(transcript) | {
         "architecture": card.architecture.name,
         card.FIELD: card.to_field(),
         "rows": r1cs.n_rows,
         "domain": first.counts.domain,
-        "new_s": time.perf_counter() - started,
     }
-    if as_json:
-        emit_json(facts)
-        return
-    typer.echo(
-        f"first key of {card.architecture.name}: {r1cs.n_rows} rows on {first.counts.domain} "
-        f"points, in {facts['new_s']:.1f} s"
-    )
-    typer.echo(f"place 0 (publish it)\n  {facts['places'][0]}")
-    typer.echo(f"wrote {out} (public; no key until somebody contributed and it is finished)")
 
 
 def contribute(
@@ -105,11 +142,12 @@ def contribute(
 ) -> None:
     """Put secret shares into a ceremony, drawn by this machine and forgotten with this process.
 
-    What others contributed is verified before. The folder goes on with the next contributor.
+    What others contributed is verified before. The folder goes on with the next contributor. Of
+    training both ceremonies are contributed to.
     """
     import time
 
-    from api.console.ceremony.folder import CeremonyFolder
+    from api.console.ceremony.parts import join_facts, name_stages
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
     from prover.ceremony.own.contribute import Origin
@@ -118,17 +156,21 @@ def contribute(
     with refusing(as_json=as_json):
         origin = Origin(name=name)
         device = load_backend(backend)
-        ceremony = CeremonyFolder.load(folder)
+        found = {}
         with show_steps() as progress:
-            after = _go_on(ceremony, origin, ceremony.next_state, device, progress)
-        ceremony.advance(after)
-    facts = _describe(after) | {"contribute_s": time.perf_counter() - started}
+            for part, ceremony in _load(folder).items():
+                stages = name_stages(part, progress)
+                after = _go_on(ceremony, origin, ceremony.next_state, device, stages)
+                ceremony.advance(after)
+                found[part] = _describe(after)
+    contribute_s = time.perf_counter() - started
     if as_json:
-        emit_json(facts)
+        emit_json(join_facts(found) | {"contribute_s": contribute_s})
         return
-    n = len(after.contributions)
-    typer.echo(f"place {n}, behind your contribution (publish it)\n  {facts['places'][n]}")
-    typer.echo(f"in {facts['contribute_s']:.1f} s; hand on {folder} (public)")
+    for part, facts in found.items():
+        n, of = len(facts["contributions"]), f" of {part}" if part else ""
+        typer.echo(f"place {n}{of}, behind your contribution (publish it)\n  {facts['places'][n]}")
+    typer.echo(f"in {contribute_s:.1f} s; hand on {folder} (public)")
 
 
 def accept(
@@ -197,43 +239,67 @@ def finish(
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """End a ceremony by shares that a public beacon draws, and write the key."""
-    from api.console.ceremony.folder import CeremonyFolder
+    """End a ceremony by shares that a public beacon draws, and write the key; of training both."""
+    from contextlib import ExitStack
+
+    from api.console.ceremony.parts import TRAINING, join_facts, name_stages
     from api.console.files import filling, require_no_key
     from api.console.options import parse_beacon
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
-    from prover.ceremony.own.check import require_contributors, require_secret
+    from prover.ceremony.own.check import require_contributors
     from prover.ceremony.own.contribute import Origin
-    from prover.ceremony.own.finish import make_verifying
-    from prover.keys.folder import CARD_NAME, PROVING_NAME, TRANSCRIPT_NAME, VERIFYING_NAME
+    from prover.keys.training_folder import digest_keys
 
     drawn = parse_beacon(beacon)
-    require_no_key(out, as_json=as_json)
+    for place in (out, *(out / name for name in TRAINING)):
+        require_no_key(place, as_json=as_json)
     with refusing(as_json=as_json):
         device = load_backend(backend)
-        ceremony = CeremonyFolder.load(folder)
-        require_contributors(ceremony.transcript)
+        ceremonies = _load(folder)
+        for ceremony in ceremonies.values():
+            require_contributors(ceremony.transcript)
         origin = Origin(name="beacon", beacon=drawn, exponent=iterations)
-        proving = out / PROVING_NAME
-        with filling(out) as files, show_steps() as progress:
-            after = _go_on(ceremony, origin, proving, device, progress)
-            try:
-                require_secret(after.anchors)
-                key = make_verifying(after, ceremony.card.digest)
-                files.add_public(CARD_NAME, ceremony.card.encode())
-                files.add_public(TRANSCRIPT_NAME, after.encode())
-                files.add_public(VERIFYING_NAME, key.encode())
-            except BaseException:
-                proving.unlink(missing_ok=True)
-                raise
-    facts = _describe(after) | {"out": str(out), "key_digest": key.digest.hex()}
+        found = {}
+        with show_steps() as progress, ExitStack() as stack:
+            stack.enter_context(filling(out))
+            for name, ceremony in ceremonies.items():
+                files = stack.enter_context(filling(out / name))
+                stages = name_stages(name, progress)
+                found[name] = _end(ceremony, origin, files, device, stages)
+    facts = join_facts(found) | {"out": str(out)}
+    if len(found) > 1:
+        both = (bytes.fromhex(found[name]["key_digest"]) for name in TRAINING)
+        facts["key_digest"] = digest_keys(*both).hex()
     if as_json:
         emit_json(facts)
         return
-    _say_contributions(facts)
-    typer.echo(f"key digest {facts['key_digest']}")
+    for name, one in found.items():
+        _say_contributions(name, one)
+    _say_forgotten()
+    typer.echo(f"key digest {facts['key_digest']}{' (of both)' if len(found) > 1 else ''}")
     typer.echo(f"wrote {out} (public; `zkpot ceremony verify {out} --ptau ...` is for everybody)")
+
+
+def _end(
+    ceremony: CeremonyFolder,
+    origin: Any,
+    files: Filling,
+    device: Backend,
+    progress: StageProgress,
+) -> dict[str, Any]:
+    """The files of one key, and what it is."""
+    from prover.ceremony.own.check import require_secret
+    from prover.ceremony.own.finish import make_verifying
+    from prover.keys.folder import CARD_NAME, PROVING_NAME, TRANSCRIPT_NAME, VERIFYING_NAME
+
+    after = _go_on(ceremony, origin, files.claim(PROVING_NAME), device, progress)
+    require_secret(after.anchors)
+    key = make_verifying(after, ceremony.card.digest)
+    files.add_public(CARD_NAME, ceremony.card.encode())
+    files.add_public(TRANSCRIPT_NAME, after.encode())
+    files.add_public(VERIFYING_NAME, key.encode())
+    return _describe(after) | {"key_digest": key.digest.hex()}
 
 
 def verify(
@@ -243,11 +309,12 @@ def verify(
     ],
     ptau: Annotated[Path | None, Ptau] = None,
     place: Annotated[
-        bytes | None,
+        list[bytes] | None,
         typer.Option(
             parser=parse_digest,
             metavar="HEX",
-            help="Refuse a ceremony without this place: what your contribution printed.",
+            help="Refuse a ceremony without this place: what your contribution printed. Once for "
+            "each.",
         ),
     ] = None,
     max_exponent: MaxExponent = 24,
@@ -262,14 +329,16 @@ def verify(
     """
     import time
 
-    from api.console.ceremony.verifying import verify_folder
+    from api.console.ceremony.parts import join_facts
+    from api.console.ceremony.verifying import verify_parts
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
     from prover.errors import CeremonyInvalid
+    from prover.keys.training_folder import digest_keys
 
     started = time.perf_counter()
     with refusing(as_json=as_json), show_steps() as progress:
-        found = verify_folder(
+        parts = verify_parts(
             folder,
             ptau,
             load_backend(backend),
@@ -277,23 +346,42 @@ def verify(
             exponent_limit=max_exponent,
             with_history=powers,
         )
-        if place not in (None, *found.transcript.list_places()):
+        places = {place for part in parts.values() for place in part.transcript.list_places()}
+        if not places.issuperset(place or ()):
             raise CeremonyInvalid("the place that was asked for is not in the transcript")
-    facts: dict[str, Any] = _describe(found.transcript) | {
+    keys = [part.key.digest for part in parts.values() if part.key is not None]
+    left_out = [*dict.fromkeys(line for part in parts.values() for line in part.left_out)]
+    found = {name: _describe(part.transcript) for name, part in parts.items()}
+    digest = None
+    if keys:
+        digest = (keys[0] if len(parts) == 1 else digest_keys(*keys)).hex()
+    facts: dict[str, Any] = join_facts(found) | {
         "verdict": "valid",
-        "key_digest": None if found.key is None else found.key.digest.hex(),
-        "not_verified": list(found.left_out),
+        "key_digest": digest,
+        "not_verified": left_out,
         "verify_s": time.perf_counter() - started,
     }
     if as_json:
         emit_json(facts)
         return
     typer.secho("valid", fg="green", bold=True)
-    _say_contributions(facts)
-    if found.key is not None:
-        typer.echo(f"key digest {facts['key_digest']}")
-    for line in found.left_out:
+    for name, one in found.items():
+        _say_contributions(name, one)
+    _say_forgotten()
+    if digest is not None:
+        typer.echo(f"key digest {digest}{' (of both)' if len(parts) > 1 else ''}")
+    for line in left_out:
         typer.echo(f"not verified: {line}")
+
+
+def _load(folder: Path) -> dict[str, CeremonyFolder]:
+    """The ceremonies of a folder, by their parts. Raises KeyMismatch for parts of two recipes."""
+    from api.console.ceremony.folder import CeremonyFolder
+    from api.console.ceremony.parts import list_parts, require_one_recipe
+
+    found = {name: CeremonyFolder.load(part) for name, part in list_parts(folder).items()}
+    require_one_recipe({name: ceremony.card for name, ceremony in found.items()})
+    return found
 
 
 def _go_on(
@@ -332,10 +420,14 @@ def _describe(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def _say_contributions(facts: dict[str, Any]) -> None:
-    typer.echo(f"place 0, the first key\n  {facts['places'][0]}")
+def _say_contributions(part: str, facts: dict[str, Any]) -> None:
+    of = f" of {part}" if part else ""
+    typer.echo(f"place 0{of}, the first key\n  {facts['places'][0]}")
     for i, one in enumerate(facts["contributions"], 1):
         kind = "beacon" if one["beacon"] else f"contribution of {one['name']!r}"
-        typer.echo(f"place {i}, {kind}\n  {facts['places'][i]}")
+        typer.echo(f"place {i}{of}, {kind}\n  {facts['places'][i]}")
+
+
+def _say_forgotten() -> None:
     typer.echo("names are words of whoever had the folder: compare places with those published")
     typer.echo("secure if one contributor forgot its shares, and one of the powers of tau its own")

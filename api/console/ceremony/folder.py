@@ -20,11 +20,13 @@ from prover.ceremony.own.state import State, open_state
 from prover.errors import FormatError
 from prover.keys.card import MAX_CARD_BYTES, Card, KeyCard, UpdateCard
 from prover.keys.folder import CARD_NAME, TRANSCRIPT_NAME, require_part
+from prover.keys.training_card import ExportCard, StepCard
 
 if TYPE_CHECKING:
     from prover.ceremony.own.record import Transcript
 
 FIRST_NAME = "first.key"
+_KINDS: tuple[type[Card], ...] = (KeyCard, UpdateCard, StepCard, ExportCard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +97,8 @@ def read_card(path: Path, circuit_digest: bytes) -> Card:
     require_part(path)
     with path.open("rb") as file:
         raw = file.read(MAX_CARD_BYTES + 1)
-    kind: type[Card] = UpdateCard if b'"bounds"' in raw else KeyCard
-    card = kind.decode(raw, where=str(path))
+    named = (kind for kind in _KINDS if f'"{kind.FIELD}":'.encode("ascii") in raw)
+    card = next(named, KeyCard).decode(raw, where=str(path))
     if card.circuit_digest != circuit_digest:
         raise FormatError(
             "is the card of another circuit than the transcript's",

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from prover.keys.halves import VerifyingKey
+    from prover.keys.training_folder import TrainingHalves
 
 RequireCeremony = Annotated[
     bool,
@@ -36,3 +37,11 @@ def require_ceremony_of(folder: Path, key: VerifyingKey, *, is_pinned: bool) -> 
     if not is_pinned:
         require_beacon(transcript)
     return transcript.encode()
+
+
+def require_ceremonies_of(folder: Path, halves: TrainingHalves, *, is_pinned: bool) -> list[bytes]:
+    """Likewise the transcripts of both keys of training: of the step's, then of the export's."""
+    from prover.keys.training_folder import EXPORT_NAME, STEP_NAME
+
+    named = ((STEP_NAME, halves.step), (EXPORT_NAME, halves.export))
+    return [require_ceremony_of(folder / name, key, is_pinned=is_pinned) for name, key in named]

@@ -10,15 +10,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from api.console.ceremony.first_key import compile_card, list_first, make_first_key
+from api.console.ceremony.choosing import compile_card
+from api.console.ceremony.first_key import list_first, make_first_key
 from api.console.ceremony.folder import FIRST_NAME, CeremonyFolder, read_card
+from api.console.ceremony.parts import list_parts, name_stages, require_one_recipe
 from kernels.files import write_whole
 from prover.ceremony.own.check import require_chain, require_state
 from prover.ceremony.own.finish import require_ceremony
-from prover.ceremony.own.record import Transcript
+from prover.ceremony.own.record import Head, Transcript
 from prover.ceremony.own.state import State, open_state
 from prover.errors import CeremonyInvalid
 from prover.keys.folder import CARD_NAME, PROVING_NAME, VERIFYING_NAME, load_verifying_key
+from prover.wire.records import encode_fields
 
 if TYPE_CHECKING:
     from kernels.backend import Backend
@@ -32,11 +35,12 @@ class Found:
     """What was verified; left_out: what was not, in words."""
 
     transcript: Transcript
+    card: Card
     key: VerifyingKey | None
     left_out: tuple[str, ...]
 
 
-def verify_folder(
+def verify_parts(
     folder: Path,
     ptau: Path | None,
     device: Backend,
@@ -44,11 +48,39 @@ def verify_folder(
     *,
     exponent_limit: int,
     with_history: bool,
-) -> Found:
-    """Raises CeremonyInvalid, KeyMismatch, FormatError, OSError for the first thing that is wrong.
+) -> dict[str, Found]:
+    """What each part of a folder is, all of which hold and belong together (`parts`).
 
-    ptau : None leaves out whether the first key is the circuit's, under these powers
+    ptau : None leaves out whether the first keys are the circuits', under these powers
+    Raises CeremonyInvalid, KeyMismatch, FormatError, OSError for the first thing that is wrong.
     """
+    found: dict[str, Found] = {}
+    told: set[bytes] = set()
+    for name, part in list_parts(folder).items():
+        found[name] = _verify_one(
+            part,
+            ptau,
+            device,
+            name_stages(name, progress),
+            exponent_limit=exponent_limit,
+            with_history=with_history,
+            told=told,
+        )
+    require_one_recipe({name: one.card for name, one in found.items()})
+    return found
+
+
+def _verify_one(
+    folder: Path,
+    ptau: Path | None,
+    device: Backend,
+    progress: StageProgress,
+    *,
+    exponent_limit: int,
+    with_history: bool,
+    told: set[bytes],
+) -> Found:
+    """One part. told : names of powers whose history holds, which grow; it is hashed once."""
     key, last = None, None
     if (folder / VERIFYING_NAME).exists():
         key = load_verifying_key(folder)
@@ -63,7 +95,8 @@ def verify_folder(
         transcript, card = ceremony.transcript, ceremony.card
         require_chain(transcript, device, exponent_limit=exponent_limit, progress=progress)
         first, last = ceremony.first, ceremony.last
-    limit = exponent_limit if with_history else None
+    name = _name_powers(transcript.head)
+    limit = exponent_limit if with_history and name not in told else None
     with _first_key(transcript, card, ptau, first, device, progress, limit) as start:
         if start is not None and last is not None:
             require_state(
@@ -74,8 +107,20 @@ def verify_folder(
                 backend=device,
                 progress=progress,
             )
+    if limit is not None and ptau is not None:
+        told.add(name)
     return Found(
-        transcript=transcript, key=key, left_out=tuple(_list_left_out(key, ptau, with_history))
+        transcript=transcript,
+        card=card,
+        key=key,
+        left_out=tuple(_list_left_out(key, ptau, with_history)),
+    )
+
+
+def _name_powers(head: Head) -> bytes:
+    """What determines all powers that a first key was made of, once they are tested."""
+    return encode_fields(
+        [head.alpha.data.tobytes(), head.tau.data.tobytes(), head.beta.data.tobytes()]
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from api.console.blinding import load_blinding, load_commitment
+from api.console.ceremony.required import require_ceremonies_of
 from api.console.files import write_public
 from api.console.machine import find_machine
 from api.console.progress import show_steps
@@ -66,6 +67,7 @@ class ProofRequest:
     """What the command was asked for.
 
     trajectory : folder of `zkpot train --provable`, or the file of that name in it
+    ceremony   : whether both keys must be of one
     commitment : of the model at its end
     n_proven   : so many steps that a beacon draws; None: all
     beacon     : empty: none but the commitments
@@ -77,6 +79,7 @@ class ProofRequest:
     batches: Path
     key: Path
     key_digest: bytes | None
+    ceremony: bool
     commitment: Path
     n_proven: int | None
     beacon: bytes
@@ -104,6 +107,8 @@ def prove_training(request: ProofRequest, *, as_json: bool) -> dict[str, Any]:
     with refusing(as_json=as_json):
         device = load_backend(request.backend)
         halves = load_training_halves(request.key, expected_digest=request.key_digest)
+        if request.ceremony:
+            require_ceremonies_of(request.key, halves, is_pinned=request.key_digest is not None)
         for name in (STEP_NAME, EXPORT_NAME):
             require_part(request.key / name / PROVING_NAME)
         with show_steps() as progress:

@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from api.console.blinding import load_commitment
+from api.console.ceremony.required import require_ceremonies_of, require_ceremony_of
 from api.console.output import emit_json, refuse
 from api.console.progress import show_steps
 from api.console.refusals import load_backend, refusing
@@ -29,7 +30,7 @@ from prover.pedersen.commitment import Committer
 from prover.steps import compile_export_for_key, compile_step_for_key
 from prover.training.commitments import BatchCommitments
 from prover.wire.verdict import Verdict
-from prover.wire.wording import describe_occasion, get_label
+from prover.wire.wording import CEREMONIES_FORGOTTEN, describe_occasion, get_label
 
 MAX_SHOWN = 12
 """Steps that are named one by one."""
@@ -41,6 +42,7 @@ NOT_PROVEN = (
     "anything against who made the keys: they could keep their trapdoors and forge proofs, so know "
     "their digest from whom you trust",
 )
+OF_CEREMONIES_NOT_PROVEN = (*NOT_PROVEN[:-1], CEREMONIES_FORGOTTEN)
 OWN_DRAW = (
     "drawn from the commitments themselves: a prover can commit again, under other blindings, "
     "until a draw suits it, millions of times and without training again; so these chances hold "
@@ -57,8 +59,8 @@ KNOWN_DRAW = (
 class TrainingQuestion:
     """What the command was asked: the file, the keys, and what the file must be about.
 
-    key_digest : of both keys; commitment, start, batches, trajectory : files; seed, beacon : as
-                 proving takes
+    key_digest : of both keys; ceremony : whether every key must be of one
+    commitment, start, batches, trajectory : files; seed, beacon : as proving takes
     n_proven   : at least so many steps
     share      : of steps, whose chance to be false and not seen is told
     accuracy   : a proof of accuracy that must be of the same D_W; accuracy_key, dataset : what it
@@ -69,6 +71,7 @@ class TrainingQuestion:
     key: Path
     key_digest: bytes | None
     check_circuit: bool
+    ceremony: bool
     commitment: Path | None
     start: Path | None
     batches: Path | None
@@ -90,6 +93,8 @@ def verify_training(question: TrainingQuestion, *, as_json: bool) -> None:
         raise typer.BadParameter("--dataset and --accuracy-key go with --accuracy, both or neither")
     with refusing(as_json=as_json):
         keys = load_training_halves(question.key, expected_digest=question.key_digest)
+        if question.ceremony:
+            require_ceremonies_of(question.key, keys, is_pinned=question.key_digest is not None)
         if question.check_circuit:
             compile_step_for_key(keys.step_card, keys.step)
             compile_export_for_key(keys.export_card, keys.export)
@@ -172,6 +177,8 @@ def _judge_accuracy(question: TrainingQuestion, d_w: bytes) -> dict[str, Any] | 
     from api.console.samples import load_reference
 
     verifying, card = load_verifying_half(question.accuracy_key)
+    if question.ceremony:
+        require_ceremony_of(question.accuracy_key, verifying, is_pinned=False)
     samples = load_reference(question.dataset)
     outcome = judge_file(
         raw,
@@ -239,7 +246,7 @@ def _describe(
         "escape_share": proven.compute_escape(n_bad),
         "occasion": describe_occasion(proven.export.occasion),
         "key_digest": keys.digest.hex(),
-        "not_proven": list(NOT_PROVEN),
+        "not_proven": list(OF_CEREMONIES_NOT_PROVEN if question.ceremony else NOT_PROVEN),
     }
 
 

@@ -72,6 +72,34 @@ def init(folder: Path, keys: Path, *options: object) -> tuple[int, str]:
     return result.exit_code, " ".join(result.output.replace("│", " ").split())
 
 
+def test_its_keys_may_have_to_be_of_ceremonies(
+    keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of training, too; the genesis names their transcripts in the order of its keys."""
+
+    class Heard:
+        def __init__(self, folder: Path, *_: object) -> None:
+            self.folder = folder
+
+        def encode(self) -> bytes:
+            return str(self.folder).encode()
+
+    def ask() -> tuple[int, str]:
+        training = ("--training", "full", "--training-keys", keys / "training")
+        return init(tmp_path / "chain", keys, *training, "--require-ceremony")
+
+    code, said = ask()
+    assert (code, "refused (ceremony_invalid)" in said) == (1, True), said
+    monkeypatch.setattr("prover.ceremony.own.finish.require_ceremony", Heard)
+    assert ask()[0] == 0
+    task = Genesis.decode((tmp_path / "chain" / GENESIS).read_bytes()).task
+    folders = ("accuracy", "training/step", "training/export")
+    expected = [hashlib.sha256(str(keys / x).encode()).digest() for x in folders]
+    assert list(task.ceremonies) == expected
+    assert task.training is not None
+    assert task.find_ceremony(task.training.export_key) == expected[-1]
+
+
 @pytest.mark.parametrize(
     ("options", "n_steps", "n_drawn", "words"),
     [
