@@ -3,6 +3,8 @@
     keys/step/    verifying.key, circuit.json, proving.key: a key folder whose card is a `StepCard`
     keys/export/  likewise, an `ExportCard` of the same recipe
 
+Of keys of ceremonies, each has its own ceremony.transcript beside it.
+
 Each is a key folder as any other (`prover.keys.folder`), so who keeps many keys finds each by the
 digest of its card, `StepCard.of(step).digest` and `ExportCard.of(export).digest`, and statements
 name each by the digest of its verifying half. Both together have one digest, for people to compare:
@@ -40,7 +42,7 @@ class TrainingHalves:
         if self.step_card.recipe != self.export_card.recipe:
             raise KeyMismatch(
                 f"the keys in {STEP_NAME} and {EXPORT_NAME} are of two recipes",
-                next_step="copy both keys of one `zkpot setup --training`",
+                next_step="copy both keys of one `zkpot setup --training`, or of one ceremony",
             )
 
     @property

@@ -1,7 +1,7 @@
 """A folder of one ceremony, or of the two of training: its step's and its export's.
 
-    ceremony/                       of a circuit of accuracy, or of bounds on updates
-    ceremony/step/, .../export/     of training: two ceremonies, side by side as their keys will be
+    ceremony/                    of a circuit of accuracy, or of bounds on updates
+    ceremony/step/, .../export/  of training: two ceremonies, side by side as their keys will be
 
 Commands do to each what they do to one. Nothing ties the two but that they are of one recipe: each
 holds by itself, with its own contributions and transcript.

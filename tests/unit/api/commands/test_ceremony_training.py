@@ -22,8 +22,8 @@ from tests.support.known_powers import write_powers
 from tests.support.learning import make_task
 from tests.support.memory_blobs import MemoryBlobs
 
-ARCH, PARTS = "mlp-9-7-3", (STEP_NAME, EXPORT_NAME)
-POWER = 15
+ARCH, PARTS = "mlp-9-3", (STEP_NAME, EXPORT_NAME)
+POWER = 12
 """Twice the points of a step; the export takes fewer."""
 
 
@@ -43,7 +43,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     powers = write_powers(folder / "powers.ptau", POWER)
     recipe, begun = folder / "trained" / "trajectory.commit", folder / "begun"
     found = succeed("ceremony", "new", recipe, "--training", "--ptau", powers, "--out", begun)
-    assert [found[name]["domain"] for name in PARTS] == [1 << (POWER - 1), 1 << 10]
+    assert [found[name]["domain"] for name in PARTS] == [1 << (POWER - 1), 1 << 9]
     for name in ("alice", "bob"):
         after = succeed("ceremony", "contribute", begun, "--name", name)
         assert all(after[x]["places"][:-1] == found[x]["places"] for x in PARTS)
@@ -79,13 +79,19 @@ def copy_keys(desk: Path, out: Path, files: Mapping[str, Path]) -> Path:
     return out
 
 
-def test_everybody_verifies_both(desk: Path) -> None:
+def test_everybody_verifies_both(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it; who made the powers, which both are of, is asked once."""
+    asked = []
+    monkeypatch.setattr(
+        "prover.ceremony.history.require_history", lambda *_, **__: asked.append(True)
+    )
     begun = succeed("ceremony", "verify", desk / "begun")
     places = [x for name in PARTS for place in begun[name]["places"] for x in ("--place", place)]
-    powers = ("--ptau", desk / "powers.ptau", "--no-powers")
+    powers = ("--ptau", desk / "powers.ptau")
     found = succeed("ceremony", "verify", desk / "keys", *powers, *places)
+    assert asked == [True]
     assert found["key_digest"] == load_training_halves(desk / "keys").digest.hex()
-    assert found["not_verified"] == ["who contributed to the powers of tau"]
+    assert found["not_verified"] == []
     alone = succeed("ceremony", "verify", desk / "keys" / STEP_NAME)
     assert alone["places"] == found[STEP_NAME]["places"]
     wrong = ("--place", "00" * 32)
@@ -152,9 +158,9 @@ def test_parts_of_two_recipes_are_refused(desk: Path, tmp_path: Path) -> None:
 
 def test_none_is_begun_where_one_can_not(desk: Path, tmp_path: Path) -> None:
     begun = tmp_path / "begun"
-    few = write_powers(tmp_path / "few.ptau", 11)  # enough for the export alone
+    few = write_powers(tmp_path / "few.ptau", 10)  # enough for the export alone
     start = ("ceremony", "new", ARCH, "--out", begun, "--ptau", few)
-    assert "2^11 rows" in refuse("bad_format", *start, "--training", "--batch", 4)
+    assert "2^10 rows" in refuse("bad_format", *start, "--training", "--batch", 4)
     misuse("one of --samples, --norm", *start, "--training", "--samples", 3)
     misuse("is of --training", *start, "--batch", 3)
     assert not begun.exists()
