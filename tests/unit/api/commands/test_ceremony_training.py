@@ -15,7 +15,7 @@ from consensus.disk.task_keys import load_training_keys
 from consensus.errors import BlobUnavailable
 from consensus.wire.task_training import TaskTraining
 from prover.errors import KeyMismatch
-from prover.keys.folder import TRANSCRIPT_NAME
+from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME
 from prover.keys.training_folder import EXPORT_NAME, STEP_NAME, load_training_halves
 from tests.support.commands import misuse, refuse, run, succeed
 from tests.support.known_powers import write_powers
@@ -138,6 +138,19 @@ def test_a_transcript_of_another_circuit_is_refused(
         shutil.copy(desk / "begun" / of[other], begun / of[name])
         reason = refuse("bad_format", "ceremony", "contribute", begun)
         assert "another circuit than the transcript's" in reason
+
+
+def test_a_key_that_names_a_transcript_of_another_circuit_is_refused(
+    desk: Path, proof: Path, tmp_path: Path
+) -> None:
+    """Written anew by who forges, with the export's transcript beside it: it leads elsewhere."""
+    swapped = {f"{STEP_NAME}/{TRANSCRIPT_NAME}": desk / "keys" / EXPORT_NAME / TRANSCRIPT_NAME}
+    keys = copy_keys(desk, tmp_path / "forged", swapped)
+    halves = load_training_halves(keys)
+    forged = replace(halves.step, ceremony_digest=halves.export.ceremony_digest)
+    (keys / STEP_NAME / VERIFYING_NAME).write_bytes(forged.encode())
+    reason = refuse("ceremony_invalid", "verify", proof, *keys_of(keys))
+    assert "leads to another key" in reason
 
 
 def test_parts_of_two_recipes_are_refused(desk: Path, tmp_path: Path) -> None:
