@@ -6,8 +6,8 @@
                      │ ...         as `prover.groth16.whole` has it, three commitments linked
                      │ verify      its own proof, with the verifier's code
                      v
-                   envelope: statement and 352 bytes
-    prove_export   likewise, from D_M to the D_W that accuracy is proven of: 288 bytes
+                   envelope: statement and 224 bytes
+    prove_export   likewise, from D_M to the D_W that accuracy is proven of: 224 bytes
 
 Steps are proven one by one, in any order; `verify_trajectory` says whether they are a chain.
 """

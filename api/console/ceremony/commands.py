@@ -21,11 +21,6 @@ from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from api.console.ceremony.choosing import Choice
-    from api.console.ceremony.folder import CeremonyFolder
-    from api.console.files import Filling
-    from kernels.backend import Backend
-    from prover.ceremony.own.record import Transcript
-    from prover.progress import StageProgress
 
 Folder = Annotated[
     Path, typer.Argument(exists=True, file_okay=False, help="Folder of `zkpot ceremony new`.")
@@ -67,11 +62,10 @@ def new(
     --training two ceremonies begin in one folder, of a training step and of the export of its end.
     """
     import time
-    from contextlib import ExitStack
 
     from api.console.ceremony.choosing import choose_circuit, choose_recipe
-    from api.console.ceremony.parts import join_facts, list_parts, name_stages
-    from api.console.files import filling
+    from api.console.ceremony.making import begin
+    from api.console.ceremony.parts import join_facts, list_parts
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
     from prover.keys.folder import TRANSCRIPT_NAME
@@ -88,13 +82,8 @@ def new(
             if about_training
             else (choose_circuit(model, samples, norm),)
         )
-        found = {}
-        with show_steps() as progress, ExitStack() as stack:
-            stack.enter_context(filling(out))
-            for choice in choices:
-                files = stack.enter_context(filling(out / choice.name))
-                stages = name_stages(choice.name, progress)
-                found[choice.name] = _begin(choice, ptau, files, device, stages)
+        with show_steps() as progress:
+            found = begin(choices, ptau, out, device, progress)
     new_s = time.perf_counter() - started
     facts = join_facts(found) | {"out": str(out), "new_s": new_s}
     if as_json:
@@ -106,32 +95,6 @@ def new(
         typer.echo(f"place 0 (publish it)\n  {one['places'][0]}")
     typer.echo(f"in {new_s:.1f} s")
     typer.echo(f"wrote {out} (public; no key until somebody contributed and it is finished)")
-
-
-def _begin(
-    choice: Choice, ptau: Path, files: Filling, device: Backend, progress: StageProgress
-) -> dict[str, Any]:
-    """The files of one ceremony, and what it is."""
-    from api.console.ceremony.first_key import list_first, make_first_key
-    from api.console.ceremony.folder import FIRST_NAME
-    from kernels.files import write_whole
-    from prover.ceremony.own.record import Transcript
-    from prover.keys.folder import CARD_NAME, TRANSCRIPT_NAME
-
-    progress("circuit", 0, 1)
-    card, r1cs = choice.compile_it()
-    progress("circuit", 1, 1)
-    head, first = make_first_key(r1cs, card, ptau, device, progress)
-    transcript = Transcript(head=head, contributions=())
-    files.add_public(CARD_NAME, card.encode())
-    write_whole(files.claim(FIRST_NAME), list_first(first))
-    files.add_public(TRANSCRIPT_NAME, transcript.encode())
-    return _describe(transcript) | {
-        "architecture": card.architecture.name,
-        card.FIELD: card.to_field(),
-        "rows": r1cs.n_rows,
-        "domain": first.counts.domain,
-    }
 
 
 def contribute(
@@ -147,7 +110,8 @@ def contribute(
     """
     import time
 
-    from api.console.ceremony.parts import join_facts, name_stages
+    from api.console.ceremony.making import contribute_to
+    from api.console.ceremony.parts import join_facts
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
     from prover.ceremony.own.contribute import Origin
@@ -156,13 +120,8 @@ def contribute(
     with refusing(as_json=as_json):
         origin = Origin(name=name)
         device = load_backend(backend)
-        found = {}
         with show_steps() as progress:
-            for part, ceremony in _load(folder).items():
-                stages = name_stages(part, progress)
-                after = _go_on(ceremony, origin, ceremony.next_state, device, stages)
-                ceremony.advance(after)
-                found[part] = _describe(after)
+            found = contribute_to(folder, origin, device, progress)
     contribute_s = time.perf_counter() - started
     if as_json:
         emit_json(join_facts(found) | {"contribute_s": contribute_s})
@@ -240,14 +199,12 @@ def finish(
     as_json: AsJson = False,
 ) -> None:
     """End a ceremony by shares that a public beacon draws, and write the key; of training both."""
-    from contextlib import ExitStack
-
-    from api.console.ceremony.parts import TRAINING, join_facts, name_stages
-    from api.console.files import filling, require_no_key
+    from api.console.ceremony import making
+    from api.console.ceremony.parts import TRAINING, join_facts
+    from api.console.files import require_no_key
     from api.console.options import parse_beacon
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
-    from prover.ceremony.own.check import require_contributors
     from prover.ceremony.own.contribute import Origin
     from prover.keys.training_folder import digest_keys
 
@@ -256,17 +213,9 @@ def finish(
         require_no_key(place, as_json=as_json)
     with refusing(as_json=as_json):
         device = load_backend(backend)
-        ceremonies = _load(folder)
-        for ceremony in ceremonies.values():
-            require_contributors(ceremony.transcript)
         origin = Origin(name="beacon", beacon=drawn, exponent=iterations)
-        found = {}
-        with show_steps() as progress, ExitStack() as stack:
-            stack.enter_context(filling(out))
-            for name, ceremony in ceremonies.items():
-                files = stack.enter_context(filling(out / name))
-                stages = name_stages(name, progress)
-                found[name] = _end(ceremony, origin, files, device, stages)
+        with show_steps() as progress:
+            found = making.finish(folder, out, origin, device, progress)
     facts = join_facts(found) | {"out": str(out)}
     if len(found) > 1:
         both = (bytes.fromhex(found[name]["key_digest"]) for name in TRAINING)
@@ -279,27 +228,6 @@ def finish(
     _say_forgotten()
     typer.echo(f"key digest {facts['key_digest']}{' (of both)' if len(found) > 1 else ''}")
     typer.echo(f"wrote {out} (public; `zkpot ceremony verify {out} --ptau ...` is for everybody)")
-
-
-def _end(
-    ceremony: CeremonyFolder,
-    origin: Any,
-    files: Filling,
-    device: Backend,
-    progress: StageProgress,
-) -> dict[str, Any]:
-    """The files of one key, and what it is."""
-    from prover.ceremony.own.check import require_secret
-    from prover.ceremony.own.finish import make_verifying
-    from prover.keys.folder import CARD_NAME, PROVING_NAME, TRANSCRIPT_NAME, VERIFYING_NAME
-
-    after = _go_on(ceremony, origin, files.claim(PROVING_NAME), device, progress)
-    require_secret(after.anchors)
-    key = make_verifying(after, ceremony.card.digest)
-    files.add_public(CARD_NAME, ceremony.card.encode())
-    files.add_public(TRANSCRIPT_NAME, after.encode())
-    files.add_public(VERIFYING_NAME, key.encode())
-    return _describe(after) | {"key_digest": key.digest.hex()}
 
 
 def verify(
@@ -329,6 +257,7 @@ def verify(
     """
     import time
 
+    from api.console.ceremony.making import describe
     from api.console.ceremony.parts import join_facts
     from api.console.ceremony.verifying import verify_parts
     from api.console.progress import show_steps
@@ -351,7 +280,7 @@ def verify(
             raise CeremonyInvalid("the place that was asked for is not in the transcript")
     keys = [part.key.digest for part in parts.values() if part.key is not None]
     left_out = [*dict.fromkeys(line for part in parts.values() for line in part.left_out)]
-    found = {name: _describe(part.transcript) for name, part in parts.items()}
+    found = {name: describe(part.transcript) for name, part in parts.items()}
     digest = None
     if keys:
         digest = (keys[0] if len(parts) == 1 else digest_keys(*keys)).hex()
@@ -372,52 +301,6 @@ def verify(
         typer.echo(f"key digest {digest}{' (of both)' if len(parts) > 1 else ''}")
     for line in left_out:
         typer.echo(f"not verified: {line}")
-
-
-def _load(folder: Path) -> dict[str, CeremonyFolder]:
-    """The ceremonies of a folder, by their parts. Raises KeyMismatch for parts of two recipes."""
-    from api.console.ceremony.folder import CeremonyFolder
-    from api.console.ceremony.parts import list_parts, require_one_recipe
-
-    found = {name: CeremonyFolder.load(part) for name, part in list_parts(folder).items()}
-    require_one_recipe({name: ceremony.card for name, ceremony in found.items()})
-    return found
-
-
-def _go_on(
-    ceremony: CeremonyFolder,
-    origin: Any,
-    out: Path,
-    device: Backend,
-    progress: StageProgress,
-) -> Transcript:
-    import secrets
-
-    from prover.ceremony.own.contribute import contribute
-
-    return contribute(
-        ceremony.first,
-        ceremony.last,
-        ceremony.transcript,
-        origin,
-        out,
-        random_bytes=secrets.token_bytes,
-        backend=device,
-        progress=progress,
-    )
-
-
-def _describe(transcript: Transcript) -> dict[str, Any]:
-    """What a transcript says, in JSON types."""
-    return {
-        "circuit_digest": transcript.head.circuit_digest.hex(),
-        "transcript_digest": transcript.digest.hex(),
-        "places": [place.hex() for place in transcript.list_places()],
-        "contributions": [
-            {"name": one.change.label, "beacon": one.change.beacon.hex() or None}
-            for one in transcript.contributions
-        ],
-    }
 
 
 def _say_contributions(part: str, facts: dict[str, Any]) -> None:
