@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group.command()(prove)
     group.command()(verify)
     group.command()(solidity)
+    group.command()(calldata)
     register_ceremony(group)
     app.add_typer(group, name="groth16")
 
@@ -233,33 +234,68 @@ def verify(
 
 
 def solidity(
-    vkey: Annotated[Path, _existing("Verification key, JSON.")],
+    key: Annotated[
+        Path,
+        typer.Argument(
+            help="Verification key of plain Groth16, JSON; or the folder of a key of training: "
+            "keys/step, keys/export.",
+            exists=True,
+            readable=True,
+        ),
+    ],
     contract: Annotated[Path, typer.Argument(help="Where the source goes, .sol.", dir_okay=False)],
-    name: Annotated[str, typer.Option(help="Of the contract.")] = "Groth16Verifier",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the contract; otherwise Groth16Verifier, StepVerifier or ExportVerifier."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write a contract that verifies proofs of a key on Ethereum.
 
-    It takes the arguments of `snarkjs zkey export soliditycalldata`.
+    Of plain Groth16 it takes the arguments of `snarkjs zkey export soliditycalldata`, of training
+    those that `zkpot groth16 calldata` writes.
     """
+    from api.console.groth16.contracts import write_for
     from api.console.refusals import refusing
     from kernels.files import write_whole
-    from prover.formats.json_io import read_vkey
-    from prover.formats.solidity import GAS, write_contract
 
     with refusing(as_json=as_json):
-        key = read_vkey(vkey)
-        write_whole(contract, [write_contract(key, name=name).encode()])
-    proof, each = GAS
+        made = write_for(key, name)
+        write_whole(contract, [made.source.encode()])
     facts = {
         "contract": str(contract),
-        "n_public": key.n_public,
-        "precompiles_gas": proof + each * key.n_public,
+        "n_public": made.n_public,
+        "precompiles_gas": made.gas,
     }
     if as_json:
         emit_json(facts)
         return
     typer.echo(
-        f"wrote {contract}: {key.n_public} public inputs, about {facts['precompiles_gas']:,} gas "
+        f"wrote {contract}: {made.n_public} public inputs, about {made.gas:,} gas "
         "a proof, besides the transaction's own"
     )
+
+
+def calldata(
+    proof: Annotated[Path, _existing("Proof of training, or those of a round.")],
+    step: Annotated[
+        int | None,
+        typer.Option("--step", min=0, help="Of which step; otherwise of the export."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a contract of `zkpot groth16 solidity` is called with to verify a proof.
+
+    `verify` of a contract of keys/step takes that of a step, of keys/export that of the export.
+    """
+    from api.console.groth16.calldata import find_call
+    from api.console.refusals import refusing
+
+    with refusing(as_json=as_json):
+        found = f"0x{find_call(proof, step).hex()}"
+    if as_json:
+        emit_json({"calldata": found})
+    else:
+        typer.echo(found)

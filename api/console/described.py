@@ -69,7 +69,7 @@ def describe_keys(folder: Path) -> list[DescribedKey]:
 
 
 def _describe_key(folder: Path) -> DescribedKey:
-    kind = _find_kind(folder)
+    kind = find_kind(folder)
     key, card = load_half(folder, kind)
     facts = {
         "what": f"key of {folder}",
@@ -82,8 +82,9 @@ def _describe_key(folder: Path) -> DescribedKey:
     return DescribedKey(name=folder.name, facts=facts, sizes=sizes, compile_circuit=compile_circuit)
 
 
-def _find_kind(folder: Path) -> type[Card]:
-    """By the field that only cards of one kind have; whether it is one, its parser says."""
+def find_kind(folder: Path) -> type[Card]:
+    """The kind of a key folder's card, by the field that only cards of one kind have; whether it is
+    one, its parser says. Raises FormatError, OSError."""
     path = folder / CARD_NAME
     require_part(path)
     raw = read_bounded(path, MAX_CARD_BYTES)

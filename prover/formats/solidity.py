@@ -92,8 +92,7 @@ def write_contract(key: PlainKey, *, name: str = "Groth16Verifier") -> str:
 
     raises : FormatError for more than `MAX_INPUTS` public inputs, or a name that is no identifier
     """
-    if not _NAME.fullmatch(name):
-        raise FormatError(f"{name!r} is no name of a contract", where="name", next_step="rename it")
+    require_name(name)
     if not 1 <= key.n_public <= MAX_INPUTS:
         raise FormatError(
             f"{key.n_public} public inputs; a contract has room for 1 to {MAX_INPUTS}",
@@ -103,7 +102,7 @@ def write_contract(key: PlainKey, *, name: str = "Groth16Verifier") -> str:
     public = key.public.to_ints()
     (x0, y0), *bases = [point or (0, 0) for point in public]
     terms = [
-        f"            valid := and(valid, accumulate(sum, {_hex(x)}, {_hex(y)}, "
+        f"            valid := and(valid, accumulate(sum, {show_word(x)}, {show_word(y)}, "
         f"calldataload(add(inputs, {32 * i:#x}))))"
         for i, (x, y) in enumerate(bases)
     ]
@@ -113,19 +112,26 @@ def write_contract(key: PlainKey, *, name: str = "Groth16Verifier") -> str:
     for part in ("beta", "gamma", "delta"):
         (point,) = getattr(key, part).to_ints()
         (a0, a1), (b0, b1) = point
-        g2[part] = ", ".join(map(_hex, (a1, a0, b1, b0)))
+        g2[part] = ", ".join(map(show_word, (a1, a0, b1, b0)))
     return _CONTRACT.format(
         name=name,
         n=key.n_public,
-        p=_hex(P),
-        r=_hex(R),
-        x0=_hex(x0),
-        y0=_hex(y0),
+        p=show_word(P),
+        r=show_word(R),
+        x0=show_word(x0),
+        y0=show_word(y0),
         terms="\n".join(terms),
-        alpha=tuple(map(_hex, alpha)),
+        alpha=tuple(map(show_word, alpha)),
         **g2,
     )
 
 
-def _hex(number: int) -> str:
+def require_name(name: str) -> None:
+    """Raises FormatError for a name of a contract that is no identifier."""
+    if not _NAME.fullmatch(name):
+        raise FormatError(f"{name!r} is no name of a contract", where="name", next_step="rename it")
+
+
+def show_word(number: int) -> str:
+    """A literal of a whole word."""
     return f"{number:#066x}"
