@@ -22,8 +22,8 @@ from prover.wire.statement import Occasion
 from prover.wire.training import ExportEnvelope, StepEnvelope
 from prover.wire.verdict import Verdict
 
-STEP_SELECTOR = bytes.fromhex("00000000")
-EXPORT_SELECTOR = bytes.fromhex("00000000")
+STEP_SELECTOR = bytes.fromhex("4ef678fa")
+EXPORT_SELECTOR = bytes.fromhex("6f3819bc")
 """The first bytes of keccak256 of `verify` with the types of its arguments."""
 _WORD = 32
 _INFINITY_G2 = ((0, 0), (0, 0))

@@ -1,21 +1,32 @@
-"""Verifying keys whose exponents are known, and proofs of any statement under them.
+"""Verifying keys of training whose exponents are known, and proofs of any statement under them.
 
-Such a key is of no circuit, but has as many groups, challenges and public inputs as one; what a
-verifier does with it does not depend on more.
+Such a key is of no circuit, but has as many groups, challenges and public inputs as its card says;
+what a verifier does with it does not depend on more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from random import Random
+from typing import Protocol
 
 from kernels.array import G1Array, G2Array
 from kernels.bn254 import G1, G2, R
 from kernels.encoding import encode_g1
 from kernels.reference import mul_g1, mul_g2
 from prover.groth16.transcript import compute_challenges
-from prover.wire.envelope import AnyStatement, Proof
+from prover.keys.halves import NO_FILE, VerifyingKey
+from prover.keys.training_card import ExportCard, StepCard
+from prover.training.recipe import TrainingRecipe
+from prover.wire.envelope import Proof, encode_committed
+from prover.wire.statement import Occasion
+from prover.wire.training import ExportEnvelope, ExportStatement, StepEnvelope, StepStatement
+
+
+class Encoded(Protocol):
+    def encode(self) -> bytes: ...
 
 
 def g1(*exponents: int) -> G1Array:
@@ -26,33 +37,16 @@ def g2(*exponents: int) -> G2Array:
     return G2Array.from_ints([mul_g2(x % R, G2) for x in exponents])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exponents:
-    """Of a proof. own, link, advice : of D', pi, D_A"""
-
-    a: int
-    b: int
-    c: int
-    own: int
-    link: int
-    advice: int
-
-    @property
-    def proof(self) -> Proof:
-        return Proof(
-            a=g1(self.a),
-            b=g2(self.b),
-            c=g1(self.c),
-            own=g1(self.own),
-            link=g1(self.link),
-            d_a=g1(self.advice),
-        )
+def split_points(exponents: Sequence[int]) -> list[bytes]:
+    """Points of these exponents, compressed."""
+    return [encode_g1(g1(x)) for x in exponents]
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownKey:
     """Exponents of a verifying key. public : of the points of the constant one and of each input"""
 
+    card: StepCard | ExportCard
     alpha: int
     beta: int
     delta: int
@@ -60,47 +54,103 @@ class KnownKey:
     k1: tuple[int, ...]
     k2: int
     public: tuple[int, ...]
-    n_challenges: int
 
     @classmethod
-    def draw(cls, seed: int, *, n_linked: int, n_numbers: int, n_challenges: int) -> KnownKey:
+    def draw(cls, recipe: TrainingRecipe, *, seed: int, export: bool = False) -> KnownKey:
+        kind = ExportCard if export else StepCard
+        card = kind(architecture=recipe.architecture, recipe=recipe, circuit_digest=bytes(32))
         rng = Random(seed)
+        n_public, _ = card.public_sizes
         alpha, beta, delta, delta_a, k2 = (rng.randrange(1, R) for _ in range(5))
         return cls(
+            card=card,
             alpha=alpha,
             beta=beta,
             delta=delta,
             delta_a=delta_a,
-            k1=tuple(rng.randrange(1, R) for _ in range(n_linked)),
+            k1=tuple(rng.randrange(1, R) for _ in range(card.N_LINKED)),
             k2=k2,
-            public=tuple(rng.randrange(1, R) for _ in range(1 + n_numbers + n_challenges)),
+            public=tuple(rng.randrange(1, R) for _ in range(1 + n_public)),
+        )
+
+    @cached_property
+    def verifying(self) -> VerifyingKey:
+        _, n_challenges = self.card.public_sizes
+        return VerifyingKey(
+            circuit_digest=self.card.circuit_digest,
+            card_digest=self.card.digest,
+            proving_digest=NO_FILE,
+            ceremony_digest=NO_FILE,
             n_challenges=n_challenges,
+            alpha=g1(self.alpha),
+            public=g1(*self.public),
+            beta=g2(self.beta),
+            delta=g2(self.delta),
+            delta_a=g2(self.delta_a),
+            links=g2(*self.k1, self.k2),
         )
 
     def simulate(
         self,
-        statement: AnyStatement,
+        statement: Encoded,
         commitments: Sequence[int],
-        numbers: Sequence[int],
+        numbers: Sequence[int] = (),
         *,
         seed: int = 1,
-        errors: tuple[int, int] = (0, 0),
-    ) -> Exponents:
+        error: int = 0,
+    ) -> Proof:
         """A proof of a statement about commitments of these exponents, without a witness.
 
         numbers : public inputs before the challenges
-        errors  : by what the equation of the proof and that of the link are off
+        error   : by what both equations are off, so that their product is not
         """
         rng = Random(seed)
         a, b, own, advice = (rng.randrange(1, R) for _ in range(4))
         linked = sum(k * d for k, d in zip(self.k1, commitments, strict=True))
-        link = (linked + self.k2 * own - errors[1]) % R
-        committed = encode_g1(g1(own, link, advice))
+        fixed = {"own": g1(own), "link": g1(linked + self.k2 * own - error), "d_a": g1(advice)}
         challenges = compute_challenges(
-            statement.encode(), committed=committed, n_challenges=self.n_challenges
+            statement.encode(),
+            committed=encode_committed(**fixed),
+            n_challenges=self.verifying.n_challenges,
         )
         inputs = [1, *numbers, *challenges]
         x = sum(point * s for point, s in zip(self.public, inputs, strict=True))
-        rest = a * b - self.alpha * self.beta - x - own - advice * self.delta_a - errors[0]
-        c = rest * pow(self.delta, -1, R) % R
-        return Exponents(a=a, b=b, c=c, own=own, link=link, advice=advice)
+        rest = a * b - self.alpha * self.beta - x - own - advice * self.delta_a - error
+        return Proof(a=g1(a), b=g2(b), c=g1(rest * pow(self.delta, -1, R)), **fixed)
+
+    def prove_step(
+        self, occasion: Occasion, step: int, n_real: int, commitments: Sequence[int], *, seed: int
+    ) -> StepEnvelope:
+        """An envelope about a step between commitments of these exponents."""
+        before, after, data = split_points(commitments)
+        statement = StepStatement(
+            occasion=occasion,
+            verifying_key_digest=self.verifying.digest,
+            step=step,
+            n_real=n_real,
+            before=before,
+            after=after,
+            data=data,
+        )
+        proof = self.simulate(statement, commitments, [n_real], seed=seed)
+        return StepEnvelope(statement=statement, proof=proof.encode())
+
+    def prove_export(
+        self, occasion: Occasion, commitments: Sequence[int], *, seed: int
+    ) -> ExportEnvelope:
+        """An envelope about an export between commitments of these exponents."""
+        masters, model = split_points(commitments)
+        statement = ExportStatement(
+            occasion=occasion,
+            verifying_key_digest=self.verifying.digest,
+            masters=masters,
+            model=model,
+        )
+        proof = self.simulate(statement, commitments, seed=seed)
+        return ExportEnvelope(statement=statement, proof=proof.encode())
+
+    def without_challenges(self) -> KnownKey:
+        """The same, with challenges that the points of the key do not depend on."""
+        n_numbers = len(self.public) - self.verifying.n_challenges
+        padding = (0,) * self.verifying.n_challenges
+        return replace(self, public=self.public[:n_numbers] + padding)
