@@ -177,8 +177,7 @@ def _write_numbers(kind: Kind, most: int) -> dict[str, str]:
     return {
         "fields": _indent((f"uint64 {name};" for name in kind.numbers), 8),
         "check_real": _indent([check] if "nReal" in kind.numbers else [], 8),
-        "statement": "statement" if kind.public else "",
-        "list_numbers": _indent(inputs, 8),
+        "set_numbers": _indent(inputs, 8),
     }
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from random import Random
 from typing import Protocol
 
-from kernels.array import G1Array, G2Array
+from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G1, G2, R
+from kernels.cpu.words.group import mul_g1
 from kernels.encoding import encode_g1
-from kernels.reference import mul_g1, mul_g2
+from kernels.reference import mul_g2
 from prover.groth16.transcript import compute_challenges
 from prover.keys.halves import NO_FILE, VerifyingKey
 from prover.keys.training_card import ExportCard, StepCard
@@ -29,10 +30,16 @@ class Encoded(Protocol):
     def encode(self) -> bytes: ...
 
 
+B = 7**80
+"""The exponent of B in every proof: points of G2 take long."""
+
+
 def g1(*exponents: int) -> G1Array:
-    return G1Array.from_ints([mul_g1(x % R, G1) for x in exponents])
+    scalars = FrArray.from_ints([x % R for x in exponents])
+    return mul_g1(scalars, G1Array.from_ints([G1] * len(exponents)))
 
 
+@cache
 def g2(*exponents: int) -> G2Array:
     return G2Array.from_ints([mul_g2(x % R, G2) for x in exponents])
 
@@ -105,7 +112,7 @@ class KnownKey:
         error   : by what both equations are off, so that their product is not
         """
         rng = Random(seed)
-        a, b, own, advice = (rng.randrange(1, R) for _ in range(4))
+        a, own, advice = (rng.randrange(1, R) for _ in range(3))
         linked = sum(k * d for k, d in zip(self.k1, commitments, strict=True))
         fixed = {"own": g1(own), "link": g1(linked + self.k2 * own - error), "d_a": g1(advice)}
         challenges = compute_challenges(
@@ -115,8 +122,8 @@ class KnownKey:
         )
         inputs = [1, *numbers, *challenges]
         x = sum(point * s for point, s in zip(self.public, inputs, strict=True))
-        rest = a * b - self.alpha * self.beta - x - own - advice * self.delta_a - error
-        return Proof(a=g1(a), b=g2(b), c=g1(rest * pow(self.delta, -1, R)), **fixed)
+        rest = a * B - self.alpha * self.beta - x - own - advice * self.delta_a - error
+        return Proof(a=g1(a), b=g2(B), c=g1(rest * pow(self.delta, -1, R)), **fixed)
 
     def prove_step(
         self, occasion: Occasion, step: int, n_real: int, commitments: Sequence[int], *, seed: int

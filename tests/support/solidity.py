@@ -48,10 +48,11 @@ def compile_contract(program: Path, source: str) -> Compiled:
 def run_solc(program: Path, request: dict[str, Any], *flags: str) -> dict[str, Any]:
     """The answer of the compiler to a request of its standard JSON."""
     words = ["node", str(program), "--standard-json", *flags]
-    with tempfile.TemporaryFile("w+") as answer:  # of a pipe, solc.js loses what does not fit
-        subprocess.run(
-            words, input=json.dumps(request), stdout=answer, text=True, timeout=400, check=True
-        )
+    # By files: through pipes, solc.js gives up on a long request and loses a long answer's end.
+    with tempfile.TemporaryFile("w+") as asked, tempfile.TemporaryFile("w+") as answer:
+        json.dump(request, asked)
+        asked.seek(0)
+        subprocess.run(words, stdin=asked, stdout=answer, text=True, timeout=400, check=True)
         answer.seek(0)
         text = answer.read()
     found: dict[str, Any] = json.loads(text[text.index("{") :])
