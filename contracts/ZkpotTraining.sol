@@ -2,7 +2,7 @@
 pragma solidity ^0.8.24;
 
 /// What `zkpot groth16 solidity` writes for a key of training steps.
-interface StepVerifier {
+interface IStepVerifier {
     struct Occasion {
         bytes chainId;
         bytes taskId;
@@ -41,7 +41,7 @@ interface StepVerifier {
 /// so a step shows its own batch and left_(t+1) alone. Whoever relies on a trajectory computes its name; anybody may
 /// begin one, and anybody who has the proofs may lead it on.
 contract ZkpotTraining {
-    StepVerifier public immutable verifier;
+    IStepVerifier public immutable verifier;
     /// Where a trajectory is: a hash of occasion, next step, commitment and what is left.
     mapping(bytes32 id => bytes32) public places;
 
@@ -54,12 +54,12 @@ contract ZkpotTraining {
     error NotNext(); // the step does not begin where the trajectory is, or is not on its batch
     error Forged();
 
-    constructor(StepVerifier verifier_) {
+    constructor(IStepVerifier verifier_) {
         verifier = verifier_;
     }
 
     /// Begins the trajectory of this name. start : D_M(0); left : left_0
-    function begin(StepVerifier.Occasion calldata occasion, uint256[2] calldata start, bytes32 left)
+    function begin(IStepVerifier.Occasion calldata occasion, uint256[2] calldata start, bytes32 left)
         external
         returns (bytes32 id)
     {
@@ -72,8 +72,8 @@ contract ZkpotTraining {
     /// Leads a trajectory on by one step. left : left_(t+1)
     function lead(
         bytes32 id,
-        StepVerifier.Statement calldata statement,
-        StepVerifier.Proof calldata proof,
+        IStepVerifier.Statement calldata statement,
+        IStepVerifier.Proof calldata proof,
         bytes32 left
     ) external {
         uint256[2][3] calldata d = statement.commitments;
@@ -85,7 +85,7 @@ contract ZkpotTraining {
     }
 
     /// Whether a trajectory is at its end, after so many steps, at this commitment.
-    function hasEnded(bytes32 id, StepVerifier.Occasion calldata occasion, uint64 steps, uint256[2] calldata end)
+    function hasEnded(bytes32 id, IStepVerifier.Occasion calldata occasion, uint64 steps, uint256[2] calldata end)
         external
         view
         returns (bool)
@@ -93,11 +93,11 @@ contract ZkpotTraining {
         return places[id] == _place(occasion, steps, end, 0);
     }
 
-    function _place(StepVerifier.Occasion calldata occasion, uint64 step, uint256[2] calldata at, bytes32 left)
+    function _place(IStepVerifier.Occasion calldata occasion, uint64 step, uint256[2] calldata point, bytes32 left)
         private
         pure
         returns (bytes32)
     {
-        return keccak256(abi.encode(occasion, step, at, left));
+        return keccak256(abi.encode(occasion, step, point, left));
     }
 }

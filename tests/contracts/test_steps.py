@@ -25,7 +25,7 @@ from prover.wire.training import ExportEnvelope, StepEnvelope, StepStatement
 from prover.wire.verdict import Verdict
 from tests.support import contracts
 from tests.support.contracts import WORD, Deployed, World
-from tests.support.known_training_keys import KnownKey, split_points
+from tests.support.known_training_keys import KnownKey, make_card, split_points
 from tests.support.tiny_circuits import seeded
 from tests.support.training_contracts import arrange, arrange_proof, compile_sources
 from tests.support.trajectories import (
@@ -46,7 +46,7 @@ OCCASION = Occasion(
     chain_id=b"c" * 64, task_id=b"t" * 32, round_index=3, commit_height=77, client_key=b"k" * 32
 )
 COMMITMENTS = (5**20, 7**50, 11**40)
-KNOWN = KnownKey.draw(recipe(), seed=3)
+KNOWN = KnownKey.draw(make_card(recipe()), seed=3)
 UNBOUND = KNOWN.without_challenges()
 HASHED = "t := mod(keccak256(start, add(0x1e0, 0xc0)), R)"
 
@@ -327,7 +327,7 @@ def test_a_proof_of_another_key_is_refused(
     assert not holds(world, known, encode_call(proven))
     assert not holds(world, step, encode_call(simulate()))
     # Said to be of this key: the digest is the contract's own.
-    other = KnownKey.draw(recipe(), seed=4)
+    other = KnownKey.draw(make_card(recipe()), seed=4)
     forged = other.simulate(simulate().statement, COMMITMENTS, [3])
     statement, _ = arrange(simulate())
     assert not call_values(world, known, statement, arrange_proof(forged))

@@ -18,8 +18,9 @@ from kernels.cpu.words.group import mul_g1
 from kernels.encoding import encode_g1
 from kernels.reference import mul_g2
 from prover.groth16.transcript import compute_challenges
+from prover.keys.card import Card
 from prover.keys.halves import NO_FILE, VerifyingKey
-from prover.keys.training_card import ExportCard, StepCard
+from prover.keys.training_card import StepCard, TrainingCard
 from prover.training.recipe import TrainingRecipe
 from prover.wire.envelope import Proof, encode_committed
 from prover.wire.statement import Occasion
@@ -49,11 +50,16 @@ def split_points(exponents: Sequence[int]) -> list[bytes]:
     return [encode_g1(g1(x)) for x in exponents]
 
 
+def make_card(recipe: TrainingRecipe, *, of: type[TrainingCard] = StepCard) -> TrainingCard:
+    """Of no circuit."""
+    return of(architecture=recipe.architecture, recipe=recipe, circuit_digest=bytes(32))
+
+
 @dataclass(frozen=True, kw_only=True)
 class KnownKey:
     """Exponents of a verifying key. public : of the points of the constant one and of each input"""
 
-    card: StepCard | ExportCard
+    card: Card
     alpha: int
     beta: int
     delta: int
@@ -63,9 +69,7 @@ class KnownKey:
     public: tuple[int, ...]
 
     @classmethod
-    def draw(cls, recipe: TrainingRecipe, *, seed: int, export: bool = False) -> KnownKey:
-        kind = ExportCard if export else StepCard
-        card = kind(architecture=recipe.architecture, recipe=recipe, circuit_digest=bytes(32))
+    def draw(cls, card: Card, *, seed: int) -> KnownKey:
         rng = Random(seed)
         n_public, _ = card.public_sizes
         alpha, beta, delta, delta_a, k2 = (rng.randrange(1, R) for _ in range(5))
