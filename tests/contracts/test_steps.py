@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from kernels.array import FrArray, G1Array
-from kernels.bn254 import P
+from kernels.bn254 import P, R
 from prover.circuit.training.inputs import StepInputs
-from prover.formats.calldata import EXPORT_SELECTOR, STEP_SELECTOR, encode_call
-from prover.formats.solidity_training import count_gas, write_training_contract
+from prover.contracts.calldata import EXPORT_SELECTOR, STEP_SELECTOR, encode_call
+from prover.contracts.verifier import count_gas, write_training_contract
 from prover.groth16.verify_training import verify_steps
 from prover.keys.training_card import ExportCard, StepCard
 from prover.steps import prove_export
@@ -48,6 +48,7 @@ OCCASION = Occasion(
 COMMITMENTS = (5**20, 7**50, 11**40)
 KNOWN = KnownKey.draw(make_card(recipe()), seed=3)
 UNBOUND = KNOWN.without_challenges()
+ANSWER = "return t != 0 && _hold(statement.commitments, proof, inputs, t);"
 HASHED = "t := mod(keccak256(start, add(0x1e0, 0xc0)), R)"
 
 
@@ -57,13 +58,15 @@ def write(key: KnownKey) -> str:
 
 @pytest.fixture(scope="module")
 def world(root: Path) -> World:
-    """Contracts of real keys and of known ones; `predictable` weighs its equations alike."""
-    unbound = write(UNBOUND)
-    assert unbound.count(HASHED) == 1
+    """Contracts of real keys and of known ones. `predictable` weighs its equations alike, `weight`
+    answers the weight."""
+    known, unbound = write(KNOWN), write(UNBOUND)
+    assert unbound.count(HASHED) == known.count(ANSWER) == 1
     sources = {
         "step": write_training_contract(step_key().verifying, StepCard.of(step_circuit())),
         "export": write_training_contract(export_key().verifying, ExportCard.of(export_circuit())),
-        "known": write(KNOWN),
+        "known": known,
+        "weight": known.replace(ANSWER, "assembly { mstore(0, t) return(0, 0x20) }"),
         "unbound": unbound,
         "predictable": unbound.replace(HASHED, "t := 1"),
     }
@@ -108,12 +111,16 @@ def exported() -> ExportEnvelope:
     return envelope
 
 
+def ask(world: World, contract: Deployed, calldata: bytes) -> bytes:
+    """Raises RuntimeError where it reverts."""
+    raw: bytes = world.evm.message_call(contracts.DEPLOYER, contract.address, calldata=calldata)
+    return bytes(raw)
+
+
 def holds(world: World, contract: Deployed, calldata: bytes) -> bool:
     """What `verify` answers; a revert is no."""
     try:
-        answer = bytes(
-            world.evm.message_call(contracts.DEPLOYER, contract.address, calldata=calldata)
-        )
+        answer = ask(world, contract, calldata)
     except RuntimeError:
         return False
     assert answer in (bytes(32), (1).to_bytes(32, "big"))
@@ -339,6 +346,25 @@ def test_calldata_that_is_cut_is_refused(
     calldata = encode_call(proven)
     for n in (0, 3, 4, 36, len(calldata) // 2, len(calldata) - WORD, len(calldata) - 1):
         assert not holds(world, step, calldata[:n])
+
+
+def test_the_weight_is_of_every_word(world: World) -> None:
+    """Two that were alike could be of two proofs, one of which was made for the other's weight."""
+    contract = world.deploy("weight")
+    calldata = encode_call(simulate())
+    asked = [calldata]
+    for at in range(4 + WORD, len(calldata), WORD):  # behind the place of the statement
+        word = int.from_bytes(calldata[at : at + WORD], "big")
+        asked.append(calldata[:at] + (word ^ 1).to_bytes(WORD, "big") + calldata[at + WORD :])
+    places = {WORD * i + 4 for i in (15, 24, 25, 28)}  # of the occasion and its names
+    lengths = {len(calldata) - WORD * i for i in (7, 4, 2)}
+    weights = set()
+    for i, changed in enumerate(asked):
+        if 4 + WORD * i in places | lengths:
+            continue
+        weights.add(ask(world, contract, changed))
+    assert len(weights) == len(asked) - len(places | lengths)
+    assert all(1 < int.from_bytes(weight, "big") < R for weight in weights)
 
 
 def test_equal_weights_would_let_errors_cancel(world: World) -> None:

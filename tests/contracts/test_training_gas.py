@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from federated.provable.recipes import make_trainable, suggest_recipe
-from prover.formats.solidity_training import write_training_contract
+from prover.contracts.verifier import write_training_contract
 from prover.keys.training_card import ExportCard
 from prover.model.presets import parse_architecture
 from prover.wire.statement import Occasion

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from prover.formats.solidity_training import write_training_contract
+from prover.contracts.verifier import write_training_contract
 from prover.keys.training_card import StepCard
 from prover.wire.training import StepEnvelope
 from tests.support.contracts import Artifact, Deployed, Reverted, World, keccak256

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from federated.provable.files import read_bounded
 from federated.provable.proof_file import TrainingProof, is_training_proof
+from prover.contracts.calldata import encode_call
 from prover.errors import FormatError
-from prover.formats.calldata import encode_call
 from prover.wire.training import ExportEnvelope, StepEnvelope, TrainingProofs
 
 T = TypeVar("T")

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from api.console.described import find_kind
+from prover.contracts.verifier import count_gas, write_training_contract
 from prover.errors import FormatError
 from prover.formats.json_io import read_vkey
 from prover.formats.solidity import GAS, write_contract
-from prover.formats.solidity_training import count_gas, write_training_contract
 from prover.keys.folder import load_half
 from prover.keys.training_folder import EXPORT_NAME, STEP_NAME
 

@@ -162,7 +162,7 @@ def _fill(key: VerifyingKey, kind: Kind, *, name: str | None, most: int = 0) -> 
 
 @cache
 def _read_template() -> Template:
-    return Template(Path(__file__).with_name("training_verifier.sol.template").read_text())
+    return Template(Path(__file__).with_name("verifier.sol.template").read_text())
 
 
 def _mask(bits: int) -> int:

@@ -1,4 +1,4 @@
-"""Proofs of training as contracts take them (`prover.formats.solidity_training`).
+"""Proofs of training as contracts take them (`prover.contracts.verifier`).
 
     calldata  = selector of verify(statement, proof), 4 bytes | place of the statement | proof
                 | statement
@@ -19,7 +19,7 @@ from kernels.encoding import Refused, decode_g1
 from prover.errors import FormatError
 from prover.wire.envelope import Proof
 from prover.wire.statement import Occasion
-from prover.wire.training import ExportEnvelope, StepEnvelope
+from prover.wire.training import ExportEnvelope, StepEnvelope, StepStatement
 from prover.wire.verdict import Verdict
 
 STEP_SELECTOR = bytes.fromhex("4ef678fa")
@@ -38,12 +38,11 @@ def encode_call(envelope: StepEnvelope | ExportEnvelope) -> bytes:
         raise FormatError(
             "a point of it is none", where="envelope", next_step="verify it with `zkpot verify`"
         )
-    is_step = isinstance(envelope, StepEnvelope)
-    numbers = [envelope.statement.step, envelope.statement.n_real] if is_step else []
+    numbers = [statement.step, statement.n_real] if isinstance(statement, StepStatement) else []
     fixed = _join([*numbers, *_list_g1(commitments)])
     occasion = _join([_WORD + len(fixed)]) + fixed + _encode_occasion(statement.occasion)
     points = _join(_list_proof(proof))
-    selector = STEP_SELECTOR if is_step else EXPORT_SELECTOR
+    selector = STEP_SELECTOR if numbers else EXPORT_SELECTOR
     return selector + _join([_WORD + len(points)]) + points + occasion
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kernels.encoding import encode_g1
+from prover.contracts.calldata import EXPORT_SELECTOR, STEP_SELECTOR, encode_call
+from prover.contracts.verifier import count_gas, write_training_contract
 from prover.errors import FormatError, KeyMismatch
-from prover.formats.calldata import EXPORT_SELECTOR, STEP_SELECTOR, encode_call
-from prover.formats.solidity_training import count_gas, write_training_contract
 from prover.keys.card import KeyCard, UpdateCard
 from prover.keys.folder import CARD_NAME, VERIFYING_NAME
 from prover.keys.training_card import ExportCard
