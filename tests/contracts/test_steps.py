@@ -223,13 +223,14 @@ def test_every_word_counts(world: World, step: Deployed, proven: StepEnvelope) -
 def test_no_coordinate_has_a_second_name(
     world: World, step: Deployed, proven: StepEnvelope
 ) -> None:
-    """x + p, and the other sign of y: another point, which the transcript tells from it."""
+    """x + p; what p - y wraps to where y is not below p; and the other sign of y: another point,
+    which the transcript tells from it."""
     calldata = encode_call(proven)
     points = [*range(1, 15), *range(18, 24)]  # words of the proof, of the commitments
     for place in points:
         at = 4 + WORD * place
         word = int.from_bytes(calldata[at : at + WORD], "big")
-        for other in (word + P, P - word):
+        for other in (word + P, P + (word + 2**256) % P, P - word):
             changed = calldata[:at] + other.to_bytes(WORD, "big") + calldata[at + WORD :]
             assert not holds(world, step, changed), (place, other)
 
