@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.console.ceremony.folder import CeremonyFolder, name_state
+from api.console.ceremony.parts import list_parts, name_stages
 from kernels.files import write_whole
 from prover.ceremony.own.check import require_chain, require_state
 from prover.ceremony.own.finish import read_transcript
@@ -23,44 +24,65 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 22
 
 
-def accept(
-    ceremony: CeremonyFolder,
+def accept_parts(
+    into: Path,
     returned: Path,
     device: Backend,
     progress: StageProgress,
     *,
-    place: bytes | None = None,
-) -> Transcript:
-    """The transcript that a ceremony goes on with: its folder now holds what was returned.
+    places: Collection[bytes] = (),
+) -> dict[str, tuple[Transcript, Transcript]]:
+    """What a ceremony was and what it is now, by its parts: of training two, which go on together.
 
     returned : a stranger's folder, of which transcript and last state are read; circuit and first
                key are the ceremony's own, which both are verified against
-    place    : the place that the contributor published, if it is known
-    raises   : CeremonyInvalid, FormatError for the first thing that is wrong, OSError; then the
-               folder goes on as it did before
-    cost     : a copy of the state, and `require_state`
+    places   : that the contributor published, as far as they are known
+    raises   : CeremonyInvalid, FormatError for the first thing that is wrong, OSError; then every
+               part goes on as it did before
+    cost     : a copy of each state, and `require_state`
     """
-    after = read_transcript(returned / TRANSCRIPT_NAME)
-    _require_behind(ceremony.transcript, after)
-    if place not in (None, *after.list_places()):
+    parts = {name: CeremonyFolder.load(path) for name, path in list_parts(into).items()}
+    theirs = {name: returned / name if name else returned for name in parts}
+    after = {name: read_transcript(theirs[name] / TRANSCRIPT_NAME) for name in parts}
+    for name, ceremony in parts.items():
+        _require_behind(ceremony.transcript, after[name])
+    if not {place for one in after.values() for place in one.list_places()}.issuperset(places):
         raise CeremonyInvalid("the place that was asked for is not in the transcript")
-    require_chain(after, device, progress=progress)
-    source, out = returned / name_state(after), ceremony.find_place(after)
-    write_whole(out, _read(source, ceremony.first.path.stat().st_size))
+    taken: list[Path] = []
     try:
-        require_state(
-            ceremony.first,
-            open_state(out, after.state),  # the copy: what was returned may change meanwhile
-            after,
-            random_bytes=secrets.token_bytes,
-            backend=device,
-            progress=progress,
-        )
+        for name, ceremony in parts.items():
+            report = name_stages(name, progress)
+            require_chain(after[name], device, progress=report)
+            taken.append(ceremony.find_place(after[name]))
+            _take_state(ceremony, theirs[name], after[name], device, report)
     except BaseException:
-        out.unlink(missing_ok=True)
+        for path in taken:
+            path.unlink(missing_ok=True)
         raise
-    ceremony.advance(after)
-    return after
+    found = {name: (ceremony.transcript, after[name]) for name, ceremony in parts.items()}
+    for name, ceremony in parts.items():
+        ceremony.advance(after[name])
+    return found
+
+
+def _take_state(
+    ceremony: CeremonyFolder,
+    returned: Path,
+    after: Transcript,
+    device: Backend,
+    progress: StageProgress,
+) -> None:
+    """Copies the last state into the folder, and verifies it there."""
+    out = ceremony.find_place(after)
+    write_whole(out, _read(returned / name_state(after), ceremony.first.path.stat().st_size))
+    require_state(
+        ceremony.first,
+        open_state(out, after.state),  # the copy: what was returned may change meanwhile
+        after,
+        random_bytes=secrets.token_bytes,
+        backend=device,
+        progress=progress,
+    )
 
 
 def _require_behind(before: Transcript, after: Transcript) -> None:

@@ -141,11 +141,12 @@ def accept(
         typer.Option("--into", exists=True, file_okay=False, help="The ceremony that it goes on."),
     ],
     place: Annotated[
-        bytes | None,
+        list[bytes] | None,
         typer.Option(
             parser=parse_digest,
             metavar="HEX",
-            help="Refuse what does not have this place: what the contributor published.",
+            help="Refuse what does not have this place: what the contributor published. Once for "
+            "each.",
         ),
     ] = None,
     backend: BackendName = "cpu",
@@ -158,26 +159,28 @@ def accept(
     """
     import time
 
-    from api.console.ceremony.accepting import accept
-    from api.console.ceremony.folder import CeremonyFolder
+    from api.console.ceremony.accepting import accept_parts
+    from api.console.ceremony.making import describe
+    from api.console.ceremony.parts import join_facts
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
 
     started = time.perf_counter()
     with refusing(as_json=as_json), show_steps() as progress:
-        ceremony = CeremonyFolder.load(into)
-        after = accept(ceremony, returned, load_backend(backend), progress, place=place)
-    n_before = len(ceremony.transcript.contributions)
-    facts = _describe(after) | {
-        "accepted": len(after.contributions) - n_before,
-        "accept_s": time.perf_counter() - started,
+        device = load_backend(backend)
+        parts = accept_parts(into, returned, device, progress, places=place or ())
+    accept_s = time.perf_counter() - started
+    found = {
+        name: describe(after) | {"accepted": len(after.contributions) - len(before.contributions)}
+        for name, (before, after) in parts.items()
     }
     if as_json:
-        emit_json(facts)
+        emit_json(join_facts(found) | {"accept_s": accept_s})
         return
     typer.secho("accepted", fg="green", bold=True)
-    _say_contributions(facts)
-    typer.echo(f"in {facts['accept_s']:.1f} s; hand on {into} (public)")
+    for name, facts in found.items():
+        _say_contributions(name, facts)
+    typer.echo(f"in {accept_s:.1f} s; hand on {into} (public)")
 
 
 def finish(

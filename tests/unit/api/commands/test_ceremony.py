@@ -233,7 +233,7 @@ def list_contents(folder: Path) -> dict[str, str]:
 def contribute_alone(before: Transcript) -> Transcript:
     """With a contribution whose proof holds, and whose state is that of the one before."""
     backend = get_backend("cpu")
-    after = apply(SHARES.preimage, before.anchors, backend)
+    after = apply(SHARES, before.anchors, backend)
     change = Change(
         name=b"mallory",
         beacon=b"",

@@ -71,6 +71,11 @@ def keys_of(folder: Path) -> list[object]:
     return ["--key", folder, "--require-ceremony"]
 
 
+def list_files(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
 def copy_keys(desk: Path, out: Path, files: Mapping[str, Path]) -> Path:
     """The keys of the ceremony, with other files in the place of their own."""
     shutil.copytree(desk / "keys", out)
@@ -98,6 +103,24 @@ def test_everybody_verifies_both(desk: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "place" in refuse("ceremony_invalid", "ceremony", "verify", desk / "keys", *wrong)
     said = run("ceremony", "verify", desk / "keys").stdout
     assert "place 1 of export, contribution of 'alice'" in said
+
+
+def test_both_are_taken_into_the_ceremony_or_neither(desk: Path, tmp_path: Path) -> None:
+    own, returned = tmp_path / "own", tmp_path / "returned"
+    shutil.copytree(desk / "begun", own)
+    shutil.copytree(desk / "begun", returned)
+    told = succeed("ceremony", "contribute", returned, "--name", "carol")
+    state = returned / EXPORT_NAME / "state-3.key"
+    kept, raw = list_files(own), state.read_bytes()
+    accept = ("ceremony", "accept", returned, "--into", own)
+    state.write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    refuse("bad_format", *accept)
+    assert list_files(own) == kept  # not the step's either, whose state holds
+    state.write_bytes(raw)
+    places = [x for name in PARTS for x in ("--place", told[name]["places"][-1])]
+    found = succeed(*accept, *places)
+    assert all((found[x]["accepted"], found[x]["places"]) == (1, told[x]["places"]) for x in PARTS)
+    assert list_files(own) == list_files(returned)
 
 
 def test_a_proof_of_training_under_keys_of_a_ceremony(desk: Path, proof: Path) -> None:
