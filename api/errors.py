@@ -19,6 +19,8 @@ ApiError, a `kernels.errors.ZkpotError`
 ├── Abandoned            a task is not this worker's any more, or goes back: the work stops
 ├── ServiceRefused       the service answered with a problem (`api.client.http`)
 ├── ServiceGone          the service has not answered for a while
+├── FolderBusy           another process serves a ceremony, or contributes to it
+├── TurnLost             a contribution over HTTP was not taken
 ├── DemoFailed           the demonstration cannot go on
 ├── DemoUnknown          there is no such demonstration
 └── ApiProblem           a route refuses (`api.http.problems`, where its code has a status)
@@ -197,6 +199,18 @@ class ServiceGone(ApiError):
             f"the service has not answered for {silence_s:.0f} s; see whether it runs, then follow "
             "the job again: it goes on without its followers"
         )
+
+
+class FolderBusy(ApiError):
+    """Another process has the folder of a ceremony; says what to do."""
+
+    code = "folder_busy"
+
+
+class TurnLost(ApiError):
+    """The server of a ceremony did not take a contribution; says why, and what to do."""
+
+    code = "turn_lost"
 
 
 class DemoFailed(ApiError):

@@ -86,6 +86,18 @@ def write_new(path: Path, raw: bytes, *, mode: int = PRIVATE) -> None:
     _sync_if_possible(path.parent)
 
 
+def move_whole(source: Path, path: Path) -> None:
+    """Puts a file, of the same file system, into the place of `path`; it is on the disk before.
+
+    raises : OSError
+    """
+    with source.open("rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(source, path)
+    for folder in {path.parent, source.parent}:
+        _sync_if_possible(folder)
+
+
 class _Staged:
     """A file beside `path`, open for writing; gone after the `with` block unless it was placed.
 

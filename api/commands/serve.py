@@ -9,42 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.console.options import BackendName
-from api.console.output import AsJson, emit_json, refuse
+from api.console.options import BackendName, Host, KeyFile, Names, Port, WithoutKeys
+from api.console.output import AsJson, emit_json
 
 if TYPE_CHECKING:
-    import socket
-
     from redis import Redis
 
-    from api.http.auth import KeyRing
     from api.http.chain.history import ChainHistory
     from api.settings import Settings
 
 WORKER_GRACE_S = 10.0
 WORKER_NICENESS = 10
 """On a machine that all share, a proof takes what the answers to callers leave."""
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-Host = Annotated[str, typer.Option(help="Address to listen on.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")]
-KeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--keys",
-        envvar="ZKPOT_API_KEYS_FILE",
-        exists=True,
-        dir_okay=False,
-        help="API keys, one line each, of `zkpot api-key`.",
-    ),
-]
-WithoutKeys = Annotated[
-    bool, typer.Option("--without-keys", help="Serve everyone who reaches the address.")
-]
-Names = Annotated[
-    list[str] | None,
-    typer.Option("--name", help="Without keys: a name to answer to, besides localhost."),
-]
 Workers = Annotated[
     int, typer.Option(min=0, max=64, help="Processes that prove; the processors are divided.")
 ]
@@ -69,6 +45,7 @@ def api(
     from api.assembly import build_service, spooling
     from api.console.queue_access import open_queue, read_settings
     from api.http.app import build_app
+    from api.http.listening import listen_or_refuse, load_keys, show_address
     from api.http.server import build_server
     from api.process.streams import outlast_output
     from api.process.supervisor import stop_on_signals
@@ -76,21 +53,15 @@ def api(
     from api.queue.queue import JobQueue
 
     outlast_output()
-    ring = _load_keys(keys)
-    if ring.is_open and host not in LOOPBACK and not without_keys:
-        raise typer.BadParameter(
-            "other machines can reach this address: give --keys, or --without-keys if all may",
-            param_hint="--host",
-        )
+    ring = load_keys(keys, host=host, without_keys=without_keys)
     names = [host, *(name or ())]
     settings = read_settings()
     with open_queue(settings, keeps_jobs=True) as redis, spooling(settings):
         service = build_service(redis, settings)
         service.sweep()
-        listening = _listen(host, port)
+        listening = listen_or_refuse(host, port)
         registry = CollectorRegistry()
         QueueCollector(JobQueue(redis, settings), registry)
-        shown = f"[{host}]" if ":" in host else host
         with closing(service), _following(settings, redis) as chain, listening:
             app = build_app(
                 service,
@@ -102,7 +73,7 @@ def api(
             )
             server = build_server(app, host=host, port=port)
             stop_on_signals(server.stop)
-            typer.echo(f"http://{shown}:{listening.getsockname()[1]}")
+            typer.echo(show_address(host, listening))
             server.run(sockets=[listening])
 
 
@@ -169,7 +140,7 @@ def up(
 def api_key(
     name: Annotated[str, typer.Argument(help="Whose key; owns what is uploaded with it.")],
     file: Annotated[Path, typer.Option(help="File of keys to add to.", dir_okay=False)],
-    scope: Annotated[list[str], typer.Option(help="read, jobs, verify, admin.")],
+    scope: Annotated[list[str], typer.Option(help="read, jobs, verify, contribute, admin.")],
     as_json: AsJson = False,
 ) -> None:
     """Make an API key. It is shown once; the file keeps its digest."""
@@ -223,29 +194,7 @@ def _following(settings: Settings, redis: Redis) -> Iterator[ChainHistory | None
 
 def choose_port(host: str, port: int, *, as_json: bool = False) -> int:
     """The port, or a free one for 0, once nobody else is seen to listen there."""
-    with _listen(host, port, as_json=as_json) as probe:
+    from api.http.listening import listen_or_refuse
+
+    with listen_or_refuse(host, port, as_json=as_json) as probe:
         return int(probe.getsockname()[1])
-
-
-def _listen(host: str, port: int, *, as_json: bool = False) -> socket.socket:
-    from api.http.server import listen
-
-    try:
-        return listen(host, port)
-    except OSError as error:
-        why = str(error.strerror).partition(" (")[0]  # the address follows, which is said before
-        refuse(
-            f"cannot listen on {host} port {port}: {why}; end what listens there, or "
-            "give another --port (0 takes a free one)",
-            code="io_error",
-            as_json=as_json,
-        )
-
-
-def _load_keys(path: Path | None) -> KeyRing:
-    from api.console.refusals import meaning
-    from api.errors import KeyFileError
-    from api.http.auth import KeyRing
-
-    with meaning("--keys", KeyFileError, OSError):
-        return KeyRing.load(path)

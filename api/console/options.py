@@ -46,6 +46,25 @@ KeyDigest = Annotated[
 KeyFolder = Annotated[
     Path, typer.Option("--key", exists=True, file_okay=False, help="Folder of `zkpot setup`.")
 ]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes any free one.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        envvar="ZKPOT_API_KEYS_FILE",
+        exists=True,
+        dir_okay=False,
+        help="API keys, one line each, of `zkpot api-key`.",
+    ),
+]
+WithoutKeys = Annotated[
+    bool, typer.Option("--without-keys", help="Serve everyone who reaches the address.")
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--name", help="Without keys: a name to answer to, besides localhost."),
+]
 ModelFile = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, help="A model of `zkpot quantize` (.zkq).")
 ]

@@ -36,6 +36,7 @@ class Scope(StrEnum):
     READ = "read"  # own jobs, proofs, circuits, queue and workers
     JOBS = "jobs"  # upload models and data, submit and cancel jobs
     VERIFY = "verify"
+    CONTRIBUTE = "contribute"  # to a ceremony that is served
     ADMIN = "admin"
 
 

@@ -125,6 +125,24 @@ KINDS: Mapping[str, Kind] = {
     "too_many_verifications": Kind(
         429, "Too many verifications are under way", "ask again after Retry-After seconds"
     ),
+    "bad_token": Kind(
+        401, "The token is not this ticket's", "send the `token` that joining the queue gave"
+    ),
+    "not_your_turn": Kind(
+        409, "It is not this ticket's turn", "ask for the ticket until its stage is `working`"
+    ),
+    "offset_mismatch": Kind(
+        409, "The upload goes on elsewhere", "ask for Upload-Offset by HEAD, and go on from there"
+    ),
+    "unsupported_version": Kind(
+        412, "Another version of tus is spoken here", "send `Tus-Resumable: 1.0.0`"
+    ),
+    "range_not_satisfiable": Kind(
+        416, "The file has no such range", "ask for a range within the file's size"
+    ),
+    "checksum_mismatch": Kind(
+        460, "The chunk is not what its checksum says", "send the chunk again, from the same offset"
+    ),
     "bad_model": Kind(422, "The bytes are no quantized model", "upload a .zkq file"),
     "bad_dataset": Kind(
         422, "The samples cannot be used", "name samples such as mnist:test[0:1024]"
@@ -148,6 +166,7 @@ _BY_STATUS = {
     409: "conflict",
     413: "body_too_large",
     415: "unsupported_media_type",
+    416: "range_not_satisfiable",
     422: "invalid_request",
     429: "rate_limited",
     503: "unavailable",
