@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.ceremony.commands import register as register_ceremony
 from api.console.ceremony.circuits import register as register_keys
-from api.console.ceremony.commands import register as register_ceremony
 from api.console.options import (
     BackendName,
     BatchSize,

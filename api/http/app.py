@@ -19,7 +19,7 @@ from api.http import problems
 from api.http.auth import KeyRing
 from api.http.chain.history import ChainHistory
 from api.http.gate import HeadIsGet, KnownHosts, KnownMethods, ReadersLeave
-from api.http.headers import EXPERIMENTS_PAGE, SafeHeaders
+from api.http.headers import EXPERIMENTS_PAGE, WEB, SafeHeaders
 from api.http.limits import Places, RateLimits, Shares
 from api.http.patience import Patience
 from api.http.problems import OnlyProblems, Problem, document
@@ -32,7 +32,6 @@ from api.http.schemas import Health
 from api.http.service import Service
 from kernels.versions import find_own_version
 
-WEB = Path(__file__).parent / "web"
 RATES = {"read": "400/second", "submit": "60/second", "verify": "10/second", "guess": "5/second"}
 MAX_STREAMS = 256
 MAX_STREAMS_PER_CALLER = 64

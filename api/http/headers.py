@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -9,6 +11,8 @@ from api.http.problems import ApiProblem, respond
 
 MAX_HEADER_BYTES = 8192
 EXPERIMENTS_PAGE = "/experiments"
+WEB = Path(__file__).parent / "web"
+"""The files of the pages."""
 _PAGE_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; "
     "form-action 'self'; object-src 'none'"

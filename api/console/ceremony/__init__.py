@@ -1,1 +1,1 @@
-"""Ceremonies for keys of ours: the commands of `zkpot ceremony`, and their folder."""
+"""Ceremonies for keys of ours: their folder, first key and verification, as commands need them."""
