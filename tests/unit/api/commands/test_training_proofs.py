@@ -13,11 +13,12 @@ import pytest
 from api.console.training import keys as making
 from federated.provable.proof_file import TrainingProof, choose_steps
 from federated.provable.trajectory import digest_model
+from prover.contracts.calldata import encode_call
 from prover.errors import DoesNotFit
 from prover.keys.folder import VERIFYING_NAME
 from prover.keys.training_folder import load_training_halves
 from prover.model.zkq import decode_model
-from prover.wire.training import TrainingProofs
+from prover.wire.training import ExportEnvelope, StepEnvelope, TrainingProofs
 from tests.support.commands import misuse, refuse, run, succeed
 
 ARCH, N_STEPS = "mlp-9-7-3", 7
@@ -306,6 +307,28 @@ def test_inspect_says_what_files_say_and_nothing_private(
     (tmp_path / "step").write_bytes(proof.steps[2][:-1])
     refuse("bad_format", "inspect", tmp_path / "step")
     refuse("bad_format", "inspect", tmp_path)
+
+
+# -- contracts -------------------------------------------------------------------------------------
+
+
+def test_a_contract_of_the_keys_is_called_with_proofs_of_the_file(
+    lab: Lab, sampled: Path, tmp_path: Path
+) -> None:
+    proof = TrainingProof.decode(sampled.read_bytes())
+    last, end = StepEnvelope.decode(proof.steps[-1]), ExportEnvelope.decode(proof.export)
+    assert last is not None
+    assert end is not None
+    step, out = last.statement.step, tmp_path / "it.sol"
+    for name, envelope, more in (("step", last, ("--step", step)), ("export", end, ())):
+        assert succeed("groth16", "solidity", lab.keys / name, out)["n_public"] in (1, 3)
+        assert envelope.statement.verifying_key_digest.hex() in out.read_text()
+        found = succeed("groth16", "calldata", sampled, *more)
+        assert found == {"calldata": f"0x{encode_call(envelope).hex()}"}
+    (unproven, *_) = set(range(N_STEPS)) - set(proof.chosen)
+    told = refuse("bad_format", "groth16", "calldata", sampled, "--step", unproven)
+    assert f"no proof of step {unproven}" in told
+    refuse("bad_format", "groth16", "calldata", lab.batches / "batches.commit")
 
 
 # -- refused ---------------------------------------------------------------------------------------
