@@ -46,6 +46,7 @@ from prover.errors import FormatError
 
 RETRY_S, MAX_RETRY_S = 5, 3600
 _MIB = 1 << 20
+_FOLLOW_AGAIN = "follow the job again: it goes on without its followers"
 SHARES = {
     "tasks": "you have as many tasks in the queue as one caller may have; wait until some end",
     "bytes": "you have as many results here as one caller may have; wait until some expire",
@@ -194,10 +195,10 @@ class ServiceGone(ApiError):
 
     code = "service_gone"
 
-    def __init__(self, silence_s: float) -> None:
+    def __init__(self, silence_s: float, what_then: str = _FOLLOW_AGAIN) -> None:
         super().__init__(
-            f"the service has not answered for {silence_s:.0f} s; see whether it runs, then follow "
-            "the job again: it goes on without its followers"
+            f"the service has not answered for {silence_s:.0f} s; see whether it runs, then "
+            f"{what_then}"
         )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.ceremony.addresses import ServerKey, connecting, is_url, require_folder
+from api.ceremony.serving import serve
 from api.console.options import (
     BackendName,
     BatchSize,
@@ -21,10 +25,14 @@ from api.console.output import AsJson, emit_json, refuse
 
 if TYPE_CHECKING:
     from api.console.ceremony.choosing import Choice
+    from kernels.backend import Backend
+    from prover.ceremony.own.contribute import Origin
+    from prover.ceremony.own.record import Transcript
 
 Folder = Annotated[
     Path, typer.Argument(exists=True, file_okay=False, help="Folder of `zkpot ceremony new`.")
 ]
+Where = Annotated[str, typer.Argument(help="Folder of `zkpot ceremony new`, or a server's URL.")]
 Ptau = typer.Option("--ptau", exists=True, dir_okay=False, help="Powers of tau, prepared or not.")
 MaxExponent = Annotated[
     int, typer.Option(min=10, max=63, help="Repeat at most 2^N hashes of beacons.")
@@ -40,7 +48,7 @@ Powers = Annotated[
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Make a key by many parties, for who relies on none.")
-    for command in (new, contribute, accept, verify, finish):
+    for command in (new, serve, contribute, accept, verify, finish):
         group.command()(command)
     app.add_typer(group, name="ceremony", no_args_is_help=True)
 
@@ -98,20 +106,29 @@ def new(
 
 
 def contribute(
-    folder: Folder,
+    where: Where,
     name: Annotated[str, typer.Option("--name", help="Who contributes, for all to read.")] = "",
+    key_file: ServerKey = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            help="Of a URL: keep what is downloaded and computed here, to go on from after a cut.",
+        ),
+    ] = None,
     backend: BackendName = "cpu",
     as_json: AsJson = False,
 ) -> None:
     """Put secret shares into a ceremony, drawn by this machine and forgotten with this process.
 
-    What others contributed is verified before. The folder goes on with the next contributor. Of
-    training both ceremonies are contributed to.
+    What others contributed is verified before. A folder goes on with the next contributor; the
+    server of a URL (`zkpot ceremony serve`) gives a turn, and takes the contribution. Of a folder
+    of training both ceremonies are contributed to.
     """
     import time
 
-    from api.console.ceremony.making import contribute_to
-    from api.console.ceremony.parts import join_facts
+    from api.console.ceremony.making import contribute_to, describe
+    from api.console.ceremony.parts import WHOLE, join_facts
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
     from prover.ceremony.own.contribute import Origin
@@ -120,8 +137,11 @@ def contribute(
     with refusing(as_json=as_json):
         origin = Origin(name=name)
         device = load_backend(backend)
-        with show_steps() as progress:
-            found = contribute_to(folder, origin, device, progress)
+        if is_url(where):
+            found = {WHOLE: describe(_contribute_there(where, origin, key_file, work, device))}
+        else:
+            with show_steps() as progress:
+                found = contribute_to(require_folder(where), origin, device, progress)
     contribute_s = time.perf_counter() - started
     if as_json:
         emit_json(join_facts(found) | {"contribute_s": contribute_s})
@@ -129,7 +149,33 @@ def contribute(
     for part, facts in found.items():
         n, of = len(facts["contributions"]), f" of {part}" if part else ""
         typer.echo(f"place {n}{of}, behind your contribution (publish it)\n  {facts['places'][n]}")
-    typer.echo(f"in {contribute_s:.1f} s; hand on {folder} (public)")
+    goes_on = "the server accepted it" if is_url(where) else f"hand on {where} (public)"
+    typer.echo(f"in {contribute_s:.1f} s; {goes_on}")
+
+
+def _contribute_there(
+    url: str, origin: Origin, key_file: Path | None, work: Path | None, device: Backend
+) -> Transcript:
+    from contextlib import ExitStack
+    from tempfile import TemporaryDirectory
+
+    from api.ceremony.contributing import Contributor
+    from api.console.progress import show_bytes, show_steps
+
+    with ExitStack() as stack:
+        if work is None:
+            work = Path(stack.enter_context(TemporaryDirectory(prefix="zkpot-ceremony-")))
+        work.mkdir(parents=True, exist_ok=True)
+        server = stack.enter_context(connecting(url, key_file))
+        return Contributor(
+            server,
+            work,
+            origin,
+            device,
+            say=lambda line: typer.echo(line, err=True),
+            show_moved=show_bytes,
+            show_computed=show_steps,
+        ).run()
 
 
 def accept(
@@ -234,9 +280,8 @@ def finish(
 
 
 def verify(
-    folder: Annotated[
-        Path,
-        typer.Argument(exists=True, file_okay=False, help="A ceremony, or a key that one ended in"),
+    where: Annotated[
+        str, typer.Argument(help="A ceremony's folder or URL, or the folder of a key.")
     ],
     ptau: Annotated[Path | None, Ptau] = None,
     place: Annotated[
@@ -269,7 +314,7 @@ def verify(
     from prover.keys.training_folder import digest_keys
 
     started = time.perf_counter()
-    with refusing(as_json=as_json), show_steps() as progress:
+    with refusing(as_json=as_json), _bringing(where) as folder, show_steps() as progress:
         parts = verify_parts(
             folder,
             ptau,
@@ -304,6 +349,23 @@ def verify(
         typer.echo(f"key digest {digest}{' (of both)' if len(parts) > 1 else ''}")
     for line in left_out:
         typer.echo(f"not verified: {line}")
+
+
+@contextmanager
+def _bringing(where: str) -> Iterator[Path]:
+    """A folder; of a URL one that is gone afterwards."""
+    from tempfile import TemporaryDirectory
+
+    from api.ceremony.contributing import fetch_ceremony
+    from api.console.progress import show_bytes
+
+    if not is_url(where):
+        yield require_folder(where)
+        return
+    with TemporaryDirectory(prefix="zkpot-ceremony-") as scratch:
+        with connecting(where, None) as server, show_bytes() as update:
+            fetch_ceremony(server, Path(scratch), update)
+        yield Path(scratch)
 
 
 def _say_contributions(part: str, facts: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ from prover.keys.folder import TRANSCRIPT_NAME
 from prover.randomness import RandomBytes
 
 ID_BYTES, TOKEN_BYTES = 8, 32
+MAX_DETAIL = 1000
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -251,7 +252,7 @@ class Desk:
             if is_behind(self.shelf.ceremony.transcript, record):
                 self._end(ticket, Stage.ACCEPTED, self.shelf.places[-1])
             else:
-                self._end(ticket, Stage.REFUSED, f"{told.code}: {told.text}")
+                self._end(ticket, Stage.REFUSED, _shorten(f"{told.code}: {told.text}"))
 
     def _reload(self) -> None:
         """The folder, where it went on without this desk."""
@@ -323,6 +324,11 @@ def _require_turn(ticket: Ticket) -> None:
         raise ApiProblem("not_your_turn", f"the ticket is {ticket.stage.value}")
     told = f"the ticket is {ticket.stage.value}"
     raise ApiProblem("gone", told, next_step="join the queue again")
+
+
+def _shorten(text: str) -> str:
+    """A line for a terminal: names in it are strangers' words."""
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_DETAIL])
 
 
 def _digest(token: str) -> bytes:

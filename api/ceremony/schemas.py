@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
 from api.ceremony.queue import Stage
 from api.http.schemas import Answer, Digest, Request
@@ -14,6 +14,8 @@ MAX_CHUNK_BYTES = 1 << 22
 POLL_S = 5
 """How often who waits asks."""
 
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]{0,1000}$")]
+"""Words for a terminal."""
 ContributorName = Annotated[str, StringConstraints(pattern=r"^[\x20-\x7e]{0,64}$")]
 TicketId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 Token = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -25,31 +27,37 @@ class JoinRequest(Request):
     name: ContributorName = ""
 
 
-class FileView(Answer):
+class Told(Answer):
+    """Numbers are finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class FileView(Told):
     """A file of the ceremony; `GET /v1/ceremony/files/{name}`."""
 
-    name: str
+    name: Line
     n_bytes: int = Field(ge=0)
     sha256: Digest
 
 
-class ContributionView(Answer):
+class ContributionView(Told):
     """Who contributed, in their own words, and the place behind it."""
 
-    name: str
+    name: ContributorName
     place: Digest
 
 
-class WorkView(Answer):
+class WorkView(Told):
     """Whose turn it is, and how far the upload came."""
 
-    name: str
+    name: ContributorName
     stage: Stage
     offset: int
     left_s: float
 
 
-class CeremonyView(Answer):
+class CeremonyView(Told):
     """A ceremony, and its queue.
 
     place  : the last one, which the next contribution goes behind
@@ -58,7 +66,7 @@ class CeremonyView(Answer):
     turn_s : after which a turn ends in which nothing moves
     """
 
-    architecture: str
+    architecture: Line
     circuit_digest: Digest
     place_0: Digest
     place: Digest
@@ -72,7 +80,7 @@ class CeremonyView(Answer):
     needs_key: bool
 
 
-class TicketView(Answer):
+class TicketView(Told):
     """A ticket, as its holder sees it.
 
     place  : the one that the contribution has to be behind
@@ -83,7 +91,7 @@ class TicketView(Answer):
 
     id: TicketId
     stage: Stage
-    detail: str
+    detail: Line
     place: Digest
     n_ahead: int
     wait_s: float | None
@@ -93,7 +101,7 @@ class TicketView(Answer):
     state_bytes: int
 
 
-class Joined(Answer):
+class Joined(Told):
     """A new ticket, and its token, which is told once."""
 
     token: Token

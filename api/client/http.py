@@ -75,16 +75,7 @@ class Client:
     @classmethod
     def connect(cls, url: str, *, key: str | None = None) -> Self:
         """Directly to this machine, else as the environment says. Raises ProxyUnusable."""
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        proxy = find_proxy(url)
-        if proxy is not None:
-            http = httpx2.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S, proxy=proxy)
-        else:  # the environment's certificates count, its proxies do not
-            trusted = httpx2.create_ssl_context() if url.startswith("https:") else True
-            http = httpx2.Client(
-                base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False, verify=trusted
-            )
-        return cls(http)
+        return cls(connect(url, key=key))
 
     def __enter__(self) -> Self:
         return self
@@ -220,6 +211,19 @@ class Client:
         return answer.model_validate_json(got.content)
 
 
+def connect(url: str, *, key: str | None = None) -> httpx2.Client:
+    """Connections directly to this machine, else as the environment says. Raises ProxyUnusable."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    proxy = find_proxy(url)
+    if proxy is not None:
+        return httpx2.Client(base_url=url, headers=headers, timeout=_TIMEOUT_S, proxy=proxy)
+    # The environment's certificates count, its proxies do not.
+    trusted = httpx2.create_ssl_context() if url.startswith("https:") else True
+    return httpx2.Client(
+        base_url=url, headers=headers, timeout=_TIMEOUT_S, trust_env=False, verify=trusted
+    )
+
+
 def parse_events(lines: Iterable[str]) -> Iterator[JobEvent]:
     """Events of a `text/event-stream`; comments and events without data are passed over."""
     fields: dict[str, str] = {}
@@ -239,6 +243,11 @@ def _checked(answer: httpx2.Response) -> httpx2.Response:
     """The answer itself when it is a success."""
     if answer.is_success:
         return answer
+    raise read_refusal(answer)
+
+
+def read_refusal(answer: httpx2.Response) -> ServiceRefused:
+    """What a service that refused, whose answer was read, said."""
     try:
         problem = Problem.model_validate_json(answer.content)
     except ValidationError:
@@ -250,4 +259,4 @@ def _checked(answer: httpx2.Response) -> httpx2.Response:
             next_step="ask who runs the service",
         )
     wait = answer.headers.get("Retry-After", "")
-    raise ServiceRefused(problem, float(wait) if wait.isdigit() else None)
+    return ServiceRefused(problem, float(wait) if wait.isdigit() else None)

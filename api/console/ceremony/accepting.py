@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.console.ceremony.folder import CeremonyFolder, name_state
+from api.console.ceremony.holding import holding
 from api.console.ceremony.parts import list_parts, name_stages
 from kernels.files import write_whole
 from prover.ceremony.own.check import require_chain, require_state
@@ -41,6 +43,19 @@ def accept_parts(
                part goes on as it did before
     cost     : a copy of each state, and `require_state`
     """
+    with ExitStack() as stack:
+        for path in list_parts(into).values():
+            stack.enter_context(holding(path))
+        return _take(into, returned, device, progress, places)
+
+
+def _take(
+    into: Path,
+    returned: Path,
+    device: Backend,
+    progress: StageProgress,
+    places: Collection[bytes],
+) -> dict[str, tuple[Transcript, Transcript]]:
     parts = {name: CeremonyFolder.load(path) for name, path in list_parts(into).items()}
     theirs = {name: returned / name if name else returned for name in parts}
     after = {name: read_transcript(theirs[name] / TRANSCRIPT_NAME) for name in parts}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.console.ceremony.first_key import list_first, make_first_key
 from api.console.ceremony.folder import FIRST_NAME, CeremonyFolder
+from api.console.ceremony.holding import holding
 from api.console.ceremony.parts import list_parts, name_stages, require_one_recipe
 from api.console.files import Filling, filling
 from kernels.files import write_whole
@@ -70,11 +71,14 @@ def contribute_to(folder: Path, origin: Origin, device: Backend, progress: Stage
     Raises ProverError, OSError.
     """
     found: Facts = {}
-    for name, ceremony in _load(folder).items():
-        stages = name_stages(name, progress)
-        after = go_on(ceremony, origin, ceremony.next_state, device, stages)
-        ceremony.advance(after)
-        found[name] = describe(after)
+    with ExitStack() as stack:
+        for path in list_parts(folder).values():
+            stack.enter_context(holding(path))
+        for name, ceremony in _load(folder).items():
+            stages = name_stages(name, progress)
+            after = go_on(ceremony, origin, ceremony.next_state, device, stages)
+            ceremony.advance(after)
+            found[name] = describe(after)
     return found
 
 
