@@ -43,9 +43,3 @@ def require_next(
         backend=backend,
     )
     return after
-
-
-def is_behind(transcript: Transcript, record: bytes) -> bool:
-    """Whether the last contribution of a transcript is this one."""
-    found = transcript.contributions
-    return bool(found) and found[-1].encode() == record

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Event, RLock
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from api.ceremony.checking import MAX_RECORD_BYTES, is_behind, require_next
+from api.ceremony.checking import MAX_RECORD_BYTES, require_next
 from api.ceremony.journal import Journal
 from api.ceremony.queue import Limits, Queue, Stage, Ticket
 from api.ceremony.shelf import Shelf
@@ -195,7 +195,7 @@ class Desk:
         if len(record) > MAX_RECORD_BYTES:
             raise ApiProblem("body_too_large", f"the limit is {MAX_RECORD_BYTES} bytes")
         write_whole(self._journal.record(ticket_id), [record])
-        self._queue.check(ticket_id)
+        self._queue.check(ticket_id, self.shelf.places[-1])
         self._journal.save(self._queue)
         self._work.set()
         return self._stand(self._find(ticket_id))
@@ -249,7 +249,7 @@ class Desk:
         """The end of a turn, well even so if the folder has the contribution already."""
         with self._lock:
             self._reload()
-            if is_behind(self.shelf.ceremony.transcript, record):
+            if self.shelf.has_gone_on(ticket.behind, record):
                 self._end(ticket, Stage.ACCEPTED, self.shelf.places[-1])
             else:
                 self._end(ticket, Stage.REFUSED, _shorten(f"{told.code}: {told.text}"))
@@ -270,7 +270,7 @@ class Desk:
             return
         record = self._journal.record(ticket.id)
         raw = record.read_bytes() if record.exists() else b""
-        if is_behind(self.shelf.ceremony.transcript, raw):
+        if self.shelf.has_gone_on(ticket.behind, raw):
             self._end(ticket, Stage.ACCEPTED, self.shelf.places[-1])
         elif raw and self._find_state(ticket, self.shelf).exists():
             self._work.set()

@@ -28,6 +28,7 @@ FOLDER = "queue"
 VERSION = 1
 MAX_BYTES = 1 << 22
 _NAME = "queue.json"
+_FIELDS = ("id", "token_sha256", "name", "stage", "behind", "detail")
 _ID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
@@ -132,13 +133,14 @@ def _write_ticket(one: Ticket) -> dict[str, str]:
         "token_sha256": one.token_digest.hex(),
         "name": one.name,
         "stage": one.stage.value,
+        "behind": one.behind,
         "detail": one.detail,
     }
 
 
 def _read_ticket(value: dict[str, Any], now: float) -> Ticket:
     """Raises ValueError, TypeError, KeyError."""
-    found = {name: value[name] for name in ("id", "name", "detail", "token_sha256", "stage")}
+    found = {name: value[name] for name in _FIELDS}
     if not all(isinstance(one, str) for one in found.values()) or not _ID.fullmatch(found["id"]):
         raise ValueError("no ticket")
     return Ticket(
@@ -146,6 +148,7 @@ def _read_ticket(value: dict[str, Any], now: float) -> Ticket:
         token_digest=bytes.fromhex(found["token_sha256"]),
         name=found["name"],
         stage=Stage(found["stage"]),
+        behind=found["behind"],
         detail=found["detail"],
         seen_at=now,
         turn_at=now,

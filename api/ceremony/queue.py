@@ -1,8 +1,7 @@
 """Who contributes when: the queue of a ceremony. No clock, no disk: times are arguments.
 
-    waiting -> working -> checking -> accepted
-        \         \           `-----> refused
-         `---------`----------------> late, left
+    waiting -> working -> checking -> accepted | refused
+    waiting | working -> late | left
 
 A ticket is one turn of one contributor. One ticket at a time is `working`: it downloads, computes
 and uploads. It is late when nothing of that moved for `turn_s`, or all of it took `longest_s`; and
@@ -66,6 +65,7 @@ class Ticket:
 
     token_digest : sha256 of what its holder shows
     caller  : key or address that asked for it; empty after a restart: addresses are on no disk
+    behind  : while its contribution is checked: the place that it has to be behind
     detail  : the place behind an accepted contribution, or why there is none
     seen_at, turn_at, moved_at : seconds; when its holder last asked, its turn began, and something
               of it last moved
@@ -76,6 +76,7 @@ class Ticket:
     name: str
     caller: str = ""
     stage: Stage = Stage.WAITING
+    behind: str = ""
     detail: str = ""
     seen_at: float = 0.0
     turn_at: float = 0.0
@@ -152,9 +153,9 @@ class Queue:
         if one.stage is Stage.WORKING:
             self._put(replace(one, moved_at=now, seen_at=now))
 
-    def check(self, ticket_id: str) -> None:
+    def check(self, ticket_id: str, behind: str) -> None:
         """All is uploaded: from here on it is the server that works."""
-        self._put(replace(self._tickets[ticket_id], stage=Stage.CHECKING))
+        self._put(replace(self._tickets[ticket_id], stage=Stage.CHECKING, behind=behind))
 
     def work_again(self, ticket_id: str, now: float) -> None:
         """What was uploaded is gone: the turn begins anew."""

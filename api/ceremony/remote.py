@@ -114,7 +114,7 @@ class CeremonyServer:
         offset = part.stat().st_size if part.exists() else 0
         if file.n_bytes - offset > shutil.disk_usage(folder).free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        with part.open("ab", buffering=0) as stream:
+        with part.open("ab") as stream:
             if offset > file.n_bytes:
                 stream.truncate(0)
             self._patiently(lambda: self._fill(stream, file, update, ticket))
@@ -144,7 +144,7 @@ class CeremonyServer:
                 told = answer.headers.get("Content-Range", "")
                 if not told.startswith(f"bytes {offset}-"):
                     raise _bad(f"the server gives no ranges of {file.name}")
-                for piece in answer.iter_raw(1 << 16):
+                for piece in answer.iter_raw():
                     if offset + len(piece) > stop:
                         raise _bad(f"{file.name} is longer than the server says")
                     stream.write(piece)
@@ -257,7 +257,7 @@ def _plain(headers: dict[str, str]) -> dict[str, str]:
 def _read_whole(answer: httpx2.Response) -> httpx2.Response:
     """The answer with its content, which is bounded."""
     raw = bytearray()
-    for piece in answer.iter_raw(1 << 16):
+    for piece in answer.iter_raw():
         raw += piece
         if len(raw) > _MAX_ANSWER_BYTES:
             raise _bad("the answer is too long")

@@ -59,3 +59,8 @@ class Shelf:
     def names(self) -> tuple[str, ...]:
         """Who contributed, in their own words."""
         return tuple(one.change.label for one in self.ceremony.transcript.contributions)
+
+    def has_gone_on(self, place: str, record: bytes) -> bool:
+        """Whether the last contribution is this one, behind this place."""
+        found = self.ceremony.transcript.contributions
+        return len(found) > 0 and (found[-1].encode(), self.places[-2]) == (record, place)
