@@ -41,7 +41,7 @@ def connecting(url: str, key_file: Path | None) -> Iterator[CeremonyServer]:
     from api.client.http import connect
 
     try:
-        is_whole = bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+        is_whole = bool(urlsplit(url).hostname) and urlsplit(url).port != 0 and " " not in url
     except ValueError:
         is_whole = False
     key = None

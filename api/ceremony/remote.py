@@ -33,6 +33,7 @@ _A = TypeVar("_A", bound=BaseModel)
 _MAX_ANSWER_BYTES = 1 << 22
 _PIECE = 1 << 24
 """Of a download, whose begin shows the server that a turn goes on."""
+FIRST_PATIENCE_S = 10.0
 _RETRY_S, _MAX_RETRY_S = 1.0, 60.0
 _HEADERS = ("Retry-After", "Upload-Offset")
 """Those that are looked at; none that says how to unpack what follows."""
@@ -62,7 +63,7 @@ class CeremonyServer:
     ) -> None:
         """http : as `api.client.http.connect` makes it, with the key of who may join"""
         self._http, self.sleep, self._clock = http, sleep, clock
-        self._moved_at = clock()
+        self._moved_at, self._has_answered = clock(), False
 
     def describe(self) -> CeremonyView:
         return self._ask("GET", _PATH, CeremonyView)
@@ -214,6 +215,7 @@ class CeremonyServer:
         headers = _plain(options.pop("headers", {}))
         try:
             with self._http.stream(method, path, headers=headers, **options) as answer:
+                self._has_answered = True
                 if not answer.is_success:
                     raise self._refusal(answer)
                 return _read_whole(answer)
@@ -229,7 +231,8 @@ class CeremonyServer:
     def _patiently(self, step: Callable[[], bool]) -> None:
         """Repeats a step: while it fails in passing, and while it says that more is to be done.
 
-        Raises what it failed by, when nothing has moved for PATIENCE_S.
+        Raises what it failed by, when nothing has moved for PATIENCE_S, or FIRST_PATIENCE_S where
+        no server has answered yet: the URL may be a wrong one.
         """
         self._moved_at = self._clock()
         while True:
@@ -239,7 +242,7 @@ class CeremonyServer:
                 return
             except _Broke as broke:
                 silence_s = self._clock() - self._moved_at
-                if silence_s > PATIENCE_S:
+                if silence_s > (PATIENCE_S if self._has_answered else FIRST_PATIENCE_S):
                     if isinstance(broke.cause, ServiceRefused):
                         raise broke.cause from None
                     raise ServiceGone(silence_s, _TRY_AGAIN) from broke.cause

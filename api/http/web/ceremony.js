@@ -50,7 +50,7 @@ function showFiles(found) {
       {},
       element("a", { href: `/v1/ceremony/files/${file.name}`, download: file.name }, file.name),
       ` ${formatBytes(file.n_bytes)}, sha256 `,
-      element("span", { className: "id" }, file.sha256),
+      element("span", { className: "note" }, file.sha256),
     ),
   );
   $("files").replaceChildren(...files);

@@ -251,15 +251,21 @@ def test_queues_have_an_end(http: TestClient, desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b'{"name": 1}', b'{"name": "\\u0007"}', b'{"name": "a", "x": 1}', b'{"name": "\xff"}']
-    + [b'{"name": "%s"}' % (b"a" * 65), b"[" * 1000],
-)  # fmt: skip
+    [
+        b"",
+        b"[]",
+        b'{"name": 1}',
+        b'{"name": "\\u0007"}',
+        b'{"name": "a", "x": 1}',
+        b'{"name": "\xff"}',
+        b'{"name": "%s"}' % (b"a" * 65),
+        b"[" * 1000,
+    ],
+)
 def test_who_cannot_join(http: TestClient, body: bytes) -> None:
     answer = http.post("/v1/ceremony/tickets", content=body)
     expect_problem(answer, 422, "invalid_request")
-    expect_problem(
-        http.post("/v1/ceremony/tickets", content=bytes(2000)), 413, "body_too_large"
-    )
+    expect_problem(http.post("/v1/ceremony/tickets", content=bytes(2000)), 413, "body_too_large")
 
 
 def test_a_server_with_keys(desk: Desk, folder: Path) -> None:

@@ -107,7 +107,13 @@ def test_a_contribution_from_afar(scene: Scene, folder: Path) -> None:
     assert scene.run("bob") == places(scene)[1]
     assert CeremonyFolder.load(folder).transcript.contributions[1].change.label == "bob"
     left = sorted(path.name for path in scene.work.iterdir())
-    assert left == ["ceremony.transcript", "circuit.json", "first.key", "state-1.key", "state-2.key"]
+    assert left == [
+        "ceremony.transcript",
+        "circuit.json",
+        "first.key",
+        "state-1.key",
+        "state-2.key",
+    ]
 
 
 def test_who_waits_is_told_how_many_are_before(scene: Scene, folder: Path) -> None:
@@ -168,7 +174,7 @@ def test_a_download_that_breaks_in_the_middle_of_a_piece(scene: Scene) -> None:
         return httpx2.Response(206, headers=answer.headers, stream=Half(answer.read()))
 
     scene.wire.change = change
-    assert places(scene) == [] and scene.run() in places(scene)
+    assert scene.run() in places(scene)
     starts = [int(text.removeprefix("bytes=").partition("-")[0]) for text in asked]
     assert starts == sorted(set(starts))
 
@@ -186,7 +192,7 @@ def test_a_server_that_starts_again_meanwhile(scene: Scene, folder: Path) -> Non
             raise httpx2.ConnectError("restarting", request=request)
 
     scene.wire.before = before
-    assert places(scene) == [] and scene.run() in places(scene)
+    assert scene.run() in places(scene)
     sizes = CeremonyFolder.load(folder).last.path.stat().st_size
     assert uploads == 1 + -(-sizes // (1 << 15))  # no chunk but the one that was cut comes twice
 
@@ -251,7 +257,7 @@ def test_a_turn_that_is_lost_is_told(scene: Scene) -> None:
     with pytest.raises(ServiceRefused, match="the ticket is late; join the queue again"):
         scene.run()
     scene.wire.before = lambda request: None
-    assert places(scene) == [] and scene.run() in places(scene)
+    assert scene.run() in places(scene)
 
 
 def test_a_refusal_is_told_with_its_reason(scene: Scene) -> None:
@@ -370,7 +376,7 @@ def test_a_server_that_is_gone(scene: Scene, tmp_path: Path) -> None:
         raise httpx2.ConnectError("refused", request=request)
 
     scene.wire.before = before
-    with pytest.raises(ServiceGone, match="has not answered for"):
+    with pytest.raises(ServiceGone, match="has not answered for 11 s"):
         scene.run()
     with pytest.raises(ServiceGone):
         fetch_ceremony(scene.make_server(), tmp_path, lambda what, done, total: None)

@@ -29,9 +29,7 @@ def reopen(folder: Path, clock: Clock) -> tuple[Desk, TestClient]:
     return desk, ask(desk)
 
 
-def test_the_queue_and_half_an_upload_survive(
-    http: TestClient, folder: Path, clock: Clock
-) -> None:
+def test_the_queue_and_half_an_upload_survive(http: TestClient, folder: Path, clock: Clock) -> None:
     alice, bob = Guest.join(http, "alice"), Guest.join(http, "bob")
     made = make(folder, 1, "alice")
     alice.patch(0, made.state[:500])
