@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from asgi_correlation_id import CorrelationIdMiddleware
-from fastapi import FastAPI
-from fastapi.responses import FileResponse
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse
 from starlette.datastructures import MutableHeaders
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +19,7 @@ from api.http.gate import HeadIsGet, KnownHosts, KnownMethods, ReadersLeave
 from api.http.headers import WEB, SafeHeaders
 from api.http.limits import Places, RateLimits
 from api.http.patience import Patience
-from api.http.problems import OnlyProblems
+from api.http.problems import OnlyProblems, as_problem, respond
 from kernels.versions import find_own_version
 
 RATES = {"read": "50/second", "hold": "50/second", "join": "10/minute", "guess": "5/second"}
@@ -55,6 +55,7 @@ def build_app(
         bodies=Places("too_many_uploads", total=MAX_BODIES, per_caller=MAX_BODIES_PER_CALLER),
     )
     problems.install(app)
+    app.add_exception_handler(OSError, _on_system_error)
     app.include_router(router)
     _add_page(app)
     app.add_middleware(SpeaksTus)
@@ -68,6 +69,11 @@ def build_app(
     app.add_middleware(SafeHeaders)
     app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
     return app
+
+
+async def _on_system_error(_: Request, error: Exception) -> JSONResponse:
+    """A full disk, or one that fails: nothing of it is told but that."""
+    return respond(as_problem(error))
 
 
 def _add_page(app: FastAPI) -> None:

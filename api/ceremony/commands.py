@@ -159,13 +159,13 @@ def _contribute_there(
     from contextlib import ExitStack
     from tempfile import TemporaryDirectory
 
-    from api.ceremony.contributing import Contributor
+    from api.ceremony.contributing import Contributor, taking
     from api.console.progress import show_bytes, show_steps
 
     with ExitStack() as stack:
         if work is None:
             work = Path(stack.enter_context(TemporaryDirectory(prefix="zkpot-ceremony-")))
-        work.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(taking(work))
         server = stack.enter_context(connecting(url, key_file))
         return Contributor(
             server,

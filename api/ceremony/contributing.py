@@ -3,6 +3,7 @@
     work/circuit.json, ceremony.transcript, first.key, state-N.key   the ceremony, as it was given
     work/state-M.key, contribution.record   one's own, M = N + 1
     work/ticket.json                        id and token, for the owner's eyes
+    work/contributor                        says that all of it may be replaced
 
 Shares are in memory, and nowhere else. A command that was interrupted goes on in its folder: with
 the ticket while it is good, with files as far as they came, and with what was computed.
@@ -10,9 +11,10 @@ the ticket while it is good, with files as far as they came, and with what was c
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from api.ceremony.remote import CeremonyServer, Update
 from api.ceremony.schemas import CeremonyView, TicketView
 from api.client.http import ServiceRefused
 from api.console.ceremony.folder import FIRST_NAME, CeremonyFolder
+from api.console.ceremony.holding import holding
 from api.console.ceremony.making import go_on
 from api.errors import ServiceGone, TurnLost
 from kernels.files import PRIVATE, write_whole
@@ -36,9 +39,25 @@ if TYPE_CHECKING:
     from kernels.backend import Backend
     from prover.progress import StageProgress
 
-RECORD_NAME, TICKET_NAME = "contribution.record", "ticket.json"
+RECORD_NAME, TICKET_NAME, MARK_NAME = "contribution.record", "ticket.json", "contributor"
 MIN_POLL_S, MAX_POLL_S = 0.5, 30.0
 _ATTEMPTS = 3
+
+
+@contextmanager
+def taking(work: Path) -> Iterator[None]:
+    """A folder to contribute in, made if need be; this process's meanwhile.
+
+    Raises FileExistsError for one that holds other things; FolderBusy, OSError.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    with holding(work):
+        mark = work / MARK_NAME
+        if not mark.exists():
+            if any(work.iterdir()):
+                raise FileExistsError(errno.EEXIST, "Holds other files: give a new one", str(work))
+            write_whole(mark, [])
+        yield
 
 
 class Contributor:

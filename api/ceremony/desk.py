@@ -196,8 +196,8 @@ class Desk:
             raise ApiProblem("body_too_large", f"the limit is {MAX_RECORD_BYTES} bytes")
         write_whole(self._journal.record(ticket_id), [record])
         self._queue.check(ticket_id, self.shelf.places[-1])
+        self._work.set()  # also if it cannot be saved: what is checked is never late
         self._journal.save(self._queue)
-        self._work.set()
         return self._stand(self._find(ticket_id))
 
     # -- checking ----------------------------------------------------------------------------------

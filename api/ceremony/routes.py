@@ -40,7 +40,6 @@ from api.ceremony.shelf import Shelf
 from api.http.auth import KeyRing, Scope
 from api.http.limits import Places, RateLimits
 from api.http.problems import ApiProblem
-from api.http.service_refusals import refusing_callers
 
 TUS_VERSION = "1.0.0"
 CHUNK_TYPE = "application/offset+octet-stream"
@@ -230,8 +229,7 @@ async def join(request: Request, hall: HallDep) -> Joined:
         asked = JoinRequest.model_validate_json(raw)
     except ValidationError as error:
         raise RequestValidationError(error.errors()) from None
-    with refusing_callers():
-        standing, token = await to_thread.run_sync(hall.desk.join, asked.name, caller)
+    standing, token = await to_thread.run_sync(hall.desk.join, asked.name, caller)
     return Joined(token=token, ticket=_view_ticket(standing, hall))
 
 
@@ -253,8 +251,7 @@ async def hand_in(ticket_id: Holder, request: Request, hall: HallDep) -> TicketV
     """The contribution to the state that is uploaded, whole; the ticket says what becomes of it."""
     with hall.bodies.hold(ticket_id):
         raw = await _read_body(request, MAX_RECORD_BYTES)
-    with refusing_callers():
-        return _view_ticket(await to_thread.run_sync(hall.desk.hand_in, ticket_id, raw), hall)
+    return _view_ticket(await to_thread.run_sync(hall.desk.hand_in, ticket_id, raw), hall)
 
 
 def _view_ticket(standing: Standing, hall: Hall) -> TicketView:
@@ -308,7 +305,7 @@ async def upload(ticket_id: Holder, request: Request, hall: HallDep) -> Response
     n_bytes = request.headers.get("Content-Length", "")
     told = int(n_bytes) if _NUMBER.fullmatch(n_bytes) else 0
     try:
-        with hall.bodies.hold(ticket_id), refusing_callers():
+        with hall.bodies.hold(ticket_id):
             await to_thread.run_sync(hall.desk.require_room, ticket_id, offset, told)
             chunk = await _read_body(request, MAX_CHUNK_BYTES)
             _require_checksum(request, chunk)

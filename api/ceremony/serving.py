@@ -78,15 +78,19 @@ def serve(
 
 @contextmanager
 def checking(desk: Desk, server: Server) -> Iterator[None]:
-    """What is handed in is checked meanwhile, in a thread; a desk that fails ends the server."""
+    """What is handed in is checked meanwhile, in a thread.
+
+    A desk that cannot go on, by a full disk, ends the server; what it failed by is raised then.
+    """
     from threading import Event, Thread
 
-    stop = Event()
+    stop, failed = Event(), list[Exception]()
 
     def work() -> None:
         try:
             desk.run(stop)
-        finally:
+        except Exception as error:
+            failed.append(error)
             server.should_exit = True
 
     thread = Thread(target=work, name="checks", daemon=True)
@@ -97,3 +101,5 @@ def checking(desk: Desk, server: Server) -> Iterator[None]:
         stop.set()
         desk.wake()
         thread.join()
+    if failed:
+        raise failed[0]

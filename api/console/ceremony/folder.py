@@ -4,6 +4,7 @@
     ceremony.transcript  who contributed (`prover.ceremony.own.record`)
     first.key            the first key, which follows from the circuit and the powers of tau
     state-N.key          the key after N contributions; only the last is needed
+    queue/               of a folder that is served (`api.ceremony.journal`); nobody else's
 
 A new state is written before the transcript that names it, and an old one goes after: whatever
 stops a contribution leaves a folder that holds.

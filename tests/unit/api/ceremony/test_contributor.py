@@ -15,7 +15,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.ceremony import contributing, remote
-from api.ceremony.contributing import Contributor, fetch_ceremony
+from api.ceremony.contributing import Contributor, fetch_ceremony, taking
 from api.ceremony.desk import Desk
 from api.ceremony.remote import CeremonyServer
 from api.client.http import PATIENCE_S, ServiceRefused
@@ -66,7 +66,6 @@ class Scene:
 
     def run(self, name: str = "alice") -> str:
         """The place behind the contribution."""
-        self.work.mkdir(exist_ok=True)
         contributor = Contributor(
             self.make_server(),
             self.work,
@@ -76,7 +75,8 @@ class Scene:
             show_moved=_silent,
             show_computed=_silent,
         )
-        return contributor.run().place.hex()
+        with taking(self.work):
+            return contributor.run().place.hex()
 
 
 @contextmanager
@@ -246,6 +246,15 @@ def test_who_gives_up_leaves_the_queue(scene: Scene) -> None:
     with pytest.raises(KeyboardInterrupt):
         scene.run()
     assert scene.http.get("/v1/ceremony").json()["n_waiting"] == 0
+
+
+def test_a_folder_with_other_things_is_left_alone(scene: Scene, folder: Path) -> None:
+    """That of a ceremony, whose states would go."""
+    before = sorted(folder.rglob("*"))
+    scene.work = folder
+    with pytest.raises(FileExistsError, match="Holds other files"):
+        scene.run()
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_turn_that_is_lost_is_told(scene: Scene) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import enumerate as enumerate_threads
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from starlette.testclient import TestClient
 from api.ceremony import desk as desks
 from api.ceremony import journal as journals
 from api.ceremony.desk import Desk
+from api.ceremony.serving import checking
 from api.console.ceremony.folder import CeremonyFolder
 from api.console.ceremony.holding import holding
 from api.errors import FolderBusy
@@ -218,6 +221,39 @@ def test_a_full_disk_is_told_and_the_upload_goes_on(
     assert "disk is full" in answer.json()["detail"]
     offset = int(alice.head().headers["Upload-Offset"])
     assert alice.patch(offset, made.state[offset:]).status_code == 204
+    with monkeypatch.context() as patched:
+        patched.setattr(journals.Journal, "save", lambda *_: fail(0))
+        assert alice.hand_in(made.record).status_code == 503
+    assert alice.hand_in(made.record).status_code == 202
+    assert http.app.state.hall.desk.check_next()
+    assert alice.stage == "accepted"
+
+
+def run_checks(desk: Desk, server: object) -> None:
+    """Until the thread that checks ends."""
+    with checking(desk, server):  # type: ignore[arg-type]
+        next(one for one in enumerate_threads() if one.name == "checks").join(60)
+
+
+def test_a_desk_that_cannot_go_on_ends_the_server(
+    http: TestClient, desk: Desk, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had accepted is so when it is there again."""
+    alice = Guest.join(http)
+    made = make(folder, 1)
+    alice.contribute(made)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    server = SimpleNamespace(should_exit=False)
+    with monkeypatch.context() as patched:
+        patched.setattr(journals.Journal, "save", fail)
+        with pytest.raises(OSError, match="No space"):
+            run_checks(desk, server)
+    assert server.should_exit
+    _, alice.http = reopen(folder, clock)
+    assert alice.see()["detail"] == made.place
 
 
 def test_a_folder_is_of_one_process(folder: Path) -> None:
