@@ -103,9 +103,9 @@ class Desk:
         token = self._random_bytes(TOKEN_BYTES).hex()
         ticket = Ticket(id=ticket_id, token_digest=_digest(token), name=name, caller=caller)
         self._queue.join(ticket, self._clock())
-        self._queue.tick(self._clock())
-        self._journal.save(self._queue)
         self._log.info("joined", ticket=ticket_id)
+        self._tick()
+        self._journal.save(self._queue)
         return self._stand(self._find(ticket_id)), token
 
     @_locked
@@ -295,10 +295,10 @@ class Desk:
     def _end(self, ticket: Ticket, stage: Stage, detail: str) -> None:
         """The end of a ticket, on the disk before its upload goes."""
         self._queue.end(ticket.id, stage, detail, self._clock())
-        self._queue.tick(self._clock())
         self._journal.save(self._queue)
         self._journal.drop_upload(ticket.id)
         self._log.info("ended", ticket=ticket.id, stage=stage.value, detail=detail)
+        self._tick()
 
     def _find(self, ticket_id: str) -> Ticket:
         ticket = self._queue.find(ticket_id)

@@ -85,8 +85,8 @@ def make_powers(power: int, snarkjs: SnarkJs, folder: Path) -> list[Path]:
         (10, 10, True, True),
         (12, 11, False, True),
         (13, 13, True, True),
-        # From 2^15 on snarkjs hashes what is no power of tau (`prover.ceremony.garbage`). To prepare
-        # these it takes a quarter of an hour of one core, and twice that for 2^16: those are ours.
+        # From 2^15 on snarkjs hashes what is no power of tau (`prover.ceremony.garbage`). These it
+        # prepares in a quarter of an hour of one core, 2^16 in twice that: those are ours.
         (15, 15, False, True),
         (16, 15, False, False),
         (16, 16, True, False),

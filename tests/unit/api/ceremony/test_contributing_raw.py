@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from starlette.testclient import TestClient
@@ -11,6 +13,7 @@ from starlette.testclient import TestClient
 from api.ceremony.desk import Desk
 from api.console.ceremony.folder import CeremonyFolder
 from api.http.auth import Scope
+from api.http.problems import ApiProblem
 from prover.keys.folder import TRANSCRIPT_NAME
 from tests.support.routes import expect_problem, make_ring
 from tests.support.served_ceremonies import (
@@ -105,6 +108,25 @@ def test_an_upload_goes_on_from_where_it_is(http: TestClient, desk: Desk, folder
     assert alice.stage == "accepted"
     expect_problem(alice.patch(0, made.state), 410, "gone")
     assert alice.hand_in(made.record).json()["stage"] == "accepted"
+
+
+def test_the_same_chunk_twice_at_once(http: TestClient, desk: Desk, folder: Path) -> None:
+    """One of them is taken, whole."""
+    alice = Guest.join(http)
+    made = make(folder, 1)
+    together = Barrier(2)
+
+    def send(_: int) -> str:
+        together.wait(60)
+        try:
+            desk.write(alice.id, 0, made.state[:5000])
+        except ApiProblem as problem:
+            return problem.code
+        return "taken"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(send, range(2))) == ["offset_mismatch", "taken"]
+    assert alice.head().headers["Upload-Offset"] == "5000"
 
 
 def test_chunks_that_are_none(http: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
