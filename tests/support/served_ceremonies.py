@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import shutil
 from dataclasses import dataclass, field
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -92,15 +91,20 @@ class Made:
     transcript: Transcript
 
 
+_MADE: dict[tuple[bytes, int, str], Made] = {}
+"""Contributions by what they are behind, seed and name: those of one test serve all."""
+
+
 def make(folder: Path, seed: int, name: str = "") -> Made:
     """By the book, behind what is in the folder, which stays as it is."""
-    key = (folder / TRANSCRIPT_NAME).read_bytes()
-    return _make(key, seed, name, str(folder))
+    key = ((folder / TRANSCRIPT_NAME).read_bytes(), seed, name)
+    if key not in _MADE:
+        _MADE[key] = _make(folder, seed, name)
+    return _MADE[key]
 
 
-@cache
-def _make(transcript: bytes, seed: int, name: str, folder: str) -> Made:
-    ceremony = CeremonyFolder.load(Path(folder))
+def _make(folder: Path, seed: int, name: str) -> Made:
+    ceremony = CeremonyFolder.load(folder)
     with TemporaryDirectory() as scratch:
         out = Path(scratch) / "state"
         after = contribute(
