@@ -18,9 +18,10 @@ import pytest
 from consensus.disk.block_files import read_chain
 from consensus.disk.development import BEACON, GENESIS
 from consensus.disk.identity import load_seed
-from consensus.finality.certificate import Statement, combine, sign_share
+from consensus.finality.certificate import Statement, sign_share
 from consensus.finality.ledger import read_ledger
 from consensus.finality.proof import make_proof, show_group_key, show_signature
+from consensus.learning.beacon import combine
 from consensus.learning.chain import apply
 from consensus.learning.chain_state import ChainState
 from consensus.wire.genesis import Genesis

@@ -195,14 +195,14 @@ def test_a_server_that_starts_again_meanwhile(scene: Scene, folder: Path) -> Non
 def test_a_command_that_was_killed_goes_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its ticket, its files, and what it computed: shares are drawn once."""
     n_drawn = 0
-    contribute = contributing.contribute
+    go_on = contributing.go_on
 
     def count(*args: Any, **options: Any) -> Any:
         nonlocal n_drawn
         n_drawn += 1
-        return contribute(*args, **options)
+        return go_on(*args, **options)
 
-    monkeypatch.setattr(contributing, "contribute", count)
+    monkeypatch.setattr(contributing, "go_on", count)
 
     def cut(request: httpx2.Request) -> None:
         if request.method == "PATCH" and request.headers["Upload-Offset"] != "0":
@@ -219,7 +219,7 @@ def test_a_command_that_was_killed_goes_on(scene: Scene, monkeypatch: pytest.Mon
     assert stat.S_IMODE(ticket.stat().st_mode) == 0o600
     scene.wire.before = lambda request: None
     monkeypatch.undo()
-    monkeypatch.setattr(contributing, "contribute", count)
+    monkeypatch.setattr(contributing, "go_on", count)
     place = scene.run()
     assert (n_drawn, places(scene)) == (1, [place])
     assert not ticket.exists()

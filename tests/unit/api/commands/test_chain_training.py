@@ -90,11 +90,14 @@ def test_its_keys_may_have_to_be_of_ceremonies(
 
     code, said = ask()
     assert (code, "refused (ceremony_invalid)" in said) == (1, True), said
+    closed: list[Heard] = []
     monkeypatch.setattr("prover.ceremony.own.finish.require_ceremony", Heard)
+    monkeypatch.setattr("prover.ceremony.own.check.require_beacon", closed.append)
     assert ask()[0] == 0
     task = Genesis.decode((tmp_path / "chain" / GENESIS).read_bytes()).task
     folders = ("accuracy", "training/step", "training/export")
     expected = [hashlib.sha256(str(keys / x).encode()).digest() for x in folders]
+    assert [one.folder for one in closed] == [keys / x for x in folders]  # none is pinned
     assert list(task.ceremonies) == expected
     assert task.training is not None
     assert task.find_ceremony(task.training.export_key) == expected[-1]
