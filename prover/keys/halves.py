@@ -155,7 +155,7 @@ class Role(Enum):
     @property
     def is_asked(self) -> bool:
         """Whether a prover asks of every point that it lies on its curve (`prover.keys.points`)."""
-        return self in (Role.HIDING_BASES, Role.LINK_BASES)
+        return self in (Role.HIDING_BASES, Role.LINK_BASES, Role.POINTS)
 
 
 class KeyArray(NamedTuple):

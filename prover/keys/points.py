@@ -24,10 +24,16 @@ and none of its blinders is the identity. A key without P_g = k1_g h_0 + k2 eta_
 commitment; an owner that heard of it from failed proofs could think of leaving the blinding out.
 The blinders eta_g in the basis of D' may be anything: eta, with a scalar of its own, hides.
 
+The corrections lie on the curve, too. They enter C alone, but meet rho, which opens a commitment
+under every key, not only this one. On the curve a wrong one makes C wrong by a multiple of rho, and
+a proof comes about for one rho in r. A point of small order, on a curve of its own, is one that
+could ask for rho modulo that order.
+
 So these are not checked:
 
-    c, h, b1, correction     they enter C alone. A wrong one, on the curve or off it, can only keep
-                             a proof from coming about.
+    c, h, b1                 they enter C alone, with wires and what is fresh for each proof. A
+                             wrong one, on the curve or off it, can only keep a proof from coming
+                             about.
     order of the points of   A point of the twist is one of order r plus one whose order divides the
     b2, its blinder apart    cofactor. B leaves only if it has order r, that is, if the second parts
                              add up to nothing; the first part is uniform by 3. Whether they do is
@@ -57,7 +63,7 @@ def find_unsafe_blinder(
 
     g1, g2 : the blinders of bases, one each; none of bases that are empty
     link   : the blinders of the link, one of each group and one of the proof
-    are_on_curves : what the function of this name says of all these bases
+    are_on_curves : what the function of this name says of all these bases, and of the corrections
     """
     if not all(points.data.any(axis=1).all() for points in (*g1, *g2, link)):
         return "a blinder is the identity: a proof would show its witness"

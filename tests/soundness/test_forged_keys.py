@@ -44,6 +44,8 @@ from tests.support.toy_protocol import honest, prove_toy, toy_key
 Loader = Callable[[Path, VerifyingKey], ProvingKey]
 HIDING = ("a", "b2", "advice", "basis", "link")
 """The bases whose sums hide a secret behind the last one's fresh scalar, and a link's."""
+ASKED = (*(name for name in HIDING if name != "b2"), "correction")
+"""The arrays of G1 that a prover asks of: those, and the points that meet blindings in C."""
 
 
 @pytest.fixture
@@ -202,7 +204,7 @@ G1_LIES = {"order 3": of_order_three, "order 2": of_order_two, "not canonical": 
 
 
 @pytest.mark.parametrize("lie", G1_LIES)
-@pytest.mark.parametrize("name", [name for name in HIDING if name != "b2"])
+@pytest.mark.parametrize("name", ASKED)
 @pytest.mark.parametrize("at", [-1, 0])
 def test_points_off_the_curve_are_refused(
     name: str, lie: str, at: int, tmp_path: Path, load: Loader
