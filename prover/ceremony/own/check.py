@@ -98,15 +98,22 @@ def require_beacon(transcript: Transcript) -> None:
 
 
 def require_secret(anchors: Anchors) -> None:
-    """CeremonyInvalid for anchors of secrets that everybody knows: shares that multiply to one."""
-    points = G2Array.concat([G2_GENERATOR, anchors.delta, anchors.delta_a])
+    """CeremonyInvalid for anchors of secrets that everybody knows: shares that multiply to one, or
+    secrets that are one and the same, or opposite.
+
+    With a k1 in common one group's wires are linked into another's commitment; with k1 = k2 what is
+    taken from D' is put into D, whatever point it is. A program that draws one share for all makes
+    such a key of shares that nobody knows.
+    """
+    if not anchors.links.data.any(axis=1).all():
+        raise CeremonyInvalid("a link has no secret: anybody can forge proofs")
+    points = G2Array.concat([G2_GENERATOR, anchors.points])
     abscissas = {row.tobytes() for row in points.data[:, :8]}
     if len(abscissas) < len(points):
         raise CeremonyInvalid(
-            "one, delta and delta_A are not three secrets of their own: anybody can forge proofs"
+            "one, delta, delta_A, each k1 and k2 are not secrets of their own: "
+            "anybody can forge proofs"
         )
-    if not anchors.links.data.any(axis=1).all():
-        raise CeremonyInvalid("a link has no secret: anybody can forge proofs")
 
 
 def require_state(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,10 @@ import pytest
 from kernels.array import FrArray, G1Array
 from kernels.bn254 import G2, R
 from kernels.reference import mul_g2
+from prover.ceremony.own.check import require_secret
 from prover.ceremony.own.finish import make_verifying
-from prover.ceremony.own.shares import Shares
+from prover.ceremony.own.record import Anchors
+from prover.ceremony.own.shares import Shares, apply
 from prover.errors import CeremonyInvalid
 from prover.groth16.commitment import Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points
@@ -108,3 +112,71 @@ def test_each_base_of_a_link_is_compared(tmp_path: Path) -> None:
         ceremony.craft(OURS, edit_state("link", edit))
         with pytest.raises(CeremonyInvalid, match="link is not"):
             require_all(ceremony)
+
+
+# -- secrets that are one --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"k1": (7, 7)},
+        {"k1": (7, R - 7)},
+        {"k1": (11, 13)},
+        {"k1": (7, R - 11)},
+        {"k1": (3, 13)},
+        {"k1": (7, 5)},
+        {"k1": (1, 13)},
+        {"k2": R - 1},
+    ],
+)
+def test_secrets_that_are_one_or_opposite_are_refused(changes: dict[str, object]) -> None:
+    shares = replace(OURS, **changes)  # type: ignore[arg-type]
+    with pytest.raises(CeremonyInvalid, match=r"not secrets of their own: anybody can forge"):
+        require_secret(apply(shares, Anchors.first(2), BACKEND))
+    require_secret(apply(OURS, Anchors.first(2), BACKEND))
+
+
+def claim_more(claim: Claim, key: ProvingKey, sign: int) -> Claim:
+    """A count that is 5 greater: of k1 = k2 or -k2, 5 [K_count] goes from D' to D."""
+    count, p, d = key.verifying.public[1:2], claim.proof, claim.commitments
+    moved = combine([1, 5 * sign % R], [d[:1], count])
+    return replace(
+        claim,
+        public=FrArray.from_ints([WIRES[1] + 5]),
+        commitments=G1Array.concat([moved, d[1:]]),
+        proof=replace(p, own=combine([1, R - 5], [p.own, count])),
+    )
+
+
+def commit_to_others(claim: Claim, key: ProvingKey, sign: int) -> Claim:
+    """Other wires: of k1 in common, or opposite, what one commitment has more the other makes up
+    for.
+    """
+    d, h_1 = claim.commitments, load_bases(1)[1:]
+    moved = [combine([1, by % R], [d[i : i + 1], h_1]) for i, by in enumerate((5, -5 * sign))]
+    return replace(claim, commitments=G1Array.concat(moved))
+
+
+@pytest.mark.parametrize(
+    ("k1", "forge", "sign"),
+    [
+        ((11, 13), claim_more, 1),
+        ((R - 11, 13), claim_more, -1),
+        ((7, 7), commit_to_others, 1),
+        ((7, R - 7), commit_to_others, -1),
+    ],
+)
+def test_secrets_that_are_one_or_opposite_forge(
+    k1: tuple[int, int], forge: Callable[[Claim, ProvingKey, int], Claim], sign: int, tmp_path: Path
+) -> None:
+    """Nobody who forges knows a secret; under a key of other shares the same is refused."""
+    for shares, is_accepted in ((replace(OURS, k1=k1), True), (OURS, False)):
+        made = Ceremony(tmp_path, r1cs=CIRCUIT)
+        made.craft(shares)
+        verifying = make_verifying(made.transcript, bytes(32))
+        key = read_proving_half(made.last.path, verifying)
+        claim = prove(key, WIRES)
+        assert equations_hold([claim], key=verifying, random_bytes=seeded(7))
+        forged = forge(claim, key, sign)
+        assert equations_hold([forged], key=verifying, random_bytes=seeded(7)) == is_accepted
