@@ -3,8 +3,8 @@
     commit_job   model ──ranges──> model wires ──commit──> D_W               once per model
     prove_job    model, shard
                    │ witness 1   integer inference: every wire that is fixed before the challenges
-                   │ commit      D_A; D'_W in the basis of the key, and pi, which links it to D_W
-                   │ challenges  from statement | D'_W | pi | D_A; public wires as verifiers do
+                   │ commit      D_A; D' in the basis of the key, and pi, which links it to D_W
+                   │ challenges  from statement | D' | pi | D_A; public wires as verifiers do
                    │ witness 2   products and inverses
                    │ prove       quotient, A, B, C
                    │ verify      its own proof, with the verifier's code

@@ -11,6 +11,8 @@ import pytest
 from kernels.array import FrArray, G1Array
 from kernels.bn254 import G2, R
 from kernels.reference import mul_g2
+from prover.ceremony.own import check
+from prover.ceremony.own import contribute as contributing
 from prover.ceremony.own.check import require_secret
 from prover.ceremony.own.finish import make_verifying
 from prover.ceremony.own.record import Anchors
@@ -19,6 +21,7 @@ from prover.errors import CeremonyInvalid
 from prover.groth16.commitment import Opening, commit_advice, link_groups
 from prover.groth16.prove import compute_points
 from prover.groth16.verify import Claim, equations_hold
+from prover.keys import streamed
 from prover.keys.halves import ProvingKey
 from prover.keys.proving_file import read_proving_half
 from prover.pedersen.bases import load_bases
@@ -112,6 +115,32 @@ def test_each_base_of_a_link_is_compared(tmp_path: Path) -> None:
         ceremony.craft(OURS, edit_state("link", edit))
         with pytest.raises(CeremonyInvalid, match="link is not"):
             require_all(ceremony)
+
+
+def test_pieces_of_a_state_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written and compared in pieces that end within groups, and each of another length."""
+
+    def contribute() -> Ceremony:
+        made = Ceremony(tmp_path, r1cs=CIRCUIT)
+        made.contribute(1)
+        made.craft(OURS)
+        require_all(made)
+        return made
+
+    whole = contribute().last.digest
+    for module, name, n in (
+        (streamed, "PIECE", 3),
+        (check, "PIECE", 2),
+        (contributing, "_SLICE", 2),
+    ):
+        monkeypatch.setattr(module, name, n)
+    made = contribute()
+    assert made.last.digest == whole
+    for name, at in (("link", 3), ("link", 6), ("basis", 2), ("h", -1), ("advice", -1), ("c", 3)):
+        other = made.fork()
+        other.craft(OURS, edit_state(name, put(at, GENERATOR_G1)))
+        with pytest.raises(CeremonyInvalid):
+            require_all(other)
 
 
 # -- secrets that are one --------------------------------------------------------------------------
