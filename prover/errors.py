@@ -240,7 +240,10 @@ class TrapdoorInvalid(ProverError):
 
 
 class SelfCheckFailed(ProverError):
-    """The prover's own verifier refused its proof: the witness or the device is wrong."""
+    """The prover's own verifier refused its proof: the witness, the device or the key is wrong.
+
+    The key of a stranger can be made to fail for some secrets (`prover.keys.points`).
+    """
 
     code = "self_check_failed"
 
@@ -248,8 +251,8 @@ class SelfCheckFailed(ProverError):
         self,
         verdict: str,
         *,
-        next_step: str = "use the model, commitment and blinding that belong together, or prove "
-        "again on another device",
+        next_step: str = "use the model, commitment and blinding that belong together, and a key "
+        "whose digest you know, or prove again on another device",
     ) -> None:
         self.verdict, self.next_step = verdict, next_step
         super().__init__(

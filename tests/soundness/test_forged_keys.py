@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from kernels.array import FrArray, G1Array, G2Array
-from kernels.bn254 import B2, G1, P
+from kernels.bn254 import B2, G1, P, R
 from kernels.cpu.words.group import is_in_subgroup_g2, is_on_curve_g1, is_on_curve_g2
 from kernels.reference import add_fp2, mul_fp2
 from prover.errors import FieldInvalid, FormatError, KeyMismatch
@@ -35,17 +35,18 @@ from prover.keys.folder import (
     save_key,
 )
 from prover.keys.halves import ProvingKey, VerifyingKey
+from prover.pedersen.bases import load_bases
 from prover.pipeline import compile_for_key, require_same_circuit
+from prover.wire.verdict import Verdict
 from tests.support.forged_points import put_point
 from tests.support.learning import BACKEND, accuracy, proving_key
 from tests.support.tiny_circuits import seeded
-from tests.support.toy_protocol import honest, prove_toy, toy_key
+from tests.support.toy_protocol import honest, prove_toy, toy_key, toy_trapdoor, verdict_of
 
 Loader = Callable[[Path, VerifyingKey], ProvingKey]
 HIDING = ("a", "b2", "advice", "basis", "link")
 """The bases whose sums hide a secret behind the last one's fresh scalar, and a link's."""
-ASKED = (*(name for name in HIDING if name != "b2"), "correction")
-"""The arrays of G1 that a prover asks of: those, and the points that meet blindings in C."""
+ASKED = ("a", "advice", "basis", "link", "correction")
 
 
 @pytest.fixture
@@ -244,6 +245,36 @@ def test_a_blinder_at_infinity_is_refused(name: str, tmp_path: Path, load: Loade
     save_key(put_point(toy_key(), name, -1), tmp_path)
     with pytest.raises(FormatError, match="blinder is the identity"):
         load(tmp_path, load_verifying_key(tmp_path))
+
+
+def test_a_correction_of_another_blinder_lets_no_blinding_pass(
+    tmp_path: Path, load: Loader
+) -> None:
+    """A proof comes about for rho = 0 alone: a key that fails is no reason to leave rho out."""
+    forged = put_point(toy_key(), "correction", 2, G1Array.from_ints([G1]))
+    save_key(forged, tmp_path)
+    key = load(tmp_path, forged.verifying)
+    for model in ((0, 1), (1, 1)):
+        for rho in (0, 1, 3, R - 1, None):
+            run = prove_toy(model=model, random_bytes=seeded(5), key=key, rho=rho)
+            verdict = Verdict.VALID if rho == 0 else Verdict.PAIRING_FAILED
+            assert verdict_of(run.envelope, forged.verifying) is verdict
+
+
+def test_a_key_without_a_group_s_blinder_hides_by_that_of_the_proof(
+    tmp_path: Path, load: Loader
+) -> None:
+    """eta_g may be anything: such a key proves, and two proofs of one commitment differ in D'."""
+    h_0 = load_bases(0)
+    p_g = BACKEND.msm_g1(FrArray.from_ints([toy_trapdoor().groups[0].k1]), h_0)
+    forged = put_point(put_point(toy_key(), "basis", -2), "link", -2, p_g)
+    forged = put_point(forged, "correction", 2)
+    save_key(forged, tmp_path)
+    key = load(tmp_path, forged.verifying)
+    runs = [prove_toy(random_bytes=seeded(seed), key=key, rho=41) for seed in (5, 6)]
+    assert [verdict_of(run.envelope, forged.verifying) for run in runs] == [Verdict.VALID] * 2
+    assert runs[0].d_w.equals(runs[1].d_w)
+    assert not runs[0].linked.own.equals(runs[1].linked.own)
 
 
 def test_why_a_blinder_must_be_on_the_curve() -> None:
