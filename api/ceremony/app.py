@@ -52,7 +52,8 @@ def build_app(
         desk=desk,
         keys=keys,
         rates=RateLimits(**{**RATES, **(rates or {})}),
-        bodies=Places("too_many_uploads", total=MAX_BODIES, per_caller=MAX_BODIES_PER_CALLER),
+        bodies=_make_places(),
+        others=_make_places(),
     )
     problems.install(app)
     app.add_exception_handler(OSError, _on_system_error)
@@ -69,6 +70,10 @@ def build_app(
     app.add_middleware(SafeHeaders)
     app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
     return app
+
+
+def _make_places() -> Places:
+    return Places("too_many_uploads", total=MAX_BODIES, per_caller=MAX_BODIES_PER_CALLER)
 
 
 async def _on_system_error(_: Request, error: Exception) -> JSONResponse:

@@ -180,6 +180,19 @@ class Desk:
         return self._stand(self._find(ticket_id))
 
     @_locked
+    def may_hand_in(self, ticket_id: str) -> bool:
+        """Whether the ticket is the one at work; False: it was, and is told what became of it.
+
+        ApiProblem `not_your_turn`, `gone` for all others.
+        """
+        ticket = self._find(ticket_id)
+        if ticket.stage in (Stage.ACCEPTED, Stage.REFUSED):
+            return False
+        if ticket.stage is not Stage.CHECKING:
+            _require_turn(ticket)
+        return True
+
+    @_locked
     def hand_in(self, ticket_id: str, record: bytes) -> Standing:
         """The contribution to the state that is uploaded; whoever does so twice is told the same.
 
@@ -249,8 +262,9 @@ class Desk:
         """The end of a turn, well even so if the folder has the contribution already."""
         with self._lock:
             self._reload()
-            if self.shelf.has_gone_on(ticket.behind, record):
-                self._end(ticket, Stage.ACCEPTED, self.shelf.places[-1])
+            behind = self.shelf.find_behind(ticket.behind, record)
+            if behind is not None:
+                self._end(ticket, Stage.ACCEPTED, behind)
             else:
                 self._end(ticket, Stage.REFUSED, _shorten(f"{told.code}: {told.text}"))
 
@@ -270,8 +284,9 @@ class Desk:
             return
         record = self._journal.record(ticket.id)
         raw = record.read_bytes() if record.exists() else b""
-        if self.shelf.has_gone_on(ticket.behind, raw):
-            self._end(ticket, Stage.ACCEPTED, self.shelf.places[-1])
+        behind = self.shelf.find_behind(ticket.behind, raw)
+        if behind is not None:
+            self._end(ticket, Stage.ACCEPTED, behind)
         elif raw and self._find_state(ticket, self.shelf).exists():
             self._work.set()
         else:

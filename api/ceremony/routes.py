@@ -7,7 +7,6 @@ to the ticket. Reading is everybody's; a ticket is its holder's, who shows its t
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -54,13 +53,15 @@ class Hall:
     """What the application holds for its routes.
 
     keys   : of who may join; rates: requests of an address
-    bodies : requests whose bodies are in memory
+    bodies : requests of who is at work whose bodies are in memory
+    others : those of everybody else, who must not take places of who is at work
     """
 
     desk: Desk
     keys: KeyRing
     rates: RateLimits
     bodies: Places
+    others: Places
 
 
 def get_hall(request: Request) -> Hall:
@@ -223,7 +224,7 @@ def get_file(
 async def join(request: Request, hall: HallDep) -> Joined:
     """A ticket at the end of the queue."""
     caller = _name_caller(request, hall)
-    with hall.bodies.hold(caller):
+    with hall.others.hold(caller):
         raw = await _read_body(request, MAX_JOIN_BYTES)
     try:
         asked = JoinRequest.model_validate_json(raw)
@@ -249,7 +250,12 @@ def leave(ticket_id: Holder, hall: HallDep) -> Response:
 @router.post("/tickets/{ticket_id}/contribution", status_code=202)
 async def hand_in(ticket_id: Holder, request: Request, hall: HallDep) -> TicketView:
     """The contribution to the state that is uploaded, whole; the ticket says what becomes of it."""
-    with hall.bodies.hold(ticket_id):
+    try:
+        is_at_work = await to_thread.run_sync(hall.desk.may_hand_in, ticket_id)
+    except ApiProblem as problem:
+        problem.headers |= _CLOSE
+        raise
+    with (hall.bodies if is_at_work else hall.others).hold(ticket_id):
         raw = await _read_body(request, MAX_RECORD_BYTES)
     return _view_ticket(await to_thread.run_sync(hall.desk.hand_in, ticket_id, raw), hall)
 
@@ -305,8 +311,8 @@ async def upload(ticket_id: Holder, request: Request, hall: HallDep) -> Response
     n_bytes = request.headers.get("Content-Length", "")
     told = int(n_bytes) if _NUMBER.fullmatch(n_bytes) else 0
     try:
+        await to_thread.run_sync(hall.desk.require_room, ticket_id, offset, told)
         with hall.bodies.hold(ticket_id):
-            await to_thread.run_sync(hall.desk.require_room, ticket_id, offset, told)
             chunk = await _read_body(request, MAX_CHUNK_BYTES)
             _require_checksum(request, chunk)
             standing = await to_thread.run_sync(hall.desk.write, ticket_id, offset, chunk)
@@ -343,7 +349,7 @@ def _require_checksum(request: Request, chunk: bytes) -> None:
     name, _, value = told.partition(" ")
     try:
         digest = base64.b64decode(value, validate=True)
-    except binascii.Error:
+    except ValueError:  # no base64, or no ASCII
         digest = b""
     if name not in _CHECKSUMS or not digest:
         raise ApiProblem(

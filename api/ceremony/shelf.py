@@ -60,7 +60,14 @@ class Shelf:
         """Who contributed, in their own words."""
         return tuple(one.change.label for one in self.ceremony.transcript.contributions)
 
-    def has_gone_on(self, place: str, record: bytes) -> bool:
-        """Whether the last contribution is this one, behind this place."""
-        found = self.ceremony.transcript.contributions
-        return len(found) > 0 and (found[-1].encode(), self.places[-2]) == (record, place)
+    def find_behind(self, place: str, record: bytes) -> str | None:
+        """The place behind this contribution, if it is the one behind this place.
+
+        Others may have contributed since, by file, while nobody served.
+        """
+        for one, before, behind in zip(
+            self.ceremony.transcript.contributions, self.places, self.places[1:], strict=False
+        ):
+            if before == place:
+                return behind if one.encode() == record else None
+        return None

@@ -160,9 +160,10 @@ class Guest:
         headers = self.headers | {"Tus-Resumable": "1.0.0"}
         return self.http.head(f"{self.path}/upload", headers=headers)
 
-    def patch(self, offset: object, chunk: bytes, **more: str) -> Response:
+    def patch(self, offset: object, chunk: bytes, **more: str | bytes) -> Response:
         """more : headers, with _ in place of -"""
-        headers = self.headers | {
+        headers: dict[str, str | bytes] = {
+            **self.headers,
             "Tus-Resumable": "1.0.0",
             "Content-Type": "application/offset+octet-stream",
             "Upload-Offset": str(offset),

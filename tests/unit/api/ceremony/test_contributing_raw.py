@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Barrier
 
 import pytest
 from starlette.testclient import TestClient
 
+from api.ceremony.app import MAX_BODIES
 from api.ceremony.desk import Desk
 from api.console.ceremony.folder import CeremonyFolder
 from api.http.auth import Scope
@@ -135,7 +137,7 @@ def test_chunks_that_are_none(http: TestClient, monkeypatch: pytest.MonkeyPatch)
     expect_problem(alice.patch(0, b"x", Content_Type="text/plain"), 415, "unsupported_media_type")
     for offset in ("-1", "1e3", "", "9" * 40):
         expect_problem(alice.patch(offset, b"x"), 400, "malformed_request")
-    for told in ("md5 AAAA", "sha256", "sha256 !", "sha256 " + "A" * 3):
+    for told in ("md5 AAAA", "sha256", "sha256 !", "sha256 " + "A" * 3, b"sha256 \xe9A=="):
         answer = alice.patch(0, b"x", Upload_Checksum=told)
         expect_problem(answer, 400, "malformed_request")
     monkeypatch.setattr("api.ceremony.routes.MAX_CHUNK_BYTES", 64)
@@ -158,6 +160,24 @@ def test_a_body_without_a_length_is_bounded(
     pieces = (bytes(60) for _ in range(4))
     answer = http.patch(f"{alice.path}/upload", content=pieces, headers=headers)
     expect_problem(answer, 413, "body_too_large")
+
+
+def test_who_waits_takes_no_place_of_who_is_at_work(http: TestClient, folder: Path) -> None:
+    """Bodies that come slowly, of as many strangers as the server has places."""
+    alice, bob = Guest.join(http, "alice"), Guest.join(http, "bob")
+    hall = http.app.state.hall
+    made = make(folder, 1, "alice")
+    with ExitStack() as stack:
+        for i in range(MAX_BODIES):
+            stack.enter_context(hall.others.hold(f"at {i}"))
+        expect_problem(http.post("/v1/ceremony/tickets", json={}), 429, "too_many_uploads")
+        refused = bob.hand_in(b"slow")
+        expect_problem(refused, 409, "not_your_turn")
+        assert refused.headers["Connection"] == "close"
+        alice.contribute(made)
+        assert hall.desk.check_next()
+        expect_problem(alice.hand_in(made.record), 429, "too_many_uploads")
+    assert alice.hand_in(made.record).json()["detail"] == made.place
 
 
 def test_what_is_no_contribution_is_refused_and_the_queue_goes_on(

@@ -137,6 +137,25 @@ def test_killed_in_the_middle_of_accepting(
     assert not list((folder / "queue").glob("upload-*"))
 
 
+def test_accepted_and_somebody_contributed_by_file_before_the_next_start(
+    http: TestClient, desk: Desk, folder: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was accepted is told so: a contributor must not contribute twice."""
+    alice = Guest.join(http, "alice")
+    made = make(folder, 1, "alice")
+    alice.contribute(made)
+    with monkeypatch.context() as patched:
+        _kill_after("advance")(CeremonyFolder, patched)
+        with pytest.raises(Killed):
+            desk.check_next()
+    later = make(folder, 2, "bob")
+    (folder / "state-2.key").write_bytes(later.state)
+    CeremonyFolder.load(folder).advance(later.transcript)
+    again, alice.http = reopen(folder, clock)
+    assert (alice.stage, alice.see()["detail"]) == ("accepted", made.place)
+    assert not again.check_next()
+
+
 def test_a_copy_is_refused_after_a_restart_too(
     http: TestClient, desk: Desk, folder: Path, clock: Clock
 ) -> None:
