@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -48,15 +50,22 @@ _ATTEMPTS = 3
 def taking(work: Path) -> Iterator[None]:
     """A folder to contribute in, made if need be; this process's meanwhile.
 
-    Raises FileExistsError for one that holds other things; FolderBusy, OSError.
+    Raises FileExistsError for one that holds other things, PermissionError for one that others may
+    change: what they put there in place of what was computed would be handed in, of shares that
+    they know. FolderBusy, OSError.
     """
     work.mkdir(parents=True, exist_ok=True)
+    found = work.stat()
+    if found.st_uid != os.getuid() or found.st_mode & stat.S_IWOTH:
+        raise PermissionError(errno.EPERM, "Others can write there: give a new one", str(work))
     with holding(work):
         mark = work / MARK_NAME
         if not mark.exists():
             if any(work.iterdir()):
                 raise FileExistsError(errno.EEXIST, "Holds other files: give a new one", str(work))
             write_whole(mark, [])
+        for scratch in work.glob(".*.partial"):  # of a process that was killed (`kernels.files`)
+            scratch.unlink(missing_ok=True)
         yield
 
 
@@ -140,8 +149,9 @@ class Contributor:
         """Brings the ceremony as it is in this turn, and contributes to it; not twice."""
         view = self._server.describe()
         n = len(view.contributions)
-        for path in self._work.glob("state-*.key"):  # of turns that are over
-            if path.name not in (_name_state(n), _name_state(n + 1)):
+        kept = (_name_state(n), f"{_name_state(n)}.part", _name_state(n + 1))
+        for path in self._work.glob("state-*.key*"):  # of turns that are over
+            if path.name not in kept:
                 path.unlink()
         self._fetch(view, (TRANSCRIPT_NAME, _name_state(n)), (ticket_id, token))
         after = self._read_own()

@@ -35,7 +35,7 @@ _PIECE = 1 << 24
 """Of a download, whose begin shows the server that a turn goes on."""
 FIRST_PATIENCE_S = 10.0
 _RETRY_S, _MAX_RETRY_S = 1.0, 60.0
-_HEADERS = ("Retry-After", "Upload-Offset")
+_HEADERS = (b"retry-after", b"upload-offset")
 """Those that are looked at; none that says how to unpack what follows."""
 _PASSING = {408, 429, 500, 502, 503, 504}
 _TRY_AGAIN = "run the command again"
@@ -119,10 +119,13 @@ class CeremonyServer:
             if offset > file.n_bytes:
                 stream.truncate(0)
             self._patiently(lambda: self._fill(stream, file, update, ticket))
-        if not _is_file(part, file):
-            part.unlink()
+        if _is_file(part, file):
+            move_whole(part, path)
+            return
+        part.unlink()
+        if not 0 < offset <= file.n_bytes:
             raise _bad(f"{name} is not what the server says that it is")
-        move_whole(part, path)
+        self.download(view, name, folder, update, ticket)  # what was there was of another file
 
     def _fill(
         self, stream: Any, file: FileView, update: Update, ticket: tuple[str, str] | None
@@ -132,7 +135,7 @@ class CeremonyServer:
         update(file.name, offset, file.n_bytes)
         if offset == file.n_bytes:
             return False
-        stop = min(offset + _PIECE, file.n_bytes)
+        start, stop = offset, min(offset + _PIECE, file.n_bytes)
         headers = {"Range": f"bytes={offset}-{stop - 1}", "If-Range": f'"{file.sha256}"'}
         if ticket is not None:
             headers |= _show(ticket[1])
@@ -154,6 +157,8 @@ class CeremonyServer:
                     update(file.name, offset, file.n_bytes)
         except httpx2.HTTPError as error:
             raise _Broke(error) from error
+        if offset == start:  # or who answers so would be asked again for ever, without a pause
+            raise _Broke(_bad(f"the server sends nothing of {file.name}"))
         return True
 
     def upload(self, ticket_id: str, token: str, path: Path, update: Update) -> None:
@@ -264,7 +269,7 @@ def _read_whole(answer: httpx2.Response) -> httpx2.Response:
         raw += piece
         if len(raw) > _MAX_ANSWER_BYTES:
             raise _bad("the answer is too long")
-    kept = {name: answer.headers[name] for name in _HEADERS if name in answer.headers}
+    kept = [(name, value) for name, value in answer.headers.raw if name.lower() in _HEADERS]
     return httpx2.Response(answer.status_code, headers=kept, content=bytes(raw))
 
 

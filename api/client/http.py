@@ -44,6 +44,8 @@ _UPLOAD_S = 600.0
 _RECONNECT_S = 0.5
 PATIENCE_S = 300.0
 """A service that is started again, on a busy machine too, answers sooner."""
+_MAX_TOLD = 2000
+"""Characters of a refusal."""
 _A = TypeVar("_A", bound=BaseModel)
 
 
@@ -55,7 +57,8 @@ class ServiceRefused(ApiError):
     def __init__(self, problem: Problem, retry_after_s: float | None = None) -> None:
         self.problem, self.retry_after_s = problem, retry_after_s
         parts = (problem.title, problem.detail, problem.next_step)
-        super().__init__(f"{problem.code}: " + "; ".join(p for p in parts if p))
+        told = f"{problem.code}: " + "; ".join(p for p in parts if p)
+        super().__init__(_show(told))
 
 
 class Client:
@@ -239,6 +242,11 @@ def parse_events(lines: Iterable[str]) -> Iterator[JobEvent]:
             fields[name] = fields.get(name, "") + value.removeprefix(" ")
 
 
+def _show(text: str) -> str:
+    """A line for a terminal, which obeys control characters: who answers may be anybody."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_MAX_TOLD])
+
+
 def _checked(answer: httpx2.Response) -> httpx2.Response:
     """The answer itself when it is a success."""
     if answer.is_success:
@@ -259,4 +267,4 @@ def read_refusal(answer: httpx2.Response) -> ServiceRefused:
             next_step="ask who runs the service",
         )
     wait = answer.headers.get("Retry-After", "")
-    return ServiceRefused(problem, float(wait) if wait.isdigit() else None)
+    return ServiceRefused(problem, float(wait) if wait.isascii() and wait.isdigit() else None)

@@ -252,6 +252,38 @@ def test_a_folder_with_other_things_is_left_alone(scene: Scene, folder: Path) ->
     assert sorted(folder.rglob("*")) == before
 
 
+def test_what_is_left_of_another_file_is_not_gone_on_with(scene: Scene) -> None:
+    """Of another ceremony at this address, or of a disk that failed; and of a process killed."""
+    place = scene.run()
+    sizes = {name: (scene.work / name).stat().st_size for name in ("first.key", "state-1.key")}
+    for name, size in sizes.items():
+        (scene.work / name).unlink()
+        (scene.work / f"{name}.part").write_bytes(bytes(size if name == "first.key" else 100))
+    left = [scene.work / name for name in (".99-0.partial", "state-7.key", "state-7.key.part")]
+    for path in left:
+        path.write_bytes(b"x")
+    assert [place, scene.run("bob")] == places(scene)
+    assert not any(path.exists() for path in left)
+    assert not list(scene.work.glob("*.part"))
+
+
+def test_a_folder_that_others_may_change_is_not_taken(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who puts a contribution of their own there would have it handed in under this name."""
+    scene.work.mkdir()
+    (scene.work / "contributor").touch()
+    scene.work.chmod(0o777)
+    with pytest.raises(PermissionError, match="Others can write there"):
+        scene.run()
+    scene.work.chmod(0o755)
+    with monkeypatch.context() as patched:
+        patched.setattr(contributing.os, "getuid", lambda: -1)
+        with pytest.raises(PermissionError, match="Others can write there"):
+            scene.run()
+    assert places(scene) == []
+
+
 def test_a_turn_that_is_lost_is_told(scene: Scene) -> None:
     def before(request: httpx2.Request) -> None:
         if request.method == "PATCH":
@@ -334,6 +366,37 @@ def test_an_endless_answer_is_cut(scene: Scene) -> None:
     scene.wire.change = change
     with pytest.raises(FormatError, match="too long"):
         scene.run()
+
+
+def test_a_server_that_sends_nothing_is_not_asked_for_ever(scene: Scene) -> None:
+    asked = 0
+
+    def change(request: httpx2.Request, answer: httpx2.Response) -> httpx2.Response:
+        nonlocal asked
+        if "first.key" not in request.url.path:
+            return answer
+        asked += 1
+        assert asked < 1000
+        return reply(206, b"", answer.headers["Content-Range"])
+
+    scene.wire.change = change
+    with pytest.raises(ServiceGone):
+        scene.run()
+    assert scene.clock.now > 1000 + PATIENCE_S
+
+
+def test_a_refusal_reaches_no_terminal_but_as_text(scene: Scene) -> None:
+    def change(request: httpx2.Request, answer: httpx2.Response) -> httpx2.Response:
+        problem = {"type": "", "title": "\x1b]0;owned\x07", "status": 400, "code": "\x9b2J"}
+        raw = json.dumps(problem | {"next_step": "\u202e" + "x" * 9000}).encode()
+        headers = [(b"Retry-After", b"\xb2")]
+        return httpx2.Response(400, headers=headers, stream=httpx2.ByteStream(raw))
+
+    scene.wire.change = change
+    with pytest.raises(ServiceRefused) as caught:
+        scene.run()
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 3000
 
 
 def test_a_file_longer_than_it_says_is_cut(scene: Scene) -> None:
