@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.console.ceremony.folder import CeremonyFolder, name_state
+from api.console.ceremony.folder import CeremonyFolder, advance_together, name_state
 from api.console.ceremony.holding import holding
 from api.console.ceremony.parts import list_parts, name_stages
 from kernels.files import write_whole
@@ -40,7 +40,8 @@ def accept_parts(
                key are the ceremony's own, which both are verified against
     places   : that the contributor published, as far as they are known
     raises   : CeremonyInvalid, FormatError for the first thing that is wrong, OSError; then every
-               part goes on as it did before
+               part goes on as it did before. Killed between the two, it is run again: a step that
+               was taken already is left as it is, if the export goes on
     cost     : a copy of each state, and `require_state`
     """
     with ExitStack() as stack:
@@ -59,13 +60,15 @@ def _take(
     parts = {name: CeremonyFolder.load(path) for name, path in list_parts(into).items()}
     theirs = {name: returned / name if name else returned for name in parts}
     after = {name: read_transcript(theirs[name] / TRANSCRIPT_NAME) for name in parts}
-    for name, ceremony in parts.items():
-        _require_behind(ceremony.transcript, after[name])
+    missing = _list_missing(parts, after)
+    for name in missing:
+        _require_behind(parts[name].transcript, after[name])
     if not {place for one in after.values() for place in one.list_places()}.issuperset(places):
         raise CeremonyInvalid("the place that was asked for is not in the transcript")
     taken: list[Path] = []
     try:
-        for name, ceremony in parts.items():
+        for name in missing:
+            ceremony = parts[name]
             report = name_stages(name, progress)
             require_chain(after[name], device, progress=report)
             taken.append(ceremony.find_place(after[name]))
@@ -74,10 +77,22 @@ def _take(
         for path in taken:
             path.unlink(missing_ok=True)
         raise
-    found = {name: (ceremony.transcript, after[name]) for name, ceremony in parts.items()}
-    for name, ceremony in parts.items():
-        ceremony.advance(after[name])
-    return found
+    # From here on a transcript may name what was taken: states stay, whatever happens.
+    advance_together([(parts[name], after[name]) for name in missing])
+    return {name: (ceremony.transcript, after[name]) for name, ceremony in parts.items()}
+
+
+def _list_missing(
+    parts: Mapping[str, CeremonyFolder], after: Mapping[str, Transcript]
+) -> Sequence[str]:
+    """The parts that go on: all of them, without those at the beginning that are here already.
+
+    The last one has to go on: who contributed to the step alone has not finished.
+    """
+    names = [*parts]
+    while len(names) > 1 and after[names[0]].digest == parts[names[0]].transcript.digest:
+        del names[0]
+    return names
 
 
 def _take_state(

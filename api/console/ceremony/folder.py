@@ -12,10 +12,12 @@ stops a contribution leaves a folder that holds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kernels.files import write_together
 from prover.ceremony.own.finish import read_transcript
 from prover.ceremony.own.state import State, open_state
 from prover.errors import FormatError
@@ -80,11 +82,17 @@ class CeremonyFolder:
 
     def advance(self, transcript: Transcript) -> None:
         """Writes the transcript behind a contribution whose state is there, and drops the last."""
-        from api.console.files import write_public
+        advance_together([(self, transcript)])
 
-        write_public(self.path / TRANSCRIPT_NAME, transcript.encode())
-        if self.last is not self.first:
-            self.last.path.unlink(missing_ok=True)
+
+def advance_together(steps: Sequence[tuple[CeremonyFolder, Transcript]]) -> None:
+    """Writes the transcripts behind contributions whose states are there, none before all are on
+    the disk, and drops the last states. Raises OSError.
+    """
+    write_together([(old.path / TRANSCRIPT_NAME, new.encode()) for old, new in steps])
+    for old, _ in steps:
+        if old.last is not old.first:
+            old.last.path.unlink(missing_ok=True)
 
 
 def name_state(transcript: Transcript) -> str:

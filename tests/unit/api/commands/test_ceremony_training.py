@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from consensus.disk.task_keys import load_training_keys
 from consensus.errors import BlobUnavailable
 from consensus.wire.task_training import TaskTraining
+from kernels.files import _Staged
 from prover.errors import KeyMismatch
 from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME
 from prover.keys.training_folder import EXPORT_NAME, STEP_NAME, load_training_halves
@@ -121,6 +123,44 @@ def test_both_are_taken_into_the_ceremony_or_neither(desk: Path, tmp_path: Path)
     found = succeed(*accept, *places)
     assert all((found[x]["accepted"], found[x]["places"]) == (1, told[x]["places"]) for x in PARTS)
     assert list_files(own) == list_files(returned)
+
+
+def test_killed_between_the_two_it_is_run_again(
+    desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step's transcript is in its place, and the export's is not."""
+    own, returned = tmp_path / "own", tmp_path / "returned"
+    shutil.copytree(desk / "begun", own)
+    shutil.copytree(desk / "begun", returned)
+    told = succeed("ceremony", "contribute", returned, "--name", "carol")
+    accept = ("ceremony", "accept", returned, "--into", own)
+    place = _Staged.place
+
+    def place_one(one: _Staged) -> None:
+        if one.path.name == TRANSCRIPT_NAME and one.path.parent.name == EXPORT_NAME:
+            raise OSError(errno.EIO, "Killed")
+        place(one)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_Staged, "place", place_one)
+        refuse("io_error", *accept)
+    for name in PARTS:  # both hold as they are
+        succeed("ceremony", "verify", own / name)
+    found = succeed(*accept)
+    assert [found[name]["accepted"] for name in PARTS] == [0, 1]
+    assert all(found[name]["places"] == told[name]["places"] for name in PARTS)
+    assert "no contribution" in refuse("ceremony_invalid", *accept)
+
+
+def test_who_contributed_to_the_step_alone_has_not_finished(desk: Path, tmp_path: Path) -> None:
+    own, returned = tmp_path / "own", tmp_path / "returned"
+    shutil.copytree(desk / "begun", own)
+    shutil.copytree(desk / "begun", returned)
+    succeed("ceremony", "contribute", returned / STEP_NAME, "--name", "carol")
+    kept = list_files(own)
+    said = refuse("ceremony_invalid", "ceremony", "accept", returned, "--into", own)
+    assert "no contribution" in said
+    assert list_files(own) == kept
 
 
 def test_a_proof_of_training_under_keys_of_a_ceremony(desk: Path, proof: Path) -> None:
