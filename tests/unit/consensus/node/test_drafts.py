@@ -19,6 +19,7 @@ from consensus.wire.messages import NIL, BeaconShare, Block, Evidence, Step, Vot
 from consensus.wire.outcomes import MAX_EDGES, Aggregate, Edge, Entry, Exclusion
 from consensus.wire.transactions import Transaction
 from kernels.array import G1Array, G2Array
+from kernels.encoding import encode_g1
 from tests.support.finality import watch_tests
 from tests.support.learning import PHASES, Lab, deal_beacon, proven_lab, proven_state
 from tests.support.memory_blobs import MemoryBlobs
@@ -208,11 +209,11 @@ def test_a_share_of_another_beacon_is_not_kept(changes: dict[str, object]) -> No
     assert shares.combine(state) == proven_lab().compute_beacon(state)
 
 
-@pytest.mark.parametrize("share", [bytes(32), b"\xff" * 32, None])
+@pytest.mark.parametrize("share", [bytes(32), b"\xff" * 32, encode_g1(G1Array.zeros(1)), None])
 def test_a_false_share_spoils_one_sum_once(
     share: bytes | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its validator signed it: no point, another one, or the share of somebody else."""
+    """Its validator signed it: no point, infinity, or the share of somebody else."""
     state = proven_state(Phase.BEACON)
     false = share or make_share(state, 1).share
     tested = watch_tests(monkeypatch)
