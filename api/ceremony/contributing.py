@@ -94,7 +94,7 @@ class Contributor:
         ticket_id, token = self._take_ticket()
         try:
             return self._use(ticket_id, token)
-        except (TurnLost, ServiceRefused):
+        except ServiceRefused:
             self._drop_ticket()
             raise
         except ServiceGone:
@@ -107,17 +107,16 @@ class Contributor:
     def _use(self, ticket_id: str, token: str) -> Transcript:
         standing = self._wait(ticket_id, token, Stage.WAITING)
         after = None
-        if standing.stage is Stage.WORKING:
-            self._say("it is your turn")
-            after = self._make(ticket_id, token)
-            own = self._work / _name_state(len(after.contributions))
-            with self._show_moved() as update:
-                self._server.upload(ticket_id, token, own, update)
-            record = after.contributions[-1].encode()
-            standing = self._server.hand_in(ticket_id, token, record)
-        if standing.stage is Stage.CHECKING:
-            self._say("uploaded; the server verifies it")
-            standing = self._wait(ticket_id, token, Stage.CHECKING)
+        for _ in range(_ATTEMPTS):
+            if standing.stage is Stage.WORKING:
+                self._say("it is your turn")
+                after = self._make(ticket_id, token)
+                standing = self._send(ticket_id, token, after)
+            if standing.stage is Stage.CHECKING:
+                self._say("uploaded; the server verifies it")
+                standing = self._wait(ticket_id, token, Stage.CHECKING)
+            if standing.stage is not Stage.WORKING:  # else the server lost it, by a disk or a kill
+                break
         if standing.stage is not Stage.ACCEPTED:
             why = f": {standing.detail}" if standing.detail else ""
             raise TurnLost(f"the ticket is {standing.stage.value}{why}; run the command again")
@@ -127,6 +126,13 @@ class Contributor:
         self._drop_ticket()
         (self._work / RECORD_NAME).unlink(missing_ok=True)
         return after
+
+    def _send(self, ticket_id: str, token: str, after: Transcript) -> TicketView:
+        """Uploads the state behind the contribution, and hands the contribution in."""
+        own = self._work / _name_state(len(after.contributions))
+        with self._show_moved() as update:
+            self._server.upload(ticket_id, token, own, update)
+        return self._server.hand_in(ticket_id, token, after.contributions[-1].encode())
 
     # -- waiting -----------------------------------------------------------------------------------
 

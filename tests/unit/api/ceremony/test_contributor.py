@@ -192,17 +192,52 @@ def test_a_server_that_starts_again_meanwhile(scene: Scene, folder: Path) -> Non
     assert uploads == 1 + -(-sizes // (1 << 15))  # no chunk but the one that was cut comes twice
 
 
-def test_a_command_that_was_killed_goes_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With its ticket, its files, and what it computed: shares are drawn once."""
-    n_drawn = 0
-    go_on = contributing.go_on
+def test_what_the_server_lost_is_sent_again(
+    scene: Scene, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the same turn, and not computed again."""
+    n_handed_in, computed = 0, count_computed(monkeypatch)
+
+    def change(request: httpx2.Request, answer: httpx2.Response) -> httpx2.Response:
+        nonlocal n_handed_in
+        if request.url.path.endswith("/contribution"):
+            n_handed_in += 1
+            if n_handed_in == 1:
+                next((folder / "queue").glob("*.part")).unlink()
+                scene.desk = open_desk(folder, scene.clock, seed=3)
+                scene.wire._inner = ask(scene.desk)._transport
+        return answer
+
+    scene.wire.change = change
+    place = scene.run()
+    assert places(scene) == [place]
+    assert (n_handed_in, len(computed)) == (2, 1)
+
+
+def test_a_server_that_always_loses_it_is_left(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scene.desk, "hand_in", lambda ticket_id, record: scene.desk.see(ticket_id))
+    with pytest.raises(TurnLost, match="the ticket is working"):
+        scene.run()
+    assert scene.http.get("/v1/ceremony").json()["at_work"] is None  # nobody waits for it
+
+
+def count_computed(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Grows by one with each contribution that is computed."""
+    computed, go_on = list[None](), contributing.go_on
 
     def count(*args: Any, **options: Any) -> Any:
-        nonlocal n_drawn
-        n_drawn += 1
+        computed.append(None)
         return go_on(*args, **options)
 
     monkeypatch.setattr(contributing, "go_on", count)
+    return computed
+
+
+def test_a_command_that_was_killed_goes_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its ticket, its files, and what it computed: shares are drawn once."""
+    computed = count_computed(monkeypatch)
 
     def cut(request: httpx2.Request) -> None:
         if request.method == "PATCH" and request.headers["Upload-Offset"] != "0":
@@ -211,17 +246,16 @@ def test_a_command_that_was_killed_goes_on(scene: Scene, monkeypatch: pytest.Mon
     scene.wire.before = cut
     alone = Clock()
     server = CeremonyServer(scene.http, sleep=lambda s: _pass(alone, s), clock=alone)
-    monkeypatch.setattr(scene, "make_server", lambda: server)
-    with pytest.raises(ServiceGone, match="run the command again"):
-        scene.run()
+    with monkeypatch.context() as patched:
+        patched.setattr(scene, "make_server", lambda: server)
+        with pytest.raises(ServiceGone, match="run the command again"):
+            scene.run()
     assert alone.now > 1000 + PATIENCE_S
     ticket = scene.work / "ticket.json"
     assert stat.S_IMODE(ticket.stat().st_mode) == 0o600
     scene.wire.before = lambda request: None
-    monkeypatch.undo()
-    monkeypatch.setattr(contributing, "go_on", count)
     place = scene.run()
-    assert (n_drawn, places(scene)) == (1, [place])
+    assert (len(computed), places(scene)) == (1, [place])
     assert not ticket.exists()
 
 
