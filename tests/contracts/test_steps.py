@@ -50,6 +50,7 @@ KNOWN = KnownKey.draw(make_card(recipe()), seed=3)
 UNBOUND = KNOWN.without_challenges()
 ANSWER = "return t != 0 && _hold(statement.commitments, proof, inputs, t);"
 HASHED = "t := mod(keccak256(start, add(0x1e0, 0xc0)), R)"
+PAIRING = "staticcall(gas(), 8, "
 
 
 def write(key: KnownKey) -> str:
@@ -59,14 +60,15 @@ def write(key: KnownKey) -> str:
 @pytest.fixture(scope="module")
 def world(root: Path) -> World:
     """Contracts of real keys and of known ones. `predictable` weighs its equations alike, `weight`
-    answers the weight."""
+    answers the weight, `absent` is on a chain where nothing is at ECPAIRING's address."""
     known, unbound = write(KNOWN), write(UNBOUND)
-    assert unbound.count(HASHED) == known.count(ANSWER) == 1
+    assert unbound.count(HASHED) == known.count(ANSWER) == known.count(PAIRING) == 1
     sources = {
         "step": write_training_contract(step_key().verifying, StepCard.of(step_circuit())),
         "export": write_training_contract(export_key().verifying, ExportCard.of(export_circuit())),
         "known": known,
         "weight": known.replace(ANSWER, "assembly { mstore(0, t) return(0, 0x20) }"),
+        "absent": known.replace(PAIRING, "staticcall(gas(), 0x8888, "),
         "unbound": unbound,
         "predictable": unbound.replace(HASHED, "t := 1"),
     }
@@ -111,9 +113,11 @@ def exported() -> ExportEnvelope:
     return envelope
 
 
-def ask(world: World, contract: Deployed, calldata: bytes) -> bytes:
-    """Raises RuntimeError where it reverts."""
-    raw: bytes = world.evm.message_call(contracts.DEPLOYER, contract.address, calldata=calldata)
+def ask(world: World, contract: Deployed, calldata: bytes, **options: int) -> bytes:
+    """Raises RuntimeError where it reverts. options : of the call"""
+    raw: bytes = world.evm.message_call(
+        contracts.DEPLOYER, contract.address, calldata=calldata, **options
+    )
     return bytes(raw)
 
 
@@ -347,6 +351,28 @@ def test_calldata_that_is_cut_is_refused(
     calldata = encode_call(proven)
     for n in (0, 3, 4, 36, len(calldata) // 2, len(calldata) - WORD, len(calldata) - 1):
         assert not holds(world, step, calldata[:n])
+
+
+def test_who_gives_too_little_gas_chooses_no_answer(world: World, known: Deployed) -> None:
+    """A precompile that gets too little fails as for a point that is none; that is no answer."""
+    calldata = encode_call(simulate())
+    price = world.price(known, "verify", *arrange(simulate()))
+    answers = []
+    for gas in (*range(price + 20_000, price - 20_000, -1_000), *range(price, 40_000, -20_000)):
+        try:
+            found = ask(world, known, calldata, gas=gas)
+        except RuntimeError:
+            found = b""
+        answers.append(found)
+    assert {*answers} == {(1).to_bytes(32, "big"), b""}
+
+
+def test_without_the_pairing_nothing_holds(world: World, known: Deployed) -> None:
+    """A call of an address without code succeeds and answers nothing, and A begins with a one."""
+    statement, (_, *rest) = arrange(simulate())
+    for a in ((1, 2), (1, P - 2)):
+        assert not call_values(world, world.deploy("absent"), statement, (a, *rest))
+        assert not call_values(world, known, statement, (a, *rest))
 
 
 def test_the_weight_is_of_every_word(world: World) -> None:

@@ -64,6 +64,28 @@ def test_a_proof_of_snarkjs_holds_at_the_price_of_its_precompiles(
     assert least < contract.price("verifyProof", words) < least + OVERHEAD + 400 * n
 
 
+def test_who_gives_too_little_gas_chooses_no_answer(contract: Contract, words: list[int]) -> None:
+    """A precompile that gets too little fails as for a point that is none; that is no answer."""
+    assert call(contract, words) == TRUE
+    price = int(contract.evm.result.gas_used)
+    answers = set()
+    for gas in (*range(price + 10_000, price - 10_000, -1_000), *range(price, 40_000, -20_000)):
+        try:
+            answers.add(contract.call("verifyProof", words, gas=gas))
+        except RuntimeError:
+            answers.add(b"")
+    assert answers == {TRUE, b""}
+
+
+def test_without_the_pairing_nothing_holds(circuit: str, root: Path, words: list[int]) -> None:
+    """A call of an address without code succeeds and answers nothing, and A begins with a one."""
+    source = write_contract(read_vkey(vector(circuit, "_vkey.json")))
+    absent = source.replace("staticcall(gas(), 8, ", "staticcall(gas(), 0x8888, ")
+    assert absent != source
+    contract = Contract.deploy(compile_contract(install(root, SOLC, "solc.js"), absent))
+    assert call(contract, [1, 2, *words[2:]]) == FALSE
+
+
 def test_every_word_counts(contract: Contract, words: list[int]) -> None:
     for i, word in enumerate(words):
         for other in (word ^ 1, 0, P, R, 2**256 - 1):

@@ -73,10 +73,10 @@ class Contract:
         evm.set_balance(CALLER, 10**18)
         return cls(evm, evm.deploy(CALLER, compiled.code), compiled.selectors)
 
-    def call(self, name: str, words: list[int]) -> bytes:
-        """What a function answers to arguments of one word each."""
+    def call(self, name: str, words: list[int], **options: int) -> bytes:
+        """What a function answers to arguments of one word each. options : of the call"""
         calldata = self.selectors[name] + b"".join(word.to_bytes(WORD, "big") for word in words)
-        return bytes(self.evm.message_call(CALLER, self.address, calldata=calldata))
+        return bytes(self.evm.message_call(CALLER, self.address, calldata=calldata, **options))
 
     def price(self, name: str, words: list[int]) -> int:
         """The gas of a call, without what every transaction and its bytes cost (EIP-2028)."""
