@@ -39,7 +39,8 @@ interface IStepVerifier {
 ///     left_T = 0        left_t = keccak256(x, y, nReal, left_(t+1)), x and y those of D_X of step t, a word each
 ///
 /// so a step shows its own batch and left_(t+1) alone. Whoever relies on a trajectory computes its name; anybody may
-/// begin one, and anybody who has the proofs may lead it on.
+/// begin one, and anybody who has the proofs may lead it on. From each commitment it goes on by one step, whichever is
+/// shown first: proofs of two runs on the same batches, for the same occasion, make one trajectory that may end nowhere.
 contract ZkpotTraining {
     IStepVerifier public immutable verifier;
     /// Where a trajectory is: a hash of occasion, next step, commitment and what is left.

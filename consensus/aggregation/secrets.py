@@ -24,7 +24,6 @@ from kernels.bn254 import R
 from kernels.encoding import FR_BYTES
 from prover.wire.records import encode_fields
 
-X25519_BYTES = 32
 _SCALAR_SOURCE_BYTES = 48  # mod r: a bias below 2^-128
 _DOMAIN = b"zkpot aggregation v1"
 

@@ -42,7 +42,6 @@ from prover.wire.kinds import DIGEST_BYTES
 
 VERSION = 3
 MAX_GENESIS_BYTES = 1 << 20
-SHARE_KEY_BYTES = 64  # compressed point of G2
 LEAST_SAMPLES = 256  # fewer make the count an oracle on single samples
 MAX_PHASE_MS = 366 * 86_400_000
 MAX_ROUNDS = 1 << 16

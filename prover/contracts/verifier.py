@@ -30,7 +30,7 @@ from string import Template
 from kernels.array import G2Array
 from kernels.bn254 import G2, P, R
 from prover.errors import FormatError
-from prover.formats.solidity import require_name, show_word
+from prover.formats.solidity import count_least_gas, require_name, show_g2, show_word
 from prover.groth16.transcript import CHALLENGE_BYTES, DOMAIN
 from prover.keys.card import Card, KeyCard
 from prover.keys.halves import VerifyingKey
@@ -43,7 +43,6 @@ MAX_TRANSACTION_GAS = 1 << 24
 _SCALE_GAS, _ADD_GAS, _PAIR_GAS, _CALL_GAS = 6_000, 150, 34_000, 45_000  # EIP-1108
 _INPUT_GAS = _SCALE_GAS + _ADD_GAS
 _SUM_GAS = 16  # of a product and a sum mod r
-_MOVE_GAS = 500  # more than what a point is arranged for, and its precompile called
 _N_PAIRS = 6  # and one of each group
 _BLOCK_BYTES, _PAIR_BYTES = 32, 0xC0
 
@@ -131,17 +130,16 @@ def _count_pairing_gas(key: VerifyingKey) -> int:
     return _PAIR_GAS * (key.n_linked + _N_PAIRS) + _CALL_GAS
 
 
-def _count_least_gas(key: VerifyingKey) -> int:
-    """With which no precompile fails for want of gas. A call is given 63 parts of 64 (EIP-150)."""
-    moves = _MOVE_GAS * (2 * key.n_public + 2 * key.n_linked + _N_PAIRS)
-    return _count_sums_gas(key) + -(-_count_pairing_gas(key) * 64 // 63) + moves
-
-
 def _fill(key: VerifyingKey, kind: Kind, *, name: str | None, most: int = 0) -> str:
     """The template with the key's numbers. most : samples of a batch, where there is one"""
     name = kind.name if name is None else name
     require_name(name)
     n_bytes = CHALLENGE_BYTES * key.n_challenges
+    least_gas = count_least_gas(
+        _count_sums_gas(key),
+        _count_pairing_gas(key),
+        n_points=2 * key.n_public + 2 * key.n_linked + _N_PAIRS,
+    )
     tag = DOMAIN + bytes([len(DOMAIN)])
     return _read_template().substitute(
         _list_points(key),
@@ -158,7 +156,7 @@ def _fill(key: VerifyingKey, kind: Kind, *, name: str | None, most: int = 0) -> 
         block_bytes=33 + len(tag),
         tail_bytes=3 * 32 + 3 + len(tag),
         half_p=show_word(P // 2),
-        least_gas=_count_least_gas(key),
+        least_gas=least_gas,
         max_name=MAX_NAME_BYTES,
         n_groups=key.n_linked,
         n_public=key.n_public,
@@ -213,7 +211,7 @@ def _list_points(key: VerifyingKey) -> dict[str, str]:
     """The key's points as arguments of the contract's functions, and what is done for each."""
     alpha_x, alpha_y = key.alpha.to_ints()[0] or (0, 0)
     (x0, y0), *bases = [point or (0, 0) for point in key.public.to_ints()]
-    *c1, c2 = _show_g2(key.links)
+    *c1, c2 = show_g2(key.links)
     inputs = (
         f"add_input(at, {show_word(x)}, {show_word(y)}, mload({_place('inputs', 32 * i)}))"
         for i, (x, y) in enumerate(bases)
@@ -228,8 +226,8 @@ def _list_points(key: VerifyingKey) -> dict[str, str]:
             f"put_g2(at, {point})",
         )
     )
-    (beta,), (delta,), (delta_a,) = map(_show_g2, (key.beta, key.delta, key.delta_a))
-    (one,) = _show_g2(G2Array.from_ints([G2]))
+    (beta,), (delta,), (delta_a,) = map(show_g2, (key.beta, key.delta, key.delta_a))
+    (one,) = show_g2(G2Array.from_ints([G2]))
     return {
         "alpha_x": show_word(alpha_x),
         "alpha_y": show_word(alpha_y),
@@ -244,15 +242,6 @@ def _list_points(key: VerifyingKey) -> dict[str, str]:
         "put_groups": _indent(groups, 12),
         "pairs_bytes": f"{_PAIR_BYTES * (key.n_linked + _N_PAIRS):#x}",
     }
-
-
-def _show_g2(points: G2Array) -> list[str]:
-    """Coordinates as the precompile takes them: those of u first."""
-    shown = []
-    for point in points.to_ints():
-        (x0, x1), (y0, y1) = point or ((0, 0), (0, 0))
-        shown.append(", ".join(map(show_word, (x1, x0, y1, y0))))
-    return shown
 
 
 def _show_bytes(raw: bytes) -> str:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 
+from kernels.array import G2Array
 from kernels.bn254 import P, R
 from prover.errors import FormatError
 from prover.keys.plain import PlainKey
@@ -35,8 +36,8 @@ contract {name} {{
     uint256 private constant P = {p};
     uint256 private constant R = {r};
 
-    /// Whether the proof (a, b, c) holds for the public inputs. False for any other arguments; reverts where the gas
-    /// is too little for an answer.
+    /// Whether the proof (a, b, c) holds for the public inputs. False for any other arguments.
+    /// Reverts where the gas is too little for an answer.
     /// Of b the coefficients of u come first: [[x1, x0], [y1, y0]].
     function verifyProof(
         uint256[2] calldata a,
@@ -62,7 +63,8 @@ contract {name} {{
                 mstore(add(at, 0x40), y1)
                 mstore(add(at, 0x60), y0)
             }}
-            // A precompile without its gas fails as for a point that is none: whoever calls would choose the answer.
+            // A precompile without its gas fails as for a point that is none: whoever calls
+            // would choose the answer.
             if lt(gas(), {least_gas}) {{ revert(0, 0) }}
             let free := mload(0x40)
             let sum := add(free, 0x180) // where the pairing takes X
@@ -113,29 +115,31 @@ def write_contract(key: PlainKey, *, name: str = "Groth16Verifier") -> str:
     ]
     (alpha,) = key.alpha.to_ints()
     assert alpha is not None, "alpha is no identity"
-    g2 = {}
-    for part in ("beta", "gamma", "delta"):
-        (point,) = getattr(key, part).to_ints()
-        (a0, a1), (b0, b1) = point
-        g2[part] = ", ".join(map(show_word, (a1, a0, b1, b0)))
+    beta, gamma, delta = show_g2(G2Array.concat([key.beta, key.gamma, key.delta]))
+    pairing, each = GAS
     return _CONTRACT.format(
         name=name,
         n=key.n_public,
-        least_gas=_count_least_gas(key.n_public),
+        least_gas=count_least_gas(each * key.n_public, pairing, n_points=2 * key.n_public + 5),
         p=show_word(P),
         r=show_word(R),
         x0=show_word(x0),
         y0=show_word(y0),
         terms="\n".join(terms),
         alpha=tuple(map(show_word, alpha)),
-        **g2,
+        beta=beta,
+        gamma=gamma,
+        delta=delta,
     )
 
 
-def _count_least_gas(n_public: int) -> int:
-    """With which no precompile fails for want of gas. A call is given 63 parts of 64 (EIP-150)."""
-    pairing, each = GAS
-    return -(-pairing * 64 // 63) + each * n_public + _MOVE_GAS * (2 * n_public + 5)
+def count_least_gas(sums: int, pairing: int, *, n_points: int) -> int:
+    """What has to be left before the sums, so that no precompile fails for want of gas.
+
+    sums, pairing : what the precompiles take; a call is given 63 parts of 64 (EIP-150)
+    n_points      : that are arranged, or computed
+    """
+    return sums + -(-pairing * 64 // 63) + _MOVE_GAS * n_points
 
 
 def require_name(name: str) -> None:
@@ -147,3 +151,12 @@ def require_name(name: str) -> None:
 def show_word(number: int) -> str:
     """A literal of a whole word."""
     return f"{number:#066x}"
+
+
+def show_g2(points: G2Array) -> list[str]:
+    """Coordinates of each as the precompile takes them, those of u first; zeros for infinity."""
+    shown = []
+    for point in points.to_ints():
+        (x0, x1), (y0, y1) = point or ((0, 0), (0, 0))
+        shown.append(", ".join(map(show_word, (x1, x0, y1, y0))))
+    return shown
