@@ -5,20 +5,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from kernels.array import FrArray, G1Array
-from kernels.bn254 import P, R
-from prover.circuit.training.inputs import StepInputs
+from kernels.bn254 import P
 from prover.contracts.calldata import EXPORT_SELECTOR, STEP_SELECTOR, encode_call
 from prover.contracts.verifier import count_gas, write_training_contract
-from prover.groth16.verify_training import verify_steps
 from prover.keys.training_card import ExportCard, StepCard
 from prover.steps import prove_export
 from prover.training.masters import export
-from prover.wire.envelope import Proof
 from prover.wire.records import encode_fields
 from prover.wire.statement import Occasion
 from prover.wire.training import ExportEnvelope, StepEnvelope, StepStatement
@@ -26,6 +21,17 @@ from prover.wire.verdict import Verdict
 from tests.support import contracts
 from tests.support.contracts import WORD, Deployed, World
 from tests.support.known_training_keys import KnownKey, make_card, split_points
+from tests.support.step_contracts import (
+    COMMITMENTS,
+    KNOWN,
+    OCCASION,
+    ask,
+    call_values,
+    holds,
+    judge,
+    simulate,
+    write,
+)
 from tests.support.tiny_circuits import seeded
 from tests.support.training_contracts import arrange, arrange_proof, compile_sources
 from tests.support.trajectories import (
@@ -41,36 +47,15 @@ from tests.support.trajectories import (
 
 MOST_GAS = 450_000  # of a transaction
 OVERHEAD = 12_000  # gas of the code around the precompiles
-# Whole words, so that there is no byte which does not count.
-OCCASION = Occasion(
-    chain_id=b"c" * 64, task_id=b"t" * 32, round_index=3, commit_height=77, client_key=b"k" * 32
-)
-COMMITMENTS = (5**20, 7**50, 11**40)
-KNOWN = KnownKey.draw(make_card(recipe()), seed=3)
-UNBOUND = KNOWN.without_challenges()
-ANSWER = "return t != 0 && _hold(statement.commitments, proof, inputs, t);"
-HASHED = "t := mod(keccak256(start, add(0x1e0, 0xc0)), R)"
-PAIRING = "staticcall(gas(), 8, "
-
-
-def write(key: KnownKey) -> str:
-    return write_training_contract(key.verifying, key.card)
 
 
 @pytest.fixture(scope="module")
 def world(root: Path) -> World:
-    """Contracts of real keys and of known ones. `predictable` weighs its equations alike, `weight`
-    answers the weight, `absent` is on a chain where nothing is at ECPAIRING's address."""
-    known, unbound = write(KNOWN), write(UNBOUND)
-    assert unbound.count(HASHED) == known.count(ANSWER) == known.count(PAIRING) == 1
+    """Contracts of real keys and of a known one."""
     sources = {
         "step": write_training_contract(step_key().verifying, StepCard.of(step_circuit())),
         "export": write_training_contract(export_key().verifying, ExportCard.of(export_circuit())),
-        "known": known,
-        "weight": known.replace(ANSWER, "assembly { mstore(0, t) return(0, 0x20) }"),
-        "absent": known.replace(PAIRING, "staticcall(gas(), 0x8888, "),
-        "unbound": unbound,
-        "predictable": unbound.replace(HASHED, "t := 1"),
+        "known": write(KNOWN),
     }
     return World(compile_sources(root, sources))
 
@@ -111,38 +96,6 @@ def exported() -> ExportEnvelope:
     envelope = ExportEnvelope.decode(made.envelope)
     assert envelope is not None
     return envelope
-
-
-def ask(world: World, contract: Deployed, calldata: bytes, **options: int) -> bytes:
-    """Raises RuntimeError where it reverts. options : of the call"""
-    raw: bytes = world.evm.message_call(
-        contracts.DEPLOYER, contract.address, calldata=calldata, **options
-    )
-    return bytes(raw)
-
-
-def holds(world: World, contract: Deployed, calldata: bytes) -> bool:
-    """What `verify` answers; a revert is no."""
-    try:
-        answer = ask(world, contract, calldata)
-    except RuntimeError:
-        return False
-    assert answer in (bytes(32), (1).to_bytes(32, "big"))
-    return answer != bytes(32)
-
-
-def judge(envelope: StepEnvelope) -> Verdict:
-    """What Python says of an envelope under the known key."""
-    inputs = StepInputs(plan=step_circuit().plan)
-    raws = [envelope.encode()]
-    (verdict,) = verify_steps(raws, key=KNOWN.verifying, inputs=inputs, random_bytes=seeded(9))
-    return verdict
-
-
-def simulate(**change: Any) -> StepEnvelope:
-    """A proof under the known key."""
-    given = {"occasion": OCCASION, "step": 4, "n_real": 3, "commitments": COMMITMENTS, "seed": 8}
-    return KNOWN.prove_step(**given | change)
 
 
 # -- what passes -----------------------------------------------------------------------------------
@@ -199,6 +152,17 @@ def test_infinity_holds_where_it_does_in_python(world: World, known: Deployed) -
         envelope = simulate(commitments=commitments)
         assert judge(envelope) is Verdict.VALID
         assert holds(world, known, encode_call(envelope))
+
+
+@pytest.mark.parametrize("zeros", [{"a"}, {"own"}, {"d_a"}, {"a", "own", "d_a"}])
+def test_infinity_in_a_proof_holds_where_it_does_in_python(
+    zeros: set[str], world: World, known: Deployed
+) -> None:
+    envelope = simulate()
+    proof = KNOWN.simulate(envelope.statement, COMMITMENTS, [3], zeros=zeros)
+    at_infinity = replace(envelope, proof=proof.encode())
+    assert judge(at_infinity) is Verdict.VALID
+    assert holds(world, known, encode_call(at_infinity))
 
 
 def test_the_other_signs_of_a_and_b_are_the_same_proof(
@@ -271,11 +235,6 @@ def test_points_in_other_places_are_refused(
         (zero, (zero, zero), zero, zero, zero, zero),
     ):
         assert not call_values(world, step, statement, other)
-
-
-def call_values(world: World, contract: Deployed, statement: Any, proof: Any) -> bool:
-    calldata = contracts.encode_call(contract.artifact, "verify", (statement, proof))
-    return holds(world, contract, calldata)
 
 
 def test_no_real_samples_and_more_than_a_batch_are_refused(world: World, known: Deployed) -> None:
@@ -365,58 +324,3 @@ def test_who_gives_too_little_gas_chooses_no_answer(world: World, known: Deploye
             found = b""
         answers.append(found)
     assert {*answers} == {(1).to_bytes(32, "big"), b""}
-
-
-def test_without_the_pairing_nothing_holds(world: World, known: Deployed) -> None:
-    """A call of an address without code succeeds and answers nothing, and A begins with a one."""
-    statement, (_, *rest) = arrange(simulate())
-    for a in ((1, 2), (1, P - 2)):
-        assert not call_values(world, world.deploy("absent"), statement, (a, *rest))
-        assert not call_values(world, known, statement, (a, *rest))
-
-
-def test_the_weight_is_of_every_word(world: World) -> None:
-    """Two that were alike could be of two proofs, one of which was made for the other's weight."""
-    contract = world.deploy("weight")
-    calldata = encode_call(simulate())
-    asked = [calldata]
-    for at in range(4 + WORD, len(calldata), WORD):  # behind the place of the statement
-        word = int.from_bytes(calldata[at : at + WORD], "big")
-        asked.append(calldata[:at] + (word ^ 1).to_bytes(WORD, "big") + calldata[at + WORD :])
-    places = {WORD * i + 4 for i in (15, 24, 25, 28)}  # of the occasion and its names
-    lengths = {len(calldata) - WORD * i for i in (7, 4, 2)}
-    weights = set()
-    for i, changed in enumerate(asked):
-        if 4 + WORD * i in places | lengths:
-            continue
-        weights.add(ask(world, contract, changed))
-    assert len(weights) == len(asked) - len(places | lengths)
-    assert all(1 < int.from_bytes(weight, "big") < R for weight in weights)
-
-
-def test_equal_weights_would_let_errors_cancel(world: World) -> None:
-    """Both equations are off by the same. A verifier that weighs them alike takes it."""
-    contracts_of = {name: world.deploy(name) for name in ("predictable", "unbound")}
-    envelope = UNBOUND.prove_step(OCCASION, 4, 3, COMMITMENTS, seed=8)
-    statement, _ = arrange(envelope)
-    off = arrange_proof(UNBOUND.simulate(envelope.statement, COMMITMENTS, [3], error=5))
-    for name, taken in (("predictable", True), ("unbound", False)):
-        contract = contracts_of[name]
-        assert holds(world, contract, encode_call(envelope))
-        assert call_values(world, contract, statement, off) is taken
-
-
-def test_a_crafted_pi_passes_under_equal_weights_alone(world: World) -> None:
-    """Of public points: A = alpha, B = beta, C = D' = D_A = 0, D_g = 0, and pi = X.
-
-    X depends on challenges, and they on pi; so the key is one whose points of challenges are zero.
-    """
-    key = UNBOUND.verifying
-    scalars = FrArray.from_ints([1, 3, *[0] * key.n_challenges])
-    zero = G1Array.zeros(1)
-    pi = key.public_bases.sum(scalars)
-    forged = Proof(a=key.alpha, b=key.beta, c=zero, own=zero, link=pi, d_a=zero)
-    statement = simulate(commitments=(0, 0, 0)).statement
-    values = arrange(StepEnvelope(statement=statement, proof=forged.encode()))
-    for name, taken in (("predictable", True), ("unbound", False)):
-        assert call_values(world, world.deploy(name), *values) is taken

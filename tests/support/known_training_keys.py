@@ -6,7 +6,7 @@ what a verifier does with it does not depend on more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from random import Random
@@ -109,14 +109,17 @@ class KnownKey:
         *,
         seed: int = 1,
         error: int = 0,
+        zeros: Collection[str] = (),
     ) -> Proof:
         """A proof of a statement about commitments of these exponents, without a witness.
 
         numbers : public inputs before the challenges
         error   : by what both equations are off, so that their product is not
+        zeros   : which of a, own and d_a are infinity
         """
         rng = Random(seed)
-        a, own, advice = (rng.randrange(1, R) for _ in range(3))
+        drawn = {name: rng.randrange(1, R) for name in ("a", "own", "d_a")}
+        a, own, advice = (0 if name in zeros else x for name, x in drawn.items())
         linked = sum(k * d for k, d in zip(self.k1, commitments, strict=True))
         fixed = {"own": g1(own), "link": g1(linked + self.k2 * own - error), "d_a": g1(advice)}
         challenges = compute_challenges(
