@@ -20,7 +20,7 @@ from api.ceremony.checking import MAX_RECORD_BYTES, require_next
 from api.ceremony.journal import Journal
 from api.ceremony.queue import Limits, Queue, Stage, Ticket
 from api.ceremony.shelf import Shelf
-from api.errors import Audience, Told, describe
+from api.errors import Audience, describe
 from api.http.problems import ApiProblem
 from kernels.backend import Backend
 from kernels.files import move_whole, write_whole
@@ -228,19 +228,30 @@ class Desk:
         self._work.set()
 
     def check_next(self) -> bool:
-        """Checks what was handed in, without keeping others from the desk; False if nothing was."""
+        """Checks what was handed in, without keeping others from the desk; False if nothing was.
+
+        Raises OSError, MemoryError for a contribution that holds and cannot be put into the folder:
+        it is there, and a desk that opens when there is room accepts it.
+        """
         with self._lock:
             ticket, shelf = self._queue.at_work, self.shelf
             if ticket is None or ticket.stage is not Stage.CHECKING:
                 return False
-        record = b""
+        record, holds = b"", False
         try:
             record = self._journal.record(ticket.id).read_bytes()
             state = self._find_state(ticket, shelf)
             after = require_next(shelf.ceremony, ticket.name, record, state, self._backend)
+            holds = True
             self._accept(ticket, shelf, after, state)
         except Exception as error:  # of bytes from strangers: the turn ends, and not the desk
-            self._refuse(ticket, record, describe(error, Audience.CALLER))
+            if self._is_there(ticket, record):
+                return True
+            if holds and isinstance(error, OSError | MemoryError):
+                raise
+            told = describe(error, Audience.CALLER)
+            with self._lock:
+                self._end(ticket, Stage.REFUSED, _shorten(f"{told.code}: {told.text}"))
         return True
 
     def _accept(self, ticket: Ticket, shelf: Shelf, after: Transcript, state: Path) -> None:
@@ -258,15 +269,14 @@ class Desk:
             self.shelf = found
             self._end(ticket, Stage.ACCEPTED, found.places[-1])
 
-    def _refuse(self, ticket: Ticket, record: bytes, told: Told) -> None:
-        """The end of a turn, well even so if the folder has the contribution already."""
+    def _is_there(self, ticket: Ticket, record: bytes) -> bool:
+        """Whether the folder has the contribution even so; then the turn has ended well."""
         with self._lock:
             self._reload()
             behind = self.shelf.find_behind(ticket.behind, record)
             if behind is not None:
                 self._end(ticket, Stage.ACCEPTED, behind)
-            else:
-                self._end(ticket, Stage.REFUSED, _shorten(f"{told.code}: {told.text}"))
+            return behind is not None
 
     def _reload(self) -> None:
         """The folder, where it went on without this desk."""
@@ -284,10 +294,9 @@ class Desk:
             return
         record = self._journal.record(ticket.id)
         raw = record.read_bytes() if record.exists() else b""
-        behind = self.shelf.find_behind(ticket.behind, raw)
-        if behind is not None:
-            self._end(ticket, Stage.ACCEPTED, behind)
-        elif raw and self._find_state(ticket, self.shelf).exists():
+        if self._is_there(ticket, raw):
+            return
+        if raw and self._find_state(ticket, self.shelf).exists():
             self._work.set()
         else:
             self._journal.drop_upload(ticket.id)

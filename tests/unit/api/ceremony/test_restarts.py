@@ -245,6 +245,34 @@ def test_a_full_disk_is_told_and_the_upload_goes_on(
     assert alice.stage == "accepted"
 
 
+@pytest.mark.parametrize(("owner", "name"), [(desks, "move_whole"), (CeremonyFolder, "advance")])
+def test_a_disk_that_is_full_just_then_costs_nobody_a_contribution(
+    http: TestClient,
+    desk: Desk,
+    folder: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+) -> None:
+    """It holds: the desk ends, and the next one accepts it."""
+    alice = Guest.join(http)
+    made = make(folder, 1)
+    alice.contribute(made)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, fail)
+        with pytest.raises(OSError, match="No space"):
+            desk.check_next()
+    assert alice.stage == "checking"
+    again, alice.http = reopen(folder, clock)
+    assert again.check_next()
+    assert (alice.stage, alice.see()["detail"]) == ("accepted", made.place)
+
+
 def run_checks(desk: Desk, server: object) -> None:
     """Until the thread that checks ends."""
     with checking(desk, server):  # type: ignore[arg-type]
