@@ -36,9 +36,20 @@ class Journal:
     """The folder `queue` of a ceremony."""
 
     def __init__(self, ceremony: Path) -> None:
-        """Raises OSError."""
+        """Raises FormatError for links in the place of what is written, OSError.
+
+        The folder may have come from strangers, with tickets of theirs: what they hand in would
+        replace whatever a link leads to.
+        """
         self._folder = ceremony / FOLDER
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        for path in (self._folder, *self._folder.iterdir()):
+            if path.is_symlink():
+                raise FormatError(
+                    "is a link, and what it leads to would be replaced",
+                    where=str(path),
+                    next_step="remove the link",
+                )
 
     # -- tickets -----------------------------------------------------------------------------------
 

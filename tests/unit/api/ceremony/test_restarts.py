@@ -200,6 +200,27 @@ def test_a_queue_that_is_none_is_named(folder: Path, clock: Clock, raw: bytes) -
         open_desk(folder, clock)
 
 
+def test_a_queue_of_strangers_leads_nowhere_by_links(
+    http: TestClient, folder: Path, clock: Clock, tmp_path: Path
+) -> None:
+    """A folder that somebody handed on, with a ticket and a link in the place of its record."""
+    alice = Guest.join(http)
+    queue, other = folder / "queue", tmp_path / "other"
+    other.write_bytes(b"mine")
+    for name in (f"upload-{alice.id}.record", "queue.json"):
+        path = queue / name
+        path.unlink(missing_ok=True)
+        path.symlink_to(other)
+        with pytest.raises(FormatError, match="is a link"):
+            open_desk(folder, clock)
+        path.unlink()
+    queue.rename(tmp_path / "queue")
+    queue.symlink_to(tmp_path / "queue")
+    with pytest.raises(FormatError, match="is a link"):
+        open_desk(folder, clock)
+    assert other.read_bytes() == b"mine"
+
+
 def test_a_fault_that_nobody_meant_ends_the_turn_alone(
     http: TestClient, desk: Desk, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
