@@ -24,7 +24,8 @@ from kernels.versions import find_own_version
 
 RATES = {"read": "50/second", "hold": "50/second", "join": "10/minute", "guess": "5/second"}
 """Requests of one address, by kind."""
-MAX_BODIES = 16
+MAX_BODIES, MAX_SMALL_BODIES = 16, 256
+"""Of whose turn it is, of 4 MiB, and of all others, of 64 KiB at the most."""
 MAX_BODIES_PER_CALLER = 2
 
 
@@ -52,8 +53,8 @@ def build_app(
         desk=desk,
         keys=keys,
         rates=RateLimits(**{**RATES, **(rates or {})}),
-        bodies=_make_places(),
-        others=_make_places(),
+        bodies=_make_places(MAX_BODIES),
+        others=_make_places(MAX_SMALL_BODIES),
     )
     problems.install(app)
     app.add_exception_handler(OSError, _on_system_error)
@@ -72,8 +73,8 @@ def build_app(
     return app
 
 
-def _make_places() -> Places:
-    return Places("too_many_uploads", total=MAX_BODIES, per_caller=MAX_BODIES_PER_CALLER)
+def _make_places(total: int) -> Places:
+    return Places("too_many_uploads", total=total, per_caller=MAX_BODIES_PER_CALLER)
 
 
 async def _on_system_error(_: Request, error: Exception) -> JSONResponse:

@@ -11,7 +11,7 @@ from threading import Barrier
 import pytest
 from starlette.testclient import TestClient
 
-from api.ceremony.app import MAX_BODIES
+from api.ceremony.app import MAX_SMALL_BODIES
 from api.ceremony.desk import Desk
 from api.console.ceremony.folder import CeremonyFolder
 from api.http.auth import Scope
@@ -168,7 +168,7 @@ def test_who_waits_takes_no_place_of_who_is_at_work(http: TestClient, folder: Pa
     hall = http.app.state.hall
     made = make(folder, 1, "alice")
     with ExitStack() as stack:
-        for i in range(MAX_BODIES):
+        for i in range(MAX_SMALL_BODIES):
             stack.enter_context(hall.others.hold(f"at {i}"))
         expect_problem(http.post("/v1/ceremony/tickets", json={}), 429, "too_many_uploads")
         refused = bob.hand_in(b"slow")
