@@ -25,7 +25,7 @@ from api.ceremony.queue import ACTIVE, Stage
 from api.ceremony.remote import CeremonyServer, Update
 from api.ceremony.schemas import CeremonyView, TicketView
 from api.client.http import ServiceRefused
-from api.console.ceremony.folder import FIRST_NAME, CeremonyFolder
+from api.console.ceremony.folder import FIRST_NAME, CeremonyFolder, name_state
 from api.console.ceremony.holding import holding
 from api.console.ceremony.making import go_on
 from api.errors import ServiceGone, TurnLost
@@ -129,7 +129,7 @@ class Contributor:
 
     def _send(self, ticket_id: str, token: str, after: Transcript) -> TicketView:
         """Uploads the state behind the contribution, and hands the contribution in."""
-        own = self._work / _name_state(len(after.contributions))
+        own = self._work / name_state(len(after.contributions))
         with self._show_moved() as update:
             self._server.upload(ticket_id, token, own, update)
         return self._server.hand_in(ticket_id, token, after.contributions[-1].encode())
@@ -155,11 +155,11 @@ class Contributor:
         """Brings the ceremony as it is in this turn, and contributes to it; not twice."""
         view = self._server.describe()
         n = len(view.contributions)
-        kept = (_name_state(n), f"{_name_state(n)}.part", _name_state(n + 1))
+        kept = (name_state(n), f"{name_state(n)}.part", name_state(n + 1))
         for path in self._work.glob("state-*.key*"):  # of turns that are over
             if path.name not in kept:
                 path.unlink()
-        self._fetch(view, (TRANSCRIPT_NAME, _name_state(n)), (ticket_id, token))
+        self._fetch(view, (TRANSCRIPT_NAME, name_state(n)), (ticket_id, token))
         after = self._read_own()
         if after is None:
             ceremony = CeremonyFolder.load(self._work)
@@ -186,7 +186,7 @@ class Contributor:
             transcript = CeremonyFolder.load(self._work).transcript
             after = transcript.behind(one)
             require_chain(after, self._device)
-            open_state(self._work / _name_state(len(after.contributions)), after.state)
+            open_state(self._work / name_state(len(after.contributions)), after.state)
         except (ProverError, OSError):
             return None
         return after if one.change.label == self._origin.name else None
@@ -225,11 +225,7 @@ def fetch_ceremony(server: CeremonyServer, folder: Path, update: Update) -> None
 
 def name_last(view: CeremonyView) -> str:
     """The file of the last state."""
-    return _name_state(len(view.contributions))
-
-
-def _name_state(n_contributions: int) -> str:
-    return f"state-{n_contributions}.key" if n_contributions else FIRST_NAME
+    return name_state(len(view.contributions))
 
 
 def _describe_wait(standing: TicketView) -> str:

@@ -50,13 +50,20 @@ def serve(
     from api.ceremony.desk import Desk
     from api.ceremony.queue import Limits
     from api.console.ceremony.holding import holding
+    from api.console.ceremony.parts import list_parts
     from api.console.refusals import load_backend, refusing
     from api.http.listening import listen_or_refuse, load_keys, show_address
     from api.http.server import build_server
     from api.process.logs import make_log
     from api.process.streams import outlast_output
     from api.process.supervisor import stop_on_signals
+    from prover.keys.training_folder import EXPORT_NAME, STEP_NAME
 
+    if len(list_parts(folder)) > 1:
+        raise typer.BadParameter(
+            f"a server takes one ceremony: serve {folder / STEP_NAME} and {folder / EXPORT_NAME}",
+            param_hint="FOLDER",
+        )
     outlast_output()
     ring = load_keys(keys, host=host, without_keys=without_keys)
     with refusing(as_json=False), holding(folder), listen_or_refuse(host, port) as listening:

@@ -41,7 +41,7 @@ class Shelf:
             CARD_NAME: sha256(ceremony.card.encode()).hexdigest(),
             TRANSCRIPT_NAME: transcript.digest.hex(),
             FIRST_NAME: ceremony.first.digest.hex(),
-            name_state(transcript): ceremony.last.digest.hex(),
+            name_state(len(transcript.contributions)): ceremony.last.digest.hex(),
         }
         files = {
             name: ServedFile(path=path, n_bytes=path.stat().st_size, digest=digest)

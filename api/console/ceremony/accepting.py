@@ -104,7 +104,8 @@ def _take_state(
 ) -> None:
     """Copies the last state into the folder, and verifies it there."""
     out = ceremony.find_place(after)
-    write_whole(out, _read(returned / name_state(after), ceremony.first.path.stat().st_size))
+    source = returned / name_state(len(after.contributions))
+    write_whole(out, _read(source, ceremony.first.path.stat().st_size))
     require_state(
         ceremony.first,
         open_state(out, after.state),  # the copy: what was returned may change meanwhile

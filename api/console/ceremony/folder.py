@@ -47,22 +47,22 @@ class CeremonyFolder:
         """Raises FormatError for files that are not there, or not what the transcript names."""
         transcript = read_transcript(path / TRANSCRIPT_NAME)
         card = read_card(path / CARD_NAME, transcript.head.circuit_digest)
-        for name in (FIRST_NAME, name_state(transcript)):
+        for name in (FIRST_NAME, name_state(len(transcript.contributions))):
             require_part(path / name)
         first = open_state(path / FIRST_NAME, transcript.head.first_digest)
         last = first
         if transcript.contributions:
-            last = open_state(path / name_state(transcript), transcript.state)
+            last = open_state(path / name_state(len(transcript.contributions)), transcript.state)
         return cls(path=path, card=card, transcript=transcript, first=first, last=last)
 
     @property
     def next_state(self) -> Path:
         """Where the state after one contribution more goes; errors as `_require_no_link` has."""
-        return self._require_no_link(f"state-{len(self.transcript.contributions) + 1}.key")
+        return self._require_no_link(name_state(len(self.transcript.contributions) + 1))
 
     def find_place(self, transcript: Transcript) -> Path:
         """Where the state goes that a transcript of this ceremony ends with; errors likewise."""
-        return self._require_no_link(name_state(transcript))
+        return self._require_no_link(name_state(len(transcript.contributions)))
 
     def _require_no_link(self, name: str) -> Path:
         """The path of a state to be written.
@@ -95,10 +95,9 @@ def advance_together(steps: Sequence[tuple[CeremonyFolder, Transcript]]) -> None
             old.last.path.unlink(missing_ok=True)
 
 
-def name_state(transcript: Transcript) -> str:
-    """The file of the last state."""
-    n = len(transcript.contributions)
-    return f"state-{n}.key" if n else FIRST_NAME
+def name_state(n_contributions: int) -> str:
+    """The file of the state behind so many contributions."""
+    return f"state-{n_contributions}.key" if n_contributions else FIRST_NAME
 
 
 def read_card(path: Path, circuit_digest: bytes) -> Card:

@@ -107,6 +107,10 @@ def test_everybody_verifies_both(desk: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "place 1 of export, contribution of 'alice'" in said
 
 
+def test_a_server_takes_one_of_the_two(desk: Path) -> None:
+    misuse("a server takes one ceremony", "ceremony", "serve", desk / "begun", "--without-keys")
+
+
 def test_both_are_taken_into_the_ceremony_or_neither(desk: Path, tmp_path: Path) -> None:
     own, returned = tmp_path / "own", tmp_path / "returned"
     shutil.copytree(desk / "begun", own)
