@@ -5,16 +5,22 @@ from __future__ import annotations
 import builtins
 import json
 import stat
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+import federated
 from api.console.model_files import load_model
 from prover.model.planes import Conv2d
 from tests.support.commands import run
 from tests.support.onnx_sketch import Sketch
+
+IMPORTING = "federated.importing"
 
 
 @pytest.fixture
@@ -115,12 +121,30 @@ def test_integers_that_differ_are_warned_of(
     )
 
 
+@pytest.fixture
+def importing_anew() -> Iterator[None]:
+    """What imports models is imported again, and nothing of it stays: later tests would have
+    modules that know two classes of one name."""
+    known = _forget_importing()
+    yield
+    _forget_importing()
+    sys.modules.update(known)
+    if (package := known.get(IMPORTING)) is not None:
+        vars(federated)["importing"] = package
+
+
+def _forget_importing() -> dict[str, ModuleType]:
+    known = {name: each for name, each in sys.modules.items() if name.startswith(IMPORTING)}
+    for name in known:
+        del sys.modules[name]
+    return known
+
+
 @pytest.mark.parametrize(("package", "code"), [("onnx", 1), ("onnxruntime", 0)])
+@pytest.mark.usefixtures("importing_anew")
 def test_packages_that_are_missing(
     package: str, code: int, quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     whole = builtins.__import__
 
     def refuse(name: str, *rest: Any) -> Any:
@@ -128,8 +152,6 @@ def test_packages_that_are_missing(
             raise ModuleNotFoundError(f"No module named {package!r}", name=package)
         return whole(name, *rest)
 
-    for name in [name for name in sys.modules if name.startswith("federated.importing")]:
-        monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", refuse)
     options = ["--out", tmp_path / "model.zkq", "--compare", "mnist:test[0:50]"]
     done = run("import", quantized, *options)
