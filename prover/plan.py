@@ -11,7 +11,7 @@ with what to change. Pure: nothing is compiled, read or measured.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -124,16 +124,18 @@ def plan_proofs(
     n_samples: int | None = None,
     most: int = USUAL_SAMPLES,
     max_rows: int = MAX_ROWS,
+    is_padded: bool = False,
 ) -> Plan:
     """The plan with the fewest shards that fits the machine.
 
     n_total   : samples to prove, at least 1
     n_samples : of the circuit; default as many as there are, up to `most` and what fits
+    is_padded : as of `CircuitSizes`
     raises    : ArchitectureInvalid as `compute_sizes`; DoesNotFit, with what to do about it
     """
 
     def consider(n: int) -> Plan:
-        return _plan(architecture, n_total, machine, n)
+        return _plan(architecture, n_total, machine, n, is_padded)
 
     wanted = n_samples or _share(n_total, most)
     plan = consider(wanted)
@@ -217,8 +219,10 @@ _size = lru_cache(256)(compute_sizes)
 """A circuit with many layers takes half a second, and is asked for again and again."""
 
 
-def _plan(architecture: Architecture, n_total: int, machine: Machine, n_samples: int) -> Plan:
-    sizes = _size(architecture, n_samples)
+def _plan(
+    architecture: Architecture, n_total: int, machine: Machine, n_samples: int, is_padded: bool
+) -> Plan:
+    sizes = replace(_size(architecture, n_samples), is_padded=is_padded)
     return _estimate(architecture.name, sizes, machine, n_total=n_total, n_samples=n_samples)
 
 

@@ -3,7 +3,7 @@ or a file says."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,7 +109,7 @@ def _explain(subject: Subject, machine: Machine, *, as_json: bool) -> dict[str, 
     from api.console.estimate import estimate
 
     circuit = subject.compile_circuit()
-    report = circuit.explain()
+    report = replace(circuit.explain(), domain=subject.sizes.domain)
     expected = estimate(subject.sizes, report.lines, machine)
     if not as_json:
         _show(report, subject, expected)

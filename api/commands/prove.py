@@ -126,7 +126,13 @@ def prove(
         parts = split_shards(kit.accuracy.public_layout, samples.images, samples.labels)
         shards = shards or len(parts) > 1
         _require_container(parts, claim, sharded=shards)
-        plan = plan_proofs(kit.card.architecture, len(samples.labels), machine, n_samples=n_samples)
+        plan = plan_proofs(
+            kit.card.architecture,
+            len(samples.labels),
+            machine,
+            n_samples=n_samples,
+            is_padded=kit.key.verifying.is_of_ceremony,
+        )
         typer.echo(plan.describe(has_key=True), err=True)
         kit = kit.prepare(device)
         with show_steps() as progress:

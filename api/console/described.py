@@ -7,7 +7,7 @@ Files are known by their first bytes. Of private ones that is told which their p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,7 @@ def _describe_key(folder: Path) -> DescribedKey:
         "circuit_digest": card.circuit_digest.hex(),
     }
     sizes, compile_circuit = _find_circuit(card, key)
+    sizes = replace(sizes, is_padded=key.is_of_ceremony)
     return DescribedKey(name=folder.name, facts=facts, sizes=sizes, compile_circuit=compile_circuit)
 
 

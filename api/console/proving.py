@@ -59,7 +59,9 @@ class ProverKit:
                 f"(digest {card.architecture.digest.hex()[:16]}), the model is "
                 f"{loaded.architecture.name} (digest {loaded.architecture.digest.hex()[:16]})"
             )
-        sizes = compute_sizes(card.architecture, card.n_samples)
+        sizes = replace(
+            compute_sizes(card.architecture, card.n_samples), is_padded=verifying.is_of_ceremony
+        )
         proving = load_proving_key(key, verifying, streams=must_stream(sizes, memory_bytes))
         _require_sizes(proving, card, sizes)
         return cls(

@@ -35,6 +35,7 @@ class CircuitSizes:
     occurring : wires with an entry in A, in B, in C; every private wire has one in C
     n_private_in_a : private ones among those in A
     tables    : rows of each lookup table
+    is_padded : whether the key's rows are on one power of two, as those of ceremonies are
     """
 
     n_layers: int
@@ -48,6 +49,7 @@ class CircuitSizes:
     occurring: tuple[int, int, int]
     n_private_in_a: int
     tables: dict[str, int]
+    is_padded: bool = False
 
     @property
     def n_wires(self) -> int:
@@ -55,13 +57,13 @@ class CircuitSizes:
 
     @property
     def domain(self) -> int:
-        """Points of the evaluation domain, as `R1CS.domain`."""
-        return choose_domain(self.n_rows)
+        """Points of the evaluation domain, one of `domains`."""
+        return self.domains[self.is_padded]
 
     @property
     def domains(self) -> tuple[int, int]:
         """Points that keys may have, as `R1CS.domains`."""
-        return self.domain, choose_power(self.n_rows)
+        return choose_domain(self.n_rows), choose_power(self.n_rows)
 
     @property
     def compile_bytes(self) -> int:

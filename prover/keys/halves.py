@@ -102,6 +102,11 @@ class VerifyingKey(Document):
         return max(len(self.links) - 1, 0)
 
     @property
+    def is_of_ceremony(self) -> bool:
+        """Whether it names the transcript of one; that the transcript holds is for `finish`."""
+        return self.ceremony_digest != NO_FILE
+
+    @property
     def has_advice(self) -> bool:
         return bool(self.delta_a.data.any())
 

@@ -50,6 +50,12 @@ class TrainingHalves:
         return self.step_card.recipe
 
     @property
+    def of_ceremonies(self) -> list[str]:
+        """Names of those that ceremonies made."""
+        named = ((STEP_NAME, self.step), (EXPORT_NAME, self.export))
+        return [name for name, key in named if key.is_of_ceremony]
+
+    @property
     def digest(self) -> bytes:
         """Of both keys together."""
         return digest_keys(self.step.digest, self.export.digest)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,14 +53,20 @@ class Part:
     setup: Callable[..., ProvingKey]
 
 
-def plan_parts(recipe: TrainingRecipe, machine: Machine) -> tuple[Part, Part]:
+def plan_parts(
+    recipe: TrainingRecipe, machine: Machine, *, of_ceremonies: Collection[str] = ()
+) -> tuple[Part, Part]:
     """Both keys, once both are known to fit. Raises CircuitTooLarge, DoesNotFit.
+
+    of_ceremonies : names of those that a ceremony made
 
     The export's comes first: it is the smaller one, so what goes wrong does so soon.
     """
     step = f"a training step of {recipe.architecture.name} on {recipe.batch_size} samples"
     export = f"an export of {recipe.architecture.name}"
     export_sizes, step_plan = require_export(recipe).sizes, require_step(recipe)
+    export_sizes = replace(export_sizes, is_padded=EXPORT_NAME in of_ceremonies)
+    step_sizes = replace(compute_step_sizes(step_plan), is_padded=STEP_NAME in of_ceremonies)
     return (
         Part(
             name=EXPORT_NAME,
@@ -73,7 +79,7 @@ def plan_parts(recipe: TrainingRecipe, machine: Machine) -> tuple[Part, Part]:
         Part(
             name=STEP_NAME,
             words=step,
-            plan=plan_circuit(step, compute_step_sizes(step_plan), machine),
+            plan=plan_circuit(step, step_sizes, machine),
             compile_it=lambda: compile_step(recipe),
             describe=StepCard.of,
             setup=setup_step,

@@ -118,7 +118,10 @@ def prove_training(request: ProofRequest, *, as_json: bool) -> dict[str, Any]:
             n_drawn = min(request.n_proven or n_steps, n_steps)
             beacon = request.beacon if n_drawn < n_steps else b""
             chosen = choose_steps(public, n_drawn, beacon)
-            parts = {p.name: p for p in plan_parts(halves.recipe, find_machine(device))}
+            planned = plan_parts(
+                halves.recipe, find_machine(device), of_ceremonies=halves.of_ceremonies
+            )
+            parts = {part.name: part for part in planned}
             _announce(parts, n_steps, len(chosen))
             kit = _Kit(request, halves, parts, training, device, get_committer)
             loaded = time.perf_counter()

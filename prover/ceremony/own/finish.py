@@ -11,7 +11,7 @@ from prover.ceremony.own.check import require_chain, require_contributors, requi
 from prover.ceremony.own.record import Transcript
 from prover.errors import CeremonyInvalid
 from prover.keys.folder import TRANSCRIPT_NAME, require_part
-from prover.keys.halves import NO_FILE, VerifyingKey
+from prover.keys.halves import VerifyingKey
 
 
 def make_verifying(transcript: Transcript, card_digest: bytes) -> VerifyingKey:
@@ -61,7 +61,7 @@ def require_ceremony(
     raises : CeremonyInvalid, FormatError, OSError
     """
     path, raw = directory / TRANSCRIPT_NAME, b""
-    if key.ceremony_digest != NO_FILE:
+    if key.is_of_ceremony:
         raw = _read(path)
     return require_transcript(raw, key, backend, exponent_limit=exponent_limit, where=str(path))
 
@@ -78,7 +78,7 @@ def require_transcript(
 
     raises : as `require_ceremony`
     """
-    if key.ceremony_digest == NO_FILE:
+    if not key.is_of_ceremony:
         raise CeremonyInvalid("the key is of one party's setup, which could forge proofs")
     if sha256(raw).digest() != key.ceremony_digest:
         raise CeremonyInvalid("the transcript is not the one that the key names")

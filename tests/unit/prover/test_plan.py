@@ -62,6 +62,14 @@ def test_a_key_stays_in_its_file_where_it_does_not_fit_beside_the_rest() -> None
     assert found.setup_bytes <= whole.setup_bytes
 
 
+def test_a_key_of_a_ceremony_has_one_power_of_two_points() -> None:
+    own, padded = (plan_proofs(NET, 1024, LARGE, is_padded=x) for x in (False, True))
+    assert (own.sizes.domain, padded.sizes.domain) == (598_016, 1 << 20)
+    assert padded.key.proving - own.key.proving == 64 * ((1 << 20) - 598_016)
+    assert padded.seconds.prove > own.seconds.prove
+    assert padded.prove_bytes > own.prove_bytes
+
+
 def test_a_number_of_samples_that_was_asked_for_is_not_changed() -> None:
     assert plan(100, n_samples=1024).n_samples == 1024
     with pytest.raises(DoesNotFit, match=r"are 600 MiB; take fewer samples, up to \d+ a proof"):

@@ -20,7 +20,12 @@ from prover.ceremony.own.finish import make_verifying, read_transcript
 from prover.ceremony.own.record import Change, Transcript
 from prover.ceremony.own.shares import apply, prove
 from prover.errors import KeyMismatch
-from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME, load_verifying_key
+from prover.keys.folder import (
+    PROVING_NAME,
+    TRANSCRIPT_NAME,
+    VERIFYING_NAME,
+    load_verifying_key,
+)
 from prover.model.layers import Requant
 from prover.model.network import Architecture
 from prover.model.zkq import encode_model
@@ -114,6 +119,17 @@ def test_a_proof_under_a_key_of_a_ceremony(desk: Path, tmp_path: Path) -> None:
     (bare / "ceremony.transcript").unlink()
     succeed("verify", proof, "--key", bare, *samples)
     refuse("bad_format", "verify", proof, "--key", bare, "--require-ceremony", *samples)
+
+
+def test_what_proofs_take_is_told_of_the_points_that_the_key_has(desk: Path) -> None:
+    """One power of two, also where a key by one party has fewer."""
+    rows = succeed("inspect", desk / "key")
+    assert rows["domain"] == 1 << (rows["rows"] - 1).bit_length()
+    key = rows["plan"]
+    assert (key["domain"], key["key_bytes"], key["verifying_key_bytes"]) == (
+        rows["domain"],
+        *((desk / "key" / name).stat().st_size for name in (PROVING_NAME, VERIFYING_NAME)),
+    )
 
 
 def test_a_key_that_no_beacon_closes_is_taken_by_its_digest_alone(
