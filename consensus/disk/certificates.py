@@ -15,7 +15,7 @@ from typing import Any
 from consensus.disk.block_files import ADVICE, read_chain
 from consensus.errors import CertificateMissing, LeafMissing, LedgerError, LedgerProofInvalid
 from consensus.finality.certificate import Statement, find_fault
-from consensus.finality.ledger import Leaf, read_ledger
+from consensus.finality.ledger import Leaf, Ledger, read_ledger
 from consensus.finality.proof import check_proof, make_proof
 from consensus.learning.chain import apply
 from consensus.learning.chain_state import ChainState
@@ -65,7 +65,8 @@ def build_proof(home: Path, genesis: Genesis, client: bytes | None) -> dict[str,
             "let the node run until f + 1 validators have sent it shares, or copy a whole folder",
         )
     state = _replay(home, genesis, certificate)
-    return make_proof(certificate, read_ledger(state), _choose(state, client), genesis)
+    ledger = read_ledger(state)
+    return make_proof(certificate, ledger, _choose(ledger, state, client), genesis)
 
 
 def _replay(home: Path, genesis: Genesis, certificate: FinalityCertificate) -> ChainState:
@@ -89,8 +90,7 @@ def _replay(home: Path, genesis: Genesis, certificate: FinalityCertificate) -> C
     return state
 
 
-def _choose(state: ChainState, client: bytes | None) -> Iterable[Leaf]:
-    ledger = read_ledger(state)
+def _choose(ledger: Ledger, state: ChainState, client: bytes | None) -> Iterable[Leaf]:
     if client is None:
         return ledger.leaves
     leaf = ledger.find(client)

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from consensus.wire.beacon_keys import evaluate
 from consensus.wire.genesis import Genesis
 from kernels.array import FrArray, G1Array, G2Array
 from kernels.bn254 import G2, R
@@ -61,7 +62,7 @@ def compute_order_message(genesis_digest: bytes, *, register_height: int) -> byt
 def deal(*, n_validators: int, n_faulty: int, random_bytes: RandomBytes) -> BeaconKeys:
     """Keys for n validators of whom f + 1 sign. For development: forget the secrets."""
     coefficients = [draw_nonzero_scalar(random_bytes) for _ in range(n_faulty + 1)]
-    secrets = [_evaluate(coefficients, i + 1) for i in range(n_validators)]
+    secrets = [evaluate(coefficients, i + 1) for i in range(n_validators)]
     public = encode_g2(G2Array.from_ints(mul_g2(s, G2) for s in (coefficients[0], *secrets)))
     keys = [public[i : i + 64] for i in range(0, len(public), 64)]
     return BeaconKeys(
@@ -174,13 +175,6 @@ def _verify(key: G2Array, message: bytes, signature: bytes, tag: bytes) -> bool:
 
 def _hash(message: bytes, tag: bytes) -> G1Array:
     return G1Array.from_ints([hash_to_g1(message, tag)])
-
-
-def _evaluate(coefficients: Sequence[int], x: int) -> int:
-    value = 0
-    for c in reversed(coefficients):
-        value = (value * x + c) % R
-    return value
 
 
 def _lagrange_at_zero(points: Sequence[int]) -> list[int]:

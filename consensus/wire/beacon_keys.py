@@ -49,7 +49,7 @@ def require_one_sharing(group_key: G2Array, shares: G2Array, n_faulty: int) -> N
     """
     keys, n, f = G2Array.concat([group_key, shares]), len(shares), n_faulty
     g = _draw(keys, n - f)
-    if not _vanishes([(-1) ** i * comb(n, i) * _evaluate(g, i) for i in range(n + 1)], keys):
+    if not _vanishes([(-1) ** i * comb(n, i) * evaluate(g, i) for i in range(n + 1)], keys):
         raise GenesisInvalid(
             "validators.beacon_share",
             f"do not lie with beacon_key on one polynomial of degree {f}",
@@ -68,7 +68,8 @@ def _draw(keys: G2Array, n_coefficients: int) -> list[int]:
     return [int.from_bytes(part, "little") % R for part in cut]
 
 
-def _evaluate(coefficients: Sequence[int], x: int) -> int:
+def evaluate(coefficients: Sequence[int], x: int) -> int:
+    """The polynomial at x, mod r. coefficients : the constant first"""
     value = 0
     for c in reversed(coefficients):
         value = (value * x + c) % R
