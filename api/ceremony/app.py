@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.datastructures import MutableHeaders
@@ -15,11 +14,10 @@ from api.ceremony.desk import Desk
 from api.ceremony.routes import TUS_VERSION, Hall, router
 from api.http import problems
 from api.http.auth import KeyRing
-from api.http.gate import HeadIsGet, KnownHosts, KnownMethods, ReadersLeave
-from api.http.headers import WEB, SafeHeaders
+from api.http.gate import HeadIsGet, ReadersLeave, add_gate
+from api.http.headers import WEB
 from api.http.limits import Places, RateLimits
-from api.http.patience import Patience
-from api.http.problems import OnlyProblems, as_problem, respond
+from api.http.problems import as_problem, respond
 from kernels.versions import find_own_version
 
 RATES = {"read": "50/second", "hold": "50/second", "join": "10/minute", "guess": "5/second"}
@@ -63,13 +61,7 @@ def build_app(
     app.add_middleware(SpeaksTus)
     app.add_middleware(ReadersLeave)
     app.add_middleware(HeadIsGet)
-    app.add_middleware(KnownMethods)
-    if keys.is_open:
-        app.add_middleware(KnownHosts, names=names)
-    app.add_middleware(Patience)
-    app.add_middleware(OnlyProblems)
-    app.add_middleware(SafeHeaders)
-    app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
+    add_gate(app, keys, names)
     return app
 
 

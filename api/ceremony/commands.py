@@ -249,13 +249,12 @@ def finish(
 ) -> None:
     """End a ceremony by shares that a public beacon draws, and write the key; of training both."""
     from api.console.ceremony import making
-    from api.console.ceremony.parts import TRAINING, join_facts
+    from api.console.ceremony.parts import TRAINING, join_digests, join_facts
     from api.console.files import require_no_key
     from api.console.options import parse_beacon
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
     from prover.ceremony.own.contribute import Origin
-    from prover.keys.training_folder import digest_keys
 
     drawn = parse_beacon(beacon)
     for place in (out, *(out / name for name in TRAINING)):
@@ -265,17 +264,15 @@ def finish(
         origin = Origin(name="beacon", beacon=drawn, exponent=iterations)
         with show_steps() as progress:
             found = making.finish(folder, out, origin, device, progress)
-    facts = join_facts(found) | {"out": str(out)}
-    if len(found) > 1:
-        both = (bytes.fromhex(found[name]["key_digest"]) for name in TRAINING)
-        facts["key_digest"] = digest_keys(*both).hex()
+    digest = join_digests([bytes.fromhex(one["key_digest"]) for one in found.values()]).hex()
+    facts = join_facts(found) | {"out": str(out), "key_digest": digest}
     if as_json:
         emit_json(facts)
         return
     for name, one in found.items():
         _say_contributions(name, one)
     _say_forgotten()
-    typer.echo(f"key digest {facts['key_digest']}{' (of both)' if len(found) > 1 else ''}")
+    typer.echo(f"key digest {digest}{' (of both)' if len(found) > 1 else ''}")
     typer.echo(f"wrote {out} (public; `zkpot ceremony verify {out} --ptau ...` is for everybody)")
 
 
@@ -306,12 +303,10 @@ def verify(
     import time
 
     from api.console.ceremony.making import describe
-    from api.console.ceremony.parts import join_facts
+    from api.console.ceremony.parts import join_digests, join_facts, require_places
     from api.console.ceremony.verifying import verify_parts
     from api.console.progress import show_steps
     from api.console.refusals import load_backend, refusing
-    from prover.errors import CeremonyInvalid
-    from prover.keys.training_folder import digest_keys
 
     started = time.perf_counter()
     with refusing(as_json=as_json), _bringing(where) as folder, show_steps() as progress:
@@ -323,15 +318,11 @@ def verify(
             exponent_limit=max_exponent,
             with_history=powers,
         )
-        places = {place for part in parts.values() for place in part.transcript.list_places()}
-        if not places.issuperset(place or ()):
-            raise CeremonyInvalid("the place that was asked for is not in the transcript")
+        require_places((part.transcript for part in parts.values()), place or ())
     keys = [part.key.digest for part in parts.values() if part.key is not None]
     left_out = [*dict.fromkeys(line for part in parts.values() for line in part.left_out)]
     found = {name: describe(part.transcript) for name, part in parts.items()}
-    digest = None
-    if keys:
-        digest = (keys[0] if len(parts) == 1 else digest_keys(*keys)).hex()
+    digest = join_digests(keys).hex() if keys else None
     facts: dict[str, Any] = join_facts(found) | {
         "verdict": "valid",
         "key_digest": digest,

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
@@ -18,11 +17,10 @@ from starlette.staticfiles import StaticFiles
 from api.http import problems
 from api.http.auth import KeyRing
 from api.http.chain.history import ChainHistory
-from api.http.gate import HeadIsGet, KnownHosts, KnownMethods, ReadersLeave
-from api.http.headers import EXPERIMENTS_PAGE, WEB, SafeHeaders
+from api.http.gate import HeadIsGet, ReadersLeave, add_gate
+from api.http.headers import EXPERIMENTS_PAGE, WEB
 from api.http.limits import Places, RateLimits, Shares
-from api.http.patience import Patience
-from api.http.problems import OnlyProblems, Problem, document
+from api.http.problems import Problem, document
 from api.http.routes import chain as routes_chain
 from api.http.routes import experiments as routes_experiments
 from api.http.routes import jobs as routes_jobs
@@ -108,13 +106,7 @@ def build_app(
     Instrumentator(registry=registry, excluded_handlers=["/metrics"]).instrument(app).expose(
         app, include_in_schema=False
     )
-    app.add_middleware(KnownMethods)
-    if keys.is_open:
-        app.add_middleware(KnownHosts, names=names)
-    app.add_middleware(Patience)
-    app.add_middleware(OnlyProblems)
-    app.add_middleware(SafeHeaders)
-    app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")
+    add_gate(app, keys, names)
     app.openapi = lambda: _describe(app)  # type: ignore[method-assign]
     return app
 

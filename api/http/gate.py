@@ -10,10 +10,15 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from anyio import BrokenResourceError
+from asgi_correlation_id import CorrelationIdMiddleware
+from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.http.problems import ApiProblem, respond
+from api.http.auth import KeyRing
+from api.http.headers import SafeHeaders
+from api.http.patience import Patience
+from api.http.problems import ApiProblem, OnlyProblems, respond
 
 METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _CLOSE = {"Connection": "close"}
@@ -135,3 +140,17 @@ def _is_same_site(origin: str | None, host: str) -> bool:
         return urlsplit(origin).netloc.lower() == host.lower()
     except ValueError:
         return False
+
+
+def add_gate(app: FastAPI, keys: KeyRing, names: Collection[str]) -> None:
+    """What every application asks before it looks for a route, the last that is added first.
+
+    keys, names : as of `KnownHosts`, which is for applications without keys
+    """
+    app.add_middleware(KnownMethods)
+    if keys.is_open:
+        app.add_middleware(KnownHosts, names=names)
+    app.add_middleware(Patience)
+    app.add_middleware(OnlyProblems)
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(CorrelationIdMiddleware, header_name="X-Request-ID")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from api.console.ceremony.folder import CeremonyFolder, advance_together, name_state
 from api.console.ceremony.holding import holding
-from api.console.ceremony.parts import list_parts, name_stages
+from api.console.ceremony.parts import list_parts, name_stages, require_places
 from kernels.files import write_whole
 from prover.ceremony.own.check import require_chain, require_state
 from prover.ceremony.own.finish import read_transcript
@@ -63,8 +63,7 @@ def _take(
     missing = _list_missing(parts, after)
     for name in missing:
         _require_behind(parts[name].transcript, after[name])
-    if not {place for one in after.values() for place in one.list_places()}.issuperset(places):
-        raise CeremonyInvalid("the place that was asked for is not in the transcript")
+    require_places(after.values(), places)
     taken: list[Path] = []
     try:
         for name in missing:

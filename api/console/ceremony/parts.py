@@ -9,16 +9,17 @@ holds by itself, with its own contributions and transcript.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prover.errors import KeyMismatch
+from prover.errors import CeremonyInvalid, KeyMismatch
 from prover.keys.folder import TRANSCRIPT_NAME, VERIFYING_NAME
 from prover.keys.training_card import ExportCard, StepCard
-from prover.keys.training_folder import EXPORT_NAME, STEP_NAME
+from prover.keys.training_folder import EXPORT_NAME, STEP_NAME, digest_keys
 
 if TYPE_CHECKING:
+    from prover.ceremony.own.record import Transcript
     from prover.keys.card import Card
     from prover.progress import StageProgress
 
@@ -52,6 +53,17 @@ def require_one_recipe(cards: Mapping[str, Card]) -> None:
             f"{STEP_NAME} and {EXPORT_NAME} are not the two of one recipe",
             next_step="take both of one `zkpot ceremony new --training`",
         )
+
+
+def require_places(transcripts: Iterable[Transcript], places: Iterable[bytes]) -> None:
+    """CeremonyInvalid unless each of these places is in one of the transcripts."""
+    if not {place for one in transcripts for place in one.list_places()}.issuperset(places):
+        raise CeremonyInvalid("the place that was asked for is not in the transcript")
+
+
+def join_digests(digests: Sequence[bytes]) -> bytes:
+    """The one digest of the keys of all parts, in their order: of training that of both."""
+    return digests[0] if len(digests) == 1 else digest_keys(*digests)
 
 
 def join_facts(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
